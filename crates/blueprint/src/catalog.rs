@@ -1,0 +1,252 @@
+//! Features as data: what a folder with a `feature.json` declares. The built-in ones and a site's own are the same.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::SiteFile;
+
+/// A feature: its description and the files of its folder.
+#[derive(Debug, Clone)]
+pub struct Feature {
+    /// The folder's name.
+    pub name: String,
+    /// What `feature.json` says.
+    pub spec: FeatureSpec,
+    /// Every file of the folder but `feature.json`, by path below it.
+    pub files: BTreeMap<String, SiteFile>,
+    /// Whether it comes with Phoenix (false: from the site's `features/` folder).
+    pub built_in: bool,
+}
+
+/// What a `feature.json` declares. Strings may hold `{{ parameter }}` templates.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct FeatureSpec {
+    /// One sentence: what a guest with it does.
+    pub description: String,
+    /// What a user may set.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// Features that are put in before this one.
+    pub requires: Vec<String>,
+    /// What it offers to others, e.g. `http`.
+    pub provides: Vec<String>,
+    /// Packages of the guest's distribution.
+    pub packages: Vec<String>,
+    /// Users of the guest.
+    pub users: Vec<UserSpec>,
+    /// Whole folders that are put in the guest; files that are no longer in them are removed.
+    pub folders: Vec<FolderSpec>,
+    /// Files that are put in the guest.
+    pub files: Vec<FileSpec>,
+    /// Commands that are run where their `unless` fails.
+    pub commands: Vec<CommandSpec>,
+    /// systemd units and how they should be, by name (`nginx` means `nginx.service`).
+    pub units: BTreeMap<String, UnitSpec>,
+    /// What must hold when all is done.
+    pub health: Vec<HealthSpec>,
+}
+
+/// A parameter of a feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Parameter {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// What it means, with its unit.
+    #[serde(default)]
+    pub description: String,
+    /// What it is where nothing is said. Without a default it must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// Whether Phoenix fills it in from the wiring (a user does not set it).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub derived: bool,
+}
+
+/// The types a parameter can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParameterType {
+    /// Any text.
+    String,
+    /// A whole number.
+    Integer,
+    /// true or false.
+    Boolean,
+    /// A TCP or UDP port, 1 to 65535.
+    Port,
+    /// A folder of the site; in templates, its path in the guest is the feature's to choose.
+    Folder,
+    /// A file of the site.
+    File,
+    /// A list of texts.
+    List,
+    /// Any JSON.
+    Json,
+    /// A secret, by reference.
+    Secret,
+}
+
+/// A user of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UserSpec {
+    /// The login name.
+    pub name: String,
+    /// Whether it is a system user. True by default.
+    #[serde(default = "yes")]
+    pub system: bool,
+    /// The home folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// The login shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// Further groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// A folder that is put in the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FolderSpec {
+    /// Where, in the guest.
+    pub path: String,
+    /// A parameter of the type `folder` (`{{ root }}`), or a folder of the feature's own; an empty folder where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Mode of the folder, e.g. `0755`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// `user` or `user:group` that owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Whether files that are not in the source are removed. True by default where `from` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+    /// Units that are reloaded when something in it changes.
+    #[serde(default)]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when something in it changes.
+    #[serde(default)]
+    pub restarts: Vec<String>,
+}
+
+/// A file that is put in the guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSpec {
+    /// Where, in the guest.
+    pub path: String,
+    /// A template of the feature's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// A file of the feature's folder, as it is; or a parameter of the type `file` (`{{ script }}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The content itself, a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Instead of one file, one for each element of this list parameter, called `item` in `path` and template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// With `each`: files in the same folder that match this shell pattern and are not among them are removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<String>,
+    /// Instead of the whole file, only the lines between two markers that carry this word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
+    /// Mode, `0644` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// `user` or `user:group` that owns it, `root:root` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// A command that must succeed with the new file in place; otherwise the old one is put back and the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// Units that are reloaded when it changes.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it changes.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub restarts: Vec<String>,
+    /// Commands (by `name`) that are run when it changes.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub runs: Vec<String>,
+}
+
+/// A command that brings about something no file can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CommandSpec {
+    /// What it does, shown while it runs.
+    pub name: String,
+    /// The command, for a POSIX shell.
+    pub run: String,
+    /// It is not run where this succeeds. Without it, it runs only when a file's `runs` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<String>,
+}
+
+/// How a unit should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnitSpec {
+    /// Whether it starts at boot. True by default.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether it runs. True by default.
+    #[serde(default = "yes")]
+    pub running: bool,
+}
+
+/// What must hold when all is done: exactly one of the three.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HealthSpec {
+    /// An address that is fetched from inside the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// The status it answers with; any below 400 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// A TCP port of the guest that accepts connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// A command that succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// How long it is waited for, in seconds; 30 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u32>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> serde::de::Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a unit's name or a list of names")
+        }
+        fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+            Ok(vec![v.to_owned()])
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = seq.next_element()? {
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+    d.deserialize_any(OneOrMany)
+}

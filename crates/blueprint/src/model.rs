@@ -1,0 +1,355 @@
+//! The blueprint as the rest of Phoenix reads it: many files merged, guest types and defaults worked in, references
+//! resolved. Nothing here is derived from other things yet (that is wiring, in the `plan` crate), and nothing is
+//! secret: secrets are references.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use cidr::Ipv4Inet;
+use serde_json::Value;
+
+use crate::catalog::Feature;
+
+/// Where something is written: a file of the site, with line and column counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// The file, relative to the site's folder.
+    pub file: Utf8PathBuf,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A whole site, checked: what a person wants, with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Blueprint {
+    /// The site's folder (absolute).
+    pub root: Utf8PathBuf,
+    /// Name, domain, time zone.
+    pub site: Site,
+    /// What it is built on.
+    pub target: Target,
+    /// How certificates are made.
+    pub certificates: CertificateSettings,
+    /// The networks, by name.
+    pub networks: BTreeMap<String, Network>,
+    /// The containers, by name.
+    pub containers: BTreeMap<String, Container>,
+    /// Every feature that is used anywhere, by name, with its files.
+    pub features: BTreeMap<String, Arc<Feature>>,
+}
+
+/// One environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The name, which marks everything Phoenix makes for it.
+    pub name: String,
+    /// The domain all names of the site end in, e.g. `workshop.internal`.
+    pub domain: String,
+    /// IANA time zone of the guests, e.g. `Europe/Berlin`.
+    pub timezone: Option<String>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// What the site is built on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A Proxmox VE node or cluster.
+    Proxmox(ProxmoxTarget),
+    /// The lab on this machine, which tells its own address, token and keys.
+    Lab(LabTarget),
+}
+
+/// How to reach a Proxmox VE node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxmoxTarget {
+    /// `https://host:8006`.
+    pub endpoint: String,
+    /// The node guests are placed on; where absent, the one that answers.
+    pub node: Option<String>,
+    /// An API token or a user's password.
+    pub credential: Credential,
+    /// How its certificate is checked.
+    pub trust: Trust,
+    /// How to run commands on it; where absent, only what the API can do is possible.
+    pub ssh: Option<SshTarget>,
+}
+
+/// Who Phoenix is on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A secret that resolves to `user@realm!tokenid=uuid`.
+    Token(SecretRef),
+    /// A user such as `root@pam`, with the password.
+    Ticket {
+        /// `user@realm`.
+        user: String,
+        /// The password.
+        password: SecretRef,
+    },
+}
+
+/// How the node's certificate is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// By the authorities this machine trusts.
+    System,
+    /// By the SHA-256 fingerprint of the certificate, `AA:BB:…`, where it does not verify otherwise.
+    Fingerprint(String),
+    /// By this authority alone: a PEM file of the site.
+    CaFile(Utf8PathBuf),
+}
+
+/// How to run commands on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshTarget {
+    /// `user@host`.
+    pub destination: String,
+    /// The port, 22 by default.
+    pub port: u16,
+    /// A private key file; where absent, what the user's own ssh settings say.
+    pub identity: Option<Utf8PathBuf>,
+    /// The host key as in a known_hosts file, `ssh-ed25519 AAAA…`; where absent, the user's own known_hosts decide.
+    pub host_key: Option<String>,
+}
+
+/// The lab as a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabTarget {
+    /// The lab's folder; `.phoenix/lab` below the site by default.
+    pub folder: Option<Utf8PathBuf>,
+}
+
+/// A secret by reference, never by value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(String),
+    /// A file of the site that only its owner can read.
+    File(Utf8PathBuf),
+    /// What a command prints (age, sops, pass).
+    Command(Vec<String>),
+    /// Made once, of so many random characters, and kept in the site's secret folder under this name.
+    Generate(String),
+}
+
+/// How the workshop's certificates are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSettings {
+    /// Life of a leaf; renewed when two thirds of it have passed. 90 days by default.
+    pub life: Duration,
+}
+
+/// A network guests can be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The bridge on the node, e.g. `vmbr0`.
+    pub bridge: String,
+    /// The subnet, as the address of its first host or net, e.g. `10.0.0.0/24`.
+    pub subnet: cidr::Ipv4Cidr,
+    /// The gateway's address.
+    pub gateway: Option<Ipv4Addr>,
+    /// VLAN tag, 1 to 4094.
+    pub vlan: Option<u16>,
+    /// The name servers guests ask; where empty, the node's own settings are used.
+    pub nameservers: Vec<Ipv4Addr>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// One LXC container, with type and defaults worked in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// The name, which is also its host name unless `hostname` says otherwise.
+    pub name: String,
+    /// The id, 100 to 999999999; where absent, derived from the name.
+    pub id: Option<u32>,
+    /// The node it is placed on; where absent, the target's.
+    pub node: Option<String>,
+    /// The host name.
+    pub hostname: String,
+    /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
+    pub template: String,
+    /// Processor cores.
+    pub cores: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Swap in MiB.
+    pub swap_mib: u64,
+    /// The root disk.
+    pub disk: Disk,
+    /// Network devices by slot (`net0` is 0).
+    pub nets: BTreeMap<u8, Nic>,
+    /// Mount points by slot (`mp0` is 0).
+    pub mounts: BTreeMap<u8, Mount>,
+    /// Proxmox' feature flags, such as `nesting` → `1`, `mount` → `nfs;cifs`.
+    pub options: BTreeMap<String, String>,
+    /// Whether it starts with the node. True by default.
+    pub onboot: bool,
+    /// Start order and delays in seconds.
+    pub startup: Option<Startup>,
+    /// Tags of the user's, beside Phoenix' own.
+    pub tags: BTreeSet<String>,
+    /// Text for the people who look at it in Proxmox.
+    pub description: Option<String>,
+    /// Whether its root is not the node's root. True by default.
+    pub unprivileged: bool,
+    /// Whether Phoenix and Proxmox refuse to destroy it.
+    pub protected: bool,
+    /// The resource pool.
+    pub pool: Option<String>,
+    /// What must be healthy before it is made, as resource addresses (`container.ca`).
+    pub needs: Vec<String>,
+    /// What is installed in it, in order, with parameters.
+    pub features: Vec<FeatureUse>,
+    /// The services it runs, by name.
+    pub services: BTreeMap<String, Service>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// A volume on a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The storage; where absent, the first of the node that can hold root file systems.
+    pub storage: Option<String>,
+    /// Size in GiB.
+    pub size_gib: u64,
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// The network's name in the blueprint.
+    pub network: String,
+    /// The device's name inside, `eth0` for slot 0.
+    pub name: String,
+    /// A fixed address with its prefix, or DHCP.
+    pub address: NicAddress,
+    /// The MAC; where absent, derived from site, guest and slot, so that a rebuild keeps it.
+    pub mac: Option<[u8; 6]>,
+    /// Whether Proxmox' firewall filters it.
+    pub firewall: bool,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+}
+
+/// Where a network device has its address from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NicAddress {
+    /// This address in its network.
+    Static(Ipv4Inet),
+    /// Whatever the network's DHCP server gives.
+    Dhcp,
+}
+
+/// A mount point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it appears inside.
+    pub path: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// Whether Proxmox' backups include it.
+    pub backup: bool,
+}
+
+/// What a mount point shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A volume of its own.
+    Volume(Disk),
+    /// A folder of the node. Needs root on the node.
+    Host(String),
+}
+
+/// Start order on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Startup {
+    /// Rank; lower starts first and stops last.
+    pub order: Option<u32>,
+    /// Seconds to wait before the next one starts.
+    pub up: Option<u32>,
+    /// Seconds to wait for it to stop.
+    pub down: Option<u32>,
+}
+
+/// A feature used on a guest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureUse {
+    /// The feature's name.
+    pub name: String,
+    /// Its parameters as declared, checked against the feature's description, defaults not yet filled in.
+    pub parameters: BTreeMap<String, Value>,
+    /// For parameters of the type `folder` or `file`: what they hold, read when the blueprint was.
+    pub contents: BTreeMap<String, Vec<SiteFile>>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// A file of the site that is to appear in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SiteFile {
+    /// Path below the folder it belongs to, with `/`.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Arc<[u8]>,
+    /// Whether it can be executed.
+    pub executable: bool,
+}
+
+/// A service that a guest runs, declared once; everything between a client and it is derived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The name; with the site's domain, the name clients use.
+    pub name: String,
+    /// The TCP port it listens on inside its guest.
+    pub port: u16,
+    /// Whether it speaks `http` or `https` there.
+    pub protocol: Protocol,
+    /// How clients get to it.
+    pub expose: Expose,
+    /// Further names, complete or below the site's domain.
+    pub aliases: Vec<String>,
+    /// The path that tells whether it works, `/` by default.
+    pub probe_path: String,
+    /// The status that path answers with; any below 400 where absent.
+    pub probe_status: Option<u16>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// What a service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// How clients get to a service: a name has exactly one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expose {
+    /// By the guest's own address.
+    Direct,
+    /// Through the gateway, over HTTPS.
+    Gateway,
+    /// Not at all: only its guest knows it.
+    None,
+}

@@ -1,0 +1,97 @@
+//! What stands behind the node's API: real containers, or records that only take their time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+/// A guest's current configuration: key to property string, as in its configuration file.
+pub type Config = BTreeMap<String, String>;
+
+/// Which of the two a runtime is. Shown wherever a person could mistake one for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Guests are real LXC system containers.
+    Containers,
+    /// Guests are records. Nothing runs.
+    Simulated,
+}
+
+/// The log of a task, line by line, as the node's API hands it out.
+#[derive(Debug, Clone, Default)]
+pub struct TaskLog(Arc<Mutex<Vec<String>>>);
+
+impl TaskLog {
+    /// Adds a line.
+    pub fn line(&self, line: impl Into<String>) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(line.into());
+    }
+
+    /// Adds a warning: the task then ends as `WARNINGS: n`, which is success.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        self.line(format!("WARN: {}", line.as_ref()));
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// Why a task failed, in the node's words: the task's exit status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TaskError(pub String);
+
+/// Carries out what the node's API was asked for, after the API has checked it and holds the guest's lock.
+///
+/// Every method is bounded by its implementation, and safe to call again after it was cut off.
+#[async_trait]
+pub trait Runtime: Send + Sync + Debug {
+    /// Real or simulated.
+    fn kind(&self) -> Kind;
+
+    /// Makes the volumes that `config` names (`rootfs`, `mpN`, already as definite volume ids with sizes) and unpacks
+    /// `template` (a file) into the root volume.
+    async fn create(&self, id: u32, config: &Config, template: &Utf8Path, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// Starts it.
+    async fn start(&self, id: u32, config: &Config, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// Stops it at once.
+    async fn stop(&self, id: u32, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// Asks it to shut down and waits for that at most `limit`.
+    async fn shutdown(&self, id: u32, limit: Duration, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// Removes its volumes and all that belongs to it. It does not run.
+    async fn destroy(&self, id: u32, config: &Config, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// Brings what Proxmox applies to a running guest at once (memory, swap, cores, host name, network) in line with
+    /// `new`; makes volumes that are new in it and frees those in `freed`. `running` says whether it runs.
+    async fn reconfigure(
+        &self,
+        id: u32,
+        old: &Config,
+        new: &Config,
+        freed: &[String],
+        running: bool,
+        log: &TaskLog,
+    ) -> Result<(), TaskError>;
+
+    /// Grows the volume under `key` (`rootfs`, `mp0`) to `bytes`.
+    async fn resize(&self, id: u32, key: &str, config: &Config, bytes: u64, log: &TaskLog) -> Result<(), TaskError>;
+
+    /// The guests that run now.
+    async fn running(&self) -> BTreeSet<u32>;
+
+    /// For a running guest: seconds since it started, and bytes of memory in use.
+    async fn usage(&self, id: u32) -> Option<(u64, u64)>;
+
+    /// Runs a program in a running guest as its root (what `lxc-attach` does on the node): exit status, output, error output.
+    async fn exec(&self, id: u32, argv: &[String], stdin: &[u8]) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError>;
+}

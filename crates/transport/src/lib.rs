@@ -1,0 +1,69 @@
+//! Running commands and moving bytes: on this machine, over ssh, and into containers from their node.
+//!
+//! Start at [`Runner`], the one trait the rest of Phoenix uses. [`Local`], [`Ssh`] and [`InGuest`] implement it;
+//! the lab has a simulated one. A [`Command`] is an argument vector with an optional standard input, never a shell
+//! string, so nothing secret is ever in an argument list and nothing needs quoting by hand.
+
+mod command;
+mod error;
+mod in_guest;
+mod local;
+mod process;
+mod ssh;
+
+pub use command::{Command, Output};
+pub use error::{Error, Sent};
+pub use in_guest::InGuest;
+pub use local::Local;
+pub use ssh::{MAX_SESSIONS, Ssh, SshOptions};
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A two-way stream of bytes, such as a TCP connection or a tunnel through ssh.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Debug> Stream for T {}
+
+/// A command that keeps running until this guard is dropped (a lock, for example).
+///
+/// Dropping it closes the command's standard input, which is how the command is told to end.
+pub trait Held: Send + Sync + Debug {}
+
+/// A place where commands can be run.
+#[async_trait]
+pub trait Runner: Send + Sync + Debug {
+    /// Runs `command` to its end and returns what it printed. An exit status other than zero is *not* an error here:
+    /// what it means is the caller's to say.
+    ///
+    /// # Errors
+    /// When the command could not be started, when the connection broke, or when its time was up. [`Error::sent`] says
+    /// whether it may have taken effect.
+    async fn run(&self, command: &Command) -> Result<Output, Error> {
+        self.run_lines(command, &mut |_| {}).await
+    }
+
+    /// Like [`Runner::run`], and calls `line` for every line of standard output as it arrives.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    async fn run_lines(&self, command: &Command, line: &mut (dyn for<'a> FnMut(&'a str) + Send)) -> Result<Output, Error>;
+
+    /// Starts `command`, waits until it prints a first line (returned), and keeps it running while the guard lives.
+    /// When it ends before its first line, its output is returned instead of a guard.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error>;
+
+    /// Opens a TCP connection to `host:port` as seen from this place.
+    ///
+    /// # Errors
+    /// When the connection is refused, or not there within `limit`.
+    async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Box<dyn Stream>, Error>;
+
+    /// Where this is, for messages: `root@10.0.0.13`, `container 120 on root@10.0.0.13`, `this machine`.
+    fn place(&self) -> String;
+}
