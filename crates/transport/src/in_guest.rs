@@ -34,7 +34,8 @@ impl InGuest {
     fn wrapped(&self, command: &Command) -> Command {
         let id = self.id.to_string();
         let attach = ["lxc-attach", "-n", &id, "--clear-env", "--", "env", "-i"];
-        let argv = attach.into_iter().chain(ENVIRONMENT).map(str::to_owned).chain(command.argv.iter().cloned());
+        let argv =
+            attach.into_iter().chain(ENVIRONMENT).map(str::to_owned).chain(command.argv.iter().cloned());
         Command { argv: argv.collect(), ..command.clone() }
     }
 

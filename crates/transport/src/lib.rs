@@ -49,7 +49,11 @@ pub trait Runner: Send + Sync + Debug {
     ///
     /// # Errors
     /// As [`Runner::run`].
-    async fn run_lines(&self, command: &Command, line: &mut (dyn for<'a> FnMut(&'a str) + Send)) -> Result<Output, Error>;
+    async fn run_lines(
+        &self,
+        command: &Command,
+        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+    ) -> Result<Output, Error>;
 
     /// Starts `command`, waits until it prints a first line (returned), and keeps it running while the guard lives.
     /// When it ends before its first line, its output is returned instead of a guard.

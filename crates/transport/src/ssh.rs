@@ -9,12 +9,13 @@ mod connect;
 mod failure;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::process::{self, HeldProcess};
 use crate::{Command, Error, Held, Output, Runner, Stream};
@@ -60,7 +61,7 @@ pub struct Ssh {
     options: SshOptions,
     socket: Utf8PathBuf,
     master: Mutex<Master>,
-    sessions: Semaphore,
+    sessions: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +80,7 @@ impl Ssh {
         let mut hasher = DefaultHasher::new();
         (&options, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
         let socket = options.control_dir.join(format!("{:016x}", hasher.finish()));
-        Self { options, socket, master: Mutex::default(), sessions: Semaphore::new(MAX_SESSIONS) }
+        Self { options, socket, master: Mutex::default(), sessions: Arc::new(Semaphore::new(MAX_SESSIONS)) }
     }
 
     /// Closes the shared connection and waits until its process is gone. The next command opens it again.
@@ -125,9 +126,12 @@ impl Ssh {
         if self.options.host_key.is_some() {
             option(format!("UserKnownHostsFile=\"{}\"", escaped(&self.known_hosts())));
             option(format!("HostKeyAlias={}", self.host()));
-            for fixed in
-                ["GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "UpdateHostKeys=no", "CheckHostIP=no"]
-            {
+            for fixed in [
+                "GlobalKnownHostsFile=/dev/null",
+                "StrictHostKeyChecking=yes",
+                "UpdateHostKeys=no",
+                "CheckHostIP=no",
+            ] {
                 option(fixed.to_owned());
             }
         }
@@ -154,8 +158,9 @@ impl Ssh {
         let script = format!(
             r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#
         );
-        let remote =
-            shell_words::join(["sh", "-c", &script, "sh"].into_iter().chain(command.argv.iter().map(String::as_str)));
+        let remote = shell_words::join(
+            ["sh", "-c", &script, "sh"].into_iter().chain(command.argv.iter().map(String::as_str)),
+        );
         let mut argv = self.client();
         argv.extend(["-o", "LogLevel=INFO", "--"].map(str::to_owned));
         argv.push(self.options.destination.clone());
@@ -219,6 +224,11 @@ impl Ssh {
             fs_err::tokio::create_dir_all(&self.options.control_dir).await?;
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
             fs_err::tokio::set_permissions(&self.options.control_dir, private).await?;
+            // A master that was killed leaves its socket, and the next one would not share what it finds taken.
+            match fs_err::tokio::remove_file(&self.socket).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             if let Some(key) = &self.options.host_key {
                 fs_err::tokio::write(self.known_hosts(), format!("{} {}\n", self.host(), key.trim())).await?;
             }
@@ -228,8 +238,8 @@ impl Ssh {
     }
 
     /// A place among the sessions of the connection, within the command's own limit.
-    async fn session(&self, limit: Duration) -> Result<SemaphorePermit<'_>, Error> {
-        match tokio::time::timeout(limit, self.sessions.acquire()).await {
+    async fn session(&self, limit: Duration) -> Result<OwnedSemaphorePermit, Error> {
+        match tokio::time::timeout(limit, self.sessions.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::Connect {
                 place: self.place(),
@@ -239,22 +249,74 @@ impl Ssh {
         }
     }
 
-    /// What a finished client's output means: the command's own, or ssh's failure.
-    fn judge(&self, mut output: Output, command: &Command) -> Result<Output, Error> {
+    /// What a finished client's output means: the command's own end, or ssh's.
+    fn judge(&self, mut output: Output, command: &Command) -> Result<Ended, Error> {
         if output.status != 255 {
-            return Ok(output);
+            return Ok(Ended::Itself(output));
         }
         let marker = format!("{REMOTE_255}\n");
         let at = output.stderr.windows(marker.len()).rposition(|window| window == marker.as_bytes());
         match at {
             Some(at) => {
                 output.stderr.drain(at..at + marker.len());
-                Ok(output)
+                Ok(Ended::Itself(output))
             }
-            None => Err(failure::running(&self.options, &output, &command.purpose)),
+            None => failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft),
+        }
+    }
+
+    /// One attempt at a command over the connection as it is, made first when it is not there.
+    async fn attempt(
+        &self,
+        command: &Command,
+        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+    ) -> Result<Ended, Error> {
+        self.ready().await?;
+        let output = process::run(&self.client_argv(command), command, &self.place(), line).await?;
+        self.judge(output, command)
+    }
+
+    async fn attempt_hold(&self, command: &Command) -> Result<Result<(String, HeldProcess), Ended>, Error> {
+        self.ready().await?;
+        match process::hold(&self.client_argv(command), command, &self.place()).await? {
+            Ok(held) => Ok(Ok(held)),
+            Err(output) => self.judge(output, command).map(Err),
+        }
+    }
+
+    /// The shared connection was gone when a client asked for it: let go of it, so that the next one makes it anew.
+    async fn forget(&self) {
+        let process = self.master.lock().await.process.take();
+        if let Some(process) = process {
+            process.close().await;
+        }
+    }
+
+    fn gone(&self) -> Error {
+        Error::Connect {
+            place: failure::place(&self.options),
+            reason: "the shared connection was lost twice before the command left".to_owned(),
+            hint: None,
         }
     }
 }
+
+/// How a client of the shared connection ended.
+enum Ended {
+    /// The command came to its end.
+    Itself(Output),
+    /// The shared connection was not there: nothing left this machine.
+    NeverLeft,
+}
+
+/// A held command and its place among the sessions.
+#[derive(Debug)]
+struct HeldSession {
+    _process: HeldProcess,
+    _session: OwnedSemaphorePermit,
+}
+
+impl Held for HeldSession {}
 
 /// ssh expands `%` in paths.
 fn escaped(path: &Utf8Path) -> String {
@@ -269,34 +331,30 @@ impl Runner for Ssh {
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
         let _session = self.session(command.limit).await?;
-        let argv = self.client_argv(command);
-        for last in [false, true] {
-            self.ready().await?;
-            let output = process::run(&argv, command, &self.place(), line).await?;
-            match self.judge(output, command) {
-                // The connection was gone before the command left: once more over a new one.
-                Err(Error::Connect { .. }) if !last => self.forget().await,
-                other => return other,
-            }
+        if let Ended::Itself(output) = self.attempt(command, line).await? {
+            return Ok(output);
         }
-        unreachable_end(self)
+        self.forget().await;
+        match self.attempt(command, line).await? {
+            Ended::Itself(output) => Ok(output),
+            Ended::NeverLeft => Err(self.gone()),
+        }
     }
 
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-        let _session = self.session(command.limit).await?;
-        let argv = self.client_argv(command);
-        for last in [false, true] {
-            self.ready().await?;
-            match process::hold(&argv, command, &self.place()).await? {
-                Ok((first, guard)) => return Ok(Ok((first, Box::new(guard)))),
-                Err(output) => match self.judge(output, command) {
-                    Err(Error::Connect { .. }) if !last => self.forget().await,
-                    Err(error) => return Err(error),
-                    Ok(output) => return Ok(Err(output)),
-                },
-            }
+        let session = self.session(command.limit).await?;
+        let mut held = self.attempt_hold(command).await?;
+        if let Err(Ended::NeverLeft) = held {
+            self.forget().await;
+            held = self.attempt_hold(command).await?;
         }
-        unreachable_end(self)
+        match held {
+            Ok((first, process)) => {
+                Ok(Ok((first, Box::new(HeldSession { _process: process, _session: session }))))
+            }
+            Err(Ended::Itself(output)) => Ok(Err(output)),
+            Err(Ended::NeverLeft) => Err(self.gone()),
+        }
     }
 
     async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Box<dyn Stream>, Error> {
@@ -315,9 +373,6 @@ impl Runner for Ssh {
     }
 
     fn place(&self) -> String {
-        match self.options.port {
-            22 => self.options.destination.clone(),
-            port => format!("{} port {port}", self.options.destination),
-        }
+        failure::place(&self.options)
     }
 }
