@@ -1,1 +1,18 @@
-//! pki
+//! Certificates: the embedded authority of a site, the leaves it issues, what a certificate says, and whether a chain
+//! holds for a client that trusts only the root.
+//!
+//! Start at [`Authority`]. Time is always a parameter, so that nothing here looks at a clock, and private keys are
+//! held as [`secrecy::SecretString`], which no `Debug` shows.
+
+mod authority;
+mod error;
+mod facts;
+mod leaf;
+mod store;
+mod verify;
+
+pub use authority::{Authority, AuthoritySettings, INTERMEDIATE_LIFE, ROOT_LIFE};
+pub use error::PkiError;
+pub use facts::{CertificateFacts, renew_at};
+pub use leaf::{BACKDATE, Leaf, LeafRequest};
+pub use verify::verify_chain;

@@ -1,0 +1,465 @@
+//! The authority as a whole: its files, its certificates, and what clients make of them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests, with helpers beside them"
+)]
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use pki::{Authority, AuthoritySettings, CertificateFacts, Leaf, LeafRequest, PkiError, verify_chain};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const DAY: u64 = 24 * 60 * 60;
+
+struct Site {
+    _dir: tempfile::TempDir,
+    folder: Utf8PathBuf,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8PathBuf::from_path_buf(dir.path().join(".phoenix/secrets/authority")).unwrap();
+        Self { _dir: dir, folder }
+    }
+
+    fn open(&self) -> Result<Authority, PkiError> {
+        Authority::open_or_create(&self.folder, &settings(), now())
+    }
+
+    fn files(&self) -> BTreeMap<String, String> {
+        fs_err::read_dir(&self.folder)
+            .unwrap()
+            .map(|e| e.unwrap())
+            .map(|e| (e.file_name().into_string().unwrap(), fs_err::read_to_string(e.path()).unwrap()))
+            .collect()
+    }
+}
+
+fn settings() -> AuthoritySettings {
+    AuthoritySettings { site: "workshop".into(), domain: "workshop.internal".into(), subnets: Vec::new() }
+}
+
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn later(days: u64) -> Timestamp {
+    now() + Duration::from_secs(days * DAY)
+}
+
+fn request(names: &[&str]) -> LeafRequest {
+    LeafRequest {
+        name: "notes".into(),
+        dns_names: names.iter().map(|&n| n.to_owned()).collect(),
+        addresses: Vec::new(),
+        life: Duration::from_secs(90 * DAY),
+    }
+}
+
+fn untrusted(result: Result<(), PkiError>) -> rustls::CertificateError {
+    match result.unwrap_err() {
+        PkiError::Untrusted { source: rustls::Error::InvalidCertificate(e), .. } => e,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_leaf_is_what_was_asked_for() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let at = now();
+    let leaf = authority.issue(&request(&["Notes.workshop.internal", "n.workshop.internal"]), at).unwrap();
+    let facts = CertificateFacts::parse(&leaf.cert_pem).unwrap();
+    assert_eq!(facts.dns_names, ["notes.workshop.internal", "n.workshop.internal"]);
+    assert!(facts.is_for(&["n.workshop.internal".into(), "NOTES.workshop.internal".into()], &[]));
+    assert!(!facts.is_for(&["n.workshop.internal".into()], &[]));
+    assert_eq!(facts.subject, "notes.workshop.internal");
+    assert_eq!(facts.issuer, "Phoenix workshop Intermediate CA");
+    assert_eq!(facts.serial, leaf.serial);
+    assert_eq!((facts.not_before, facts.not_after), (leaf.not_before, leaf.not_after));
+    assert_eq!(facts.not_before.as_second(), at.as_second() - 300);
+    assert_eq!(facts.not_after.as_second(), at.as_second() + 90 * DAY.cast_signed());
+    assert!(!facts.authority);
+    assert!(facts.matches_key(&leaf.key_pem));
+    assert!(leaf.chain_pem.starts_with(leaf.cert_pem.trim_end()));
+
+    let second = authority.issue(&request(&["notes.workshop.internal"]), at).unwrap();
+    assert_ne!(second.serial, leaf.serial);
+    assert!(!facts.matches_key(&second.key_pem), "every leaf has a key of its own");
+
+    let json = serde_json::to_string(&facts).unwrap();
+    assert_eq!(serde_json::from_str::<CertificateFacts>(&json).unwrap(), facts);
+}
+
+#[test]
+fn keys_are_in_the_folder_alone_and_for_their_owner_alone() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let mode = |path: &Utf8PathBuf| fs_err::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&site.folder), 0o700);
+    let names: Vec<_> = site.files().into_keys().collect();
+    assert_eq!(names, ["intermediate.crt", "intermediate.key", "root.crt", "root.key"]);
+    for name in names {
+        assert_eq!(mode(&site.folder.join(name)), 0o600);
+    }
+    let leaf = authority.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
+    let shown = format!("{authority:?} {leaf:?}");
+    for key in [leaf.key_pem.expose_secret(), &site.files()["root.key"], &site.files()["intermediate.key"]] {
+        let line = key.lines().nth(1).unwrap();
+        assert!(line.len() > 20 && !shown.contains(line), "{shown}");
+    }
+    assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+}
+
+#[test]
+fn what_exists_is_used_and_not_touched() {
+    let site = Site::new();
+    let first = site.open().unwrap();
+    let before = site.files();
+    let second = site.open().unwrap();
+    assert_eq!(site.files(), before);
+    assert_eq!(first.root_pem(), second.root_pem());
+    let leaf = second.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
+    verify_chain(&leaf.chain_pem, first.root_pem(), "notes.workshop.internal", now()).unwrap();
+}
+
+/// A kill can come after each file. Whatever it left is finished, and no key changes.
+#[test]
+fn a_half_made_authority_is_finished_with_the_keys_that_are_there() {
+    let order = ["root.key", "root.crt", "intermediate.key", "intermediate.crt"];
+    for made in 0..order.len() {
+        let site = Site::new();
+        site.open().unwrap();
+        let before = site.files();
+        for name in &order[made..] {
+            fs_err::remove_file(site.folder.join(name)).unwrap();
+        }
+        fs_err::write(site.folder.join(format!(".unfinished-7-{}", order[made])), "-----BEG").unwrap();
+        let authority = site.open().unwrap();
+        let after = site.files();
+        assert_eq!(after.len(), 4, "{after:?}");
+        for name in &order[..made] {
+            assert_eq!(after[*name], before[*name], "{name} after {made} files");
+        }
+        let leaf = authority.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+        verify_chain(&leaf.chain_pem, authority.root_pem(), "a.workshop.internal", now()).unwrap();
+    }
+}
+
+#[test]
+fn modes_that_are_too_wide_are_refused_with_the_command_that_helps() {
+    for (name, mode) in [("root.key", 0o644), ("intermediate.key", 0o640), ("", 0o750)] {
+        let site = Site::new();
+        site.open().unwrap();
+        let path = site.folder.join(name);
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = site.open().unwrap_err();
+        assert!(matches!(error, PkiError::TooOpen { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("{mode:04o}")), "{error}");
+        assert!(error.hint().unwrap().starts_with(if name.is_empty() {
+            "chmod 0700 "
+        } else {
+            "chmod 0600 "
+        }));
+    }
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let (site, other) = (Site::new(), Site::new());
+    site.open().unwrap();
+    other.open().unwrap();
+    for name in ["root.key", "intermediate.key"] {
+        let right = fs_err::read(site.folder.join(name)).unwrap();
+        fs_err::copy(other.folder.join(name), site.folder.join(name)).unwrap();
+        assert!(matches!(site.open(), Err(PkiError::KeyMismatch { .. })), "{name}");
+        fs_err::write(site.folder.join(name), right).unwrap();
+    }
+    // An intermediate of another root: nothing is issued that clients would refuse.
+    for name in ["intermediate.key", "intermediate.crt"] {
+        fs_err::copy(other.folder.join(name), site.folder.join(name)).unwrap();
+    }
+    let error = site.open().unwrap().issue(&request(&["a.workshop.internal"]), now()).unwrap_err();
+    assert!(matches!(error, PkiError::Untrusted { .. }), "{error:?}");
+
+    fs_err::remove_file(site.folder.join("intermediate.key")).unwrap();
+    assert!(matches!(site.open(), Err(PkiError::KeyMissing { .. })));
+    fs_err::write(site.folder.join("root.crt"), "").unwrap();
+    assert!(matches!(site.open(), Err(PkiError::BadCertificate { .. })));
+}
+
+#[test]
+fn a_root_key_kept_elsewhere_is_only_needed_for_a_new_intermediate() {
+    let site = Site::new();
+    site.open().unwrap();
+    let key = site.folder.with_file_name("kept-elsewhere.key");
+    fs_err::rename(site.folder.join("root.key"), &key).unwrap();
+    let authority = site.open().unwrap();
+    authority.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+    fs_err::remove_file(site.folder.join("intermediate.crt")).unwrap();
+    let error = site.open().unwrap_err();
+    assert!(
+        matches!(&error, PkiError::KeyMissing { key, .. } if key.file_name() == Some("root.key")),
+        "{error:?}"
+    );
+    fs_err::rename(&key, site.folder.join("root.key")).unwrap();
+    site.open().unwrap();
+}
+
+#[test]
+fn another_domain_is_another_authority() {
+    let site = Site::new();
+    site.open().unwrap();
+    let wanted = AuthoritySettings { domain: "garden.internal".into(), ..settings() };
+    let error = Authority::open_or_create(&site.folder, &wanted, now()).unwrap_err();
+    assert!(matches!(error, PkiError::OtherDomain { .. }), "{error:?}");
+    assert!(error.hint().is_some());
+    let bad = AuthoritySettings { domain: "no domain".into(), ..settings() };
+    assert!(matches!(Authority::open_or_create(&site.folder, &bad, now()), Err(PkiError::BadName { .. })));
+}
+
+#[test]
+fn the_intermediate_is_succeeded_at_two_thirds_of_its_life() {
+    let site = Site::new();
+    let old = site.open().unwrap();
+    let leaf = old.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+    let before = site.files();
+    let at = later(10 * 365 * 2 / 3 + 1);
+    let new = Authority::open_or_create(&site.folder, &settings(), at).unwrap();
+    let after = site.files();
+    assert_eq!((&before["root.key"], &before["root.crt"]), (&after["root.key"], &after["root.crt"]));
+    assert_ne!(before["intermediate.key"], after["intermediate.key"]);
+    assert_ne!(before["intermediate.crt"], after["intermediate.crt"]);
+    // What was issued before is still good: servers show the old intermediate along with it.
+    verify_chain(&leaf.chain_pem, new.root_pem(), "a.workshop.internal", now()).unwrap();
+    let next = new.issue(&request(&["a.workshop.internal"]), at).unwrap();
+    verify_chain(&next.chain_pem, old.root_pem(), "a.workshop.internal", at).unwrap();
+    // Never longer than the root; and after that there is nothing to build on.
+    let late = Authority::open_or_create(&site.folder, &settings(), later(20 * 365 - 30)).unwrap();
+    let intermediate = CertificateFacts::parse(late.intermediate_pem()).unwrap();
+    let root = CertificateFacts::parse(late.root_pem()).unwrap();
+    assert_eq!(intermediate.not_after, root.not_after);
+    let error = late.issue(&request(&["a.workshop.internal"]), later(20 * 365 - 30)).unwrap_err();
+    assert!(matches!(error, PkiError::BadLife { .. }), "{error:?}");
+    let error = Authority::open_or_create(&site.folder, &settings(), later(20 * 365 + 1)).unwrap_err();
+    assert!(matches!(error, PkiError::RootExpired { .. }), "{error:?}");
+}
+
+#[test]
+fn requests_that_cannot_be_met_say_why() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let issue = |r: &LeafRequest| authority.issue(r, now()).unwrap_err();
+    for outside in ["notes.example.org", "workshop.internal.example.org", "myworkshop.internal", "*.internal"]
+    {
+        let error = issue(&request(&["a.workshop.internal", outside]));
+        assert!(matches!(&error, PkiError::OutsideDomain { name, .. } if name == outside), "{error:?}");
+        assert_eq!(error.hint().unwrap(), "use a name that ends in .workshop.internal");
+    }
+    assert!(matches!(issue(&request(&["a b.workshop.internal"])), PkiError::BadName { .. }));
+    assert!(matches!(issue(&request(&[])), PkiError::NoNames { .. }));
+    let with_address = LeafRequest { addresses: vec!["10.0.0.1".parse().unwrap()], ..request(&[]) };
+    assert!(matches!(issue(&with_address), PkiError::OutsideSubnets { .. }));
+    for life in [Duration::ZERO, Duration::from_secs(11 * 365 * DAY), Duration::MAX] {
+        let error = issue(&LeafRequest { life, ..request(&["a.workshop.internal"]) });
+        assert!(matches!(error, PkiError::BadLife { .. } | PkiError::BadTime { .. }), "{error:?}");
+    }
+    for time in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+        assert!(authority.issue(&request(&["a.workshop.internal"]), time).is_err(), "{time}");
+    }
+}
+
+#[test]
+fn addresses_only_of_the_subnets_it_was_made_for() {
+    let site = Site::new();
+    let with = AuthoritySettings { subnets: vec!["10.0.0.0/24".parse().unwrap()], ..settings() };
+    let authority = Authority::open_or_create(&site.folder, &with, now()).unwrap();
+    let ask = |address: &str| LeafRequest { addresses: vec![address.parse().unwrap()], ..request(&[]) };
+    let leaf = authority.issue(&ask("10.0.0.7"), now()).unwrap();
+    verify_chain(&leaf.chain_pem, authority.root_pem(), "10.0.0.7", now()).unwrap();
+    assert!(verify_chain(&leaf.chain_pem, authority.root_pem(), "10.0.0.8", now()).is_err());
+    for outside in ["10.0.1.7", "::1"] {
+        assert!(matches!(authority.issue(&ask(outside), now()), Err(PkiError::OutsideSubnets { .. })));
+    }
+}
+
+#[test]
+fn the_verifier_knows_wrong_names_times_roots_and_purposes() {
+    use rustls::CertificateError as E;
+    let (site, other) = (Site::new(), Site::new());
+    let (authority, stranger) = (site.open().unwrap(), other.open().unwrap());
+    let leaf = authority.issue(&request(&["a.workshop.internal", "*.w.workshop.internal"]), now()).unwrap();
+    let verify = |name: &str, at| verify_chain(&leaf.chain_pem, authority.root_pem(), name, at);
+    verify("a.workshop.internal", now()).unwrap();
+    verify("any.w.workshop.internal", now()).unwrap();
+    let error = untrusted(verify("b.workshop.internal", now()));
+    assert!(matches!(error, E::NotValidForNameContext { .. }), "{error:?}");
+    let error = untrusted(verify("a.workshop.internal", later(91)));
+    assert!(matches!(error, E::ExpiredContext { .. }), "{error:?}");
+    let error = untrusted(verify("a.workshop.internal", now() - Duration::from_secs(3600)));
+    assert!(matches!(error, E::NotValidYetContext { .. }), "{error:?}");
+    let error = untrusted(verify_chain(&leaf.chain_pem, stranger.root_pem(), "a.workshop.internal", now()));
+    assert!(matches!(error, E::UnknownIssuer | E::BadSignature), "{error:?}");
+    let error = untrusted(verify_chain(&leaf.cert_pem, authority.root_pem(), "a.workshop.internal", now()));
+    assert!(matches!(error, E::UnknownIssuer), "the leaf alone is not enough: {error:?}");
+    assert!(matches!(verify("", now()), Err(PkiError::BadName { .. })));
+    assert!(matches!(
+        verify_chain("", authority.root_pem(), "a", now()),
+        Err(PkiError::BadCertificate { .. })
+    ));
+}
+
+/// A certificate made with the intermediate's stolen key, for a name outside the domain.
+fn forged(site: &Site, name: rcgen::SanType) -> String {
+    let read = |name: &str| fs_err::read_to_string(site.folder.join(name)).unwrap();
+    let stolen = rcgen::KeyPair::from_pem(&read("intermediate.key")).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&read("intermediate.crt"), stolen).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(2049, 1, 1);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.subject_alt_names = vec![name];
+    params.use_authority_key_identifier_extension = true;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+    format!("{leaf}{}", read("intermediate.crt"))
+}
+
+#[test]
+fn stolen_keys_are_worth_nothing_outside_the_domain() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let dns = |name: &str| rcgen::SanType::DnsName(name.try_into().unwrap());
+    // The forger's way works inside the domain, so what refuses the others is the constraint.
+    let inside = forged(&site, dns("x.workshop.internal"));
+    verify_chain(&inside, authority.root_pem(), "x.workshop.internal", now()).unwrap();
+    let address = rcgen::SanType::IpAddress("10.0.0.1".parse().unwrap());
+    for (san, name) in [(dns("bank.example"), "bank.example"), (address, "10.0.0.1")] {
+        let chain = forged(&site, san);
+        let error = untrusted(verify_chain(&chain, authority.root_pem(), name, now()));
+        assert!(format!("{error:?}").contains("NameConstraintViolation"), "{error:?}");
+        if let Some(verdict) = openssl_verify(authority.root_pem(), &chain) {
+            assert!(
+                verdict.contains("permitted subtree violation")
+                    || verdict.contains("excluded subtree violation"),
+                "{verdict}"
+            );
+        }
+    }
+}
+
+/// What `openssl verify` says, or `None` where there is no such program.
+fn openssl_verify(root: &str, chain: &str) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        path
+    };
+    let (root, chain) = (write("root.pem", root), write("chain.pem", chain));
+    let output = Command::new("openssl")
+        .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
+        .arg(root)
+        .arg("-untrusted")
+        .args([&chain, &chain])
+        .output();
+    match output {
+        Err(e) => {
+            println!("skipped: no openssl ({e})");
+            None
+        }
+        Ok(o) => {
+            Some(format!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr)))
+        }
+    }
+}
+
+#[test]
+fn openssl_accepts_the_chain_too() {
+    let site = Site::new();
+    let with = AuthoritySettings { subnets: vec!["10.0.0.0/24".parse().unwrap()], ..settings() };
+    let authority = Authority::open_or_create(&site.folder, &with, now()).unwrap();
+    let ask =
+        LeafRequest { addresses: vec!["10.0.0.7".parse().unwrap()], ..request(&["a.workshop.internal"]) };
+    let leaf = authority.issue(&ask, now()).unwrap();
+    if let Some(verdict) = openssl_verify(authority.root_pem(), &leaf.chain_pem) {
+        assert!(verdict.trim_end().ends_with(": OK"), "{verdict}");
+    }
+}
+
+async fn handshake(root_pem: &str, leaf: &Leaf, name: &str) -> Result<String, std::io::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_slice_iter(leaf.chain_pem.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.expose_secret().as_bytes()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await?;
+        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(stream).await?;
+        stream.write_all(b"hello").await?;
+        stream.shutdown().await
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let connected = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await;
+    let mut text = String::new();
+    let result = match connected {
+        Ok(mut stream) => stream.read_to_string(&mut text).await.map(|_| text),
+        Err(e) => Err(e),
+    };
+    let _ = serve.await.unwrap();
+    result
+}
+
+#[tokio::test]
+async fn a_client_that_trusts_only_the_root_connects() {
+    let (site, other) = (Site::new(), Site::new());
+    let authority = site.open().unwrap();
+    let leaf = authority.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
+    let hello = handshake(authority.root_pem(), &leaf, "notes.workshop.internal").await.unwrap();
+    assert_eq!(hello, "hello");
+    let error = handshake(authority.root_pem(), &leaf, "other.workshop.internal").await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+    let stranger = other.open().unwrap();
+    assert!(handshake(stranger.root_pem(), &leaf, "notes.workshop.internal").await.is_err());
+}
+
+#[test]
+fn a_key_is_never_in_an_error() {
+    let site = Site::new();
+    site.open().unwrap();
+    let secret = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END PRIVATE KEY-----\n";
+    fs_err::write(site.folder.join("root.key"), secret).unwrap();
+    fs_err::remove_file(site.folder.join("root.crt")).unwrap();
+    let error = site.open().unwrap_err();
+    assert!(matches!(error, PkiError::BadKey { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("c2Vj"));
+    // A key where a certificate belongs, too.
+    let facts = CertificateFacts::parse(secret).unwrap_err();
+    assert!(!format!("{facts} {facts:?}").contains("c2Vj"));
+    let _: SecretString = secret.to_owned().into();
+}
