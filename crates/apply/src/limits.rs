@@ -1,0 +1,27 @@
+//! How much may go on at once. Each limit has its reason.
+
+/// One thing at a time per guest: Proxmox VE locks a guest while a task runs on it, and a second task fails with
+/// "can't lock file … got timeout" (T-3).
+pub const GUEST: usize = 1;
+
+/// Volumes made at once on one storage: unpacking templates is bound by the disk, and a home server's slows down to
+/// less than the sum when more than a few write at once; the cluster lock of a storage is waited for at most 10 s
+/// (T-3).
+pub const STORAGE: usize = 4;
+
+/// Tasks at once on one node: each is a worker process there; `pvedaemon` runs three workers by default, each of
+/// which forks tasks freely, so eight keeps a small node responsive.
+pub const NODE: usize = 8;
+
+/// Steps at once in all: connections and memory here; what is beyond it would wait on nodes and storages anyway.
+pub const TOTAL: usize = 32;
+
+/// The limit for a class of `class:name`.
+pub fn of(class: &str) -> usize {
+    match class {
+        "storage" => STORAGE,
+        "node" => NODE,
+        // Whatever names a guest, and whatever is unknown, is taken one at a time: slow is better than wrong.
+        _ => GUEST,
+    }
+}

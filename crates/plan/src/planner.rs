@@ -1,0 +1,232 @@
+//! The planner itself: asks each kind of resource for its differences, then orders, cuts to the targets, and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+
+use crate::address::{self, Address};
+use crate::desired::Desired;
+use crate::inventory::Inventory;
+use crate::step::{Consent, Plan, Problem, Step, VERSION};
+
+/// What a plan may depend on beside the desired state and the inventory.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The time, for what expires.
+    pub now: Timestamp,
+    /// Only these resources and what they need; all where empty. Addresses, names, ids or globs.
+    pub targets: Vec<String>,
+    /// Whether all that Phoenix made for the site is to go.
+    pub destroy: bool,
+}
+
+/// What a kind of resource looks at. There is no way from here to a node: a plan cannot change anything (P-14, I-2).
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// What is there.
+    pub inventory: &'a Inventory,
+    /// Time and wishes.
+    pub options: &'a Options,
+}
+
+/// A kind of resource, as far as planning goes.
+pub trait Kind: Debug + Send + Sync {
+    /// The first part of its addresses, e.g. `container`.
+    fn kind(&self) -> &'static str;
+
+    /// Proposes what has to be done for all resources of this kind.
+    fn diff(&self, world: World<'_>, proposal: &mut Proposal);
+}
+
+/// What the kinds propose.
+#[derive(Debug, Default)]
+pub struct Proposal {
+    steps: BTreeMap<Address, Step>,
+    conditional: Vec<(BTreeSet<Address>, Step)>,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+    basis: BTreeMap<u32, String>,
+}
+
+impl Proposal {
+    /// A step to do. One step a resource: a second one for the same address replaces the first.
+    pub fn step(&mut self, step: Step) {
+        self.steps.insert(step.address.clone(), step);
+    }
+
+    /// A step to do only if one of `triggers` is in the plan.
+    pub fn step_if_any(&mut self, triggers: impl IntoIterator<Item = Address>, step: Step) {
+        self.conditional.push((triggers.into_iter().collect(), step));
+    }
+
+    /// Something that keeps the plan from being carried out.
+    pub fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Something a person should know.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Whether a step for this address was proposed so far.
+    pub fn has(&self, address: &Address) -> bool {
+        self.steps.contains_key(address)
+    }
+
+    /// The state of a guest the plan relies on.
+    pub fn relies_on(&mut self, id: u32, state: impl Into<String>) {
+        self.basis.insert(id, state.into());
+    }
+}
+
+/// The state of a guest that a plan relies on, as one text.
+pub fn state_of(inventory: &Inventory, id: u32) -> String {
+    match inventory.guests.get(&id) {
+        None => "absent".to_owned(),
+        Some(guest) => {
+            let state = if guest.running { "running" } else { "stopped" };
+            match &guest.lock {
+                Some(lock) => format!("{} {state} locked by {lock}", guest.digest),
+                None => format!("{} {state}", guest.digest),
+            }
+        }
+    }
+}
+
+/// Makes the plan: what has to be done so that what is there becomes what is wanted.
+pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], options: &Options) -> Plan {
+    let mut proposal = Proposal::default();
+    for unread in &inventory.unread {
+        proposal.note(format!("{} could not be read: {}", unread.what, unread.why));
+    }
+    let world = World { desired, inventory, options };
+    for kind in kinds {
+        kind.diff(world, &mut proposal);
+    }
+    let Proposal { mut steps, conditional, mut problems, notes, basis } = proposal;
+    // To a fixed point: a step that joins may be the trigger of another.
+    let mut open = conditional;
+    loop {
+        let (hit, rest): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|(triggers, _)| triggers.iter().any(|t| steps.contains_key(t)));
+        if hit.is_empty() {
+            break;
+        }
+        for (_, step) in hit {
+            steps.entry(step.address.clone()).or_insert(step);
+        }
+        open = rest;
+    }
+    connect(desired, &mut steps);
+    if !options.targets.is_empty() {
+        problems.retain(|p| options.targets.iter().any(|t| address::matches(t, &p.address, None)));
+        cut(desired, &mut steps, &options.targets);
+    }
+    // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
+    let order = order(&steps);
+    let mut sorted = Vec::with_capacity(steps.len());
+    for address in order {
+        if let Some(step) = steps.remove(&address) {
+            sorted.push(step);
+        }
+    }
+    Plan { version: VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
+}
+
+/// Fills in `needs`: the nearest steps among what a resource needs, at any distance.
+fn connect(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
+    let present: BTreeSet<Address> = steps.keys().cloned().collect();
+    for (address, step) in steps.iter_mut() {
+        let mut found: BTreeSet<Address> =
+            step.needs.iter().filter(|n| present.contains(*n)).cloned().collect();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&Address> = desired.graph.needs(address).collect();
+        while let Some(next) = open.pop() {
+            if !seen.insert(next) {
+                continue;
+            }
+            if present.contains(next) {
+                found.insert(next.clone());
+            } else {
+                open.extend(desired.graph.needs(next));
+            }
+        }
+        found.remove(address);
+        step.needs = found.into_iter().collect();
+    }
+}
+
+/// Leaves only the targets and what they need.
+fn cut(desired: &Desired, steps: &mut BTreeMap<Address, Step>, targets: &[String]) {
+    let id_of = |address: &Address| desired.containers.get(address.name()).map(|c| c.id);
+    let mut keep: BTreeSet<Address> = BTreeSet::new();
+    let mut open: Vec<Address> = steps
+        .iter()
+        .filter(|(address, step)| {
+            let id = step.id.filter(|_| address.kind() == "container").or_else(|| id_of(address));
+            targets.iter().any(|t| address::matches(t, address, id))
+        })
+        .map(|(address, _)| address.clone())
+        .collect();
+    while let Some(next) = open.pop() {
+        if keep.insert(next.clone())
+            && let Some(step) = steps.get(&next)
+        {
+            open.extend(step.needs.iter().cloned());
+        }
+    }
+    steps.retain(|address, _| keep.contains(address));
+}
+
+/// Whether any resource, wanted or of this site on the target, is named by `pattern`.
+pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
+    desired.graph.addresses().any(|a| {
+        let id = (a.kind() == "container").then(|| desired.containers.get(a.name()).map(|c| c.id)).flatten();
+        address::matches(pattern, a, id)
+    }) || inventory
+        .of_site(&desired.site)
+        .any(|g| g.mark.as_ref().is_some_and(|m| address::matches(pattern, &m.address, Some(g.id))))
+}
+
+/// An order in which each step comes after what it needs; by address where there is a choice, so that the same
+/// input always gives the same plan.
+fn order(steps: &BTreeMap<Address, Step>) -> Vec<Address> {
+    let mut waiting: BTreeMap<&Address, usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
+    for (address, step) in steps {
+        waiting.insert(address, step.needs.len());
+        for need in &step.needs {
+            dependents.entry(need).or_default().push(address);
+        }
+    }
+    let mut ready: BTreeSet<&Address> = waiting.iter().filter(|(_, n)| **n == 0).map(|(a, _)| *a).collect();
+    let mut order = Vec::with_capacity(steps.len());
+    while let Some(next) = ready.pop_first() {
+        order.push(next.clone());
+        for dependent in dependents.get(next).into_iter().flatten() {
+            if let Some(n) = waiting.get_mut(dependent) {
+                *n -= 1;
+                if *n == 0 {
+                    ready.insert(dependent);
+                }
+            }
+        }
+    }
+    order
+}
+
+/// The steps that cannot be carried out without consent that `granted` does not give. Patterns as for targets.
+pub fn withheld<'a>(plan: &'a Plan, granted: &[String]) -> Vec<&'a Step> {
+    plan.steps
+        .iter()
+        .filter(|s| match &s.consent {
+            Consent::NotNeeded => false,
+            Consent::Refused(_) => true,
+            Consent::Needed => !granted.iter().any(|g| address::matches(g, &s.address, s.id)),
+        })
+        .collect()
+}

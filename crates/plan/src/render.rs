@@ -1,0 +1,182 @@
+//! A plan as people read it: an indented tree of changes, signs first; colour only repeats what the signs say.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::step::{Action, Change, Consent, Plan, Step};
+
+/// What a piece of the text is, for whoever colours it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Something comes.
+    Add,
+    /// Something changes.
+    Change,
+    /// Something goes, or is refused.
+    Remove,
+    /// Of less weight.
+    Dim,
+    /// A next step.
+    Hint,
+    /// A heading.
+    Strong,
+}
+
+/// The sign of a step.
+pub fn sign(step: &Step) -> char {
+    match (&step.consent, step.action) {
+        (Consent::Refused(_), _) => '✗',
+        (_, Action::Create | Action::Run) => '+',
+        (_, Action::Update) => '~',
+        (_, Action::Restart) => '^',
+        (_, Action::Replace) => '±',
+        (_, Action::Delete) => '-',
+    }
+}
+
+fn style(step: &Step) -> Style {
+    match (&step.consent, step.action) {
+        (Consent::Refused(_), _) | (_, Action::Delete | Action::Replace) => Style::Remove,
+        (_, Action::Create | Action::Run) => Style::Add,
+        _ => Style::Change,
+    }
+}
+
+/// The plan as text. `paint` may wrap a piece in colour; `command` is what the person typed to get here, for hints
+/// (`phoenix-cli` and its options for the site).
+pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str) -> String) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}", paint(Style::Strong, &headline(plan, target)));
+    for note in &plan.notes {
+        let _ = writeln!(out, "{}", paint(Style::Dim, &format!("note: {note}")));
+    }
+    if !plan.steps.is_empty() {
+        out.push('\n');
+    }
+    let width = plan.steps.iter().map(|s| s.address.as_str().chars().count()).max().unwrap_or(0).min(48);
+    for step in &plan.steps {
+        let verb = match step.grade {
+            crate::step::Grade::Live => step.action.as_str().to_owned(),
+            grade if grade.as_str() == step.action.as_str() => grade.as_str().to_owned(),
+            grade => format!("{}, {}", step.action.as_str(), grade.as_str()),
+        };
+        let head = format!("{} {:width$}", sign(step), step.address.as_str());
+        let _ = writeln!(out, "{}  {verb:<18} {}", paint(style(step), &head), step.reasons.join("; "));
+        let pad = step.changes.iter().map(|c| c.path.chars().count()).max().unwrap_or(0);
+        for change in &step.changes {
+            let _ = writeln!(out, "    {}", line(change, pad));
+        }
+        if let Some(root) = &step.root {
+            let _ = writeln!(out, "    {}", paint(Style::Dim, &format!("takes root on the node: {root}")));
+        }
+        match &step.consent {
+            Consent::NotNeeded => {}
+            Consent::Needed => {
+                let _ = writeln!(
+                    out,
+                    "    {}",
+                    paint(Style::Hint, &format!("hint: {command} apply --allow-destroy {}", step.address))
+                );
+            }
+            Consent::Refused(why) => {
+                let _ = writeln!(out, "    {}", paint(Style::Hint, &format!("refused: {why}")));
+            }
+        }
+    }
+    for problem in &plan.problems {
+        let _ = writeln!(
+            out,
+            "\n{}",
+            paint(Style::Remove, &format!("✗ {}: {}", problem.address, problem.message))
+        );
+        let _ = writeln!(out, "  {}", paint(Style::Hint, &format!("hint: {}", problem.hint)));
+    }
+    out
+}
+
+/// The first line: what waits, by action.
+fn headline(plan: &Plan, target: &str) -> String {
+    if plan.steps.is_empty() && plan.problems.is_empty() {
+        return format!("{} on {target} · nothing to do", plan.site);
+    }
+    let summary = plan.summary();
+    let mut parts: Vec<String> = [
+        ("create", "to create"),
+        ("update", "to change"),
+        ("restart", "to restart"),
+        ("replace", "to replace"),
+        ("delete", "to destroy"),
+        ("run", "to run"),
+    ]
+    .into_iter()
+    .filter_map(|(action, words)| {
+        let n = summary.actions.get(action).copied().unwrap_or(0);
+        (n > 0).then(|| format!("{n} {words}"))
+    })
+    .collect();
+    if summary.refused > 0 {
+        parts.push(format!("{} refused", summary.refused));
+    }
+    if !plan.problems.is_empty() {
+        let n = plan.problems.len();
+        parts.push(format!("{n} problem{}", if n == 1 { "" } else { "s" }));
+    }
+    format!("{} on {target} · {}", plan.site, parts.join(", "))
+}
+
+fn line(change: &Change, pad: usize) -> String {
+    let path = format!("{:pad$}", change.path);
+    let note = change.note.as_deref().map(|n| format!("   {n}")).unwrap_or_default();
+    match (&change.old, &change.new) {
+        (Value::Null, new) => format!("{path}  {}{note}", value(new)),
+        (old, Value::Null) => format!("{path}  {} → (none){note}", value(old)),
+        (old, new) => format!("{path}  {} → {}{note}", value(old), value(new)),
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.replace('\n', "⏎"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::step::{Grade, VERSION};
+
+    #[test]
+    fn a_plan_reads_without_colour() {
+        let step = Step {
+            address: Address::container("notes"),
+            id: Some(120),
+            action: Action::Update,
+            grade: Grade::Live,
+            reasons: vec!["differs from guests.json:7".into()],
+            changes: vec![
+                Change::new("memory", "1 GiB", "2 GiB"),
+                Change::new("disk", "8 GiB", "12 GiB").note("grows in place"),
+            ],
+            needs: vec![],
+            consent: Consent::NotNeeded,
+            root: None,
+            holds: vec![],
+            batch: None,
+            work: Value::Null,
+        };
+        let plan = Plan {
+            version: VERSION,
+            site: "workshop".into(),
+            steps: vec![step],
+            problems: vec![],
+            notes: vec![],
+            basis: std::collections::BTreeMap::new(),
+        };
+        let text = text(&plan, "pve1", "phoenix-cli", &|_, s| s.to_owned());
+        let expected = "workshop on pve1 · 1 to change\n\n~ container.notes  update             differs from guests.json:7\n    memory  1 GiB → 2 GiB\n    disk    8 GiB → 12 GiB   grows in place\n";
+        assert_eq!(text, expected);
+    }
+}

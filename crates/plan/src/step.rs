@@ -1,0 +1,248 @@
+//! Plans and their steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::address::Address;
+
+/// The version of the plan's JSON.
+pub const VERSION: u32 = 1;
+
+/// What a step does to its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It does not exist yet.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is changed and restarted.
+    Restart,
+    /// It is destroyed and made anew.
+    Replace,
+    /// It is destroyed.
+    Delete,
+    /// Something is carried out: a script, a probe.
+    Run,
+}
+
+/// What a step costs the people who use the resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// Nothing stops.
+    Live,
+    /// It is away for the time of a restart.
+    Restart,
+    /// It is made anew.
+    Rebuild,
+    /// Data is lost.
+    DataLoss,
+}
+
+impl Action {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Restart => "restart",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Run => "run",
+        }
+    }
+}
+
+impl Grade {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart => "restart",
+            Self::Rebuild => "rebuild",
+            Self::DataLoss => "data-loss",
+        }
+    }
+}
+
+/// One value that changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which value, e.g. `memory`, `net0.ip`.
+    pub path: String,
+    /// What it is; `null` where it is not set.
+    pub old: Value,
+    /// What it will be; `null` where it goes.
+    pub new: Value,
+    /// A word on how, e.g. `grows in place`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Change {
+    /// A change from `old` to `new`.
+    pub fn new(path: impl Into<String>, old: impl Into<Value>, new: impl Into<Value>) -> Self {
+        Self { path: path.into(), old: old.into(), new: new.into(), note: None }
+    }
+
+    /// With a word on how.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+}
+
+/// Whether a step may be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    /// Nothing has to be said.
+    #[default]
+    NotNeeded,
+    /// Only when a person names the resource.
+    Needed,
+    /// Not at all, and why.
+    Refused(String),
+}
+
+/// One change in a plan. It holds all that carrying it out takes: `apply` makes no choices of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The resource.
+    pub address: Address,
+    /// The guest's id, where the resource is a guest or on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// What is done.
+    pub action: Action,
+    /// What that costs.
+    pub grade: Grade,
+    /// Why, one sentence each.
+    pub reasons: Vec<String>,
+    /// The values that change.
+    pub changes: Vec<Change>,
+    /// The steps that must have succeeded first.
+    pub needs: Vec<Address>,
+    /// Whether a person must agree.
+    #[serde(default)]
+    pub consent: Consent,
+    /// Where it takes root on the node rather than the token: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// What it holds while it runs, as `class:name`; the foreman has a limit for each class.
+    #[serde(default)]
+    pub holds: Vec<String>,
+    /// Steps with the same batch are carried out together, in the order of the plan, by one call of their crew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// What the crew needs to know. Never holds a secret.
+    #[serde(default)]
+    pub work: Value,
+}
+
+/// Something that keeps the plan from being carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The resource.
+    pub address: Address,
+    /// A stable code, e.g. `plan::no-template`.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// What apply will do, in an order in which it can be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "a plan that nobody looks at changes nothing"]
+pub struct Plan {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The site's name.
+    pub site: String,
+    /// The steps; each comes after what it needs.
+    pub steps: Vec<Step>,
+    /// What keeps it from being carried out.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// What a person should know: what could not be read, what was not looked at.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// For each guest the plan was made against: the digest of its configuration, `absent`, or that it runs or not.
+    /// A saved plan is only carried out when this still holds.
+    #[serde(default)]
+    pub basis: BTreeMap<u32, String>,
+}
+
+/// Counts of steps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Summary {
+    /// By action.
+    pub actions: BTreeMap<String, usize>,
+    /// By grade.
+    pub grades: BTreeMap<String, usize>,
+    /// Steps that wait for consent.
+    pub consent: usize,
+    /// Steps that are refused.
+    pub refused: usize,
+    /// All steps.
+    pub steps: usize,
+}
+
+impl Plan {
+    /// Counts by action and grade; every action and grade is there, also with zero.
+    pub fn summary(&self) -> Summary {
+        let actions =
+            [Action::Create, Action::Update, Action::Restart, Action::Replace, Action::Delete, Action::Run];
+        let grades = [Grade::Live, Grade::Restart, Grade::Rebuild, Grade::DataLoss];
+        Summary {
+            actions: actions
+                .into_iter()
+                .map(|a| (a.as_str().to_owned(), self.steps.iter().filter(|s| s.action == a).count()))
+                .collect(),
+            grades: grades
+                .into_iter()
+                .map(|g| (g.as_str().to_owned(), self.steps.iter().filter(|s| s.grade == g).count()))
+                .collect(),
+            consent: self.steps.iter().filter(|s| s.consent == Consent::Needed).count(),
+            refused: self.steps.iter().filter(|s| matches!(s.consent, Consent::Refused(_))).count(),
+            steps: self.steps.len(),
+        }
+    }
+
+    /// The JSON people's programs rely on: `version`, `site`, `summary`, `steps` (with `address`, `action`, `grade`,
+    /// `reasons`, `changes`, `needs`), and `problems` and `notes`.
+    pub fn public_json(&self) -> Value {
+        let steps: Vec<Value> = self
+            .steps
+            .iter()
+            .map(|s| {
+                serde_json::json!({
+                    "address": s.address, "id": s.id, "action": s.action, "grade": s.grade,
+                    "reasons": s.reasons, "changes": s.changes, "needs": s.needs,
+                    "consent": match &s.consent {
+                        Consent::NotNeeded => Value::Null,
+                        Consent::Needed => "needed".into(),
+                        Consent::Refused(why) => serde_json::json!({ "refused": why }),
+                    },
+                    "root": s.root,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "version": self.version, "site": self.site, "summary": self.summary(), "steps": steps,
+            "problems": self.problems, "notes": self.notes,
+        })
+    }
+
+    /// The addresses of all steps.
+    pub fn addresses(&self) -> BTreeSet<&Address> {
+        self.steps.iter().map(|s| &s.address).collect()
+    }
+}
