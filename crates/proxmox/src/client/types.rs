@@ -1,0 +1,291 @@
+//! What the node answers, as far as Phoenix reads it. Unknown fields are ignored; what is absent, and what is null, is
+//! the same; numbers and booleans are read in every form Perl gives them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::GuestKind;
+use crate::lenient;
+
+/// `/version`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Version {
+    /// As in `9.2.11`.
+    pub version: String,
+    /// As in `9.2`.
+    #[serde(default)]
+    pub release: String,
+}
+
+/// A line of `/nodes`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// `online`, `offline` or `unknown`.
+    #[serde(default)]
+    pub status: String,
+    /// Memory in bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxmem: Option<u64>,
+    /// Threads.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxcpu: Option<u64>,
+    /// Seconds since it started.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub uptime: Option<u64>,
+    /// SHA-256 of its certificate.
+    pub ssl_fingerprint: Option<String>,
+}
+
+/// A line of `/cluster/resources`: a guest, a node, a storage, a pool.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Resource {
+    /// As in `lxc/101`.
+    pub id: String,
+    /// `lxc`, `qemu`, `node`, `storage`, `sdn`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The node it is on.
+    pub node: Option<String>,
+    /// A guest's number.
+    #[serde(default, deserialize_with = "lenient::maybe_id")]
+    pub vmid: Option<u32>,
+    /// A guest's name.
+    pub name: Option<String>,
+    /// `running`, `stopped`, `unknown`, `available`, …
+    pub status: Option<String>,
+    /// A guest's tags, joined by `;`.
+    pub tags: Option<String>,
+    /// Whether a guest is a template.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub template: bool,
+    /// What holds a guest, as in `backup`.
+    pub lock: Option<String>,
+    /// A guest's pool.
+    pub pool: Option<String>,
+    /// A storage's name.
+    pub storage: Option<String>,
+    /// Memory in bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxmem: Option<u64>,
+    /// Disk in bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxdisk: Option<u64>,
+    /// Disk in use, in bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub disk: Option<u64>,
+    /// Seconds since it started.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub uptime: Option<u64>,
+}
+
+impl Resource {
+    /// The kind of a guest; none for what is no guest.
+    pub fn guest_kind(&self) -> Option<GuestKind> {
+        match self.kind.as_str() {
+            "lxc" => Some(GuestKind::Container),
+            "qemu" => Some(GuestKind::Vm),
+            _ => None,
+        }
+    }
+}
+
+/// `status/current` of a guest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct GuestStatus {
+    /// `running` or `stopped`.
+    pub status: String,
+    /// The number.
+    #[serde(deserialize_with = "lenient::id")]
+    pub vmid: u32,
+    /// The name.
+    pub name: Option<String>,
+    /// Seconds since it started.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub uptime: Option<u64>,
+    /// What holds it.
+    pub lock: Option<String>,
+    /// What QEMU says, as in `paused`.
+    pub qmpstatus: Option<String>,
+}
+
+impl GuestStatus {
+    /// Whether it runs.
+    pub fn running(&self) -> bool {
+        self.status == "running"
+    }
+}
+
+/// A line of a guest's `/pending`: what is, and what a restart makes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PendingEntry {
+    /// The key.
+    pub key: String,
+    /// The value in force.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub value: Option<String>,
+    /// The value after a restart.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub pending: Option<String>,
+    /// Whether a restart removes it (the API says 2 when it is forced).
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub delete: bool,
+}
+
+/// A line of a node's `/storage`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Storage {
+    /// Its name.
+    pub storage: String,
+    /// As in `zfspool`, `dir`, `btrfs`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What may be on it, as in `rootdir,images`.
+    #[serde(default)]
+    pub content: String,
+    /// Whether it can be used now.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub active: bool,
+    /// Whether it is turned on.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub enabled: bool,
+    /// Whether all nodes see the same.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub shared: bool,
+    /// Bytes in all.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub total: Option<u64>,
+    /// Bytes free.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub avail: Option<u64>,
+}
+
+impl Storage {
+    /// Whether `content` (`rootdir`, `vztmpl`, …) may be on it.
+    pub fn holds(&self, content: &str) -> bool {
+        self.content.split(',').any(|held| held.trim() == content)
+    }
+}
+
+/// A line of a storage's `/content`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Volume {
+    /// As in `local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst`.
+    pub volid: String,
+    /// `vztmpl`, `rootdir`, `images`, `iso`, `backup`, …
+    #[serde(default)]
+    pub content: String,
+    /// Its format.
+    pub format: Option<String>,
+    /// Bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub size: Option<u64>,
+    /// The guest it belongs to.
+    #[serde(default, deserialize_with = "lenient::maybe_id")]
+    pub vmid: Option<u32>,
+}
+
+/// A task's status.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TaskStatus {
+    /// Its number.
+    pub upid: String,
+    /// `running` or `stopped`.
+    pub status: String,
+    /// `OK`, `WARNINGS: 1` or what went wrong, once it has stopped.
+    pub exitstatus: Option<String>,
+}
+
+/// A line of a task's log.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LogLine {
+    /// Its number, from 1.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub n: Option<u64>,
+    /// The text.
+    #[serde(default)]
+    pub t: String,
+}
+
+/// A line of a node's `/tasks`, and of `/cluster/tasks`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TaskEntry {
+    /// Its number.
+    pub upid: String,
+    /// How it ended; absent while it runs.
+    pub status: Option<String>,
+    /// What it does.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// What it is about.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub id: Option<String>,
+}
+
+/// Privileges by path.
+pub type Permissions = BTreeMap<String, BTreeMap<String, Privilege>>;
+
+/// A privilege that is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Privilege {
+    /// Whether it holds for what is below the path, too.
+    #[serde(deserialize_with = "lenient::flag")]
+    pub propagates: bool,
+}
+
+/// A line of `/pools`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub poolid: String,
+    /// A remark.
+    pub comment: Option<String>,
+    /// What is in it; only when one pool is asked for.
+    #[serde(default)]
+    pub members: Vec<Resource>,
+}
+
+/// A line of a node's `/network`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeInterface {
+    /// Its name, as in `vmbr0`.
+    pub iface: String,
+    /// `bridge`, `eth`, `bond`, `vlan`, `OVSBridge`, …
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// Whether it is up.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub active: bool,
+    /// Its address with the prefix length.
+    pub cidr: Option<String>,
+}
+
+/// A line of a running container's `/interfaces`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct GuestInterface {
+    /// Its name inside.
+    pub name: String,
+    /// Its MAC.
+    pub hwaddr: Option<String>,
+    /// Its IPv4 address with the prefix length.
+    pub inet: Option<String>,
+    /// Its IPv6 address with the prefix length.
+    pub inet6: Option<String>,
+}
+
+/// A line of a guest's `/snapshot`. The last one, `current`, is what runs now.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// The one before it.
+    pub parent: Option<String>,
+    /// A remark.
+    pub description: Option<String>,
+    /// Seconds since 1970.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub snaptime: Option<u64>,
+}
