@@ -129,10 +129,12 @@ pub struct FolderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
     /// Units that are reloaded when something in it changes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub reloads: Vec<String>,
     /// Units that are restarted when something in it changes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,
 }
 
@@ -171,12 +173,15 @@ pub struct FileSpec {
     pub check: Option<String>,
     /// Units that are reloaded when it changes.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub reloads: Vec<String>,
     /// Units that are restarted when it changes.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,
     /// Commands (by `name`) that are run when it changes.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
     pub runs: Vec<String>,
 }
 
@@ -230,9 +235,27 @@ fn yes() -> bool {
     true
 }
 
+/// The schema of what [`one_or_many`] reads.
+struct OneOrMany;
+
+impl schemars::JsonSchema for OneOrMany {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneOrMany".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "x-expects": "a name or a list of names",
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        })
+    }
+}
+
 fn one_or_many<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
-    struct OneOrMany;
-    impl<'de> serde::de::Visitor<'de> for OneOrMany {
+    struct Names;
+    impl<'de> serde::de::Visitor<'de> for Names {
         type Value = Vec<String>;
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a unit's name or a list of names")
@@ -248,5 +271,5 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D:
             Ok(all)
         }
     }
-    d.deserialize_any(OneOrMany)
+    d.deserialize_any(Names)
 }

@@ -1,0 +1,314 @@
+//! What must hold in a `feature.json` beyond its structure.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Feature, ParameterType};
+use crate::codes;
+use crate::parameters;
+use crate::read::Document;
+use crate::report::{Draft, Report, Spot};
+use crate::suggest;
+use crate::tree::{Kind, Node, Span};
+
+/// Names that templates can use beside the feature's parameters: the guest and the site it is put in, the wiring, and the
+/// element of an `each`.
+pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
+
+/// Words of the template language, which are no names.
+const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
+
+/// Checks one feature; `document` is its `feature.json`.
+pub(crate) fn check(feature: &Feature, document: &Document, report: &mut Report) {
+    let Some(root) = &document.root else { return };
+    let mut checker = Checker { feature, document, report };
+    checker.parameters(root);
+    checker.folders(root);
+    checker.files(root);
+    checker.commands(root);
+    checker.health(root);
+    checker.templates(root, None);
+}
+
+struct Checker<'a> {
+    feature: &'a Feature,
+    document: &'a Document,
+    report: &'a mut Report,
+}
+
+/// The elements of a list.
+fn list<'n>(root: &'n Node, key: &str) -> &'n [Node] {
+    root.get(key).map(Node::elements).unwrap_or_default()
+}
+
+/// The name in `{{ name }}`, where that is the whole text.
+pub(crate) fn whole_parameter(text: &str) -> Option<&str> {
+    let name = text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-').then_some(name)
+}
+
+impl Checker<'_> {
+    fn spot(&self, span: Span) -> Spot {
+        self.document.spot(span)
+    }
+
+    fn bad(&mut self, span: Span, message: String, hint: Option<String>) {
+        let draft = Draft::error(codes::BAD_FEATURE, self.spot(span), message).maybe_hint(hint);
+        self.report.push(draft);
+    }
+
+    fn parameters(&mut self, root: &Node) {
+        let Some(members) = root.get("parameters").and_then(Node::members) else { return };
+        for (name, member) in members {
+            let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+            if !good || TEMPLATE_NAMES.contains(&name.as_str()) || TEMPLATE_WORDS.contains(&name.as_str()) {
+                let message = format!("`{}` cannot be the name of a parameter", name.escape_debug());
+                let hint =
+                    "lower-case letters, digits, `_` and `-`, and not a name that templates have already";
+                self.bad(member.key, message, Some(hint.to_owned()));
+            }
+            let Some(parameter) = self.feature.spec.parameters.get(name) else { continue };
+            if let Some(default) = member.value.get("default")
+                && !matches!(
+                    parameter.kind,
+                    ParameterType::Folder | ParameterType::File | ParameterType::Secret
+                )
+                && let Err(wrong) = parameters::check_value(parameter.kind, default)
+            {
+                let message = format!("the default of `{name}` must be {wrong}");
+                self.bad(default.span, message, None);
+            }
+            // A default is part of the feature; these three are parts of a site.
+            if matches!(parameter.kind, ParameterType::Secret | ParameterType::Folder | ParameterType::File)
+                && let Some(default) = member.value.get("default")
+            {
+                let kind = parameters::word(parameter.kind);
+                self.bad(default.span, format!("the {kind} `{name}` cannot have a default"), None);
+            }
+        }
+    }
+
+    fn guest_path(&mut self, node: &Node) {
+        let Some(path) = node.get("path") else { return };
+        let Some(text) = path.text() else { return };
+        if !(text.starts_with('/') || text.starts_with("{{")) || text.split('/').any(|part| part == "..") {
+            self.bad(
+                path.span,
+                format!("`{text}` is not an absolute path"),
+                Some("begin it with `/`".to_owned()),
+            );
+        }
+    }
+
+    fn mode(&mut self, node: &Node) {
+        let Some(mode) = node.get("mode") else { return };
+        let Some(text) = mode.text() else { return };
+        if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
+            self.bad(mode.span, format!("`{text}` is not a mode"), Some("such as \"0644\"".to_owned()));
+        }
+    }
+
+    /// A reference that is either a whole parameter of one type, or something in the feature's folder.
+    fn from(&mut self, node: &Node, wanted: ParameterType, exists: impl Fn(&Feature, &str) -> bool) {
+        let Some(from) = node.get("from") else { return };
+        let Some(text) = from.text() else { return };
+        if let Some(name) = whole_parameter(text) {
+            match self.feature.spec.parameters.get(name) {
+                Some(parameter) if parameter.kind == wanted => {}
+                Some(_) => {
+                    let kind = parameters::word(wanted);
+                    self.bad(from.span, format!("the parameter `{name}` is not of the type `{kind}`"), None);
+                }
+                // The check of all templates reports a parameter that does not exist.
+                None => {}
+            }
+        } else if !text.contains("{{") && !exists(self.feature, text) {
+            let hint = suggest::nearest(text, self.feature.files.keys().map(String::as_str));
+            let hint = hint.map(|near| format!("did you mean `{near}`?"));
+            self.bad(from.span, format!("`{text}` is not in the feature's folder"), hint);
+        }
+    }
+
+    fn folders(&mut self, root: &Node) {
+        for folder in list(root, "folders") {
+            self.guest_path(folder);
+            self.mode(folder);
+            self.from(folder, ParameterType::Folder, |feature, path| {
+                let prefix = format!("{}/", path.trim_end_matches('/'));
+                feature.files.keys().any(|file| file.starts_with(&prefix))
+            });
+        }
+    }
+
+    fn files(&mut self, root: &Node) {
+        let commands: Vec<&str> = self.feature.spec.commands.iter().map(|c| c.name.as_str()).collect();
+        let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
+        for file in list(root, "files") {
+            self.guest_path(file);
+            self.mode(file);
+            let sources: Vec<&str> =
+                ["template", "from", "content"].into_iter().filter(|k| file.get(k).is_some()).collect();
+            if sources.len() != 1 && file.members().is_some() {
+                let name = file.get("path").and_then(Node::text).unwrap_or("a file");
+                let message = format!("`{name}` must have exactly one of `template`, `from`, `content`");
+                let span = sources.get(1).and_then(|key| file.member(key)).map_or(file.span, |m| m.key);
+                let draft = Draft::error(codes::NOT_ONE, self.spot(span), message);
+                self.report.push(draft);
+            }
+            if let Some(template) = file.get("template")
+                && let Some(name) = template.text()
+                && !self.feature.files.contains_key(name)
+            {
+                let hint = suggest::hint(name, "there are", self.feature.files.keys().map(String::as_str));
+                self.bad(
+                    template.span,
+                    format!("the template `{name}` is not in the feature's folder"),
+                    hint,
+                );
+            }
+            self.from(file, ParameterType::File, |feature, path| feature.files.contains_key(path));
+            self.each(file);
+            for run in file.get("runs").into_iter().flat_map(one_or_many) {
+                if let Some(name) = run.text()
+                    && !commands.iter().any(|c| c == name)
+                {
+                    let hint = suggest::hint(name, "there are", commands.iter().map(String::as_str));
+                    self.bad(run.span, format!("there is no command `{name}`"), hint);
+                }
+            }
+        }
+    }
+
+    fn each(&mut self, file: &Node) {
+        if let Some(each) = file.get("each")
+            && let Some(text) = each.text()
+        {
+            let name = whole_parameter(text).unwrap_or(text);
+            match self.feature.spec.parameters.get(name) {
+                Some(p) if matches!(p.kind, ParameterType::List | ParameterType::Json) => {}
+                Some(_) => self.bad(each.span, format!("the parameter `{name}` is not a list"), None),
+                None => {
+                    let hint = suggest::hint(
+                        name,
+                        "there are",
+                        self.feature.spec.parameters.keys().map(String::as_str),
+                    );
+                    self.bad(each.span, format!("there is no parameter `{name}`"), hint);
+                }
+            }
+        }
+        if let Some(prune) = file.member("prune")
+            && file.get("each").is_none()
+        {
+            self.bad(prune.key, "`prune` is only for files with `each`".to_owned(), None);
+        }
+    }
+
+    fn commands(&mut self, root: &Node) {
+        let mut seen = BTreeSet::new();
+        for command in list(root, "commands") {
+            if let Some(name) = command.get("name")
+                && let Some(text) = name.text()
+                && !seen.insert(text.to_owned())
+            {
+                self.bad(name.span, format!("two commands have the name `{text}`"), None);
+            }
+        }
+        let run: BTreeSet<&str> =
+            self.feature.spec.files.iter().flat_map(|f| &f.runs).map(String::as_str).collect();
+        let idle: Vec<String> = self
+            .feature
+            .spec
+            .commands
+            .iter()
+            .filter(|c| c.unless.is_none() && !run.contains(c.name.as_str()))
+            .map(|c| c.name.clone())
+            .collect();
+        // P-31: what is declared has an effect.
+        for command in list(root, "commands") {
+            if let Some(name) = command.get("name")
+                && idle.iter().any(|i| name.text() == Some(i))
+            {
+                let message = format!("the command `{}` would never run", name.text().unwrap_or_default());
+                let hint = "give it `unless`, or name it in the `runs` of a file";
+                self.bad(name.span, message, Some(hint.to_owned()));
+            }
+        }
+    }
+
+    fn health(&mut self, root: &Node) {
+        for health in list(root, "health") {
+            let kinds: Vec<&str> =
+                ["http", "tcp", "command"].into_iter().filter(|k| health.get(k).is_some()).collect();
+            if kinds.len() != 1 && health.members().is_some() {
+                let message = "a health check must have exactly one of `http`, `tcp`, `command`".to_owned();
+                let span = kinds.get(1).and_then(|key| health.member(key)).map_or(health.span, |m| m.key);
+                let draft = Draft::error(codes::NOT_ONE, self.spot(span), message);
+                self.report.push(draft);
+            }
+            if let Some(status) = health.member("status")
+                && health.get("http").is_none()
+            {
+                self.bad(status.key, "`status` is only for `http`".to_owned(), None);
+            }
+        }
+    }
+
+    /// Every name in `{{ … }}` of every text is a parameter's, or one that all templates have.
+    fn templates(&mut self, node: &Node, key: Option<&str>) {
+        match &node.kind {
+            Kind::String(text) if key != Some("description") => {
+                for name in names_in_templates(text) {
+                    let known = self.feature.spec.parameters.keys();
+                    let same = |p: &String| p == name || p.replace('-', "_") == name;
+                    if known.clone().any(same)
+                        || TEMPLATE_NAMES.contains(&name)
+                        || TEMPLATE_WORDS.contains(&name)
+                    {
+                        continue;
+                    }
+                    let candidates: Vec<&str> =
+                        known.map(String::as_str).chain(TEMPLATE_NAMES.iter().copied()).collect();
+                    let hint = suggest::hint(name, "there are", candidates.iter().copied());
+                    let message = format!("`{{{{ {name} }}}}` names no parameter of the feature");
+                    self.bad(node.span, message, hint);
+                }
+            }
+            Kind::Array(elements) => elements.iter().for_each(|e| self.templates(e, key)),
+            Kind::Object(members) => members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key))),
+            _ => {}
+        }
+    }
+}
+
+/// A text alone, or the texts of a list.
+fn one_or_many(node: &Node) -> impl Iterator<Item = &Node> {
+    let single = node.text().map(|_| node);
+    single.into_iter().chain(node.elements())
+}
+
+/// The names that stand first in the `{{ … }}` of a text; expressions that begin otherwise are left to the engine.
+fn names_in_templates(text: &str) -> impl Iterator<Item = &str> {
+    text.split("{{").skip(1).filter_map(|rest| {
+        let (inner, _) = rest.split_once("}}")?;
+        let inner = inner.trim_matches(['-', '+']).trim();
+        let end =
+            inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(inner.len());
+        let name = inner.get(..end)?;
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_templates_are_found() {
+        let names: Vec<&str> =
+            names_in_templates("http://{{ host }}:{{port|int}}/{{ 'x' }}{{- a.b -}} {{ open").collect();
+        assert_eq!(names, ["host", "port", "a"]);
+        assert_eq!(whole_parameter(" {{ root }} "), Some("root"));
+        assert_eq!(whole_parameter("{{ a }}/{{ b }}"), None);
+    }
+}

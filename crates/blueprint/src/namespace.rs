@@ -1,0 +1,153 @@
+//! All files of a site as one namespace: what is defined where, and nothing twice.
+
+use std::collections::BTreeMap;
+
+use crate::codes;
+use crate::model::Place;
+use crate::read::Document;
+use crate::report::{Draft, Report, Spot};
+use crate::source::{
+    CertificatesSource, ContainerSource, FileSource, NetworkSource, SiteSource, TargetSource, TypeSource,
+};
+use crate::tree::{Member, Node};
+
+/// Something that is defined in one of the files.
+#[derive(Debug)]
+pub(crate) struct Entry<'d, T> {
+    pub document: &'d Document,
+    pub member: &'d Member,
+    /// What is right in it; `None` where too little is.
+    pub value: Option<T>,
+    /// Whether the structural check found errors in it: then nothing is said about what is missing.
+    pub damaged: bool,
+}
+
+impl<T> Entry<'_, T> {
+    /// Where the name stands.
+    pub fn key(&self) -> Spot {
+        self.document.spot(self.member.key)
+    }
+
+    /// Where the value a path of keys leads to stands, or the innermost one that exists.
+    pub fn spot(&self, path: &[&str]) -> Spot {
+        self.document.spot(self.member.value.locate(path))
+    }
+
+    /// Where a key at the end of a path stands; else the entry's own.
+    pub fn key_spot(&self, path: &[&str]) -> Spot {
+        let mut node = &self.member.value;
+        let mut span = self.member.key;
+        for key in path {
+            let Some(member) = node.member(key) else { return self.key() };
+            span = member.key;
+            node = &member.value;
+        }
+        self.document.spot(span)
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.member.value
+    }
+
+    /// Where it is declared, for people.
+    pub fn place(&self, report: &Report) -> Place {
+        place(self.document, self.member.key.start, report)
+    }
+}
+
+/// File, line and column of a byte of a document.
+pub(crate) fn place(document: &Document, offset: usize, report: &Report) -> Place {
+    let (line, column) = document.text.line_column(offset);
+    Place { file: report.path(document.file), line, column }
+}
+
+/// Everything that the files define.
+#[derive(Debug, Default)]
+pub(crate) struct Namespace<'d> {
+    pub site: Option<Entry<'d, SiteSource>>,
+    pub target: Option<Entry<'d, TargetSource>>,
+    pub certificates: Option<Entry<'d, CertificatesSource>>,
+    pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
+    pub types: BTreeMap<String, Entry<'d, TypeSource>>,
+    pub containers: BTreeMap<String, Entry<'d, ContainerSource>>,
+    /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
+    pub blind: bool,
+}
+
+impl<'d> Namespace<'d> {
+    pub fn merge(documents: &'d [Document], typed: Vec<Option<FileSource>>, report: &mut Report) -> Self {
+        let errors = report.error_spots();
+        let mut all = Self::default();
+        for (document, typed) in documents.iter().zip(typed) {
+            let Some(root) = &document.root else {
+                all.blind = true;
+                continue;
+            };
+            all.blind |= root.members().is_none();
+            let typed = typed.unwrap_or_default();
+            let mut merger = Merger { document, root, errors: &errors, report };
+            merger.single("site", typed.site, &mut all.site);
+            merger.single("target", typed.target, &mut all.target);
+            merger.single("certificates", typed.certificates, &mut all.certificates);
+            merger.several("networks", "network", typed.networks, &mut all.networks);
+            merger.several("types", "type", typed.types, &mut all.types);
+            merger.several("containers", "container", typed.containers, &mut all.containers);
+        }
+        all
+    }
+}
+
+struct Merger<'d, 'a> {
+    document: &'d Document,
+    root: &'d Node,
+    errors: &'a [Spot],
+    report: &'a mut Report,
+}
+
+impl<'d> Merger<'d, '_> {
+    fn entry<T>(&self, member: &'d Member, value: Option<T>) -> Entry<'d, T> {
+        let spot = self.document.spot(member.key);
+        let from = self.errors.partition_point(|e| *e < spot);
+        let inside = |e: &&Spot| e.file == spot.file && e.span.start <= member.value.span.end;
+        let mut near = self.errors.get(from..).unwrap_or_default().iter().take_while(inside);
+        let damaged = near.any(|e| member.value.span.contains(e.span) || e.span == member.key);
+        Entry { document: self.document, member, value, damaged }
+    }
+
+    fn single<T>(&mut self, key: &str, value: Option<T>, slot: &mut Option<Entry<'d, T>>) {
+        let Some(member) = self.root.member(key) else { return };
+        let entry = self.entry(member, value);
+        match slot {
+            None => *slot = Some(entry),
+            Some(first) => twice(&format!("`{key}`"), first, &entry, self.report),
+        }
+    }
+
+    fn several<T>(
+        &mut self,
+        key: &str,
+        what: &str,
+        values: Option<BTreeMap<String, T>>,
+        into: &mut BTreeMap<String, Entry<'d, T>>,
+    ) {
+        let Some(members) = self.root.get(key).and_then(Node::members) else { return };
+        let mut values = values.unwrap_or_default();
+        for (name, member) in members {
+            let entry = self.entry(member, values.remove(name));
+            match into.get(name) {
+                None => {
+                    into.insert(name.clone(), entry);
+                }
+                Some(first) => twice(&format!("the {what} `{name}`"), first, &entry, self.report),
+            }
+        }
+    }
+}
+
+fn twice<T>(what: &str, first: &Entry<'_, T>, second: &Entry<'_, T>, report: &mut Report) {
+    let draft = Draft::error(codes::DEFINED_TWICE, second.key(), format!("{what} is defined twice"))
+        .label("again here")
+        .related(first.key(), "first here")
+        .hint("all files of a site are one namespace: remove or rename one of the two");
+    report.push(draft);
+}

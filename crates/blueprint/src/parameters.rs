@@ -1,0 +1,44 @@
+//! Values of features' parameters.
+
+use crate::catalog::ParameterType;
+use crate::tree::{Kind, Node};
+
+/// A type as it is written.
+pub(crate) fn word(kind: ParameterType) -> &'static str {
+    match kind {
+        ParameterType::String => "string",
+        ParameterType::Integer => "integer",
+        ParameterType::Boolean => "boolean",
+        ParameterType::Port => "port",
+        ParameterType::Folder => "folder",
+        ParameterType::File => "file",
+        ParameterType::List => "list",
+        ParameterType::Json => "json",
+        ParameterType::Secret => "secret",
+    }
+}
+
+/// Whether a value is of the type; if not, what it must be, in words. Secrets are checked along their schema instead.
+pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), &'static str> {
+    let (good, expected) = match kind {
+        ParameterType::String => (node.text().is_some(), "a text"),
+        ParameterType::Integer => {
+            (matches!(&node.kind, Kind::Number(n) if n.is_i64() || n.is_u64()), "a whole number")
+        }
+        ParameterType::Boolean => (matches!(node.kind, Kind::Bool(_)), "true or false"),
+        ParameterType::Port => {
+            let good =
+                matches!(&node.kind, Kind::Number(n) if n.as_u64().is_some_and(|n| (1..=65535).contains(&n)));
+            (good, "a port, from 1 to 65535")
+        }
+        ParameterType::Folder => (node.text().is_some(), "a folder of the site, as a text"),
+        ParameterType::File => (node.text().is_some(), "a file of the site, as a text"),
+        ParameterType::List => {
+            let good = matches!(&node.kind, Kind::Array(all) if all.iter().all(|e| e.text().is_some()));
+            (good, "a list of texts")
+        }
+        ParameterType::Json => (!matches!(node.kind, Kind::Null), "a value, not null"),
+        ParameterType::Secret => (matches!(node.kind, Kind::Object(_)), "a reference to a secret"),
+    };
+    if good { Ok(()) } else { Err(expected) }
+}

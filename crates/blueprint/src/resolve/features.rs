@@ -1,0 +1,223 @@
+//! What is installed in guests: features, their parameters, and what those hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::Context;
+use super::merge::FeatureDeclaration;
+use crate::catalog::{Feature, Parameter, ParameterType};
+use crate::check;
+use crate::codes;
+use crate::model::{FeatureUse, SiteFile};
+use crate::namespace::Entry;
+use crate::parameters;
+use crate::report::{Draft, Spot};
+use crate::schema;
+use crate::source::ContainerSource;
+use crate::suggest;
+use crate::tree::{Member, Node};
+
+/// What the folders and files that parameters name hold, read once each; nothing where that failed.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    read: BTreeMap<(bool, String), Vec<SiteFile>>,
+}
+
+/// Checks the features of types and containers where they are written.
+pub(super) fn check_declared(context: &mut Context<'_, '_>, contents: &mut Contents) {
+    let namespace = context.namespace;
+    for entry in namespace.types.values() {
+        check_entry(entry, context, contents);
+    }
+    for entry in namespace.containers.values() {
+        check_entry(entry, context, contents);
+    }
+}
+
+fn check_entry<T>(entry: &Entry<'_, T>, context: &mut Context<'_, '_>, contents: &mut Contents) {
+    for element in entry.node().get("features").map(Node::elements).unwrap_or_default() {
+        let Some((name, parameters)) = FeatureDeclaration::name_and_parameters(element) else { continue };
+        let features = context.features;
+        let Some(feature) = features.get(name) else {
+            let names = features.names();
+            // Features are in folders of their own: a broken blueprint file hides none.
+            let hint = suggest::hint(name, "there are", names.iter().copied());
+            let hint =
+                hint.or_else(|| Some("a feature of the site's own is a folder `features/NAME/`".to_owned()));
+            let message = format!("there is no feature `{}`", name.escape_debug());
+            let spot = entry.document.spot(element.span);
+            context.push(Draft::error(codes::DANGLING, spot, message).maybe_hint(hint));
+            continue;
+        };
+        // What a broken description has for parameters is not known.
+        if features.broken.contains(name) {
+            continue;
+        }
+        for (key, member) in parameters.and_then(Node::members).into_iter().flatten() {
+            match feature.spec.parameters.get(key) {
+                Some(parameter) => check_parameter(entry, key, member, parameter, context, contents),
+                None => unknown_parameter(entry, key, member, feature, context),
+            }
+        }
+    }
+}
+
+fn unknown_parameter<T>(
+    entry: &Entry<'_, T>,
+    key: &str,
+    member: &Member,
+    feature: &Feature,
+    context: &mut Context<'_, '_>,
+) {
+    let settable = feature.spec.parameters.iter().filter(|(_, p)| !p.derived).map(|(name, _)| name.as_str());
+    let hint = suggest::hint(key, "its parameters", settable);
+    let message = format!("the feature `{}` has no parameter `{}`", feature.name, key.escape_debug());
+    let spot = entry.document.spot(member.key);
+    context.push(Draft::error(codes::UNKNOWN_PARAMETER, spot, message).maybe_hint(hint));
+}
+
+fn check_parameter<T>(
+    entry: &Entry<'_, T>,
+    key: &str,
+    member: &Member,
+    parameter: &Parameter,
+    context: &mut Context<'_, '_>,
+    contents: &mut Contents,
+) {
+    let spot = entry.document.spot(member.value.span);
+    if parameter.derived {
+        let message = format!("the parameter `{key}` cannot be set: Phoenix fills it in");
+        context.push(
+            Draft::error(codes::BAD_PARAMETER, entry.document.spot(member.key), message).hint("remove it"),
+        );
+        return;
+    }
+    if parameter.kind == ParameterType::Secret {
+        let path = vec![key.to_owned()];
+        check::check(&member.value, schema::secret_schema(), entry.document.file, path, context.report);
+        return;
+    }
+    if let Err(wanted) = parameters::check_value(parameter.kind, &member.value) {
+        let message = format!("the parameter `{key}` must be {wanted}, not {}", member.value.noun());
+        context.push(Draft::error(codes::BAD_PARAMETER, spot, message));
+        return;
+    }
+    let folder = match parameter.kind {
+        ParameterType::Folder => true,
+        ParameterType::File => false,
+        _ => return,
+    };
+    // P-08: what is named exists, and is read now, not when half of the site is made.
+    let Some(path) = member.value.text() else { return };
+    let read =
+        if folder { context.files.folder(path) } else { context.files.file(path).map(|file| vec![file]) };
+    match read {
+        Ok(files) => {
+            contents.read.insert((folder, path.to_owned()), files);
+        }
+        Err(problem) => {
+            context.push(Draft::error(problem.code, spot, problem.message).maybe_hint(problem.hint));
+        }
+    }
+}
+
+/// A guest's features in the order they are put in: what one requires comes before it.
+pub(super) fn of_guest(
+    guest: &str,
+    entry: &Entry<'_, ContainerSource>,
+    declared: &[FeatureDeclaration],
+    contents: &Contents,
+    context: &mut Context<'_, '_>,
+) -> Vec<FeatureUse> {
+    let by_name: BTreeMap<&str, &FeatureDeclaration> =
+        declared.iter().map(|d| (d.name.as_str(), d)).collect();
+    let mut uses: Vec<FeatureUse> = Vec::new();
+    let mut placed = BTreeSet::new();
+    for declaration in declared {
+        for name in context.features.closure(&declaration.name) {
+            if !placed.insert(name.clone()) {
+                continue;
+            }
+            let features = context.features;
+            let Some(feature) = features.get(&name) else { continue };
+            let own = by_name.get(name.as_str()).copied();
+            let parameters: BTreeMap<String, Value> =
+                own.map(|d| d.parameters.clone().into_iter().collect()).unwrap_or_default();
+            if !features.broken.contains(&name) {
+                missing(
+                    guest,
+                    entry,
+                    feature,
+                    &parameters,
+                    own.unwrap_or(declaration),
+                    own.is_some(),
+                    context,
+                );
+            }
+            let contents = held(feature, &parameters, contents);
+            let place = own.unwrap_or(declaration).place.clone();
+            uses.push(FeatureUse { name, parameters, contents, declared: place });
+        }
+    }
+    uses
+}
+
+fn held(
+    feature: &Feature,
+    parameters: &BTreeMap<String, Value>,
+    contents: &Contents,
+) -> BTreeMap<String, Vec<SiteFile>> {
+    let mut held = BTreeMap::new();
+    for (key, value) in parameters {
+        let folder = match feature.spec.parameters.get(key).map(|p| p.kind) {
+            Some(ParameterType::Folder) => true,
+            Some(ParameterType::File) => false,
+            _ => continue,
+        };
+        if let Some(files) = value.as_str().and_then(|path| contents.read.get(&(folder, path.to_owned()))) {
+            held.insert(key.clone(), files.clone());
+        }
+    }
+    held
+}
+
+fn missing(
+    guest: &str,
+    entry: &Entry<'_, ContainerSource>,
+    feature: &Feature,
+    given: &BTreeMap<String, Value>,
+    declaration: &FeatureDeclaration,
+    direct: bool,
+    context: &mut Context<'_, '_>,
+) {
+    let name = &feature.name;
+    let needed = feature.spec.parameters.iter().filter(|(_, p)| p.default.is_none() && !p.derived);
+    for (key, parameter) in needed {
+        if given.contains_key(key) {
+            continue;
+        }
+        let mut message = format!("the feature `{name}` of `{guest}` needs the parameter `{key}`");
+        if !direct {
+            message = format!("{message}; it is there because `{}` requires it", declaration.name);
+        }
+        let example = match parameter.kind {
+            ParameterType::Integer => "1",
+            ParameterType::Port => "80",
+            ParameterType::Boolean => "true",
+            ParameterType::List => "[\"…\"]",
+            ParameterType::Secret => "{\"env\": \"NAME\"}",
+            ParameterType::Folder => "\"folder/\"",
+            ParameterType::String | ParameterType::File | ParameterType::Json => "\"…\"",
+        };
+        let about = if parameter.description.is_empty() { "" } else { ": " };
+        let hint =
+            format!("such as {{\"{name}\": {{\"{key}\": {example}}}}}{about}{}", parameter.description);
+        let mut draft = Draft::error(codes::MISSING_PARAMETER, declaration.spot, message).hint(hint);
+        let own: Spot = entry.key();
+        if !entry.node().span.contains(declaration.spot.span) || declaration.spot.file != own.file {
+            draft = draft.related(own, "the container");
+        }
+        context.push(draft);
+    }
+}

@@ -1,0 +1,433 @@
+//! Containers.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use cidr::Ipv4Inet;
+
+use super::Context;
+use super::features::{self, Contents};
+use super::merge::{Merged, circle_error, short_need};
+use crate::codes;
+use crate::cycles;
+use crate::model::{
+    Container, Disk, Expose, Mount, MountSource as Shown, Network, Nic, NicAddress, Protocol, Service,
+    Startup,
+};
+use crate::namespace::{Entry, place};
+use crate::report::{Draft, Spot};
+use crate::source::{
+    ContainerSource, DiskForm, ExposeSource, MountSource, NicSource, OptionsSource, ProtocolSource,
+    ServiceSource,
+};
+use crate::tree::Node;
+use crate::values::{Address, Mac};
+
+/// What holds where nothing is said.
+pub(crate) mod defaults {
+    pub(crate) const TEMPLATE: &str = "debian-12";
+    pub(crate) const CORES: u32 = 1;
+    pub(crate) const MEMORY_MIB: u64 = 512;
+    pub(crate) const SWAP_MIB: u64 = 512;
+    pub(crate) const DISK_GIB: u64 = 8;
+}
+
+/// The least memory in MiB (Proxmox VE's API schema: `memory`, minimum 16).
+const LEAST_MEMORY_MIB: u64 = 16;
+
+/// Checks what can be told of a type or a container before they are merged, so that an error in a type is shown once.
+pub(super) fn check_written<T>(
+    written: &BTreeMap<String, Merged>,
+    entries: &BTreeMap<String, Entry<'_, T>>,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let networks: Vec<&str> = namespace.networks.keys().map(String::as_str).collect();
+    let containers: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+    for (name, merged) in written {
+        let Some(entry) = entries.get(name) else { continue };
+        for (slot, nic) in &merged.nets {
+            if let Some(network) = &nic.network
+                && !namespace.networks.contains_key(&network.0)
+            {
+                context.dangling(nic_spot(entry, *slot, "network"), "network", &network.0, &networks);
+            }
+        }
+        for need in entry.node().get("needs").map(Node::elements).unwrap_or_default() {
+            let Some(text) = need.text() else { continue };
+            if !namespace.containers.contains_key(short_need(text)) && !text.trim().is_empty() {
+                context.dangling(entry.document.spot(need.span), "container", short_need(text), &containers);
+            }
+        }
+        for (slot, mount) in &merged.mounts {
+            check_mount(entry, &format!("mp{slot}"), mount, context);
+        }
+        if let Some(memory) = merged.settings.memory
+            && memory.mib < LEAST_MEMORY_MIB
+        {
+            let draft = Draft::error(
+                codes::BAD_VALUE,
+                entry.spot(&["memory"]),
+                format!("`memory` cannot be {memory}"),
+            );
+            context.push(draft.hint(format!("at least {LEAST_MEMORY_MIB}M")));
+        }
+    }
+}
+
+fn check_mount<T>(entry: &Entry<'_, T>, slot: &str, mount: &MountSource, context: &mut Context<'_, '_>) {
+    let written = |key: &str| {
+        entry.node().get("mounts").and_then(|m| m.get(slot)).is_some_and(|m| m.get(key).is_some())
+    };
+    let spot = |key: &str| entry.key_spot(&["mounts", slot, key]);
+    if written("host") {
+        for key in ["size", "storage"] {
+            if written(key) {
+                let message = format!("`host` and `{key}` exclude each other in `{slot}`");
+                let draft = Draft::error(codes::BAD_MOUNT, spot(key), message)
+                    .related(spot("host"), "a folder of the node");
+                context.push(draft.hint("a folder of the node has no storage and no size"));
+            }
+        }
+        if mount.backup == Some(true) {
+            let message = format!("`{slot}` cannot be in backups: it is a folder of the node");
+            context.push(Draft::error(codes::BAD_MOUNT, spot("backup"), message));
+        }
+    } else if !written("size") {
+        let message = format!("the mount point `{slot}` needs the key `size`, or `host`");
+        let draft = Draft::error(codes::BAD_MOUNT, entry.key_spot(&["mounts", slot]), message);
+        context.push(draft.hint("`size` makes a volume of its own, `host` shows a folder of the node"));
+    }
+}
+
+/// Where a key of a network device stands: in `networks`, or in the short form.
+fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
+    let name = format!("net{slot}");
+    let long = entry.node().get("networks").and_then(|n| n.get(&name)).and_then(|n| n.get(key));
+    let short = if slot == 0 { entry.node().get(key) } else { None };
+    match long.or(short) {
+        Some(node) => entry.document.spot(node.span),
+        None => entry.key(),
+    }
+}
+
+/// Makes a container of its merged settings.
+pub(super) fn container(
+    name: &str,
+    merged: Merged,
+    networks: &BTreeMap<String, Network>,
+    contents: &Contents,
+    context: &mut Context<'_, '_>,
+) -> Option<Container> {
+    let namespace = context.namespace;
+    let entry = namespace.containers.get(name)?;
+    let source = entry.value.as_ref()?;
+    let nets = nets(name, entry, &merged, networks, context);
+    let mounts = mounts(name, entry, &merged, context);
+    let features = features::of_guest(name, entry, &merged.features, contents, context);
+    let settings = merged.settings;
+    let template = settings.template.map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
+    let unprivileged = settings.unprivileged.unwrap_or(true);
+    Some(Container {
+        name: name.to_owned(),
+        id: source.id,
+        node: source.node.as_ref().map(|n| n.0.clone()),
+        hostname: source.hostname.as_ref().map_or_else(|| name.to_owned(), |h| h.0.clone()),
+        cores: settings.cores.unwrap_or(defaults::CORES),
+        memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
+        swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
+        disk: disk(settings.disk),
+        nets,
+        mounts,
+        options: options(settings.options.unwrap_or_default(), &template, unprivileged),
+        template,
+        onboot: settings.onboot.unwrap_or(true),
+        startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),
+        tags: merged.tags,
+        description: settings.description,
+        unprivileged,
+        protected: settings.protected.unwrap_or(false),
+        pool: settings.pool.map(|p| p.0),
+        needs: merged.needs.into_iter().map(|need| format!("container.{need}")).collect(),
+        features,
+        services: services(entry, source, context),
+        declared: entry.place(context.report),
+    })
+}
+
+fn disk(form: Option<DiskForm>) -> Disk {
+    match form {
+        None => Disk { storage: None, size_gib: defaults::DISK_GIB },
+        Some(DiskForm::Short(size)) => Disk { storage: None, size_gib: size.gib },
+        Some(DiskForm::Long(long)) => Disk {
+            storage: long.storage.map(|s| s.0),
+            size_gib: long.size.map_or(defaults::DISK_GIB, |size| size.gib),
+        },
+    }
+}
+
+/// Proxmox VE's feature flags. Those that are off are left out: absent means off there, too.
+fn options(source: OptionsSource, template: &str, unprivileged: bool) -> BTreeMap<String, String> {
+    // systemd in these mounts file systems of its own, which an unprivileged container may only with nesting; without
+    // it, Proxmox VE's tasks end with warnings.
+    let systemd = template.contains("debian") || template.contains("ubuntu");
+    let nesting = source.nesting.unwrap_or(unprivileged && systemd);
+    let mut options = BTreeMap::new();
+    for (key, on) in [
+        ("nesting", nesting),
+        ("keyctl", source.keyctl == Some(true)),
+        ("fuse", source.fuse == Some(true)),
+        ("mknod", source.mknod == Some(true)),
+    ] {
+        if on {
+            options.insert(key.to_owned(), "1".to_owned());
+        }
+    }
+    let mount: Vec<String> = source.mount.into_iter().flatten().map(|tag| tag.0).collect();
+    if !mount.is_empty() {
+        options.insert("mount".to_owned(), mount.join(";"));
+    }
+    options
+}
+
+fn nets(
+    name: &str,
+    entry: &Entry<'_, ContainerSource>,
+    merged: &Merged,
+    networks: &BTreeMap<String, Network>,
+    context: &mut Context<'_, '_>,
+) -> BTreeMap<u8, Nic> {
+    let namespace = context.namespace;
+    let only = match namespace.networks.len() {
+        1 => namespace.networks.keys().next(),
+        _ => None,
+    };
+    let implied = NicSource::default();
+    let mut wanted: BTreeMap<u8, &NicSource> = merged.nets.iter().map(|(slot, nic)| (*slot, nic)).collect();
+    if wanted.is_empty() && !merged.nets_written && !namespace.networks.is_empty() {
+        wanted.insert(0, &implied);
+    }
+    let mut nets: BTreeMap<u8, Nic> = BTreeMap::new();
+    for (slot, nic) in wanted {
+        let Some(network) = nic.network.as_ref().map(|n| &n.0).or(only) else {
+            if !entry.damaged && !namespace.blind {
+                let message = match namespace.networks.len() {
+                    0 => format!("`{name}` has a network device, but the blueprint defines no network"),
+                    _ => format!("it is not said which network `net{slot}` of `{name}` is in"),
+                };
+                let names: Vec<String> = namespace.networks.keys().map(|n| format!("`{n}`")).collect();
+                let draft = Draft::error(codes::BAD_NETWORK, nic_spot(entry, slot, "address"), message);
+                let hint = if names.is_empty() {
+                    "define one: \"networks\": {\"lan\": {\"bridge\": \"vmbr0\", \"subnet\": \"10.0.0.0/24\"}}".to_owned()
+                } else {
+                    format!("add `network`: {}", names.join(", "))
+                };
+                context.push(draft.hint(hint));
+            }
+            continue;
+        };
+        let Some(settings) = networks.get(network) else { continue };
+        let address = match nic.address.unwrap_or(Address::Dhcp) {
+            Address::Dhcp => NicAddress::Dhcp,
+            Address::Static(address) => {
+                check_address(address, network, settings, nic_spot(entry, slot, "address"), context);
+                match Ipv4Inet::new(address, settings.subnet.network_length()) {
+                    Ok(inet) => NicAddress::Static(inet),
+                    Err(_) => continue,
+                }
+            }
+        };
+        let device = nic.name.as_ref().map_or_else(|| format!("eth{slot}"), |n| n.0.clone());
+        if let Some((other, _)) = nets.iter().find(|(_, n)| n.name == device) {
+            let message = format!("`net{other}` and `net{slot}` of `{name}` are both named `{device}`");
+            context.push(Draft::error(codes::DUPLICATE_NAME, nic_spot(entry, slot, "name"), message));
+        }
+        nets.insert(
+            slot,
+            Nic {
+                network: network.clone(),
+                name: device,
+                address,
+                mac: nic.mac.map(|m| m.0),
+                firewall: nic.firewall.unwrap_or(false),
+                mtu: nic.mtu,
+            },
+        );
+    }
+    nets
+}
+
+fn check_address(
+    address: Ipv4Addr,
+    network: &str,
+    settings: &Network,
+    spot: Spot,
+    context: &mut Context<'_, '_>,
+) {
+    let subnet = settings.subnet;
+    let there = context.namespace.networks.get(network).map(|e| e.spot(&["subnet"]));
+    let relate = |draft: Draft| match there {
+        Some(there) => draft.related(there, "the subnet"),
+        None => draft,
+    };
+    let text = format!("{}/{}", subnet.first_address(), subnet.network_length());
+    if !subnet.contains(&address) {
+        let message =
+            format!("the address {address} is outside the subnet {text} of the network `{network}`");
+        context.push(relate(Draft::error(codes::OUTSIDE_SUBNET, spot, message)));
+    } else if address == subnet.first_address() || address == subnet.last_address() {
+        let which = if address == subnet.first_address() { "first" } else { "last" };
+        let message =
+            format!("the address {address} is the {which} of the subnet {text}, which no device can have");
+        context.push(relate(Draft::error(codes::OUTSIDE_SUBNET, spot, message)));
+    } else if settings.gateway == Some(address) {
+        let message = format!("the address {address} is the gateway of the network `{network}`");
+        let there = context.namespace.networks.get(network).map(|e| e.spot(&["gateway"]));
+        let draft = Draft::error(codes::DUPLICATE_ADDRESS, spot, message);
+        context.push(match there {
+            Some(there) => draft.related(there, "the gateway"),
+            None => draft,
+        });
+    }
+}
+
+fn mounts(
+    name: &str,
+    entry: &Entry<'_, ContainerSource>,
+    merged: &Merged,
+    context: &mut Context<'_, '_>,
+) -> BTreeMap<u8, Mount> {
+    let mut mounts: BTreeMap<u8, Mount> = BTreeMap::new();
+    for (slot, mount) in &merged.mounts {
+        let source = match (&mount.host, mount.size) {
+            (Some(host), None) => Shown::Host(host.0.clone()),
+            (None, Some(size)) => {
+                let storage = mount.storage.as_ref().map(|s| s.0.clone());
+                Shown::Volume(Disk { storage, size_gib: size.gib })
+            }
+            // Reported where it is written.
+            _ => continue,
+        };
+        let path = mount.path.0.trim_end_matches('/').to_owned();
+        if let Some((other, _)) = mounts.iter().find(|(_, m)| m.path == path) {
+            let message = format!("`mp{other}` and `mp{slot}` of `{name}` both have the path `{path}`");
+            let spot = entry.spot(&["mounts", &format!("mp{slot}"), "path"]);
+            context.push(Draft::error(codes::BAD_MOUNT, spot, message));
+        }
+        let backup = mount.backup.unwrap_or(mount.host.is_none());
+        mounts.insert(*slot, Mount { path, source, read_only: mount.read_only.unwrap_or(false), backup });
+    }
+    mounts
+}
+
+fn services(
+    entry: &Entry<'_, ContainerSource>,
+    source: &ContainerSource,
+    context: &mut Context<'_, '_>,
+) -> BTreeMap<String, Service> {
+    let mut services: BTreeMap<String, Service> = BTreeMap::new();
+    for (name, service) in source.services.iter().flatten() {
+        if let Some(other) = services.values().find(|s| s.port == service.port) {
+            let message =
+                format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
+            let draft = Draft::error(codes::DUPLICATE_PORT, entry.spot(&["services", name, "port"]), message);
+            context.push(draft.related(entry.spot(&["services", &other.name, "port"]), "the other"));
+        }
+        let start = entry.key_spot(&["services", name]).span.start;
+        let declared = place(entry.document, start, context.report);
+        let ServiceSource { port, protocol, expose, aliases, path, status } = service;
+        services.insert(
+            name.clone(),
+            Service {
+                name: name.clone(),
+                port: *port,
+                protocol: match protocol.unwrap_or(ProtocolSource::Http) {
+                    ProtocolSource::Http => Protocol::Http,
+                    ProtocolSource::Https => Protocol::Https,
+                },
+                expose: match expose.unwrap_or(ExposeSource::None) {
+                    ExposeSource::Direct => Expose::Direct,
+                    ExposeSource::Gateway => Expose::Gateway,
+                    ExposeSource::None => Expose::None,
+                },
+                aliases: aliases.iter().flatten().map(|a| a.0.clone()).collect(),
+                probe_path: path.as_ref().map_or_else(|| "/".to_owned(), |p| p.0.clone()),
+                probe_status: *status,
+                declared,
+            },
+        );
+    }
+    services
+}
+
+/// Checks what must differ between guests.
+pub(super) fn check_together(
+    containers: &BTreeMap<String, Container>,
+    networks: &BTreeMap<String, Network>,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let mut ids: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut addresses: BTreeMap<(&str, Option<u16>, Ipv4Addr), (&str, Spot)> = BTreeMap::new();
+    let mut macs: BTreeMap<[u8; 6], (&str, Spot)> = BTreeMap::new();
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(name) else { continue };
+        if let Some(id) = container.id {
+            if let Some(other) = ids.get(&id).and_then(|other| namespace.containers.get_key_value(*other)) {
+                let message = format!("the containers `{}` and `{name}` both have the id {id}", other.0);
+                let draft = Draft::error(codes::DUPLICATE_ID, entry.spot(&["id"]), message);
+                context.push(draft.related(other.1.spot(&["id"]), "the other"));
+            } else {
+                ids.insert(id, name);
+            }
+        }
+        for (slot, nic) in &container.nets {
+            if let NicAddress::Static(inet) = nic.address
+                && let Some(network) = networks.get(&nic.network)
+            {
+                let spot = nic_spot(entry, *slot, "address");
+                let key = (network.bridge.as_str(), network.vlan, inet.address());
+                if let Some((other, there)) = addresses.get(&key) {
+                    let message = format!("`{other}` and `{name}` both have the address {}", inet.address());
+                    context.push(
+                        Draft::error(codes::DUPLICATE_ADDRESS, spot, message).related(*there, "the other"),
+                    );
+                } else {
+                    addresses.insert(key, (name, spot));
+                }
+            }
+            if let Some(mac) = nic.mac {
+                let spot = nic_spot(entry, *slot, "mac");
+                if let Some((other, there)) = macs.get(&mac) {
+                    let message = format!("`{other}` and `{name}` both have the MAC address {}", Mac(mac));
+                    context
+                        .push(Draft::error(codes::DUPLICATE_MAC, spot, message).related(*there, "the other"));
+                } else {
+                    macs.insert(mac, (name, spot));
+                }
+            }
+        }
+    }
+}
+
+/// Checks that no containers wait for each other.
+pub(super) fn check_needs(context: &mut Context<'_, '_>, containers: &BTreeMap<String, Container>) {
+    let namespace = context.namespace;
+    let edges: BTreeMap<&str, Vec<&str>> = containers
+        .iter()
+        .map(|(name, container)| {
+            (name.as_str(), container.needs.iter().map(|need| short_need(need)).collect())
+        })
+        .collect();
+    for circle in cycles::find(&edges) {
+        let entries = circle.iter().filter_map(|name| namespace.containers.get(*name));
+        let spots: Vec<Spot> = entries
+            .map(
+                |entry| {
+                    if entry.node().get("needs").is_some() { entry.spot(&["needs"]) } else { entry.key() }
+                },
+            )
+            .collect();
+        circle_error("containers need each other in a circle", &circle, &spots, context);
+    }
+}

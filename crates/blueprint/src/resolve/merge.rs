@@ -1,0 +1,296 @@
+//! Guest types: what a guest says itself, over what its type says, over what that one extends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::Context;
+use crate::codes;
+use crate::cycles;
+use crate::model::Place;
+use crate::namespace::{Entry, Namespace, place};
+use crate::report::{Draft, Report, Spot};
+use crate::source::GuestSettings;
+use crate::source::{ContainerSource, MountSource, NicSource, TypeSource};
+use crate::tree::{Kind, Node};
+use crate::values::{self, Address, Mac};
+
+/// A feature where it is declared.
+#[derive(Debug, Clone)]
+pub(crate) struct FeatureDeclaration {
+    pub name: String,
+    pub parameters: Map<String, Value>,
+    pub spot: Spot,
+    pub place: Place,
+}
+
+impl FeatureDeclaration {
+    /// Reads an element of a `features` list; `None` where the structural check has found it wrong.
+    pub fn name_and_parameters(node: &Node) -> Option<(&str, Option<&Node>)> {
+        match &node.kind {
+            Kind::String(name) if !name.is_empty() => Some((name, None)),
+            Kind::Object(members) if members.len() == 1 => {
+                let (name, member) = members.first_key_value()?;
+                member.value.members().map(|_| (name.as_str(), Some(&member.value)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Settings with everything that is merged by key in its final form.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub settings: GuestSettings,
+    /// Network devices by slot.
+    pub nets: BTreeMap<u8, NicSource>,
+    /// Whether `networks` is written at all: an empty one means no network.
+    pub nets_written: bool,
+    /// Mount points by slot.
+    pub mounts: BTreeMap<u8, MountSource>,
+    pub tags: BTreeSet<String>,
+    pub needs: BTreeSet<String>,
+    pub features: Vec<FeatureDeclaration>,
+}
+
+/// The settings of all types and containers, each as written, not merged yet.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    types: BTreeMap<String, Merged>,
+    containers: BTreeMap<String, Merged>,
+}
+
+/// The short form of a container's first network device.
+#[derive(Debug, Default)]
+struct Short {
+    address: Option<Address>,
+    mac: Option<Mac>,
+}
+
+impl Merged {
+    /// Takes the settings out of the namespace.
+    pub fn take_all(namespace: &mut Namespace<'_>, report: &mut Report) -> Written {
+        let mut written = Written::default();
+        for (name, entry) in &mut namespace.types {
+            let Some(source) = &mut entry.value else { continue };
+            let settings = source.settings();
+            written.types.insert(name.clone(), Self::new(settings, &Short::default(), entry, report));
+        }
+        for (name, entry) in &mut namespace.containers {
+            let Some(source) = &mut entry.value else { continue };
+            let short = Short { address: source.address, mac: source.mac };
+            let settings = source.settings();
+            written.containers.insert(name.clone(), Self::new(settings, &short, entry, report));
+        }
+        written
+    }
+
+    fn new<T>(mut settings: GuestSettings, short: &Short, entry: &Entry<'_, T>, report: &mut Report) -> Self {
+        let written = settings.networks.take();
+        let network = settings.network.take();
+        let nets_written = written.is_some();
+        let mut nets: BTreeMap<u8, NicSource> = written
+            .into_iter()
+            .flatten()
+            .filter_map(|(slot, nic)| values::slot("net", 31, &slot).ok().map(|slot| (slot, nic)))
+            .collect();
+        let keys = ["network", "address", "mac"];
+        let used = keys.into_iter().find(|key| entry.node().get(key).is_some());
+        if let Some(used) = used {
+            if entry.node().get("networks").and_then(|n| n.get("net0")).is_some() {
+                let message = format!("`{used}` and `networks.net0` both describe the first network device");
+                let draft = Draft::error(codes::BAD_NETWORK, entry.key_spot(&[used]), message)
+                    .related(entry.key_spot(&["networks", "net0"]), "here, too")
+                    .hint(format!("move `{used}` into `net0`"));
+                report.push(draft);
+            }
+            let nic = nets.entry(0).or_default();
+            nic.network = nic.network.take().or(network);
+            nic.address = nic.address.or(short.address);
+            nic.mac = nic.mac.or(short.mac);
+        }
+        let mounts = settings.mounts.take().into_iter().flatten();
+        let mounts =
+            mounts.filter_map(|(slot, mount)| values::slot("mp", 255, &slot).ok().map(|slot| (slot, mount)));
+        let needs = settings.needs.take().into_iter().flatten().map(|need| short_need(&need.0).to_owned());
+        let elements = entry.node().get("features").map(Node::elements).unwrap_or_default();
+        let features = elements.iter().filter_map(|element| {
+            let (name, parameters) = FeatureDeclaration::name_and_parameters(element)?;
+            let parameters = match parameters.map(Node::to_value) {
+                Some(Value::Object(map)) => map,
+                _ => Map::new(),
+            };
+            let spot = entry.document.spot(element.span);
+            let place = place(entry.document, element.span.start, report);
+            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, place })
+        });
+        Self {
+            features: features.collect(),
+            mounts: mounts.collect(),
+            needs: needs.collect(),
+            tags: settings.tags.take().into_iter().flatten().map(|tag| tag.0).collect(),
+            nets,
+            nets_written,
+            settings,
+        }
+    }
+
+    /// Fills in what is not said here from what a type says.
+    fn inherit(&mut self, base: &Self) {
+        let own = &mut self.settings;
+        let theirs = &base.settings;
+        macro_rules! inherit {
+            ($($field:ident)*) => {$(
+                if own.$field.is_none() {
+                    own.$field.clone_from(&theirs.$field);
+                }
+            )*};
+        }
+        inherit!(template cores memory swap disk onboot startup description unprivileged protected pool);
+        own.options = match (own.options.take(), &theirs.options) {
+            (Some(own), Some(theirs)) => Some(own.over(theirs)),
+            (own, theirs) => own.or_else(|| theirs.clone()),
+        };
+        // Devices are merged key by key, so that a type can name the network and the guest its address.
+        for (slot, nic) in &base.nets {
+            let own = self.nets.entry(*slot).or_default();
+            own.network = own.network.take().or_else(|| nic.network.clone());
+            own.address = own.address.or(nic.address);
+            own.mac = own.mac.or(nic.mac);
+            own.name = own.name.take().or_else(|| nic.name.clone());
+            own.firewall = own.firewall.or(nic.firewall);
+            own.mtu = own.mtu.or(nic.mtu);
+        }
+        self.nets_written |= base.nets_written;
+        for (slot, mount) in &base.mounts {
+            self.mounts.entry(*slot).or_insert_with(|| mount.clone());
+        }
+        self.tags.extend(base.tags.iter().cloned());
+        self.needs.extend(base.needs.iter().cloned());
+        let own = std::mem::take(&mut self.features);
+        self.features.clone_from(&base.features);
+        for feature in own {
+            add_feature(&mut self.features, feature);
+        }
+    }
+}
+
+/// `container.ca` and `ca` are the same.
+pub(super) fn short_need(need: &str) -> &str {
+    need.strip_prefix("container.").unwrap_or(need)
+}
+
+/// Adds a feature to a list; one that is there already keeps its place, and gets the new parameters over its own.
+fn add_feature(list: &mut Vec<FeatureDeclaration>, feature: FeatureDeclaration) {
+    match list.iter_mut().find(|f| f.name == feature.name) {
+        Some(there) => {
+            there.parameters.extend(feature.parameters);
+            there.spot = feature.spot;
+            there.place = feature.place;
+        }
+        None => list.push(feature),
+    }
+}
+
+/// Works the types into the containers.
+pub(super) fn merge(written: Written, context: &mut Context<'_, '_>) -> BTreeMap<String, Merged> {
+    super::guests::check_written(&written.types, &context.namespace.types, context);
+    super::guests::check_written(&written.containers, &context.namespace.containers, context);
+    check_references(context);
+    let Written { types, containers } = written;
+    let types = merge_types(types, context);
+    containers
+        .into_iter()
+        .map(|(name, mut merged)| {
+            let kind = context.namespace.containers.get(&name).and_then(|e| e.value.as_ref()?.kind.as_ref());
+            if let Some(base) = kind.and_then(|kind| types.get(&kind.0)) {
+                merged.inherit(base);
+            }
+            let own = std::mem::take(&mut merged.features);
+            own.into_iter().for_each(|feature| add_feature(&mut merged.features, feature));
+            (name, merged)
+        })
+        .collect()
+}
+
+fn extends(entry: &Entry<'_, TypeSource>) -> Option<String> {
+    entry.value.as_ref()?.extends.as_ref().map(|l| l.0.clone())
+}
+
+fn kind(entry: &Entry<'_, ContainerSource>) -> Option<String> {
+    entry.value.as_ref()?.kind.as_ref().map(|l| l.0.clone())
+}
+
+fn check_references(context: &mut Context<'_, '_>) {
+    let namespace = context.namespace;
+    let names: Vec<&str> = namespace.types.keys().map(String::as_str).collect();
+    let mut used = BTreeSet::new();
+    let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, entry) in &namespace.types {
+        let edge = edges.entry(name).or_default();
+        let Some(base) = extends(entry) else { continue };
+        match namespace.types.get_key_value(&base) {
+            Some((base, _)) => edge.push(base),
+            None => context.dangling(entry.spot(&["extends"]), "type", &base, &names),
+        }
+        used.insert(base);
+    }
+    for entry in namespace.containers.values() {
+        let Some(kind) = kind(entry) else { continue };
+        if !namespace.types.contains_key(&kind) {
+            context.dangling(entry.spot(&["type"]), "type", &kind, &names);
+        }
+        used.insert(kind);
+    }
+    for circle in cycles::find(&edges) {
+        let entries = circle.iter().filter_map(|name| namespace.types.get(*name));
+        let spots: Vec<Spot> = entries.map(|entry| entry.spot(&["extends"])).collect();
+        circle_error("types extend each other in a circle", &circle, &spots, context);
+    }
+    // A container that could not be read may have used any type.
+    let certain = !namespace.blind && namespace.containers.values().all(|e| e.value.is_some());
+    for (name, entry) in &namespace.types {
+        if certain && !used.contains(name) && !entry.damaged {
+            let draft =
+                Draft::warning(codes::UNUSED_TYPE, entry.key(), format!("nothing uses the type `{name}`"));
+            context.push(draft);
+        }
+    }
+}
+
+/// Reports a circle at the first of its references, with the others related.
+pub(super) fn circle_error(what: &str, circle: &[&str], spots: &[Spot], context: &mut Context<'_, '_>) {
+    let Some((first, others)) = spots.split_first() else { return };
+    let mut draft = Draft::error(codes::CYCLE, *first, format!("{what}: {}", cycles::words(circle)));
+    for (spot, name) in others.iter().zip(circle.iter().skip(1)) {
+        draft = draft.related(*spot, format!("of `{name}`"));
+    }
+    context.push(draft.hint("remove one of the references"));
+}
+
+fn merge_types(mut written: BTreeMap<String, Merged>, context: &Context<'_, '_>) -> BTreeMap<String, Merged> {
+    let mut done: BTreeMap<String, Merged> = BTreeMap::new();
+    let names: Vec<String> = written.keys().cloned().collect();
+    for name in names {
+        // The chain upwards, until a type that is finished, the end, or a circle (which has its own error).
+        let mut chain: Vec<String> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = Some(name);
+        while let Some(name) = next.take() {
+            if done.contains_key(&name) || !written.contains_key(&name) || !seen.insert(name.clone()) {
+                break;
+            }
+            next = context.namespace.types.get(&name).and_then(extends);
+            chain.push(name);
+        }
+        for name in chain.into_iter().rev() {
+            let Some(mut merged) = written.remove(&name) else { continue };
+            let base = context.namespace.types.get(&name).and_then(extends);
+            if let Some(base) = base.and_then(|base| done.get(&base)) {
+                merged.inherit(base);
+            }
+            done.insert(name, merged);
+        }
+    }
+    done
+}

@@ -1,0 +1,91 @@
+//! From what is written to what is meant: types merged, defaults filled in, references followed, everything checked.
+
+mod features;
+mod guests;
+mod merge;
+mod names;
+mod networks;
+mod site;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8PathBuf;
+
+use crate::codes;
+use crate::feature_files::Known;
+use crate::files::SiteFiles;
+use crate::model::{Blueprint, Container};
+use crate::namespace::Namespace;
+use crate::report::{Draft, Report, Spot};
+use crate::suggest;
+use crate::tree::Span;
+
+/// What the steps have in common.
+pub(crate) struct Context<'a, 'd> {
+    pub namespace: &'a Namespace<'d>,
+    pub features: &'a Known<'a>,
+    pub files: &'a dyn SiteFiles,
+    pub site_wide: usize,
+    pub report: &'a mut Report,
+}
+
+impl Context<'_, '_> {
+    pub fn push(&mut self, draft: Draft) {
+        self.report.push(draft);
+    }
+
+    /// For what is missing in the site as a whole.
+    pub fn nowhere(&self) -> Spot {
+        Spot { file: self.site_wide, span: Span::default() }
+    }
+
+    /// Reports a reference to something that no file defines; says nothing while a file could not be read.
+    pub fn dangling(&mut self, spot: Spot, what: &str, name: &str, names: &[&str]) {
+        if self.namespace.blind {
+            return;
+        }
+        let hint = suggest::hint(name, "there are", names.iter().copied());
+        let hint =
+            hint.or_else(|| names.is_empty().then(|| format!("the blueprint defines no {what} at all")));
+        let message = format!("there is no {what} `{}`", name.escape_debug());
+        self.push(Draft::error(codes::DANGLING, spot, message).maybe_hint(hint));
+    }
+}
+
+/// Makes the model; `None` where too much is wrong, which the report then says.
+pub(crate) fn resolve(
+    mut namespace: Namespace<'_>,
+    features: &Known<'_>,
+    files: &dyn SiteFiles,
+    root: Utf8PathBuf,
+    site_wide: usize,
+    report: &mut Report,
+) -> Option<Blueprint> {
+    let merged = merge::Merged::take_all(&mut namespace, report);
+    let mut context = Context { namespace: &namespace, features, files, site_wide, report };
+    let site = site::site(&mut context);
+    let target = site::target(&mut context);
+    let certificates = site::certificates(&context);
+    let networks = networks::networks(&mut context);
+    let guests = merge::merge(merged, &mut context);
+    let mut contents = features::Contents::default();
+    features::check_declared(&mut context, &mut contents);
+    let containers: BTreeMap<String, Container> = guests
+        .into_iter()
+        .filter_map(|(name, merged)| {
+            let container = guests::container(&name, merged, &networks, &contents, &mut context)?;
+            Some((name, container))
+        })
+        .collect();
+    guests::check_together(&containers, &networks, &mut context);
+    guests::check_needs(&mut context, &containers);
+    let domain = site.as_ref().map(|s| s.domain.clone());
+    names::check(domain.as_deref(), &containers, &mut context);
+    let used: BTreeSet<String> =
+        containers.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
+    let features = used
+        .into_iter()
+        .filter_map(|name| features.get(&name).map(|f| (name, std::sync::Arc::clone(f))))
+        .collect();
+    Some(Blueprint { root, site: site?, target: target?, certificates, networks, containers, features })
+}

@@ -1,0 +1,221 @@
+//! Names: DNS names of containers and services, and who answers to them.
+//!
+//! A name has exactly one kind. A container's name with the site's domain leads to the container. A service that is
+//! exposed has a name of its own, which leads to its container (`direct`) or to the gateway (`gateway`). A service may
+//! have the name of the container it runs on; then the name is the service's, which is what clients want: the container
+//! `notes` with the service `notes` behind the gateway is the usual case. Any other two claims to a name are an error.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use crate::codes;
+use crate::model::{Container, Expose, NicAddress};
+use crate::namespace::Entry;
+use crate::report::{Draft, Spot};
+use crate::source::ContainerSource;
+use crate::tree::Node;
+
+/// The longest DNS name in characters (RFC 1035 2.3.4).
+const LONGEST: usize = 253;
+
+/// The feature that services behind the gateway need.
+const GATEWAY: &str = "gateway";
+
+/// Who claims a name.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    container: &'a str,
+    /// The service; `None` for the container's own name.
+    service: Option<&'a str>,
+    spot: Spot,
+}
+
+impl Claim<'_> {
+    fn words(self) -> String {
+        match self.service {
+            Some(service) => format!("the service `{service}` of `{}`", self.container),
+            None => format!("the container `{}`", self.container),
+        }
+    }
+}
+
+pub(super) fn check(
+    domain: Option<&str>,
+    containers: &BTreeMap<String, Container>,
+    context: &mut Context<'_, '_>,
+) {
+    let mut services: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
+    let mut claims: Vec<(String, Claim<'_>)> = Vec::new();
+    let namespace = context.namespace;
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(name) else { continue };
+        let hostname =
+            if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
+        claims.push((container.hostname.clone(), Claim { container: name, service: None, spot: hostname }));
+        for (service, settings) in &container.services {
+            let claim = Claim {
+                container: name,
+                service: Some(service),
+                spot: entry.key_spot(&["services", service]),
+            };
+            // `service.NAME` is an address that commands take, whether it is exposed or not.
+            if let Some(other) = services.insert(service, claim) {
+                let (other_name, name) = (other.container, claim.container);
+                let message = format!("`{other_name}` and `{name}` both have a service `{service}`");
+                context.push(
+                    Draft::error(codes::DUPLICATE_NAME, claim.spot, message).related(other.spot, "the other"),
+                );
+                continue;
+            }
+            if settings.expose == Expose::None {
+                unused_alias(entry, service, context);
+                continue;
+            }
+            claims.push((service.clone(), claim));
+            aliases(entry, claim, domain, &mut claims, context);
+        }
+    }
+    collisions(domain, &claims, context);
+    exposure(containers, context);
+}
+
+fn alias_nodes<'d>(entry: &Entry<'d, ContainerSource>, service: &str) -> &'d [Node] {
+    let services = entry.member.value.get("services");
+    services
+        .and_then(|s| s.get(service))
+        .and_then(|s| s.get("aliases"))
+        .map(Node::elements)
+        .unwrap_or_default()
+}
+
+/// P-31: what is declared has an effect.
+fn unused_alias(entry: &Entry<'_, ContainerSource>, service: &str, context: &mut Context<'_, '_>) {
+    if let Some(alias) = alias_nodes(entry, service).first() {
+        let message = format!("the service `{service}` has aliases, but is not exposed");
+        let draft = Draft::error(codes::BAD_NAME, entry.document.spot(alias.span), message);
+        context.push(draft.hint("add \"expose\": \"gateway\" or \"direct\", or remove the aliases"));
+    }
+}
+
+fn aliases<'a>(
+    entry: &Entry<'_, ContainerSource>,
+    claim: Claim<'a>,
+    domain: Option<&str>,
+    claims: &mut Vec<(String, Claim<'a>)>,
+    context: &mut Context<'_, '_>,
+) {
+    for node in alias_nodes(entry, claim.service.unwrap_or_default()) {
+        let Some(alias) = node.text() else { continue };
+        let spot = entry.document.spot(node.span);
+        let claim = Claim { spot, ..claim };
+        if !alias.contains('.') {
+            claims.push((alias.to_owned(), claim));
+            continue;
+        }
+        let Some(domain) = domain else { continue };
+        match alias.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')) {
+            Some(inner) => claims.push((inner.to_owned(), claim)),
+            None => {
+                // The site's authority is limited to its domain, so no certificate could be made.
+                let message =
+                    format!("the alias `{}` is outside the site's domain `{domain}`", alias.escape_debug());
+                let draft = Draft::error(codes::BAD_NAME, spot, message);
+                context.push(draft.hint(format!("a single word, or a name that ends in `.{domain}`")));
+            }
+        }
+    }
+}
+
+fn collisions(domain: Option<&str>, claims: &[(String, Claim<'_>)], context: &mut Context<'_, '_>) {
+    let mut taken: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
+    for (name, claim) in claims {
+        let whole = domain.map_or(name.len(), |d| name.len() + 1 + d.len());
+        if whole > LONGEST {
+            let message = format!("the name `{name}` has {whole} characters with the site's domain");
+            context
+                .push(Draft::error(codes::BAD_NAME, claim.spot, message).hint("a DNS name has at most 253"));
+        }
+        let Some(other) = taken.get(name.as_str()).copied() else {
+            taken.insert(name, *claim);
+            continue;
+        };
+        // The one case where two may have a name: the service and its own container.
+        if other.container == claim.container && other.service.is_none() != claim.service.is_none() {
+            taken.insert(name, if claim.service.is_some() { *claim } else { other });
+            continue;
+        }
+        let message = if other.container == claim.container && other.service == claim.service {
+            format!("{} has the name `{name}` twice", claim.words())
+        } else {
+            format!("{} and {} both have the name `{name}`", other.words(), claim.words())
+        };
+        let draft = Draft::error(codes::DUPLICATE_NAME, claim.spot, message).related(other.spot, "the other");
+        context.push(draft.hint("a name has exactly one kind: rename one of them"));
+    }
+}
+
+/// Every exposed service has a complete path to it.
+fn exposure(containers: &BTreeMap<String, Container>, context: &mut Context<'_, '_>) {
+    let namespace = context.namespace;
+    let features = context.features;
+    let provides = |container: &Container| {
+        let provides =
+            |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == GATEWAY));
+        container.features.iter().any(|f| provides(&f.name))
+    };
+    let gateways: Vec<&Container> = containers.values().filter(|c| provides(c)).collect();
+    let fixed =
+        |container: &Container| container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)));
+    let mut wanted = None;
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(name) else { continue };
+        for (service, settings) in &container.services {
+            if settings.expose == Expose::None {
+                continue;
+            }
+            let spot = entry.spot(&["services", service, "expose"]);
+            if !fixed(container) && !entry.damaged {
+                let message =
+                    format!("the service `{service}` is exposed, but `{name}` has no fixed address");
+                let draft = Draft::error(codes::NO_FIXED_ADDRESS, spot, message)
+                    .related(entry.key(), "the container");
+                context.push(draft.hint("give the container an `address`"));
+            }
+            if settings.expose == Expose::Gateway && wanted.is_none() {
+                wanted = Some((service, spot));
+            }
+        }
+    }
+    let key = |c: &Container| namespace.containers.get(&c.name).map(Entry::key);
+    let uncertain = namespace.blind
+        || namespace.containers.values().any(|e| e.value.is_none() || e.damaged)
+        || !features.broken.is_empty();
+    match (gateways.as_slice(), wanted) {
+        ([], Some((service, spot))) if !uncertain => {
+            let message =
+                format!("the service `{service}` is exposed by the gateway, but no container is one");
+            let draft = Draft::error(codes::NO_GATEWAY, spot, message);
+            context.push(
+                draft.hint(
+                    "add the feature `nginx-gateway` to one container, or expose the service \"direct\"",
+                ),
+            );
+        }
+        ([first, second, ..], _) => {
+            if let (Some(there), Some(spot)) = (key(first), key(second)) {
+                let message = format!("`{}` and `{}` are both gateways", first.name, second.name);
+                let draft = Draft::error(codes::NO_GATEWAY, spot, message).related(there, "the other");
+                context.push(draft.hint("keep the gateway's feature on one of them"));
+            }
+        }
+        _ => {}
+    }
+    for gateway in gateways {
+        let Some(entry) = namespace.containers.get(&gateway.name) else { continue };
+        if !fixed(gateway) && !entry.damaged {
+            let message = format!("the gateway `{}` has no fixed address", gateway.name);
+            let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
+            context.push(draft.hint("give the container an `address`: the names of its services lead there"));
+        }
+    }
+}

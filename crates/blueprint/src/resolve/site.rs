@@ -1,0 +1,159 @@
+//! The site itself, its target and how its certificates are made.
+
+use std::time::Duration;
+
+use super::Context;
+use crate::codes;
+use crate::model::{
+    CertificateSettings, Credential, LabTarget, ProxmoxTarget, Site, SshTarget, Target, Trust,
+};
+use crate::namespace::Entry;
+use crate::report::Draft;
+use crate::source::{ProxmoxSource, SecretSource, SshForm, TargetSource};
+use crate::values;
+
+/// How long certificates live where nothing is said: 90 days.
+pub(crate) const LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
+    let Some(entry) = &context.namespace.site else {
+        if !context.namespace.blind {
+            let hint =
+                "add \"site\": {\"name\": \"workshop\", \"domain\": \"workshop.internal\"} to one file";
+            let draft =
+                Draft::error(codes::MISSING_SITE, context.nowhere(), "no file says which `site` this is");
+            context.push(draft.hint(hint));
+        }
+        return None;
+    };
+    let source = entry.value.as_ref()?;
+    Some(Site {
+        name: source.name.0.clone(),
+        domain: source.domain.0.clone(),
+        timezone: source.timezone.as_ref().map(|t| t.0.clone()),
+        declared: entry.place(context.report),
+    })
+}
+
+pub(super) fn certificates(context: &Context<'_, '_>) -> CertificateSettings {
+    let source = context.namespace.certificates.as_ref().and_then(|entry| entry.value.as_ref());
+    CertificateSettings { life: source.and_then(|s| s.life).map_or(LIFE, |life| life.0) }
+}
+
+pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
+    let Some(entry) = &context.namespace.target else {
+        if !context.namespace.blind {
+            let draft = Draft::error(
+                codes::MISSING_TARGET,
+                context.nowhere(),
+                "no file says on which `target` to build",
+            );
+            context.push(draft.hint("add \"target\": {\"lab\": {}} to one file, or a `proxmox` target"));
+        }
+        return None;
+    };
+    match entry.value.as_ref()? {
+        TargetSource { proxmox: Some(source), .. } => proxmox(context, entry, source).map(Target::Proxmox),
+        TargetSource { lab: Some(source), .. } => {
+            Some(Target::Lab(LabTarget { folder: source.folder.as_ref().map(|f| f.0.clone().into()) }))
+        }
+        TargetSource { .. } => None,
+    }
+}
+
+fn proxmox(
+    context: &mut Context<'_, '_>,
+    entry: &Entry<'_, TargetSource>,
+    source: &ProxmoxSource,
+) -> Option<ProxmoxTarget> {
+    let credential = credential(context, entry, source);
+    let trust = match (&source.fingerprint, &source.ca_file) {
+        (Some(_), Some(_)) => {
+            let spot = entry.key_spot(&["proxmox", "ca-file"]);
+            let message = "`fingerprint` and `ca-file` exclude each other";
+            let draft = Draft::error(codes::NOT_ONE, spot, message)
+                .related(entry.key_spot(&["proxmox", "fingerprint"]), "the other")
+                .hint("keep `ca-file` where an authority signed the node's certificate, else `fingerprint`");
+            context.push(draft);
+            Trust::System
+        }
+        (Some(fingerprint), None) => Trust::Fingerprint(fingerprint.0.to_uppercase()),
+        (None, Some(file)) => {
+            if let Err(problem) = context.files.file(&file.0) {
+                let spot = entry.spot(&["proxmox", "ca-file"]);
+                context.push(Draft::error(problem.code, spot, problem.message).maybe_hint(problem.hint));
+            }
+            Trust::CaFile(file.0.clone().into())
+        }
+        (None, None) => Trust::System,
+    };
+    let ssh = match &source.ssh {
+        None => None,
+        // The structural check has read it, so this cannot fail.
+        Some(SshForm::Short(text)) => values::ssh_destination(&text.0)
+            .ok()
+            .map(|(destination, port)| SshTarget { destination, port, identity: None, host_key: None }),
+        Some(SshForm::Long(long)) => {
+            let user = long.user.as_ref().map_or("root", |u| u.0.as_str());
+            let destination = format!("{user}@{}", long.host.0);
+            if let Err(error) = values::ssh_destination(&destination) {
+                let spot = entry.spot(&["proxmox", "ssh", "host"]);
+                context.push(Draft::error(codes::BAD_VALUE, spot, error.message));
+            }
+            Some(SshTarget {
+                destination,
+                port: long.port.unwrap_or(22),
+                identity: long.identity.as_ref().map(|i| i.0.clone().into()),
+                host_key: long.host_key.as_ref().map(|k| k.0.clone()),
+            })
+        }
+    };
+    Some(ProxmoxTarget {
+        endpoint: source.endpoint.0.trim_end_matches('/').to_owned(),
+        node: source.node.as_ref().map(|n| n.0.clone()),
+        credential: credential?,
+        trust,
+        ssh,
+    })
+}
+
+fn credential(
+    context: &mut Context<'_, '_>,
+    entry: &Entry<'_, TargetSource>,
+    source: &ProxmoxSource,
+) -> Option<Credential> {
+    // Whether a key is written, not whether its value is right: a wrong one has its own error.
+    let written = |key: &str| entry.node().get("proxmox").is_some_and(|p| p.get(key).is_some());
+    let reference = |s: &Option<SecretSource>| s.as_ref().and_then(SecretSource::reference);
+    let spot = |key: &str| entry.key_spot(&["proxmox", key]);
+    match (written("token"), written("user"), written("password")) {
+        (true, false, false) => reference(&source.token).map(Credential::Token),
+        (false, true, true) => {
+            let password = reference(&source.password)?;
+            Some(Credential::Ticket { user: source.user.as_ref()?.0.clone(), password })
+        }
+        (true, _, _) => {
+            let other = if written("user") { "user" } else { "password" };
+            let message = format!("`token` and `{other}` exclude each other");
+            let draft =
+                Draft::error(codes::NOT_ONE, spot(other), message).related(spot("token"), "the token");
+            context.push(draft.hint("keep the token: it can have fewer rights than its user"));
+            None
+        }
+        (false, true, false) => {
+            context.push(Draft::error(codes::MISSING_KEY, spot("user"), "`user` needs the key `password`"));
+            None
+        }
+        (false, false, true) => {
+            let draft = Draft::error(codes::MISSING_KEY, spot("password"), "`password` needs the key `user`");
+            context.push(draft.hint("such as \"user\": \"root@pam\""));
+            None
+        }
+        (false, false, false) => {
+            let message = "`target.proxmox` needs the key `token`, or `user` and `password`";
+            let draft = Draft::error(codes::MISSING_KEY, entry.key_spot(&["proxmox"]), message);
+            context.push(draft.hint("such as \"token\": {\"env\": \"PHOENIX_PVE_TOKEN\"}"));
+            None
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the tests share: a small catalog of features, and sites in memory.
+
+use blueprint::Catalog;
+
+const FEATURES: &[(&str, &str)] = &[
+    ("base/feature.json", r#"{"description": "What every guest has.", "packages": ["ca-certificates"]}"#),
+    (
+        "static-site/feature.json",
+        r#"{
+            "description": "Serves a folder over HTTP.",
+            "parameters": {
+                "root": {"type": "folder", "description": "the pages"},
+                "port": {"type": "port", "default": 80},
+                "banner": {"type": "string", "default": ""},
+                "tags": {"type": "list", "default": []}
+            },
+            "requires": ["base"], "provides": ["http"],
+            "folders": [{"path": "/srv/site", "from": "{{ root }}"}],
+            "files": [{"path": "/etc/site.conf", "template": "site.conf", "reloads": "nginx"}],
+            "health": [{"http": "http://127.0.0.1:{{ port }}/", "status": 200}]
+        }"#,
+    ),
+    ("static-site/site.conf", "listen {{ port }};"),
+    (
+        "nginx-gateway/feature.json",
+        r#"{
+            "description": "The front door.",
+            "parameters": {"servers": {"type": "json", "derived": true}},
+            "requires": ["base"], "provides": ["gateway"]
+        }"#,
+    ),
+];
+
+/// The features that the tests' sites can use.
+#[expect(clippy::panic, reason = "a failing test panics")]
+pub fn catalog() -> Catalog {
+    let files = FEATURES.iter().map(|(path, text)| (*path, text.as_bytes()));
+    Catalog::from_files(files).unwrap_or_else(|failure| panic!("{}", failure.to_text()))
+}
