@@ -195,12 +195,14 @@ impl Reader {
         self.read(guest.path(&["snapshot"]), &[]).await
     }
 
-    /// The addresses a running container really has.
+    /// The addresses a running container really has. Of a stopped one the node says null: it has none.
     ///
     /// # Errors
     /// As [`Reader::version`].
     pub async fn interfaces(&self, node: &str, id: u32) -> Result<Vec<GuestInterface>, Error> {
-        self.read(GuestRef::new(node, GuestKind::Container, id).path(&["interfaces"]), &[]).await
+        let guest = GuestRef::new(node, GuestKind::Container, id);
+        let known: Option<Vec<GuestInterface>> = self.read(guest.path(&["interfaces"]), &[]).await?;
+        Ok(known.unwrap_or_default())
     }
 
     /// The storages of a node.

@@ -148,6 +148,9 @@ impl HttpExchange {
             .http1_only()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            // pveproxy closes a connection that was idle for five seconds (pve-http-server): one that may be closing
+            // this moment is not used again, so that no request is lost to it.
+            .pool_idle_timeout(Duration::from_secs(3))
             .connect_timeout(options.connect_limit)
             .timeout(options.limit)
             .build()

@@ -1,8 +1,5 @@
 //! A server on loopback that answers with the bytes it is given: also with ones that no decent server would send.
 
-#![allow(dead_code, reason = "each test uses its part of it")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +9,12 @@ use proxmox::http::{Credential, HttpExchange, HttpOptions, Trust};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+/// Says something on the real standard error, which the test harness does not hide.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").unwrap();
+}
 
 /// A request as it arrived.
 #[derive(Debug, Clone, Default)]

@@ -1,15 +1,11 @@
 //! Both readers of the inventory, held against each other for the same guests.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
-mod support;
-
+use crate::support::{Scripted, data, refusal};
 use camino::Utf8Path;
 use proxmox::client::Reader;
 use proxmox::config::GuestKind;
 use proxmox::inventory::{FilesError, Guests, read_by_api, read_by_files_below};
 use serde_json::{Value, json};
-use support::{Scripted, data, refusal};
 use transport::Local;
 
 const CONTAINER: &str = "\

@@ -1,17 +1,13 @@
 //! Waiting for tasks, on a clock that only runs when nothing else does.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Scripted, data, lost, refusal};
 use proxmox::client::{Pace, Reader, TaskEnd, TaskError};
 use proxmox::exchange::{ExchangeError, Response};
 use proxmox::{Kind, Upid};
 use serde_json::{Value, json};
-use support::{Scripted, data, lost, refusal};
 
 fn upid() -> Upid {
     "UPID:pve1:000010E2:000E4E7C:6B03FB81:vzstart:210:root@pam!conf:".parse().unwrap()

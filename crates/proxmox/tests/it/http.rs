@@ -1,17 +1,15 @@
 //! HTTPS as it goes wrong: certificates, refusals, cut answers, time.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Answer, Server, http, token};
 use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use proxmox::exchange::{Exchange, ExchangeError, Method, Request};
 use proxmox::http::{Credential, Fingerprint, HttpExchange, HttpOptions, HttpOptionsError, Trust};
 use proxmox::{Error, Kind};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use support::{Answer, Server, http, token};
 use transport::Sent;
 
 const VERSION: &str = r#"{"data":{"version":"9.2.11","release":"9.2"}}"#;
