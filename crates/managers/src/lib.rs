@@ -1,1 +1,38 @@
-//! managers
+//! The crews: a folder for each kind of resource, holding everything about it: how it differs ([`plan::Kind`]) and how
+//! that is carried out ([`apply::Crew`]).
+//!
+//! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
+//! is in [`observe`], what crews work with in [`worksite`], and how a call to the node is got through in [`settle`].
+
+pub mod certificates;
+pub mod features;
+pub mod lxc;
+pub mod observe;
+pub mod services;
+pub mod settle;
+pub mod worksite;
+
+use std::sync::Arc;
+
+pub use observe::observe;
+pub use worksite::{Prober, Secrets, Worksite};
+
+/// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
+pub fn kinds() -> [&'static dyn plan::Kind; 4] {
+    [
+        &lxc::diff::Containers,
+        &certificates::Certificates,
+        &features::diff::Features,
+        &services::Services,
+    ]
+}
+
+/// Every crew, for applying.
+pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
+    vec![
+        Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
+        Arc::new(certificates::CertificateCrew::new(site.clone())),
+        Arc::new(features::crew::FeatureCrew::new(site.clone())),
+        Arc::new(services::ServiceCrew::new(site.clone())),
+    ]
+}

@@ -77,6 +77,12 @@ impl Proposal {
         self.steps.contains_key(address)
     }
 
+    /// Whether a step proposed so far makes this resource anew, so that nothing in it is left of before.
+    pub fn makes_anew(&self, address: &Address) -> bool {
+        use crate::step::Action;
+        self.steps.get(address).is_some_and(|s| matches!(s.action, Action::Create | Action::Replace))
+    }
+
     /// The state of a guest the plan relies on.
     pub fn relies_on(&mut self, id: u32, state: impl Into<String>) {
         self.basis.insert(id, state.into());

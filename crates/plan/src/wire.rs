@@ -155,22 +155,20 @@ pub fn wire(
     let root_fingerprint = fingerprint(&[root_pem]);
     certificates(blueprint, gateway.as_ref(), &root_fingerprint, &mut desired);
 
-    // One list for all guests: rendering shares it instead of copying it a thousand times.
-    let everywhere = derived_everywhere(blueprint, root_pem, &desired);
-    let sites = derived_sites(&desired);
+    // Two sets of values for all guests, made once: the gateway is told what it serves.
+    let mut derived = derived_everywhere(blueprint, root_pem, &desired);
+    derived.insert("sites".into(), Value::Array(Vec::new()));
+    let mut derived_gateway = derived.clone();
+    derived_gateway.insert("sites".into(), derived_sites(&desired));
     let site = SiteFacts {
         name: blueprint.site.name.clone(),
         domain: domain.clone(),
         timezone: blueprint.site.timezone.clone().unwrap_or_default(),
     };
     for container in blueprint.containers.values() {
-        let mut derived = everywhere.clone();
-        if gateway.as_ref().is_some_and(|(name, _)| *name == container.name) {
-            derived.insert("sites".into(), sites.clone());
-        } else {
-            derived.insert("sites".into(), json!([]));
-        }
-        match contain(blueprint, container, ids[&container.name], &derived, &site, renderer) {
+        let is_gateway = gateway.as_ref().is_some_and(|(name, _)| *name == container.name);
+        let derived = if is_gateway { &derived_gateway } else { &derived };
+        match contain(blueprint, container, ids[&container.name], derived, &site, renderer) {
             Ok(done) => {
                 desired.containers.insert(container.name.clone(), done);
             }

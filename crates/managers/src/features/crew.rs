@@ -1,0 +1,224 @@
+//! Carrying out features: all of a guest's in one script, one round trip, and then the mark.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::{Crew, Done, Failure, Progress};
+use async_trait::async_trait;
+use plan::Step;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use transport::{Command, Runner as _, Sent};
+
+use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
+use crate::worksite::{SCRIPT_LIMIT, Worksite};
+
+/// How long a guest that has just been started may need until commands run in it.
+const READY: Duration = Duration::from_secs(60);
+
+/// The instruction of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// The guest.
+    pub id: u32,
+    /// What the mark will say.
+    pub fingerprint: String,
+    /// The feature, rendered.
+    pub rendered: Value,
+    /// The names of all features the guest is to have; others are forgotten in its mark.
+    pub keep: Vec<String>,
+}
+
+/// The crew for features.
+#[derive(Debug, Clone)]
+pub struct FeatureCrew {
+    site: Arc<Worksite>,
+}
+
+/// What a script reported.
+#[derive(Debug, Default)]
+struct Heard {
+    actions: Vec<Action>,
+    features: BTreeMap<String, (Outcome, u32, Option<String>)>,
+    end: Option<(Outcome, Option<String>)>,
+    strange: Option<String>,
+}
+
+impl Heard {
+    fn line(&mut self, line: &str, tell: &dyn Fn(&Action)) {
+        match parse_report(line) {
+            Ok(Report::Action(action)) => {
+                tell(&action);
+                self.actions.push(action);
+            }
+            Ok(Report::FeatureDone { feature, result, changed, error }) => {
+                self.features.insert(feature, (result, changed, error));
+            }
+            Ok(Report::Done { result, error, .. }) => self.end = Some((result, error)),
+            Err(error) => {
+                self.strange.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// An action in words: `update /etc/hosts`, `restart nginx`.
+pub fn words(action: &Action) -> String {
+    let json = |v: Value| v.as_str().unwrap_or_default().to_owned();
+    let change = json(serde_json::to_value(action.change).unwrap_or_default());
+    let kind = json(serde_json::to_value(action.kind).unwrap_or_default());
+    match action.kind {
+        super::ActionKind::File | super::ActionKind::Folder => format!("{change} {}", action.target),
+        _ => format!("{change} {kind} {}", action.target),
+    }
+}
+
+impl FeatureCrew {
+    /// A crew on this worksite.
+    pub fn new(site: Arc<Worksite>) -> Self {
+        Self { site }
+    }
+
+    fn script_of(&self, rendered: &[Rendered], mode: Mode) -> Result<Script, Failure> {
+        let resolve = |reference: &blueprint::model::SecretRef| {
+            self.site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
+        };
+        script(rendered, mode, &resolve).map_err(|e| Failure::from_error("features::script", &e))
+    }
+
+    async fn run(&self, id: u32, rendered: &[Rendered], progress: &Progress, steps: &[&Step]) -> Result<Heard, Failure> {
+        let inside = self.site.inside(id)?;
+        let script = self.script_of(rendered, Mode::Apply)?;
+        let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
+        for step in steps {
+            progress.of(&step.address).doing(format!("installing {}", names.join(", ")));
+        }
+        let command = Command::script(format!("installing {} in {id}", names.join(", ")), script.text)
+            .limit(SCRIPT_LIMIT);
+        let begin = Instant::now();
+        let mut told = false;
+        loop {
+            let mut heard = Heard::default();
+            let result = {
+                let tell = |action: &Action| {
+                    if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&format!("{}@", action.feature))) {
+                        progress.of(&step.address).changed(words(action));
+                    }
+                };
+                let mut line = |text: &str| heard.line(text, &tell);
+                inside.run_lines(&command, &mut line).await
+            };
+            match result {
+                // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
+                Ok(output) if heard.end.is_none() && heard.features.is_empty() && heard.actions.is_empty() => {
+                    if begin.elapsed() > READY {
+                        return Err(Failure::new(
+                            "features::no-answer",
+                            format!("the script in {id} ended with {} and said nothing", output.status),
+                        )
+                        .while_doing("failed while installing")
+                        .hint(format!("what it said: {}", output.tail(5))));
+                    }
+                    if !told {
+                        progress.waiting(format!("{id} to take commands"), READY);
+                        told = true;
+                    }
+                    sleep(Duration::from_millis(500)).await;
+                }
+                Ok(output) => {
+                    if heard.end.is_none() {
+                        let tail = output.tail(15);
+                        return Err(Failure::new("features::cut-off", format!("the script in {id} was cut off"))
+                            .while_doing("failed while installing")
+                            .hint(if tail.is_empty() { "phoenix-cli apply".to_owned() } else { tail }));
+                    }
+                    return Ok(heard);
+                }
+                // The script converges from wherever it was cut off, and holds a lock in the guest: running it again is safe.
+                Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(error @ transport::Error::Broken { .. }) if begin.elapsed() < crate::settle::UNREACHABLE => {
+                    progress.warning(format!("{error}; running it again"));
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(Failure::from_error("transport::failed", &error)),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Crew for FeatureCrew {
+    fn kind(&self) -> &'static str {
+        "feature"
+    }
+
+    async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
+        let mut works = Vec::new();
+        for step in steps {
+            let read = serde_json::from_value::<Work>(step.work.clone())
+                .and_then(|w| Ok((serde_json::from_value::<Rendered>(w.rendered.clone())?, w)));
+            match read {
+                Ok(work) => works.push(work),
+                Err(error) => {
+                    return vec![Err(Failure::from_error("apply::plan-unreadable", &error)
+                        .hint("make the plan again with this phoenix-cli"))];
+                }
+            }
+        }
+        let Some(id) = works.first().map(|(_, w)| w.id) else { return Vec::new() };
+        let rendered: Vec<Rendered> = works.iter().map(|(r, _)| r.clone()).collect();
+        let heard = match self.run(id, &rendered, progress, steps).await {
+            Ok(heard) => heard,
+            Err(failure) => return vec![Err(failure)],
+        };
+        let fine = |name: &str| heard.features.get(name).is_some_and(|(result, ..)| *result == Outcome::Ok);
+        let applied: Vec<(String, String)> = works
+            .iter()
+            .filter(|(r, _)| fine(&r.name))
+            .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
+            .collect();
+        let keep = works[0].1.keep.clone();
+        let marked = self
+            .site
+            .change_mark(id, progress, |_, mark| {
+                mark.features.retain(|name, _| keep.contains(name));
+                mark.features.extend(applied.iter().cloned());
+            })
+            .await;
+        if let Err(failure) = marked {
+            return vec![Err(failure)];
+        }
+        let mut results = Vec::new();
+        for (rendered, _) in &works {
+            let name = &rendered.name;
+            match heard.features.get(name) {
+                Some((Outcome::Ok, changed, _)) => {
+                    let s = if *changed == 1 { "" } else { "s" };
+                    results.push(Ok(Done::new(format!("{changed} action{s}"))));
+                }
+                Some((Outcome::Failed, _, error)) => {
+                    let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
+                    results.push(Err(Failure::new("features::failed", error)
+                        .while_doing(format!("failed while installing {name} in {id}"))
+                        .hint(format!("phoenix-cli explain {} --script shows what was run", steps[0].address))));
+                    break;
+                }
+                _ => {
+                    let error = heard.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| heard.strange.clone());
+                    results.push(Err(Failure::new(
+                        "features::failed",
+                        error.unwrap_or_else(|| format!("the script did not get to {name}")),
+                    )
+                    .while_doing(format!("failed while installing {name} in {id}"))));
+                    break;
+                }
+            }
+        }
+        results
+    }
+}

@@ -1,0 +1,296 @@
+//! Carrying out what was planned for containers. It converges from wherever it was cut off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::{Crew, Done, Failure, Progress};
+use async_trait::async_trait;
+use plan::Step;
+use proxmox::client::GuestRef;
+use proxmox::config::GuestKind;
+use proxmox::error::Kind;
+use transport::Command;
+
+use super::settings;
+use super::work::{Create, Params, Place, Update, Work};
+use crate::settle::{self, Seen, Task, failure};
+use crate::worksite::Worksite;
+
+/// Unpacking a template on a slow disk.
+const CREATE: Duration = Duration::from_mins(30);
+/// Starting: mounts, network, the init system's first breath.
+const START: Duration = Duration::from_mins(3);
+/// A clean shutdown; services get their 90 s of systemd. After it the container is stopped hard.
+const SHUTDOWN: Duration = Duration::from_secs(100);
+/// Growing a file system, freeing volumes.
+const VOLUME: Duration = Duration::from_mins(10);
+
+/// The crew for containers.
+#[derive(Debug, Clone)]
+pub struct ContainerCrew {
+    site: Arc<Worksite>,
+}
+
+impl ContainerCrew {
+    /// A crew on this worksite.
+    pub fn new(site: Arc<Worksite>) -> Self {
+        Self { site }
+    }
+
+    fn guest(place: &Place) -> GuestRef {
+        GuestRef::new(&place.node, GuestKind::Container, place.id)
+    }
+
+    async fn create(&self, create: &Create, progress: &Progress) -> Result<Done, Failure> {
+        if let Some(old) = &create.replaces {
+            self.destroy(old, progress).await?;
+        }
+        let guest = Self::guest(&create.place);
+        let task = Task {
+            site: &self.site,
+            guest: &guest,
+            what: "creating the container",
+            kind: "vzcreate",
+            limit: CREATE,
+            fine: &[],
+            progress,
+        };
+        task.run(|| self.site.writer.create(&guest, create.params.clone()), || self.ours(&guest)).await?;
+        self.site.is_on(guest.id, &guest.node);
+        self.root(&guest, &create.root, progress).await?;
+        self.start(&guest, progress).await?;
+        // "The API said 200" is no proof: what was made is read back.
+        let config = settle::read("reading the container back", || self.site.reader().config(&guest)).await?;
+        if !config.get("description").is_some_and(|d| d.contains(&format!("\"site\":\"{}\"", self.site.site))) {
+            return Err(Failure::new("managers::not-ours", format!("{} was made, but does not carry our mark", guest.id))
+                .hint("phoenix-cli plan"));
+        }
+        Ok(Done::new(format!("made as {}", guest.id)))
+    }
+
+    /// Whether the guest is there, complete, and of this site.
+    async fn ours(&self, guest: &GuestRef) -> Result<Seen, Failure> {
+        match self.site.reader().config(guest).await {
+            Ok(config) => {
+                let marked = config
+                    .get("description")
+                    .and_then(|d| plan::mark::parse(d).ok()?.1)
+                    .is_some_and(|m| m.site == self.site.site);
+                Ok(if marked && !config.contains_key("lock") { Seen::Done } else { Seen::NotDone })
+            }
+            Err(error) if error.is_not_found() => Ok(Seen::NotDone),
+            Err(error) => Err(failure("looking for the container", &error)),
+        }
+    }
+
+    async fn running(&self, guest: &GuestRef) -> Result<bool, Failure> {
+        Ok(settle::read("asking whether it runs", || self.site.reader().status(guest)).await?.running())
+    }
+
+    async fn start(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
+        let task = Task {
+            site: &self.site,
+            guest,
+            what: "starting it",
+            kind: "vzstart",
+            limit: START,
+            fine: &[Kind::AlreadyRunning],
+            progress,
+        };
+        task.run(|| self.site.writer.start(guest), || self.is(guest, true)).await?;
+        if self.running(guest).await? {
+            return Ok(());
+        }
+        Err(Failure::new("managers::does-not-run", format!("{} was started, but does not run", guest.id))
+            .hint(format!("why, on the node: pct start {} --debug", guest.id)))
+    }
+
+    async fn is(&self, guest: &GuestRef, running: bool) -> Result<Seen, Failure> {
+        Ok(if self.running(guest).await? == running { Seen::Done } else { Seen::NotDone })
+    }
+
+    async fn stop(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
+        let task = Task {
+            site: &self.site,
+            guest,
+            what: "shutting it down",
+            kind: "vzshutdown",
+            limit: SHUTDOWN * 2,
+            fine: &[Kind::NotRunning],
+            progress,
+        };
+        let seconds = SHUTDOWN.as_secs();
+        task.run(|| self.site.writer.shutdown(guest, seconds, true), || self.is(guest, false)).await
+    }
+
+    async fn destroy(&self, place: &Place, progress: &Progress) -> Result<(), Failure> {
+        let guest = Self::guest(place);
+        match self.site.reader().config(&guest).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(failure("looking at what is to be destroyed", &error)),
+            Ok(config) => {
+                // Looked at once more at the last moment: only what carries our mark is ever destroyed (P-16).
+                let description = config.get("description").map_or("", String::as_str);
+                let ours = plan::mark::parse(description).ok().and_then(|(_, m)| m);
+                if ours.is_none_or(|m| m.site != self.site.site) {
+                    return Err(Failure::new(
+                        "managers::not-ours",
+                        format!("{} does not carry the mark of the site `{}` any more", place.id, self.site.site),
+                    )
+                    .hint("phoenix-cli plan shows what is there now"));
+                }
+            }
+        }
+        if self.running(&guest).await? {
+            self.stop(&guest, progress).await?;
+        }
+        let task = Task {
+            site: &self.site,
+            guest: &guest,
+            what: "destroying it",
+            kind: "vzdestroy",
+            limit: VOLUME,
+            fine: &[Kind::NotFound],
+            progress,
+        };
+        task.run(
+            || self.site.writer.destroy(&guest),
+            || async {
+                match self.site.reader().config(&guest).await {
+                    Err(error) if error.is_not_found() => Ok(Seen::Done),
+                    Err(error) => Err(failure("looking whether it is gone", &error)),
+                    Ok(_) => Ok(Seen::NotDone),
+                }
+            },
+        )
+        .await
+    }
+
+    /// What only root@pam may set goes through Proxmox' own command on the node: `pct set` (T-6).
+    async fn root(&self, guest: &GuestRef, params: &Params, progress: &Progress) -> Result<(), Failure> {
+        let Some(node) = self.site.node.as_ref().filter(|_| !params.is_empty()) else { return Ok(()) };
+        progress.doing("setting what takes root on the node");
+        let mut argv = vec!["pct".to_owned(), "set".to_owned(), guest.id.to_string()];
+        for (key, value) in params {
+            argv.push(format!("--{key}"));
+            argv.push(value.clone());
+        }
+        let command = Command::new("setting what takes root", argv).limit(Duration::from_secs(120));
+        let output =
+            node.run(&command).await.map_err(|e| Failure::from_error("transport::failed", &e))?;
+        if output.success() {
+            return Ok(());
+        }
+        Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
+            .while_doing("failed while setting what takes root")
+            .hint(output.tail(5)))
+    }
+
+    async fn update(&self, update: &Update, progress: &Progress) -> Result<Done, Failure> {
+        let guest = GuestRef::new(&update.node, GuestKind::Container, update.id);
+        self.site.is_on(update.id, &update.node);
+        if !update.set.is_empty() || !update.delete.is_empty() {
+            progress.doing("changing its configuration");
+            let mut params = update.set.clone();
+            if !update.delete.is_empty() {
+                params.push(("delete".into(), update.delete.join(",")));
+            }
+            params.push(("digest".into(), update.digest.clone()));
+            if settle::set(&self.site, &guest, params, progress).await? == settle::Set::Modified {
+                self.already(&guest, update).await?;
+            }
+        }
+        self.root(&guest, &update.root, progress).await?;
+        for (disk, size) in &update.grow {
+            let task = Task {
+                site: &self.site,
+                guest: &guest,
+                what: "growing a disk",
+                kind: "resize",
+                limit: VOLUME,
+                fine: &[],
+                progress,
+            };
+            task.run(|| self.site.writer.resize(&guest, disk, size), || self.has_size(&guest, disk, size)).await?;
+        }
+        if let Some(pool) = &update.pool {
+            let join = || self.site.writer.join_pool(pool, guest.id, true);
+            join().await.map_err(|e| failure("joining the pool", &e))?;
+        }
+        if let Some(text) = &update.text {
+            self.site.change_mark(guest.id, progress, |there, _| there.clone_from(text)).await?;
+        }
+        if update.restart {
+            self.stop(&guest, progress).await?;
+        }
+        if update.restart || update.start {
+            self.start(&guest, progress).await?;
+        }
+        Ok(Done::default())
+    }
+
+    async fn has_size(&self, guest: &GuestRef, disk: &str, size: &str) -> Result<Seen, Failure> {
+        let config = settle::read("reading the disk's size", || self.site.reader().config(guest)).await?;
+        let now = config.get(disk).map(|v| settings::parts(v)).and_then(|p| settings::bytes(p.get("size")?));
+        Ok(if now >= settings::bytes(size) { Seen::Done } else { Seen::NotDone })
+    }
+
+    /// The digest no longer fits: either our own change arrived and its answer was lost, or somebody else was there.
+    async fn already(&self, guest: &GuestRef, update: &Update) -> Result<(), Failure> {
+        let entries = settle::read("reading the configuration back", || self.site.reader().pending(guest)).await?;
+        let value = |key: &str| {
+            entries.iter().find(|e| e.key == key).and_then(|e| {
+                if e.delete { None } else { e.pending.clone().or_else(|| e.value.clone()) }
+            })
+        };
+        let normal = |key: &str, v: &str| {
+            if key.starts_with("net") {
+                settings::join(&settings::net_normal(v))
+            } else if key.starts_with("mp") {
+                settings::join(&settings::mount_normal(v))
+            } else if key == "tags" {
+                let mut tags: Vec<&str> = v.split(';').collect();
+                tags.sort_unstable();
+                tags.join(";")
+            } else {
+                settings::join(&settings::parts(v))
+            }
+        };
+        let set = update.set.iter().all(|(k, v)| value(k).is_some_and(|now| normal(k, &now) == normal(k, v)));
+        let gone = update.delete.iter().all(|k| value(k).is_none());
+        if set && gone {
+            return Ok(());
+        }
+        Err(Failure::new("proxmox::modified", format!("{} was changed by somebody else since the plan was made", guest.id))
+            .hint("phoenix-cli plan shows what differs now"))
+    }
+}
+
+#[async_trait]
+impl Crew for ContainerCrew {
+    fn kind(&self) -> &'static str {
+        "container"
+    }
+
+    async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
+        let mut results = Vec::new();
+        for step in steps {
+            let progress = progress.of(&step.address);
+            let result = match Work::read(&step.work) {
+                Ok(Work::Create(create)) => self.create(&create, &progress).await,
+                Ok(Work::Update(update)) => self.update(&update, &progress).await,
+                Ok(Work::Delete(place)) => {
+                    self.destroy(&place, &progress).await.map(|()| Done::new(format!("{} is gone", place.id)))
+                }
+                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
+                    .hint("make the plan again with this phoenix-cli")),
+            };
+            let failed = result.is_err();
+            results.push(result);
+            if failed {
+                break;
+            }
+        }
+        results
+    }
+}

@@ -1,0 +1,90 @@
+//! What a plan's step says about a container: all that carrying it out takes, and nothing secret.
+
+use serde::{Deserialize, Serialize};
+
+/// Parameters of the API, in order.
+pub type Params = Vec<(String, String)>;
+
+/// The instruction of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Work {
+    /// Make it, after what stands in its place is destroyed.
+    Create(Create),
+    /// Change it where it is.
+    Update(Update),
+    /// Destroy it.
+    Delete(Place),
+}
+
+/// A guest that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its id.
+    pub id: u32,
+    /// The node it is on.
+    pub node: String,
+}
+
+/// How a container is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Create {
+    /// Its id and node.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What is destroyed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Place>,
+    /// The parameters of the call that makes it, without the id.
+    pub params: Params,
+    /// What only root on the node may set, before the first start (`pct set`).
+    #[serde(default)]
+    pub root: Params,
+}
+
+/// How a container is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub struct Update {
+    /// Its id.
+    pub id: u32,
+    /// The node it is on.
+    pub node: String,
+    /// The digest of the configuration the plan was made against.
+    pub digest: String,
+    /// Keys to set.
+    #[serde(default)]
+    pub set: Params,
+    /// Keys to remove.
+    #[serde(default)]
+    pub delete: Vec<String>,
+    /// What only root on the node may set.
+    #[serde(default)]
+    pub root: Params,
+    /// Disks to grow: key and size as the API wants it (`12G`).
+    #[serde(default)]
+    pub grow: Params,
+    /// The pool to join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The text for people in its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Restart it at the end, so that what waits for that applies.
+    #[serde(default)]
+    pub restart: bool,
+    /// Start it: it does not run.
+    #[serde(default)]
+    pub start: bool,
+}
+
+impl Work {
+    /// Reads a step's instruction.
+    ///
+    /// # Errors
+    /// When the plan is of another version.
+    pub fn read(value: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(value.clone())
+    }
+}

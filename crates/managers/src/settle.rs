@@ -1,0 +1,277 @@
+//! Getting a call to the node through: what never arrived is sent again, what may have arrived is looked at first, and
+//! once there is a task it is only waited for (T-3, T-17; every external call may be lost on the way there or back).
+
+use std::time::Duration;
+
+use apply::{Failure, Progress};
+use proxmox::Upid;
+use proxmox::client::{GuestRef, Pace, TaskEnd, TaskError};
+use proxmox::error::{Error, Kind};
+use tokio::time::{Instant, sleep};
+use transport::Sent;
+
+use crate::worksite::Worksite;
+
+/// How long an unreachable node is tried again: a reboot of pveproxy or a switch takes less; a person who pulled the
+/// cable wants to know soon.
+pub const UNREACHABLE: Duration = Duration::from_secs(60);
+
+/// How long a guest's lock is waited for: a backup or another person's task may hold it (T-3).
+pub const LOCKED: Duration = Duration::from_mins(10);
+
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a task may need until it is listed, after an answer that got lost.
+const LISTED: Duration = Duration::from_secs(5);
+
+/// What is known of something that may have happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It has happened.
+    Done,
+    /// It has not.
+    NotDone,
+}
+
+/// A failure from an error of the client, with its stable code.
+pub fn failure(what: &str, error: &Error) -> Failure {
+    let code = match error {
+        Error::Exchange(proxmox::exchange::ExchangeError::NeverSent { .. }) => "proxmox::unreachable",
+        Error::Exchange(proxmox::exchange::ExchangeError::Certificate { .. }) => "proxmox::certificate",
+        Error::Exchange(_) => "proxmox::answer-lost",
+        Error::Api(api) => code_of(&api.kind),
+        _ => "proxmox::answer-unreadable",
+    };
+    let mut failure = Failure::from_error(code, error).while_doing(format!("failed while {what}"));
+    failure.hint = error.hint();
+    failure
+}
+
+/// The stable code of a refusal.
+pub fn code_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::NotFound => "proxmox::not-found",
+        Kind::AlreadyExists => "proxmox::already-exists",
+        Kind::Locked => "proxmox::locked",
+        Kind::Modified => "proxmox::modified",
+        Kind::PermissionDenied { .. } => "proxmox::permission-denied",
+        Kind::RootOnly => "proxmox::root-only",
+        Kind::Unauthorized => "proxmox::unauthorized",
+        Kind::InvalidParameters(_) => "proxmox::invalid-parameters",
+        Kind::Protected => "proxmox::protected",
+        Kind::NoSuchNode => "proxmox::no-such-node",
+        Kind::NoSuchStorage => "proxmox::no-such-storage",
+        Kind::NoSpace => "proxmox::no-space",
+        Kind::Unimplemented => "proxmox::unimplemented",
+        Kind::Unreachable => "proxmox::node-unreachable",
+        _ => "proxmox::refused",
+    }
+}
+
+fn task_failure(what: &str, error: &TaskError) -> Failure {
+    let code = match error {
+        TaskError::Failed { kind, .. } => match **kind {
+            Kind::NoSpace => "proxmox::no-space",
+            Kind::Locked => "proxmox::locked",
+            Kind::NotFound => "proxmox::not-found",
+            _ => "proxmox::task-failed",
+        },
+        TaskError::TimedOut { .. } => "proxmox::task-slow",
+        _ => "proxmox::task-lost",
+    };
+    let mut failure = Failure::from_error(code, error).while_doing(format!("failed while {what}"));
+    if !error.log().is_empty() {
+        failure.errors.push(format!("the end of its log:\n{}", error.log().join("\n")));
+    }
+    failure.hint(error.hint())
+}
+
+/// Reads, and again while the node cannot be reached.
+///
+/// # Errors
+/// When it stays so, or the node refuses.
+pub async fn read<T, F, Fut>(what: &str, call: F) -> Result<T, Failure>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<T, Error>> + Send,
+    T: Send,
+{
+    let begin = Instant::now();
+    loop {
+        match call().await {
+            Ok(found) => return Ok(found),
+            // Reading twice does no harm, whatever became of the first.
+            Err(error @ (Error::Exchange(_) | Error::Answer { .. }))
+                if !certificate(&error) && begin.elapsed() < UNREACHABLE =>
+            {
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(failure(what, &error)),
+        }
+    }
+}
+
+/// A task on a guest, from the call that starts it to its end.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// The worksite.
+    pub site: &'a Worksite,
+    /// The guest.
+    pub guest: &'a GuestRef,
+    /// What is done, as in "creating the container".
+    pub what: &'a str,
+    /// The task's type in its UPID, e.g. `vzcreate`.
+    pub kind: &'a str,
+    /// The longest it may take.
+    pub limit: Duration,
+    /// A refusal that means that there is nothing to do.
+    pub fine: &'a [Kind],
+    /// Where to tell what happens.
+    pub progress: &'a Progress,
+}
+
+impl Task<'_> {
+    /// Starts the task and waits for its end. `seen` looks whether the deed is done, after an answer that got lost.
+    ///
+    /// # Errors
+    /// When the node refuses, the task fails, or the time is up.
+    pub async fn run<D, DFut, S, SFut>(&self, dispatch: D, seen: S) -> Result<(), Failure>
+    where
+        D: Fn() -> DFut + Send + Sync,
+        DFut: Future<Output = Result<Upid, Error>> + Send,
+        S: Fn() -> SFut + Send + Sync,
+        SFut: Future<Output = Result<Seen, Failure>> + Send,
+    {
+        self.progress.doing(self.what);
+        let begin = Instant::now();
+        let mut told = false;
+        // Tasks of this guest that were there before: theirs is not ours.
+        let mut retried = false;
+        loop {
+            let error = match dispatch().await {
+                Ok(upid) => match self.wait(&upid).await {
+                    Ok(()) => return Ok(()),
+                    Err(TaskError::Failed { kind, .. }) if *kind == Kind::Locked && begin.elapsed() < LOCKED => {
+                        self.wait_for_lock(&mut told).await;
+                        continue;
+                    }
+                    Err(TaskError::Failed { kind, .. }) if self.fine.contains(&kind) => return Ok(()),
+                    Err(error) => return Err(task_failure(self.what, &error)),
+                },
+                Err(error) => error,
+            };
+            match (error.kind(), error.sent()) {
+                (Some(Kind::Locked), _) if begin.elapsed() < LOCKED => self.wait_for_lock(&mut told).await,
+                (Some(kind), _) if self.fine.contains(kind) => return Ok(()),
+                // "Already exists" on a retry is our own first try.
+                (Some(Kind::AlreadyExists), _) if retried && seen().await? == Seen::Done => return Ok(()),
+                (None, Sent::Never) if begin.elapsed() < UNREACHABLE && !certificate(&error) => {
+                    sleep(PAUSE).await;
+                }
+                (_, Sent::Maybe) if begin.elapsed() < UNREACHABLE + self.limit => {
+                    match self.find_lost(&error).await? {
+                        Some(upid) => {
+                            return self.wait(&upid).await.map_err(|e| task_failure(self.what, &e));
+                        }
+                        None if seen().await? == Seen::Done => return Ok(()),
+                        // A refusal of the node's that is an error of its own is no reason to try for minutes.
+                        None if error.kind().is_some() && retried => return Err(failure(self.what, &error)),
+                        None => retried = true,
+                    }
+                }
+                _ => return Err(failure(self.what, &error)),
+            }
+        }
+    }
+
+    async fn wait_for_lock(&self, told: &mut bool) {
+        if !*told {
+            self.progress.waiting(format!("the lock on {} that another task holds", self.guest.id), LOCKED);
+            *told = true;
+        }
+        sleep(PAUSE * 2).await;
+    }
+
+    async fn wait(&self, upid: &Upid) -> Result<(), TaskError> {
+        let end = self.site.reader().wait_task(upid, self.limit, Pace::default(), &mut |_| {}).await?;
+        if let TaskEnd::Warnings(warnings) = end {
+            for warning in warnings {
+                self.progress.warning(warning);
+            }
+        }
+        Ok(())
+    }
+
+    /// After an answer that got lost: the task it may have started, if it runs.
+    async fn find_lost(&self, error: &Error) -> Result<Option<Upid>, Failure> {
+        self.progress.warning(format!("the node's answer got lost while {}; looking whether it was done", self.what));
+        let begin = Instant::now();
+        loop {
+            let tasks = read("looking for the task", || {
+                self.site.reader().tasks(&self.guest.node, Some(self.guest.id))
+            })
+            .await?;
+            let ours = tasks.iter().filter(|t| t.kind == self.kind).find(|t| {
+                // A task that runs has no status yet, or says so.
+                t.status.as_deref().is_none_or(|s| s.is_empty() || s == "running" || s == "RUNNING")
+            });
+            if let Some(task) = ours
+                && let Ok(upid) = task.upid.parse()
+            {
+                return Ok(Some(upid));
+            }
+            // Only an answer that got lost can belong to a task that is not listed yet; a refusal does not.
+            if error.kind().is_some() || begin.elapsed() > LISTED {
+                return Ok(None);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+fn certificate(error: &Error) -> bool {
+    matches!(error, Error::Exchange(proxmox::exchange::ExchangeError::Certificate { .. }))
+}
+
+/// How setting a configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// It is set.
+    Done,
+    /// Somebody else changed the configuration in between: read it again.
+    Modified,
+}
+
+/// Sets a container's configuration. The same parameters twice are the same as once, so what may have arrived is sent
+/// again; a digest that no longer fits then is looked into by the caller.
+///
+/// # Errors
+/// When the node refuses, or stays unreachable or locked.
+pub async fn set(
+    site: &Worksite,
+    guest: &GuestRef,
+    params: Vec<(String, String)>,
+    progress: &Progress,
+) -> Result<Set, Failure> {
+    let what = "changing the configuration";
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        match site.writer.update(guest, params.clone()).await {
+            Ok(_) => return Ok(Set::Done),
+            Err(error) => match error.kind() {
+                Some(Kind::Modified) => return Ok(Set::Modified),
+                Some(Kind::Locked) if begin.elapsed() < LOCKED => {
+                    if !told {
+                        progress.waiting(format!("the lock on {} that another task holds", guest.id), LOCKED);
+                        told = true;
+                    }
+                    sleep(PAUSE * 2).await;
+                }
+                None if begin.elapsed() < UNREACHABLE && !certificate(&error) => sleep(PAUSE).await,
+                _ => return Err(failure(what, &error)),
+            },
+        }
+    }
+}

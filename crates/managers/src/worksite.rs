@@ -1,0 +1,179 @@
+//! What crews work with: the node, the authority, the clock. One for a run.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apply::{Failure, Progress};
+use async_trait::async_trait;
+use blueprint::model::SecretRef;
+use jiff::Timestamp;
+use plan::desired::Service;
+use plan::mark::{self, Mark};
+use proxmox::client::{GuestRef, Reader, Writer};
+use proxmox::config::GuestKind;
+use secrecy::SecretString;
+use transport::{InGuest, Runner};
+
+use crate::settle;
+
+/// Where secrets come from at the moment they are needed.
+pub trait Secrets: Debug + Send + Sync {
+    /// The secret that `reference` means.
+    ///
+    /// # Errors
+    /// When it cannot be had; the failure says how to provide it.
+    fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure>;
+}
+
+/// Who proves that a service answers.
+#[async_trait]
+pub trait Prober: Debug + Send + Sync {
+    /// Makes one request to `service` as a client would, trusting only the workshop's root. Returns what it saw.
+    ///
+    /// # Errors
+    /// What hop failed.
+    async fn probe(&self, service: &Service) -> Result<String, Failure>;
+}
+
+/// What crews work with.
+#[derive(Debug)]
+pub struct Worksite {
+    /// The site's name.
+    pub site: String,
+    /// Calls that change something.
+    pub writer: Writer,
+    /// Commands on the node, where there is a way.
+    pub node: Option<Arc<dyn Runner>>,
+    /// The workshop's certificate authority.
+    pub authority: Arc<pki::Authority>,
+    /// Secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// Probes.
+    pub prober: Arc<dyn Prober>,
+    /// The time.
+    pub clock: fn() -> Timestamp,
+    marks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+    nodes: Mutex<HashMap<u32, String>>,
+}
+
+impl Worksite {
+    /// A worksite.
+    pub fn new(
+        site: String,
+        writer: Writer,
+        node: Option<Arc<dyn Runner>>,
+        authority: Arc<pki::Authority>,
+        secrets: Arc<dyn Secrets>,
+        prober: Arc<dyn Prober>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self {
+            site,
+            writer,
+            node,
+            authority,
+            secrets,
+            prober,
+            clock,
+            marks: Mutex::default(),
+            nodes: Mutex::default(),
+        }
+    }
+
+    /// Calls that only read.
+    pub fn reader(&self) -> &Reader {
+        &self.writer
+    }
+
+    /// Commands inside a container.
+    ///
+    /// # Errors
+    /// When there is no way to run commands on the node.
+    pub fn inside(&self, id: u32) -> Result<InGuest, Failure> {
+        match &self.node {
+            Some(node) => Ok(InGuest::new(node.clone(), id)),
+            None => Err(Failure::new(
+                "transport::no-commands",
+                format!("nothing can be installed in {id}: there is no way to run commands on the node"),
+            )
+            .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
+        }
+    }
+
+    /// Remembers the node a guest is on, so that it need not be asked for.
+    pub fn is_on(&self, id: u32, node: &str) {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(id, node.to_owned());
+    }
+
+    /// A container, wherever in the cluster it is (T-9).
+    ///
+    /// # Errors
+    /// When it is nowhere, or the node does not answer.
+    pub async fn guest(&self, id: u32) -> Result<GuestRef, Failure> {
+        let known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(node) = known {
+            return Ok(GuestRef::new(node, GuestKind::Container, id));
+        }
+        let all = settle::read("finding the guest", || self.reader().resources(Some("vm"))).await?;
+        let node = all.into_iter().find(|r| r.vmid == Some(id)).and_then(|r| r.node).ok_or_else(|| {
+            Failure::new("managers::guest-gone", format!("the container {id} is not there any more"))
+                .hint("phoenix-cli plan shows what is there now")
+        })?;
+        self.is_on(id, &node);
+        Ok(GuestRef::new(node, GuestKind::Container, id))
+    }
+
+    /// Changes the mark of a guest: reads its description, lets `change` work on text and mark, writes it back with the
+    /// digest that was read, and again when somebody else was quicker.
+    ///
+    /// # Errors
+    /// When the node refuses, or the guest is not ours.
+    pub async fn change_mark(
+        &self,
+        id: u32,
+        progress: &Progress,
+        change: impl Fn(&mut String, &mut Mark) + Send + Sync,
+    ) -> Result<(), Failure> {
+        let lock =
+            self.marks.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
+        let _one_at_a_time = lock.lock().await;
+        let guest = self.guest(id).await?;
+        // Somebody else can only be quicker so often; after that the person should know that something fights us.
+        for _ in 0..5 {
+            let config = settle::read("reading the description", || self.reader().config(&guest)).await?;
+            let description = config.get("description").cloned().unwrap_or_default();
+            let not_ours = || {
+                Failure::new("managers::not-ours", format!("{id} does not carry the mark of the site `{}`", self.site))
+                    .hint("phoenix-cli plan")
+            };
+            let (mut text, found) =
+                mark::parse(&description).map_err(|e| Failure::from_error("managers::mark-unreadable", &e))?;
+            let mut found = found.filter(|m| m.site == self.site).ok_or_else(not_ours)?;
+            change(&mut text, &mut found);
+            let new = mark::render(&text, &found);
+            if new.trim_end() == description.trim_end() {
+                return Ok(());
+            }
+            if new.len() > mark::DESCRIPTION_LIMIT {
+                return Err(Failure::new(
+                    "managers::description-full",
+                    format!("the description of {id} would be longer than Proxmox VE takes ({})", new.len()),
+                )
+                .hint("shorten its `description`, or spread its services over more guests"));
+            }
+            let digest = config.get("digest").cloned().unwrap_or_default();
+            let params = vec![("description".to_owned(), new.clone()), ("digest".to_owned(), digest)];
+            let done = settle::set(self, &guest, params, progress).await?;
+            if done == settle::Set::Done {
+                return Ok(());
+            }
+        }
+        Err(Failure::new("managers::contended", format!("the configuration of {id} keeps being changed by somebody else"))
+            .hint("find out who, then phoenix-cli apply"))
+    }
+}
+
+/// The longest a script in a guest may take: a slow mirror and a large package on a slow line; what is longer hangs.
+pub const SCRIPT_LIMIT: Duration = Duration::from_mins(30);
