@@ -67,7 +67,14 @@ impl GuestRef {
     }
 }
 
-/// Reads. There is no method here, and no way from here, that changes anything.
+/// Reads. There is no method here, and no way from here, that changes anything: a dry run that is given a reader cannot
+/// change a thing (P-14).
+///
+/// ```compile_fail,E0599
+/// # async fn dry_run(reader: proxmox::client::Reader, guest: proxmox::client::GuestRef) {
+/// reader.start(&guest).await; // no such method
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reader {
     exchange: Arc<dyn Exchange>,

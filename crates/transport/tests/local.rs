@@ -28,6 +28,7 @@ async fn output_and_status_come_back() {
     assert_eq!(Local.run(&sh("kill -9 $$")).await.unwrap().status, 137);
 }
 
+/// P-76: content went through shells and argument lists, for everyone to read.
 #[tokio::test]
 async fn a_megabyte_goes_in_while_a_megabyte_comes_out() {
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
@@ -67,6 +68,7 @@ async fn a_program_that_is_not_there_was_never_sent() {
     assert!(matches!(Local.run(&Command::new("testing", [""; 0])).await.unwrap_err(), Error::Start { .. }));
 }
 
+/// P-35: waits without an end.
 #[tokio::test]
 async fn the_whole_group_ends_at_the_limit() {
     let dir = tempfile::tempdir().unwrap();

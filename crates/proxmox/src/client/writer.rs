@@ -11,7 +11,15 @@ use crate::error::{Error, described};
 use crate::exchange::{Exchange, Method, Request};
 use crate::upid::Upid;
 
-/// Changes things, and reads as a [`Reader`] does. It is made apart from a reader: nothing turns one into it, so that
+/// Changes things, and reads as a [`Reader`] does.
+///
+/// ```no_run
+/// # async fn start(exchange: std::sync::Arc<dyn proxmox::exchange::Exchange>, guest: proxmox::client::GuestRef) {
+/// let writer = proxmox::client::Writer::new(exchange);
+/// let task = writer.start(&guest).await;
+/// # }
+/// ```
+/// It is made apart from a reader: nothing turns one into it, so that
 /// code which is given a reader cannot write.
 ///
 /// No call is repeated here. When its answer was lost ([`Error::sent`] says so), look before doing anything again; once

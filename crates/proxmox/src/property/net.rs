@@ -101,6 +101,7 @@ impl Net {
 mod tests {
     use super::*;
 
+    /// T-7, T-8: an update that changed nothing showed as a change, and gave a new MAC.
     #[test]
     fn what_is_read_back_is_what_was_sent() {
         let sent: Net = "name=eth0,bridge=vmbr0,ip=10.99.0.21/24,gw=10.99.0.1,firewall=1".parse().unwrap();

@@ -218,6 +218,7 @@ impl fmt::Display for MountPoint {
 mod tests {
     use super::*;
 
+    /// T-7: disks that show as changed for ever.
     #[test]
     fn what_is_read_back_is_what_was_sent() {
         let sent: RootFs = "tank:2".parse().unwrap();

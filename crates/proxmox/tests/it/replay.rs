@@ -280,6 +280,8 @@ fn decoded(path: &str) -> Vec<String> {
     path.split('/').skip(1).map(decode).collect()
 }
 
+/// P-34: the exit status of a program in a guest was ignored, and missing fields were read as success.
+///
 /// A recorded command goes through the judgement of commands.
 fn judged(record: &Value, place: &str) {
     let argv: Vec<String> = serde_json::from_value(record["argv"].clone()).unwrap();

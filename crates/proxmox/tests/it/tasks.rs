@@ -95,6 +95,7 @@ async fn a_refused_token_is_not_asked_again() {
     assert!(matches!(end.unwrap_err(), TaskError::Lost { .. }) && ticks == 0);
 }
 
+/// P-35, T-17: waits without an end, and time limits that nobody kept.
 #[tokio::test(start_paused = true)]
 async fn the_wait_is_bounded_and_asks_less_and_less_often() {
     let started = tokio::time::Instant::now();
