@@ -193,11 +193,14 @@ impl HeldProcess {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Lets the process end and waits until it is gone.
-    pub(crate) async fn close(mut self) {
+    /// Lets the process end, kills it when it has not after `grace`, and waits until it is gone.
+    pub(crate) async fn close(mut self, grace: Duration) {
         self.release = None;
-        if let Some(task) = self.task.take() {
-            // A task that was cancelled has dropped its group, and so killed it.
+        if let Some(mut task) = self.task.take()
+            && timeout(grace, &mut task).await.is_err()
+        {
+            // The task owns the group, and dropping that kills it.
+            task.abort();
             let _ = task.await;
         }
     }

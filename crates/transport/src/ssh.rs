@@ -28,6 +28,10 @@ pub const MAX_SESSIONS: usize = 8;
 /// `ConnectTimeout=10`, and logging in comes after it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long the shared connection may take to end. It ends at once, except when a command that was given up still runs on
+/// the far side, and nobody waits for that.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
 /// What a Unix socket's path may be long, with its closing zero (unix(7): 108; 104 on other systems), less the 17 that
 /// ssh appends while it makes the socket.
 const LONGEST_SOCKET_PATH: usize = 104 - 1 - 17;
@@ -87,7 +91,7 @@ impl Ssh {
     pub async fn close(&self) {
         let process = self.master.lock().await.process.take();
         if let Some(process) = process {
-            process.close().await;
+            process.close(CLOSE_GRACE).await;
         }
         for path in [self.socket.clone(), self.known_hosts()] {
             // ssh removes its socket itself; the list is there only when a key is declared.
@@ -288,7 +292,7 @@ impl Ssh {
     async fn forget(&self) {
         let process = self.master.lock().await.process.take();
         if let Some(process) = process {
-            process.close().await;
+            process.close(CLOSE_GRACE).await;
         }
     }
 
