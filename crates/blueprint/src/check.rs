@@ -64,6 +64,9 @@ impl Check<'_> {
 
     fn value(&mut self, node: &Node, schema: &Value) -> Option<Value> {
         let schema = resolve(self.root, schema);
+        if matches!(node.kind, Kind::Broken) {
+            return None;
+        }
         if schema.is_boolean() {
             return Some(node.to_value());
         }
@@ -85,6 +88,7 @@ impl Check<'_> {
             Kind::String(text) => self.text(node, text, schema),
             Kind::Number(number) => self.number(node, number, schema),
             Kind::Bool(_) | Kind::Null => Some(node.to_value()),
+            Kind::Broken => None,
         }
     }
 
@@ -250,8 +254,9 @@ impl Check<'_> {
             }
             return None;
         }
-        (complete && !(unknown && out.is_empty() && schema.get("maxProperties").is_some()))
-            .then_some(Value::Object(out))
+        // What must hold something is nothing without what was wrong in it.
+        let hollow = out.is_empty() && schema.get("minProperties").is_some();
+        (complete && !hollow).then_some(Value::Object(out))
     }
 
     fn unknown_key(&mut self, key: &str, member: &Member, known: Option<&Map<String, Value>>) {

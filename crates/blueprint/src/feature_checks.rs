@@ -91,7 +91,8 @@ impl Checker<'_> {
     fn guest_path(&mut self, node: &Node) {
         let Some(path) = node.get("path") else { return };
         let Some(text) = path.text() else { return };
-        if !(text.starts_with('/') || text.starts_with("{{")) || text.split('/').any(|part| part == "..") {
+        // One that begins with a template is checked when it is rendered.
+        if !(text.starts_with('/') || text.starts_with('{')) || text.split('/').any(|part| part == "..") {
             self.bad(
                 path.span,
                 format!("`{text}` is not an absolute path"),
@@ -141,8 +142,7 @@ impl Checker<'_> {
     }
 
     fn files(&mut self, root: &Node) {
-        let commands: Vec<&str> = self.feature.spec.commands.iter().map(|c| c.name.as_str()).collect();
-        let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
+        let commands: BTreeSet<String> = self.feature.spec.commands.iter().map(|c| c.name.clone()).collect();
         for file in list(root, "files") {
             self.guest_path(file);
             self.mode(file);
@@ -170,7 +170,7 @@ impl Checker<'_> {
             self.each(file);
             for run in file.get("runs").into_iter().flat_map(one_or_many) {
                 if let Some(name) = run.text()
-                    && !commands.iter().any(|c| c == name)
+                    && !commands.contains(name)
                 {
                     let hint = suggest::hint(name, "there are", commands.iter().map(String::as_str));
                     self.bad(run.span, format!("there is no command `{name}`"), hint);
@@ -258,7 +258,8 @@ impl Checker<'_> {
     fn templates(&mut self, node: &Node, key: Option<&str>) {
         match &node.kind {
             Kind::String(text) if key != Some("description") => {
-                for name in names_in_templates(text) {
+                let local = local_names(text);
+                for name in names_in_templates(text).filter(|name| !local.contains(name)) {
                     let known = self.feature.spec.parameters.keys();
                     let same = |p: &String| p == name || p.replace('-', "_") == name;
                     if known.clone().any(same)
@@ -299,6 +300,18 @@ fn names_in_templates(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The names that a template gives itself with `{% for … in %}` and `{% set … %}`.
+fn local_names(text: &str) -> Vec<&str> {
+    let blocks = text.split("{%").skip(1).map(|rest| rest.trim_start_matches(['-', '+']).trim_start());
+    let named = blocks.filter_map(|block| {
+        let loops = block.strip_prefix("for ").and_then(|rest| rest.split_once(" in "));
+        loops
+            .or_else(|| block.strip_prefix("set ").and_then(|rest| rest.split_once('=')))
+            .map(|(names, _)| names)
+    });
+    named.flat_map(|names| names.split(',').map(str::trim)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,5 +323,6 @@ mod tests {
         assert_eq!(names, ["host", "port", "a"]);
         assert_eq!(whole_parameter(" {{ root }} "), Some("root"));
         assert_eq!(whole_parameter("{{ a }}/{{ b }}"), None);
+        assert_eq!(local_names("{% for a, b in all %}{{ a }}{% endfor %}{%- set c = 1 %}"), ["a", "b", "c"]);
     }
 }

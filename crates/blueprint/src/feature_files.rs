@@ -216,7 +216,7 @@ fn read_one(
         let message = format!("the site's feature `{name}` has the name of one that comes with Phoenix");
         report.push(Draft::error(codes::FEATURE_SHADOWS, start, message).hint("rename its folder"));
     }
-    let spec: Option<FeatureSpec> = decode(&document, report);
+    let spec: Option<FeatureSpec> = read::decode(&document, schema::feature_file_schema(), report);
     let Some(spec) = spec else {
         // It exists, so using it is no second error.
         let feature = Feature {
@@ -230,24 +230,4 @@ fn read_one(
     let feature = Feature { name: name.to_owned(), spec, files, built_in: builtin.is_none() };
     feature_checks::check(&feature, &document, report);
     Some((feature, document))
-}
-
-/// Like [`read::decode`], but without `$schema`, which the description itself does not have.
-fn decode(document: &Document, report: &mut Report) -> Option<FeatureSpec> {
-    let root = document.root.as_ref()?;
-    let mut value =
-        crate::check::check(root, schema::feature_file_schema(), document.file, Vec::new(), report)?;
-    if let Some(map) = value.as_object_mut() {
-        map.remove("$schema");
-    }
-    match serde_path_to_error::deserialize(value) {
-        Ok(spec) => Some(spec),
-        Err(error) => {
-            let path = error.path().to_string();
-            let keys: Vec<&str> = path.split('.').collect();
-            let spot = document.spot(root.locate(&keys));
-            report.push(Draft::error(codes::BAD_VALUE, spot, format!("`{path}`: {}", error.inner())));
-            None
-        }
-    }
 }

@@ -19,7 +19,7 @@ pub(crate) fn word(kind: ParameterType) -> &'static str {
 }
 
 /// Whether a value is of the type; if not, what it must be, in words. Secrets are checked along their schema instead.
-pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), &'static str> {
+pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), String> {
     let (good, expected) = match kind {
         ParameterType::String => (node.text().is_some(), "a text"),
         ParameterType::Integer => {
@@ -37,8 +37,14 @@ pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), &'stat
             let good = matches!(&node.kind, Kind::Array(all) if all.iter().all(|e| e.text().is_some()));
             (good, "a list of texts")
         }
-        ParameterType::Json => (!matches!(node.kind, Kind::Null), "a value, not null"),
+        ParameterType::Json => (!matches!(node.kind, Kind::Null), "a value other than null"),
         ParameterType::Secret => (matches!(node.kind, Kind::Object(_)), "a reference to a secret"),
     };
-    if good { Ok(()) } else { Err(expected) }
+    // Where the JSON type is right already, naming it says nothing.
+    match (&node.kind, kind) {
+        _ if good => Ok(()),
+        (Kind::Number(number), ParameterType::Port) => Err(format!("{expected}, not {number}")),
+        (Kind::Array(_), ParameterType::List) | (Kind::Null, ParameterType::Json) => Err(expected.to_owned()),
+        _ => Err(format!("{expected}, not {}", node.noun())),
+    }
 }

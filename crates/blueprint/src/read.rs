@@ -86,11 +86,16 @@ pub(crate) fn decode<T: DeserializeOwned>(
     report: &mut Report,
 ) -> Option<T> {
     let root = document.root.as_ref()?;
-    let value = check::check(root, schema, document.file, Vec::new(), report)?;
+    let mut value = check::check(root, schema, document.file, Vec::new(), report)?;
+    // For editors only; types need not have it.
+    if let Some(map) = value.as_object_mut() {
+        map.remove("$schema");
+    }
     match serde_path_to_error::deserialize(value) {
         Ok(typed) => Some(typed),
         // The structural check finds everything serde would; should it not, the error must still be shown.
         Err(error) => {
+            debug_assert!(false, "the structural check let through: {error}");
             let path = error.path().to_string();
             let keys: Vec<&str> = path.split('.').collect();
             let spot = document.spot(root.locate(&keys));
@@ -104,6 +109,10 @@ pub(crate) fn decode<T: DeserializeOwned>(
 pub(crate) fn sources(documents: Vec<Document>, report: &Report) -> Sources {
     let mut sources = Sources::default();
     for document in documents {
+        // A file that could not be read has no text to show.
+        if document.text.text().is_empty() {
+            continue;
+        }
         let path: Utf8PathBuf = report.path(document.file);
         let secrets: Vec<Span> = report.secrets_of(document.file).collect();
         if secrets.is_empty() {

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     String(String),
     Array(Vec<Node>),
     Object(BTreeMap<String, Member>),
+    /// Nothing that can be used; it has been reported.
+    Broken,
 }
 
 /// A key of an object with its value.
@@ -63,8 +65,9 @@ impl Node {
     /// What it is, for messages.
     pub fn noun(&self) -> &'static str {
         match &self.kind {
-            Kind::Null => "null",
+            Kind::Null | Kind::Broken => "null",
             Kind::Bool(_) => "true or false",
+            Kind::Number(n) if n.is_f64() => "a number with a fraction",
             Kind::Number(_) => "a number",
             Kind::String(_) => "a text",
             Kind::Array(_) => "a list",
@@ -114,7 +117,7 @@ impl Node {
     /// As plain JSON.
     pub fn to_value(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
+            Kind::Null | Kind::Broken => Value::Null,
             Kind::Bool(b) => Value::Bool(*b),
             Kind::Number(n) => Value::Number(n.clone()),
             Kind::String(s) => Value::String(s.clone()),
@@ -198,7 +201,7 @@ fn convert(value: &ast::Value<'_>, troubles: &mut Vec<Trouble>) -> Node {
             Err(_) => {
                 let message = format!("`{}` is not a number", lit.value);
                 troubles.push(Trouble::Syntax { message, hint: None, span });
-                Kind::Null
+                Kind::Broken
             }
         },
         ast::Value::Array(array) => {

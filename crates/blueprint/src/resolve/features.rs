@@ -99,7 +99,7 @@ fn check_parameter<T>(
         return;
     }
     if let Err(wanted) = parameters::check_value(parameter.kind, &member.value) {
-        let message = format!("the parameter `{key}` must be {wanted}, not {}", member.value.noun());
+        let message = format!("the parameter `{key}` must be {wanted}");
         context.push(Draft::error(codes::BAD_PARAMETER, spot, message));
         return;
     }
