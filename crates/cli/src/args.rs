@@ -1,0 +1,368 @@
+//! What can be typed.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "Examples:
+  phoenix-cli init --site my-workshop          write a first site
+  phoenix-cli lab up --site my-workshop        a Proxmox node to try it on, on this machine
+  phoenix-cli plan --site my-workshop          what would be done
+  phoenix-cli up --site my-workshop            plan, confirm, apply
+  phoenix-cli explain containers.memory        what a key of a blueprint means
+
+Exit codes: 0 done, 1 failed, 2 bad usage or blueprint, 3 changes wait (plan --detailed-exitcode),
+4 refused for want of consent, 130 interrupted.";
+
+/// An IT department in a box: JSON blueprints become a running private cloud on Proxmox VE.
+#[derive(Debug, Parser)]
+#[command(name = "phoenix-cli", version, about, after_help = EXAMPLES, max_term_width = 100, propagate_version = false)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options every command takes.
+#[derive(Debug, Args, Clone)]
+pub struct Global {
+    /// Folder of the site's blueprints
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".",
+        env = "PHOENIX_SITE",
+        hide_env_values = true
+    )]
+    pub site: Utf8PathBuf,
+    /// Print data as JSON, and events as JSON lines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a small, commented site that works in the lab
+    #[command(
+        after_help = "Examples:\n  phoenix-cli init --site my-workshop\n  phoenix-cli init --site my-workshop --name garage"
+    )]
+    Init(Init),
+    /// Check the blueprints; nothing is contacted
+    #[command(after_help = "Examples:\n  phoenix-cli validate\n  phoenix-cli validate --json")]
+    Validate,
+    /// Show what would be done, and why; nothing is changed
+    #[command(
+        after_help = "Examples:\n  phoenix-cli plan\n  phoenix-cli plan --target container.notes\n  phoenix-cli plan --out change.plan && phoenix-cli apply change.plan\n  phoenix-cli plan --json --detailed-exitcode\n\nSigns: + create or run   ~ change in place   ^ change and restart   ± replace   - destroy   ✗ refused"
+    )]
+    Plan(Plan),
+    /// Carry out a plan: the one in FILE, or the one that would be made now
+    #[command(
+        after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
+    )]
+    Apply(Apply),
+    /// Plan, ask, apply
+    #[command(after_help = "Examples:\n  phoenix-cli up\n  phoenix-cli up --yes")]
+    Up(Up),
+    /// Destroy all that Phoenix made for the site, and nothing else
+    #[command(
+        after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes"
+    )]
+    Destroy(Destroy),
+    /// Show what is there and how it is
+    #[command(after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --json")]
+    Status,
+    /// Run a command in a container
+    #[command(
+        after_help = "Examples:\n  phoenix-cli exec notes -- systemctl status nginx\n  phoenix-cli exec 120 -- cat /etc/hosts"
+    )]
+    Exec(Exec),
+    /// Open a shell in a container, or on the node
+    #[command(
+        after_help = "Examples:\n  phoenix-cli shell notes\n  phoenix-cli shell            on the node"
+    )]
+    Shell(Shell),
+    /// Draw what depends on what
+    #[command(
+        after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg"
+    )]
+    Graph(Graph),
+    /// Explain a key of a blueprint, a resource of the site, or a feature
+    #[command(
+        after_help = "Examples:\n  phoenix-cli explain containers.memory\n  phoenix-cli explain container.notes\n  phoenix-cli explain feature.static-site\n  phoenix-cli explain feature.static-site@container.notes --script"
+    )]
+    Explain(Explain),
+    /// Print the JSON Schema of blueprints, so that an editor completes and explains
+    #[command(
+        after_help = "Examples:\n  phoenix-cli schema > blueprint.schema.json\n  phoenix-cli schema --feature > feature.schema.json"
+    )]
+    Schema(Schema),
+    /// Show earlier runs, or one of them
+    #[command(
+        after_help = "Examples:\n  phoenix-cli history\n  phoenix-cli history 20261123T101500.000Z-4711"
+    )]
+    History(History),
+    /// Look for what is wrong between here and the site, hop by hop
+    #[command(after_help = "Examples:\n  phoenix-cli doctor")]
+    Doctor,
+    /// Show certificates, or print the workshop's root
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
+    )]
+    Certs(Certs),
+    /// A Proxmox VE-compatible node on this machine, for trying and testing
+    #[command(
+        after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab status\n  phoenix-cli lab shell\n  phoenix-cli lab down"
+    )]
+    Lab(Lab),
+    /// Print the version
+    #[command(after_help = "Examples:\n  phoenix-cli version\n  phoenix-cli version --json")]
+    Version,
+    /// Print completions for a shell
+    #[command(after_help = "Examples:\n  phoenix-cli completions bash > /etc/bash_completion.d/phoenix-cli")]
+    Completions(Completions),
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The site's name
+    #[arg(long, default_value = "workshop")]
+    pub name: String,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Keep the plan in a file, for `apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Exit with 3 when there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Plan the destruction of all that Phoenix made for the site
+    #[arg(long)]
+    pub destroy: bool,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// A plan that `plan --out` made
+    #[arg(value_name = "FILE", conflicts_with = "target")]
+    pub file: Option<Utf8PathBuf>,
+    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Consent to destroying this resource or its data; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_destroy: Vec<String>,
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Consent to destroying this resource or its data; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_destroy: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `destroy`.
+#[derive(Debug, Args)]
+pub struct Destroy {
+    /// The site's name, typed as consent to destroying all of it
+    #[arg(long, value_name = "SITE")]
+    pub confirm: Option<String>,
+    /// Only this resource: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Consent to destroying this resource; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_destroy: Vec<String>,
+}
+
+/// Options of `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The container: its name, address or id
+    pub guest: String,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub argv: Vec<String>,
+}
+
+/// Options of `shell`.
+#[derive(Debug, Args)]
+pub struct Shell {
+    /// The container: its name, address or id; the node where absent
+    pub guest: Option<String>,
+}
+
+/// Options of `graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// How to draw it
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
+}
+
+/// How to draw a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A Mermaid flowchart
+    Mermaid,
+    /// DOT, for Graphviz
+    Dot,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A key of a blueprint (containers.memory), a resource (container.notes), or a feature (feature.base)
+    pub what: String,
+    /// For a feature on a container: print the script that is run in it, with secrets left out
+    #[arg(long)]
+    pub script: bool,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// The schema of a feature.json instead
+    #[arg(long)]
+    pub feature: bool,
+}
+
+/// Options of `history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// The run to show
+    pub run: Option<String>,
+}
+
+/// Options of `certs`.
+#[derive(Debug, Args)]
+pub struct Certs {
+    /// What to show; the list of certificates where absent
+    #[command(subcommand)]
+    pub what: Option<CertsCommand>,
+}
+
+/// What `certs` can show.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// List the certificates: names, serial, days left, when they are renewed
+    List,
+    /// Print the workshop's root certificate as PEM, nothing else
+    Root,
+}
+
+/// Options of `lab`.
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// What to do with the lab
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+/// What can be done with the lab.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Start the site's lab, or mend it
+    #[command(
+        after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab up --simulated\n  phoenix-cli lab up --api-port 18006 --ssh-port 18022 --https-port 18443"
+    )]
+    Up(LabUp),
+    /// End the lab and remove all it made
+    Down(LabDown),
+    /// Show the lab
+    Status,
+    /// Open a shell on the lab's node, or in one of its guests
+    Shell(LabShell),
+    /// The node's API (started by `up`)
+    #[command(hide = true)]
+    Serve(LabRaw),
+    /// Publishes the lab's ports on 127.0.0.1 (started by `up`)
+    #[command(hide = true)]
+    Forward(LabRaw),
+    /// Proxmox' own commands, on the lab's node
+    #[command(hide = true)]
+    Node(LabRaw),
+}
+
+/// Options of `lab up`.
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// Records instead of real containers: nothing runs in them
+    #[arg(long)]
+    pub simulated: bool,
+    /// Where the node's API is published on 127.0.0.1
+    #[arg(long, default_value_t = 8006)]
+    pub api_port: u16,
+    /// Where the node's ssh is published on 127.0.0.1
+    #[arg(long, default_value_t = 8022)]
+    pub ssh_port: u16,
+    /// Where the gateway's HTTPS is published on 127.0.0.1
+    #[arg(long, default_value_t = 8443)]
+    pub https_port: u16,
+}
+
+/// Options of `lab down`.
+#[derive(Debug, Args)]
+pub struct LabDown {
+    /// Every lab of this machine, also what is left of labs whose folder is gone
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Options of `lab shell`.
+#[derive(Debug, Args)]
+pub struct LabShell {
+    /// The guest's id; the node where absent
+    pub guest: Option<u32>,
+}
+
+/// Arguments handed on as they are.
+#[derive(Debug, Args)]
+pub struct LabRaw {
+    /// The arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

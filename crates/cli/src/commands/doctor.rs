@@ -1,0 +1,158 @@
+//! `doctor`: what is wrong between here and the site, hop by hop.
+
+use std::time::Duration;
+
+use serde_json::json;
+use transport::Command;
+
+use crate::args::Global;
+use crate::commands::plan::typed;
+use crate::error::{CommandError, Kind, Outcome};
+use crate::printer::Printer;
+use crate::site;
+
+struct Findings {
+    printer: Printer,
+    rows: Vec<serde_json::Value>,
+    bad: usize,
+}
+
+impl Findings {
+    fn good(&mut self, what: &str, seen: &str) {
+        if !self.printer.json {
+            self.printer.data(format!("✔ {what:<24} {seen}"));
+        }
+        self.rows.push(json!({ "check": what, "ok": true, "seen": seen }));
+    }
+
+    fn bad(&mut self, what: &str, error: &CommandError) {
+        self.bad += 1;
+        if !self.printer.json {
+            self.printer.data(format!("✘ {what:<24} {}", error.errors.join(": ")));
+            if let Some(hint) = &error.hint {
+                self.printer.data(format!("  hint: {hint}"));
+            }
+        }
+        self.rows.push(json!({ "check": what, "ok": false, "error": error.errors, "hint": error.hint, "code": error.code }));
+    }
+}
+
+/// Privileges the token needs for containers. Source: the API schema's permissions of the calls that are made.
+const PRIVILEGES: [&str; 9] = [
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Config.CPU",
+    "VM.Config.Disk",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.PowerMgmt",
+    "Datastore.AllocateSpace",
+];
+
+/// Walks the hops: blueprint, authority, API, privileges, ssh, templates, guests.
+pub async fn run(global: &Global, printer: Printer) -> Outcome {
+    let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
+    let loaded = site::load(&global.site, printer)?;
+    findings.good("blueprint", &format!("{} containers", loaded.blueprint.containers.len()));
+    let authority = site::authority(&loaded.blueprint, printer)?;
+    findings.good("certificate authority", "root and intermediate are readable and belong together");
+    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    match site::connect(&loaded.blueprint) {
+        Err(error) => findings.bad("target", &error),
+        Ok(connection) => {
+            hops(&connection, &desired, global, &mut findings).await;
+            connection.close().await;
+        }
+    }
+    if printer.json {
+        printer.data_json(&json!({ "ok": findings.bad == 0, "checks": findings.rows }));
+    }
+    if findings.bad == 0 { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
+}
+
+async fn hops(
+    connection: &site::Connection,
+    desired: &plan::Desired,
+    global: &Global,
+    findings: &mut Findings,
+) {
+    let reader = connection.reader();
+    match reader.version().await {
+        Ok(version) => {
+            findings.good("API", &format!("Proxmox VE {} at {}", version.version, reader.endpoint()))
+        }
+        Err(error) => {
+            findings.bad("API", &managers::settle::failure("asking the node's version", &error).into());
+            return;
+        }
+    }
+    match reader.permissions().await {
+        Ok(all) => {
+            let has = |p: &str| all.values().any(|paths| paths.contains_key(p));
+            let lacking: Vec<&str> = PRIVILEGES.into_iter().filter(|p| !has(p)).collect();
+            if lacking.is_empty() {
+                findings.good("privileges", "enough for containers");
+            } else {
+                let error = CommandError::failed(
+                    "proxmox::permission-denied",
+                    format!("lacks {}", lacking.join(", ")),
+                )
+                .hint("give the token's role these privileges on /, and user and token the role");
+                findings.bad("privileges", &error);
+            }
+        }
+        Err(error) => findings
+            .bad("privileges", &managers::settle::failure("asking what the token may do", &error).into()),
+    }
+    match &connection.node {
+        None => {
+            findings.good("commands on the node", "no ssh declared: only what the API can do is possible")
+        }
+        Some(node) => {
+            let command = Command::new("trying a command", ["true"]).limit(Duration::from_secs(20));
+            match node.run(&command).await {
+                Ok(output) if output.success() => findings.good("commands on the node", &node.place()),
+                Ok(output) => findings
+                    .bad("commands on the node", &CommandError::failed("transport::failed", output.tail(3))),
+                Err(error) => findings.bad(
+                    "commands on the node",
+                    &CommandError::from_error("transport::failed", &error)
+                        .hint("try it by hand: ssh, as declared under target.proxmox.ssh"),
+                ),
+            }
+        }
+    }
+    match managers::observe(&reader, connection.node.as_deref()).await {
+        Err(failure) => findings.bad("inventory", &failure.into()),
+        Ok(inventory) => {
+            for unread in &inventory.unread {
+                findings.bad(
+                    "inventory",
+                    &CommandError::failed("inventory::unread", format!("{}: {}", unread.what, unread.why)),
+                );
+            }
+            if inventory.templates.is_empty() {
+                let error = CommandError::failed(
+                    "plan::no-template",
+                    format!("{} has no container template", inventory.node),
+                )
+                .hint("on the node: pveam update && pveam download local debian-12-standard_…");
+                findings.bad("templates", &error);
+            } else {
+                findings
+                    .good("templates", &inventory.templates.iter().cloned().collect::<Vec<_>>().join(", "));
+            }
+            let options = plan::Options { now: jiff::Timestamp::now(), targets: vec![], destroy: false };
+            let plan = plan::plan(desired, &inventory, &managers::kinds(), &options);
+            for problem in &plan.problems {
+                let error = CommandError::failed(&problem.code, &problem.message).hint(&problem.hint);
+                findings.bad(problem.address.as_str(), &error);
+            }
+            match plan.steps.len() {
+                0 => findings.good("site", "as the blueprint wants it"),
+                n => findings.good("site", &format!("{n} step(s) wait: {} plan", typed(global))),
+            }
+        }
+    }
+}

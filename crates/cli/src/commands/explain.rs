@@ -1,0 +1,230 @@
+//! `explain`: a key of a blueprint, a resource, a feature, an error's code.
+
+use std::fmt::Write as _;
+
+use blueprint::model::SecretRef;
+use managers::features::{Mode, Rendered, script};
+use plan::Address;
+use serde_json::{Value, json};
+
+use crate::args::{Explain, Global};
+use crate::error::{CommandError, Outcome};
+use crate::printer::Printer;
+use crate::site;
+
+/// Explains whatever was named.
+pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
+    let what = options.what.as_str();
+    if what == "features" {
+        return features(printer);
+    }
+    if let Some(code) = blueprint::codes::find(what) {
+        if printer.json {
+            printer.data_json(&json!({ "code": code.code, "title": code.title, "explanation": code.explanation, "remedy": code.remedy }));
+        } else {
+            printer.data(format!("{}\n  {}\n\n  {}", code.code, code.explanation, code.remedy));
+        }
+        return Ok(0);
+    }
+    if let Some(name) = what.strip_prefix("feature.").filter(|n| !n.contains('@')) {
+        return feature(global, name, printer);
+    }
+    if let Ok(address) = what.parse::<Address>()
+        && matches!(address.kind(), "container" | "feature" | "certificate" | "service")
+    {
+        return resource(global, &address, options.script, printer);
+    }
+    let Some(found) = blueprint::explain(what) else {
+        return Err(CommandError::usage("explain::unknown", format!("`{what}` is no key of a blueprint, no resource and no feature"))
+            .hint("phoenix-cli explain containers, phoenix-cli explain features, or an address from phoenix-cli graph"));
+    };
+    if printer.json {
+        printer.data_json(&json!({
+            "key": found.path, "type": found.kind, "required": found.required, "default": found.default,
+            "description": found.description, "example": found.example, "values": found.values,
+            "keys": found.children,
+        }));
+    } else {
+        printer.data(key(&found));
+    }
+    Ok(0)
+}
+
+fn key(found: &blueprint::Explanation) -> String {
+    let mut out = format!("{}\n  {}\n\n  type      {}\n", found.path, found.description, found.kind);
+    if found.required {
+        out.push_str("  required\n");
+    }
+    if let Some(default) = &found.default {
+        let _ = writeln!(out, "  default   {default}");
+    }
+    if let Some(example) = &found.example {
+        let _ = writeln!(out, "  example   {example}");
+    }
+    for (heading, list) in [("values", &found.values), ("keys", &found.children)] {
+        if list.is_empty() {
+            continue;
+        }
+        let width = list.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let _ = writeln!(out, "\n  {heading}");
+        for (name, meaning) in list {
+            let _ = writeln!(out, "    {name:width$}  {meaning}");
+        }
+    }
+    out
+}
+
+fn features(printer: Printer) -> Outcome {
+    let catalog = site::catalog()?;
+    if printer.json {
+        let all: Vec<Value> =
+            catalog.iter().map(|(n, f)| json!({ "name": n, "description": f.spec.description })).collect();
+        printer.data_json(&json!({ "features": all }));
+        return Ok(0);
+    }
+    for (name, feature) in catalog.iter() {
+        printer.data(format!("{name:<18} {}", feature.spec.description));
+    }
+    printer.say(
+        "more of one: phoenix-cli explain feature.static-site; your own go into the site's features/ folder",
+    );
+    Ok(0)
+}
+
+fn feature(global: &Global, name: &str, printer: Printer) -> Outcome {
+    let catalog = site::catalog()?;
+    let own = || {
+        let root = site::folder(&global.site).ok()?;
+        let loaded = blueprint::load(&root, &catalog).ok()?;
+        loaded.blueprint.features.get(name).cloned()
+    };
+    let Some(feature) = catalog.get(name).cloned().or_else(own) else {
+        return Err(CommandError::usage("explain::unknown", format!("there is no feature `{name}`"))
+            .hint("phoenix-cli explain features lists them"));
+    };
+    if printer.json {
+        printer.data_json(&serde_json::to_value(&feature.spec).unwrap_or_default());
+        return Ok(0);
+    }
+    let spec = &feature.spec;
+    let mut out = format!("feature.{name}\n  {}\n", spec.description);
+    if !spec.parameters.is_empty() {
+        out.push_str("\n  parameters\n");
+    }
+    for (name, parameter) in &spec.parameters {
+        let kind = serde_json::to_value(parameter.kind).unwrap_or_default();
+        let default = match (&parameter.default, parameter.derived) {
+            (_, true) => "derived".to_owned(),
+            (Some(default), _) => format!("default {default}"),
+            (None, _) => "must be given".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "    {name}  ({}, {default})  {}",
+            kind.as_str().unwrap_or_default(),
+            parameter.description
+        );
+    }
+    for (label, list) in
+        [("requires", &spec.requires), ("provides", &spec.provides), ("packages", &spec.packages)]
+    {
+        if !list.is_empty() {
+            let _ = writeln!(out, "  {label}  {}", list.join(", "));
+        }
+    }
+    printer.data(out);
+    Ok(0)
+}
+
+fn resource(global: &Global, address: &Address, with_script: bool, printer: Printer) -> Outcome {
+    let loaded = site::load(&global.site, printer)?;
+    let authority = site::authority(&loaded.blueprint, printer)?;
+    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let unknown = || {
+        CommandError::usage("explain::unknown", format!("the site has no {address}"))
+            .hint("phoenix-cli graph shows all addresses")
+    };
+    if !desired.graph.addresses().any(|a| a == address) {
+        return Err(unknown());
+    }
+    if address.kind() == "feature" {
+        let (name, guest) = address.name().split_once('@').ok_or_else(unknown)?;
+        let guest = guest.strip_prefix("container.").unwrap_or(guest);
+        let feature = desired
+            .containers
+            .get(guest)
+            .and_then(|c| c.features.iter().find(|f| f.name == name))
+            .ok_or_else(unknown)?;
+        if with_script {
+            let rendered: Rendered = serde_json::from_value(Value::clone(&feature.payload))
+                .map_err(|e| CommandError::from_error("features::unreadable", &e))?;
+            // A person sees where a secret goes, never the secret.
+            let secrets = |reference: &SecretRef| {
+                Ok::<_, std::io::Error>(format!(
+                    "<secret: {}>",
+                    serde_json::to_string(reference).unwrap_or_default()
+                ))
+            };
+            let script = script(&[rendered], Mode::Apply, &secrets)
+                .map_err(|e| CommandError::from_error("features::script", &e))?;
+            printer.data(String::from_utf8_lossy(&script.text));
+            return Ok(0);
+        }
+    } else if with_script {
+        return Err(CommandError::usage(
+            "explain::no-script",
+            format!("{address} has no script: only features on a container have"),
+        )
+        .hint(format!("phoenix-cli explain feature.base@{address} --script")));
+    }
+    let needs: Vec<String> = desired
+        .graph
+        .edges(address)
+        .map(|(to, kind)| {
+            format!("{} {to}", if *kind == plan::graph::EdgeKind::Needs { "needs" } else { "boots after" })
+        })
+        .collect();
+    let facts = facts(address, &desired);
+    if printer.json {
+        printer.data_json(&json!({ "address": address, "facts": facts, "edges": desired.graph.edges(address).map(|(to, kind)| json!({"to": to, "kind": kind})).collect::<Vec<_>>() }));
+        return Ok(0);
+    }
+    let mut out = format!("{address}\n");
+    for (key, value) in facts.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let _ = writeln!(out, "  {key:<12} {value}");
+    }
+    for need in needs {
+        let _ = writeln!(out, "  {need}");
+    }
+    printer.data(out);
+    Ok(0)
+}
+
+fn facts(address: &Address, desired: &plan::Desired) -> Value {
+    match address.kind() {
+        "container" => desired.containers.get(address.name()).map(|c| {
+            let nets: Vec<String> = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac)).collect();
+            json!({
+                "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
+                "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", c.disk.size_gib),
+                "network": nets.join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
+                "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+            })
+        }),
+        "certificate" => desired.certificates.get(address.name()).map(|c| {
+            json!({ "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
+        }),
+        "service" => desired.services.get(address.name()).map(|s| {
+            json!({ "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
+                    "through": s.gateway.as_ref().map_or("directly".to_owned(), |(name, ip)| format!("{name} ({ip})")) })
+        }),
+        "feature" => address.name().split_once('@').and_then(|(name, guest)| {
+            let container = desired.containers.get(guest.strip_prefix("container.").unwrap_or(guest))?;
+            let feature = container.features.iter().find(|f| f.name == name)?;
+            Some(json!({ "fingerprint": feature.fingerprint, "declared": feature.declared.as_ref().map_or("required by another feature".to_owned(), ToString::to_string) }))
+        }),
+        _ => None,
+    }
+    .unwrap_or_else(|| json!({}))
+}

@@ -1,0 +1,102 @@
+//! `exec` and `shell`: into a container.
+
+use std::os::unix::process::CommandExt as _;
+use std::time::Duration;
+
+use plan::address;
+use transport::{Command, InGuest, Runner as _};
+
+use crate::args::{self, Global};
+use crate::commands::plan::typed;
+use crate::error::{CommandError, Outcome};
+use crate::printer::Printer;
+use crate::site::{self, Connection};
+
+/// A command of a person's may take long; a day is longer than anybody waits.
+const PATIENCE: Duration = Duration::from_hours(24);
+
+/// The site's way to its target, and the id of the container a person means.
+fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
+    let loaded = site::load(&global.site, printer)?;
+    let authority = site::authority(&loaded.blueprint, printer)?;
+    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let found: Vec<_> =
+        desired.containers.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
+    let [one] = found.as_slice() else {
+        let names: Vec<&str> = desired.containers.keys().map(String::as_str).collect();
+        return Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
+            .hint(format!("there are: {}", names.join(", "))));
+    };
+    let id = one.id;
+    Ok((site::connect(&loaded.blueprint)?, id))
+}
+
+fn no_way() -> CommandError {
+    CommandError::failed("transport::no-commands", "there is no way to run commands on the node")
+        .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
+}
+
+/// Runs a command in a container; its exit code becomes ours.
+pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Outcome {
+    let (connection, id) = find(global, &options.guest, printer)?;
+    let node = connection.node.clone().ok_or_else(no_way)?;
+    let command = Command::new(format!("running a command in {id}"), options.argv.clone()).limit(PATIENCE);
+    let json = printer.json;
+    let mut line = |text: &str| {
+        if !json {
+            printer.data(format!("{text}\n"));
+        }
+    };
+    let result = InGuest::new(node, id).run_lines(&command, &mut line).await;
+    connection.close().await;
+    let output = result.map_err(|e| CommandError::from_error("transport::failed", &e))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if json {
+        printer.data_json(&serde_json::json!({
+            "id": id, "exit": output.status, "stdout": output.text(), "stderr": errors,
+        }));
+    } else {
+        printer.raw_error(errors);
+    }
+    Ok(u8::try_from(output.status).unwrap_or(1))
+}
+
+/// Opens a shell: this process becomes it.
+pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> Outcome {
+    let (connection, inside) = match &options.guest {
+        Some(name) => {
+            let (connection, id) = find(global, name, printer)?;
+            (connection, Some(id))
+        }
+        None => (site::connect(&site::load(&global.site, printer)?.blueprint)?, None),
+    };
+    if connection.simulated() {
+        return Err(CommandError::failed(
+            "lab::simulated",
+            "the lab is simulated: nothing runs in it, so there is no shell",
+        )
+        .hint(format!("{} lab down, then lab up as root on Debian for real containers", typed(global))));
+    }
+    let Some(mut argv) = connection.login.clone() else { return Err(no_way()) };
+    if let Some(lab) = &connection.lab {
+        // The lab's host key is known from its record; nobody is asked about it.
+        let folder = lab.token_file.parent().map(ToOwned::to_owned).unwrap_or_default();
+        let hosts = folder.join("known_hosts");
+        if let Some(ssh) = &lab.ssh {
+            let line = format!("[127.0.0.1]:{} {}\n", ssh.port, ssh.host_key);
+            fs_err::write(&hosts, line).map_err(|e| CommandError::from_error("lab::known-hosts", &e))?;
+        }
+        let at = argv.len() - 1;
+        argv.splice(at..at, ["-o".to_owned(), format!("UserKnownHostsFile={hosts}")]);
+    }
+    connection.close().await;
+    let at = argv.len() - 1;
+    argv.insert(at, "-t".into());
+    if let Some(id) = inside {
+        argv.push(format!(
+            "lxc-attach -n {id} --clear-env --set-var TERM=\"$TERM\" --set-var HOME=/root -- /bin/bash -l"
+        ));
+    }
+    let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
+    Err(CommandError::from_error("transport::ssh", &error).hint("is OpenSSH's client installed?"))
+}

@@ -1,0 +1,207 @@
+//! `lab`: a Proxmox VE-compatible node on this machine.
+
+use std::net::SocketAddrV4;
+use std::os::unix::process::CommandExt as _;
+
+use blueprint::model::Blueprint;
+use camino::Utf8PathBuf;
+use lab::up::{self, Event, LabSpec, Network, Ports};
+use serde_json::json;
+
+use crate::args::{Global, LabCommand, LabDown, LabUp};
+use crate::error::{CommandError, Outcome};
+use crate::printer::Printer;
+use crate::site;
+
+/// Leads to what is to be done with the lab.
+pub async fn run(global: &Global, command: LabCommand, printer: Printer) -> Outcome {
+    match command {
+        LabCommand::Up(options) => start(global, &options, printer).await,
+        LabCommand::Down(options) => stop(global, &options, printer).await,
+        LabCommand::Status => status(global, printer).await,
+        LabCommand::Shell(options) => {
+            let argv = up::shell(&folder_of(global, printer)?, options.guest).map_err(|e| wrong(&e))?;
+            let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
+            Err(CommandError::from_error("lab::shell", &error))
+        }
+        LabCommand::Serve(raw) => raw_entry("serve", raw.args).await,
+        LabCommand::Forward(raw) => raw_entry("forward", raw.args).await,
+        LabCommand::Node(raw) => raw_entry("node", raw.args).await,
+    }
+}
+
+async fn raw_entry(command: &str, args: Vec<String>) -> Outcome {
+    let mut all = vec![command.to_owned()];
+    all.extend(args);
+    let code = up::entry(&all).await;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn wrong(error: &up::Error) -> CommandError {
+    CommandError::from_error("lab::failed", error).hint_if(error.hint())
+}
+
+/// The lab's folder, also when the blueprint cannot be read any more: a lab must always be possible to end.
+fn folder_of(global: &Global, printer: Printer) -> Result<Utf8PathBuf, CommandError> {
+    let root = site::folder(&global.site)?;
+    let catalog = site::catalog()?;
+    match blueprint::load(&root, &catalog) {
+        Ok(loaded) => Ok(site::lab_folder(&loaded.blueprint)),
+        Err(_) => {
+            printer.warn("the blueprint cannot be read; taking the default folder of a site's lab");
+            Ok(site::default_lab(&root))
+        }
+    }
+}
+
+/// What the lab must have for this site: its networks, its storages, and where its gateway is.
+fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError> {
+    let networks: Vec<Network> = blueprint
+        .networks
+        .values()
+        .map(|n| Network {
+            bridge: n.bridge.clone(),
+            subnet: n.subnet,
+            gateway: n.gateway.unwrap_or_else(|| {
+                std::net::Ipv4Addr::from(u32::from(n.subnet.first_address()).saturating_add(1))
+            }),
+            node: None,
+        })
+        .collect();
+    if let Some(vlan) = blueprint.networks.iter().find(|(_, n)| n.vlan.is_some()) {
+        return Err(CommandError::failed(
+            "lab::no-vlan",
+            format!("the lab has no VLANs, and the network `{}` is one", vlan.0),
+        )
+        .hint("take `vlan` out for the lab"));
+    }
+    let mut storages: Vec<String> = blueprint
+        .containers
+        .values()
+        .flat_map(|c| {
+            let mounts = c.mounts.values().filter_map(|m| match &m.source {
+                blueprint::model::MountSource::Volume(disk) => disk.storage.clone(),
+                blueprint::model::MountSource::Host(_) => None,
+            });
+            c.disk.storage.iter().cloned().chain(mounts).collect::<Vec<_>>()
+        })
+        .filter(|s| s != "local")
+        .collect();
+    storages.sort();
+    storages.dedup();
+    let catalog = &blueprint.features;
+    let gateway = blueprint.containers.values().find(|c| {
+        c.features
+            .iter()
+            .any(|f| catalog.get(&f.name).is_some_and(|f| f.spec.provides.iter().any(|p| p == "gateway")))
+    });
+    let https_target = gateway.and_then(|c| c.nets.values().next()).and_then(|n| match n.address {
+        blueprint::model::NicAddress::Static(inet) => Some(SocketAddrV4::new(inet.address(), 443)),
+        blueprint::model::NicAddress::Dhcp => None,
+    });
+    let var = |name: &str| std::env::var(name).ok();
+    Ok(LabSpec {
+        folder: site::lab_folder(blueprint),
+        node: "pve1".into(),
+        networks,
+        storages,
+        ports: Ports { api: options.api_port, ssh: options.ssh_port, https: options.https_port },
+        https_target,
+        program: None,
+        cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
+    })
+}
+
+async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
+    let loaded = site::load(&global.site, printer)?;
+    let spec = spec(&loaded.blueprint, options)?;
+    let report = |event: Event| match event {
+        Event::Doing { what, usually } => {
+            printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)))
+        }
+        Event::Note(note) => printer.say(format!("  {note}")),
+    };
+    let result = if options.simulated {
+        up::up_simulated(&spec, &report).await
+    } else {
+        match up::up(&spec, &report).await {
+            Err(error) if error.simulated_helps() => {
+                printer.warn(format!("no real containers here: {error}"));
+                if let Some(hint) = error.hint() {
+                    printer.say(format!("  hint: {hint}"));
+                }
+                printer.say("taking the simulated runtime instead: guests are records, and nothing really runs in them");
+                up::up_simulated(&spec, &report).await
+            }
+            other => other,
+        }
+    };
+    let (record, found) = result.map_err(|e| wrong(&e))?;
+    if printer.json {
+        printer.data_json(&serde_json::to_value(&record).unwrap_or_default());
+        return Ok(0);
+    }
+    let word = match found {
+        up::Found::Nothing => "runs",
+        up::Found::Repaired => "ran, and was mended",
+        up::Found::Running => "runs already",
+    };
+    let kind = if record.runtime == lab::runtime::Kind::Simulated { "the simulated lab" } else { "the lab" };
+    printer.say(format!("✔ {kind} {word}: {} is at {}", record.node, record.endpoint));
+    if let Some(ssh) = &record.ssh {
+        printer.say(format!("  ssh: ssh -p {} -i {} {}", ssh.port, ssh.identity, ssh.destination));
+    }
+    Ok(0)
+}
+
+async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
+    let removed = if options.all {
+        up::sweep().await.map_err(|e| wrong(&e))?
+    } else {
+        up::down(&folder_of(global, printer)?).await.map_err(|e| wrong(&e))?
+    };
+    if printer.json {
+        printer.data_json(&json!({ "removed": removed.things }));
+        return Ok(0);
+    }
+    if removed.things.is_empty() {
+        printer.say("there was no lab");
+    } else {
+        for thing in &removed.things {
+            printer.say(format!("- {thing}"));
+        }
+        printer.say("✔ the lab is gone");
+    }
+    Ok(0)
+}
+
+async fn status(global: &Global, printer: Printer) -> Outcome {
+    let status = up::status(&folder_of(global, printer)?).await.map_err(|e| wrong(&e))?;
+    if printer.json {
+        printer.data_json(&serde_json::to_value(&status).unwrap_or_default());
+        return Ok(0);
+    }
+    let simulated = status.record.runtime == lab::runtime::Kind::Simulated;
+    printer.data(format!(
+        "{} {} · {} · {}",
+        if status.running { "●" } else { "○" },
+        status.record.node,
+        if simulated { "simulated: guests are records, nothing runs in them" } else { "real LXC containers" },
+        status.record.endpoint,
+    ));
+    let ports = status.record.ports;
+    printer.data(format!(
+        "  published on 127.0.0.1: API {}, ssh {}, HTTPS {}",
+        ports.api, ports.ssh, ports.https
+    ));
+    for guest in &status.guests {
+        printer.data(format!(
+            "{} {:>9}  {:<24} {}",
+            if guest.running { "●" } else { "○" },
+            guest.id,
+            guest.name,
+            guest.address.as_deref().unwrap_or("–")
+        ));
+    }
+    Ok(0)
+}

@@ -1,0 +1,62 @@
+//! What each command does; a file each. [`run`] leads to them.
+
+mod apply;
+mod certs;
+mod destroy;
+mod doctor;
+mod explain;
+mod graph;
+mod guests;
+mod history;
+mod init;
+mod lab;
+mod plan;
+mod schema;
+mod status;
+mod validate;
+mod version;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+use crate::error::{CommandError, Outcome};
+use crate::printer::Printer;
+
+/// Carries out what was typed.
+pub fn run(cli: Cli, printer: Printer) -> Outcome {
+    let global = cli.global;
+    match cli.command {
+        Command::Version => version::run(printer),
+        Command::Completions(options) => {
+            let mut bytes = Vec::new();
+            clap_complete::generate(options.shell, &mut Cli::command(), "phoenix-cli", &mut bytes);
+            printer.data(String::from_utf8_lossy(&bytes));
+            Ok(0)
+        }
+        Command::Schema(options) => schema::run(&options, printer),
+        Command::Init(options) => init::run(&global, &options, printer),
+        Command::Validate => validate::run(&global, printer),
+        Command::Graph(options) => graph::run(&global, &options, printer),
+        Command::Explain(options) => explain::run(&global, &options, printer),
+        Command::History(options) => history::run(&global, &options, printer),
+        Command::Plan(options) => wait(plan::run(&global, &options, printer)),
+        Command::Apply(options) => wait(apply::run(&global, &options, printer)),
+        Command::Up(options) => wait(apply::up(&global, &options, printer)),
+        Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),
+        Command::Status => wait(status::run(&global, printer)),
+        Command::Exec(options) => wait(guests::exec(&global, &options, printer)),
+        Command::Shell(options) => wait(guests::shell(&global, &options, printer)),
+        Command::Doctor => wait(doctor::run(&global, printer)),
+        Command::Certs(options) => wait(certs::run(&global, &options, printer)),
+        Command::Lab(options) => wait(lab::run(&global, options.command, printer)),
+    }
+}
+
+/// Runs what has to wait for others. Made only here, so that what answers at once starts at once.
+fn wait(work: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CommandError::from_error("phoenix::runtime", &e))?
+        .block_on(work)
+}

@@ -1,0 +1,113 @@
+//! The one place that prints: data to standard output, talk to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the place that prints")]
+
+use std::io::IsTerminal as _;
+
+use anstream::{eprint, eprintln, print, println};
+use owo_colors::OwoColorize as _;
+use plan::render::Style;
+
+use crate::args::{Color, Global};
+use crate::error::CommandError;
+
+/// Prints as the person wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    /// Data as JSON, events as JSON lines.
+    pub json: bool,
+    /// No talk.
+    pub quiet: bool,
+}
+
+impl Printer {
+    /// As the options say.
+    pub fn new(global: &Global) -> Self {
+        match global.color {
+            Color::Auto => {}
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+        }
+        Self { json: global.json, quiet: global.quiet }
+    }
+
+    /// Data, as text.
+    pub fn data(self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        if text.ends_with('\n') { print!("{text}") } else { println!("{text}") }
+    }
+
+    /// Data, as JSON.
+    pub fn data_json(self, value: &serde_json::Value) {
+        // A `Value` always serializes.
+        println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// One line of JSON among many.
+    pub fn data_line(self, line: &str) {
+        println!("{line}");
+    }
+
+    /// Talk: what is going on, what to do next.
+    pub fn say(self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+
+    /// A question, without a line's end.
+    pub fn ask(self, text: &str) {
+        eprint!("{text}");
+    }
+
+    /// A warning.
+    pub fn warn(self, text: impl AsRef<str>) {
+        eprintln!("{} {}", "warning:".yellow().bold(), text.as_ref());
+    }
+
+    /// Text that is already laid out, to standard error.
+    pub fn raw_error(self, text: impl AsRef<str>) {
+        eprint!("{}", text.as_ref());
+    }
+
+    /// An error, with its causes and the next thing to do.
+    pub fn error(self, error: &CommandError) {
+        if error.said {
+            return;
+        }
+        if self.json {
+            println!("{}", error.json());
+            return;
+        }
+        eprintln!("{} {}", "error:".red().bold(), error.errors.first().map_or("", String::as_str));
+        for cause in error.errors.iter().skip(1) {
+            for (n, line) in cause.lines().enumerate() {
+                eprintln!("  {} {line}", if n == 0 { "cause:" } else { "      " });
+            }
+        }
+        if let Some(hint) = &error.hint {
+            eprintln!("  {} {hint}", "hint:".cyan());
+        }
+    }
+
+    /// Whether a person watches standard error.
+    pub fn watched(self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+
+    /// Whether a person can be asked.
+    pub fn can_ask(self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+}
+
+/// A piece of a plan's text in colour; signs say the same without.
+pub fn paint(style: Style, text: &str) -> String {
+    match style {
+        Style::Add => text.green().to_string(),
+        Style::Change => text.yellow().to_string(),
+        Style::Remove => text.red().to_string(),
+        Style::Dim => text.dimmed().to_string(),
+        Style::Hint => text.cyan().to_string(),
+        Style::Strong => text.bold().to_string(),
+    }
+}

@@ -1,0 +1,39 @@
+//! Secrets, at the moment they are needed.
+
+use apply::Failure;
+use blueprint::model::SecretRef;
+use camino::Utf8PathBuf;
+use secrecy::SecretString;
+
+/// Resolves a site's secret references.
+#[derive(Debug, Clone)]
+pub struct SiteSecrets {
+    root: Utf8PathBuf,
+}
+
+impl SiteSecrets {
+    /// For the site in `root`.
+    pub fn new(root: Utf8PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The secret that `reference` means.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn get(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        blueprint::secret::resolve(reference, &self.root, |name: &str| std::env::var(name).ok()).map_err(
+            |e| {
+                let mut failure = Failure::from_error("secrets::unavailable", &e);
+                failure.hint = e.hint();
+                failure
+            },
+        )
+    }
+}
+
+impl managers::Secrets for SiteSecrets {
+    fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        self.get(reference)
+    }
+}
