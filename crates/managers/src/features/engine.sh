@@ -1,0 +1,788 @@
+# What follows is the engine, the same for every guest; what this guest gets stands after it.
+# It is one POSIX shell script (dash), read in full before anything runs: the last line calls main.
+# Reports go to file descriptor 3, one JSON object a line; everything else goes to standard error.
+set -u
+umask 022
+LC_ALL=C
+DEBIAN_FRONTEND=noninteractive
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL DEBIAN_FRONTEND PATH
+unset TMPDIR
+
+state=/var/lib/phoenix
+record=/etc/phoenix/applied.json
+policy=/usr/sbin/policy-rc.d
+nl='
+'
+tab=$(printf '\t')
+total=0
+feature=
+pending=
+undo=
+apt_updated=
+policy_ours=
+
+# ---- reports -------------------------------------------------------------------------------------------------------
+
+say() { printf '%s\n' "$1" >&3; }
+
+# Text on standard input as the inside of a JSON string.
+escape() {
+	tr -d '\000-\010\013-\037\177' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e "s/$tab/\\\\t/g" |
+		awk 'NR > 1 { printf "\\n" } { printf "%s", $0 }'
+}
+
+# quoted TEXT: the same for one argument, without a process in the usual case.
+quoted() {
+	case $1 in
+	*[!a-zA-Z0-9\ /._:=+@,-]*) printf '%s' "$1" | escape ;;
+	*) printf '%s' "$1" ;;
+	esac
+}
+
+# act KIND KEY TARGET CHANGE: an action that was done (or, when only checking, is due).
+act() {
+	changed=$((changed + 1))
+	say "{\"feature\":\"$feature\",\"action\":\"$1\",\"$2\":\"$(quoted "$3")\",\"change\":\"$4\",\"done\":$acting}"
+}
+
+# fail TEXT: the feature has failed. Always false, so that callers can return it.
+fail() {
+	error=$1
+	return 1
+}
+
+# last TEXT: its last 15 lines.
+last() { printf '%s\n' "$1" | tail -n 15; }
+
+# run SECONDS COMMAND...: its output, all of it, on standard output; no longer than that.
+run() {
+	local seconds="$1"
+	shift
+	timeout -k 10 "$seconds" "$@" </dev/null 3>&- 9>&- 2>&1
+}
+
+# run_text SECONDS TEXT: the same for a line of shell.
+run_text() { run "$1" sh -c "$2"; }
+
+# ---- changing ------------------------------------------------------------------------------------------------------
+
+# Before the first change of a feature: from here until its end its record is gone and what it still owes is written down.
+begin_change() {
+	[ -n "$began" ] && return 0
+	began=1
+	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0700 "$state"; then
+		fail "cannot write to $state"
+		return 1
+	fi
+	write_record drop || {
+		fail "cannot write $record"
+		return 1
+	}
+	: >>"$pending" || fail "cannot write $pending"
+}
+
+# owe NOTES: reloads, restarts and commands that must follow, kept where a kill does not lose them.
+owe() {
+	[ "$1" = - ] || printf '%s\n' "$1" >>"$pending"
+}
+
+# due NOTES: the same for this run.
+due() {
+	[ "$1" = - ] || notes="$notes,$1,"
+}
+
+is_due() {
+	case $notes in
+	*",$1,"*) return 0 ;;
+	esac
+	return 1
+}
+
+# write_record drop|keep: the record without this feature, or with it.
+write_record() {
+	local old='' new entry
+	if [ -e "$record" ]; then old=$(cat "$record"); fi
+	entry="  \"$feature\": {\"fingerprint\":\"$fingerprint\",\"version\":\"$version\"}"
+	new=$(printf '%s\n' "$old" | MODE=$1 NAME="  \"$feature\": " ENTRY=$entry awk '
+		/^  "[^"]*": \{.*\},?$/ {
+			if (index($0, ENVIRON["NAME"]) == 1) next
+			sub(/,$/, "")
+			lines[++n] = $0
+		}
+		END {
+			if (ENVIRON["MODE"] == "keep") lines[++n] = ENVIRON["ENTRY"]
+			print "{"
+			for (i = 1; i <= n; i++) print lines[i] (i < n ? "," : "")
+			print "}"
+		}')
+	[ "$new" = "$old" ] && return 0
+	[ "$1" = drop ] && [ -z "$old" ] && return 0
+	mkdir -p /etc/phoenix && printf '%s\n' "$new" >"$record.new" && mv -f "$record.new" "$record"
+}
+
+# ---- packages ------------------------------------------------------------------------------------------------------
+
+# Those of the arguments (name or name=version) that are not installed.
+missing() {
+	local have
+	# shellcheck disable=SC2046 # names hold no blanks
+	have=$nl$(dpkg-query -W -f '${db:Status-Status} ${Package}=${Version}\n' $(printf '%s\n' "$@" | sed 's/=.*//') 2>/dev/null |
+		sed -n 's/^installed //p')$nl
+	for package; do
+		case $package in
+		*=*) case $have in *"$nl$package$nl"*) continue ;; esac ;;
+		*) case $have in *"$nl$package="*) continue ;; esac ;;
+		esac
+		printf '%s\n' "$package"
+	done
+}
+
+# Services that packages bring are not started before their files are in place.
+hold_services() {
+	[ -e "$policy" ] && return 0
+	policy_ours=1
+	printf '#!/bin/sh\n# put here by Phoenix while packages are installed\nexit 101\n' >"$policy" && chmod 0755 "$policy"
+}
+
+release_services() {
+	if [ -e "$policy" ] && grep -q '^# put here by Phoenix' "$policy" 2>/dev/null; then rm -f "$policy"; fi
+	policy_ours=
+}
+
+apt() {
+	run 1800 apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
+		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+
+# Package lists are fetched once a run, when one of the packages is unknown or they are older than a day. Right after a
+# guest's start its network may not be up yet, so a failure is tried again, for half a minute in all.
+update_lists() {
+	local known=1 wait=2 out
+	[ -n "$apt_updated" ] && return 0
+	for package; do
+		apt-cache show "$package" >/dev/null 2>&1 || known=
+	done
+	if [ -n "$known" ] && [ -n "$(find "$state/lists" -mmin -1440 2>/dev/null)" ]; then return 0; fi
+	while :; do
+		if out=$(apt -o APT::Update::Error-Mode=any update); then
+			apt_updated=1
+			: >"$state/lists"
+			return 0
+		fi
+		[ "$wait" -le 16 ] || break
+		sleep "$wait"
+		wait=$((wait * 2))
+	done
+	printf '%s\n' "$out" >&2
+	[ -n "$known" ] && return 0
+	fail "failed to fetch the package lists: $(last "$out")"
+}
+
+packages() {
+	local wanted out still
+	wanted=$(missing "$@")
+	[ -n "$wanted" ] || return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		hold_services || {
+			fail "cannot write $policy"
+			return 1
+		}
+		# What a kill left half installed comes first.
+		if [ -n "$(dpkg --audit 2>/dev/null | head -c 1)" ]; then run 900 dpkg --force-confdef --force-confold --configure -a >&2; fi
+		# shellcheck disable=SC2086 # one word each
+		update_lists $wanted || return 1
+		# shellcheck disable=SC2086
+		if ! out=$(apt --no-install-recommends install $wanted); then
+			fail "failed to install $(printf '%s' "$wanted" | tr '\n' ' '): $(last "$out")"
+			return 1
+		fi
+		printf '%s\n' "$out" >&2
+		release_services
+		# shellcheck disable=SC2086
+		still=$(missing $wanted)
+		if [ -n "$still" ]; then
+			fail "not installed, though apt-get reported success: $(printf '%s' "$still" | tr '\n' ' ')"
+			return 1
+		fi
+	fi
+	for package in $wanted; do act package name "${package%%=*}" install; done
+}
+
+# ---- users and folders ---------------------------------------------------------------------------------------------
+
+# user NAME SYSTEM HOME SHELL GROUPS (comma-separated)
+user() {
+	local entry out groups='' home="$3" shell="$4" group
+	entry=$(getent passwd "$1")
+	for group in $(printf '%s' "$5" | tr ',' ' '); do
+		case " $(id -nG "$1" 2>/dev/null) " in
+		*" $group "*) ;;
+		*) groups="$groups,$group" ;;
+		esac
+	done
+	groups=${groups#,}
+	if [ -z "$entry" ]; then
+		[ "$acting" = true ] || {
+			act user name "$1" create
+			return 0
+		}
+		begin_change || return 1
+		if [ "$2" = true ]; then
+			set -- "$1" --system --user-group --home-dir "${home:-/nonexistent}" --shell "${shell:-/usr/sbin/nologin}"
+		else
+			set -- "$1" --user-group --create-home --home-dir "${home:-/home/$1}" --shell "${shell:-/bin/bash}"
+		fi
+		local name="$1"
+		shift
+		out=$(run 60 useradd "$@" ${groups:+--groups "$groups"} -- "$name") || {
+			fail "failed to make the user $name: $(last "$out")"
+			return 1
+		}
+		act user name "$name" create
+		return 0
+	fi
+	[ "$home" = "$(printf '%s' "$entry" | cut -d: -f6)" ] && home=
+	[ "$shell" = "$(printf '%s' "$entry" | cut -d: -f7)" ] && shell=
+	[ -n "$home$shell$groups" ] || return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		out=$(run 60 usermod ${home:+--home "$home"} ${shell:+--shell "$shell"} ${groups:+--append --groups "$groups"} -- "$1") || {
+			fail "failed to change the user $1: $(last "$out")"
+			return 1
+		}
+	fi
+	act user name "$1" update
+}
+
+# folder PATH MODE OWNER (each may be empty: as it is)
+folder() {
+	local change=update out
+	if [ ! -e "$1" ] && [ ! -h "$1" ]; then
+		change=create
+	elif [ ! -d "$1" ]; then
+		fail "$1 is there and is no folder"
+		return 1
+	else
+		set -- "$1" "$2" "$3" "$(stat -L -c '%a %U:%G' -- "$1")"
+		case "${2:-${4% *}} ${3:-${4#* }}" in "$4") return 0 ;; esac
+	fi
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		out=$(mkdir -p -- "$1" 2>&1 && { [ -z "$3" ] || chown "$3" -- "$1" 2>&1; } && { [ -z "$2" ] || chmod "$2" -- "$1" 2>&1; }) || {
+			fail "$out"
+			return 1
+		}
+	fi
+	act folder path "$1" "$change"
+}
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+# A manifest on standard input: number, SHA-256, type and mode in hexadecimal, owner, notes, path. Printed are the lines
+# of those files that are not like that, with what is to be done in front. Two processes for any number of files.
+differing() {
+	local manifest
+	manifest=$(cat)
+	{
+		printf '%s\n' "$manifest" | sed "s/^/M$tab/"
+		printf '%s\n' "$manifest" | cut -f 6 | xargs -d '\n' stat -c '%f %U:%G %n' -- 2>/dev/null | sed "s/^/T$tab/"
+		printf '%s\n' "$manifest" | cut -f 6 | xargs -d '\n' sha256sum -- 2>/dev/null | sed "s/^/S$tab/"
+	} | awk -F '\t' -v OFS='\t' '
+		$1 == "M" { n++; line[n] = substr($0, 3); sum[n] = $3; attributes[n] = $4 " " $5; path[n] = $7 }
+		$1 == "T" { split($2, f, " "); there[substr($2, length(f[1]) + length(f[2]) + 3)] = f[1] " " f[2] }
+		$1 == "S" { have[substr($2, 67)] = substr($2, 1, 64) }
+		END {
+			for (i = 1; i <= n; i++) {
+				p = path[i]
+				if (!(p in there)) print "create", line[i]
+				else if (have[p] != sum[i] || substr(there[p], 1, 1) != "8" || length(there[p]) < 5) print "update", line[i]
+				else if (there[p] != attributes[i]) print "update", line[i]
+			}
+		}'
+}
+
+# fresh PATH: the name under which a new file is written, beside where it goes.
+fresh() {
+	dir=${1%/*}
+	dir=${dir:-/}
+	if [ -d "$1" ] && [ ! -h "$1" ]; then
+		fail "$1 is a folder, and a file belongs there"
+		return 1
+	fi
+	if [ ! -d "$dir" ]; then
+		out=$(mkdir -p -- "$dir" 2>&1) || {
+			fail "$out"
+			return 1
+		}
+	fi
+	new=${dir%/}/.phoenix-new
+	printf 'temp:%s\n' "$new" >>"$pending"
+}
+
+# place NUMBER MODE(hexadecimal) OWNER PATH: the new file in the place of the old one, at once and complete.
+place() {
+	local mode out dir new
+	mode=$(printf '%o' "$((0x$2 & 0xfff))")
+	fresh "$4" || return 1
+	rm -f -- "$new"
+	# Nobody else can read it before its owner and mode are right.
+	case $mode in
+	644) out=$({ "content_$1" >"$new"; } 2>&1) ;;
+	*) out=$({ umask 077 && "content_$1" >"$new" && chmod "$mode" -- "$new"; } 2>&1) ;;
+	esac || {
+		rm -f -- "$new"
+		fail "failed to write $4: $out"
+		return 1
+	}
+	if [ "$3" != root:root ] || [ -g "$dir" ]; then
+		out=$({ chown "$3" -- "$new" && chmod "$mode" -- "$new"; } 2>&1) || {
+			rm -f -- "$new"
+			fail "failed to give $4 to $3: $out"
+			return 1
+		}
+	fi
+	out=$(mv -fT -- "$new" "$4" 2>&1) || {
+		rm -f -- "$new"
+		fail "failed to write $4: $out"
+		return 1
+	}
+}
+
+# Files with a check can be taken back, also by the next run when this one is killed.
+undo_begin() {
+	undo_forget && mkdir -p "$undo" && : >"$undo/list"
+}
+
+undo_save() {
+	local was=absent
+	if [ -e "$2" ] || [ -h "$2" ]; then
+		was=there
+		cp -a -- "$2" "$undo/$1" || return 1
+	fi
+	printf '%s\t%s\t%s\n' "$1" "$was" "$2" >>"$undo/list"
+}
+
+# The list goes first: copies without a list mean nothing.
+undo_forget() {
+	rm -f "$undo/list" && rm -rf "$undo"
+}
+
+undo_all() {
+	local number was path
+	[ -e "$undo/list" ] || return 0
+	while IFS="$tab" read -r number was path; do
+		if [ "$was" = there ]; then
+			cp -aT -- "$undo/$number" "${path%/*}/.phoenix-new" && mv -fT -- "${path%/*}/.phoenix-new" "$path"
+		else
+			rm -f -- "$path"
+		fi
+	done <"$undo/list"
+	undo_forget
+}
+
+# try LINES CHECK: all of them in place, then the check; on failure all as before.
+try() {
+	local change number sum mode owner note path out
+	error=
+	undo_begin || {
+		fail "cannot write to $undo"
+		return 1
+	}
+	while IFS="$tab" read -r change number sum mode owner note path; do
+		owe "$note"
+		if ! undo_save "$number" "$path" || ! place "$number" "$mode" "$owner" "$path"; then
+			undo_all
+			error=${error:-failed to keep the old $path}
+			return 1
+		fi
+	done <<-LINES
+		$1
+	LINES
+	if ! out=$(run_text 120 "$2"); then
+		undo_all
+		fail "the check \`$2\` failed, so the old files are back: $(last "$out")"
+		return 1
+	fi
+	undo_forget
+	placed "$1"
+}
+
+# placed LINES: reports them.
+placed() {
+	local change number sum mode owner note path
+	while IFS="$tab" read -r change number sum mode owner note path; do
+		due "$note"
+		act file path "$path" "$change"
+	done <<-LINES
+		$1
+	LINES
+}
+
+# files GROUP CHECK ONE_OF_MANY: the files of a manifest.
+files() {
+	local todo line bad='' change number sum mode owner note path
+	todo=$("manifest_$1" | differing)
+	[ -n "$todo" ] || return 0
+	if [ "$acting" != true ]; then
+		placed "$todo"
+		return 0
+	fi
+	begin_change || return 1
+	if [ -z "$2" ]; then
+		while IFS="$tab" read -r change number sum mode owner note path; do
+			owe "$note"
+			place "$number" "$mode" "$owner" "$path" || return 1
+			placed "$change$tab$number$tab$sum$tab$mode$tab$owner$tab$note$tab$path"
+		done <<-LINES
+			$todo
+		LINES
+		return 0
+	fi
+	try "$todo" "$2" && return 0
+	[ "$3" = true ] || return 1
+	# One of many is bad: the others need not wait for it. The feature still counts as failed.
+	while IFS= read -r line; do
+		try "$line" "$2" || bad="$bad${bad:+$nl}${line##*"$tab"}: $error"
+	done <<-LINES
+		$todo
+	LINES
+	error=
+	later=$bad
+}
+
+# block NUMBER MODE OWNER NOTES WORD CHECK PATH: the lines between two markers of a file that others write too.
+block() {
+	local path="$7" old='' after body out dir new mode
+	body=$("content_$1")
+	if [ -e "$path" ]; then old=$(cat -- "$path"); fi
+	after=$(printf '%s\n' "$old" | BODY=$body WORD=$5 awk '
+		{ lines[++n] = $0 }
+		END {
+			begin = "# BEGIN phoenix " ENVIRON["WORD"]
+			end = "# END phoenix " ENVIRON["WORD"]
+			body = ENVIRON["BODY"] == "" ? "" : begin "\n" ENVIRON["BODY"] "\n" end
+			if (n == 1 && lines[1] == "") n = 0
+			for (i = 1; i <= n; i++) {
+				if (lines[i] == begin) {
+					# Without its end it is no block, and what follows is not ours.
+					for (j = i + 1; j <= n && lines[j] != end && lines[j] != begin; j++);
+					if (body != "" && !put++) print body
+					if (j <= n && lines[j] == end) i = j
+				} else if (lines[i] != end) print lines[i]
+			}
+			if (body != "" && !put) print body
+		}')
+	[ "$after" = "$old" ] && return 0
+	local change=update
+	[ -e "$path" ] || change=create
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		owe "$4"
+		fresh "$path" || return 1
+		mode=$(printf '%o' "$((0x$2 & 0xfff))")
+		rm -f -- "$new"
+		out=$({ umask 077 && printf '%s\n' "$after" >"$new" && if [ "$change" = update ]; then
+			chown --reference="$path" -- "$new" && chmod --reference="$path" -- "$new"
+		else
+			chown "$3" -- "$new" && chmod "$mode" -- "$new"
+		fi; } 2>&1) || {
+			rm -f -- "$new"
+			fail "failed to write $path: $out"
+			return 1
+		}
+		if ! undo_begin || ! undo_save "$1" "$path"; then
+			rm -f -- "$new"
+			fail "cannot write to $undo"
+			return 1
+		fi
+		out=$(mv -fT -- "$new" "$path" 2>&1) || {
+			undo_forget
+			rm -f -- "$new"
+			fail "failed to write $path: $out"
+			return 1
+		}
+		if [ -n "$6" ] && ! out=$(run_text 120 "$6"); then
+			undo_all
+			fail "the check \`$6\` failed, so the old $path is back: $(last "$out")"
+			return 1
+		fi
+		undo_forget
+	fi
+	due "$4"
+	act file path "$path" "$change"
+}
+
+# prune NUMBER FOLDER DEPTH PATTERN NOTES: removes what matches and is not in the list of that number.
+prune() {
+	local gone path out
+	[ -d "$2" ] || return 0
+	# shellcheck disable=SC2086 # the depth is two words or none
+	gone=$({
+		"keep_$1" | sed 's/^/K/'
+		find "$2/" -xdev -mindepth 1 $3 ! -type d -name "$4" ! -name "*$nl*" -print | sed 's/^/F/'
+	} | awk -v dir="$2/" '
+		/^K/ { keep[substr($0, 2)] = 1 }
+		/^F/ { p = substr($0, 2); if (index(p, dir) == 1 && !(p in keep)) print p }' | sort)
+	[ -n "$gone" ] || return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		owe "$5"
+	fi
+	while IFS= read -r path; do
+		if [ "$acting" = true ]; then
+			out=$(rm -f -- "$path" 2>&1) || {
+				fail "$out"
+				return 1
+			}
+		fi
+		due "$5"
+		act file path "$path" remove
+	done <<-LINES
+		$gone
+	LINES
+	if [ "$acting" = true ] && [ -z "$3" ]; then find "$2/" -xdev -mindepth 1 -type d -empty -delete; fi
+	return 0
+}
+
+# ---- commands and units --------------------------------------------------------------------------------------------
+
+# command_ ID NAME RUN UNLESS
+command_() {
+	local out
+	if ! is_due "run:$1"; then
+		[ -n "$4" ] || return 0
+		run_text 60 "$4" >/dev/null && return 0
+	fi
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		owe "run:$1"
+		out=$(run_text 900 "$3") || {
+			fail "\"$2\" failed: $(last "$out")"
+			return 1
+		}
+		printf '%s\n' "$out" >&2
+		if [ -n "$4" ] && ! out=$(run_text 60 "$4"); then
+			fail "\"$2\" was run, but \`$4\` still fails: $(last "$out")"
+			return 1
+		fi
+	fi
+	act command name "$2" run
+}
+
+# systemd UNIT VERB: with the end of the unit's journal where it fails.
+systemd() {
+	local out
+	[ "$acting" = true ] || return 0
+	begin_change || return 1
+	if [ ! -d /run/systemd/system ]; then
+		case $2 in enable | disable | unmask) ;; *)
+			fail "cannot $2 $1: systemd does not run in this guest"
+			return 1
+			;;
+		esac
+	fi
+	out=$(run 300 systemctl --no-ask-password "$2" "$1") && return 0
+	fail "failed to $2 $1: $(last "$out")$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+}
+
+reload_units() {
+	is_due daemon-reload || return 0
+	[ "$acting" = true ] && [ -d /run/systemd/system ] || return 0
+	local out
+	out=$(run 120 systemctl daemon-reload) || fail "systemd cannot reload its units: $(last "$out")"
+}
+
+# unit NAME ENABLED RUNNING
+unit() {
+	local is
+	is=$(systemctl is-enabled "$1" 2>/dev/null)
+	if [ "$2" = true ]; then
+		case $is in
+		enabled | enabled-runtime | static | alias | indirect | generated | transient) ;;
+		*)
+			case $is in masked*) systemd "$1" unmask || return 1 ;; esac
+			systemd "$1" enable || return 1
+			act unit name "$1" enable
+			;;
+		esac
+	else
+		case $is in
+		enabled | enabled-runtime)
+			systemd "$1" disable || return 1
+			act unit name "$1" disable
+			;;
+		esac
+	fi
+	is=$(systemctl is-active "$1" 2>/dev/null)
+	if [ "$3" = true ]; then
+		case $is in
+		active | activating | reloading)
+			refresh "$1" || return 1
+			;;
+		*)
+			[ "$is" = failed ] && [ "$acting" = true ] && run 60 systemctl reset-failed "$1" >&2
+			systemd "$1" start || return 1
+			act unit name "$1" start
+			;;
+		esac
+	else
+		case $is in
+		active | activating | reloading)
+			systemd "$1" stop || return 1
+			act unit name "$1" stop
+			;;
+		esac
+	fi
+}
+
+# refresh UNIT: restarts or reloads a running unit whose files changed.
+refresh() {
+	if is_due "restart:$1"; then
+		systemd "$1" restart || return 1
+		act unit name "$1" restart
+	elif is_due "reload:$1"; then
+		systemd "$1" reload-or-restart || return 1
+		act unit name "$1" reload
+	fi
+}
+
+# other_unit NAME: one that a file names, but that the feature does not look after.
+other_unit() {
+	case $(systemctl is-active "$1" 2>/dev/null) in
+	active | activating | reloading) refresh "$1" ;;
+	esac
+}
+
+# still_up UNIT: a service that dies right after its start has not been started.
+still_up() {
+	local is
+	[ "$acting" = true ] || return 0
+	is=$(systemctl is-active "$1" 2>/dev/null)
+	case $is in
+	failed | inactive)
+		fail "$1 is $is:$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+		return 1
+		;;
+	esac
+}
+
+# ---- health --------------------------------------------------------------------------------------------------------
+
+health_http() {
+	local status
+	if ! [ -x /usr/bin/curl ]; then
+		printf 'curl is not installed'
+		return 1
+	fi
+	status=$(run 10 curl -s -S -o /dev/null -m 5 --noproxy '*' -w '%{http_code}' "$1") || {
+		printf '%s' "$status"
+		return 1
+	}
+	if [ -n "$2" ]; then [ "$status" = "$2" ] && return 0; else [ "$status" -lt 400 ] && return 0; fi
+	printf 'it answers %s' "$status"
+	return 1
+}
+
+# shellcheck disable=SC2016 # it is bash that fills in its own arguments
+health_tcp() { run 5 bash -c 'exec 4<>"/dev/tcp/$0/$1"' "$1" "$2"; }
+
+health_command() { run_text 30 "$1"; }
+
+# health SECONDS WHAT KIND ARGUMENT ARGUMENT: tried again until then.
+health() {
+	local until out
+	[ "$acting" = true ] || return 0
+	until=$(($(date +%s) + $1))
+	while :; do
+		out=$("health_$3" "$4" "${5:-}") && return 0
+		[ "$(date +%s)" -lt "$until" ] || break
+		sleep 0.3
+	done
+	fail "$2 is not healthy after $1 s: $(last "$out")"
+}
+
+# ---- a feature, and all of them ------------------------------------------------------------------------------------
+
+clean() {
+	[ "$acting" = true ] || return 0
+	[ -n "$policy_ours" ] && release_services
+	[ -n "$undo" ] && [ -e "$undo/list" ] && undo_all
+	if [ -n "$pending" ] && [ -e "$pending" ]; then
+		sed -n 's/^temp://p' "$pending" | sort -u | while IFS= read -r path; do rm -f -- "$path"; done
+	fi
+	return 0
+}
+
+# feature NUMBER NAME FINGERPRINT
+feature() {
+	feature=$2
+	fingerprint=$3
+	pending=$state/pending/$feature
+	undo=$state/undo/$feature
+	changed=0
+	error=
+	later=
+	notes=
+	began=
+	if [ "$acting" = true ]; then
+		undo_all
+		clean
+	fi
+	# What a run that was killed still owed.
+	if [ -e "$pending" ]; then
+		notes=,$(sed '/^temp:/d' "$pending" | sort -u | tr '\n' ',')
+		notes=$(printf '%s' "$notes" | sed 's/,/,,/g')
+		[ "$acting" = true ] && { begin_change || :; }
+	fi
+	if [ -z "$error" ]; then
+		if "feature_$1"; then :; else error=${error:-failed}; fi
+		error=$error${error:+${later:+$nl}}$later
+	fi
+	total=$((total + changed))
+	if [ -n "$error" ]; then
+		printf '%s: %s\n' "$feature" "$error" >&2
+		say "{\"feature\":\"$feature\",\"result\":\"failed\",\"changed\":$changed,\"error\":\"$(printf '%s' "$error" | escape)\"}"
+		return 1
+	fi
+	if [ "$acting" = true ]; then
+		clean
+		if ! write_record keep; then
+			say "{\"feature\":\"$feature\",\"result\":\"failed\",\"changed\":$changed,\"error\":\"cannot write $record\"}"
+			return 1
+		fi
+		rm -f "$pending"
+	fi
+	say "{\"feature\":\"$feature\",\"result\":\"ok\",\"changed\":$changed}"
+}
+
+skipped() {
+	say "{\"feature\":\"$1\",\"result\":\"skipped\",\"changed\":0,\"error\":\"$feature failed before it\"}"
+}
+
+main() {
+	exec 3>&1 1>&2
+	if [ "$acting" = true ]; then
+		trap clean EXIT
+		trap 'exit 129' HUP
+		trap 'exit 130' INT
+		trap 'exit 143' TERM
+		mkdir -p /etc/phoenix
+	fi
+	# Never two at once in a guest. Its folder is the lock, so that checking need not write anything.
+	if [ -d /etc/phoenix ]; then
+		exec 9</etc/phoenix
+		if ! flock -w 120 9; then
+			say '{"result":"failed","changed":0,"error":"another script of Phoenix has been running in this guest for 120 s"}'
+			return 1
+		fi
+	fi
+	[ "$acting" = true ] && release_services
+	if all; then
+		say "{\"result\":\"ok\",\"changed\":$total}"
+	else
+		say "{\"result\":\"failed\",\"changed\":$total}"
+		return 1
+	fi
+}

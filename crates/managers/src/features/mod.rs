@@ -1,0 +1,27 @@
+//! What is installed inside a guest: features, which are data, become one shell script that is run in one round trip.
+//!
+//! [`render`] works out one feature for one guest, purely: packages, files to the last byte, commands, units, health
+//! checks, and a fingerprint of it all. [`script`] makes the POSIX shell script of all features of a guest; what it
+//! does is in `engine.sh`, which a person can read. [`parse_report`] reads what it says while it runs.
+
+mod builtin;
+mod content;
+pub mod crew;
+pub mod diff;
+mod error;
+mod order;
+mod render;
+mod rendered;
+pub mod renderer;
+mod report;
+mod script;
+mod template;
+
+pub use builtin::builtin;
+pub use content::Content;
+pub use error::{OrderError, RenderError, ScriptError};
+pub use order::order;
+pub use render::{GuestFacts, render};
+pub use rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
+pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};
+pub use script::{Mode, Script, script};

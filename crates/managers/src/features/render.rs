@@ -1,0 +1,592 @@
+//! Working out a feature for one guest: pure, with every template filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blueprint::catalog::{
+    CommandSpec, Feature, FeatureSpec, FileSpec, FolderSpec, HealthSpec, ParameterType, UserSpec,
+};
+use blueprint::model::{SecretRef, SiteFile};
+use minijinja::Value as Variable;
+use minijinja::value::Serde;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::content::Content;
+use super::error::RenderError;
+use super::rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
+use super::script::hex;
+use super::template::Templates;
+
+/// What a placeholder for a secret begins with; a number and `@@` follow.
+pub(super) const SECRET: &str = "@@secret:";
+
+/// Names that templates use for other things than parameters.
+const RESERVED: [&str; 3] = ["site", "guest", "item"];
+
+/// What templates know of the guest, as `guest`, and of its site, as `site`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GuestFacts {
+    /// The guest's name in the blueprint: `guest.name`.
+    pub name: String,
+    /// Its host name: `guest.hostname`.
+    pub hostname: String,
+    /// Its host name with the site's domain: `guest.fqdn`.
+    pub fqdn: String,
+    /// Its first fixed address, without the prefix: `guest.address`.
+    pub address: Option<String>,
+    /// The site's name: `site.name`.
+    pub site: String,
+    /// The site's domain: `site.domain`.
+    pub domain: String,
+    /// The time zone of the guests: `site.timezone`.
+    pub timezone: Option<String>,
+}
+
+/// Works out `feature` for one guest.
+///
+/// `parameters` are what the user set and what the wiring derived; defaults are filled in here. `contents` holds the
+/// files of parameters of the types `folder` and `file`. An element of a list in `feature.json` that renders to nothing
+/// (a package, a file's path, a command) is left out, which is how a feature makes something optional.
+///
+/// # Errors
+/// A parameter that is missing, unknown or of the wrong type, an error in a template with file and line, or something
+/// that no guest can have, such as a relative path.
+pub fn render(
+    feature: &Feature,
+    parameters: &BTreeMap<String, Value>,
+    contents: &BTreeMap<String, Vec<SiteFile>>,
+    facts: &GuestFacts,
+) -> Result<Rendered, RenderError> {
+    let (parameters, secrets) = complete(feature, parameters)?;
+    let renderer = Renderer {
+        feature,
+        contents,
+        variables: variables(&parameters, facts),
+        parameters: &parameters,
+        templates: Templates::new(&feature.name),
+    };
+    let mut rendered = renderer.all(&feature.spec, secrets)?;
+    rendered.fingerprint = fingerprint(&rendered, &parameters);
+    Ok(rendered)
+}
+
+/// Parameters with defaults, and placeholders where the secrets belong.
+fn complete(
+    feature: &Feature,
+    given: &BTreeMap<String, Value>,
+) -> Result<(BTreeMap<String, Value>, Vec<SecretRef>), RenderError> {
+    let bad = |parameter: &str, reason: String| RenderError::BadParameter {
+        feature: feature.name.clone(),
+        parameter: parameter.to_owned(),
+        reason,
+    };
+    if let Some(parameter) = given.keys().find(|name| !feature.spec.parameters.contains_key(*name)) {
+        return Err(RenderError::UnknownParameter {
+            feature: feature.name.clone(),
+            parameter: parameter.clone(),
+        });
+    }
+    let mut all = BTreeMap::new();
+    let mut secrets = Vec::new();
+    for (name, parameter) in &feature.spec.parameters {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(bad(name, "has a name that templates use for something else".to_owned()));
+        }
+        let value = given.get(name).or(parameter.default.as_ref()).ok_or_else(|| {
+            RenderError::MissingParameter { feature: feature.name.clone(), parameter: name.clone() }
+        })?;
+        let value = if parameter.kind == ParameterType::Secret && !value.is_null() {
+            let reference: SecretRef = serde_json::from_value(value.clone())
+                // What was written instead may be the secret itself, so it is not repeated.
+                .map_err(|_| bad(name, "must be a reference to a secret".to_owned()))?;
+            secrets.push(reference);
+            Value::String(format!("{SECRET}{}@@", secrets.len() - 1))
+        } else {
+            if let Some(wanted) = mismatch(parameter.kind, value) {
+                return Err(bad(name, format!("must be {wanted}")));
+            }
+            if contains(value, SECRET) {
+                return Err(bad(name, format!("must not hold `{SECRET}`, which stands for a secret")));
+            }
+            value.clone()
+        };
+        all.insert(name.clone(), value);
+    }
+    Ok((all, secrets))
+}
+
+/// What a parameter must be, where the value is not that. `null` (no default, but optional) fits every type.
+fn mismatch(kind: ParameterType, value: &Value) -> Option<&'static str> {
+    use ParameterType as T;
+    let (fits, wanted) = match kind {
+        T::String => (value.is_string(), "a text"),
+        T::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
+        T::Boolean => (value.is_boolean(), "true or false"),
+        T::Port => (value.as_u64().is_some_and(|n| (1..=65535).contains(&n)), "a port, 1 to 65535"),
+        T::Folder => (value.is_string(), "a folder of the site"),
+        T::File => (value.is_string(), "a file of the site"),
+        T::List => (value.is_array(), "a list"),
+        T::Json | T::Secret => (true, ""),
+    };
+    (!fits && !value.is_null()).then_some(wanted)
+}
+
+fn contains(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(s) => s.contains(text),
+        Value::Array(list) => list.iter().any(|v| contains(v, text)),
+        Value::Object(map) => map.iter().any(|(k, v)| k.contains(text) || contains(v, text)),
+        _ => false,
+    }
+}
+
+/// Parameters under their names (`-` becomes `_`, which templates can say), the guest and the site.
+fn variables(parameters: &BTreeMap<String, Value>, facts: &GuestFacts) -> BTreeMap<String, Variable> {
+    let mut all: BTreeMap<String, Variable> = parameters
+        .iter()
+        .map(|(name, value)| (name.replace('-', "_"), Variable::from(Serde(value))))
+        .collect();
+    let guest = minijinja::context! {
+        name => &facts.name, hostname => &facts.hostname, fqdn => &facts.fqdn, address => &facts.address,
+    };
+    let site =
+        minijinja::context! { name => &facts.site, domain => &facts.domain, timezone => &facts.timezone };
+    all.insert("guest".to_owned(), guest);
+    all.insert("site".to_owned(), site);
+    all
+}
+
+/// The first 16 hexadecimal digits of a SHA-256 over all that was rendered and the parameters.
+fn fingerprint(rendered: &Rendered, parameters: &BTreeMap<String, Value>) -> String {
+    // Maps are sorted, so the text is the same for the same things. Such types always become JSON.
+    let text = serde_json::to_vec(&(rendered, parameters)).unwrap_or_default();
+    let mut digits = hex(&Sha256::digest(text));
+    digits.truncate(16);
+    digits
+}
+
+struct Renderer<'a> {
+    feature: &'a Feature,
+    contents: &'a BTreeMap<String, Vec<SiteFile>>,
+    variables: BTreeMap<String, Variable>,
+    parameters: &'a BTreeMap<String, Value>,
+    templates: Templates,
+}
+
+impl Renderer<'_> {
+    fn all(&self, spec: &FeatureSpec, secrets: Vec<SecretRef>) -> Result<Rendered, RenderError> {
+        let mut out = Rendered {
+            name: self.feature.name.clone(),
+            fingerprint: String::new(),
+            packages: self.list("packages", &spec.packages, is_package, "is no package name")?,
+            users: self.users(&spec.users)?,
+            folders: Vec::new(),
+            files: Vec::new(),
+            prunes: Vec::new(),
+            commands: self.commands(&spec.commands)?,
+            units: BTreeMap::new(),
+            health: self.health(&spec.health)?,
+            secrets,
+        };
+        for (name, unit) in &spec.units {
+            if let Some(name) = self.unit(&format!("units.{name}"), name)? {
+                out.units.insert(name, unit.clone());
+            }
+        }
+        for (i, folder) in spec.folders.iter().enumerate() {
+            self.folder(&format!("folders[{i}]"), folder, &mut out)?;
+        }
+        for (i, file) in spec.files.iter().enumerate() {
+            self.file(&format!("files[{i}]"), file, &mut out)?;
+        }
+        let mut seen = BTreeSet::new();
+        for file in &out.files {
+            if file.block.is_none() && !seen.insert(&file.path) {
+                return Err(self.bad("files", format!("puts `{}` in place twice", file.path)));
+            }
+            for name in &file.runs {
+                if !out.commands.iter().any(|command| command.name == *name) {
+                    return Err(self.bad("runs", format!("names the command `{name}`, which does not exist")));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn bad(&self, place: &str, reason: impl Into<String>) -> RenderError {
+        RenderError::BadSpec {
+            feature: self.feature.name.clone(),
+            place: place.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A short text of `feature.json`. No secret may be in it: it ends up in a name or a command line.
+    fn text(&self, place: &str, source: &str, item: Option<&Value>) -> Result<String, RenderError> {
+        let text = self.template(&format!("feature.json: {place}"), source, item)?;
+        if text.contains(SECRET) {
+            return Err(self.bad(place, "holds a secret, which may only be in a file"));
+        }
+        if text.contains('\0') {
+            return Err(self.bad(place, "holds a zero byte"));
+        }
+        Ok(text)
+    }
+
+    fn template(&self, file: &str, source: &str, item: Option<&Value>) -> Result<String, RenderError> {
+        let item = item.map(|item| ("item".to_owned(), Variable::from(Serde(item))));
+        let variables = Variable::from_pairs(self.variables.clone().into_iter().chain(item));
+        self.templates.render(file, source, &variables)
+    }
+
+    fn list(
+        &self,
+        place: &str,
+        sources: &[String],
+        fits: fn(&str) -> bool,
+        reason: &str,
+    ) -> Result<Vec<String>, RenderError> {
+        let mut out = Vec::new();
+        for (i, source) in sources.iter().enumerate() {
+            let place = format!("{place}[{i}]");
+            let text = self.text(&place, source, None)?;
+            if text.is_empty() || out.contains(&text) {
+                continue;
+            }
+            if !fits(&text) {
+                return Err(self.bad(&place, format!("{reason}: `{text}`")));
+            }
+            out.push(text);
+        }
+        Ok(out)
+    }
+
+    /// A unit's name without `.service`, which is what systemd takes a bare name for.
+    fn unit(&self, place: &str, source: &str) -> Result<Option<String>, RenderError> {
+        let name = self.text(place, source, None)?;
+        let name = name.strip_suffix(".service").unwrap_or(&name);
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.@-".contains(&b)) || name.starts_with('-')
+        {
+            return Err(self.bad(place, format!("is no unit name: `{name}`")));
+        }
+        Ok((!name.is_empty()).then(|| name.to_owned()))
+    }
+
+    fn units(&self, place: &str, sources: &[String]) -> Result<Vec<String>, RenderError> {
+        sources.iter().filter_map(|source| self.unit(place, source).transpose()).collect()
+    }
+
+    fn runs(&self, place: &str, sources: &[String]) -> Result<Vec<String>, RenderError> {
+        sources.iter().map(|source| self.text(place, source, None)).collect()
+    }
+
+    fn path(&self, place: &str, source: &str, item: Option<&Value>) -> Result<String, RenderError> {
+        let path = self.text(place, source, item)?;
+        if path.is_empty() {
+            return Ok(path);
+        }
+        if let Some(reason) = bad_path(&path) {
+            return Err(self.bad(place, format!("{reason}: `{path}`")));
+        }
+        Ok(path)
+    }
+
+    fn mode(&self, place: &str, source: Option<&str>) -> Result<Option<u32>, RenderError> {
+        let Some(source) = source else { return Ok(None) };
+        let text = self.text(place, source, None)?;
+        let octal = (3..=4).contains(&text.len()).then(|| u32::from_str_radix(&text, 8).ok()).flatten();
+        let mode = octal.filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+        mode.map(Some).ok_or_else(|| self.bad(place, format!("is no mode like 0644: `{text}`")))
+    }
+
+    fn owner(&self, place: &str, source: Option<&str>) -> Result<Option<String>, RenderError> {
+        let Some(source) = source else { return Ok(None) };
+        let text = self.text(place, source, None)?;
+        let (user, group) = text.split_once(':').unwrap_or((&text, &text));
+        if !is_user(user) || !is_user(group) {
+            return Err(self.bad(place, format!("is no user or user:group: `{text}`")));
+        }
+        Ok(Some(format!("{user}:{group}")))
+    }
+
+    fn users(&self, users: &[UserSpec]) -> Result<Vec<UserSpec>, RenderError> {
+        let mut out = Vec::new();
+        for (i, user) in users.iter().enumerate() {
+            let place = format!("users[{i}]");
+            let name = self.text(&place, &user.name, None)?;
+            if name.is_empty() {
+                continue;
+            }
+            if !is_user(&name) {
+                return Err(self.bad(&place, format!("is no user name: `{name}`")));
+            }
+            let path = |source: &Option<String>| {
+                source.as_ref().map(|source| self.path(&place, source, None)).transpose()
+            };
+            let (home, shell) = (path(&user.home)?, path(&user.shell)?);
+            if home.as_ref().is_some_and(|home| home.contains(':')) {
+                return Err(self.bad(&place, "has a home with a colon in it"));
+            }
+            let groups = self.list(&format!("{place}.groups"), &user.groups, is_user, "is no group name")?;
+            out.push(UserSpec { name, system: user.system, home, shell, groups });
+        }
+        Ok(out)
+    }
+
+    fn commands(&self, commands: &[CommandSpec]) -> Result<Vec<CommandSpec>, RenderError> {
+        let mut out: Vec<CommandSpec> = Vec::new();
+        for (i, command) in commands.iter().enumerate() {
+            let place = format!("commands[{i}]");
+            let name = self.text(&format!("{place}.name"), &command.name, None)?;
+            let run = self.text(&format!("{place}.run"), &command.run, None)?;
+            let unless = command.unless.as_ref();
+            let unless = unless.map(|text| self.text(&format!("{place}.unless"), text, None)).transpose()?;
+            if run.is_empty() {
+                continue;
+            }
+            if name.is_empty() || out.iter().any(|other| other.name == name) {
+                return Err(self.bad(&place, format!("needs a name of its own: `{name}`")));
+            }
+            out.push(CommandSpec { name, run, unless });
+        }
+        Ok(out)
+    }
+
+    fn health(&self, checks: &[HealthSpec]) -> Result<Vec<HealthSpec>, RenderError> {
+        let mut out = Vec::new();
+        for (i, check) in checks.iter().enumerate() {
+            let place = format!("health[{i}]");
+            let text = |source: &Option<String>| {
+                source.as_ref().map(|source| self.text(&place, source, None)).transpose()
+            };
+            let (http, tcp, command) = (text(&check.http)?, text(&check.tcp)?, text(&check.command)?);
+            let given: Vec<&String> = [&http, &tcp, &command].into_iter().flatten().collect();
+            let [only] = given[..] else {
+                return Err(self.bad(&place, "must be one of http, tcp and command"));
+            };
+            if !only.is_empty() {
+                out.push(HealthSpec { http, tcp, command, ..check.clone() });
+            }
+        }
+        Ok(out)
+    }
+
+    /// What `{{ name }}` names, if that is a parameter of one of these types.
+    fn files_of(&self, from: &str, kinds: &[ParameterType]) -> Option<&[SiteFile]> {
+        let name = from.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+        let (name, _) = (self.feature.spec.parameters.iter())
+            .find(|(n, p)| n.replace('-', "_") == name.replace('-', "_") && kinds.contains(&p.kind))?;
+        Some(self.contents.get(name).map_or(&[], Vec::as_slice))
+    }
+
+    fn folder(&self, place: &str, spec: &FolderSpec, out: &mut Rendered) -> Result<(), RenderError> {
+        let path = self.path(&format!("{place}.path"), &spec.path, None)?;
+        if path.is_empty() {
+            return Ok(());
+        }
+        let mode = self.mode(&format!("{place}.mode"), spec.mode.as_deref())?;
+        let owner = self.owner(&format!("{place}.owner"), spec.owner.as_deref())?;
+        let reloads = self.units(&format!("{place}.reloads"), &spec.reloads)?;
+        let restarts = self.units(&format!("{place}.restarts"), &spec.restarts)?;
+        out.folders.push(RenderedFolder { path: path.clone(), mode, owner: owner.clone() });
+        if let Some(from) = &spec.from {
+            let own;
+            let files: &[SiteFile] = match self.files_of(from, &[ParameterType::Folder]) {
+                Some(files) => files,
+                None => {
+                    own = self.own_folder(place, from)?;
+                    &own
+                }
+            };
+            for file in files {
+                let target = format!("{path}/{}", file.path);
+                if let Some(reason) = bad_path(&target) {
+                    return Err(self.bad(place, format!("{reason}: `{target}`")));
+                }
+                out.files.push(RenderedFile {
+                    path: target,
+                    content: Content::from(file.bytes.clone()),
+                    template: false,
+                    mode: if file.executable { 0o755 } else { 0o644 },
+                    owner: owner.clone().unwrap_or_else(|| "root:root".to_owned()),
+                    block: None,
+                    check: None,
+                    one_of_many: false,
+                    reloads: reloads.clone(),
+                    restarts: restarts.clone(),
+                    runs: Vec::new(),
+                });
+            }
+        }
+        if spec.prune.unwrap_or(spec.from.is_some()) {
+            out.prunes.push(RenderedPrune {
+                folder: path,
+                pattern: None,
+                reloads,
+                restarts,
+                runs: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A folder of the feature's own.
+    fn own_folder(&self, place: &str, from: &str) -> Result<Vec<SiteFile>, RenderError> {
+        let name = self.text(&format!("{place}.from"), from, None)?;
+        let prefix = format!("{}/", name.trim_end_matches('/'));
+        let files: Vec<SiteFile> = (self.feature.files.iter())
+            .filter_map(|(path, file)| {
+                Some(SiteFile { path: path.strip_prefix(&prefix)?.to_owned(), ..file.clone() })
+            })
+            .collect();
+        if files.is_empty() {
+            return Err(
+                self.bad(place, format!("takes the folder `{name}`, which the feature does not have"))
+            );
+        }
+        Ok(files)
+    }
+
+    fn file(&self, place: &str, spec: &FileSpec, out: &mut Rendered) -> Result<(), RenderError> {
+        let Some(each) = &spec.each else {
+            if let Some(file) = self.one_file(place, spec, None)? {
+                out.files.push(file);
+            }
+            return Ok(());
+        };
+        let name = each.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
+        let items = match self.parameters.get(name) {
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(Value::Null) => &[],
+            _ => return Err(self.bad(place, format!("goes over `{name}`, which is no list parameter"))),
+        };
+        for item in items {
+            out.files.extend(self.one_file(place, spec, Some(item))?);
+        }
+        if let Some(pattern) = &spec.prune {
+            let pattern = self.text(&format!("{place}.prune"), pattern, None)?;
+            if pattern.is_empty() || pattern.contains(['/', '\n']) {
+                return Err(self.bad(place, format!("prunes by something that is no file name: `{pattern}`")));
+            }
+            // The list may be empty, so the folder is worked out without an element of it.
+            let folder = spec.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            out.prunes.push(RenderedPrune {
+                folder: self.path(&format!("{place}.path"), folder, None)?,
+                pattern: Some(pattern),
+                reloads: self.units(place, &spec.reloads)?,
+                restarts: self.units(place, &spec.restarts)?,
+                runs: self.runs(place, &spec.runs)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn one_file(
+        &self,
+        place: &str,
+        spec: &FileSpec,
+        item: Option<&Value>,
+    ) -> Result<Option<RenderedFile>, RenderError> {
+        let path = self.path(&format!("{place}.path"), &spec.path, item)?;
+        if path.is_empty() {
+            return Ok(None);
+        }
+        let (content, template, executable) = self.content(place, spec, item)?;
+        let block =
+            spec.block.as_ref().map(|word| self.text(&format!("{place}.block"), word, item)).transpose()?;
+        if let Some(word) = &block
+            && (word.is_empty() || !word.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._-".contains(&b)))
+        {
+            return Err(self.bad(place, format!("has a block that is no word: `{word}`")));
+        }
+        if block.is_some() && std::str::from_utf8(content.bytes()).is_err() {
+            return Err(self.bad(place, "has a block that is not text"));
+        }
+        let check =
+            spec.check.as_ref().map(|text| self.text(&format!("{place}.check"), text, item)).transpose()?;
+        let mode = self.mode(&format!("{place}.mode"), spec.mode.as_deref())?;
+        Ok(Some(RenderedFile {
+            path,
+            content,
+            template,
+            mode: mode.unwrap_or(if executable { 0o755 } else { 0o644 }),
+            owner: (self.owner(&format!("{place}.owner"), spec.owner.as_deref())?)
+                .unwrap_or_else(|| "root:root".to_owned()),
+            block,
+            check: check.filter(|check| !check.is_empty()),
+            one_of_many: item.is_some(),
+            reloads: self.units(place, &spec.reloads)?,
+            restarts: self.units(place, &spec.restarts)?,
+            runs: self.runs(place, &spec.runs)?,
+        }))
+    }
+
+    /// What a file holds, whether placeholders in it count, and whether it can be executed.
+    fn content(
+        &self,
+        place: &str,
+        spec: &FileSpec,
+        item: Option<&Value>,
+    ) -> Result<(Content, bool, bool), RenderError> {
+        let own = |name: &str| {
+            (self.feature.files.get(name)).ok_or_else(|| {
+                self.bad(place, format!("takes the file `{name}`, which the feature does not have"))
+            })
+        };
+        match (&spec.template, &spec.from, &spec.content) {
+            (Some(template), None, None) => {
+                let file = own(template)?;
+                let source = std::str::from_utf8(&file.bytes).map_err(|_| {
+                    self.bad(place, format!("has the template `{template}`, which is not text"))
+                })?;
+                if source.contains(SECRET) {
+                    return Err(self.bad(place, format!("has a template that holds `{SECRET}`")));
+                }
+                Ok((self.template(template, source, item)?.into(), true, file.executable))
+            }
+            (None, Some(from), None) => {
+                let file = match self.files_of(from, &[ParameterType::File]) {
+                    Some([file]) => file,
+                    Some(_) => return Err(self.bad(place, format!("takes `{from}`, which is not one file"))),
+                    None => own(&self.text(&format!("{place}.from"), from, item)?)?,
+                };
+                Ok((Content::from(file.bytes.clone()), false, file.executable))
+            }
+            (None, None, Some(source)) => {
+                let text = self.template(&format!("feature.json: {place}.content"), source, item)?;
+                Ok((text.into(), true, false))
+            }
+            _ => Err(self.bad(place, "must have one of template, from and content")),
+        }
+    }
+}
+
+/// Why a path cannot be one of a guest's file, where that is so. The script takes such paths apart by lines and tabs.
+fn bad_path(path: &str) -> Option<&'static str> {
+    if !path.starts_with('/') || path == "/" {
+        Some("is no absolute path")
+    } else if path.chars().any(|c| c.is_control() || c == '\\') {
+        Some("is a path with a control character or a backslash")
+    } else if path.ends_with('/') || path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        Some("is a path with an empty part, `.` or `..`")
+    } else {
+        None
+    }
+}
+
+fn is_package(name: &str) -> bool {
+    let (name, version) = name.split_once('=').unwrap_or((name, "0"));
+    name.len() > 1
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !version.is_empty()
+        && version.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.~:-".contains(&b))
+}
+
+fn is_user(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.len() <= 32
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+}

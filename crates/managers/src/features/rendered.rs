@@ -1,0 +1,116 @@
+//! A feature worked out for one guest. It travels in plan files, so no secret value is in it.
+
+use std::collections::BTreeMap;
+
+use blueprint::catalog::{CommandSpec, HealthSpec, UnitSpec, UserSpec};
+use blueprint::model::SecretRef;
+use serde::{Deserialize, Serialize};
+
+use super::content::Content;
+
+/// A feature with its parameters, for one guest, to the last byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rendered {
+    /// The feature's name.
+    pub name: String,
+    /// The first 16 hexadecimal digits of a SHA-256 over everything below and the parameters. Secrets enter by
+    /// reference.
+    pub fingerprint: String,
+    /// Packages, `name` or `name=version`.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Users.
+    #[serde(default)]
+    pub users: Vec<UserSpec>,
+    /// Folders, parents first.
+    #[serde(default)]
+    pub folders: Vec<RenderedFolder>,
+    /// Files, in the order they are put in place.
+    #[serde(default)]
+    pub files: Vec<RenderedFile>,
+    /// Where files that are none of the above are removed.
+    #[serde(default)]
+    pub prunes: Vec<RenderedPrune>,
+    /// Commands, in order.
+    #[serde(default)]
+    pub commands: Vec<CommandSpec>,
+    /// Units by name.
+    #[serde(default)]
+    pub units: BTreeMap<String, UnitSpec>,
+    /// What must hold at the end.
+    #[serde(default)]
+    pub health: Vec<HealthSpec>,
+    /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1@@` … in the files stand for.
+    #[serde(default)]
+    pub secrets: Vec<SecretRef>,
+}
+
+/// A folder of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedFolder {
+    /// Where.
+    pub path: String,
+    /// Permission bits; where absent, those it has, or 0755 for a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// `user:group`; where absent, whoever owns it, or root for a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// A file of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedFile {
+    /// Where.
+    pub path: String,
+    /// What it holds, with placeholders for secrets.
+    pub content: Content,
+    /// Whether placeholders in the content are replaced. Only in what came from a template.
+    #[serde(default)]
+    pub template: bool,
+    /// Permission bits.
+    pub mode: u32,
+    /// `user:group`.
+    pub owner: String,
+    /// Only the lines between the markers with this word, not the whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
+    /// The command that must succeed with it in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// Whether it is one of a list, so that a bad one does not hold back the others.
+    #[serde(default)]
+    pub one_of_many: bool,
+    /// Units that are reloaded when it changes.
+    #[serde(default)]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it changes.
+    #[serde(default)]
+    pub restarts: Vec<String>,
+    /// Commands that are run when it changes, by name.
+    #[serde(default)]
+    pub runs: Vec<String>,
+}
+
+/// A place where only the features' own files may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedPrune {
+    /// The folder.
+    pub folder: String,
+    /// A shell pattern for file names of this folder alone; where absent, everything below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Units that are reloaded when something is removed.
+    #[serde(default)]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when something is removed.
+    #[serde(default)]
+    pub restarts: Vec<String>,
+    /// Commands that are run when something is removed, by name.
+    #[serde(default)]
+    pub runs: Vec<String>,
+}
