@@ -18,7 +18,7 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
     if what == "features" {
         return features(printer);
     }
-    if let Some(code) = blueprint::codes::find(what) {
+    if let Some(code) = crate::codes::find(what) {
         if printer.json {
             printer.data_json(&json!({ "code": code.code, "title": code.title, "explanation": code.explanation, "remedy": code.remedy }));
         } else {

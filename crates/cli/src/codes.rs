@@ -1,0 +1,680 @@
+//! Every code an error of Phoenix can have beside those of a blueprint's diagnostics ([`blueprint::codes`]), explained:
+//! for `phoenix-cli explain CODE` and for the book's troubleshooting page. That no code is missing here, and none too
+//! many, is checked when the book's generated pages are.
+
+use blueprint::codes::CodeInfo;
+
+/// The explanation of a code, of a blueprint's diagnostic or of anything else.
+pub fn find(code: &str) -> Option<&'static CodeInfo> {
+    blueprint::codes::find(code).or_else(|| CODES.iter().find(|info| info.code == code))
+}
+
+const fn code(
+    code: &'static str,
+    title: &'static str,
+    explanation: &'static str,
+    remedy: &'static str,
+) -> CodeInfo {
+    CodeInfo { code, title, explanation, remedy }
+}
+
+/// All codes but the diagnostics', sorted.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "apply::aborted",
+        "the run was aborted",
+        "Ctrl-C was pressed twice, so the run stopped without waiting. A task that the node had begun goes on there.",
+        "Run `phoenix-cli apply` again: it looks at what is there, waits for what still runs, and does the rest.",
+    ),
+    code(
+        "apply::crew-panicked",
+        "a defect of Phoenix",
+        "The part of Phoenix that carried out a step ended without an answer. The other steps went on.",
+        "Please report it with the output of `phoenix-cli history RUN`. `phoenix-cli apply` again carries on.",
+    ),
+    code(
+        "apply::journal",
+        "the journal cannot be written",
+        "Every run writes a journal below `.phoenix/runs` before it does anything. That folder cannot be written, or the \
+         disk is full.",
+        "Make `.phoenix/runs` in the site's folder writable for you, and see with `df` whether there is space.",
+    ),
+    code(
+        "apply::no-crew",
+        "a plan of another version",
+        "A saved plan names a kind of resource that this `phoenix-cli` does not know.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "apply::plan-unreadable",
+        "a plan of another version",
+        "A step of a saved plan does not hold what this `phoenix-cli` needs to carry it out.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "blueprint::invalid",
+        "the blueprint has errors",
+        "With `--json`, the error that stands for all diagnostics of a blueprint; they are in `diagnostics`, each with its \
+         own code.",
+        "Mend what the diagnostics show; `phoenix-cli validate` checks without contacting anything.",
+    ),
+    code(
+        "blueprint::wiring",
+        "the site cannot be wired",
+        "Each file is fine, but what follows from them together is not: a feature that cannot be rendered with its \
+         parameters, or a service that cannot be led to.",
+        "The message names the resource and the hint says what to change; `phoenix-cli explain ADDRESS` shows what was \
+         derived.",
+    ),
+    code(
+        "certificates::not-put",
+        "certificates could not be put in place",
+        "The script that puts key and certificate into the container failed there, for example because its disk is full. \
+         What it printed last is shown.",
+        "Look inside with `phoenix-cli shell NAME`, then `phoenix-cli apply`.",
+    ),
+    code(
+        "consent::declined",
+        "not confirmed",
+        "The question was not answered with the word it asked for, so nothing was done.",
+        "Run the command again and type the word, or use `--yes` where nobody is to be asked.",
+    ),
+    code(
+        "consent::missing",
+        "not done without consent",
+        "The plan destroys something, or data in it. That takes consent that names the thing; what is `protected` is \
+         refused even then. All other steps were carried out.",
+        "If it is meant: `phoenix-cli apply --allow-destroy ADDRESS`. To destroy the whole site: `phoenix-cli destroy \
+         --confirm SITE`. A protected container needs `\"protected\": false` applied first.",
+    ),
+    code(
+        "consent::nobody-to-ask",
+        "nobody can be asked",
+        "The command wants to ask, and its input is not a terminal.",
+        "Use `phoenix-cli up --yes`, or `phoenix-cli apply`, which does not ask.",
+    ),
+    code(
+        "consent::other-site",
+        "consent for another site",
+        "The name given with `--confirm` is not the name of this site.",
+        "Check which folder you are in, or give the right one with `--site`.",
+    ),
+    code(
+        "consent::unreadable",
+        "the answer cannot be read",
+        "The terminal closed while a question was open. Nothing was done.",
+        "Run the command again.",
+    ),
+    code(
+        "explain::no-script",
+        "no script",
+        "Only a feature on a container is carried out by a script.",
+        "Name one: `phoenix-cli explain feature.base@container.NAME --script`.",
+    ),
+    code(
+        "explain::unknown",
+        "nothing of that name",
+        "What was asked for is no key of a blueprint, no resource of the site, no feature and no error code.",
+        "`phoenix-cli graph` shows all addresses, `phoenix-cli explain features` all features, `phoenix-cli explain \
+         containers` the keys of a container.",
+    ),
+    code(
+        "features::cut-off",
+        "the installation was cut off",
+        "The script in the container ended in the middle: the container was stopped, or ran out of memory.",
+        "Run `phoenix-cli apply`: the script finds what is done already and goes on. If it happens again, give the \
+         container more `memory`.",
+    ),
+    code(
+        "features::failed",
+        "a feature could not be installed",
+        "A package, file, unit, command or health check of the feature failed in the container. What it said is shown; what \
+         comes after it in the same container was not tried.",
+        "Look inside with `phoenix-cli shell NAME`. `phoenix-cli explain feature.X@container.NAME --script` shows what was \
+         run. Then `phoenix-cli apply`.",
+    ),
+    code(
+        "features::no-answer",
+        "the container takes no commands",
+        "The container runs, but no command could be run in it for some time after its start.",
+        "See how it starts: `phoenix-cli shell` on the node, then `lxc-attach -n ID -- systemctl --failed`.",
+    ),
+    code(
+        "features::script",
+        "a script cannot be made",
+        "The feature's content cannot be put into a script, for example because a secret it refers to cannot be had.",
+        "The cause is in the message; for a secret, see `secrets::unavailable`.",
+    ),
+    code(
+        "features::unreadable",
+        "a feature's content cannot be read",
+        "What was rendered for the feature cannot be read back. This is a defect of Phoenix.",
+        "Please report it with the feature.",
+    ),
+    code(
+        "guest::unknown",
+        "no such container",
+        "No container of the site, or more than one, is meant by that name.",
+        "Give a container's name, its address (`container.notes`) or its id.",
+    ),
+    code(
+        "history::journal",
+        "no such run, or its journal cannot be read",
+        "The run named has no journal below `.phoenix/runs` of this site, or the file cannot be read.",
+        "`phoenix-cli history` lists the runs.",
+    ),
+    code(
+        "init::exists",
+        "something is there already",
+        "`init` never writes over files.",
+        "Choose an empty folder: `phoenix-cli init --site my-workshop`.",
+    ),
+    code(
+        "init::name",
+        "a name that cannot be",
+        "The site's name becomes part of names on the node and in DNS: at most 40 small letters, digits and hyphens, and no \
+         hyphen at either end.",
+        "Choose such a name, e.g. `--name my-workshop`.",
+    ),
+    code(
+        "init::write",
+        "a file cannot be written",
+        "The site's folder is not writable for you, or the disk is full.",
+        "Choose another folder with `--site DIR`.",
+    ),
+    code(
+        "inventory::unread",
+        "something could not be read",
+        "A part of the inventory could not be read. Phoenix plans with the rest and says so.",
+        "The message says which part and why, most often a privilege the token lacks or ssh that does not work.",
+    ),
+    code(
+        "lab::failed",
+        "the lab cannot be started, shown or removed",
+        "A program, port or permission the lab needs is not there. A port that is taken is named, with the process that has \
+         it.",
+        "Follow the hint. For ports: `phoenix-cli lab up --api-port 18006 --ssh-port 18022 --https-port 18443`. To start \
+         afresh: `phoenix-cli lab down`, then `phoenix-cli lab up`.",
+    ),
+    code(
+        "lab::fingerprint",
+        "the lab's record is damaged",
+        "`node.json` in the lab's folder does not hold a fingerprint.",
+        "Start afresh: `phoenix-cli lab down`, then `phoenix-cli lab up`.",
+    ),
+    code(
+        "lab::known-hosts",
+        "the lab's host key cannot be noted",
+        "The file `known_hosts` in the lab's folder cannot be written.",
+        "Use the same user that started the lab.",
+    ),
+    code(
+        "lab::no-vlan",
+        "no VLANs in the lab",
+        "A network of the site has a `vlan`; the lab's bridge has none.",
+        "Take `vlan` out for the lab.",
+    ),
+    code(
+        "lab::not-running",
+        "the lab does not run",
+        "The site's target is its lab, and none was started for this folder, or it was removed.",
+        "Start it: `phoenix-cli lab up`.",
+    ),
+    code(
+        "lab::shell",
+        "the lab's shell cannot be opened",
+        "The program that enters the lab's node could not be started.",
+        "`phoenix-cli lab status` shows whether the lab runs. Real labs need root.",
+    ),
+    code(
+        "lab::simulated",
+        "nothing runs in a simulated lab",
+        "In the simulated runtime, guests are records. There is no shell, and no command to run.",
+        "As root on Debian: `phoenix-cli lab down`, then `phoenix-cli lab up`, for real containers.",
+    ),
+    code(
+        "lab::token",
+        "the lab's token cannot be read",
+        "The file with the lab's API token is only readable for the user that started the lab.",
+        "Use the same user, or start the lab again.",
+    ),
+    code(
+        "lock::file",
+        "the lock cannot be taken here",
+        "Without ssh to the node, the lock of a run is a file in `.phoenix`, and it cannot be written.",
+        "Make `.phoenix` in the site's folder writable for you.",
+    ),
+    code(
+        "lock::taken",
+        "another run is at work",
+        "Only one run changes a site at a time. The message tells who has the lock, where and since when. It ends with that \
+         run, also when it is killed.",
+        "Wait until it has ended, or stop it there.",
+    ),
+    code(
+        "lock::unreachable",
+        "the node cannot be reached for the lock",
+        "The lock is taken on the node over ssh, and that connection failed.",
+        "`phoenix-cli doctor` tries each hop.",
+    ),
+    code(
+        "managers::contended",
+        "somebody else keeps changing a container",
+        "Phoenix writes with the digest of what it read, so it never overwrites a change it has not seen. Somebody was \
+         quicker each time.",
+        "Find out who changes it (the node's task list tells), then `phoenix-cli apply`.",
+    ),
+    code(
+        "managers::description-full",
+        "the description is full",
+        "Phoenix keeps its mark in the container's description, which Proxmox VE limits to 8 KiB.",
+        "Shorten the container's `description`, or spread its services over more containers.",
+    ),
+    code(
+        "managers::does-not-run",
+        "the container does not run",
+        "It was started, and is not running.",
+        "On the node: `pct start ID --debug` shows why. `phoenix-cli shell` gets there.",
+    ),
+    code(
+        "managers::guest-gone",
+        "a container went away during the run",
+        "It was there when the plan was made, and is not any more.",
+        "Run `phoenix-cli plan` to see what is there now.",
+    ),
+    code(
+        "managers::mark-unreadable",
+        "the mark cannot be read",
+        "The fenced block in the container's description that makes it Phoenix' own was edited by hand, or comes from a \
+         newer version.",
+        "Restore the block as it was (the node keeps no history of it; another container of the site shows the form), or \
+         remove the container yourself.",
+    ),
+    code(
+        "managers::not-ours",
+        "not made by this site",
+        "The container does not carry the mark of this site. Phoenix never changes what it did not make.",
+        "Run `phoenix-cli plan`. Give your container another `id`, or remove the other one yourself.",
+    ),
+    code(
+        "phoenix::catalog",
+        "a defect of Phoenix",
+        "The features that come with the binary cannot be read.",
+        "Please report it; a freshly built binary helps if this one is damaged.",
+    ),
+    code(
+        "phoenix::runtime",
+        "no threads",
+        "The system does not let the process start its threads.",
+        "See the limits with `ulimit -a`.",
+    ),
+    code(
+        "pki::authority",
+        "the authority cannot be used",
+        "The workshop's certificate authority in `.phoenix/secrets/authority` is incomplete, readable for others, or was \
+         made for another domain. It is never made anew by itself, because every client would have to trust it anew.",
+        "Follow the hint: `chmod` for rights; for missing files, put them back from your backup.",
+    ),
+    code(
+        "pki::issue",
+        "a certificate cannot be issued",
+        "The authority may only certify names below the site's domain and addresses in its networks.",
+        "Use a name that ends in the site's domain.",
+    ),
+    code(
+        "pki::root-unreadable",
+        "the root cannot be read",
+        "The workshop's root certificate is not a certificate any more.",
+        "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
+    ),
+    code(
+        "plan::disk-shrinks",
+        "a disk cannot shrink",
+        "The blueprint declares a smaller disk than there is. Disks of containers only grow.",
+        "Declare at least the size that is there.",
+    ),
+    code(
+        "plan::file",
+        "no plan in the file",
+        "The file does not exist or is not a plan.",
+        "Make one: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::id-taken",
+        "an id is somebody else's",
+        "A guest with this id exists that this site did not make, perhaps another site's. It is not touched.",
+        "Give your container another `id`, or remove that guest yourself.",
+    ),
+    code(
+        "plan::mount-source",
+        "a mount point would show something else",
+        "Volumes hold data, so Phoenix does not swap them in place.",
+        "Take the mount point out of the blueprint, apply, then put it in again: the old volume is kept as unused.",
+    ),
+    code(
+        "plan::no-node",
+        "no such node",
+        "The blueprint places the container on a node that the cluster does not have.",
+        "Correct `node`; the hint lists the nodes.",
+    ),
+    code(
+        "plan::no-storage",
+        "no storage for root disks",
+        "No active storage of the node holds root disks (content `rootdir`), and the blueprint names none.",
+        "Name a storage in `disk`, or allow `rootdir` on one: Datacenter → Storage → Content.",
+    ),
+    code(
+        "plan::no-such-target",
+        "nothing of that name",
+        "`--target` names nothing of the site.",
+        "`phoenix-cli graph` shows all addresses.",
+    ),
+    code(
+        "plan::no-template",
+        "no such template on the node",
+        "Containers are made from templates that are on the node, and the declared one is not there.",
+        "On the node: `pveam update`, `pveam available --section system`, `pveam download local FILE`.",
+    ),
+    code(
+        "plan::other-kind",
+        "a virtual machine stands in the way",
+        "A guest of this site with that name is a virtual machine, and the blueprint wants a container.",
+        "Give the container another name or id.",
+    ),
+    code(
+        "plan::other-site",
+        "the plan of another site",
+        "A saved plan can only be applied to the site it was made for.",
+        "Give the right folder with `--site`.",
+    ),
+    code(
+        "plan::save",
+        "the plan cannot be kept",
+        "The file given with `--out` cannot be written.",
+        "Choose a file in a folder that you can write.",
+    ),
+    code(
+        "plan::stale",
+        "the world has changed since the plan",
+        "A saved plan is only carried out when every guest it relies on is still as it was. The message names those that \
+         changed.",
+        "Make it again: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::storage-moves",
+        "a disk would move to another storage",
+        "Moving a root disk to another storage is not done by Phoenix yet.",
+        "Stop the container and move it on the node: `pct move-volume ID rootfs STORAGE`. Then plan again.",
+    ),
+    code(
+        "plan::unreadable",
+        "a container's configuration cannot be read",
+        "The container is there, but the token may not read its configuration.",
+        "`phoenix-cli doctor` shows which privilege is missing.",
+    ),
+    code(
+        "plan::version",
+        "a plan of another version",
+        "The file was made by a `phoenix-cli` whose plans have another form.",
+        "Make it again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "probe::http",
+        "no HTTP answer",
+        "The connection stands, but what comes over it is no complete HTTP answer.",
+        "See whether the service really speaks HTTP (or HTTPS: `protocol`) on its `port`: `phoenix-cli exec NAME -- ss -ltnp`.",
+    ),
+    code("probe::name", "no host name", "The service's name cannot be a host name.", "Rename the service."),
+    code(
+        "probe::simulated",
+        "a simulated guest does not run",
+        "In the simulated lab, the probe only looks whether the guests on the service's way are recorded as running.",
+        "`phoenix-cli apply` starts it.",
+    ),
+    code(
+        "probe::slow",
+        "no answer in time",
+        "The service, or the gateway before it, accepted the connection and did not answer.",
+        "`phoenix-cli status`, then look at the service: `phoenix-cli exec NAME -- journalctl -n 50`.",
+    ),
+    code(
+        "probe::status",
+        "another HTTP status than expected",
+        "The service answers, with a status that means failure or is not the declared one. 502 and 504 come from the gateway: \
+         what is behind it does not answer.",
+        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`. If the answer is as it should be, set `path` or \
+         `status` under the service.",
+    ),
+    code(
+        "probe::tcp",
+        "no TCP connection",
+        "Nothing listens there, or something on the way drops the packets.",
+        "Is the container up (`phoenix-cli status`), does the service listen on its `port` on all addresses, does a firewall \
+         stand in between?",
+    ),
+    code(
+        "probe::tls",
+        "no TLS connection",
+        "The certificate is not one of the workshop's authority, is not for this name, or has ended.",
+        "`phoenix-cli certs` shows what is in place and until when; `phoenix-cli apply` renews what is due.",
+    ),
+    code(
+        "proxmox::already-exists",
+        "it exists already",
+        "The node has something of this name or id that was not there when the plan was made.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::answer-lost",
+        "the answer got lost",
+        "The request was sent, and the connection broke before its answer. It may have taken effect, so it is not sent \
+         again blindly.",
+        "Run `phoenix-cli apply` again: it looks first at what is there.",
+    ),
+    code(
+        "proxmox::answer-unreadable",
+        "not an answer of Proxmox VE",
+        "What answered does not speak the API: often a proxy, a login page, or another program on that port.",
+        "Check `endpoint`: `https://NODE:8006`.",
+    ),
+    code(
+        "proxmox::ca-file",
+        "the authority's file cannot be read",
+        "The file under `target.proxmox.ca-file` is missing or not readable.",
+        "Put it into the site's folder; on the node it is `/etc/pve/pve-root-ca.pem`.",
+    ),
+    code(
+        "proxmox::certificate",
+        "the node has another certificate",
+        "The node's certificate is not vouched for, or does not have the declared fingerprint. It may have been renewed, or \
+         you are not talking to your node.",
+        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it.",
+    ),
+    code(
+        "proxmox::fingerprint",
+        "no fingerprint",
+        "The fingerprint declared is not 32 pairs of hexadecimal digits.",
+        "Copy the SHA-256 one that `pvenode cert info` shows.",
+    ),
+    code(
+        "proxmox::invalid-parameters",
+        "the node refuses a value",
+        "The node does not accept a parameter; its own words are shown.",
+        "Correct the key of the blueprint that the words are about.",
+    ),
+    code(
+        "proxmox::locked",
+        "the guest is locked",
+        "Another task (a backup, a snapshot, another person) holds the guest. Phoenix has waited for it as long as it may.",
+        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`.",
+    ),
+    code(
+        "proxmox::modified",
+        "somebody changed it meanwhile",
+        "The configuration is no longer the one the plan was made against.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::no-node",
+        "it is not clear which node answers",
+        "The cluster's list names no node the API could be on.",
+        "Set `target.proxmox.node`.",
+    ),
+    code(
+        "proxmox::no-space",
+        "no space",
+        "The storage, or the node's own disk, is full.",
+        "`pvesm status` on the node shows what is free.",
+    ),
+    code(
+        "proxmox::no-such-node",
+        "no such node",
+        "The node named does not exist or has another name.",
+        "`pvecm nodes` (or `hostname` on a single node) shows the names.",
+    ),
+    code(
+        "proxmox::no-such-storage",
+        "no such storage",
+        "The storage named in `disk` or a mount point does not exist on that node.",
+        "`pvesm status` on the node lists them.",
+    ),
+    code(
+        "proxmox::node-unreachable",
+        "one node cannot reach another",
+        "The node that answers could not hand the request to the node it is for.",
+        "`pvecm status` on the node shows the cluster.",
+    ),
+    code(
+        "proxmox::not-found",
+        "it does not exist",
+        "The node knows nothing of that name. Something was removed while the run was going on.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::options",
+        "the connection cannot be set up",
+        "The endpoint or the trust declared for the node cannot be used.",
+        "Check `endpoint`, `fingerprint` and `ca-file` under `target.proxmox`.",
+    ),
+    code(
+        "proxmox::pct-set",
+        "`pct set` failed on the node",
+        "Some settings only root may make, so they are made with Proxmox VE's own command on the node. It refused; its words \
+         are shown.",
+        "Correct the key of the blueprint that the words are about, then `phoenix-cli apply`.",
+    ),
+    code(
+        "proxmox::permission-denied",
+        "the token lacks a privilege",
+        "The token, or the user it belongs to, may not do this. A token never has more than its user.",
+        "Give the privilege that the message names, on the path it names, to both. `phoenix-cli doctor` lists what lacks.",
+    ),
+    code(
+        "proxmox::protected",
+        "the node's protection is on",
+        "The container's `protection` is set on the node.",
+        "Set `\"protected\": false`, apply, then destroy it.",
+    ),
+    code(
+        "proxmox::refused",
+        "the node refused",
+        "The node answered with an error that fits no other code; its own words are shown.",
+        "Read the node's words; its task list and `journalctl -u pvedaemon` there say more.",
+    ),
+    code(
+        "proxmox::root-only",
+        "only for root@pam",
+        "Proxmox VE reserves this for `root@pam` itself; no token may do it, not even root's.",
+        "Declare `ssh` under `target.proxmox`, so that it can be done on the node.",
+    ),
+    code(
+        "proxmox::task-failed",
+        "a task failed on the node",
+        "The node began the task, and it ended with an error. The end of its log is shown.",
+        "The whole log, on the node: `pvenode task log UPID`.",
+    ),
+    code(
+        "proxmox::task-lost",
+        "a task's end is not known",
+        "The task was begun, and the node could not be asked any more how it ended.",
+        "Run `phoenix-cli apply` again: it looks at what is there.",
+    ),
+    code(
+        "proxmox::task-slow",
+        "a task takes too long",
+        "The task has not ended within its limit. It was not cut off, and may still run.",
+        "On the node: `pvenode task status UPID`. When it has ended: `phoenix-cli apply`.",
+    ),
+    code(
+        "proxmox::token",
+        "the token is incomplete",
+        "A token is one text of two parts, `user@realm!name=secret`.",
+        "Join both parts that Proxmox VE showed when the token was made. The secret is shown only once; if it is lost, make \
+         a new token.",
+    ),
+    code(
+        "proxmox::unauthorized",
+        "the token is not accepted",
+        "The node does not know the token, its secret is wrong, or it has expired.",
+        "Check the full name (`user@realm!name`), the secret and the expiry.",
+    ),
+    code(
+        "proxmox::unimplemented",
+        "the node does not know the call",
+        "This version of Proxmox VE does not have the call.",
+        "`pveversion` on the node shows the version; Phoenix is made for 8 and 9.",
+    ),
+    code(
+        "proxmox::unreachable",
+        "the node cannot be reached",
+        "No connection to the API could be made, and it was tried again for a minute. Nothing was sent.",
+        "Is the node up, is the address right, is port 8006 open from here? `phoenix-cli doctor` tries each hop.",
+    ),
+    code(
+        "secrets::unavailable",
+        "a secret cannot be had",
+        "A secret reference of the blueprint leads nowhere: the environment variable is not set, the file is missing or \
+         readable for others, or the command failed.",
+        "Follow the hint, e.g. `export NAME=…` or `chmod 600 FILE`.",
+    ),
+    code(
+        "site::folder",
+        "the site's folder cannot be used",
+        "The path given with `--site` cannot be made absolute, most often because the current folder was removed.",
+        "Change into a folder that exists, or give an absolute path.",
+    ),
+    code(
+        "transport::failed",
+        "a command could not be run",
+        "The connection over which commands are run on the node or in a container failed, or the command took longer than \
+         its limit.",
+        "`phoenix-cli doctor` tries each hop; try the same `ssh` by hand.",
+    ),
+    code(
+        "transport::no-commands",
+        "no way to run commands on the node",
+        "What happens inside containers is done from the node over ssh, and the site declares none.",
+        "Declare `\"ssh\": \"root@10.0.0.13\"` under `target.proxmox`.",
+    ),
+    code(
+        "transport::ssh",
+        "ssh cannot be started",
+        "Phoenix uses the system's OpenSSH client.",
+        "Install it: `apt-get install openssh-client`.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_unique_and_explained() {
+        assert!(CODES.windows(2).all(|pair| pair[0].code < pair[1].code), "not in order");
+        for info in CODES {
+            assert!(blueprint::codes::find(info.code).is_none(), "{} is a diagnostic's", info.code);
+            assert!(info.explanation.ends_with('.') && info.remedy.ends_with('.'), "{}", info.code);
+            assert_eq!(find(info.code), Some(info));
+        }
+    }
+}
