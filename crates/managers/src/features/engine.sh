@@ -700,7 +700,9 @@ health() {
 		[ "$(date +%s)" -lt "$until" ] || break
 		sleep 0.3
 	done
-	fail "$2 is not healthy after $1 s: $(last "$out")"
+	local after=" after $1 s"
+	[ "$1" = 0 ] && after=
+	fail "$2 is not healthy$after: $(last "$out")"
 }
 
 # ---- a feature, and all of them ------------------------------------------------------------------------------------
