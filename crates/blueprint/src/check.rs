@@ -2,6 +2,7 @@
 //! first thing. What is right comes out as plain JSON, without what is wrong, so that later checks can go on with it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -12,35 +13,58 @@ use crate::suggest;
 use crate::tree::{Kind, Member, Node, Span};
 use crate::values;
 
+/// The schema of what may be anything.
+const ANYTHING: &Value = &Value::Bool(true);
+
 /// A walk through one file.
-pub(crate) struct Check<'a> {
+struct Check<'a> {
     root: &'a Value,
     report: &'a mut Report,
     file: usize,
-    path: Vec<String>,
+    path: Vec<Step<'a>>,
+}
+
+/// A step on the way to a value.
+#[derive(Clone, Copy)]
+pub(crate) enum Step<'a> {
+    /// Into an object.
+    Key(&'a str),
+    /// Into a list.
+    Index(usize),
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Index(index) => write!(f, "[{index}]"),
+        }
+    }
 }
 
 /// Checks a value against a schema; `path` is how messages name it.
-pub(crate) fn check(
-    node: &Node,
-    schema: &Value,
+pub(crate) fn check<'a>(
+    node: &'a Node,
+    schema: &'a Value,
     file: usize,
-    path: Vec<String>,
-    report: &mut Report,
+    path: Vec<Step<'a>>,
+    report: &'a mut Report,
 ) -> Option<Value> {
     Check { root: schema, report, file, path }.value(node, schema)
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
     fn spot(&self, span: Span) -> Spot {
         Spot { file: self.file, span }
     }
 
     /// The value's name for messages: its last key, with the positions in lists.
     fn name(&self) -> String {
-        let key = self.path.iter().rposition(|part| !part.starts_with('[')).unwrap_or(0);
+        let key = self.path.iter().rposition(|step| matches!(step, Step::Key(_))).unwrap_or(0);
         match self.path.get(key..) {
-            Some(parts) if !parts.is_empty() => format!("`{}`", parts.concat()),
+            Some(steps) if !steps.is_empty() => {
+                format!("`{}`", steps.iter().map(ToString::to_string).collect::<String>())
+            }
             _ => "the file".to_owned(),
         }
     }
@@ -48,11 +72,11 @@ impl Check<'_> {
     /// Where it is, for labels: all keys that lead to it.
     fn whole_path(&self) -> String {
         let mut out = String::new();
-        for part in &self.path {
-            if !out.is_empty() && !part.starts_with('[') {
+        for step in &self.path {
+            if !out.is_empty() && matches!(step, Step::Key(_)) {
                 out.push('.');
             }
-            out.push_str(part);
+            out.push_str(&step.to_string());
         }
         out
     }
@@ -62,7 +86,7 @@ impl Check<'_> {
         self.report.push(draft);
     }
 
-    fn value(&mut self, node: &Node, schema: &Value) -> Option<Value> {
+    fn value(&mut self, node: &'a Node, schema: &'a Value) -> Option<Value> {
         let schema = resolve(self.root, schema);
         if matches!(node.kind, Kind::Broken) {
             return None;
@@ -92,7 +116,7 @@ impl Check<'_> {
         }
     }
 
-    fn branches(&mut self, node: &Node, schema: &Value, branches: &[Value]) -> Option<Value> {
+    fn branches(&mut self, node: &'a Node, schema: &'a Value, branches: &'a [Value]) -> Option<Value> {
         let mut constants = Vec::new();
         for branch in branches {
             if let Some(constant) = branch.get("const").and_then(Value::as_str) {
@@ -134,7 +158,7 @@ impl Check<'_> {
 
     fn wrong_type(&mut self, node: &Node, schema: &Value) {
         if schema.get("x-secret").is_some() && !matches!(node.kind, Kind::Object(_)) {
-            let name = self.path.last().cloned().unwrap_or_default();
+            let name = self.path.last().map(ToString::to_string).unwrap_or_default();
             literal_secret(self.report, self.spot(node.span), &name);
             return;
         }
@@ -195,7 +219,7 @@ impl Check<'_> {
         None
     }
 
-    fn array(&mut self, node: &Node, elements: &[Node], schema: &Value) -> Option<Value> {
+    fn array(&mut self, node: &'a Node, elements: &'a [Node], schema: &'a Value) -> Option<Value> {
         if elements.is_empty() && schema.get("minItems").is_some() {
             let message = format!("{} is an empty list", self.name());
             self.error(codes::BAD_VALUE, node.span, message, None);
@@ -204,14 +228,19 @@ impl Check<'_> {
         let Some(items) = schema.get("items") else { return Some(node.to_value()) };
         let mut out = Vec::new();
         for (index, element) in elements.iter().enumerate() {
-            self.path.push(format!("[{index}]"));
+            self.path.push(Step::Index(index));
             out.extend(self.value(element, items));
             self.path.pop();
         }
         Some(Value::Array(out))
     }
 
-    fn object(&mut self, node: &Node, members: &BTreeMap<String, Member>, schema: &Value) -> Option<Value> {
+    fn object(
+        &mut self,
+        node: &'a Node,
+        members: &'a BTreeMap<String, Member>,
+        schema: &'a Value,
+    ) -> Option<Value> {
         let known = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties");
         let mut out = Map::new();
@@ -230,9 +259,9 @@ impl Check<'_> {
                     }
                     inner
                 }
-                (None, None) => &Value::Bool(true),
+                (None, None) => ANYTHING,
             };
-            self.path.push(key.clone());
+            self.path.push(Step::Key(key));
             if let Some(value) = self.value(&member.value, inner) {
                 out.insert(key.clone(), value);
             }

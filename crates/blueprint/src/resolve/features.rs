@@ -94,7 +94,7 @@ fn check_parameter<T>(
         return;
     }
     if parameter.kind == ParameterType::Secret {
-        let path = vec![key.to_owned()];
+        let path = vec![check::Step::Key(key)];
         check::check(&member.value, schema::secret_schema(), entry.document.file, path, context.report);
         return;
     }
