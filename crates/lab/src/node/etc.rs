@@ -1,0 +1,281 @@
+//! The guests' configuration files, as `/etc/pve/nodes/NODE/lxc/ID.conf` holds them: text, whose SHA-1 is the digest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use sha1::{Digest, Sha1};
+
+use crate::runtime::Config;
+
+/// One section of a configuration file: options by key, raw `lxc.*` lines in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// The options; `description` among them, as text.
+    pub options: Config,
+    /// `lxc.key = value` lines as they are.
+    pub raw: Vec<String>,
+}
+
+impl Section {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.options.get(key).map(String::as_str)
+    }
+
+    fn print(&self, out: &mut String) {
+        for line in self.get("description").unwrap_or_default().lines() {
+            out.push('#');
+            encode(line, out);
+            out.push('\n');
+        }
+        for (key, value) in self.options.iter().filter(|(key, _)| *key != "description") {
+            out.push_str(key);
+            out.push_str(": ");
+            out.push_str(value);
+            out.push('\n');
+        }
+        for line in &self.raw {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+}
+
+/// A container's configuration: what holds now, and what waits for a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct GuestConf {
+    pub current: Section,
+    pub pending: Section,
+    pub pending_delete: BTreeSet<String>,
+    /// Snapshot sections, which this node keeps and does not touch.
+    rest: String,
+}
+
+impl GuestConf {
+    /// Reads a file's text. Lines that mean nothing are dropped, as Proxmox VE drops them with a warning.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut out = Self::default();
+        let mut section = "";
+        let mut notes = [String::new(), String::new()];
+        for line in text.lines().map(str::trim_end) {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name;
+                if section != "pve:pending" {
+                    out.rest.push_str(&format!("\n{line}\n"));
+                }
+                continue;
+            }
+            if line.is_empty() {
+                continue;
+            }
+            let (target, note) = match section {
+                "" => (&mut out.current, &mut notes[0]),
+                "pve:pending" => (&mut out.pending, &mut notes[1]),
+                _ => {
+                    out.rest.push_str(line);
+                    out.rest.push('\n');
+                    continue;
+                }
+            };
+            if let Some(text) = line.strip_prefix('#') {
+                note.push_str(&super::schema::decode(text));
+                note.push('\n');
+            } else if line.starts_with("lxc.") {
+                target.raw.push(line.to_owned());
+            } else if let Some((key, value)) = line.split_once(':') {
+                let value = value.trim_start();
+                if key == "delete" && section == "pve:pending" {
+                    out.pending_delete = super::formats::list(value).map(str::to_owned).collect();
+                } else {
+                    target.options.insert(key.to_owned(), value.to_owned());
+                }
+            }
+        }
+        let [current, pending] = notes;
+        if !current.is_empty() {
+            out.current.options.insert("description".to_owned(), current);
+        }
+        if !pending.is_empty() {
+            out.pending.options.insert("description".to_owned(), pending);
+        }
+        out
+    }
+
+    /// The file's text, keys sorted, as Proxmox VE writes it.
+    pub(crate) fn print(&self) -> String {
+        let mut out = String::new();
+        self.current.print(&mut out);
+        if self.has_pending() {
+            out.push_str("\n[pve:pending]\n");
+            let mut pending = self.pending.clone();
+            if !self.pending_delete.is_empty() {
+                let keys: Vec<&str> = self.pending_delete.iter().map(String::as_str).collect();
+                pending.options.insert("delete".to_owned(), keys.join(","));
+            }
+            pending.print(&mut out);
+        }
+        out.push_str(&self.rest);
+        out
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.options.is_empty() || !self.pending_delete.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.current.get(key)
+    }
+
+    /// An option that is a whole number.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// An option that is 0 or 1; missing is 0.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.get(key) == Some("1")
+    }
+}
+
+/// Percent-encodes one line of a description: everything outside printable ASCII, `:` and `%`.
+fn encode(line: &str, out: &mut String) {
+    for byte in line.bytes() {
+        if (0x20..0x7f).contains(&byte) && byte != b':' && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub text: String,
+    /// SHA-1 of the text, in hex.
+    pub digest: String,
+    pub conf: GuestConf,
+}
+
+impl Stored {
+    fn new(text: String) -> Self {
+        let digest = hex(&Sha1::digest(text.as_bytes()));
+        // Parsed again from the text, so that what is handed out is what a restarted node would hand out.
+        let conf = GuestConf::parse(&text);
+        Self { text, digest, conf }
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// The store of all guests' files: in memory, and in a directory where one is given.
+#[derive(Debug, Default)]
+pub(crate) struct EtcPve {
+    folder: Option<Utf8PathBuf>,
+    files: BTreeMap<u32, Arc<Stored>>,
+}
+
+impl EtcPve {
+    /// Opens `etc` (what stands for `/etc/pve`) and reads the files of `node` that are there.
+    pub(crate) fn open(etc: Option<&Utf8Path>, node: &str) -> std::io::Result<Self> {
+        let Some(etc) = etc else { return Ok(Self::default()) };
+        let folder = etc.join("nodes").join(node).join("lxc");
+        fs_err::create_dir_all(&folder)?;
+        fs_err::create_dir_all(etc.join("nodes").join(node).join("qemu-server"))?;
+        let mut files = BTreeMap::new();
+        for entry in fs_err::read_dir(&folder)? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".conf")).and_then(|id| id.parse().ok());
+            if let (Some(id), Some(name)) = (id, name.to_str()) {
+                let text = fs_err::read_to_string(folder.join(name))?;
+                files.insert(id, Arc::new(Stored::new(text)));
+            }
+        }
+        Ok(Self { folder: Some(folder), files })
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<Arc<Stored>> {
+        self.files.get(&id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> &BTreeMap<u32, Arc<Stored>> {
+        &self.files
+    }
+
+    /// Writes a guest's file, whole or not at all.
+    pub(crate) fn write(&mut self, id: u32, conf: &GuestConf) -> std::io::Result<()> {
+        let stored = Stored::new(conf.print());
+        if let Some(folder) = &self.folder {
+            let part = folder.join(format!("{id}.conf.tmp"));
+            fs_err::write(&part, &stored.text)?;
+            fs_err::rename(&part, folder.join(format!("{id}.conf")))?;
+        }
+        self.files.insert(id, Arc::new(stored));
+        Ok(())
+    }
+
+    /// Removes a guest's file. It need not be there.
+    pub(crate) fn remove(&mut self, id: u32) -> std::io::Result<()> {
+        self.files.remove(&id);
+        let Some(folder) = &self.folder else { return Ok(()) };
+        match fs_err::remove_file(folder.join(format!("{id}.conf"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_description_is_encoded_and_gains_a_newline() {
+        let mut conf = GuestConf::default();
+        conf.current.options.insert("description".into(), "line: ünïcode 50%\n```phoenix {}```".into());
+        conf.current.options.insert("memory".into(), "512".into());
+        let text = conf.print();
+        assert_eq!(text, "#line%3A %C3%BCn%C3%AFcode 50%25\n#```phoenix {}```\nmemory: 512\n");
+        let read = GuestConf::parse(&text);
+        assert_eq!(read.get("description"), Some("line: ünïcode 50%\n```phoenix {}```\n"));
+    }
+
+    #[test]
+    fn pending_and_snapshots_survive() {
+        let text =
+            "memory: 512\n\n[pve:pending]\ndelete: mp0,net1\nnameserver: 10.0.0.1\n\n[before]\nmemory: 256\n";
+        let conf = GuestConf::parse(text);
+        assert_eq!(conf.pending_delete.len(), 2);
+        assert_eq!(conf.pending.get("nameserver"), Some("10.0.0.1"));
+        assert_eq!(conf.print(), text);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            options in proptest::collection::btree_map("[a-z]{2,8}[0-9]?", "[!-~]([ -~]{0,20}[!-~])?", 0..6),
+            notes in proptest::option::of("[^\\x00-\\x1f]{1,30}"),
+        ) {
+            let mut conf = GuestConf::default();
+            conf.current.options = options;
+            if let Some(notes) = notes {
+                conf.current.options.insert("description".into(), format!("{notes}\n"));
+            }
+            let again = GuestConf::parse(&conf.print());
+            prop_assert_eq!(again.print(), conf.print());
+        }
+
+        #[test]
+        fn no_file_panics(text in "\\PC*(\n\\PC*){0,5}") {
+            let _ = GuestConf::parse(&text).print();
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The state machine of one Proxmox VE node: what its API accepts, answers, remembers and refuses.
+//!
+//! [`Node::handle`] is the whole of it. The HTTPS server and the in-process exchange both call it, so what a test sees
+//! is what a client on the network sees. What a call asks for is carried out by a [`Runtime`].
+
+mod access;
+mod access_api;
+mod cluster;
+mod error;
+mod etc;
+mod formats;
+mod guest_change;
+mod guest_create;
+mod guest_power;
+mod guest_read;
+mod options;
+mod pools;
+mod router;
+mod schema;
+mod storage;
+mod storage_api;
+mod tasks;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use proxmox::exchange::{Request, Response};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+pub use access::Auth;
+pub use options::{Bridge, Clock, Hardware, NodeOptions};
+pub(crate) use schema::decode;
+pub use storage::{Storage, Template};
+pub use tasks::{TaskPlan, TaskTwist};
+
+use crate::runtime::Runtime;
+use access::{Access, Privileges};
+use error::ApiError;
+use etc::EtcPve;
+use storage::Volume;
+use tasks::Tasks;
+
+/// How long a change of a guest waits for another one that is just being written (PVE::AbstractConfig, `lock_config`).
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// A pool of guests and storages.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Pool {
+    comment: Option<String>,
+    guests: std::collections::BTreeSet<u32>,
+    storages: std::collections::BTreeSet<String>,
+}
+
+/// What outlives the process, beside the guests' files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Keep {
+    access: Access,
+    pools: BTreeMap<String, Pool>,
+    storages: BTreeMap<String, Storage>,
+    volumes: BTreeMap<String, Volume>,
+    /// The template a guest was made from, by guest.
+    made_from: BTreeMap<u32, String>,
+}
+
+impl Keep {
+    /// The guest is gone.
+    fn leave_pools(&mut self, guest: u32) {
+        for pool in self.pools.values_mut() {
+            pool.guests.remove(&guest);
+        }
+    }
+
+    fn pool_of(&self, guest: u32) -> Option<&str> {
+        self.pools.iter().find(|(_, pool)| pool.guests.contains(&guest)).map(|(id, _)| id.as_str())
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    etc: EtcPve,
+    keep: Keep,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    runtime: Arc<dyn Runtime>,
+    clock: Clock,
+    hardware: Hardware,
+    bridges: Vec<Bridge>,
+    folder: Option<Utf8PathBuf>,
+    state: Mutex<State>,
+    rng: Mutex<ChaCha8Rng>,
+    locks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+    tasks: Mutex<Tasks>,
+    plan: Mutex<Option<Arc<dyn TaskPlan>>>,
+    fingerprint: Mutex<Option<String>>,
+}
+
+/// Why a node could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its folder cannot be read or written.
+    #[error("cannot open the node's folder")]
+    Folder(#[from] std::io::Error),
+    /// What it had written is not what it writes.
+    #[error("cannot read {file}")]
+    State {
+        /// The file.
+        file: Utf8PathBuf,
+        /// Where it breaks.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// One node. Cloning it gives another handle on the same one.
+#[derive(Debug, Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+impl Node {
+    /// Opens a node over `runtime`. Where `options` name folders, what an earlier process left there is loaded.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or written, or holds something else.
+    pub fn open(options: NodeOptions, runtime: Arc<dyn Runtime>) -> Result<Self, NodeError> {
+        let mut rng = match options.seed {
+            Some(seed) => ChaCha8Rng::seed_from_u64(seed),
+            None => ChaCha8Rng::from_seed(entropy()?),
+        };
+        let etc = EtcPve::open(options.etc.as_deref(), &options.name)?;
+        let kept = match &options.state {
+            Some(folder) => load(folder)?,
+            None => None,
+        };
+        let keep = kept.unwrap_or_else(|| Keep {
+            access: Access::new(format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())),
+            pools: BTreeMap::new(),
+            storages: options.storages.into_iter().map(|storage| (storage.id.clone(), storage)).collect(),
+            volumes: BTreeMap::new(),
+            made_from: BTreeMap::new(),
+        });
+        let tasks = Tasks::open(options.state.as_deref())?;
+        let inner = Inner {
+            name: options.name,
+            runtime,
+            clock: options.clock,
+            hardware: options.hardware,
+            bridges: options.bridges,
+            folder: options.state,
+            state: Mutex::new(State { etc, keep }),
+            rng: Mutex::new(rng),
+            locks: Mutex::default(),
+            tasks: Mutex::new(tasks),
+            plan: Mutex::default(),
+            fingerprint: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Answers one request of `auth`. Never an error of its own: what goes wrong is an answer, as on a real node.
+    pub async fn handle(&self, auth: &Auth, request: &Request) -> Response {
+        router::handle(&self.inner, Some(auth), request).await
+    }
+
+    /// Answers a request that shows no identity: little more than the log-in.
+    pub async fn handle_anonymous(&self, request: &Request) -> Response {
+        router::handle(&self.inner, None, request).await
+    }
+
+    /// The identity behind an `Authorization` header's `PVEAPIToken=user@realm!token=SECRET`.
+    pub fn auth_of_token(&self, header: &str) -> Option<Auth> {
+        let (id, secret) = header.trim().strip_prefix("PVEAPIToken=")?.rsplit_once('=')?;
+        let auth = Auth::of(id);
+        let state = self.inner.state();
+        let known = state.keep.access.users.get(auth.user())?.tokens.get(auth.token()?)?;
+        let good = known.secret == secret && state.keep.access.is_valid(&auth, self.inner.clock.now());
+        good.then_some(auth)
+    }
+
+    /// The identity behind a ticket; `csrf` is the token that every request but a GET must show with it.
+    ///
+    /// # Errors
+    /// The words of the refusal.
+    pub fn auth_of_ticket(
+        &self,
+        ticket: &str,
+        csrf: Option<&str>,
+        changes: bool,
+    ) -> Result<Auth, &'static str> {
+        self.inner.auth_of_ticket(ticket, csrf, changes)
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What stands behind it.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.inner.runtime
+    }
+
+    /// Sets the password of a user that exists. `None` takes it away.
+    pub fn set_password(&self, user: &str, password: Option<&str>) {
+        self.inner.change(|keep| {
+            if let Some(known) = keep.access.users.get_mut(user) {
+                known.password = password.map(|password| Access::hash(user, password));
+            }
+        });
+    }
+
+    /// Gives a user's token a secret of the caller's choice, making user and token where they are missing.
+    pub fn set_token(&self, id: &str, secret: &str, privsep: bool) {
+        let auth = Auth::of(id);
+        self.inner.change(|keep| {
+            let user = keep.access.users.entry(auth.user().to_owned()).or_default();
+            user.enable = true;
+            let token = access::Token { privsep, expire: 0, comment: None, secret: secret.to_owned() };
+            user.tokens.insert(auth.token().unwrap_or_default().to_owned(), token);
+        });
+    }
+
+    /// Makes a role, or gives it other privileges (a list with commas). Names that are no privilege are left out.
+    pub fn set_role(&self, name: &str, privileges: &str) {
+        self.inner.change(|keep| keep.access.roles.insert(name.to_owned(), privileges.to_owned()));
+    }
+
+    /// Gives a user or token a role on a path and everything below it.
+    pub fn grant(&self, who: &str, path: &str, role: &str) {
+        let rule = access::Rule { who: who.to_owned(), role: role.to_owned(), propagate: true };
+        self.inner.change(|keep| {
+            let rules = keep.access.rules.entry(path.to_owned()).or_default();
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        });
+    }
+
+    /// Waits for the end of a task and returns its exit status; none when there is no such task.
+    pub async fn task_end(&self, upid: &str) -> Option<String> {
+        let task = lock(&self.inner.tasks).get(upid)?;
+        task.finished().await;
+        task.status().map(|(_, status)| status)
+    }
+
+    /// The fingerprint of the certificate that its API is served with, as `AA:BB:…`.
+    pub fn set_fingerprint(&self, fingerprint: &str) {
+        *lock(&self.inner.fingerprint) = Some(fingerprint.to_owned());
+    }
+
+    /// Decides what becomes of the tasks that start from now on. For tests of bad days.
+    pub fn set_task_plan(&self, plan: Option<Arc<dyn TaskPlan>>) {
+        *lock(&self.inner.plan) = plan;
+    }
+
+    /// The text of every container's configuration file, by id: what `/etc/pve/nodes/NODE/lxc` holds.
+    pub fn configuration_files(&self) -> Vec<(u32, Arc<str>)> {
+        let state = self.inner.state();
+        state.etc.all().iter().map(|(id, file)| (*id, Arc::from(file.text.as_str()))).collect()
+    }
+
+    /// Puts a guest there as it would be after its creation, at no cost in time. `text` is its configuration file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn put_guest(&self, id: u32, text: &str) -> Result<(), NodeError> {
+        let conf = etc::GuestConf::parse(text);
+        let mut state = self.inner.state();
+        let now = self.inner.clock.now();
+        for (key, value) in conf.current.options.iter().filter(|(key, _)| storage::is_volume_key(key)) {
+            if let Some(mount) = storage::Mount::parse(key, value) {
+                let size = mount.property.get("size").and_then(formats::parse_size).unwrap_or_default();
+                state.keep.volumes.insert(mount.volume, Volume { size, guest: id, ctime: now });
+            }
+        }
+        state.etc.write(id, &conf)?;
+        Ok(())
+    }
+
+    /// Sets or clears the `lock` of a guest's configuration, as a backup or a person on the node does.
+    /// Whether the guest exists.
+    pub fn set_guest_lock(&self, id: u32, what: Option<&str>) -> bool {
+        let mut state = self.inner.state();
+        let Some(stored) = state.etc.get(id) else { return false };
+        let mut conf = stored.conf.clone();
+        match what {
+            Some(what) => conf.current.options.insert("lock".to_owned(), what.to_owned()),
+            None => conf.current.options.remove("lock"),
+        };
+        state.etc.write(id, &conf).is_ok()
+    }
+
+    /// Waits until no task runs.
+    pub async fn idle(&self) {
+        let all = lock(&self.inner.tasks).unfinished();
+        for task in all {
+            task.finished().await;
+        }
+    }
+}
+
+fn load(folder: &camino::Utf8Path) -> Result<Option<Keep>, NodeError> {
+    fs_err::create_dir_all(folder)?;
+    let file = folder.join("node.json");
+    match fs_err::read(&file) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|source| NodeError::State { file, source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// From the machine, for secrets.
+fn entropy() -> std::io::Result<[u8; 32]> {
+    use std::io::Read as _;
+    let mut seed = [0; 32];
+    fs_err::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Changes what outlives the process, and writes it.
+    fn change<T>(&self, change: impl FnOnce(&mut Keep) -> T) -> T {
+        let mut state = self.state();
+        let out = change(&mut state.keep);
+        self.save(&state.keep);
+        out
+    }
+
+    /// The same for a call that may only read: then nothing is written.
+    fn visit<T>(&self, changes: bool, visit: impl FnOnce(&mut Keep) -> T) -> T {
+        let mut state = self.state();
+        let out = visit(&mut state.keep);
+        if changes {
+            self.save(&state.keep);
+        }
+        out
+    }
+
+    /// Writes what outlives the process, readable by its owner alone: it holds the tokens' secrets.
+    fn save(&self, keep: &Keep) {
+        let Some(folder) = &self.folder else { return };
+        let part = folder.join("node.json.tmp");
+        let written = serde_json::to_vec_pretty(keep).map_err(std::io::Error::from).and_then(|bytes| {
+            use std::io::Write as _;
+            use std::os::unix::fs::OpenOptionsExt as _;
+            let _ = std::fs::remove_file(&part);
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+            file.write_all(&bytes)
+        });
+        if written.is_ok() {
+            // A node that cannot write its own folder goes on with what it has in memory.
+            let _ = fs_err::rename(&part, folder.join("node.json"));
+        }
+    }
+
+    /// A free file name's worth of randomness: a UUID (version 4) as API tokens' secrets are.
+    fn uuid(&self) -> String {
+        let mut bytes = [0; 16];
+        lock(&self.rng).fill_bytes(&mut bytes);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let text = etc::hex(&bytes);
+        format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+    }
+
+    /// A new MAC address under Proxmox's prefix.
+    fn mac(&self) -> String {
+        let n = lock(&self.rng).next_u32();
+        format!("BC:24:11:{:02X}:{:02X}:{:02X}", n >> 16 & 0xff, n >> 8 & 0xff, n & 0xff)
+    }
+
+    fn may(&self, auth: &Auth, path: &str, privilege: &str) -> bool {
+        self.may_in(&self.state().keep, auth, path, privilege)
+    }
+
+    fn may_in(&self, keep: &Keep, auth: &Auth, path: &str, privilege: &str) -> bool {
+        if auth.is_root() {
+            return true;
+        }
+        let pool = path.strip_prefix("/vms/").and_then(|id| id.parse().ok()).and_then(|id| keep.pool_of(id));
+        Privileges::one(privilege).is_some_and(|one| keep.access.privileges(auth, path, pool).holds(one))
+    }
+
+    fn need(&self, auth: &Auth, path: &str, privilege: &str) -> Result<(), ApiError> {
+        if self.may(auth, path, privilege) {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(format!("{path}, {privilege}")))
+    }
+
+    /// Takes the short lock under which a guest's file is changed.
+    async fn flock(&self, id: u32) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+        let own = lock(&self.locks).entry(id).or_default().clone();
+        tokio::time::timeout(LOCK_WAIT, own.lock_owned())
+            .await
+            .map_err(|_| format!("can't lock file '/run/lock/lxc/pve-config-{id}.lock' - got timeout"))
+    }
+
+    fn guest(&self, id: u32) -> Result<Arc<etc::Stored>, String> {
+        self.state().etc.get(id).ok_or_else(|| self.no_such_guest(id))
+    }
+
+    fn no_such_guest(&self, id: u32) -> String {
+        format!("Configuration file 'nodes/{}/lxc/{id}.conf' does not exist", self.name)
+    }
+
+    fn write_guest(&self, id: u32, conf: &etc::GuestConf) -> Result<(), String> {
+        self.state().etc.write(id, conf).map_err(|error| format!("unable to write guest {id}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

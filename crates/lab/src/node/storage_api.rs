@@ -1,0 +1,245 @@
+//! The calls about storages and what is on them.
+
+use proxmox::exchange::Method;
+use serde_json::{Map, Value, json};
+use sha1::{Digest, Sha1};
+
+use super::error::{Answer, ApiError, Outcome};
+use super::router::Call;
+use super::storage::{Storage, template_format};
+use super::{Keep, etc};
+use crate::runtime::TaskError;
+
+/// The kinds of storage that can be made here.
+const OFFERED: [&str; 3] = ["btrfs", "dir", "zfspool"];
+
+pub(crate) fn handle(call: &Call<'_>, method: Method, path: &str) -> Outcome {
+    match (method, path) {
+        (Method::Get, "/storage") => definitions(call),
+        (Method::Post, "/storage") => create(call),
+        (Method::Get, "/storage/{storage}") => {
+            let state = call.node.state();
+            let storage = known(&state.keep, call.text("storage"))?;
+            Ok(definition(storage, &digest(&state.keep)).into())
+        }
+        (Method::Put, "/storage/{storage}") => update(call),
+        (Method::Delete, "/storage/{storage}") => delete(call),
+        (Method::Get, "/nodes/{node}/storage") => statuses(call),
+        (Method::Get, "/nodes/{node}/storage/{storage}/status") => {
+            let state = call.node.state();
+            let storage = known(&state.keep, call.text("storage"))?;
+            let mut out = status(&state.keep, storage, &call.node.name);
+            out.remove("storage");
+            out.remove("used_fraction");
+            Ok(Value::Object(out).into())
+        }
+        (Method::Get, "/nodes/{node}/storage/{storage}/content") => content(call),
+        (Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}") => remove(call),
+        _ => Err(ApiError::not_implemented(method, path)),
+    }
+}
+
+fn known<'a>(keep: &'a Keep, id: &str) -> Result<&'a Storage, ApiError> {
+    keep.storages.get(id).ok_or_else(|| ApiError::die(format!("storage '{id}' does not exist")))
+}
+
+/// The SHA-1 of `storage.cfg` as it would be written.
+fn digest(keep: &Keep) -> String {
+    let mut text = String::new();
+    for storage in keep.storages.values() {
+        text.push_str(&format!("{}: {}\n", storage.kind, storage.id));
+        for (key, value) in &storage.options {
+            text.push_str(&format!("\t{key} {value}\n"));
+        }
+        text.push('\n');
+    }
+    etc::hex(&Sha1::digest(text.as_bytes()))
+}
+
+fn definition(storage: &Storage, digest: &str) -> Value {
+    let mut out = Map::new();
+    out.insert("storage".to_owned(), storage.id.as_str().into());
+    out.insert("type".to_owned(), storage.kind.as_str().into());
+    out.insert("digest".to_owned(), digest.into());
+    for (key, value) in &storage.options {
+        let flag = matches!(key.as_str(), "disable" | "shared" | "sparse");
+        out.insert(key.clone(), if flag { u8::from(value == "1").into() } else { value.as_str().into() });
+    }
+    Value::Object(out)
+}
+
+fn may_see(call: &Call<'_>, keep: &Keep, id: &str) -> bool {
+    let path = format!("/storage/{id}");
+    ["Datastore.Audit", "Datastore.AllocateSpace"]
+        .iter()
+        .any(|privilege| call.node.may_in(keep, call.auth, &path, privilege))
+}
+
+fn definitions(call: &Call<'_>) -> Outcome {
+    let state = call.node.state();
+    let digest = digest(&state.keep);
+    let all = state.keep.storages.values();
+    let out = all
+        .filter(|storage| may_see(call, &state.keep, &storage.id))
+        .filter(|storage| call.get("type").is_none_or(|kind| kind == storage.kind))
+        .map(|storage| definition(storage, &digest));
+    Ok(Value::Array(out.collect()).into())
+}
+
+fn options(call: &Call<'_>) -> impl Iterator<Item = (String, String)> {
+    let own = ["storage", "type", "delete", "digest", "mkdir"];
+    call.params
+        .iter()
+        .filter(move |(key, _)| !own.contains(&key.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+}
+
+fn create(call: &Call<'_>) -> Outcome {
+    let (id, kind) = (call.text("storage"), call.text("type"));
+    let place = if kind == "zfspool" { "pool" } else { "path" };
+    if !OFFERED.contains(&kind) {
+        return Err(ApiError::die(format!(
+            "create storage failed: this node does not offer storages of type '{kind}'"
+        )));
+    }
+    if call.get(place).is_none() {
+        return Err(ApiError::parameter(place, "property is missing and it is not optional"));
+    }
+    call.node.change(|keep| {
+        if keep.storages.contains_key(id) {
+            return Err(ApiError::die(format!("create storage failed: storage ID '{id}' already defined")));
+        }
+        let mut storage = Storage::new(id, kind, "", "images,rootdir");
+        storage.options.clear();
+        storage.options.extend(options(call));
+        // One machine, one disk: what the first storage has, the new one has too.
+        if let Some(other) = keep.storages.values().next() {
+            (storage.total, storage.used) = (other.total, other.used);
+        }
+        keep.storages.insert(id.to_owned(), storage);
+        Ok(json!({"storage": id, "type": kind}).into())
+    })
+}
+
+fn update(call: &Call<'_>) -> Outcome {
+    let id = call.text("storage");
+    call.node.change(|keep| {
+        let digest = digest(keep);
+        if call.get("digest").is_some_and(|given| given != digest) {
+            let text = "detected modified configuration - file changed by other user? Try again.";
+            return Err(ApiError::die(format!("update storage failed: {text}")));
+        }
+        let storage = keep
+            .storages
+            .get_mut(id)
+            .ok_or_else(|| ApiError::die(format!("update storage failed: storage '{id}' does not exist")))?;
+        for key in super::formats::list(call.get("delete").unwrap_or_default()) {
+            storage.options.remove(key);
+        }
+        storage.options.extend(options(call));
+        Ok(json!({"storage": id, "type": storage.kind}).into())
+    })
+}
+
+fn delete(call: &Call<'_>) -> Outcome {
+    let id = call.text("storage");
+    call.node.change(|keep| match keep.storages.remove(id) {
+        Some(_) => Ok(Answer::null()),
+        None => Err(ApiError::die(format!("delete storage failed: storage '{id}' does not exist"))),
+    })
+}
+
+fn status(keep: &Keep, storage: &Storage, node: &str) -> Map<String, Value> {
+    let used = keep.used(storage).min(storage.total);
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+    put("storage", storage.id.as_str().into());
+    put("type", storage.kind.as_str().into());
+    put("content", storage.content().into());
+    put("shared", 0.into());
+    put("enabled", u8::from(storage.is_enabled(node)).into());
+    put("active", u8::from(storage.is_enabled(node)).into());
+    put("total", storage.total.into());
+    put("used", used.into());
+    put("avail", (storage.total - used).into());
+    put("used_fraction", (used as f64 / storage.total.max(1) as f64).into());
+    out
+}
+
+fn statuses(call: &Call<'_>) -> Outcome {
+    let state = call.node.state();
+    let all = state.keep.storages.values();
+    let out = all
+        .filter(|storage| may_see(call, &state.keep, &storage.id))
+        .filter(|storage| call.get("storage").is_none_or(|id| id == storage.id))
+        .filter(|storage| {
+            call.get("content")
+                .is_none_or(|wanted| super::formats::list(wanted).any(|one| storage.holds(one)))
+        })
+        .filter(|storage| !call.flag("enabled") || storage.is_enabled(&call.node.name))
+        .map(|storage| Value::Object(status(&state.keep, storage, &call.node.name)));
+    Ok(Value::Array(out.collect()).into())
+}
+
+fn content(call: &Call<'_>) -> Outcome {
+    let state = call.node.state();
+    let storage = known(&state.keep, call.text("storage"))?;
+    let wants =
+        |content: &str| call.get("content").is_none_or(|wanted| wanted == content) && storage.holds(content);
+    let mut out = Vec::new();
+    if wants("rootdir") {
+        let prefix = format!("{}:", storage.id);
+        let own =
+            state.keep.volumes.range(prefix.clone()..).take_while(|(volume, _)| volume.starts_with(&prefix));
+        for (volume, facts) in
+            own.filter(|(_, facts)| call.get("vmid").is_none_or(|id| id == facts.guest.to_string()))
+        {
+            out.push(json!({
+                "volid": volume, "content": "rootdir", "format": storage.format(), "size": facts.size,
+                "used": facts.size, "vmid": facts.guest, "ctime": facts.ctime, "parent": null,
+            }));
+        }
+    }
+    if wants("vztmpl") && call.get("vmid").is_none() {
+        for template in storage.templates() {
+            out.push(json!({
+                "volid": format!("{}:vztmpl/{}", storage.id, template.name), "content": "vztmpl",
+                "format": template_format(&template.name).unwrap_or("tar"), "size": template.size,
+                "ctime": template.ctime,
+            }));
+        }
+    }
+    Ok(Value::Array(out).into())
+}
+
+fn remove(call: &Call<'_>) -> Outcome {
+    let storage = call.text("storage");
+    let volume = match call.text("volume") {
+        full if full.contains(':') => full.to_owned(),
+        name => format!("{storage}:{name}"),
+    };
+    call.need(&format!("/storage/{storage}"), "Datastore.Allocate")?;
+    let owner = {
+        let state = call.node.state();
+        known(&state.keep, storage)?;
+        state.keep.volumes.get(&volume).map(|known| known.guest)
+    };
+    let id = owner.map_or_else(|| storage.to_owned(), |guest| format!("{guest}@{storage}"));
+    let node = call.node.clone();
+    Ok(call.task("imgdel", id, move |log| async move {
+        let Some(guest) = owner else { return Ok(()) };
+        node.runtime
+            .reconfigure(
+                guest,
+                &Default::default(),
+                &Default::default(),
+                std::slice::from_ref(&volume),
+                false,
+                &log,
+            )
+            .await?;
+        node.change(|keep| keep.volumes.remove(&volume));
+        log.line(format!("Removed volume '{volume}'"));
+        Ok::<(), TaskError>(())
+    }))
+}

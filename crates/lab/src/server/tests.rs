@@ -1,0 +1,198 @@
+//! Over the network, as a client sees it. On loopback and on sockets in a folder of the test.
+
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::sim::{Fault, Times, WorldOptions};
+
+struct Answer {
+    status: u16,
+    reason: String,
+    text: String,
+    body: Value,
+}
+
+async fn ask<S>(
+    stream: S,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let mut request = hyper::Request::builder().method(method).uri(path).header("host", "localhost");
+    for (key, value) in headers {
+        request = request.header(*key, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let reason = response
+        .extensions()
+        .get::<hyper::ext::ReasonPhrase>()
+        .map_or_else(String::new, |reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+    let bytes = response.into_body().collect().await?.to_bytes();
+    connection.abort();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status, reason, body: serde_json::from_str(&text).unwrap_or_default(), text })
+}
+
+struct Served {
+    folder: tempfile::TempDir,
+    world: crate::sim::World,
+    server: Server,
+}
+
+impl Served {
+    async fn new(faults: Faults) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let world = WorldOptions::new(1).times(Times::none()).build().expect("in memory");
+        let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let mut options = ServerOptions::new(([127, 0, 0, 1], 0).into(), path);
+        options.faults = faults;
+        let server = Server::https(world.node.clone(), options).await.expect("it listens");
+        Self { folder, world, server }
+    }
+
+    /// A connection that trusts the server's own certificate and nothing else.
+    async fn connect(&self) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+        let pem = std::fs::read(self.folder.path().join("pve-ssl.pem")).expect("the certificate");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem).expect("PEM")).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream =
+            TcpStream::connect(self.server.address().expect("an address")).await.expect("it listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("the certificate is good")
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        ask(self.connect().await, method, path, headers, body).await.expect("an answer")
+    }
+}
+
+const TOKEN: (&str, &str) = ("authorization", "PVEAPIToken=phoenix@pve!cli=narrow-secret");
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn the_reason_phrase_carries_the_error() {
+    let it = Served::new(Faults::none()).await;
+    let version = it.ask("GET", "/api2/json/version", &[TOKEN], "").await;
+    assert_eq!(
+        (version.status, version.reason.as_str(), &version.body["data"]["release"]),
+        (200, "", &"9.2".into())
+    );
+    let missing = it.ask("GET", "/api2/json/nodes/pve1/lxc/999/config", &[TOKEN], "").await;
+    let text = "Configuration file 'nodes/pve1/lxc/999.conf' does not exist";
+    assert_eq!((missing.status, missing.reason.as_str()), (500, text));
+    assert_eq!(missing.body["message"], format!("{text}\n"));
+    it.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_let_in() {
+    let it = Served::new(Faults::none()).await;
+    let bad =
+        it.ask("GET", "/api2/json/version", &[("authorization", "PVEAPIToken=phoenix@pve!cli=x")], "").await;
+    assert_eq!((bad.status, bad.reason.as_str(), bad.text.as_str()), (401, "Authentication failed!", ""));
+    let none = it.ask("GET", "/api2/json/version", &[], "").await;
+    assert_eq!((none.status, none.reason.as_str()), (401, "No ticket"));
+    it.world.node.set_password("root@pam", Some("geheim123"));
+    let login =
+        it.ask("POST", "/api2/json/access/ticket", &[FORM], "username=root%40pam&password=geheim123").await;
+    let ticket = login.body["data"]["ticket"].as_str().expect("a ticket").replace(':', "%3A");
+    let cookie = format!("PVEAuthCookie={ticket}");
+    let cookie = ("cookie", cookie.as_str());
+    assert_eq!(it.ask("GET", "/api2/json/version", &[cookie], "").await.status, 200);
+    let pool = it.ask("POST", "/api2/json/pools", &[cookie, FORM], "poolid=dev").await;
+    assert_eq!((pool.status, pool.reason.as_str()), (401, "Permission denied - invalid csrf token"));
+    let csrf = ("csrfpreventiontoken", login.body["data"]["CSRFPreventionToken"].as_str().expect("a token"));
+    assert_eq!(it.ask("POST", "/api2/json/pools", &[cookie, csrf, FORM], "poolid=dev").await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_of_every_kind() {
+    let it = Served::new(Faults::none()).await;
+    it.world.add_guests(101, 1, crate::sim::World::guest_file).expect("in memory");
+    let path = "/api2/json/nodes/pve1/lxc/101/config";
+    let json = it.ask("PUT", path, &[TOKEN, JSON], r#"{"memory":400,"onboot":true}"#).await;
+    assert_eq!((json.status, &json.body["data"]), (200, &Value::Null));
+    assert_eq!(it.ask("GET", path, &[TOKEN], "").await.body["data"]["memory"], 400);
+    let text = it.ask("PUT", path, &[TOKEN, ("content-type", "text/plain")], "memory=500").await;
+    assert_eq!((text.status, text.text.as_str()), (506, "upload 'Content-Type 'text/plain' not implemented"));
+    assert_eq!(it.ask("PUT", path, &[TOKEN, JSON], "{").await.status, 400);
+    assert_eq!(it.ask("GET", "/api2/extjs/version", &[TOKEN], "").await.status, 501);
+    assert_eq!(it.ask("GET", "/", &[], "").await.status, 404);
+    let query = it.ask("GET", "/api2/json/cluster/resources?type=node", &[TOKEN], "").await;
+    assert_eq!(query.body["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn the_certificate_is_kept() {
+    let it = Served::new(Faults::none()).await;
+    let first = it.server.fingerprint().expect("https").to_owned();
+    assert_eq!(first.len(), 95);
+    it.server.stop().await;
+    let path = Utf8Path::from_path(it.folder.path()).expect("UTF-8");
+    let options = ServerOptions::new(([127, 0, 0, 1], 0).into(), path);
+    let again = Server::https(it.world.node.clone(), options.clone()).await.expect("it listens");
+    assert_eq!(again.fingerprint(), Some(first.as_str()));
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path.join("pve-ssl.key")).expect("the key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // A taken port is a clear error, and a certificate that is none too.
+    let taken = ServerOptions { address: again.address().expect("an address"), ..options.clone() };
+    let error = Server::https(it.world.node.clone(), taken).await.expect_err("taken");
+    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    assert!(error.hint().is_some());
+    std::fs::write(path.join("pve-ssl.pem"), "nonsense").expect("written");
+    let error = Server::https(it.world.node.clone(), options).await.expect_err("no certificate");
+    assert!(matches!(error, ServerError::Certificate { .. }));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_of_the_connection() {
+    let it = Served::new(Faults::none().at(1, Fault::Cut).at(2, Fault::ReplyLost)).await;
+    for _ in 0..2 {
+        let stream = it.connect().await;
+        assert!(ask(stream, "GET", "/api2/json/version", &[TOKEN], "").await.is_err());
+    }
+    assert_eq!(it.ask("GET", "/api2/json/version", &[TOKEN], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_opens_the_socket_is_root() {
+    let it = Served::new(Faults::none()).await;
+    let socket = Utf8Path::from_path(it.folder.path()).expect("UTF-8").join("node.sock");
+    let server = Server::unix(it.world.node.clone(), &socket).await.expect("it listens");
+    let stream = UnixStream::connect(&socket).await.expect("it listens");
+    let answer = ask(stream, "POST", "/api2/json/pools", &[FORM], "poolid=dev").await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.reason);
+    assert!(Server::unix(it.world.node.clone(), &socket).await.is_err(), "it is in use");
+    server.stop().await;
+    assert!(!socket.exists());
+    // What a killed process left is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    assert!(Server::unix(it.world.node.clone(), &socket).await.is_ok());
+}

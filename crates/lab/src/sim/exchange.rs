@@ -1,0 +1,81 @@
+//! The node's API without a network between.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+
+use super::faults::{self, Fault, Faults};
+use crate::node::{Auth, Node};
+
+/// Carries requests to a [`Node`] in this process, as one identity, through [`Faults`].
+#[derive(Debug, Clone)]
+pub struct SimExchange {
+    node: Node,
+    auth: Auth,
+    faults: Faults,
+    latency: Duration,
+}
+
+impl SimExchange {
+    /// As `auth`, with nothing that goes wrong and no latency.
+    pub fn new(node: Node, auth: Auth) -> Self {
+        Self { node, auth, faults: Faults::none(), latency: Duration::ZERO }
+    }
+
+    /// With a plan of what goes wrong.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// With this long for every call to go there and back.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+}
+
+#[async_trait]
+impl Exchange for SimExchange {
+    async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
+        if self.faults.is_killed() {
+            return self.faults.die().await;
+        }
+        let shown = format!("{} {}", request.method, request.path);
+        let (n, fault) = self.faults.next(&shown, &self.node);
+        match &fault {
+            Some(Fault::KillBefore) => return self.faults.die().await,
+            Some(Fault::NeverSent) => {
+                let reason = "connection refused".to_owned();
+                return Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason });
+            }
+            Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
+            _ => {}
+        }
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        let response = self.node.handle(&self.auth, request).await;
+        if let Some(what) = faults::name(request) {
+            self.faults.note(n, what, faults::status(&response));
+        }
+        let lost = |reason: &str| ExchangeError::MaybeSent {
+            endpoint: self.endpoint(),
+            request: shown.clone(),
+            reason: reason.to_owned(),
+        };
+        match fault {
+            Some(Fault::KillAfter) => self.faults.die().await,
+            Some(Fault::ReplyLost) => Err(lost("connection reset by peer")),
+            Some(Fault::Cut) => Err(lost("the answer broke off in the middle")),
+            _ => Ok(response),
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        format!("https://{}.simulated:8006", self.node.name())
+    }
+}

@@ -1,0 +1,189 @@
+//! What a simulated guest answers when a program is run in it.
+//!
+//! It runs nothing. It understands the header line of Phoenix's own scripts and a few small commands; everything else
+//! it says is not there, so that a test cannot pass on something that never ran.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+/// The header line of a script that Phoenix renders from a guest's features begins with this; JSON follows.
+const HEADER: &str = "# phoenix-script: ";
+/// The header is among the first lines.
+const HEADER_LINES: usize = 20;
+
+#[derive(Debug, Deserialize)]
+struct Header {
+    features: Vec<Feature>,
+    /// Only looks, changes nothing.
+    #[serde(default)]
+    check: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Feature {
+    name: String,
+    fingerprint: String,
+    /// How many actions it takes where it was never applied. A script need not say: then it is one.
+    #[serde(default = "one")]
+    actions: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// What is known about the inside of a guest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inside {
+    /// The fingerprints of the features that were applied, by name.
+    features: BTreeMap<String, String>,
+    /// Files by path.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Exit status, output, error output.
+type Printed = (i32, Vec<u8>, Vec<u8>);
+
+/// What was done: the answer, and how many actions it took (they take time).
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub printed: Printed,
+    pub actions: u64,
+}
+
+impl From<Printed> for Ran {
+    fn from(printed: Printed) -> Self {
+        Self { printed, actions: 0 }
+    }
+}
+
+impl Inside {
+    pub(crate) fn run(&mut self, id: u32, argv: &[String], stdin: &[u8]) -> Ran {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let words = without_environment(&words);
+        match words {
+            ["true"] => (0, Vec::new(), Vec::new()).into(),
+            ["false"] => (1, Vec::new(), Vec::new()).into(),
+            ["echo", rest @ ..] => (0, format!("{}\n", rest.join(" ")).into_bytes(), Vec::new()).into(),
+            ["cat"] => (0, stdin.to_vec(), Vec::new()).into(),
+            ["cat", path] => match self.files.get(*path) {
+                Some(content) => (0, content.clone(), Vec::new()).into(),
+                None => {
+                    (1, Vec::new(), format!("cat: {path}: No such file or directory\n").into_bytes()).into()
+                }
+            },
+            ["systemctl", "is-system-running", ..] => (0, b"running\n".to_vec(), Vec::new()).into(),
+            ["sh" | "/bin/sh", "-s", ..] => self.script(stdin),
+            _ => {
+                let program = words.first().copied().unwrap_or_default();
+                let text = format!(
+                    "lxc-attach: {id}: ../src/lxc/attach.c: lxc_attach_run_command: 1841 No such file or directory - \
+                     Failed to exec \"{program}\"\n"
+                );
+                (127, Vec::new(), text.into_bytes()).into()
+            }
+        }
+    }
+
+    fn script(&mut self, script: &[u8]) -> Ran {
+        let text = String::from_utf8_lossy(script);
+        let header = text.lines().take(HEADER_LINES).find_map(|line| line.strip_prefix(HEADER));
+        let Some(header) = header else {
+            if let Some(put) = certificates(&text) {
+                let actions = put.len() as u64;
+                self.files.extend(put);
+                let printed = (0, b"phoenix: putting certificates\n".to_vec(), Vec::new());
+                return Ran { printed, actions };
+            }
+            let text = "sh: this guest is simulated and runs only scripts of features\n";
+            return (127, Vec::new(), text.as_bytes().to_vec()).into();
+        };
+        let header: Header = match serde_json::from_str(header) {
+            Ok(header) => header,
+            Err(error) => return (2, Vec::new(), format!("sh: bad header: {error}\n").into_bytes()).into(),
+        };
+        let mut out = String::new();
+        let mut all = 0;
+        for feature in header.features {
+            let same = self.features.get(&feature.name) == Some(&feature.fingerprint);
+            let changed = if same { 0 } else { feature.actions };
+            all += changed;
+            out.push_str(&format!(
+                "{}\n",
+                json!({"feature": feature.name, "result": "ok", "changed": changed})
+            ));
+            if !header.check {
+                self.features.insert(feature.name, feature.fingerprint);
+            }
+        }
+        out.push_str(&format!("{}\n", json!({"result": "ok", "changed": all})));
+        Ran { printed: (0, out.into_bytes(), Vec::new()), actions: if header.check { 0 } else { all } }
+    }
+}
+
+/// The files of a script that puts certificates in place: `put NAME FILE <<'PHOENIX-PEM'` and what follows it.
+/// None when it is no such script.
+fn certificates(script: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    let mut out = BTreeMap::new();
+    let mut lines = script.lines();
+    while let Some(line) = lines.next() {
+        let Some(rest) = line.strip_prefix("put ").and_then(|rest| rest.strip_suffix(" <<'PHOENIX-PEM'"))
+        else {
+            continue;
+        };
+        let (name, file) = rest.split_once(' ')?;
+        let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "PHOENIX-PEM").collect();
+        out.insert(
+            format!("/etc/phoenix/certificates/{name}/{file}"),
+            format!("{}\n", content.join("\n")).into_bytes(),
+        );
+    }
+    if out.is_empty() { None } else { Some(out) }
+}
+
+/// `env -i NAME=value … program` is how the environment is set; what counts is the program.
+fn without_environment<'a, 'b>(words: &'a [&'b str]) -> &'a [&'b str] {
+    match words {
+        ["env", "-i", rest @ ..] => {
+            let settings = rest.iter().take_while(|word| word.contains('=')).count();
+            &rest[settings..]
+        }
+        _ => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh() -> Vec<String> {
+        ["env", "-i", "PATH=/bin", "sh", "-s"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn a_feature_is_applied_once_and_a_check_changes_nothing() {
+        let mut inside = Inside::default();
+        let script = |check: bool| {
+            format!(
+                "#!/bin/sh\n# phoenix-script: {{\"check\":{check},\"features\":[{{\"name\":\"base\",\"fingerprint\":\"f\",\
+                 \"actions\":3}}]}}\nset -eu\n"
+            )
+        };
+        let line = |n: u64| {
+            let one = json!({"feature": "base", "result": "ok", "changed": n});
+            format!("{one}\n{}\n", json!({"result": "ok", "changed": n})).into_bytes()
+        };
+        assert_eq!(inside.run(100, &sh(), script(true).as_bytes()).printed.1, line(3));
+        assert_eq!(inside.run(100, &sh(), script(false).as_bytes()).printed.1, line(3));
+        assert_eq!(inside.run(100, &sh(), script(false).as_bytes()).printed.1, line(0));
+    }
+
+    #[test]
+    fn what_it_does_not_know_is_not_there() {
+        let mut inside = Inside::default();
+        assert_eq!(inside.run(100, &["nginx".to_owned()], b"").printed.0, 127);
+        assert_eq!(inside.run(100, &sh(), b"rm -rf /").printed.0, 127);
+    }
+}

@@ -1,0 +1,270 @@
+//! Guests as records: what is asked for takes its time and is remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+use super::draw;
+use super::guest::Inside;
+use crate::runtime::{Config, Kind, Runtime, TaskError, TaskLog};
+
+/// How long things take. Each is drawn anew between three quarters and five quarters of what is said here.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// Unpacking a template.
+    pub create: Duration,
+    /// A start.
+    pub start: Duration,
+    /// A stop at once.
+    pub stop: Duration,
+    /// A shutdown.
+    pub shutdown: Duration,
+    /// Removing a guest.
+    pub destroy: Duration,
+    /// Growing a disk.
+    pub resize: Duration,
+    /// Bringing a running guest in line with its configuration.
+    pub change: Duration,
+    /// Running a program in a guest.
+    pub exec: Duration,
+    /// Each action of a feature's script.
+    pub action: Duration,
+    /// How many templates are unpacked at once on one storage; the others wait.
+    pub creates_per_storage: usize,
+}
+
+impl Default for Times {
+    /// As on a small machine with one SSD (measured on real containers: create 3–5 s, start 1–2 s).
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            create: ms(4000),
+            start: ms(1500),
+            stop: ms(400),
+            shutdown: ms(1200),
+            destroy: ms(800),
+            resize: ms(500),
+            change: ms(20),
+            exec: ms(30),
+            action: ms(300),
+            creates_per_storage: 4,
+        }
+    }
+}
+
+impl Times {
+    /// Everything at once.
+    pub fn none() -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            create: zero,
+            start: zero,
+            stop: zero,
+            shutdown: zero,
+            destroy: zero,
+            resize: zero,
+            change: zero,
+            exec: zero,
+            action: zero,
+            creates_per_storage: usize::MAX >> 4,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    /// Since when each runs.
+    running: BTreeMap<u32, Instant>,
+    inside: BTreeMap<u32, Inside>,
+    slots: BTreeMap<String, Arc<Semaphore>>,
+    /// How often each thing was done to each guest: part of what times are drawn from.
+    counts: BTreeMap<(u32, u64), u64>,
+}
+
+/// The runtime of the simulated lab. Cloning it gives another handle on the same guests.
+#[derive(Debug, Clone)]
+pub struct SimRuntime {
+    seed: u64,
+    times: Arc<Times>,
+    guests: Arc<Mutex<Guests>>,
+}
+
+impl SimRuntime {
+    /// A runtime with no guests, whose times follow from `seed`.
+    pub fn new(seed: u64, times: Times) -> Self {
+        Self { seed, times: Arc::new(times), guests: Arc::default() }
+    }
+
+    /// Lets a guest run from now on, at no cost in time.
+    pub fn set_running(&self, id: u32) {
+        self.guests().running.insert(id, Instant::now());
+    }
+
+    /// Puts a file into a guest, which `cat` then shows.
+    pub fn put_file(&self, id: u32, path: &str, content: impl Into<Vec<u8>>) {
+        self.guests().inside.entry(id).or_default().files.insert(path.to_owned(), content.into());
+    }
+
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for about `time`, the same for the same thing done to the same guest for the same time.
+    async fn take(&self, id: u32, what: u64, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let count = {
+            let mut guests = self.guests();
+            let count = guests.counts.entry((id, what)).or_default();
+            *count += 1;
+            *count
+        };
+        let share = draw(self.seed, &[u64::from(id), what, count]) % 500;
+        sleep(time * u32::try_from(750 + share).unwrap_or(1000) / 1000).await;
+    }
+}
+
+/// What a task says about the file system it makes: as `mkfs.ext4` does, of a volume of this size.
+fn mkfs(bytes: u64, log: &TaskLog) {
+    let blocks = bytes / 4096;
+    log.line(format!("Creating filesystem with {blocks} 4k blocks and {} inodes", blocks / 4));
+    log.line("Filesystem UUID: 00000000-0000-4000-8000-000000000000");
+    log.line("Superblock backups stored on blocks: ");
+    let mut powers: Vec<u64> = (0..20).flat_map(|n| [3u64.pow(n), 5u64.pow(n), 7u64.pow(n)]).collect();
+    powers.sort_unstable();
+    powers.dedup();
+    let copies = powers.into_iter().map(|group| group * 32768).take_while(|block| *block < blocks);
+    let copies: Vec<String> = copies.map(|block| block.to_string()).collect();
+    log.line(format!("\t{}", copies.join(", ")));
+}
+
+#[async_trait]
+impl Runtime for SimRuntime {
+    fn kind(&self) -> Kind {
+        Kind::Simulated
+    }
+
+    async fn create(
+        &self,
+        id: u32,
+        config: &Config,
+        template: &Utf8Path,
+        log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        let root = config.get("rootfs").map_or("", String::as_str);
+        let storage = root.split(':').next().unwrap_or_default().to_owned();
+        let slots = {
+            let mut guests = self.guests();
+            let new = || Arc::new(Semaphore::new(self.times.creates_per_storage));
+            guests.slots.entry(storage).or_insert_with(new).clone()
+        };
+        let _slot = slots.acquire().await.map_err(|error| TaskError(error.to_string()))?;
+        if let Some(size) =
+            root.rsplit_once("size=").and_then(|(_, size)| size.parse::<proxmox::property::Size>().ok())
+        {
+            mkfs(size.0, log);
+        }
+        log.line(format!("extracting archive '{template}'"));
+        self.take(id, 1, self.times.create).await;
+        log.line("Total bytes read: 154101760 (147MiB, 250MiB/s)");
+        log.line("Detected container architecture: amd64");
+        let name = config.get("hostname").map_or("", String::as_str);
+        for kind in ["rsa", "ed25519", "ecdsa"] {
+            log.line(format!("Creating SSH host key 'ssh_host_{kind}_key' - this may take some time ..."));
+            log.line(format!("done: SHA256:0000000000000000000000000000000000000000000 root@{name}"));
+        }
+        self.guests().inside.insert(id, Inside::default());
+        Ok(())
+    }
+
+    async fn start(&self, id: u32, _config: &Config, _log: &TaskLog) -> Result<(), TaskError> {
+        self.take(id, 2, self.times.start).await;
+        self.guests().running.insert(id, Instant::now());
+        Ok(())
+    }
+
+    async fn stop(&self, id: u32, _log: &TaskLog) -> Result<(), TaskError> {
+        self.take(id, 3, self.times.stop).await;
+        self.guests().running.remove(&id);
+        Ok(())
+    }
+
+    async fn shutdown(&self, id: u32, limit: Duration, _log: &TaskLog) -> Result<(), TaskError> {
+        tokio::time::timeout(limit, self.take(id, 4, self.times.shutdown))
+            .await
+            .map_err(|_| TaskError(format!("container {id} did not shut down in time")))?;
+        self.guests().running.remove(&id);
+        Ok(())
+    }
+
+    async fn destroy(&self, id: u32, _config: &Config, _log: &TaskLog) -> Result<(), TaskError> {
+        self.take(id, 5, self.times.destroy).await;
+        let mut guests = self.guests();
+        guests.running.remove(&id);
+        guests.inside.remove(&id);
+        Ok(())
+    }
+
+    async fn reconfigure(
+        &self,
+        id: u32,
+        _old: &Config,
+        _new: &Config,
+        _freed: &[String],
+        running: bool,
+        _log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        if running {
+            self.take(id, 6, self.times.change).await;
+        }
+        Ok(())
+    }
+
+    async fn resize(
+        &self,
+        id: u32,
+        _key: &str,
+        _config: &Config,
+        _bytes: u64,
+        log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        self.take(id, 7, self.times.resize).await;
+        log.line("Image resized.");
+        Ok(())
+    }
+
+    async fn running(&self) -> BTreeSet<u32> {
+        self.guests().running.keys().copied().collect()
+    }
+
+    async fn usage(&self, id: u32) -> Option<(u64, u64)> {
+        let since = *self.guests().running.get(&id)?;
+        // An idle Debian with systemd takes about this.
+        Some((since.elapsed().as_secs(), 40 << 20))
+    }
+
+    async fn exec(
+        &self,
+        id: u32,
+        argv: &[String],
+        stdin: &[u8],
+    ) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError> {
+        self.take(id, 8, self.times.exec).await;
+        let ran = {
+            let mut guests = self.guests();
+            if !guests.running.contains_key(&id) {
+                return Err(TaskError(format!("container '{id}' not running!")));
+            }
+            guests.inside.entry(id).or_default().run(id, argv, stdin)
+        };
+        let actions = u32::try_from(ran.actions).unwrap_or(u32::MAX);
+        self.take(id, 9, self.times.action.saturating_mul(actions)).await;
+        Ok(ran.printed)
+    }
+}

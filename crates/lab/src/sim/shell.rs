@@ -1,0 +1,253 @@
+//! The node's command line, as far as Phoenix uses it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proxmox::config::GuestKind;
+use proxmox::exchange::{Method, Request};
+use transport::{Command, Error, Held, Output, Runner, Stream};
+
+use super::faults::{Fault, Faults};
+use crate::node::{Auth, Node};
+
+/// The purpose of the command that reads all configuration files (`proxmox::inventory`). Its program is Perl, which is
+/// not run here; what it would print is made from the node's files.
+const READING: &str = "reading the guests' configuration";
+
+/// Who holds a lock file of the node, by its path: the words on the command line that took it.
+type Locks = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Runs commands "on" a [`Node`] in this process, through [`Faults`]: reading the configuration files, `lxc-attach`, `pct`
+/// for what takes root, and holding a lock. Everything else ends with 127.
+#[derive(Debug, Clone)]
+pub struct SimShell {
+    node: Node,
+    faults: Faults,
+    latency: Duration,
+    locks: Locks,
+}
+
+impl SimShell {
+    /// With nothing that goes wrong and no latency.
+    pub fn new(node: Node) -> Self {
+        Self { node, faults: Faults::none(), latency: Duration::ZERO, locks: Locks::default() }
+    }
+
+    /// With a plan of what goes wrong.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// With this long for every command to go there and back.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    fn refused(&self) -> Error {
+        Error::Connect { place: self.place(), reason: "Connection refused".to_owned(), hint: None }
+    }
+
+    fn broken(&self, command: &Command) -> Error {
+        let reason = "Connection reset by peer".to_owned();
+        Error::Broken { place: self.place(), purpose: command.purpose.clone(), reason }
+    }
+
+    /// What goes wrong before the command: its number, and what goes wrong after it.
+    async fn before(&self, command: &Command) -> Result<(u64, Option<Fault>), Error> {
+        if self.faults.is_killed() {
+            return self.faults.die().await;
+        }
+        let (n, fault) = self.faults.next(&command.purpose, &self.node);
+        match &fault {
+            Some(Fault::KillBefore) => return self.faults.die().await,
+            Some(Fault::NeverSent) => return Err(self.refused()),
+            Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
+            _ => {}
+        }
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        Ok((n, fault))
+    }
+
+    async fn answer(&self, n: u64, command: &Command) -> Output {
+        if command.purpose == READING {
+            let files = self.node.configuration_files();
+            let name = self.node.name();
+            let files = files.iter().map(|(id, text)| (name, GuestKind::Container, *id, text.as_bytes()));
+            return Output { stdout: proxmox::inventory::printed(files), ..Output::default() };
+        }
+        let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["lxc-attach", "-n", id, rest @ ..] => {
+                let argv = rest.iter().position(|word| *word == "--").and_then(|at| rest.get(at + 1..));
+                let output = self.attach(id, argv.unwrap_or_default(), &command.stdin).await;
+                self.faults.note(n, format!("exec {id}"), output.status);
+                output
+            }
+            ["pct", verb, id, rest @ ..] => {
+                let output = self.pct(verb, id, rest).await;
+                self.faults.note(n, format!("{verb} {id}"), if output.status == 0 { 200 } else { 500 });
+                output
+            }
+            ["true"] => Output::default(),
+            _ => {
+                let program = words.first().copied().unwrap_or_default();
+                failed(127, &format!("sh: 1: {program}: not found\n"))
+            }
+        }
+    }
+
+    async fn attach(&self, id: &str, argv: &[&str], stdin: &[u8]) -> Output {
+        let known =
+            id.parse().ok().filter(|id| self.node.configuration_files().iter().any(|(known, _)| known == id));
+        let Some(number) = known else {
+            return failed(1, &format!("Error: container {id} is not defined\n"));
+        };
+        let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+        match self.node.runtime().exec(number, &argv, stdin).await {
+            Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
+            // The runtime refuses only a guest that does not run; these are lxc's words for that.
+            Err(_) => failed(
+                1,
+                &format!(
+                    "lxc-attach: {id}: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get \
+                     init pid\n"
+                ),
+            ),
+        }
+    }
+
+    /// `pct VERB ID --key value …`, which is the API as root on the node.
+    async fn pct(&self, verb: &str, id: &str, rest: &[&str]) -> Output {
+        let base = format!("/nodes/{}/lxc/{id}", self.node.name());
+        let mut params = Vec::new();
+        let mut words = rest.iter();
+        while let Some(word) = words.next() {
+            let Some(key) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+                return failed(255, &format!("400 too many arguments\npct {verb} <vmid> [OPTIONS]\n"));
+            };
+            match key.split_once('=') {
+                Some((key, value)) => params.push((key.to_owned(), value.to_owned())),
+                None => params.push((key.to_owned(), words.next().map_or("1", |value| value).to_owned())),
+            }
+        }
+        let (method, path) = match verb {
+            "set" => (Method::Put, format!("{base}/config")),
+            "start" | "stop" | "shutdown" | "reboot" => (Method::Post, format!("{base}/status/{verb}")),
+            "destroy" => (Method::Delete, base),
+            "status" => (Method::Get, format!("{base}/status/current")),
+            _ => return failed(255, &format!("ERROR: unknown command 'pct {verb}'\n")),
+        };
+        let response = self.node.handle(&Auth::root(), &Request { method, path, params }).await;
+        if response.status != 200 {
+            let mut text = match response.status {
+                400 => "400 Parameter verification failed.\n".to_owned(),
+                _ => format!("{}\n", response.reason),
+            };
+            for (key, error) in response.body["errors"].as_object().into_iter().flatten() {
+                text.push_str(&format!("{key}: {}\n", error.as_str().unwrap_or_default().trim_end()));
+            }
+            return failed(if response.reason.starts_with("Configuration file '") { 2 } else { 255 }, &text);
+        }
+        if verb == "status" {
+            let state = response.body["data"]["status"].as_str().unwrap_or("unknown").to_owned();
+            return Output { stdout: format!("status: {state}\n").into_bytes(), ..Output::default() };
+        }
+        // The command comes back when the task has ended.
+        let Some(upid) = response.body["data"].as_str() else { return Output::default() };
+        match self.node.task_end(upid).await {
+            Some(error) if error != "OK" && !error.starts_with("WARNINGS") => {
+                failed(255, &format!("{error}\n"))
+            }
+            _ => Output::default(),
+        }
+    }
+}
+
+fn failed(status: i32, stderr: &str) -> Output {
+    Output { status, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
+}
+
+/// A lock that is let go when it is dropped.
+#[derive(Debug)]
+struct SimHeld {
+    locks: Locks,
+    path: String,
+}
+
+impl Held for SimHeld {}
+
+impl Drop for SimHeld {
+    fn drop(&mut self) {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
+}
+
+#[async_trait]
+impl Runner for SimShell {
+    async fn run_lines(
+        &self,
+        command: &Command,
+        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+    ) -> Result<Output, Error> {
+        let (n, fault) = self.before(command).await?;
+        let Ok(mut output) = tokio::time::timeout(command.limit, self.answer(n, command)).await else {
+            let (place, purpose) = (self.place(), command.purpose.clone());
+            return Err(Error::TimedOut { place, purpose, limit: command.limit });
+        };
+        match fault {
+            Some(Fault::KillAfter) => return self.faults.die().await,
+            Some(Fault::ReplyLost) => return Err(self.broken(command)),
+            Some(Fault::Cut) => output.stdout.truncate(output.stdout.len() / 2),
+            _ => {}
+        }
+        output.text().lines().for_each(line);
+        Ok(output)
+    }
+
+    /// Takes a lock: the first argument that is an absolute path below `/run` or `/var/lock` is its name. The first line
+    /// printed is `locked`. When it is taken, the status is 1 and standard output says who has it: the rest of that
+    /// command line.
+    async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+        let (_, fault) = self.before(command).await?;
+        let path =
+            command.argv.iter().find(|word| word.starts_with("/run/") || word.starts_with("/var/lock/"));
+        let Some(path) = path else {
+            return Ok(Err(self.answer(0, command).await));
+        };
+        {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(owner) = locks.get(path) {
+                return Ok(Err(Output {
+                    status: 1,
+                    stdout: format!("{owner}\n").into_bytes(),
+                    stderr: Vec::new(),
+                }));
+            }
+            locks.insert(path.clone(), command.argv.join(" "));
+        }
+        let held = SimHeld { locks: self.locks.clone(), path: path.clone() };
+        match fault {
+            Some(Fault::KillAfter) => self.faults.die().await,
+            // The connection broke, and with it the command ended: the lock is let go.
+            Some(Fault::ReplyLost | Fault::Cut) => Err(self.broken(command)),
+            _ => Ok(Ok(("locked".to_owned(), Box::new(held)))),
+        }
+    }
+
+    async fn connect(&self, _host: &str, _port: u16, _limit: Duration) -> Result<Box<dyn Stream>, Error> {
+        let reason = "there is nothing to connect to on a simulated node".to_owned();
+        Err(Error::Connect { place: self.place(), reason, hint: None })
+    }
+
+    fn place(&self) -> String {
+        format!("root@{} (simulated)", self.node.name())
+    }
+}

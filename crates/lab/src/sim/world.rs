@@ -1,0 +1,166 @@
+//! A node, its API and its command line, made for a test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Faults, SimExchange, SimRuntime, SimShell, Times};
+use crate::node::{Auth, Clock, Node, NodeError, NodeOptions, Storage, Template};
+use crate::runtime::Runtime;
+
+/// The API token of `root@pam`, not privilege-separated. It is not root.
+pub const ROOT_TOKEN: &str = "root@pam!root";
+/// A separated token of the user `phoenix@pve`; both have the role `Phoenix` on `/`.
+pub const NARROW_TOKEN: &str = "phoenix@pve!cli";
+
+/// The privileges of the role `Phoenix`: enough for containers, and nothing that takes root (recorded with a real node).
+const ROLE: &str = "VM.Allocate,VM.Clone,VM.Config.Disk,VM.Config.CPU,VM.Config.Memory,VM.Config.Network,\
+    VM.Config.Options,VM.Config.Cloudinit,VM.Config.HWType,VM.Config.CDROM,VM.PowerMgmt,VM.Audit,VM.Snapshot,VM.Backup,\
+    VM.GuestAgent.Audit,VM.GuestAgent.Unrestricted,Datastore.AllocateSpace,Datastore.AllocateTemplate,Datastore.Audit,\
+    Sys.Audit,Sys.Modify,SDN.Use,Pool.Allocate,Pool.Audit";
+
+/// The time at which every simulated world begins: 23 November 2026, 08:00 UTC.
+const BEGIN: u64 = 1_795_420_800;
+
+/// How a [`World`] is made.
+#[derive(Debug, Clone)]
+pub struct WorldOptions {
+    /// Everything drawn follows from it.
+    pub seed: u64,
+    /// How long things take.
+    pub times: Times,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// How long a call takes to go there and back.
+    pub latency: Duration,
+    /// The node. Its clock follows tokio's.
+    pub node: NodeOptions,
+}
+
+impl WorldOptions {
+    /// The usual world with this seed: the node `pve1` with the bridge `vmbr0`; the storages `local` (templates), `tank` (a
+    /// folder) and `local-zfs`; the templates of Debian 12 and 13; realistic times; nothing that goes wrong.
+    pub fn new(seed: u64) -> Self {
+        let template =
+            |name: &str| Template { name: name.to_owned(), size: 126_000_000, ctime: BEGIN - 86_400 };
+        let mut local = Storage::new("local", "dir", "/var/lib/vz", "iso,vztmpl,backup,snippets");
+        local.templates = vec![
+            template("debian-12-standard_12.12-1_amd64.tar.zst"),
+            template("debian-13-standard_13.1-2_amd64.tar.zst"),
+        ];
+        let mut zfs = Storage::new("local-zfs", "zfspool", "rpool/data", "images,rootdir");
+        let mut tank = Storage::new("tank", "dir", "/tank", "images,rootdir");
+        // Room for thousands of guests.
+        (zfs.total, tank.total) = (64 << 40, 64 << 40);
+        let mut node = NodeOptions::new("pve1");
+        node.seed = Some(seed);
+        node.storages = vec![local, zfs, tank];
+        Self { seed, times: Times::default(), faults: Faults::none(), latency: Duration::ZERO, node }
+    }
+
+    /// With these times.
+    #[must_use]
+    pub fn times(mut self, times: Times) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// With this that goes wrong.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// With this long for every call to go there and back.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Makes it. Inside a tokio runtime, whose clock it follows: with a paused one, hours pass in no time.
+    ///
+    /// # Errors
+    /// When the node has folders and they cannot be used.
+    pub fn build(self) -> Result<World, NodeError> {
+        let runtime = SimRuntime::new(self.seed, self.times);
+        let mut options = self.node;
+        options.clock = Clock::at(BEGIN);
+        let node = Node::open(options, Arc::new(runtime.clone()))?;
+        node.set_token(ROOT_TOKEN, "root-secret", false);
+        node.set_token(NARROW_TOKEN, "narrow-secret", true);
+        node.set_role("Phoenix", ROLE);
+        node.grant("phoenix@pve", "/", "Phoenix");
+        node.grant(NARROW_TOKEN, "/", "Phoenix");
+        node.set_task_plan(Some(Arc::new(self.faults.clone())));
+        let exchange = |auth: Auth| {
+            SimExchange::new(node.clone(), auth).faults(self.faults.clone()).latency(self.latency)
+        };
+        Ok(World {
+            exchange: exchange(Auth::of(NARROW_TOKEN)),
+            as_root: exchange(Auth::root()),
+            shell: SimShell::new(node.clone()).faults(self.faults.clone()).latency(self.latency),
+            seed: self.seed,
+            faults: self.faults,
+            runtime,
+            node,
+        })
+    }
+}
+
+/// A simulated node with everything to reach it.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The seed it follows from. Print it when a test fails.
+    pub seed: u64,
+    /// The node.
+    pub node: Node,
+    /// Its runtime.
+    pub runtime: SimRuntime,
+    /// Its API, as the narrow token.
+    pub exchange: SimExchange,
+    /// Its API, as `root@pam` itself.
+    pub as_root: SimExchange,
+    /// Its command line.
+    pub shell: SimShell,
+    /// What goes wrong, and the record of what was done.
+    pub faults: Faults,
+}
+
+impl World {
+    /// The usual world ([`WorldOptions::new`]) with this seed.
+    ///
+    /// # Errors
+    /// None in practice: it is all in memory.
+    pub fn new(seed: u64) -> Result<Self, NodeError> {
+        WorldOptions::new(seed).build()
+    }
+
+    /// Puts `count` running guests there, from `first` on, at no cost in time. `text` makes the configuration file of each
+    /// (see [`guest_file`](World::guest_file)).
+    ///
+    /// # Errors
+    /// None in practice: it is all in memory.
+    pub fn add_guests(&self, first: u32, count: u32, text: impl Fn(u32) -> String) -> Result<(), NodeError> {
+        for id in first..first + count {
+            self.node.put_guest(id, &text(id))?;
+            self.runtime.set_running(id);
+        }
+        Ok(())
+    }
+
+    /// A plausible configuration file for guest `id`, with nothing that marks it as anybody's.
+    pub fn guest_file(id: u32) -> String {
+        let [_, a, b, c] = id.to_be_bytes();
+        format!(
+            "arch: amd64\ncores: 1\nfeatures: nesting=1\nhostname: ct{id}\nmemory: 512\nnet0: \
+             name=eth0,bridge=vmbr0,gw=10.0.0.1,hwaddr=BC:24:11:{a:02X}:{b:02X}:{c:02X},ip=10.{a}.{b}.{c}/8,type=veth\n\
+             onboot: 1\nostype: debian\nrootfs: tank:{id}/vm-{id}-disk-0.raw,size=4G\nswap: 512\nunprivileged: 1\n"
+        )
+    }
+
+    /// Real or simulated: simulated.
+    pub fn kind(&self) -> crate::runtime::Kind {
+        self.runtime.kind()
+    }
+}
