@@ -1,0 +1,256 @@
+//! What has to happen in a mount namespace of its own, and therefore in a process of its own: the pre-start hook, which
+//! mounts a container's volumes, and unpacking a template into a new root volume.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use super::config::folder;
+use super::files::Files;
+use super::guest::{Guest, Mount};
+use super::rootfs::RootFs;
+
+/// Written beside the LXC configuration, for the processes that act on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Preparation {
+    shift: u32,
+    mounts: Vec<Mount>,
+    files: Files,
+}
+
+impl Preparation {
+    pub(crate) fn of(guest: &Guest) -> Self {
+        Self { shift: guest.shift(), mounts: guest.mounts.clone(), files: Files::of(guest) }
+    }
+
+    pub(crate) fn save(&self, id: u32) -> io::Result<()> {
+        fs::create_dir_all(folder(id).join("rootfs"))?;
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        let path = folder(id).join("prepare.json");
+        let new = path.with_extension("new");
+        fs::write(&new, text)?;
+        fs::rename(&new, &path)
+    }
+
+    pub(crate) fn load(id: u32) -> io::Result<Self> {
+        serde_json::from_slice(&fs::read(folder(id).join("prepare.json"))?).map_err(io::Error::other)
+    }
+}
+
+/// Runs a program to its end; what it printed is the error's text when it fails.
+fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "command '{program} {}' failed: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
+}
+
+/// Whether something is mounted at `target` in this process's mount namespace.
+fn mounted(target: &Utf8Path) -> io::Result<bool> {
+    let text = fs::read_to_string("/proc/self/mounts")?;
+    Ok(text.lines().any(|line| line.split(' ').nth(1) == Some(target.as_str())))
+}
+
+/// Mounts one volume below `rootfs`.
+fn mount(rootfs: &Utf8Path, mount: &Mount, shift: u32) -> io::Result<()> {
+    let inside = mount.target.as_str().trim_matches('/');
+    let target = if inside.is_empty() { rootfs.to_owned() } else { rootfs.join(inside) };
+    // LXC runs the hook again when a guest reboots itself: the mounts are there already.
+    if mounted(&target)? {
+        return Ok(());
+    }
+    if !inside.is_empty() {
+        // A symbolic link in the guest must not lead the mount elsewhere.
+        let mut path = rootfs.to_owned();
+        for part in inside.split('/') {
+            path.push(part);
+            if fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink()) {
+                return Err(io::Error::other(format!("symlink encountered at: {path}")));
+            }
+        }
+        RootFs::open(rootfs, shift)?.folder(inside)?;
+    }
+    let mut arguments = vec!["-n"];
+    arguments.push(if mount.image { "--options=loop" } else { "--bind" });
+    if mount.image && mount.read_only {
+        arguments[1] = "--options=loop,ro";
+    }
+    arguments.extend([mount.source.as_str(), target.as_str()]);
+    run("mount", &arguments)?;
+    if !mount.image && mount.read_only {
+        run("mount", &["-n", "--options=remount,bind,ro", target.as_str()])?;
+    }
+    Ok(())
+}
+
+/// The pre-start hook: mounts the volumes of container `id` and writes the files that follow from its configuration.
+///
+/// # Errors
+/// With the name of what could not be mounted or written.
+pub(crate) fn prestart(id: u32) -> io::Result<()> {
+    let preparation = Preparation::load(id)?;
+    let rootfs = folder(id).join("rootfs");
+    for volume in &preparation.mounts {
+        mount(&rootfs, volume, preparation.shift)?;
+    }
+    preparation.files.write(&RootFs::open(&rootfs, preparation.shift)?)
+}
+
+/// Unpacks `template` into the root volume of container `id`, in a mount namespace that ends with this process.
+/// Returns the lines for the task's log.
+///
+/// # Errors
+/// With what failed and what the program said.
+pub(crate) fn fill(id: u32, template: &Utf8Path) -> io::Result<Vec<String>> {
+    let preparation = Preparation::load(id)?;
+    let shift = preparation.shift;
+    let rootfs = folder(id).join("rootfs");
+    let root = preparation
+        .mounts
+        .iter()
+        .find(|m| m.target == "/")
+        .ok_or_else(|| io::Error::other("the container has no root volume"))?;
+    mount(&rootfs, root, shift)?;
+    rustix::fs::chown(
+        rootfs.as_str(),
+        Some(rustix::fs::Uid::from_raw(shift)),
+        Some(rustix::fs::Gid::from_raw(shift)),
+    )?;
+    let mut log = vec![format!("extracting archive '{template}'")];
+    log.push(unpack(template, &rootfs, shift)?);
+    log.push(format!("Detected container architecture: {}", architecture()));
+    let fs = RootFs::open(&rootfs, shift)?;
+    fs.folder("/dev")?;
+    preparation.files.write(&fs)?;
+    if fs.exists("/usr/sbin/sshd") {
+        for kind in ["ecdsa", "ed25519", "rsa"] {
+            log.extend(host_key(id, &fs, kind, &preparation)?);
+        }
+    }
+    machine_apt(&fs)?;
+    Ok(log)
+}
+
+/// Grows the XFS in an image that nothing uses: it is mounted here, where nobody else sees it.
+///
+/// # Errors
+/// With what failed and what the program said.
+pub(crate) fn grow_xfs(image: &Utf8Path) -> io::Result<()> {
+    let place = Utf8Path::new("/run/phoenix-lab-grow");
+    fs::create_dir_all(place)?;
+    run("mount", &["-n", "--options=loop", image.as_str(), place.as_str()])?;
+    let grown = run("xfs_growfs", &[place.as_str()]);
+    run("umount", &["-n", place.as_str()])?;
+    grown
+}
+
+/// Debian's name of this machine's architecture.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// `zstd -dc TEMPLATE | lxc-usernsexec … -- tar -x`: with the container's own user numbers.
+fn unpack(template: &Utf8Path, rootfs: &Utf8Path, shift: u32) -> io::Result<String> {
+    let decompress = match template.extension() {
+        Some("zst") => "zstd",
+        Some("gz") => "gzip",
+        Some("xz") => "xz",
+        _ => return Err(io::Error::other(format!("unrecognized template file '{template}'"))),
+    };
+    let mut source = Command::new(decompress)
+        .args(["-dc", "--", template.as_str()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let map = |kind: &str| format!("{kind}:0:{shift}:65536");
+    let (users, groups) = (map("u"), map("g"));
+    let mut argv: Vec<&str> = Vec::new();
+    if shift > 0 {
+        argv.extend(["lxc-usernsexec", "-m", &users, "-m", &groups, "--"]);
+    }
+    argv.extend([
+        "tar",
+        "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--totals",
+        "--exclude=./dev/*",
+    ]);
+    argv.extend(["-C", rootfs.as_str(), "-xpf", "-"]);
+    let input = source.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
+    let output = Command::new(argv[0]).args(&argv[1..]).stdin(input).output()?;
+    let source = source.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !source.status.success() || !output.status.success() {
+        let why = String::from_utf8_lossy(&source.stderr);
+        return Err(io::Error::other(format!(
+            "unable to extract archive '{template}': {} {}",
+            why.trim(),
+            said.trim()
+        )));
+    }
+    Ok(said.lines().find(|l| l.starts_with("Total bytes")).unwrap_or_default().to_owned())
+}
+
+/// A new host key, made here: a guest without one has an ssh service that fails.
+fn host_key(id: u32, root: &RootFs, kind: &str, preparation: &Preparation) -> io::Result<Vec<String>> {
+    let name = format!("ssh_host_{kind}_key");
+    let path: Utf8PathBuf = folder(id).join(&name);
+    let public = folder(id).join(format!("{name}.pub"));
+    for old in [&path, &public] {
+        if old.exists() {
+            fs::remove_file(old)?;
+        }
+    }
+    let comment = format!("root@{}", preparation.files.name());
+    // 2048 bits are what a classroom needs; 3072 take a second on a slow machine.
+    let bits: &[&str] = if kind == "rsa" { &["-b", "2048"] } else { &[] };
+    let mut arguments = vec!["-q", "-t", kind, "-N", "", "-C", &comment, "-f", path.as_str()];
+    arguments.extend(bits);
+    run("ssh-keygen", &arguments)?;
+    let shown = Command::new("ssh-keygen").args(["-lf", public.as_str()]).stdin(Stdio::null()).output()?;
+    let fingerprint =
+        String::from_utf8_lossy(&shown.stdout).split(' ').nth(1).map(str::to_owned).unwrap_or_default();
+    root.write(&format!("/etc/ssh/{name}"), &fs::read(&path)?, 0o600)?;
+    root.write(&format!("/etc/ssh/{name}.pub"), &fs::read(&public)?, 0o644)?;
+    fs::remove_file(&path)?;
+    fs::remove_file(&public)?;
+    Ok(vec![
+        format!("Creating SSH host key '{name}' - this may take some time ..."),
+        format!("done: {fingerprint} {comment}"),
+    ])
+}
+
+/// Where `lab up` leaves the machine's apt sources and settings, so that packages can be installed in guests.
+pub(crate) const MACHINE_APT: &str = "/etc/phoenix-lab/apt";
+
+fn machine_apt(root: &RootFs) -> io::Result<()> {
+    let folder = Utf8Path::new(MACHINE_APT);
+    for (from, to) in [
+        ("sources.list.d", "/etc/apt/sources.list.d"),
+        ("apt.conf.d", "/etc/apt/apt.conf.d"),
+        ("keyrings", "/usr/share/keyrings"),
+    ] {
+        let Ok(entries) = fs::read_dir(folder.join(from)) else { continue };
+        root.folder(to)?;
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            root.write(&format!("{to}/{name}"), &fs::read(entry.path())?, 0o644)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! `qm`, `pvesh`, `pvesm`, `pveum`, `pveversion`, and what starts the guests with the node.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Done;
+use super::client::{Api, Failure, Parameters, encode};
+use super::options::{Format, format, split};
+use super::pct::shown;
+
+/// `qm`: the lab has no virtual machines of its own yet, and says about each what a node without it says.
+pub(crate) async fn qm(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
+    let (words, _) = split(arguments);
+    match words.as_slice() {
+        ["list"] => {
+            let guests = api.call("GET", &api.path("/qemu"), &Parameters::new()).await?;
+            let mut out = String::new();
+            for (at, guest) in guests.as_array().into_iter().flatten().enumerate() {
+                if at == 0 {
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(out, "{:>10} {:<20} {:<10}", "VMID", "NAME", "STATUS");
+                }
+                let _ = writeln!(
+                    out,
+                    "{:>10} {:<20} {:<10}",
+                    shown(&guest["vmid"]),
+                    shown(&guest["name"]),
+                    shown(&guest["status"])
+                );
+            }
+            Ok(Done::text(out))
+        }
+        [_, id, ..] => {
+            let node = api.node();
+            Ok(Done::failed(
+                2,
+                format!("Configuration file 'nodes/{node}/qemu-server/{id}.conf' does not exist\n"),
+            ))
+        }
+        _ => Ok(Done::failed(255, "ERROR: no command specified\nqm <COMMAND> [ARGS] [OPTIONS]\n")),
+    }
+}
+
+/// `pvesh`: any call of the API.
+pub(crate) async fn pvesh(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
+    let (words, mut parameters) = split(arguments);
+    let format = format(&mut parameters);
+    let (command, path) = match words.as_slice() {
+        [command, path] => (*command, *path),
+        _ => return Ok(Done::failed(255, "ERROR: no command specified\npvesh <COMMAND> [ARGS] [OPTIONS]\n")),
+    };
+    let method = match command {
+        "get" | "ls" => "GET",
+        "create" => "POST",
+        "set" => "PUT",
+        "delete" => "DELETE",
+        _ => {
+            let text =
+                format!("ERROR: unknown command 'pvesh {command}'\npvesh <COMMAND> [ARGS] [OPTIONS]\n");
+            return Ok(Done::failed(255, text));
+        }
+    };
+    let path = path.replace("/nodes/localhost", &api.path(""));
+    let path = if path.starts_with('/') { path } else { format!("/{path}") };
+    match api.work(method, path.trim_end_matches('/'), &parameters).await {
+        Ok(work) => Ok(Done::text(print(&work.data, format))),
+        Err(failure) => {
+            let usage = format!("\npvesh {command} <api_path> [OPTIONS] [FORMAT_OPTIONS]");
+            Ok(failure.with_usage(&usage))
+        }
+    }
+}
+
+/// JSON in one line or many. Where the real one draws a table for people, this prints readable JSON.
+fn print(data: &Value, format: Format) -> String {
+    match (data, format) {
+        (Value::Null, _) => String::new(),
+        (Value::String(text), Format::Text) => format!("{text}\n"),
+        (data, Format::Json) => format!("{data}\n"),
+        (data, _) => serde_json::to_string_pretty(data).map(|text| text + "\n").unwrap_or_default(),
+    }
+}
+
+/// `pvesm status`, `pvesm list STORAGE`.
+pub(crate) async fn pvesm(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
+    let (words, options) = split(arguments);
+    match words.as_slice() {
+        ["status"] => {
+            let storages = api.call("GET", &api.path("/storage"), &options).await?;
+            Ok(Done::text(storage_table(storages.as_array().map(Vec::as_slice).unwrap_or_default())))
+        }
+        ["list", storage] => {
+            let volumes =
+                api.call("GET", &api.path(&format!("/storage/{storage}/content")), &options).await?;
+            Ok(Done::text(volume_table(volumes.as_array().map(Vec::as_slice).unwrap_or_default())))
+        }
+        ["path", volume] => {
+            let path = crate::containers::path_of(volume).map_err(Failure::Task)?;
+            Ok(Done::text(format!("{path}\n")))
+        }
+        _ => Ok(Done::failed(255, "ERROR: no command specified\npvesm <COMMAND> [ARGS] [OPTIONS]\n")),
+    }
+}
+
+fn storage_table(storages: &[Value]) -> String {
+    let mut storages: Vec<&Value> = storages.iter().collect();
+    storages.sort_by_key(|s| shown(&s["storage"]));
+    let width = 1 + storages.iter().map(|s| shown(&s["storage"]).len()).max().unwrap_or_default();
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{:<width$} {:>10} {:>10} {:>15} {:>15} {:>15} {:>8}",
+        "Name", "Type", "Status", "Total (KiB)", "Used (KiB)", "Available (KiB)", "%"
+    );
+    for storage in storages {
+        let number = |key: &str| storage[key].as_f64().unwrap_or_default();
+        let kib = |key: &str| (number(key) / 1024.0).trunc();
+        let active = shown(&storage["active"]) == "1";
+        let share = if number("total") > 0.0 { number("used") / number("total") * 100.0 } else { 0.0 };
+        let _ = writeln!(
+            out,
+            "{:<width$} {:>10} {:>10} {:>15} {:>15} {:>15} {share:>7.2}%",
+            shown(&storage["storage"]),
+            shown(&storage["type"]),
+            if active { "active" } else { "inactive" },
+            kib("total"),
+            kib("used"),
+            kib("avail"),
+        );
+    }
+    out
+}
+
+fn volume_table(volumes: &[Value]) -> String {
+    let width = volumes.iter().map(|v| shown(&v["volid"]).len()).max().unwrap_or_default().max(5);
+    let mut out = format!("{:<width$} {:<7} {:<9} {:>12} VMID\n", "Volid", "Format", "Type", "Size");
+    for volume in volumes {
+        let _ = writeln!(
+            out,
+            "{:<width$} {:<7} {:<9} {:>12} {}",
+            shown(&volume["volid"]),
+            shown(&volume["format"]),
+            shown(&volume["content"]),
+            shown(&volume["size"]),
+            shown(&volume["vmid"]),
+        );
+    }
+    out
+}
+
+/// `pveum`: users, tokens, roles, access rules.
+pub(crate) async fn pveum(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
+    let (words, mut parameters) = split(arguments);
+    let format = format(&mut parameters);
+    let segment = |text: &str| {
+        let mut out = String::new();
+        encode(text, &mut out);
+        out
+    };
+    let mut with = |key: &str, value: &str| {
+        parameters.insert(key.to_owned(), value.to_owned());
+    };
+    let (method, path, usage) = match words.as_slice() {
+        ["user", "token", "add", user, token] => (
+            "POST",
+            format!("/access/users/{}/token/{}", segment(user), segment(token)),
+            "user token add <userid> <tokenid>",
+        ),
+        ["user", "token", "remove" | "delete", user, token] => (
+            "DELETE",
+            format!("/access/users/{}/token/{}", segment(user), segment(token)),
+            "user token remove <userid> <tokenid>",
+        ),
+        ["user", "token", "list", user] => {
+            ("GET", format!("/access/users/{}/token", segment(user)), "user token list <userid>")
+        }
+        ["user", "add", user] => {
+            with("userid", user);
+            ("POST", "/access/users".to_owned(), "user add <userid>")
+        }
+        ["user", "modify", user] => {
+            ("PUT", format!("/access/users/{}", segment(user)), "user modify <userid>")
+        }
+        ["user", "delete", user] => {
+            ("DELETE", format!("/access/users/{}", segment(user)), "user delete <userid>")
+        }
+        ["user", "list"] => ("GET", "/access/users".to_owned(), "user list"),
+        ["role", "add", role] => {
+            with("roleid", role);
+            ("POST", "/access/roles".to_owned(), "role add <roleid>")
+        }
+        ["role", "modify", role] => {
+            ("PUT", format!("/access/roles/{}", segment(role)), "role modify <roleid>")
+        }
+        ["role", "delete", role] => {
+            ("DELETE", format!("/access/roles/{}", segment(role)), "role delete <roleid>")
+        }
+        ["role", "list"] => ("GET", "/access/roles".to_owned(), "role list"),
+        ["acl", change @ ("modify" | "delete"), path] => {
+            with("path", path);
+            if *change == "delete" {
+                with("delete", "1");
+            }
+            ("PUT", "/access/acl".to_owned(), "acl modify <path> --roles <string>")
+        }
+        ["acl", "list"] => ("GET", "/access/acl".to_owned(), "acl list"),
+        _ => return Ok(Done::failed(255, "ERROR: no command specified\npveum <COMMAND> [ARGS] [OPTIONS]\n")),
+    };
+    match api.call(method, &path, &parameters).await {
+        Ok(Value::Object(fields)) if format == Format::Text => Ok(Done::text(table(&fields))),
+        Ok(data) => Ok(Done::text(print(&data, format))),
+        Err(failure) => Ok(failure.with_usage(&format!("pveum {usage} [OPTIONS] [FORMAT_OPTIONS]"))),
+    }
+}
+
+/// A table of keys and values with drawn borders.
+fn table(fields: &serde_json::Map<String, Value>) -> String {
+    let rows: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.clone(), shown(v))).collect();
+    let widest =
+        |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or_default().max(least);
+    let left = widest(&mut rows.iter().map(|(k, _)| k.chars().count()), 3);
+    let right = widest(&mut rows.iter().map(|(_, v)| v.chars().count()), 5);
+    let line = |a: &str, fill: &str, b: &str, c: &str| {
+        format!("{a}{}{b}{}{c}\n", fill.repeat(left + 2), fill.repeat(right + 2))
+    };
+    let mut out = line("┌", "─", "┬", "┐");
+    let _ = writeln!(out, "│ {:<left$} │ {:<right$} │", "key", "value");
+    out += &line("╞", "═", "╪", "╡");
+    for (at, (key, value)) in rows.iter().enumerate() {
+        if at > 0 {
+            out += &line("├", "─", "┼", "┤");
+        }
+        let _ = writeln!(out, "│ {key:<left$} │ {value:<right$} │");
+    }
+    out + &line("└", "─", "┴", "┘")
+}
+
+/// `pveversion`.
+pub(crate) async fn pveversion(api: &Api) -> Result<Done, Failure> {
+    let version = api.call("GET", "/version", &Parameters::new()).await?;
+    let kernel = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok(Done::text(format!(
+        "pve-manager/{}/{} (running kernel: {})\n",
+        shown(&version["version"]),
+        shown(&version["repoid"]),
+        kernel.trim()
+    )))
+}
+
+/// Starts the guests with `onboot`, in the order of `startup`, as `pve-guests.service` does when a node has booted.
+pub(crate) async fn start_guests(api: &Api) -> Result<Done, Failure> {
+    let none = Parameters::new();
+    let guests = wait_for_api(api).await?;
+    let mut order = Vec::new();
+    for guest in guests.as_array().into_iter().flatten() {
+        let id = shown(&guest["vmid"]);
+        let config = api.call("GET", &api.path(&format!("/lxc/{id}/config")), &none).await?;
+        if shown(&config["onboot"]) == "1"
+            && shown(&guest["status"]) != "running"
+            && shown(&config["template"]) != "1"
+        {
+            let startup = Startup::parse(&shown(&config["startup"]));
+            order.push((startup.order, id.parse::<u32>().unwrap_or_default(), startup.up));
+        }
+    }
+    order.sort_unstable();
+    let mut done = Done::default();
+    for (_, id, up) in order {
+        match api.work("POST", &api.path(&format!("/lxc/{id}/status/start")), &none).await {
+            Ok(_) => {
+                let _ = writeln!(done.out, "started CT {id}");
+                // What `startup` asks for: the next one begins that much later.
+                tokio::time::sleep(Duration::from_secs(up)).await;
+            }
+            // One that does not start must not keep the others from starting.
+            Err(failure) => {
+                let _ = writeln!(done.err, "CT {id}: {}", failure.into_done().err.trim_end());
+                done.status = 1;
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// The list of guests, as soon as the API answers: it is started at the same moment as this.
+async fn wait_for_api(api: &Api) -> Result<Value, Failure> {
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match api.call("GET", &api.path("/lxc"), &Parameters::new()).await {
+            Err(Failure::Lost(_)) if tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// A guest's `startup`: `order=3,up=10,down=5`. One without an order comes last.
+#[derive(Debug, PartialEq, Eq)]
+struct Startup {
+    order: u32,
+    up: u64,
+}
+
+impl Startup {
+    fn parse(text: &str) -> Self {
+        let get = |key: &str| {
+            text.split(',').find_map(|part| match part.split_once('=') {
+                Some((k, v)) => (k == key).then(|| v.parse::<u32>().ok())?,
+                // `startup: 3` means its order.
+                None => (key == "order").then(|| part.parse().ok())?,
+            })
+        };
+        // A day is beyond what anybody means.
+        Self {
+            order: get("order").unwrap_or(u32::MAX),
+            up: u64::from(get("up").unwrap_or_default()).min(86_400),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn storages_are_listed_as_recorded() {
+        // node-commands: `pvesm status`.
+        let storages = [
+            json!({"storage": "local", "type": "dir", "active": 1, "total": 264212084_u64 * 1024, "used": 24214060_u64 * 1024, "avail": 71071828_u64 * 1024}),
+            json!({"storage": "btr", "type": "btrfs", "active": 1, "total": 6291456_u64 * 1024, "used": 5920_u64 * 1024, "avail": 5749760_u64 * 1024}),
+        ];
+        assert_eq!(
+            storage_table(&storages),
+            "Name         Type     Status     Total (KiB)      Used (KiB) Available (KiB)        %\n\
+             btr         btrfs     active         6291456            5920         5749760    0.09%\n\
+             local         dir     active       264212084        24214060        71071828    9.16%\n"
+        );
+    }
+
+    #[test]
+    fn the_order_of_starting_is_the_startups() {
+        assert_eq!(Startup::parse("order=3,up=10"), Startup { order: 3, up: 10 });
+        assert_eq!(Startup::parse("2"), Startup { order: 2, up: 0 });
+        assert_eq!(Startup::parse("").order, u32::MAX);
+    }
+}

@@ -1,0 +1,195 @@
+//! What is published on 127.0.0.1 leads into the lab's network: one small process per lab.
+//!
+//! A thread that enters the node's network namespace makes the connection and ends; a socket stays in the namespace it
+//! was made in. The process ends with the node.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream as AsyncTcpStream};
+
+use super::error::Error;
+use super::process::{Process, start_detached};
+use super::spec::{Names, Ports};
+
+/// How long a connection into the lab may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the node may be away (it restarts) before the forwarder ends.
+const RESTART: Duration = Duration::from_secs(15);
+
+/// `publish.json`: where each published port leads, read anew for each connection.
+pub(crate) type Targets = BTreeMap<String, Option<SocketAddrV4>>;
+
+/// Written by the forwarder, read by `up`, `status` and `down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forwarder {
+    pub process: Process,
+    pub ports: Ports,
+}
+
+/// What the forwarder is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardArgs {
+    /// The lab's folder.
+    pub folder: Utf8PathBuf,
+    /// Where to listen.
+    pub ports: Ports,
+}
+
+pub(crate) fn read(folder: &Utf8Path) -> Option<Forwarder> {
+    serde_json::from_slice(&fs::read(folder.join("forward.json")).ok()?).ok()
+}
+
+/// The forwarder of this lab, when it runs.
+pub(crate) fn running(folder: &Utf8Path) -> Option<Forwarder> {
+    read(folder).filter(|f| f.process.alive())
+}
+
+/// Replaces a file in one step.
+pub(crate) fn replace(path: &Utf8Path, value: &impl Serialize) -> Result<(), Error> {
+    let failed = || Error::io(format!("writing `{path}`"));
+    let text = serde_json::to_vec_pretty(value).map_err(|e| failed()(e.into()))?;
+    let new = path.with_extension("new");
+    fs::write(&new, text).map_err(failed())?;
+    fs::rename(&new, path).map_err(failed())
+}
+
+/// Starts the forwarder of a lab that has none.
+pub(crate) async fn start(folder: &Utf8Path, ports: Ports) -> Result<(), Error> {
+    let program = folder.join("bin/phoenix-cli");
+    let [api, ssh, https] = [ports.api, ports.ssh, ports.https].map(|p| p.to_string());
+    let arguments = [
+        "lab",
+        "forward",
+        "--folder",
+        folder.as_str(),
+        "--api-port",
+        &api,
+        "--ssh-port",
+        &ssh,
+        "--https-port",
+        &https,
+    ];
+    start_detached(&program, &arguments, &folder.join("forward.log")).await
+}
+
+/// The first process of the node, when it runs.
+pub(crate) async fn node_init(folder: &Utf8Path, id: &str) -> Option<Process> {
+    use transport::Runner;
+    let path = folder.join("lxc");
+    let command = transport::Command::new(
+        "asking for the node's process",
+        ["lxc-info", "-P", path.as_str(), "-n", id, "-pH"],
+    )
+    .limit(Duration::from_secs(10));
+    let output = transport::Local.run(&command).await.ok()?;
+    Process::find(output.text().trim().parse().ok()?)
+}
+
+/// The forwarder's whole life: listens, says `ready` through `ready`, forwards, and returns when the node is gone.
+///
+/// # Errors
+/// When a port is taken, or no node runs in the folder.
+pub async fn forward(args: ForwardArgs, ready: impl FnOnce() + Send) -> Result<(), Error> {
+    // A session of its own: it outlives the terminal it was started from. Fails only where it has one already.
+    let _ = rustix::process::setsid();
+    let folder = &args.folder;
+    let names = super::record(folder).map_or_else(|| Names::of(folder, 0), |r| r.names);
+    let namespace = Arc::new(Mutex::new(None));
+    let gone = || Error::NotRunning { folder: folder.clone() };
+    let mut init = node_init(folder, &names.id).await.ok_or_else(gone)?;
+    enter(&namespace, init)?;
+
+    for (what, port) in args.ports.named() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(Error::io(format!("publishing the lab's {what} on port {port}")))?;
+        let (targets, namespace) = (folder.join("publish.json"), Arc::clone(&namespace));
+        tokio::spawn(accept(listener, what, targets, namespace));
+    }
+    let process = Process::this().ok_or_else(gone)?;
+    replace(&folder.join("forward.json"), &Forwarder { process, ports: args.ports })?;
+    ready();
+
+    loop {
+        wait_for_end(init).await;
+        let away = tokio::time::Instant::now();
+        // A node that restarts is back with another first process within seconds.
+        init = loop {
+            if let Some(new) = node_init(folder, &names.id).await.filter(|new| *new != init) {
+                break new;
+            }
+            if away.elapsed() > RESTART || super::record(folder).is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        enter(&namespace, init)?;
+    }
+}
+
+type Namespace = Arc<Mutex<Option<Arc<OwnedFd>>>>;
+
+fn enter(namespace: &Namespace, init: Process) -> Result<(), Error> {
+    let file = fs::File::open(format!("/proc/{}/ns/net", init.pid()))
+        .map_err(Error::io("opening the node's network"))?;
+    *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(file.into_parts().0.into()));
+    Ok(())
+}
+
+async fn wait_for_end(init: Process) {
+    let pid = i32::try_from(init.pid()).ok().and_then(rustix::process::Pid::from_raw);
+    let handle = pid.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
+    if let Some(handle) = handle.filter(|_| init.alive()) {
+        super::process::ended(handle, None).await;
+    }
+}
+
+async fn accept(listener: TcpListener, what: &'static str, targets: Utf8PathBuf, namespace: Namespace) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: some connections have to end first.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (targets, namespace) = (targets.clone(), Arc::clone(&namespace));
+        tokio::spawn(async move {
+            let target = fs::read(&targets)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Targets>(&text).ok())
+                .and_then(|all| all.get(what).copied().flatten());
+            // Nothing is published there, or nobody answers: the client sees a closed connection.
+            let Some(target) = target else { return };
+            let _ = pump(client, target, namespace).await;
+        });
+    }
+}
+
+async fn pump(mut client: AsyncTcpStream, target: SocketAddrV4, namespace: Namespace) -> std::io::Result<()> {
+    let handle = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(handle) = handle else { return Ok(()) };
+    let (give, take) = tokio::sync::oneshot::channel();
+    // A thread for this connection alone: entering a namespace changes the thread for good.
+    std::thread::Builder::new().name("into the lab".to_owned()).spawn(move || {
+        let connected = || -> std::io::Result<TcpStream> {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(handle.as_fd(), kind)?;
+            let stream = TcpStream::connect_timeout(&SocketAddr::V4(target), CONNECT)?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        // The other side may have gone away meanwhile.
+        let _ = give.send(connected());
+    })?;
+    let stream = take.await.map_err(std::io::Error::other)??;
+    let mut lab = AsyncTcpStream::from_std(stream)?;
+    client.set_nodelay(true)?;
+    lab.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut client, &mut lab).await.map(drop)
+}

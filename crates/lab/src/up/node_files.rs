@@ -1,0 +1,268 @@
+//! What is written into the node before it starts: the upper layer over the shared base.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+
+use super::base::MachineApt;
+use super::error::{Error, run};
+use super::spec::{LabSpec, Names};
+use crate::containers::MACHINE_APT;
+
+/// Where the lab's program lies in the node.
+pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix/phoenix-cli";
+
+/// Where the node's API keeps its state, in the node.
+pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
+
+/// The front ends, in the node's `/usr/sbin`.
+const FRONT_ENDS: [&str; 6] = ["pct", "qm", "pvesh", "pvesm", "pveum", "pveversion"];
+
+/// The upper layer of the node's root.
+pub(crate) struct Upper<'a> {
+    root: Utf8PathBuf,
+    spec: &'a LabSpec,
+}
+
+impl<'a> Upper<'a> {
+    pub(crate) fn new(spec: &'a LabSpec) -> Self {
+        Self { root: spec.folder.join("upper"), spec }
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Error> {
+        let failed = || Error::io(format!("writing the node's `{path}`"));
+        let target = self.root.join(path.trim_start_matches('/'));
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(failed())?;
+        }
+        // A file that is secret is never readable in between.
+        use fs_err::os::unix::fs::OpenOptionsExt;
+        let mut options = fs::OpenOptions::new();
+        let mut file =
+            options.create(true).write(true).truncate(true).mode(mode).open(&target).map_err(failed())?;
+        std::io::Write::write_all(&mut file, content.as_ref()).map_err(failed())?;
+        fs::set_permissions(&target, std::fs::Permissions::from_mode(mode)).map_err(failed())
+    }
+
+    fn link(&self, path: &str, to: &str) -> Result<(), Error> {
+        let target = self.root.join(path.trim_start_matches('/'));
+        let failed = || Error::io(format!("writing the node's `{path}`"));
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(failed())?;
+        }
+        if target.symlink_metadata().is_ok() {
+            fs::remove_file(&target).map_err(failed())?;
+        }
+        symlink(to, &target).map_err(failed())
+    }
+
+    /// Writes everything. `resolvers` are what the node asks for names.
+    pub(crate) async fn fill(&self, apt: &MachineApt, resolvers: &[Ipv4Addr]) -> Result<(), Error> {
+        let node = &self.spec.node;
+        let own =
+            self.spec.networks.first().map_or(Ipv4Addr::new(127, 0, 1, 1), super::Network::node_address);
+        self.write("/etc/hostname", format!("{node}\n"), 0o644)?;
+        self.write("/etc/hosts", format!("127.0.0.1 localhost\n{own} {node}.phoenix.lab {node}\n"), 0o644)?;
+        let servers: String = resolvers.iter().map(|a| format!("nameserver {a}\n")).collect();
+        self.write("/etc/resolv.conf", servers, 0o644)?;
+        self.write("/etc/subuid", "root:100000:65536\n", 0o644)?;
+        self.write("/etc/subgid", "root:100000:65536\n", 0o644)?;
+        self.write("/etc/sysctl.d/lab.conf", "net.ipv4.ip_forward=1\n", 0o644)?;
+        self.write("/etc/network/interfaces", self.interfaces(), 0o644)?;
+        self.write("/etc/nftables.conf", self.nftables(resolvers), 0o755)?;
+        self.devices()?;
+        self.services()?;
+        self.ssh().await?;
+        for name in FRONT_ENDS {
+            let script = format!("#!/bin/sh\nexec {NODE_PROGRAM} lab node {name} \"$@\"\n");
+            self.write(&format!("/usr/sbin/{name}"), script, 0o755)?;
+        }
+        for kind in ["lxc", "qemu-server"] {
+            let folder = self.root.join(format!("etc/pve/nodes/{node}/{kind}"));
+            fs::create_dir_all(&folder).map_err(Error::io(format!("making `{folder}`")))?;
+        }
+        self.link("/etc/pve/local", &format!("nodes/{node}"))?;
+        self.apt(apt)
+    }
+
+    fn interfaces(&self) -> String {
+        let mut out = "auto lo\niface lo inet loopback\n".to_owned();
+        for network in &self.spec.networks {
+            let (bridge, prefix) = (&network.bridge, network.subnet.network_length());
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                "\nauto {bridge}\niface {bridge} inet static\n\taddress {}/{prefix}\n\tbridge-ports none\n\tbridge-stp off\n\
+                 \tbridge-fd 0\n\tup ip addr add {}/{prefix} dev {bridge}\n",
+                network.node_address(),
+                network.gateway
+            );
+        }
+        out
+    }
+
+    /// The site's router, played by the node: guests get out under its address, and names asked of the gateway's address
+    /// are passed on, as a router at home does.
+    fn nftables(&self, resolvers: &[Ipv4Addr]) -> String {
+        let (mut post, mut pre) = (String::new(), String::new());
+        for network in &self.spec.networks {
+            let _ = writeln!(post, "    ip saddr {} oifname \"eth0\" masquerade", network.subnet);
+            if let Some(server) = resolvers.first() {
+                for protocol in ["udp", "tcp"] {
+                    let _ = writeln!(
+                        pre,
+                        "    ip daddr {} {protocol} dport 53 dnat to {server}",
+                        network.gateway
+                    );
+                }
+            }
+        }
+        format!(
+            "#!/usr/sbin/nft -f\nflush ruleset\ntable ip lab {{\n  chain pre {{\n    type nat hook prerouting priority -100;\n\
+             {pre}  }}\n  chain post {{\n    type nat hook postrouting priority 100;\n{post}  }}\n}}\n"
+        )
+    }
+
+    fn devices(&self) -> Result<(), Error> {
+        let mut devices = String::new();
+        for n in 0..256 {
+            let _ = writeln!(devices, "b /dev/loop{n} 0660 root disk - 7:{n}");
+        }
+        devices
+            .push_str("c /dev/loop-control 0660 root disk - 10:237\nc /dev/fuse 0666 root root - 10:229\n");
+        self.write("/etc/tmpfiles.d/lab.conf", devices, 0o644)?;
+        // It refuses to run in a container otherwise, and here it has to.
+        self.write(
+            "/etc/systemd/system/lxcfs.service.d/lab.conf",
+            "[Unit]\nConditionVirtualization=\n",
+            0o644,
+        )
+    }
+
+    fn services(&self) -> Result<(), Error> {
+        // KillMode: the guests' monitors are not this service's to end.
+        let api = format!(
+            "[Unit]\nDescription=API of the lab's node\nAfter=network.target lxcfs.service\nStartLimitIntervalSec=0\n\n[Service]\n\
+             ExecStart={NODE_PROGRAM} lab serve --folder {NODE_STATE}\nRestart=always\nRestartSec=100ms\n\
+             KillMode=process\nLimitNOFILE=65536\n\n[Install]\nWantedBy=multi-user.target\n"
+        );
+        let guests = format!(
+            "[Unit]\nDescription=Guests that start with the node\nAfter=phoenix-lab.service lxcfs.service nftables.service\n\
+             Requires=phoenix-lab.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart={NODE_PROGRAM} lab node start-guests\nTimeoutStartSec=600\n\n[Install]\nWantedBy=multi-user.target\n"
+        );
+        self.write("/etc/systemd/system/phoenix-lab.service", api, 0o644)?;
+        self.write("/etc/systemd/system/pve-guests.service", guests, 0o644)?;
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        self.link(&format!("{wants}/phoenix-lab.service"), "/etc/systemd/system/phoenix-lab.service")?;
+        self.link(&format!("{wants}/pve-guests.service"), "/etc/systemd/system/pve-guests.service")?;
+        self.link(&format!("{wants}/nftables.service"), "/lib/systemd/system/nftables.service")
+    }
+
+    /// Key pairs of the person and of the node. They stay as long as the lab's folder does.
+    async fn ssh(&self) -> Result<(), Error> {
+        let limit = std::time::Duration::from_secs(30);
+        let identity = self.spec.folder.join("id_ed25519");
+        if !identity.exists() {
+            let argv =
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "phoenix-lab", "-f", identity.as_str()];
+            run("making the lab's ssh key", &argv, b"", limit).await?;
+        }
+        let public =
+            fs::read(identity.with_extension("pub")).map_err(Error::io("reading the lab's ssh key"))?;
+        self.write("/root/.ssh/authorized_keys", public, 0o600)?;
+        for folder in ["root", "root/.ssh"] {
+            let folder = self.root.join(folder);
+            fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))
+                .map_err(Error::io(format!("protecting `{folder}`")))?;
+        }
+        let host = self.root.join("etc/ssh/ssh_host_ed25519_key");
+        if !host.exists() {
+            if let Some(folder) = host.parent() {
+                fs::create_dir_all(folder).map_err(Error::io(format!("making `{folder}`")))?;
+            }
+            let comment = format!("root@{}", self.spec.node);
+            let argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", host.as_str()];
+            run("making the node's host key", &argv, b"", limit).await?;
+        }
+        Ok(())
+    }
+
+    fn apt(&self, apt: &MachineApt) -> Result<(), Error> {
+        // For guests, which the runtime hands them on to, and for the node itself.
+        for base in [MACHINE_APT, "/etc/apt"] {
+            for (name, text) in &apt.sources {
+                let name = if name == "sources.list" { "machine.list" } else { name };
+                self.write(&format!("{base}/sources.list.d/{name}"), text, 0o644)?;
+            }
+            self.write(&format!("{base}/apt.conf.d/99machine"), &apt.settings, 0o644)?;
+        }
+        for (name, key) in &apt.keyrings {
+            self.write(&format!("{MACHINE_APT}/keyrings/{name}"), key, 0o644)?;
+            self.write(&format!("/usr/share/keyrings/{name}"), key, 0o644)?;
+        }
+        Ok(())
+    }
+}
+
+/// The node's public host key, as a `known_hosts` file has it without the name.
+pub(crate) fn host_key(folder: &Utf8Path) -> Result<String, Error> {
+    let path = folder.join("upper/etc/ssh/ssh_host_ed25519_key.pub");
+    let text = fs::read_to_string(&path).map_err(Error::io("reading the node's host key"))?;
+    Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+}
+
+/// The LXC configuration of the node itself.
+pub(crate) fn lxc_config(spec: &LabSpec, names: &Names, base: &super::base::Base, mtu: u32) -> String {
+    let (id, folder) = (&names.id, &spec.folder);
+    let v2 = Utf8Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    // On v1 systemd has to be told to leave the unified tree alone.
+    let init = if v2 { "/sbin/init" } else { "/sbin/init systemd.unified_cgroup_hierarchy=0" };
+    let broadcast = Ipv4Addr::from(u32::from(names.inside) + 1);
+    let bind = |from: &Utf8Path, to: &str, options: &str| {
+        format!("lxc.mount.entry = {from} {} none {options},create=dir 0 0\n", to.trim_start_matches('/'))
+    };
+    let mut out = format!(
+        "lxc.uts.name = {node}\n\
+         lxc.arch = {arch}\n\
+         lxc.rootfs.path = overlay:{base}:{folder}/upper\n\
+         lxc.init.cmd = {init}\n\
+         lxc.pty.max = 1024\n\
+         lxc.tty.max = 0\n\
+         lxc.autodev = 1\n\
+         lxc.cap.drop =\n\
+         lxc.apparmor.profile = unconfined\n\
+         lxc.mount.auto = proc:rw sys:rw cgroup:rw:force\n\
+         lxc.cgroup.dir.monitor = {id}/monitor\n\
+         lxc.cgroup.dir.container = {id}/payload\n\
+         lxc.cgroup.devices.allow = a\n\
+         lxc.cgroup2.devices.allow = a\n\
+         lxc.signal.halt = SIGRTMIN+3\n\
+         lxc.net.0.type = veth\n\
+         lxc.net.0.veth.pair = {id}\n\
+         lxc.net.0.name = eth0\n\
+         lxc.net.0.hwaddr = {mac}\n\
+         lxc.net.0.mtu = {mtu}\n\
+         lxc.net.0.flags = up\n\
+         lxc.net.0.ipv4.address = {inside}/30 {broadcast}\n\
+         lxc.net.0.ipv4.gateway = {outside}\n\
+         # The kernel gives a user namespace a new proc or sysfs only where a whole one is to be seen.\n\
+         lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n\
+         lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n",
+        node = spec.node,
+        arch = std::env::consts::ARCH,
+        base = base.node,
+        mac = names.mac,
+        inside = names.inside,
+        outside = names.outside,
+    );
+    out += &bind(&folder.join("bin"), "/usr/local/lib/phoenix", "bind,ro");
+    out += &bind(&base.templates, "/var/lib/vz/template/cache", "bind,ro");
+    out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
+    out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
+    out += &bind(&folder.join("state"), NODE_STATE, "bind");
+    out
+}

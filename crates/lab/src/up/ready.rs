@@ -1,0 +1,180 @@
+//! Waiting until a lab answers, as its clients will ask it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::credentials::{certificate, fingerprint};
+use super::process::Process;
+use super::{Error, Event, NodeRecord, Report};
+
+/// A node boots in three seconds; a machine under load gets more.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Believes the one certificate that the lab made.
+#[derive(Debug)]
+struct Pinned {
+    fingerprint: String,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if fingerprint(end_entity) == self.fingerprint {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(rustls::Error::General(format!("another certificate answers: {}", fingerprint(end_entity))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Asks the API for its version, through the published port. An answer, any answer, is an answer.
+async fn ask_api(port: u16, pin: &str, token: &str) -> Result<(), String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { fingerprint: pin.to_owned(), provider }))
+        .with_no_client_auth();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
+    let name = ServerName::try_from("localhost").map_err(|e| e.to_string())?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut tls = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
+    let request = format!(
+        "GET /api2/json/version HTTP/1.1\r\nHost: localhost\r\nAuthorization: PVEAPIToken={token}\r\nConnection: close\r\n\r\n"
+    );
+    tls.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
+    let mut answer = Vec::new();
+    let mut part = [0; 64];
+    while answer.len() < 12 {
+        match tls.read(&mut part).await {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&part[..n]),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    match answer.get(..12) {
+        Some("HTTP/1.1 200") => Ok(()),
+        Some(other) => Err(format!("it answered {other}")),
+        None => Err("it closed the connection".to_owned()),
+    }
+}
+
+/// Logs in over ssh, as a client does.
+async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path) -> Result<(), String> {
+    use transport::Runner;
+    let known = folder.join("known_hosts");
+    let line = format!("[127.0.0.1]:{} {}\n", ssh.port, ssh.host_key);
+    fs_err::write(&known, line).map_err(|e| e.to_string())?;
+    let (port, known) = (ssh.port.to_string(), format!("UserKnownHostsFile={known}"));
+    let argv = [
+        "ssh",
+        "-F",
+        "none",
+        "-p",
+        &port,
+        "-i",
+        ssh.identity.as_str(),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        &known,
+        "-o",
+        "ConnectTimeout=5",
+        &ssh.destination,
+        "true",
+    ];
+    let command = transport::Command::new("logging in on the node", argv).limit(Duration::from_secs(15));
+    let output = transport::Local.run(&command).await.map_err(|e| e.to_string())?;
+    if output.success() { Ok(()) } else { Err(output.tail(1)) }
+}
+
+/// Asks until it is answered or the time is up.
+async fn until<F>(what: &str, server: Process, mut ask: impl FnMut() -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let began = Instant::now();
+    loop {
+        let last = match tokio::time::timeout(Duration::from_secs(20), ask()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(said)) => said,
+            Err(_) => "no answer".to_owned(),
+        };
+        if !server.alive() {
+            return Err(Error::Ended { what: what.to_owned(), last });
+        }
+        if began.elapsed() > LIMIT {
+            return Err(Error::TimedOut { what: what.to_owned(), limit: LIMIT, last });
+        }
+        // Nothing tells from outside when a service begins to listen.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits, within bounds, until the API and ssh answer on their published ports.
+/// `server` is what answers: the node's first process, or the simulated node.
+pub(crate) async fn wait(
+    node: &mut NodeRecord,
+    folder: &Utf8Path,
+    server: Process,
+    report: Report<'_>,
+) -> Result<(), Error> {
+    report(Event::doing("waiting for the node's API", 3));
+    let token = fs_err::read_to_string(&node.token_file).map_err(Error::io("reading the lab's token"))?;
+    let token = token.trim();
+    let port = node.ports.api;
+    until("an answer of the node's API", server, || async move {
+        // Made by the API when it starts for the first time, in a folder that only the lab writes to.
+        let pin = certificate(folder).ok_or("the API has not started yet")?;
+        ask_api(port, &pin, token).await
+    })
+    .await?;
+    node.fingerprint = certificate(folder).unwrap_or_default();
+    if let Some(ssh) = &node.ssh {
+        report(Event::doing("waiting for the node's ssh", 1));
+        until("a log-in over the node's ssh", server, || ask_ssh(ssh, folder)).await?;
+    }
+    Ok(())
+}
