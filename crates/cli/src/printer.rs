@@ -17,6 +17,8 @@ pub struct Printer {
     pub json: bool,
     /// No talk.
     pub quiet: bool,
+    /// The site's folder where it is not the current one: hints name it, so that they can be copied.
+    site: Option<&'static str>,
 }
 
 impl Printer {
@@ -27,7 +29,25 @@ impl Printer {
             Color::Always => anstream::ColorChoice::Always.write_global(),
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
-        Self { json: global.json, quiet: global.quiet }
+        // Once a process, and needed to its end.
+        let site = (global.site != ".").then(|| &*global.site.to_string().leak());
+        Self { json: global.json, quiet: global.quiet, site }
+    }
+
+    /// For tests: text, with nothing left out.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self { json: false, quiet: false, site: None }
+    }
+
+    /// A hint as it can be typed here: with the site's folder where that is not the current one.
+    pub fn hint(self, hint: &str) -> String {
+        match self.site {
+            Some(site) if !hint.contains("--site") => {
+                hint.replace("phoenix-cli ", &format!("phoenix-cli --site {site} "))
+            }
+            _ => hint.to_owned(),
+        }
     }
 
     /// Data, as text.
@@ -85,7 +105,7 @@ impl Printer {
             }
         }
         if let Some(hint) = &error.hint {
-            eprintln!("  {} {hint}", "hint:".cyan());
+            eprintln!("  {} {}", "hint:".cyan(), self.hint(hint));
         }
     }
 

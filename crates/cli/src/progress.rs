@@ -50,7 +50,7 @@ struct Plain(Printer);
 
 impl Sink for Plain {
     fn take(&self, event: &Event) {
-        if let Some(line) = lasting_line(event) {
+        if let Some(line) = lasting_line(event, self.0) {
             match event {
                 // An error is said also to those who want quiet.
                 Event::StepFailed { .. } => self.0.raw_error(format!("{line}\n")),
@@ -71,7 +71,7 @@ impl Sink for Plain {
 }
 
 /// What stays on the screen of an event.
-fn lasting_line(event: &Event) -> Option<String> {
+fn lasting_line(event: &Event, printer: Printer) -> Option<String> {
     Some(match event {
         Event::RunStarted { resumes: Some(run), .. } => {
             format!("carrying on after run {run}, which was cut off")
@@ -91,7 +91,7 @@ fn lasting_line(event: &Event) -> Option<String> {
                 }
             }
             if let Some(hint) = hint {
-                text.push_str(&format!("\n  {} {hint}", "hint:".cyan()));
+                text.push_str(&format!("\n  {} {}", "hint:".cyan(), printer.hint(hint)));
             }
             text.push_str(&format!("  {}", format!("[{code}]").dimmed()));
             text
@@ -160,7 +160,7 @@ fn total_style() -> ProgressStyle {
 impl Sink for Terminal {
     fn take(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lasting_line(event) {
+        if let Some(line) = lasting_line(event, self.printer) {
             if self.bars.println(&line).is_err() {
                 self.printer.say(&line);
             }
@@ -222,13 +222,16 @@ mod tests {
 
     #[test]
     fn a_failure_shows_its_causes_once_and_what_to_do() {
-        let line = lasting_line(&Event::StepFailed {
-            address: Address::container("a"),
-            code: "x::y".into(),
-            errors: vec!["cannot create".into(), "one\ntwo".into()],
-            hint: Some("try".into()),
-            milliseconds: 1,
-        })
+        let line = lasting_line(
+            &Event::StepFailed {
+                address: Address::container("a"),
+                code: "x::y".into(),
+                errors: vec!["cannot create".into(), "one\ntwo".into()],
+                hint: Some("try".into()),
+                milliseconds: 1,
+            },
+            Printer::plain(),
+        )
         .unwrap();
         for part in ["cannot create", "    one", "    two", "try", "x::y"] {
             assert_eq!(line.matches(part).count(), 1, "{part} in {line}");

@@ -1,0 +1,230 @@
+//! The whole path, for real: a blueprint becomes running containers in the lab, and a request gets its answer over
+//! HTTPS, verified against the workshop's own root alone. One test, since it is one story.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What keeps this machine from running real containers, if anything.
+fn lacking() -> Option<String> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
+    if !root {
+        return Some("not root".into());
+    }
+    ["lxc-start", "mmdebstrap", "ip", "nft", "curl", "ssh"]
+        .into_iter()
+        .find(|p| {
+            !Command::new("sh")
+                .args(["-c", &format!("command -v {p}")])
+                .output()
+                .is_ok_and(|o| o.status.success())
+        })
+        .map(|p| format!("{p} is not installed"))
+}
+
+struct Site {
+    folder: tempfile::TempDir,
+    ports: [u16; 3],
+}
+
+impl Site {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let output = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
+            .args(args)
+            .arg("--site")
+            .arg(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        eprintln!(
+            "$ phoenix-cli {}\n{}{}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?} ended with {:?}", output.status.code());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+
+    /// Fetches a page as a browser on this machine would, trusting only the workshop's root.
+    fn fetch(&self, name: &str) -> (String, String) {
+        let root = self.path().join("root.pem");
+        std::fs::write(&root, self.ok(&["certs", "root"])).unwrap();
+        let port = self.ports[2];
+        let output = Command::new("curl")
+            .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "--cacert"])
+            .arg(&root)
+            .args(["--resolve", &format!("{name}:{port}:127.0.0.1"), &format!("https://{name}:{port}/")])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| panic!("curl said: {text}{errors}"));
+        (status.to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.run(&["lab", "down"]);
+    }
+}
+
+/// Ports nobody has; taken together, so that they differ.
+fn free_ports() -> [u16; 3] {
+    let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    [0, 1, 2].map(|n| listeners[n].local_addr().unwrap().port())
+}
+
+/// Everything of labs that could be left on this machine: links, nft tables, containers' processes.
+fn traces(folder: &Path) -> Vec<String> {
+    let run = |program: &str, args: &[&str]| {
+        Command::new(program)
+            .args(args)
+            .output()
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            .unwrap_or_default()
+    };
+    let id = std::fs::read_to_string(folder.join(".phoenix/lab/id")).unwrap_or_default();
+    let mine = |line: &&str| {
+        !id.trim().is_empty() && line.contains(id.trim()) || line.contains(&*folder.to_string_lossy())
+    };
+    let all = [
+        run("ip", &["-o", "link"]),
+        run("nft", &["list", "tables"]),
+        run("ps", &["-eo", "args"]),
+        run("cat", &["/proc/mounts"]),
+    ];
+    all.iter().flat_map(|text| text.lines().filter(mine).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+fn write(path: PathBuf, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_blueprint_becomes_a_workshop_that_answers() {
+    if let Some(reason) = lacking() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let site =
+        Site { folder: tempfile::Builder::new().prefix("phx-e2e").tempdir().unwrap(), ports: free_ports() };
+    site.ok(&["init", "--name", "workshop"]);
+    let [api, ssh, https] = site.ports.map(|p| p.to_string());
+    site.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
+
+    // A plan changes nothing, and says what would be done.
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["summary"]["actions"]["create"].as_u64().unwrap() >= 3, true, "{plan}");
+    assert_eq!(site.run(&["plan", "--detailed-exitcode"]).status.code(), Some(3));
+
+    site.ok(&["apply"]);
+    println!("real containers: a_blueprint_becomes_a_workshop_that_answers");
+    let (status, body) = site.fetch("notes.workshop.internal");
+    assert_eq!(status, "200", "{body}");
+    assert_eq!(site.fetch("status.workshop.internal").0, "200");
+
+    // P-79, I-2: the second apply has nothing to do.
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
+    assert_eq!(site.run(&["plan", "--detailed-exitcode"]).status.code(), Some(0));
+    site.ok(&["doctor"]);
+    // Names resolve inside, and HTTPS works from one guest to another through the system's own trust store.
+    let inside = site.ok(&[
+        "exec",
+        "status",
+        "--",
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "https://notes.workshop.internal/",
+    ]);
+    assert_eq!(inside.trim(), "200");
+
+    // One line of one page: that one file is changed, and nothing else.
+    let page = site.path().join("pages/notes/index.html");
+    let changed = std::fs::read_to_string(&page).unwrap().replace("</body>", "<p>one more line</p>\n</body>");
+    write(page, &changed);
+    let plan = site.json(&["plan", "--json"]);
+    let steps: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["feature.static-site@container.notes", "service.notes"]);
+    let events = site.ok(&["apply", "--json"]);
+    let changes: Vec<&str> = events.lines().filter(|l| l.contains("\"changed\"")).collect();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(changes[0].contains("/srv/site/index.html"));
+    assert!(site.fetch("notes.workshop.internal").1.contains("one more line"));
+
+    // Destroyed by hand: it comes back with the same address and MAC (T-8, T-11).
+    let config = |id: &str| site.ok(&["exec", id, "--", "cat", "/sys/class/net/eth0/address"]);
+    let mac = config("120");
+    let node = |command: &str| {
+        let lab: Value = serde_json::from_str(
+            &std::fs::read_to_string(site.path().join(".phoenix/lab/node.json")).unwrap(),
+        )
+        .unwrap();
+        let output = Command::new("ssh")
+            .args([
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-p",
+                &ssh,
+            ])
+            .args(["-i", lab["ssh"]["identity"].as_str().unwrap(), "root@127.0.0.1", command])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    node("pct stop 120 && pct destroy 120");
+    site.ok(&["apply"]);
+    assert_eq!(config("120"), mac);
+    assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+
+    // S-15: with every backend down the gateway boots, and with one back that one answers.
+    node("pct stop 120; pct stop 121; pct stop 101; pct start 101");
+    let (status, _) = site.fetch("notes.workshop.internal");
+    assert_eq!(status, "502");
+    site.ok(&["apply"]);
+    assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+
+    // A guest of somebody else's, which nothing here may touch (P-16).
+    node(
+        "pct create 900 local:vztmpl/$(ls /var/lib/vz/template/cache | head -1) --hostname foreign --rootfs local:1 --memory 128",
+    );
+    // Without consent nothing is destroyed, and the exit code says so.
+    assert_eq!(site.run(&["destroy"]).status.code(), Some(4));
+    assert_eq!(site.run(&["destroy", "--confirm", "another"]).status.code(), Some(4));
+    site.ok(&["destroy", "--confirm", "workshop"]);
+    let left = node("pct list");
+    assert!(left.contains("foreign") && !left.contains("notes"), "{left}");
+
+    let folder = site.path().to_owned();
+    site.ok(&["lab", "down"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(traces(&folder), Vec::<String>::new());
+}
