@@ -25,7 +25,7 @@ impl Section {
     fn print(&self, out: &mut String) {
         for line in self.get("description").unwrap_or_default().lines() {
             out.push('#');
-            encode(line, out);
+            encode(line.trim_end(), out);
             out.push('\n');
         }
         for (key, value) in self.options.iter().filter(|(key, _)| *key != "description") {

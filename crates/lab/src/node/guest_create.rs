@@ -183,7 +183,7 @@ async fn make(
     template: &str,
     log: &TaskLog,
 ) -> Result<(), String> {
-    let _held = node.flock(id).await?;
+    // Its configuration's `lock: create` keeps everybody else away.
     allocate_new(node, id, &mut conf, log)?;
     let path = {
         let state = node.state();

@@ -74,15 +74,18 @@ impl Task {
     }
 }
 
-/// A line of the task file: written when a task ends, read when the node is opened again.
+/// A line of the task file: written when a task starts and again when it ends, read when the node is opened again.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     #[serde(flatten)]
     head: Head,
-    endtime: u64,
-    status: String,
+    /// When and how it ended.
+    end: Option<(u64, String)>,
     log: Vec<String>,
 }
+
+/// The exit status of a task that was cut off (PVE::Tools, `upid_read_status`).
+const CUT_OFF: &str = "unexpected status";
 
 /// All tasks of the node, oldest first.
 #[derive(Debug, Default)]
@@ -107,12 +110,18 @@ impl Tasks {
             other => other?,
         };
         // The last line may be half written when the node was killed.
-        for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        let lines: Vec<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let ended: std::collections::HashSet<&str> =
+            lines.iter().filter(|line| line.end.is_some()).map(|line| line.head.upid.as_str()).collect();
+        let keep: Vec<bool> =
+            lines.iter().map(|line| line.end.is_some() || !ended.contains(line.head.upid.as_str())).collect();
+        for (line, _) in lines.into_iter().zip(keep).filter(|(_, keep)| *keep) {
             let log = TaskLog::default();
             line.log.iter().for_each(|text| log.line(text.as_str()));
             let done = CancellationToken::new();
             done.cancel();
-            let end = Mutex::new(End { status: Some((line.endtime, line.status)) });
+            let status = line.end.unwrap_or_else(|| (line.head.starttime, CUT_OFF.to_owned()));
+            let end = Mutex::new(End { status: Some(status) });
             out.add(Arc::new(Task { head: line.head, log, end, stop: CancellationToken::new(), done }));
         }
         out.file = Some(file);
@@ -158,6 +167,9 @@ where
             done: CancellationToken::new(),
         });
         tasks.add(task.clone());
+        if let Some(file) = &tasks.file {
+            write(file, &Line { head: task.head.clone(), end: None, log: Vec::new() });
+        }
         task
     };
     let twists = lock(&node.plan).clone().map(|plan| plan.twists(kind, id)).unwrap_or_default();
@@ -188,20 +200,20 @@ where
         lock(&task.end).status = Some((endtime, status.clone()));
         let file = lock(&node.tasks).file.clone();
         if let Some(file) = file {
-            let line = Line { head: task.head.clone(), endtime, status, log: log.lines() };
-            // A lost line is a task that a restarted node does not know: what a real one's rotation does too.
-            let _ = append(&file, &line);
+            write(&file, &Line { head: task.head.clone(), end: Some((endtime, status)), log: log.lines() });
         }
         task.done.cancel();
     });
     upid
 }
 
-fn append(file: &Utf8Path, line: &Line) -> std::io::Result<()> {
+/// A line that is lost is a task that a restarted node does not know: what a real one's rotation does too.
+fn write(file: &Utf8Path, line: &Line) {
     use std::io::Write as _;
-    let mut text = serde_json::to_string(line)?;
+    let Ok(mut text) = serde_json::to_string(line) else { return };
     text.push('\n');
-    fs_err::OpenOptions::new().create(true).append(true).open(file)?.write_all(text.as_bytes())
+    let opened = fs_err::OpenOptions::new().create(true).append(true).open(file);
+    let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
 }
 
 async fn twisted(

@@ -489,8 +489,12 @@ async fn a_node_over_folders_survives_its_process() {
     let before = ask(node.clone(), Method::Get, "/nodes/pve1/lxc/101/config", &[]).await;
     let file = std::fs::read_to_string(folder.join("etc/pve/nodes/pve1/lxc/101.conf")).expect("the file");
     assert_eq!(before.body["data"]["digest"], proxmox::config::digest(file.as_bytes()));
+    // A task that is cut off by the end of the process.
+    let cut = node.inner.clone();
+    let cut = tasks::start(&cut, &Auth::root(), "vzstop", "101", |_| std::future::pending());
     drop(node);
     let node = open();
+    assert_eq!(node.task_end(&cut).await.as_deref(), Some("unexpected status"));
     assert_eq!(ask(node.clone(), Method::Get, "/nodes/pve1/lxc/101/config", &[]).await, before);
     assert_eq!(node.task_end(&upid).await.as_deref(), Some("WARNINGS: 2"));
     assert!(node.auth_of_token("PVEAPIToken=phoenix@pve!cli=s").is_some());

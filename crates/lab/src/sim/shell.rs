@@ -212,28 +212,28 @@ impl Runner for SimShell {
         Ok(output)
     }
 
-    /// Takes a lock: the first argument that is an absolute path below `/run` or `/var/lock` is its name. The first line
-    /// printed is `locked`. When it is taken, the status is 1 and standard output says who has it: the rest of that
-    /// command line.
+    /// Takes a lock and prints `locked`. When it is taken, the status is 1 and standard output says `held by` whom.
+    /// Understood are the site's lock (`… phoenix-lock SITE OWNER`), and any command line with the path of a file below
+    /// `/run` in it, the rest of which names the owner.
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let (_, fault) = self.before(command).await?;
-        let path =
-            command.argv.iter().find(|word| word.starts_with("/run/") || word.starts_with("/var/lock/"));
-        let Some(path) = path else {
-            return Ok(Err(self.answer(0, command).await));
+        let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        let site = words.iter().position(|word| *word == "phoenix-lock").and_then(|at| words.get(at + 1..));
+        let file = words.iter().position(|word| word.starts_with("/run/")).and_then(|at| words.get(at..));
+        let (path, owner) = match (site, file) {
+            (Some([site, owner, ..]), _) => (format!("/run/lock/phoenix-{site}.lock"), (*owner).to_owned()),
+            (_, Some([path, rest @ ..])) => ((*path).to_owned(), rest.join(" ")),
+            _ => return Ok(Err(self.answer(0, command).await)),
         };
         {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(owner) = locks.get(path) {
-                return Ok(Err(Output {
-                    status: 1,
-                    stdout: format!("{owner}\n").into_bytes(),
-                    stderr: Vec::new(),
-                }));
+            if let Some(owner) = locks.get(&path) {
+                let stdout = format!("held by {owner}\n").into_bytes();
+                return Ok(Err(Output { status: 1, stdout, stderr: Vec::new() }));
             }
-            locks.insert(path.clone(), command.argv.join(" "));
+            locks.insert(path.clone(), owner);
         }
-        let held = SimHeld { locks: self.locks.clone(), path: path.clone() };
+        let held = SimHeld { locks: self.locks.clone(), path };
         match fault {
             Some(Fault::KillAfter) => self.faults.die().await,
             // The connection broke, and with it the command ended: the lock is let go.

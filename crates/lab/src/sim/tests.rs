@@ -120,10 +120,10 @@ async fn pct_on_the_node_is_root() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_is_held_until_it_is_dropped() {
     let world = World::new(1).expect("in memory");
-    let command = Command::new("locking", ["flock", "/run/lock/phoenix-workshop", "me"]);
+    let command = Command::new("locking", ["sh", "-c", "flock …", "phoenix-lock", "workshop", "me"]);
     let (_, held) = world.shell.hold(&command).await.expect("reached").expect("free");
     let taken = world.shell.hold(&command).await.expect("reached").expect_err("taken");
-    assert!(taken.text().contains("me"));
+    assert_eq!((taken.status, taken.text().as_ref()), (1, "held by me\n"));
     drop(held);
     assert!(world.shell.hold(&command).await.expect("reached").is_ok());
 }

@@ -159,6 +159,15 @@ impl World {
         )
     }
 
+    /// The seed, what went wrong and what was done, for the message of a failed test.
+    pub fn story(&self) -> String {
+        let made = self.faults.made();
+        let made = made.iter().map(|made| format!("  call {}: {} → {}", made.call, made.what, made.status));
+        let history = self.faults.history().into_iter().map(|line| format!("  {line}"));
+        let lines: Vec<String> = history.chain(std::iter::once("done:".to_owned())).chain(made).collect();
+        format!("seed {} · {} calls\nwent wrong:\n{}", self.seed, self.faults.calls(), lines.join("\n"))
+    }
+
     /// Real or simulated: simulated.
     pub fn kind(&self) -> crate::runtime::Kind {
         self.runtime.kind()
