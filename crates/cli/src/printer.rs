@@ -18,7 +18,7 @@ pub struct Printer {
     /// No talk.
     pub quiet: bool,
     /// The site's folder where it is not the current one: hints name it, so that they can be copied.
-    site: Option<&'static str>,
+    pub site: Option<&'static str>,
 }
 
 impl Printer {
