@@ -249,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn trailing_space_of_a_description_is_cut_when_it_is_written() {
+        let mut conf = GuestConf::default();
+        conf.current.options.insert("description".into(), "a  \n ".into());
+        let text = conf.print();
+        assert_eq!(text, "#a\n#\n");
+        assert_eq!(GuestConf::parse(&text).print(), text);
+    }
+
+    #[test]
     fn pending_and_snapshots_survive() {
         let text =
             "memory: 512\n\n[pve:pending]\ndelete: mp0,net1\nnameserver: 10.0.0.1\n\n[before]\nmemory: 256\n";
