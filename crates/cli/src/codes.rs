@@ -328,6 +328,13 @@ pub const CODES: &[CodeInfo] = &[
         "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
     ),
     code(
+        "plan::copies",
+        "two containers with one mark",
+        "Somebody cloned a container that Phoenix made, and the clone carries its mark. Which of the two is meant cannot be \
+         known, so neither is touched.",
+        "Remove the block that begins with ```` ```phoenix ```` from the copy's description.",
+    ),
+    code(
         "plan::disk-shrinks",
         "a disk cannot shrink",
         "The blueprint declares a smaller disk than there is. Disks of containers only grow.",
@@ -346,6 +353,12 @@ pub const CODES: &[CodeInfo] = &[
         "Give your container another `id`, or remove that guest yourself.",
     ),
     code(
+        "plan::is-template",
+        "the container was made a template",
+        "A template cannot run, and cannot be turned back into a container.",
+        "Remove the block that begins with ```` ```phoenix ```` from its description, and give your container another `id`.",
+    ),
+    code(
         "plan::mount-source",
         "a mount point would show something else",
         "Volumes hold data, so Phoenix does not swap them in place.",
@@ -356,6 +369,12 @@ pub const CODES: &[CodeInfo] = &[
         "no such node",
         "The blueprint places the container on a node that the cluster does not have.",
         "Correct `node`; the hint lists the nodes.",
+    ),
+    code(
+        "plan::no-pool",
+        "no such pool",
+        "The blueprint puts the container into a resource pool that does not exist, or that the token may not see.",
+        "On the node: `pvesh create /pools --poolid NAME`, or leave `pool` out.",
     ),
     code(
         "plan::no-storage",

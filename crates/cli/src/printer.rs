@@ -40,6 +40,11 @@ impl Printer {
         Self { json: false, quiet: false, site: None }
     }
 
+    /// The same without talk.
+    pub fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// A hint as it can be typed here: with the site's folder where that is not the current one.
     pub fn hint(self, hint: &str) -> String {
         match self.site {

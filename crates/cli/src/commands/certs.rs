@@ -16,8 +16,8 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
     match options.what {
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
-            let loaded = site::load(&global.site, Printer { quiet: true, ..printer })?;
-            let authority = site::authority(&loaded.blueprint, Printer { quiet: true, ..printer })?;
+            let loaded = site::load(&global.site, printer.quiet())?;
+            let authority = site::authority(&loaded.blueprint, printer.quiet())?;
             printer.data(format!("{}\n", authority.root_pem().trim_end()));
             Ok(0)
         }
