@@ -341,6 +341,17 @@ async fn a_guest_lives_its_whole_life() {
     lab.task(Method::Put, "/nodes/pve1/lxc/120/resize", &[("disk", "rootfs"), ("size", "2G")]).await;
     assert!(size() > small * 3 / 2, "{small} KiB before, {} after", size());
 
+    // A volume and a folder of the node, mounted while it runs; the latter takes root on the node, as on a real one.
+    lab.call(Method::Put, config, &[("mp0", "local-zfs:1,mp=/srv/data")]).await;
+    lab.on_node("mkdir -p /srv/shared && echo shared > /srv/shared/file && pct set 120 --mp1 /srv/shared,mp=/mnt/shared,ro=1");
+    assert!(inside("df --output=target /srv/data").ends_with("/srv/data\n"));
+    inside("sh -c 'echo mine > /srv/data/file'");
+    assert_eq!(inside("cat /mnt/shared/file"), "shared\n");
+    assert!(!lab.ssh("pct exec 120 -- touch /mnt/shared/other").status.success(), "it was mounted read-only");
+    lab.task(Method::Put, "/nodes/pve1/lxc/120/resize", &[("disk", "mp0"), ("size", "+1G")]).await;
+    let data: u64 = inside("df --output=size /srv/data").lines().last().unwrap().trim().parse().unwrap();
+    assert!(data > 1_500_000, "{data} KiB");
+
     // The API is killed, and everything goes on.
     lab.on_node("systemctl kill -s KILL phoenix-lab");
     lab.until("pct status 120");
@@ -353,6 +364,12 @@ async fn a_guest_lives_its_whole_life() {
     lab.on_node("pct start 120");
     lab.until("pct exec 120 -- systemctl is-system-running --wait");
     assert!(inside("ip addr show eth0").contains("10.0.0.12/24"));
+    assert_eq!(inside("cat /srv/data/file"), "mine\n");
+    // So does a reboot from within.
+    inside("sh -c 'nohup systemctl reboot >/dev/null 2>&1 &'");
+    lab.until("pct exec 120 -- sh -c 'test $(cut -d. -f1 /proc/uptime) -lt 15'");
+    lab.until("pct exec 120 -- systemctl is-system-running --wait");
+    assert_eq!(inside("cat /srv/data/file /mnt/shared/file"), "mine\nshared\n");
 
     lab.on_node("pct stop 120");
     lab.task(Method::Delete, "/nodes/pve1/lxc/120", &[("purge", "1")]).await;

@@ -2,6 +2,8 @@
 //! mounts a container's volumes, and unpacking a template into a new root volume.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -85,6 +87,11 @@ fn mount(rootfs: &Utf8Path, mount: &Mount, shift: u32) -> io::Result<()> {
     }
     arguments.extend([mount.source.as_str(), target.as_str()]);
     run("mount", &arguments)?;
+    // A new XFS belongs to the node's root, which nothing in an unprivileged guest ever does.
+    if mount.image && !mount.read_only && shift > 0 && fs::metadata(&target)?.uid() == 0 {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(shift), rustix::fs::Gid::from_raw(shift));
+        rustix::fs::chown(target.as_str(), Some(uid), Some(gid))?;
+    }
     if !mount.image && mount.read_only {
         run("mount", &["-n", "--options=remount,bind,ro", target.as_str()])?;
     }
@@ -104,6 +111,41 @@ pub(crate) fn prestart(id: u32) -> io::Result<()> {
     preparation.files.write(&RootFs::open(&rootfs, preparation.shift)?)
 }
 
+/// Mounts the volume `key` of the running container `id`, whose first process is `init`. Runs in the mount namespace of
+/// the container's monitor, where the volume is mounted as the hook would have done; a copy of that mount is then moved
+/// into the guest, as pve-container does it.
+///
+/// # Errors
+/// With what could not be mounted.
+pub(crate) fn mount_live(id: u32, key: &str, init: u32) -> io::Result<()> {
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+    let preparation = Preparation::load(id)?;
+    let missing = || io::Error::other(format!("the container has no volume `{key}`"));
+    let volume = preparation.mounts.iter().find(|m| m.key == key).ok_or_else(missing)?.clone();
+    let rootfs = folder(id).join("rootfs");
+    mount(&rootfs, &volume, preparation.shift)?;
+    let here = rootfs.join(volume.target.as_str().trim_matches('/'));
+    let tree = open_tree(
+        rustix::fs::CWD,
+        here.as_str(),
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )?;
+    let guest = fs::File::open(format!("/proc/{init}/ns/mnt"))?;
+    // A thread of its own, since it stays in the guest; the kernel asks that it shares its root with nobody.
+    let moved = std::thread::spawn(move || -> io::Result<()> {
+        #[expect(
+            deprecated,
+            reason = "only sharing file descriptors makes it unsafe, and FS does not concern those"
+        )]
+        rustix::thread::unshare(rustix::thread::UnshareFlags::FS)?;
+        let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
+        rustix::thread::move_into_link_name_space(guest.as_fd(), kind)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        Ok(move_mount(&tree, "", rustix::fs::CWD, volume.target.as_str(), flags)?)
+    });
+    moved.join().map_err(|_| io::Error::other("the thread that mounts broke"))?
+}
+
 /// Unpacks `template` into the root volume of container `id`, in a mount namespace that ends with this process.
 /// Returns the lines for the task's log.
 ///
@@ -119,11 +161,6 @@ pub(crate) fn fill(id: u32, template: &Utf8Path) -> io::Result<Vec<String>> {
         .find(|m| m.target == "/")
         .ok_or_else(|| io::Error::other("the container has no root volume"))?;
     mount(&rootfs, root, shift)?;
-    rustix::fs::chown(
-        rootfs.as_str(),
-        Some(rustix::fs::Uid::from_raw(shift)),
-        Some(rustix::fs::Gid::from_raw(shift)),
-    )?;
     let mut log = vec![format!("extracting archive '{template}'")];
     log.push(unpack(template, &rootfs, shift)?);
     log.push(format!("Detected container architecture: {}", architecture()));

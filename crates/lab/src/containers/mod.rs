@@ -26,7 +26,7 @@ use transport::{Command, Local, Runner};
 use cgroup::Cgroup;
 use guest::Guest;
 use inside::Preparation;
-pub(crate) use inside::{MACHINE_APT, fill, grow_xfs, prestart};
+pub(crate) use inside::{MACHINE_APT, fill, grow_xfs, mount_live, prestart};
 pub(crate) use rootfs::RootFs as GuestFiles;
 pub(crate) use run::explain;
 use run::{output, run, run_for};
@@ -153,6 +153,17 @@ impl LxcRuntime {
         Ok(())
     }
 
+    /// Mounts a new volume in a running guest.
+    async fn mount_live(&self, id: u32, init: u32, key: &str) -> Result<(), TaskError> {
+        let lost = || TaskError(format!("unable to find the monitor of CT {id}"));
+        let monitor = disk::parent(init).ok_or_else(lost)?.to_string();
+        let (id, init) = (id.to_string(), init.to_string());
+        let program = self.program.as_str();
+        let argv =
+            ["nsenter", "-t", &monitor, "-m", "--", program, "lab", "node", "mount-live", &id, key, &init];
+        run(&argv).await.map(drop)
+    }
+
     async fn settings(id: u32, settings: Vec<cgroup::Setting>) -> Result<(), TaskError> {
         for (key, value) in settings {
             run(&["lxc-cgroup", "-n", &id.to_string(), "--", key, &value]).await?;
@@ -164,6 +175,10 @@ impl LxcRuntime {
     async fn change_live(&self, old: &Guest, new: &Guest) -> Result<(), TaskError> {
         let id = new.id;
         let Some(init) = Self::init(id).await else { return Ok(()) };
+        // For the hook, which runs again when the guest reboots itself.
+        Preparation::of(new)
+            .save(id)
+            .map_err(|error| TaskError(format!("unable to write the configuration of CT {id} - {error}")))?;
         if (old.memory, old.swap) != (new.memory, new.swap) {
             Self::settings(id, self.cgroup.memory_live(new)).await?;
         }
@@ -182,6 +197,9 @@ impl LxcRuntime {
         if old.hostname != new.hostname {
             let (pid, name) = (init.to_string(), new.hostname.split('.').next().unwrap_or_default());
             run(&["nsenter", "-t", &pid, "-u", "--", "hostname", name]).await?;
+        }
+        for mount in new.mounts.iter().filter(|m| old.mounts.iter().all(|o| o.key != m.key)) {
+            self.mount_live(id, init, &mount.key).await?;
         }
         // The files too, so that the next boot of the guest finds the same.
         let root = format!("/proc/{init}/root");

@@ -65,6 +65,10 @@ async fn dispatch(argv: &[String]) -> Done {
         "fill" => inside(words.first().and_then(|id| id.parse().ok()), |id| {
             containers::fill(id, words.get(1).copied().unwrap_or_default().into())
         }),
+        "mount-live" => inside(words.first().and_then(|id| id.parse().ok()), |id| {
+            let init = words.get(2).and_then(|pid| pid.parse().ok()).unwrap_or_default();
+            containers::mount_live(id, words.get(1).copied().unwrap_or_default(), init).map(|()| Vec::new())
+        }),
         "grow-xfs" => inside(Some(0), |_| {
             containers::grow_xfs(words.first().copied().unwrap_or_default().into()).map(|()| Vec::new())
         }),
