@@ -1,1 +1,50 @@
-fn main() {}
+//! Chores of this repository: `cargo xtask gen` writes the generated files, `cargo xtask gen --check` tells which of
+//! them are out of date. Each subcommand is a module.
+
+mod r#gen;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of this repository.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write the generated files: the book's reference pages and the JSON Schemas
+    Gen {
+        /// Write nothing; fail when a file is not as it would be written
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Whether all is well; what is wrong has been said.
+type Outcome = Result<bool, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().task {
+        Task::Gen { check } => r#gen::run(check),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Talk goes to standard error.
+#[expect(clippy::print_stderr, reason = "this is where xtask talks")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,47 @@
+# The two commands: `make up` shows a running workshop, `make test` proves it. `make help` lists the others.
+
+SITE ?= examples/first-workshop
+# Where everything is built. Said here, so that the binary is always at target/release/phoenix-cli.
+TARGET ?= $(CURDIR)/target
+export CARGO_TARGET_DIR := $(TARGET)
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down test check bench gen book
+
+help:
+	@echo 'make up [SITE=DIR]    build, start the lab, apply the site ($(SITE)), fetch it over HTTPS'
+	@echo 'make down [SITE=DIR]  end the lab; leaves the machine as it was'
+	@echo 'make test             every test, on real containers too where there is root and LXC'
+	@echo 'make check            formatting, lints, generated files, documentation'
+	@echo 'make bench            measure, print a table, write target/bench.jsonl'
+	@echo 'make gen              write the generated reference pages and schemas'
+	@echo 'make book             the book, in target/book'
+	@echo
+	@echo 'ports of make up: API_PORT=8006 SSH_PORT=8022 HTTPS_PORT=8443'
+
+setup:
+	@tools/setup
+
+up: setup
+	@API_PORT=$(or $(API_PORT),8006) SSH_PORT=$(or $(SSH_PORT),8022) HTTPS_PORT=$(or $(HTTPS_PORT),8443) tools/up '$(SITE)'
+
+down:
+	@tools/down '$(SITE)'
+
+test:
+	@tools/setup test
+	@tools/test
+
+check:
+	@tools/setup test
+	@tools/check
+
+bench: setup
+	@cargo xtask bench
+
+gen:
+	@cargo xtask gen
+
+book:
+	@tools/book
