@@ -77,6 +77,11 @@ impl Proposal {
         self.steps.contains_key(address)
     }
 
+    /// Whether a problem of this resource was found so far.
+    pub fn has_problem(&self, address: &Address) -> bool {
+        self.problems.iter().any(|p| p.address == *address)
+    }
+
     /// Whether a step proposed so far makes this resource anew, so that nothing in it is left of before.
     pub fn makes_anew(&self, address: &Address) -> bool {
         use crate::step::Action;
@@ -129,8 +134,8 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     }
     connect(desired, &mut steps);
     if !options.targets.is_empty() {
-        problems.retain(|p| options.targets.iter().any(|t| address::matches(t, &p.address, None)));
-        cut(desired, &mut steps, &options.targets);
+        let kept = cut(desired, inventory, &mut steps, &options.targets);
+        problems.retain(|p| kept.contains(&p.address));
     }
     // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
     let order = order(&steps);
@@ -166,26 +171,34 @@ fn connect(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
     }
 }
 
-/// Leaves only the targets and what they need.
-fn cut(desired: &Desired, steps: &mut BTreeMap<Address, Step>, targets: &[String]) {
-    let id_of = |address: &Address| desired.containers.get(address.name()).map(|c| c.id);
+/// Leaves only the targets and what they need, and says what that is: resources with a step and without one, so that a
+/// problem of something that is needed is not overlooked.
+fn cut(
+    desired: &Desired,
+    inventory: &Inventory,
+    steps: &mut BTreeMap<Address, Step>,
+    targets: &[String],
+) -> BTreeSet<Address> {
+    let named = |address: &Address, id: Option<u32>| targets.iter().any(|t| address::matches(t, address, id));
+    let id_of = |address: &Address| match address.kind() {
+        "container" => desired.containers.get(address.name()).map(|c| c.id),
+        _ => None,
+    };
+    let wanted = desired.graph.addresses().filter(|a| named(a, id_of(a))).cloned();
+    // What is there and no longer wanted has no place in the graph.
+    let there = inventory.of_site(&desired.site).filter_map(|g| Some((&g.mark.as_ref()?.address, g.id)));
+    let there = there.filter(|(a, id)| named(a, Some(*id))).map(|(a, _)| a.clone());
+    let mut open: Vec<Address> = wanted.chain(there).collect();
     let mut keep: BTreeSet<Address> = BTreeSet::new();
-    let mut open: Vec<Address> = steps
-        .iter()
-        .filter(|(address, step)| {
-            let id = step.id.filter(|_| address.kind() == "container").or_else(|| id_of(address));
-            targets.iter().any(|t| address::matches(t, address, id))
-        })
-        .map(|(address, _)| address.clone())
-        .collect();
     while let Some(next) = open.pop() {
-        if keep.insert(next.clone())
-            && let Some(step) = steps.get(&next)
-        {
-            open.extend(step.needs.iter().cloned());
+        if !keep.contains(&next) {
+            open.extend(desired.graph.needs(&next).cloned());
+            open.extend(steps.get(&next).into_iter().flat_map(|s| s.needs.iter().cloned()));
+            keep.insert(next);
         }
     }
     steps.retain(|address, _| keep.contains(address));
+    keep
 }
 
 /// Whether any resource, wanted or of this site on the target, is named by `pattern`.

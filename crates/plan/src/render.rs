@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::step::{Action, Change, Consent, Plan, Step};
+use crate::step::{Action, Change, Consent, Plan, SITE_GOES, Step};
 
 /// What a piece of the text is, for whoever colours it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +72,11 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
         }
         match &step.consent {
             Consent::NotNeeded => {}
+            // `destroy` asks for all at once.
+            Consent::Needed if step.reasons.iter().any(|r| r == SITE_GOES) => {}
             Consent::Needed => {
-                let _ = writeln!(
-                    out,
-                    "    {}",
-                    paint(Style::Hint, &format!("hint: {command} apply --allow-destroy {}", step.address))
-                );
+                let hint = format!("hint: {command} apply --allow-destroy {}", step.address);
+                let _ = writeln!(out, "    {}", paint(Style::Hint, &hint));
             }
             Consent::Refused(why) => {
                 let _ = writeln!(out, "    {}", paint(Style::Hint, &format!("refused: {why}")));

@@ -10,6 +10,9 @@ use crate::address::Address;
 /// The version of the plan's JSON.
 pub const VERSION: u32 = 1;
 
+/// The reason for a step of a plan that takes down the whole site.
+pub const SITE_GOES: &str = "the site is to be destroyed";
+
 /// What a step does to its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

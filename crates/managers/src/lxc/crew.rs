@@ -61,9 +61,13 @@ impl ContainerCrew {
         self.start(&guest, progress).await?;
         // "The API said 200" is no proof: what was made is read back.
         let config = settle::read("reading the container back", || self.site.reader().config(&guest)).await?;
-        if !config.get("description").is_some_and(|d| d.contains(&format!("\"site\":\"{}\"", self.site.site))) {
-            return Err(Failure::new("managers::not-ours", format!("{} was made, but does not carry our mark", guest.id))
-                .hint("phoenix-cli plan"));
+        if !config.get("description").is_some_and(|d| d.contains(&format!("\"site\":\"{}\"", self.site.site)))
+        {
+            return Err(Failure::new(
+                "managers::not-ours",
+                format!("{} was made, but does not carry our mark", guest.id),
+            )
+            .hint("phoenix-cli plan"));
         }
         Ok(Done::new(format!("made as {}", guest.id)))
     }
@@ -135,7 +139,10 @@ impl ContainerCrew {
                 if ours.is_none_or(|m| m.site != self.site.site) {
                     return Err(Failure::new(
                         "managers::not-ours",
-                        format!("{} does not carry the mark of the site `{}` any more", place.id, self.site.site),
+                        format!(
+                            "{} does not carry the mark of the site `{}` any more",
+                            place.id, self.site.site
+                        ),
                     )
                     .hint("phoenix-cli plan shows what is there now"));
                 }
@@ -176,8 +183,7 @@ impl ContainerCrew {
             argv.push(value.clone());
         }
         let command = Command::new("setting what takes root", argv).limit(Duration::from_secs(120));
-        let output =
-            node.run(&command).await.map_err(|e| Failure::from_error("transport::failed", &e))?;
+        let output = node.run(&command).await.map_err(|e| Failure::from_error("transport::failed", &e))?;
         if output.success() {
             return Ok(());
         }
@@ -211,14 +217,23 @@ impl ContainerCrew {
                 fine: &[],
                 progress,
             };
-            task.run(|| self.site.writer.resize(&guest, disk, size), || self.has_size(&guest, disk, size)).await?;
+            task.run(|| self.site.writer.resize(&guest, disk, size), || self.has_size(&guest, disk, size))
+                .await?;
         }
         if let Some(pool) = &update.pool {
             let join = || self.site.writer.join_pool(pool, guest.id, true);
             join().await.map_err(|e| failure("joining the pool", &e))?;
         }
-        if let Some(text) = &update.text {
-            self.site.change_mark(guest.id, progress, |there, _| there.clone_from(text)).await?;
+        if update.text.is_some() || update.keep.is_some() {
+            let change = |there: &mut String, mark: &mut plan::Mark| {
+                if let Some(text) = &update.text {
+                    there.clone_from(text);
+                }
+                if let Some(keep) = &update.keep {
+                    keep.apply_to(mark);
+                }
+            };
+            self.site.change_mark(guest.id, progress, change).await?;
         }
         if update.restart {
             self.stop(&guest, progress).await?;
@@ -237,11 +252,13 @@ impl ContainerCrew {
 
     /// The digest no longer fits: either our own change arrived and its answer was lost, or somebody else was there.
     async fn already(&self, guest: &GuestRef, update: &Update) -> Result<(), Failure> {
-        let entries = settle::read("reading the configuration back", || self.site.reader().pending(guest)).await?;
+        let entries =
+            settle::read("reading the configuration back", || self.site.reader().pending(guest)).await?;
         let value = |key: &str| {
-            entries.iter().find(|e| e.key == key).and_then(|e| {
-                if e.delete { None } else { e.pending.clone().or_else(|| e.value.clone()) }
-            })
+            entries
+                .iter()
+                .find(|e| e.key == key)
+                .and_then(|e| if e.delete { None } else { e.pending.clone().or_else(|| e.value.clone()) })
         };
         let normal = |key: &str, v: &str| {
             if key.starts_with("net") {
@@ -261,8 +278,11 @@ impl ContainerCrew {
         if set && gone {
             return Ok(());
         }
-        Err(Failure::new("proxmox::modified", format!("{} was changed by somebody else since the plan was made", guest.id))
-            .hint("phoenix-cli plan shows what differs now"))
+        Err(Failure::new(
+            "proxmox::modified",
+            format!("{} was changed by somebody else since the plan was made", guest.id),
+        )
+        .hint("phoenix-cli plan shows what differs now"))
     }
 }
 

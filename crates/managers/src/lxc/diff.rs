@@ -13,7 +13,7 @@ use plan::{Action, Address, Change, Consent, Grade, Mark, Problem, Step};
 use serde_json::Value;
 
 use super::settings;
-use super::work::{Create, Place, Update, Work};
+use super::work::{Create, Keep, Place, Update, Work};
 
 /// Containers, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,16 +25,14 @@ impl Kind for Containers {
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let mut ours: BTreeMap<Address, &Guest> = BTreeMap::new();
-        for guest in world.inventory.of_site(&world.desired.site) {
-            if let Some(mark) = &guest.mark {
-                ours.insert(mark.address.clone(), guest);
-            }
-        }
+        let ours = ours(world, proposal);
         if !world.options.destroy {
             for container in world.desired.containers.values() {
-                let there = ours.get(&container.resource()).copied();
-                one(world, container, there, proposal);
+                let resource = container.resource();
+                if proposal.has_problem(&resource) {
+                    continue;
+                }
+                one(world, container, &ours, proposal);
             }
         }
         let wanted: BTreeSet<Address> = if world.options.destroy {
@@ -42,24 +40,74 @@ impl Kind for Containers {
         } else {
             world.desired.containers.values().map(Container::resource).collect()
         };
-        for (address, guest) in ours.iter().filter(|(a, _)| a.kind() == "container" && !wanted.contains(*a)) {
+        for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
             proposal.relies_on(guest.id, state_of(world.inventory, guest.id));
             proposal.step(delete(address, guest, world.options.destroy));
         }
     }
 }
 
-fn one(world: World<'_>, container: &Container, there: Option<&Guest>, proposal: &mut Proposal) {
+/// The guests of the site by what they are. A guest cloned or restored by hand carries the same mark as the one it comes
+/// from: the one with the id that is wanted counts, and where there is none, nobody can tell.
+fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, &'a Guest> {
+    let mut all: BTreeMap<&Address, Vec<&Guest>> = BTreeMap::new();
+    for guest in world.inventory.of_site(&world.desired.site) {
+        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == "container") {
+            all.entry(&mark.address).or_default().push(guest);
+        }
+    }
+    let mut ours = BTreeMap::new();
+    for (address, guests) in all {
+        let wanted = world.desired.containers.get(address.name()).map(|c| c.id);
+        let one = match guests.as_slice() {
+            [only] => Some(*only),
+            several => several.iter().find(|g| Some(g.id) == wanted).copied(),
+        };
+        let others: Vec<String> =
+            guests.iter().filter(|g| one.is_none_or(|o| o.id != g.id)).map(|g| g.id.to_string()).collect();
+        if let Some(one) = one {
+            ours.insert(address, one);
+            if !others.is_empty() {
+                proposal.note(format!(
+                    "{} carries the mark of {address} too, as a copy of it does, and is left alone",
+                    others.join(", ")
+                ));
+            }
+        } else {
+            proposal.problem(Problem {
+                address: address.clone(),
+                code: "plan::copies".into(),
+                message: format!(
+                    "{} carry the mark of {address}, and it can only be one",
+                    others.join(" and ")
+                ),
+                hint: "remove the block ```phoenix from the description of the copy".into(),
+            });
+        }
+    }
+    ours
+}
+
+fn one(world: World<'_>, container: &Container, ours: &BTreeMap<&Address, &Guest>, proposal: &mut Proposal) {
+    let there = ours.get(&container.resource()).copied();
     proposal.relies_on(container.id, state_of(world.inventory, container.id));
     let in_the_way = world.inventory.guests.get(&container.id).filter(|g| there.is_none_or(|t| t.id != g.id));
+    // What goes makes room: a renamed container is another one that takes the id of the first.
+    let mut after = Vec::new();
     if let Some(other) = in_the_way {
-        proposal.problem(taken(container, other));
-        return;
+        let going =
+            ours.iter().find(|(a, g)| g.id == other.id && !world.desired.containers.contains_key(a.name()));
+        let Some((going, _)) = going else {
+            proposal.problem(taken(&world.desired.site, container, other));
+            return;
+        };
+        after.push((*going).clone());
     }
     match there {
         None => {
-            let reason = format!("new in {}", container.declared);
-            create(world, container, None, vec![reason], proposal);
+            let mut reasons = vec![format!("new in {}", container.declared)];
+            reasons.extend(after.iter().map(|a| format!("takes the id of {a}")));
+            create(world, container, None, reasons, after, proposal);
         }
         Some(guest) if guest.vm => proposal.problem(Problem {
             address: container.resource(),
@@ -75,26 +123,47 @@ fn one(world: World<'_>, container: &Container, there: Option<&Guest>, proposal:
         }),
         Some(guest) if guest.id != container.id => {
             let reasons = vec![format!("its id changes from {} to {}", guest.id, container.id)];
-            create(world, container, Some(guest), reasons, proposal);
+            create(world, container, Some(guest), reasons, after, proposal);
         }
+        Some(guest) if guest.template => proposal.problem(Problem {
+            address: container.resource(),
+            code: "plan::is-template".into(),
+            message: format!("{} was made a template, which cannot run", guest.id),
+            hint: "remove the block ```phoenix from its description, and give the container another id"
+                .into(),
+        }),
         Some(guest) => {
-            let unprivileged = guest.config.as_ref().and_then(|c| c.get("unprivileged")).is_some_and(|v| v == "1");
+            let unprivileged =
+                guest.config.as_ref().and_then(|c| c.get("unprivileged")).is_some_and(|v| v == "1");
             if unprivileged == container.unprivileged {
                 update(world, container, guest, proposal);
             } else {
                 let to = if container.unprivileged { "unprivileged" } else { "privileged" };
                 let reasons = vec![format!("becomes {to}, which Proxmox VE can only do to a new container")];
-                create(world, container, Some(guest), reasons, proposal);
+                create(world, container, Some(guest), reasons, after, proposal);
             }
         }
     }
 }
 
-fn taken(container: &Container, other: &Guest) -> Problem {
+fn tagged(guest: &Guest) -> bool {
+    let tags = guest.config.as_ref().and_then(|c| c.get("tags")).map_or("", String::as_str);
+    tags.split([';', ',', ' ']).any(|t| t.eq_ignore_ascii_case(plan::mark::TAG))
+}
+
+fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
     let hint;
     let whose = match &other.mark {
         Some(mark) => {
-            hint = format!("give {} another `id`", container.resource());
+            hint = if mark.site == site {
+                format!(
+                    "if {0} is to have another id, apply that first, with --target {0}; or give {1} another `id`",
+                    mark.address,
+                    container.resource()
+                )
+            } else {
+                format!("give {} another `id`", container.resource())
+            };
             format!("{} of the site `{}`", mark.address, mark.site)
         }
         None if other.lock.as_deref() == Some("create") => {
@@ -103,6 +172,19 @@ fn taken(container: &Container, other: &Guest) -> Problem {
                 other.id
             );
             "being created, or was left half made by somebody".to_owned()
+        }
+        None if tagged(other) => {
+            // It looks like one of ours that somebody edited: nobody should be told to remove it.
+            let mark = plan::mark::render("", &Mark::new(site, container.resource()));
+            hint = format!(
+                "if it is {0}, put this at the end of its description and what is in it is applied again; else give \
+                 {0} another `id`:\n{mark}",
+                container.resource()
+            );
+            format!(
+                "`{}`, which has the tag of Phoenix, and no block in its description that says whose",
+                other.name
+            )
         }
         None => {
             hint = format!("give {} another `id`, or remove that guest yourself", container.resource());
@@ -144,12 +226,17 @@ fn create(
     container: &Container,
     there: Option<&Guest>,
     reasons: Vec<String>,
+    after: Vec<Address>,
     proposal: &mut Proposal,
 ) {
     let address = container.resource();
     let Some(template) = settings::template(&container.template, world.inventory) else {
-        let have: Vec<&str> =
-            world.inventory.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
+        let have: Vec<&str> = world
+            .inventory
+            .templates
+            .iter()
+            .filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f))
+            .collect();
         let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
         proposal.problem(Problem {
             address,
@@ -183,15 +270,35 @@ fn create(
             address,
             code: "plan::no-node".into(),
             message: format!("there is no node `{node}`"),
-            hint: format!("the cluster has {}", world.inventory.nodes.iter().cloned().collect::<Vec<_>>().join(", ")),
+            hint: format!(
+                "the cluster has {}",
+                world.inventory.nodes.iter().cloned().collect::<Vec<_>>().join(", ")
+            ),
         });
+        return;
+    }
+    let mounts = container.mounts.values().filter_map(|m| match &m.source {
+        MountSource::Volume(disk) => disk.storage.as_deref(),
+        MountSource::Host(_) => None,
+    });
+    let storages = std::iter::once(storage.as_str()).chain(mounts);
+    if let Some(problem) = unusable(world, container, &node, storages) {
+        proposal.problem(problem);
+        return;
+    }
+    if let Some(problem) = no_pool(world, container) {
+        proposal.problem(problem);
         return;
     }
     let grade = if there.is_some() { Grade::Rebuild } else { Grade::Live };
     let action = if there.is_some() { Action::Replace } else { Action::Create };
     let mut step = step(container, action, grade, reasons, &node);
+    step.needs = after;
     step.holds.push(format!("storage:{storage}"));
     if let Some(guest) = there {
+        if guest.id != container.id {
+            step.holds.push(format!("guest:{}", guest.id));
+        }
         step.consent = if guest_protected(guest) || container.protected {
             Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
         } else {
@@ -206,7 +313,7 @@ fn create(
     let mut root = Vec::new();
     for (key, value) in settings::scalars(container) {
         if let Some(value) = value {
-            push(key, value, container, world, &mut step, &mut params, &mut root);
+            push(key, (None, value), container, world, &mut step, &mut params, &mut root);
         }
     }
     for (slot, nic) in &container.nets {
@@ -218,7 +325,7 @@ fn create(
             MountSource::Host(_) => String::new(),
         };
         let value = settings::mount(mount, &own, None);
-        push(&format!("mp{slot}"), value, container, world, &mut step, &mut params, &mut root);
+        push(&format!("mp{slot}"), (None, value), container, world, &mut step, &mut params, &mut root);
     }
     if let Some(pool) = &container.pool {
         params.push(("pool".into(), pool.clone()));
@@ -231,7 +338,12 @@ fn create(
         Change::new(
             "network",
             Value::Null,
-            container.nets.values().map(|n| format!("{} on {}", n.ip, n.bridge)).collect::<Vec<_>>().join(", "),
+            container
+                .nets
+                .values()
+                .map(|n| format!("{} on {} as {}", n.ip, n.bridge, n.mac))
+                .collect::<Vec<_>>()
+                .join(", "),
         ),
         Change::new(
             "size",
@@ -256,28 +368,74 @@ fn create(
     proposal.step(step);
 }
 
+/// Why a volume cannot be made on one of these storages of `node`, if it cannot.
+fn unusable<'a>(
+    world: World<'_>,
+    container: &Container,
+    node: &str,
+    mut storages: impl Iterator<Item = &'a str>,
+) -> Option<Problem> {
+    let inventory = world.inventory;
+    // Of another node, or where they could not be read: the node itself will say it.
+    if node != inventory.node || inventory.storages.is_empty() {
+        return None;
+    }
+    let fits =
+        |name: &str| inventory.storages.get(name).is_some_and(|s| s.active && s.content.contains("rootdir"));
+    let name = storages.find(|n| !fits(n))?;
+    let message = match inventory.storages.get(name) {
+        None => format!("{node} has no storage `{name}`"),
+        Some(storage) if !storage.active => format!("the storage {name} of {node} is not active"),
+        Some(_) => format!("the storage {name} of {node} may not hold containers' disks"),
+    };
+    let have: Vec<&str> = inventory.storages.keys().map(String::as_str).filter(|n| fits(n)).collect();
+    Some(Problem {
+        address: container.resource(),
+        code: "plan::no-storage".into(),
+        message,
+        hint: match have.as_slice() {
+            [] => "let a storage of the node hold `rootdir`: Datacenter → Storage".into(),
+            have => format!("these can be used: {}", have.join(", ")),
+        },
+    })
+}
+
+fn no_pool(world: World<'_>, container: &Container) -> Option<Problem> {
+    let pool = container.pool.as_ref().filter(|p| !world.inventory.pools.contains(*p))?;
+    Some(Problem {
+        address: container.resource(),
+        code: "plan::no-pool".into(),
+        message: format!("there is no pool `{pool}`, or the token may not see it"),
+        hint: format!("on the node: pvesh create /pools --poolid {pool}"),
+    })
+}
+
 /// Puts a setting where it can be set: in the call, or with root's commands on the node.
 fn push(
     key: &str,
-    value: String,
+    (old, new): (Option<&str>, String),
     container: &Container,
     world: World<'_>,
     step: &mut Step,
     params: &mut Vec<(String, String)>,
     root: &mut Vec<(String, String)>,
 ) {
-    match settings::needs_root(key, &value, container.unprivileged) {
-        Some(why) if world.inventory.commands => {
-            step.root = Some(why.to_owned());
-            root.push((key.to_owned(), value));
-        }
-        // Without a way to run commands it is tried with the credential there is; root@pam's password can do it.
-        Some(why) => {
-            step.root = Some(format!("{why}; there is no ssh to the node, so the credential must be root@pam's own"));
-            params.push((key.to_owned(), value));
-        }
-        None => params.push((key.to_owned(), value)),
-    }
+    let list = match settings::needs_root(key, old, Some(&new), container.unprivileged) {
+        Some(why) if takes_root(world, step, why) => root,
+        _ => params,
+    };
+    list.push((key.to_owned(), new));
+}
+
+/// Marks a step as one that takes root; whether there is a way to run root's commands. Without one it is tried with the
+/// credential there is: root@pam's password can do it.
+fn takes_root(world: World<'_>, step: &mut Step, why: &str) -> bool {
+    step.root = Some(if world.inventory.commands {
+        why.to_owned()
+    } else {
+        format!("{why}; there is no ssh to the node, so the credential must be root@pam's own")
+    });
+    world.inventory.commands
 }
 
 fn guest_protected(guest: &Guest) -> bool {
@@ -286,7 +444,7 @@ fn guest_protected(guest: &Guest) -> bool {
 
 fn delete(address: &Address, guest: &Guest, destroy: bool) -> Step {
     let mut reasons = vec![if destroy {
-        "the site is to be destroyed".to_owned()
+        plan::step::SITE_GOES.to_owned()
     } else {
         "no longer in the blueprint".to_owned()
     }];
@@ -318,6 +476,10 @@ fn delete(address: &Address, guest: &Guest, destroy: bool) -> Step {
 struct Gather<'a> {
     world: World<'a>,
     container: &'a Container,
+    /// What is in force.
+    config: &'a BTreeMap<String, String>,
+    /// Waiting keys that are set back to what is in force.
+    back: BTreeSet<String>,
     step: Step,
     update: Update,
     restart: BTreeSet<String>,
@@ -331,12 +493,27 @@ impl Gather<'_> {
 
     fn set(&mut self, key: &str, value: String) {
         let (container, world) = (self.container, self.world);
-        push(key, value, container, world, &mut self.step, &mut self.update.set, &mut self.update.root);
+        let old = self.config.get(key).map(String::as_str);
+        let Update { set, root, .. } = &mut self.update;
+        push(key, (old, value), container, world, &mut self.step, set, root);
     }
 
-    /// It applies only at a restart.
-    fn pends(&mut self, key: &str) {
-        if self.running {
+    fn delete(&mut self, key: &str) {
+        let old = self.config.get(key).map(String::as_str);
+        let root = settings::needs_root(key, old, None, self.container.unprivileged)
+            .is_some_and(|why| takes_root(self.world, &mut self.step, why));
+        if root {
+            self.update.root.push(("delete".to_owned(), key.to_owned()));
+        } else {
+            self.update.delete.push(key.to_owned());
+        }
+    }
+
+    /// It applies only at a restart, unless `same` as what is in force.
+    fn pends(&mut self, key: &str, same: bool) {
+        if same {
+            self.back.insert(key.to_owned());
+        } else if self.running {
             self.restart.insert(key.to_owned());
         }
     }
@@ -365,6 +542,8 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
     let mut gather = Gather {
         world,
         container,
+        config,
+        back: BTreeSet::new(),
         step: step(container, Action::Update, Grade::Live, vec![], &guest.node),
         update: Update {
             id: guest.id,
@@ -382,6 +561,9 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
     if let Some(pool) = &container.pool
         && guest.pool.as_ref() != Some(pool)
     {
+        if let Some(problem) = no_pool(world, container) {
+            proposal.problem(problem);
+        }
         gather.change(Change::new("pool", guest.pool.clone(), pool.clone()));
         gather.update.pool = Some(pool.clone());
     }
@@ -389,14 +571,32 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
         gather.change(Change::new("description", guest.text.clone(), container.description.clone()));
         gather.update.text = Some(container.description.clone());
     }
-    let Gather { mut step, mut update, restart, running, .. } = gather;
-    let waits: Vec<&str> = guest.pending.keys().map(String::as_str).filter(|k| !restart.contains(*k)).collect();
+    forget(&mut gather, guest);
+    if let Some(node) = container.node.as_ref().filter(|n| **n != guest.node) {
+        proposal.note(format!(
+            "{} stays on {}; to move it to {node}: pct migrate {} {node}",
+            container.resource(),
+            guest.node,
+            guest.id
+        ));
+    }
+    let Gather { mut step, mut update, restart, running, back, .. } = gather;
+    let waits: Vec<&str> = guest
+        .pending
+        .keys()
+        .map(String::as_str)
+        .filter(|k| !restart.contains(*k) && !back.contains(*k))
+        .collect();
     if !step.changes.is_empty() {
         step.reasons.push(reason);
     }
     if !restart.is_empty() || (running && !waits.is_empty()) {
         let keys: Vec<&str> = restart.iter().map(String::as_str).chain(waits.iter().copied()).collect();
-        step.reasons.push(format!("{} appl{} at a restart", keys.join(", "), if keys.len() == 1 { "ies" } else { "y" }));
+        step.reasons.push(format!(
+            "{} appl{} at a restart",
+            keys.join(", "),
+            if keys.len() == 1 { "ies" } else { "y" }
+        ));
         for key in waits {
             let now = config.get(key).cloned();
             let then = guest.pending.get(key).cloned().flatten();
@@ -415,11 +615,41 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
     if step.changes.is_empty() && !update.restart && !update.start {
         return;
     }
-    if guest.template {
-        return;
-    }
     step.work = serde_json::to_value(Work::Update(update)).unwrap_or_default();
     proposal.step(step);
+}
+
+/// What is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.
+fn forget(gather: &mut Gather<'_>, guest: &Guest) {
+    let Some(mark) = &guest.mark else { return };
+    let (desired, name) = (gather.world.desired, &gather.container.name);
+    let keep = Keep {
+        features: gather.container.features.iter().map(|f| f.name.clone()).collect(),
+        certificates: desired
+            .certificates
+            .values()
+            .filter(|c| c.on == *name)
+            .map(|c| c.name.clone())
+            .collect(),
+        services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
+    };
+    let gone = |kind: &str, name: &str, note: &str| {
+        Change::new(format!("{kind}.{name}"), "applied", Value::Null).note(note)
+    };
+    for name in mark.features.keys().filter(|n| !keep.features.contains(*n)) {
+        gather.change(gone("feature", name, "what it installed stays; it is only forgotten"));
+    }
+    for name in mark.certificates.keys().filter(|n| !keep.certificates.contains(*n)) {
+        gather.change(gone("certificate", name, "no longer renewed"));
+    }
+    for name in mark.services.keys().filter(|n| !keep.services.contains(*n)) {
+        gather.change(gone("service", name, "no longer proven"));
+    }
+    let mut after = mark.clone();
+    keep.apply_to(&mut after);
+    if after != *mark {
+        gather.update.keep = Some(keep);
+    }
 }
 
 /// These wait for a restart on a running container; the other scalars apply at once.
@@ -438,7 +668,8 @@ fn scalars(gather: &mut Gather<'_>, there: &BTreeMap<String, String>) {
             "nameserver" => text.split_whitespace().collect::<Vec<_>>().join(" "),
             _ => text.to_owned(),
         };
-        if raw.map(normal) == wanted.as_deref().map(normal) {
+        let wanted_normal = wanted.as_deref().map(normal);
+        if raw.map(normal) == wanted_normal {
             continue;
         }
         let show = |v: Option<&str>| match (key, v.and_then(|v| v.parse::<u64>().ok())) {
@@ -449,10 +680,11 @@ fn scalars(gather: &mut Gather<'_>, there: &BTreeMap<String, String>) {
         gather.change(Change::new(key, show(raw), show(wanted.as_deref())));
         match wanted {
             Some(value) => gather.set(key, value),
-            None => gather.update.delete.push(key.to_owned()),
+            None => gather.delete(key),
         }
         if PENDS.contains(&key) {
-            gather.pends(key);
+            let same = gather.config.get(key).map(|v| normal(v)) == wanted_normal;
+            gather.pends(key, same);
         }
     }
 }
@@ -463,7 +695,8 @@ fn nets(gather: &mut Gather<'_>, there: &BTreeMap<String, String>) {
         let key = format!("net{slot}");
         let old = there.get(&key);
         let new = settings::net(nic, old.map(String::as_str));
-        let (was, will) = (old.map(|o| settings::net_normal(o)).unwrap_or_default(), settings::net_normal(&new));
+        let (was, will) =
+            (old.map(|o| settings::net_normal(o)).unwrap_or_default(), settings::net_normal(&new));
         if was == will {
             continue;
         }
@@ -490,7 +723,16 @@ fn slot_of(key: &str, prefix: &str) -> Option<u8> {
 }
 
 /// Grows a disk, or says why its size cannot be had.
-fn grow(gather: &mut Gather<'_>, key: &str, label: &str, there: &str, gib_wanted: u64, proposal: &mut Proposal) {
+fn grow(
+    gather: &mut Gather<'_>,
+    key: &str,
+    label: &str,
+    there: &str,
+    gib_wanted: u64,
+    proposal: &mut Proposal,
+) {
+    // A size that waits for a restart is old: the node looks at the volume itself then.
+    let there = gather.config.get(key).map_or(there, String::as_str);
     let size = settings::parts(there).get("size").cloned().unwrap_or_default();
     let Some(now) = settings::bytes(&size) else { return };
     let wanted = gib_wanted << 30;
@@ -518,7 +760,10 @@ fn root_disk(gather: &mut Gather<'_>, there: &BTreeMap<String, String>, proposal
             proposal,
             "plan::storage-moves",
             format!("its root disk is on {storage}, and is to be on {wanted}"),
-            &format!("stop it and move the disk on the node: pct move-volume {} rootfs {wanted}", gather.container.id),
+            &format!(
+                "stop it and move the disk on the node: pct move-volume {} rootfs {wanted}",
+                gather.container.id
+            ),
         );
     }
 }
@@ -533,6 +778,12 @@ fn mounts(gather: &mut Gather<'_>, there: &BTreeMap<String, String>, proposal: &
             MountSource::Host(_) => String::new(),
         };
         let Some(old) = there.get(&key) else {
+            let volume = Some(storage.as_str()).filter(|s| !s.is_empty());
+            let node = gather.update.node.clone();
+            if let Some(problem) = unusable(gather.world, container, &node, volume.into_iter()) {
+                proposal.problem(problem);
+                continue;
+            }
             let new = settings::mount(mount, &storage, None);
             gather.change(Change::new(&key, Value::Null, new.clone()));
             gather.set(&key, new);
@@ -559,15 +810,20 @@ fn mounts(gather: &mut Gather<'_>, there: &BTreeMap<String, String>, proposal: &
         let new = settings::mount(mount, &storage, Some(old));
         if settings::mount_normal(old) != settings::mount_normal(&new) {
             gather.change(Change::new(&key, old.clone(), new.clone()));
+            let same = gather
+                .config
+                .get(&key)
+                .is_some_and(|now| settings::mount_normal(now) == settings::mount_normal(&new));
             gather.set(&key, new);
-            gather.pends(&key);
+            gather.pends(&key, same);
         }
     }
     for (key, value) in there.iter().filter(|(k, _)| slot_of(k, "mp").is_some()) {
         if slot_of(key, "mp").is_some_and(|slot| !container.mounts.contains_key(&slot)) {
             gather.change(Change::new(key, value.clone(), Value::Null).note("its volume is kept as unused"));
             gather.update.delete.push(key.clone());
-            gather.pends(key);
+            let same = !gather.config.contains_key(key);
+            gather.pends(key, same);
         }
     }
 }

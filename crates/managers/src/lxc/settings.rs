@@ -6,18 +6,28 @@ use blueprint::model::{Mount, MountSource, Startup};
 use plan::desired::{Container, Nic};
 use plan::inventory::Inventory;
 
-/// Which settings a token may not touch, and why. Source: Proxmox VE's own answers, "An API token of root@pam is not
-/// root@pam" (T-6).
-pub fn needs_root(key: &str, value: &str, unprivileged: bool) -> Option<&'static str> {
+/// Which changes a token may not make, and why: `old` is what is in force, `new` what is wanted, absent where the key
+/// goes. Source: pve-container, `check_ct_modify_config_perm`, and Proxmox VE's own answers, "An API token of root@pam is
+/// not root@pam" (T-6).
+pub fn needs_root(
+    key: &str,
+    old: Option<&str>,
+    new: Option<&str>,
+    unprivileged: bool,
+) -> Option<&'static str> {
     if key == "features" {
-        let only_nesting = parts(value).keys().all(|k| k == "nesting");
+        let (old, new) = (old.map(parts).unwrap_or_default(), new.map(parts).unwrap_or_default());
+        // What differs counts, so taking a flag away takes root just as giving it does.
+        let only_nesting = old.keys().chain(new.keys()).all(|k| k == "nesting" || old.get(k) == new.get(k));
         return match (unprivileged, only_nesting) {
             (true, true) => None,
             (true, false) => Some("feature flags other than nesting are root@pam's to set"),
             (false, _) => Some("feature flags of a privileged container are root@pam's to set"),
         };
     }
-    let host_folder = value.split(',').next().is_some_and(|v| v.starts_with('/') || v.starts_with("volume=/"));
+    let host_folder = new
+        .and_then(|v| v.split(',').next())
+        .is_some_and(|v| v.starts_with('/') || v.starts_with("volume=/"));
     (key.starts_with("mp") && host_folder).then_some("mounting a folder of the node is root@pam's to do")
 }
 
@@ -25,7 +35,9 @@ pub fn needs_root(key: &str, value: &str, unprivileged: bool) -> Option<&'static
 pub fn parts(text: &str) -> BTreeMap<String, String> {
     text.split(',')
         .filter(|p| !p.is_empty())
-        .map(|p| p.split_once('=').map_or((String::new(), p.to_owned()), |(k, v)| (k.to_owned(), v.to_owned())))
+        .map(|p| {
+            p.split_once('=').map_or((String::new(), p.to_owned()), |(k, v)| (k.to_owned(), v.to_owned()))
+        })
         .collect()
 }
 
@@ -41,7 +53,9 @@ pub fn join(parts: &BTreeMap<String, String>) -> String {
 /// A network device; keys Phoenix has no word for are kept as they are in `there`.
 pub fn net(nic: &Nic, there: Option<&str>) -> String {
     let mut all = there.map(parts).unwrap_or_default();
-    all.retain(|k, _| !matches!(k.as_str(), "" | "name" | "bridge" | "hwaddr" | "ip" | "gw" | "tag" | "firewall" | "mtu"));
+    all.retain(|k, _| {
+        !matches!(k.as_str(), "" | "name" | "bridge" | "hwaddr" | "ip" | "gw" | "tag" | "firewall" | "mtu")
+    });
     // Always with the MAC: without it the node would draw a new one (T-8).
     let mut text = format!("name={},bridge={},hwaddr={},ip={}", nic.name, nic.bridge, nic.mac, nic.ip);
     if let Some(gateway) = nic.gateway {
@@ -77,7 +91,8 @@ pub fn net_normal(text: &str) -> BTreeMap<String, String> {
     all
 }
 
-/// A mount point to be made, or to be set on a volume that is there.
+/// A mount point to be made, or to be set on a volume that is there; keys Phoenix has no word for are kept as they are in
+/// `there`.
 pub fn mount(mount: &Mount, storage: &str, there: Option<&str>) -> String {
     let volume = match &mount.source {
         MountSource::Host(folder) => folder.clone(),
@@ -96,8 +111,11 @@ pub fn mount(mount: &Mount, storage: &str, there: Option<&str>) -> String {
     if mount.backup {
         text.push_str(",backup=1");
     }
-    if let Some(size) = there.map(parts).as_ref().and_then(|p| p.get("size")) {
-        text.push_str(&format!(",size={size}"));
+    let mut all = there.map(parts).unwrap_or_default();
+    all.retain(|k, _| !matches!(k.as_str(), "" | "volume" | "mp" | "ro" | "backup"));
+    if !all.is_empty() {
+        text.push(',');
+        text.push_str(&join(&all));
     }
     text
 }
@@ -161,8 +179,9 @@ pub fn scalars(container: &Container) -> BTreeMap<&'static str, Option<String>> 
         ("searchdomain", Some(container.searchdomain.clone())),
         (
             "features",
-            (!container.options.is_empty())
-                .then(|| container.options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")),
+            (!container.options.is_empty()).then(|| {
+                container.options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+            }),
         ),
     ])
 }
@@ -187,7 +206,8 @@ pub fn template(wanted: &str, inventory: &Inventory) -> Option<String> {
         .iter()
         .filter(|id| {
             id.split_once("vztmpl/").is_some_and(|(_, file)| {
-                file == wanted || file.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+                file == wanted
+                    || file.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
             })
         })
         .max_by_key(|id| numbers(id))
@@ -231,7 +251,8 @@ mod tests {
     // T-7: what is read back in another order and with defaults filled in is no change.
     #[test]
     fn a_device_read_back_is_the_same() {
-        let read = "bridge=vmbr0,firewall=0,gw=10.0.0.1,hwaddr=02:00:00:00:00:01,ip=10.0.0.5/24,name=eth0,type=veth";
+        let read =
+            "bridge=vmbr0,firewall=0,gw=10.0.0.1,hwaddr=02:00:00:00:00:01,ip=10.0.0.5/24,name=eth0,type=veth";
         assert_eq!(net_normal(&net(&nic(), None)), net_normal(read));
     }
 
@@ -246,12 +267,19 @@ mod tests {
     // T-6: what a token may not do is known before it is tried.
     #[test]
     fn what_takes_root() {
-        assert!(needs_root("features", "nesting=1", true).is_none());
-        assert!(needs_root("features", "nesting=1,keyctl=1", true).is_some());
-        assert!(needs_root("features", "nesting=1", false).is_some());
-        assert!(needs_root("mp0", "/srv/x,mp=/x", true).is_some());
-        assert!(needs_root("mp0", "tank:8,mp=/x", true).is_none());
-        assert!(needs_root("memory", "512", false).is_none());
+        let new = |key, value| needs_root(key, None, Some(value), true);
+        assert!(new("features", "nesting=1").is_none());
+        assert!(new("features", "nesting=1,keyctl=1").is_some());
+        assert!(needs_root("features", None, Some("nesting=1"), false).is_some());
+        assert!(new("mp0", "/srv/x,mp=/x").is_some());
+        assert!(new("mp0", "tank:8,mp=/x").is_none());
+        assert!(new("memory", "512").is_none());
+        // Taking a flag away, and leaving one alone.
+        let change = |old, new| needs_root("features", Some(old), new, true);
+        assert!(change("keyctl=1,nesting=1", Some("nesting=1")).is_some());
+        assert!(change("keyctl=1", None).is_some());
+        assert!(change("keyctl=1,nesting=1", Some("keyctl=1")).is_none());
+        assert!(change("nesting=1", None).is_none());
     }
 
     #[test]
@@ -278,7 +306,10 @@ mod tests {
         };
         let find = |w: &str| template(w, &inventory);
         assert_eq!(find("debian-12").unwrap(), "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst");
-        assert_eq!(find("debian-13-standard").unwrap(), "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst");
+        assert_eq!(
+            find("debian-13-standard").unwrap(),
+            "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
+        );
         assert_eq!(find("debian-1"), None);
         assert_eq!(find("alpine"), None);
     }

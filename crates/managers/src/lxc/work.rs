@@ -1,5 +1,8 @@
 //! What a plan's step says about a container: all that carrying it out takes, and nothing secret.
 
+use std::collections::BTreeSet;
+
+use plan::Mark;
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the API, in order.
@@ -71,12 +74,36 @@ pub struct Update {
     /// The text for people in its description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What its mark goes on remembering; the rest is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// Restart it at the end, so that what waits for that applies.
     #[serde(default)]
     pub restart: bool,
     /// Start it: it does not run.
     #[serde(default)]
     pub start: bool,
+}
+
+/// The names that a mark goes on remembering: what is no longer in the blueprint is forgotten, so that it counts as new
+/// when it comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Keep {
+    /// Features.
+    pub features: BTreeSet<String>,
+    /// Certificates.
+    pub certificates: BTreeSet<String>,
+    /// Services.
+    pub services: BTreeSet<String>,
+}
+
+impl Keep {
+    /// Lets a mark forget the rest.
+    pub fn apply_to(&self, mark: &mut Mark) {
+        mark.features.retain(|name, _| self.features.contains(name));
+        mark.certificates.retain(|name, _| self.certificates.contains(name));
+        mark.services.retain(|name, _| self.services.contains(name));
+    }
 }
 
 impl Work {

@@ -1,0 +1,176 @@
+//! Carrying out a plan on an inventory, as a node and the crews would, with no node: by the steps' instructions alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use managers::lxc::work::{Create, Update, Work};
+use plan::inventory::{Guest, Inventory};
+use plan::mark::Mark;
+use plan::{Address, Consent, Plan, Step};
+
+use super::world;
+
+/// What a running container takes only at a restart: a fact of the recordings of a real node.
+const AT_RESTART: [&str; 3] = ["features", "nameserver", "searchdomain"];
+
+/// The world after the plan was carried out with every consent given, and the steps that were refused all the same or
+/// needed one that was.
+pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory, BTreeSet<Address>) {
+    let mut there = before.clone();
+    let mut skipped = BTreeSet::new();
+    for step in &plan.steps {
+        let refused = matches!(step.consent, Consent::Refused(_));
+        if refused || step.needs.iter().any(|n| skipped.contains(n)) {
+            skipped.insert(step.address.clone());
+            continue;
+        }
+        match step.address.kind() {
+            "container" => container(step, &mut there),
+            "feature" => {
+                let work: managers::features::crew::Work = serde_json::from_value(step.work.clone()).unwrap();
+                let mark = ours(&mut there, work.id);
+                mark.features.retain(|name, _| work.keep.contains(name));
+                let name = step.address.name().split('@').next().unwrap();
+                mark.features.insert(name.to_owned(), work.fingerprint);
+            }
+            "certificate" => {
+                let work: managers::certificates::Work = serde_json::from_value(step.work.clone()).unwrap();
+                let made = world::certificate_mark(&work.certificate, now);
+                ours(&mut there, work.id).certificates.insert(work.certificate.name, made);
+            }
+            "service" => {
+                let work: managers::services::Work = serde_json::from_value(step.work.clone()).unwrap();
+                ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
+            }
+            other => panic!("a step of the kind `{other}`"),
+        }
+    }
+    (there, skipped)
+}
+
+fn ours(there: &mut Inventory, id: u32) -> &mut Mark {
+    let guest = there.guests.get_mut(&id).unwrap_or_else(|| panic!("a step in {id}, which is not there"));
+    assert!(guest.running, "a step in {id}, which does not run");
+    guest.mark.as_mut().unwrap_or_else(|| panic!("a step in {id}, which has no mark"))
+}
+
+fn container(step: &Step, there: &mut Inventory) {
+    match Work::read(&step.work).unwrap() {
+        Work::Create(create) => make(&create, there),
+        Work::Update(update) => change(&update, there),
+        Work::Delete(place) => {
+            let gone = there.guests.remove(&place.id).expect("what is destroyed is there");
+            assert_eq!(gone.node, place.node);
+        }
+    }
+}
+
+fn make(create: &Create, there: &mut Inventory) {
+    if let Some(old) = &create.replaces {
+        there.guests.remove(&old.id).expect("what is replaced is there");
+    }
+    let id = create.place.id;
+    let (mut values, mut description, mut pool) = (BTreeMap::new(), String::new(), None);
+    for (key, value) in create.params.iter().chain(&create.root) {
+        match key.as_str() {
+            "ostemplate" => assert!(there.templates.contains(value), "there is no template {value}"),
+            "description" => description.clone_from(value),
+            "pool" => pool = Some(value.clone()),
+            _ => drop(values.insert(key.clone(), value_of(id, key, value))),
+        }
+    }
+    let (text, mark) = plan::mark::parse(&description).unwrap();
+    let mut guest = world::read(id, &values, &(text, mark.expect("what is made is marked")));
+    guest.node.clone_from(&create.place.node);
+    guest.name = values["hostname"].clone();
+    guest.running = true;
+    guest.pool = pool;
+    assert!(there.guests.insert(id, guest).is_none(), "{id} was there already");
+}
+
+/// A value as the node keeps it: volumes that are to be made are made.
+fn value_of(id: u32, key: &str, value: &str) -> String {
+    if key != "rootfs" && !key.starts_with("mp") {
+        return value.to_owned();
+    }
+    let (volume, rest) = value.split_once(',').unwrap_or((value, ""));
+    let Some((storage, gib)) = volume.split_once(':').and_then(|(s, n)| Some((s, n.parse::<u64>().ok()?)))
+    else {
+        return value.to_owned();
+    };
+    let number = key.strip_prefix("mp").map_or(0, |slot| slot.parse::<u32>().unwrap() + 1);
+    let made = world::volume(storage, id, number, gib);
+    if rest.is_empty() { made } else { made.replacen(',', &format!(",{rest},"), 1) }
+}
+
+fn change(update: &Update, there: &mut Inventory) {
+    let guest = there.guests.get_mut(&update.id).expect("what is changed is there");
+    assert_eq!((&guest.node, &guest.digest), (&update.node, &update.digest));
+    for (key, value) in update.set.iter().chain(&update.root) {
+        if key == "delete" {
+            put(guest, value, None);
+            continue;
+        }
+        let value = value_of(update.id, key, value);
+        put(guest, key, Some(value));
+    }
+    for key in &update.delete {
+        put(guest, key, None);
+    }
+    for (key, size) in &update.grow {
+        let old = guest.config.as_ref().unwrap()[key].clone();
+        let new: Vec<String> = old
+            .split(',')
+            .map(|p| if p.starts_with("size=") { format!("size={size}") } else { p.to_owned() })
+            .collect();
+        guest.config.as_mut().unwrap().insert(key.clone(), new.join(","));
+    }
+    if let Some(pool) = &update.pool {
+        guest.pool = Some(pool.clone());
+    }
+    if let Some(text) = &update.text {
+        guest.text.clone_from(text);
+    }
+    if let Some(keep) = &update.keep {
+        keep.apply_to(guest.mark.as_mut().unwrap());
+    }
+    assert!(!(update.restart && update.start), "started or restarted, not both");
+    assert!(!update.restart || guest.running, "what does not run is not restarted");
+    if update.restart || update.start {
+        for (key, value) in std::mem::take(&mut guest.pending) {
+            let config = guest.config.as_mut().unwrap();
+            match value {
+                Some(value) => {
+                    // The node looks at the volume for its size (pve-container, `apply_pending_mountpoint`).
+                    let size = |v: &str| v.split(',').find(|p| p.starts_with("size=")).map(str::to_owned);
+                    let value = match (size(&value), config.get(&key).and_then(|v| size(v))) {
+                        (Some(old), Some(now)) => value.replace(&old, &now),
+                        _ => value,
+                    };
+                    config.insert(key, value)
+                }
+                None => config.remove(&key),
+            };
+        }
+        guest.running = true;
+    }
+}
+
+/// Sets or removes a key: at once, or at the next restart.
+fn put(guest: &mut Guest, key: &str, value: Option<String>) {
+    let config = guest.config.as_mut().unwrap();
+    guest.pending.remove(key);
+    // What waits and is then what is there already, waits no more (pve-container, `cleanup_pending`).
+    if config.get(key) == value.as_ref() {
+        return;
+    }
+    let mount_there = key.starts_with("mp") && config.contains_key(key);
+    if guest.running && (AT_RESTART.contains(&key) || mount_there) {
+        guest.pending.insert(key.to_owned(), value);
+        return;
+    }
+    match value {
+        Some(value) => config.insert(key.to_owned(), value),
+        None => config.remove(key),
+    };
+}

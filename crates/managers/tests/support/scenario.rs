@@ -1,0 +1,176 @@
+//! A scenario: what is wanted, what is there, and the plan that follows, as one text file.
+//!
+//! ```text
+//! A sentence that says what it shows, and the numbers of the failures it makes impossible.
+//!
+//! === guests.json            a file of the blueprint; `=== FILE` for each. There is a site.json unless one is given
+//! === before guests.json     the same file as it was applied last; as now where absent. `(none)`: it was not there
+//! === world                  what happened since, a line each (support/world.rs)
+//! === options                `target PATTERN`, `destroy`, `now TIME`, `root-changed`
+//! === plan                   the expected text. Or:
+//! === error                  what is wrong with the blueprint
+//! === json                   the expected public JSON, where it matters
+//! ```
+//!
+//! `PHOENIX_BLESS=1` writes what is expected.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use plan::{Desired, Inventory, Options, Plan};
+
+use super::{Files, OTHER_ROOT, ROOT, SITE, carry_out, check_order, desired, now, plain, plan_of, world};
+
+/// A scenario's sections, by the word or file that names them.
+type Sections = Vec<(String, String)>;
+
+fn sections(text: &str) -> (String, Sections) {
+    let mut head = String::new();
+    let mut all = Sections::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("=== ") {
+            all.push((name.trim().to_owned(), String::new()));
+        } else {
+            let part = all.last_mut().map_or(&mut head, |(_, body)| body);
+            part.push_str(line);
+            part.push('\n');
+        }
+    }
+    (head, all)
+}
+
+const EXPECTED: [&str; 3] = ["plan", "error", "json"];
+
+/// Runs the scenario in `text`. The text with what is expected put in as it is.
+pub fn run(text: &str) -> String {
+    let (head, all) = sections(text);
+    assert!(head.trim().len() > 20, "a scenario begins with a sentence that says what it shows");
+    let (mut files, mut before) = (Files::new(), BTreeMap::new());
+    files.insert("site.json".into(), SITE.into());
+    let (mut world_lines, mut option_lines) = (Vec::new(), Vec::new());
+    for (name, body) in &all {
+        match name.as_str() {
+            "world" => world_lines = lines(body),
+            "options" => option_lines = lines(body),
+            name if EXPECTED.contains(&name) => {}
+            name => match name.strip_prefix("before ") {
+                Some(name) => drop(before.insert(name.to_owned(), body.clone())),
+                None => drop(files.insert(name.into(), body.clone().into())),
+            },
+        }
+    }
+    let mut files_before = files.clone();
+    for (name, body) in before {
+        if body.trim() == "(none)" {
+            files_before.remove(camino::Utf8Path::new(&name));
+        } else {
+            files_before.insert(name.into(), body.into());
+        }
+    }
+    let mut options = plain(now());
+    let mut root_before = ROOT;
+    for line in option_lines {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("target", pattern) => options.targets.push(pattern.to_owned()),
+            ("destroy", "") => options.destroy = true,
+            ("now", time) => options.now = time.parse().unwrap(),
+            ("root-changed", "") => root_before = OTHER_ROOT,
+            _ => panic!("what does `{line}` mean?"),
+        }
+    }
+    let with_json = all.iter().any(|(name, _)| name == "json");
+    let found = match desired(&files, ROOT) {
+        Err(error) => vec![("error", error)],
+        Ok(wanted) => {
+            let then = desired(&files_before, root_before).expect("what was applied was sound");
+            let mut there = world::applied(&then, now());
+            let life = then.certificates.values().next().map_or(0, |c| c.life.as_secs());
+            for line in world_lines {
+                world::change(&mut there, line, i64::try_from(life).unwrap());
+            }
+            let plan = checked(&wanted, &there, &options);
+            let mut found = vec![("plan", shown(&plan))];
+            if with_json {
+                let json = serde_json::to_string_pretty(&plan.public_json()).unwrap();
+                found.push(("json", without_fingerprints(&format!("{json}\n"))));
+            }
+            found
+        }
+    };
+    let kept = all.iter().filter(|(name, _)| !EXPECTED.contains(&name.as_str()));
+    let kept = kept.map(|(name, body)| (name.as_str(), body.trim_end().to_owned()));
+    let new = found.iter().map(|(name, body)| (*name, body.trim_end().to_owned()));
+    let mut out = format!("{}\n", head.trim_end());
+    for (name, body) in kept.chain(new) {
+        out.push_str(&format!("\n=== {name}\n{body}\n"));
+    }
+    out
+}
+
+fn lines(body: &str) -> Vec<&str> {
+    body.lines().map(str::trim).filter(|l| !l.is_empty()).collect()
+}
+
+/// The plan, and everything that holds for every plan.
+fn checked(wanted: &Desired, there: &Inventory, options: &Options) -> Plan {
+    let plan = plan_of(wanted, there, options);
+    // The same twice, to the last byte (I-2).
+    let again = serde_json::to_string(&plan_of(wanted, there, options)).unwrap();
+    assert_eq!(serde_json::to_string(&plan).unwrap(), again, "planning twice gave two plans");
+    check_order(&plan);
+    settles(wanted, options.now);
+    arrives(wanted, there, options, &plan);
+    // A plan in a file is the same plan.
+    let read: Plan = serde_json::from_str(&again).unwrap();
+    assert_eq!(read, plan);
+    plan
+}
+
+/// Where everything was applied there is nothing to do (T-7, T-13).
+pub fn settles(wanted: &Desired, now: Timestamp) {
+    let plan = plan_of(wanted, &world::applied(wanted, now), &plain(now));
+    assert!(
+        plan.steps.is_empty() && plan.problems.is_empty(),
+        "there is still something to do:\n{}",
+        shown(&plan)
+    );
+}
+
+/// After the plan was carried out there is nothing to do but what was refused (T-7, T-13).
+pub fn arrives(wanted: &Desired, there: &Inventory, options: &Options, plan: &Plan) {
+    // With a problem nothing is carried out at all.
+    if !plan.problems.is_empty() {
+        return;
+    }
+    let (after, refused) = carry_out::carry_out(plan, there, options.now);
+    let rest = plan_of(wanted, &after, options);
+    assert_eq!(rest.problems, [], "problems after, and none before");
+    let left = rest.steps.iter().find(|s| !refused.contains(&s.address));
+    assert!(left.is_none(), "it does not arrive; what is left:\n{}", shown(&rest));
+}
+
+/// As a person sees it.
+pub fn shown(plan: &Plan) -> String {
+    without_fingerprints(&plan::render::text(plan, "pve1", "phoenix-cli", &|_, text| text.to_owned()))
+}
+
+/// Fingerprints change with every word of a feature; that they are there is what matters.
+fn without_fingerprints(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut run = String::new();
+    let flush = |run: &mut String, out: &mut String| {
+        let is_one = matches!(run.len(), 12 | 16) && run.bytes().all(|b| b.is_ascii_hexdigit());
+        out.push_str(if is_one { "#fingerprint#" } else { run });
+        run.clear();
+    };
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            run.push(c);
+        } else {
+            flush(&mut run, &mut out);
+            out.push(c);
+        }
+    }
+    flush(&mut run, &mut out);
+    out
+}
