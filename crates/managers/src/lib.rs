@@ -14,17 +14,12 @@ pub mod worksite;
 
 use std::sync::Arc;
 
-pub use observe::observe;
+pub use observe::{observe, observe_settled};
 pub use worksite::{Prober, Secrets, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
 pub fn kinds() -> [&'static dyn plan::Kind; 4] {
-    [
-        &lxc::diff::Containers,
-        &certificates::Certificates,
-        &features::diff::Features,
-        &services::Services,
-    ]
+    [&lxc::diff::Containers, &certificates::Certificates, &features::diff::Features, &services::Services]
 }
 
 /// Every crew, for applying.

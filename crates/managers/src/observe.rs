@@ -1,13 +1,15 @@
 //! Observing: the target's inventory, in a constant number of round trips where commands can be run on the node, with
 //! one call a guest where only the API is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use apply::Failure;
 use plan::inventory::{Guest, Inventory, Storage, Unread};
 use proxmox::client::{Reader, Resource};
 use proxmox::config::GuestKind;
 use proxmox::inventory::{GuestFile, Guests, read_by_files, read_listed_by_api};
+use tokio::time::{Instant, sleep};
 use transport::Runner;
 
 use crate::settle::{self, failure};
@@ -19,15 +21,13 @@ use crate::settle::{self, failure};
 pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<Inventory, Failure> {
     let mut inventory = Inventory { commands: commands.is_some(), ..Inventory::default() };
     // Independent of each other, so at once. Everything of the cluster comes in one answer.
-    let (resources, files) = tokio::join!(
-        settle::read("asking what there is", || reader.resources(None)),
-        async {
+    let (resources, files) =
+        tokio::join!(settle::read("asking what there is", || reader.resources(None)), async {
             match commands {
                 Some(node) => Some(read_by_files(node).await),
                 None => None,
             }
-        }
-    );
+        });
     let resources = resources?;
     let read = match files {
         Some(Ok(read)) => read,
@@ -49,6 +49,37 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
     storages(reader, &node, &mut inventory).await;
     inventory.pools = resources.iter().filter(|r| r.kind == "pool").filter_map(|r| r.pool.clone()).collect();
     Ok(inventory)
+}
+
+/// Observes, and again while a task holds one of the guests `ids` or one that carries the mark of `site`: what a run that
+/// was cut off left working is waited for, since a plan would otherwise be made against something half done. Bounded by
+/// [`settle::LOCKED`]; after that the plan is made of what is there. `waiting` is told once, with the guests that are held.
+///
+/// # Errors
+/// As [`observe`].
+pub async fn observe_settled(
+    reader: &Reader,
+    commands: Option<&dyn Runner>,
+    site: &str,
+    ids: &BTreeSet<u32>,
+    waiting: &(dyn Fn(&[u32], Duration) + Sync),
+) -> Result<Inventory, Failure> {
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        let inventory = observe(reader, commands).await?;
+        let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
+        let held = inventory.guests.values().filter(|g| g.lock.is_some());
+        let held: Vec<u32> = held.filter(|g| ids.contains(&g.id) || ours(g)).map(|g| g.id).collect();
+        if held.is_empty() || begin.elapsed() > settle::LOCKED {
+            return Ok(inventory);
+        }
+        if !told {
+            waiting(&held, settle::LOCKED);
+            told = true;
+        }
+        sleep(settle::PAUSE * 2).await;
+    }
 }
 
 async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failure> {
@@ -74,7 +105,9 @@ async fn this_node(reader: &Reader, inventory: &Inventory) -> Result<String, Fai
 
 fn guests(inventory: &mut Inventory, resources: &[Resource], read: Guests) {
     for unread in read.unread {
-        inventory.unread.push(Unread { what: format!("the configuration of {}", unread.id), why: unread.reason });
+        inventory
+            .unread
+            .push(Unread { what: format!("the configuration of {}", unread.id), why: unread.reason });
     }
     let mut files: BTreeMap<u32, GuestFile> = read.guests;
     for resource in resources {

@@ -20,7 +20,7 @@ pub const UNREACHABLE: Duration = Duration::from_secs(60);
 pub const LOCKED: Duration = Duration::from_mins(10);
 
 /// Pause between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a task may need until it is listed, after an answer that got lost.
 const LISTED: Duration = Duration::from_secs(5);
@@ -152,7 +152,9 @@ impl Task<'_> {
             let error = match dispatch().await {
                 Ok(upid) => match self.wait(&upid).await {
                     Ok(()) => return Ok(()),
-                    Err(TaskError::Failed { kind, .. }) if *kind == Kind::Locked && begin.elapsed() < LOCKED => {
+                    Err(TaskError::Failed { kind, .. })
+                        if *kind == Kind::Locked && begin.elapsed() < LOCKED =>
+                    {
                         self.wait_for_lock(&mut told).await;
                         continue;
                     }
@@ -205,7 +207,8 @@ impl Task<'_> {
 
     /// After an answer that got lost: the task it may have started, if it runs.
     async fn find_lost(&self, error: &Error) -> Result<Option<Upid>, Failure> {
-        self.progress.warning(format!("the node's answer got lost while {}; looking whether it was done", self.what));
+        self.progress
+            .warning(format!("the node's answer got lost while {}; looking whether it was done", self.what));
         let begin = Instant::now();
         loop {
             let tasks = read("looking for the task", || {

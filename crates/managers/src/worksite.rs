@@ -136,8 +136,7 @@ impl Worksite {
         progress: &Progress,
         change: impl Fn(&mut String, &mut Mark) + Send + Sync,
     ) -> Result<(), Failure> {
-        let lock =
-            self.marks.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
+        let lock = self.marks.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
         let _one_at_a_time = lock.lock().await;
         let guest = self.guest(id).await?;
         // Somebody else can only be quicker so often; after that the person should know that something fights us.
@@ -145,11 +144,14 @@ impl Worksite {
             let config = settle::read("reading the description", || self.reader().config(&guest)).await?;
             let description = config.get("description").cloned().unwrap_or_default();
             let not_ours = || {
-                Failure::new("managers::not-ours", format!("{id} does not carry the mark of the site `{}`", self.site))
-                    .hint("phoenix-cli plan")
+                Failure::new(
+                    "managers::not-ours",
+                    format!("{id} does not carry the mark of the site `{}`", self.site),
+                )
+                .hint("phoenix-cli plan")
             };
-            let (mut text, found) =
-                mark::parse(&description).map_err(|e| Failure::from_error("managers::mark-unreadable", &e))?;
+            let (mut text, found) = mark::parse(&description)
+                .map_err(|e| Failure::from_error("managers::mark-unreadable", &e))?;
             let mut found = found.filter(|m| m.site == self.site).ok_or_else(not_ours)?;
             change(&mut text, &mut found);
             let new = mark::render(&text, &found);
@@ -170,8 +172,11 @@ impl Worksite {
                 return Ok(());
             }
         }
-        Err(Failure::new("managers::contended", format!("the configuration of {id} keeps being changed by somebody else"))
-            .hint("find out who, then phoenix-cli apply"))
+        Err(Failure::new(
+            "managers::contended",
+            format!("the configuration of {id} keeps being changed by somebody else"),
+        )
+        .hint("find out who, then phoenix-cli apply"))
     }
 }
 

@@ -81,7 +81,11 @@ impl Kind for Certificates {
                 reasons: vec![reason],
                 changes: vec![
                     Change::new("names", Value::Null, certificate.names.join(", ")),
-                    Change::new("ends", there.map(|m| date(m.end)), format!("{} days from now", certificate.life.as_secs() / 86_400)),
+                    Change::new(
+                        "ends",
+                        there.map(|m| date(m.end)),
+                        format!("{} days from now", certificate.life.as_secs() / 86_400),
+                    ),
                 ],
                 needs: Vec::new(),
                 consent: Consent::NotNeeded,
@@ -95,7 +99,8 @@ impl Kind for Certificates {
 }
 
 fn date(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    Timestamp::from_second(seconds)
+        .map_or_else(|_| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 /// The crew for certificates.
@@ -163,9 +168,12 @@ impl CertificateCrew {
             }
         };
         if !output.success() {
-            return Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {id}"))
-                .while_doing(output.tail(5))
-                .hint(format!("phoenix-cli shell {id}")));
+            return Err(Failure::new(
+                "certificates::not-put",
+                format!("the certificates could not be put in {id}"),
+            )
+            .while_doing(output.tail(5))
+            .hint(format!("phoenix-cli shell {id}")));
         }
         self.site
             .change_mark(id, progress, |_, mark| mark.certificates.extend(marks.iter().cloned()))
@@ -208,7 +216,8 @@ impl Crew for CertificateCrew {
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
-        let works: Result<Vec<Work>, _> = steps.iter().map(|s| serde_json::from_value(s.work.clone())).collect();
+        let works: Result<Vec<Work>, _> =
+            steps.iter().map(|s| serde_json::from_value(s.work.clone())).collect();
         let works = match works {
             Ok(works) => works,
             Err(error) => {

@@ -89,7 +89,13 @@ impl FeatureCrew {
         script(rendered, mode, &resolve).map_err(|e| Failure::from_error("features::script", &e))
     }
 
-    async fn run(&self, id: u32, rendered: &[Rendered], progress: &Progress, steps: &[&Step]) -> Result<Heard, Failure> {
+    async fn run(
+        &self,
+        id: u32,
+        rendered: &[Rendered],
+        progress: &Progress,
+        steps: &[&Step],
+    ) -> Result<Heard, Failure> {
         let inside = self.site.inside(id)?;
         let script = self.script_of(rendered, Mode::Apply)?;
         let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
@@ -104,7 +110,9 @@ impl FeatureCrew {
             let mut heard = Heard::default();
             let result = {
                 let tell = |action: &Action| {
-                    if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&format!("{}@", action.feature))) {
+                    if let Some(step) =
+                        steps.iter().find(|s| s.address.name().starts_with(&format!("{}@", action.feature)))
+                    {
                         progress.of(&step.address).changed(words(action));
                     }
                 };
@@ -113,7 +121,9 @@ impl FeatureCrew {
             };
             match result {
                 // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
-                Ok(output) if heard.end.is_none() && heard.features.is_empty() && heard.actions.is_empty() => {
+                Ok(output)
+                    if heard.end.is_none() && heard.features.is_empty() && heard.actions.is_empty() =>
+                {
                     if begin.elapsed() > READY {
                         return Err(Failure::new(
                             "features::no-answer",
@@ -131,9 +141,16 @@ impl FeatureCrew {
                 Ok(output) => {
                     if heard.end.is_none() {
                         let tail = output.tail(15);
-                        return Err(Failure::new("features::cut-off", format!("the script in {id} was cut off"))
-                            .while_doing("failed while installing")
-                            .hint(if tail.is_empty() { "phoenix-cli apply".to_owned() } else { tail }));
+                        return Err(Failure::new(
+                            "features::cut-off",
+                            format!("the script in {id} was cut off"),
+                        )
+                        .while_doing("failed while installing")
+                        .hint(if tail.is_empty() {
+                            "phoenix-cli apply".to_owned()
+                        } else {
+                            tail
+                        }));
                     }
                     return Ok(heard);
                 }
@@ -141,7 +158,9 @@ impl FeatureCrew {
                 Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
                     sleep(Duration::from_secs(1)).await;
                 }
-                Err(error @ transport::Error::Broken { .. }) if begin.elapsed() < crate::settle::UNREACHABLE => {
+                Err(error @ transport::Error::Broken { .. })
+                    if begin.elapsed() < crate::settle::UNREACHABLE =>
+                {
                     progress.warning(format!("{error}; running it again"));
                     sleep(Duration::from_secs(1)).await;
                 }
@@ -205,11 +224,15 @@ impl Crew for FeatureCrew {
                     let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
                     results.push(Err(Failure::new("features::failed", error)
                         .while_doing(format!("failed while installing {name} in {id}"))
-                        .hint(format!("phoenix-cli explain {} --script shows what was run", steps[0].address))));
+                        .hint(format!(
+                            "phoenix-cli explain {} --script shows what was run",
+                            steps[0].address
+                        ))));
                     break;
                 }
                 _ => {
-                    let error = heard.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| heard.strange.clone());
+                    let error =
+                        heard.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| heard.strange.clone());
                     results.push(Err(Failure::new(
                         "features::failed",
                         error.unwrap_or_else(|| format!("the script did not get to {name}")),

@@ -26,7 +26,8 @@ pub struct Renderer<'a> {
 impl<'a> Renderer<'a> {
     /// For the features of `blueprint`.
     pub fn new(blueprint: &'a Blueprint) -> Self {
-        let by_guest = blueprint.features.iter().map(|(name, f)| (name.as_str(), mentions_guest(f))).collect();
+        let by_guest =
+            blueprint.features.iter().map(|(name, f)| (name.as_str(), mentions_guest(f))).collect();
         Self { features: &blueprint.features, by_guest, made: RefCell::default() }
     }
 }
@@ -34,16 +35,18 @@ impl<'a> Renderer<'a> {
 /// Whether anything in a feature may depend on the guest it is on: the word is in one of its templates.
 fn mentions_guest(feature: &Feature) -> bool {
     let spec = serde_json::to_string(&feature.spec).unwrap_or_else(|_| "guest".into());
-    spec.contains("guest.")
-        || feature.files.values().any(|f| f.bytes.windows(6).any(|w| w == b"guest."))
+    spec.contains("guest.") || feature.files.values().any(|f| f.bytes.windows(6).any(|w| w == b"guest."))
 }
 
 impl wire::Renderer for Renderer<'_> {
     fn order(&self, uses: &[FeatureUse]) -> Result<Vec<FeatureUse>, WireError> {
         let wanted: Vec<&str> = uses.iter().map(|u| u.name.as_str()).collect();
-        let names = order(&wanted, |name| self.features.get(name).map(|f| f.spec.requires.as_slice())).map_err(|e| {
-            WireError { address: "features".into(), message: e.to_string(), hint: "phoenix-cli explain features".into() }
-        })?;
+        let names = order(&wanted, |name| self.features.get(name).map(|f| f.spec.requires.as_slice()))
+            .map_err(|e| WireError {
+                address: "features".into(),
+                message: e.to_string(),
+                hint: "phoenix-cli explain features".into(),
+            })?;
         Ok(names
             .into_iter()
             .map(|name| {
@@ -81,10 +84,12 @@ impl wire::Renderer for Renderer<'_> {
                 return Err(wrong(format!("nothing derives its parameter `{name}`"), None));
             }
         }
-        let shared = !self.by_guest.get(used.name.as_str()).copied().unwrap_or(true) && used.contents.is_empty();
+        let shared =
+            !self.by_guest.get(used.name.as_str()).copied().unwrap_or(true) && used.contents.is_empty();
         // Derived values are the same for all guests but for the gateway's list of sites.
         let sites = derived.get("sites").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
-        let key = format!("{} {sites} {}", used.name, serde_json::to_string(&used.parameters).unwrap_or_default());
+        let key =
+            format!("{} {sites} {}", used.name, serde_json::to_string(&used.parameters).unwrap_or_default());
         if shared && let Some(made) = self.made.borrow().get(&key) {
             return Ok(made.clone());
         }

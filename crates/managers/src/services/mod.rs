@@ -63,11 +63,18 @@ impl Kind for Services {
                 root: None,
                 holds: Vec::new(),
                 batch: None,
-                work: serde_json::to_value(Work { id: container.id, service: service.clone() }).unwrap_or_default(),
+                work: serde_json::to_value(Work { id: container.id, service: service.clone() })
+                    .unwrap_or_default(),
             };
             if proven == Some(&service.fingerprint) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
-                let way = world.desired.graph.needs_of_needs(&step.address).into_iter().cloned().collect::<Vec<_>>();
+                let way = world
+                    .desired
+                    .graph
+                    .needs_of_needs(&step.address)
+                    .into_iter()
+                    .cloned()
+                    .collect::<Vec<_>>();
                 proposal.step_if_any(way, step);
             } else {
                 proposal.step(step);

@@ -58,8 +58,9 @@ impl TlsProber {
                 .hint("is it up, and does a firewall stand in between? phoenix-cli status")
         })?;
         let status = if tls {
-            let name = ServerName::try_from(host.to_owned())
-                .map_err(|e| Failure::from_error("probe::name", &e).while_doing(format!("`{host}` is no host name")))?;
+            let name = ServerName::try_from(host.to_owned()).map_err(|e| {
+                Failure::from_error("probe::name", &e).while_doing(format!("`{host}` is no host name"))
+            })?;
             let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
             let stream = connector.connect(name, stream).await.map_err(|e| {
                 Failure::from_error("probe::tls", &e)
@@ -75,16 +76,22 @@ impl TlsProber {
             return Ok(format!("answers {status}"));
         }
         let hint = if matches!(status, 502 | 504) {
-            format!("the gateway is fine, but {}:{} behind it is not: phoenix-cli exec {} -- ss -ltn", service.address, service.port, service.on)
+            format!(
+                "the gateway is fine, but {}:{} behind it is not: phoenix-cli exec {} -- ss -ltn",
+                service.address, service.port, service.on
+            )
         } else {
             "set `path` and `status` of the service if that is as it should be".to_owned()
         };
-        Err(Failure::new("probe::status", format!("{host}{} answers {status}", service.probe_path)).hint(hint))
+        Err(Failure::new("probe::status", format!("{host}{} answers {status}", service.probe_path))
+            .hint(hint))
     }
 }
 
 async fn request(stream: Box<dyn Stream>, host: &str, path: &str) -> Result<u16, Failure> {
-    let http = |e: &dyn std::error::Error| Failure::from_error("probe::http", e).while_doing(format!("no HTTP with {host}"));
+    let http = |e: &dyn std::error::Error| {
+        Failure::from_error("probe::http", e).while_doing(format!("no HTTP with {host}"))
+    };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| http(&e))?;
     let driver = tokio::spawn(connection);
@@ -112,8 +119,10 @@ impl Prober for TlsProber {
     async fn probe(&self, service: &Service) -> Result<String, Failure> {
         match timeout(TRY, self.once(service)).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::new("probe::slow", format!("no answer within {TRY:?}"))
-                .hint("phoenix-cli status")),
+            Err(_) => {
+                Err(Failure::new("probe::slow", format!("no answer within {TRY:?}"))
+                    .hint("phoenix-cli status"))
+            }
         }
     }
 }
