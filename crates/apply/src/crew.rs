@@ -59,6 +59,16 @@ impl Failure {
         self
     }
 
+    /// With what the other side said, after the rest; nothing where it said nothing.
+    #[must_use]
+    pub fn said(mut self, words: impl Into<String>) -> Self {
+        let words = words.into();
+        if !words.trim().is_empty() {
+            self.errors.push(words);
+        }
+        self
+    }
+
     /// With what was being done put before it.
     #[must_use]
     pub fn while_doing(mut self, what: impl Into<String>) -> Self {

@@ -172,7 +172,7 @@ impl CertificateCrew {
                 "certificates::not-put",
                 format!("the certificates could not be put in {id}"),
             )
-            .while_doing(output.tail(5))
+            .said(output.tail(5))
             .hint(format!("phoenix-cli shell {id}")));
         }
         self.site

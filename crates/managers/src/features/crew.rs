@@ -130,7 +130,10 @@ impl FeatureCrew {
                             format!("the script in {id} ended with {} and said nothing", output.status),
                         )
                         .while_doing("failed while installing")
-                        .hint(format!("what it said: {}", output.tail(5))));
+                        .said(output.tail(5))
+                        .hint(format!(
+                            "does it come up? phoenix-cli exec {id} -- systemctl is-system-running"
+                        )));
                     }
                     if !told {
                         progress.waiting(format!("{id} to take commands"), READY);
@@ -140,17 +143,11 @@ impl FeatureCrew {
                 }
                 Ok(output) => {
                     if heard.end.is_none() {
-                        let tail = output.tail(15);
-                        return Err(Failure::new(
-                            "features::cut-off",
-                            format!("the script in {id} was cut off"),
-                        )
-                        .while_doing("failed while installing")
-                        .hint(if tail.is_empty() {
-                            "phoenix-cli apply".to_owned()
-                        } else {
-                            tail
-                        }));
+                        let cut = format!("the script in {id} was cut off");
+                        return Err(Failure::new("features::cut-off", cut)
+                            .while_doing("failed while installing")
+                            .said(output.tail(15))
+                            .hint("phoenix-cli apply carries on"));
                     }
                     return Ok(heard);
                 }

@@ -189,7 +189,8 @@ impl ContainerCrew {
         }
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
-            .hint(output.tail(5)))
+            .said(output.tail(5))
+            .hint(format!("what it has now, on the node: pct config {}", guest.id)))
     }
 
     async fn update(&self, update: &Update, progress: &Progress) -> Result<Done, Failure> {
