@@ -285,8 +285,10 @@ impl Walk<'_> {
                     });
                     self.report.done.push(address);
                 }
-                Some(Err(failure)) => {
+                Some(Err(mut failure)) => {
                     all_done = false;
+                    // Every failure says what to do next.
+                    failure.hint.get_or_insert_with(|| "phoenix-cli apply tries it again".to_owned());
                     self.foreman.sink.take(&Event::StepFailed {
                         address: address.clone(),
                         code: failure.code.clone(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use apply::Failure;
 use plan::inventory::{Guest, Inventory, Storage, Unread};
-use proxmox::client::{Reader, Resource};
+use proxmox::client::{Reader, Resource, TaskEntry};
 use proxmox::config::GuestKind;
-use proxmox::inventory::{GuestFile, Guests, read_by_files, read_listed_by_api};
+use proxmox::inventory::{FilesError, GuestFile, Guests, read_by_files, read_listed_by_api};
 use tokio::time::{Instant, sleep};
 use transport::Runner;
 
@@ -24,7 +24,7 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
     let (resources, files) =
         tokio::join!(settle::read("asking what there is", || reader.resources(None)), async {
             match commands {
-                Some(node) => Some(read_by_files(node).await),
+                Some(node) => Some(files(node).await),
                 None => None,
             }
         });
@@ -37,7 +37,7 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
                 what: "the configuration files".into(),
                 why: format!("{error}; {}", error.hint()),
             });
-            inventory.commands = !matches!(error, proxmox::inventory::FilesError::Transport(_));
+            inventory.commands = !matches!(error, FilesError::Transport(_));
             by_api(reader, &resources).await?
         }
         None => by_api(reader, &resources).await?,
@@ -49,6 +49,17 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
     storages(reader, &node, &mut inventory).await;
     inventory.pools = resources.iter().filter(|r| r.kind == "pool").filter_map(|r| r.pool.clone()).collect();
     Ok(inventory)
+}
+
+/// All configuration files, in one command; tried three times, so that one lost answer costs no more than a second.
+async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
+    for _ in 0..2 {
+        match read_by_files(node).await {
+            Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => sleep(settle::PAUSE).await,
+            result => return result,
+        }
+    }
+    read_by_files(node).await
 }
 
 /// Observes, and again while a task holds one of the guests `ids` or one that carries the mark of `site`: what a run that
@@ -67,10 +78,13 @@ pub async fn observe_settled(
     let begin = Instant::now();
     let mut told = false;
     loop {
+        // Tasks first: one that ends after it was looked for is seen in what is observed then.
+        let busy = busy(reader, ids).await?;
         let inventory = observe(reader, commands).await?;
         let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
         let held = inventory.guests.values().filter(|g| g.lock.is_some());
-        let held: Vec<u32> = held.filter(|g| ids.contains(&g.id) || ours(g)).map(|g| g.id).collect();
+        let held = held.filter(|g| ids.contains(&g.id) || ours(g)).map(|g| g.id);
+        let held: Vec<u32> = held.chain(busy).collect::<BTreeSet<u32>>().into_iter().collect();
         if held.is_empty() || begin.elapsed() > settle::LOCKED {
             return Ok(inventory);
         }
@@ -80,6 +94,24 @@ pub async fn observe_settled(
         }
         sleep(settle::PAUSE * 2).await;
     }
+}
+
+/// Tasks that a run of ours begins. A console that somebody has open is a task too, and is not waited for.
+const OURS: [&str; 7] = ["vzcreate", "vzstart", "vzstop", "vzshutdown", "vzdestroy", "resize", "move_volume"];
+
+/// The guests of `ids` that a task works on. A start or a stop leaves no lock in the configuration.
+async fn busy(reader: &Reader, ids: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Failure> {
+    let nodes = settle::read("listing the nodes", || reader.nodes()).await?;
+    let mut found = BTreeSet::new();
+    for node in nodes.iter().filter(|n| n.status == "online") {
+        let path = proxmox::client::path(["nodes", &node.node, "tasks"]);
+        let active = [("source", "active"), ("limit", "500")];
+        let list = settle::read("asking what tasks run", || reader.get(&path, &active)).await?;
+        let tasks: Vec<TaskEntry> = serde_json::from_value(list).unwrap_or_default();
+        let ours = tasks.iter().filter(|t| OURS.contains(&t.kind.as_str()) && settle::runs(t));
+        found.extend(ours.filter_map(|t| t.id.as_deref()?.parse::<u32>().ok()).filter(|id| ids.contains(id)));
+    }
+    Ok(found)
 }
 
 async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failure> {
@@ -169,7 +201,8 @@ async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {
     };
     for storage in list {
         if storage.active && storage.holds("vztmpl") {
-            match reader.volumes(node, &storage.storage, Some("vztmpl")).await {
+            let list = || reader.volumes(node, &storage.storage, Some("vztmpl"));
+            match settle::read("listing the templates", list).await {
                 Ok(volumes) => inventory.templates.extend(volumes.into_iter().map(|v| v.volid)),
                 Err(error) => inventory.unread.push(Unread {
                     what: format!("the templates on {}", storage.storage),

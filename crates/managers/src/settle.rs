@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use apply::{Failure, Progress};
 use proxmox::Upid;
-use proxmox::client::{GuestRef, Pace, TaskEnd, TaskError};
+use proxmox::client::{GuestRef, Pace, TaskEnd, TaskEntry, TaskError};
 use proxmox::error::{Error, Kind};
 use tokio::time::{Instant, sleep};
-use transport::Sent;
+use transport::{Command, Output, Runner, Sent};
 
 use crate::worksite::Worksite;
 
@@ -43,9 +43,58 @@ pub fn failure(what: &str, error: &Error) -> Failure {
         Error::Api(api) => code_of(&api.kind),
         _ => "proxmox::answer-unreadable",
     };
-    let mut failure = Failure::from_error(code, error).while_doing(format!("failed while {what}"));
-    failure.hint = error.hint();
-    failure
+    Failure::from_error(code, error)
+        .while_doing(format!("failed while {what}"))
+        .hint(hint(code, error.hint()))
+}
+
+/// A hint that names the next command: what the client knows, and where a person looks on.
+fn hint(code: &str, known: Option<String>) -> String {
+    let next = match code {
+        "proxmox::unreachable"
+        | "proxmox::certificate"
+        | "proxmox::unauthorized"
+        | "proxmox::permission-denied"
+        | "proxmox::root-only"
+        | "proxmox::node-unreachable"
+        | "proxmox::answer-unreadable" => "phoenix-cli doctor tries every hop",
+        "proxmox::not-found" | "proxmox::already-exists" | "proxmox::modified" | "proxmox::protected" => {
+            "phoenix-cli plan shows what is there now"
+        }
+        _ => "phoenix-cli apply tries again",
+    };
+    known.map_or_else(|| next.to_owned(), |known| format!("{known}; {next}"))
+}
+
+/// A failure from an error on the way to a command on the node.
+pub fn transport_failure(what: &str, error: &transport::Error) -> Failure {
+    let known = match error {
+        transport::Error::Connect { hint, .. } => hint.clone(),
+        _ => None,
+    };
+    let next = "phoenix-cli doctor tries every hop".to_owned();
+    Failure::from_error("transport::failed", error)
+        .while_doing(format!("failed while {what}"))
+        .hint(known.map_or_else(|| next.clone(), |known| format!("{known}; {next}")))
+}
+
+/// Runs a command on the node that may be run twice, and again while it cannot be carried through.
+///
+/// # Errors
+/// When that stays so. How the command ended is the caller's to judge.
+pub async fn command(node: &dyn Runner, command: &Command) -> Result<Output, Failure> {
+    let begin = Instant::now();
+    loop {
+        match node.run(command).await {
+            Ok(output) => return Ok(output),
+            Err(transport::Error::Connect { .. } | transport::Error::Broken { .. })
+                if begin.elapsed() < UNREACHABLE =>
+            {
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(transport_failure(&command.purpose, &error)),
+        }
+    }
 }
 
 /// The stable code of a refusal.
@@ -84,7 +133,7 @@ fn task_failure(what: &str, error: &TaskError) -> Failure {
     if !error.log().is_empty() {
         failure.errors.push(format!("the end of its log:\n{}", error.log().join("\n")));
     }
-    failure.hint(error.hint())
+    failure.hint(hint(code, Some(error.hint())))
 }
 
 /// Reads, and again while the node cannot be reached.
@@ -97,17 +146,42 @@ where
     Fut: Future<Output = Result<T, Error>> + Send,
     T: Send,
 {
+    patiently(call).await.map_err(|error| failure(what, &error))
+}
+
+/// Reads something that may not be there.
+///
+/// # Errors
+/// As [`read`], but for what is not there.
+pub async fn find<T, F, Fut>(what: &str, call: F) -> Result<Option<T>, Failure>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<T, Error>> + Send,
+    T: Send,
+{
+    match patiently(call).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(failure(what, &error)),
+    }
+}
+
+async fn patiently<T, F, Fut>(call: F) -> Result<T, Error>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<T, Error>> + Send,
+    T: Send,
+{
     let begin = Instant::now();
     loop {
         match call().await {
-            Ok(found) => return Ok(found),
             // Reading twice does no harm, whatever became of the first.
             Err(error @ (Error::Exchange(_) | Error::Answer { .. }))
                 if !certificate(&error) && begin.elapsed() < UNREACHABLE =>
             {
                 sleep(PAUSE).await;
             }
-            Err(error) => return Err(failure(what, &error)),
+            result => return result,
         }
     }
 }
@@ -150,17 +224,11 @@ impl Task<'_> {
         let mut retried = false;
         loop {
             let error = match dispatch().await {
-                Ok(upid) => match self.wait(&upid).await {
-                    Ok(()) => return Ok(()),
-                    Err(TaskError::Failed { kind, .. })
-                        if *kind == Kind::Locked && begin.elapsed() < LOCKED =>
-                    {
-                        self.wait_for_lock(&mut told).await;
-                        continue;
-                    }
-                    Err(TaskError::Failed { kind, .. }) if self.fine.contains(&kind) => return Ok(()),
-                    Err(error) => return Err(task_failure(self.what, &error)),
-                },
+                Ok(upid) if self.ended(&upid, begin).await? => return Ok(()),
+                Ok(_) => {
+                    self.wait_for_lock(&mut told).await;
+                    continue;
+                }
                 Err(error) => error,
             };
             match (error.kind(), error.sent()) {
@@ -173,9 +241,8 @@ impl Task<'_> {
                 }
                 (_, Sent::Maybe) if begin.elapsed() < UNREACHABLE + self.limit => {
                     match self.find_lost(&error).await? {
-                        Some(upid) => {
-                            return self.wait(&upid).await.map_err(|e| task_failure(self.what, &e));
-                        }
+                        Some(upid) if self.ended(&upid, begin).await? => return Ok(()),
+                        Some(_) => self.wait_for_lock(&mut told).await,
                         None if seen().await? == Seen::Done => return Ok(()),
                         // A refusal of the node's that is an error of its own is no reason to try for minutes.
                         None if error.kind().is_some() && retried => return Err(failure(self.what, &error)),
@@ -187,12 +254,35 @@ impl Task<'_> {
         }
     }
 
+    /// Waits for the end of the task: whether the deed is done, or is to be tried again because another task held the
+    /// guest all the time.
+    async fn ended(&self, upid: &Upid, begin: Instant) -> Result<bool, Failure> {
+        match self.wait(upid).await {
+            Ok(()) => Ok(true),
+            Err(TaskError::Failed { kind, .. }) if *kind == Kind::Locked && begin.elapsed() < LOCKED => {
+                Ok(false)
+            }
+            Err(TaskError::Failed { kind, .. }) if self.fine.contains(&kind) => Ok(true),
+            Err(error) => Err(task_failure(self.what, &error)),
+        }
+    }
+
     async fn wait_for_lock(&self, told: &mut bool) {
         if !*told {
             self.progress.waiting(format!("the lock on {} that another task holds", self.guest.id), LOCKED);
             *told = true;
         }
-        sleep(PAUSE * 2).await;
+        // A lock that stands in the configuration (a backup's) is waited for by looking: every try would be one more failed
+        // task in the node's list.
+        let begin = Instant::now();
+        loop {
+            sleep(PAUSE * 2).await;
+            let config = find("looking at the lock", || self.site.reader().config(self.guest)).await;
+            let held = config.ok().flatten().is_some_and(|c| c.contains_key("lock"));
+            if !held || begin.elapsed() > LOCKED {
+                return;
+            }
+        }
     }
 
     async fn wait(&self, upid: &Upid) -> Result<(), TaskError> {
@@ -215,10 +305,7 @@ impl Task<'_> {
                 self.site.reader().tasks(&self.guest.node, Some(self.guest.id))
             })
             .await?;
-            let ours = tasks.iter().filter(|t| t.kind == self.kind).find(|t| {
-                // A task that runs has no status yet, or says so.
-                t.status.as_deref().is_none_or(|s| s.is_empty() || s == "running" || s == "RUNNING")
-            });
+            let ours = tasks.iter().find(|t| t.kind == self.kind && runs(t));
             if let Some(task) = ours
                 && let Ok(upid) = task.upid.parse()
             {
@@ -231,6 +318,11 @@ impl Task<'_> {
             sleep(PAUSE).await;
         }
     }
+}
+
+/// Whether a task runs: it has no status yet, or says so.
+pub(crate) fn runs(task: &TaskEntry) -> bool {
+    task.status.as_deref().is_none_or(|s| s.is_empty() || s.eq_ignore_ascii_case("running"))
 }
 
 fn certificate(error: &Error) -> bool {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::address::{self, Address};
 use crate::desired::Desired;
 use crate::inventory::Inventory;
-use crate::step::{Consent, Plan, Problem, Step, VERSION};
+use crate::step::{Action, Consent, Plan, Problem, Step, VERSION};
 
 /// What a plan may depend on beside the desired state and the inventory.
 #[derive(Debug, Clone)]
@@ -133,6 +133,7 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         open = rest;
     }
     connect(desired, &mut steps);
+    turn(desired, &mut steps);
     if !options.targets.is_empty() {
         let kept = cut(desired, inventory, &mut steps, &options.targets);
         problems.retain(|p| kept.contains(&p.address));
@@ -168,6 +169,27 @@ fn connect(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
         }
         found.remove(address);
         step.needs = found.into_iter().collect();
+    }
+}
+
+/// What goes, goes before what it needs: of two steps that both delete, the edge is turned round.
+fn turn(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
+    let deletes: BTreeSet<Address> =
+        steps.values().filter(|s| s.action == Action::Delete).map(|s| s.address.clone()).collect();
+    let mut turned = Vec::new();
+    for step in steps.values_mut().filter(|s| s.action == Action::Delete) {
+        let needed = desired.graph.needs_of_needs(&step.address);
+        let (back, kept): (Vec<Address>, Vec<Address>) = std::mem::take(&mut step.needs)
+            .into_iter()
+            .partition(|n| deletes.contains(n) && needed.contains(&n));
+        step.needs = kept;
+        turned.extend(back.into_iter().map(|need| (need, step.address.clone())));
+    }
+    for (need, address) in turned {
+        if let Some(step) = steps.get_mut(&need) {
+            step.needs.push(address);
+            step.needs.sort();
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl CertificateCrew {
                 Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
                 // The same files twice are the same as once.
                 Err(error) if begin.elapsed() > crate::settle::UNREACHABLE => {
-                    return Err(Failure::from_error("transport::failed", &error));
+                    return Err(crate::settle::transport_failure(&command.purpose, &error));
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
             }

@@ -141,6 +141,15 @@ impl FeatureCrew {
                     }
                     sleep(Duration::from_millis(500)).await;
                 }
+                // It ended well, so what is missing was lost on the way here; it converges, so it can be run again.
+                Ok(output)
+                    if heard.end.is_none()
+                        && output.success()
+                        && begin.elapsed() < crate::settle::UNREACHABLE =>
+                {
+                    progress.warning(format!("what the script in {id} said was cut off; running it again"));
+                    sleep(Duration::from_secs(1)).await;
+                }
                 Ok(output) => {
                     if heard.end.is_none() {
                         let cut = format!("the script in {id} was cut off");
@@ -161,7 +170,7 @@ impl FeatureCrew {
                     progress.warning(format!("{error}; running it again"));
                     sleep(Duration::from_secs(1)).await;
                 }
-                Err(error) => return Err(Failure::from_error("transport::failed", &error)),
+                Err(error) => return Err(crate::settle::transport_failure(&command.purpose, &error)),
             }
         }
     }

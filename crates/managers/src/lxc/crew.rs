@@ -9,6 +9,7 @@ use plan::Step;
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
 use proxmox::error::Kind;
+use tokio::time::{Instant, sleep};
 use transport::Command;
 
 use super::settings;
@@ -55,9 +56,16 @@ impl ContainerCrew {
             fine: &[],
             progress,
         };
-        task.run(|| self.site.writer.create(&guest, create.params.clone()), || self.ours(&guest)).await?;
+        // The mounts of a protected container cannot be changed, so what takes root comes before the protection.
+        let late =
+            |(key, _): &(String, String)| key == "protection" && create.root.iter().any(|(k, _)| is_drive(k));
+        let (last, params): (Params, Params) = create.params.iter().cloned().partition(late);
+        task.run(|| self.site.writer.create(&guest, params.clone()), || self.ours(&guest)).await?;
         self.site.is_on(guest.id, &guest.node);
         self.root(&guest, &create.root, progress).await?;
+        if !last.is_empty() {
+            settle::set(&self.site, &guest, last, progress).await?;
+        }
         self.start(&guest, progress).await?;
         // "The API said 200" is no proof: what was made is read back.
         let config = settle::read("reading the container back", || self.site.reader().config(&guest)).await?;
@@ -74,16 +82,15 @@ impl ContainerCrew {
 
     /// Whether the guest is there, complete, and of this site.
     async fn ours(&self, guest: &GuestRef) -> Result<Seen, Failure> {
-        match self.site.reader().config(guest).await {
-            Ok(config) => {
+        match settle::find("looking for the container", || self.site.reader().config(guest)).await? {
+            Some(config) => {
                 let marked = config
                     .get("description")
                     .and_then(|d| plan::mark::parse(d).ok()?.1)
                     .is_some_and(|m| m.site == self.site.site);
                 Ok(if marked && !config.contains_key("lock") { Seen::Done } else { Seen::NotDone })
             }
-            Err(error) if error.is_not_found() => Ok(Seen::NotDone),
-            Err(error) => Err(failure("looking for the container", &error)),
+            None => Ok(Seen::NotDone),
         }
     }
 
@@ -129,10 +136,10 @@ impl ContainerCrew {
 
     async fn destroy(&self, place: &Place, progress: &Progress) -> Result<(), Failure> {
         let guest = Self::guest(place);
-        match self.site.reader().config(&guest).await {
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return Err(failure("looking at what is to be destroyed", &error)),
-            Ok(config) => {
+        let look = || self.site.reader().config(&guest);
+        match settle::find("looking at what is to be destroyed", look).await? {
+            None => return Ok(()),
+            Some(config) => {
                 // Looked at once more at the last moment: only what carries our mark is ever destroyed (P-16).
                 let description = config.get("description").map_or("", String::as_str);
                 let ours = plan::mark::parse(description).ok().and_then(|(_, m)| m);
@@ -163,11 +170,8 @@ impl ContainerCrew {
         task.run(
             || self.site.writer.destroy(&guest),
             || async {
-                match self.site.reader().config(&guest).await {
-                    Err(error) if error.is_not_found() => Ok(Seen::Done),
-                    Err(error) => Err(failure("looking whether it is gone", &error)),
-                    Ok(_) => Ok(Seen::NotDone),
-                }
+                let left = settle::find("looking whether it is gone", look).await?;
+                Ok(if left.is_none() { Seen::Done } else { Seen::NotDone })
             },
         )
         .await
@@ -183,10 +187,24 @@ impl ContainerCrew {
             argv.push(value.clone());
         }
         let command = Command::new("setting what takes root", argv).limit(Duration::from_secs(120));
-        let output = node.run(&command).await.map_err(|e| Failure::from_error("transport::failed", &e))?;
-        if output.success() {
-            return Ok(());
-        }
+        let begin = Instant::now();
+        let mut told = false;
+        let output = loop {
+            // Setting the same twice is the same as once.
+            let output = settle::command(node.as_ref(), &command).await?;
+            if output.success() {
+                return Ok(());
+            }
+            let locked = Kind::of_words(&output.tail(5)) == Some(Kind::Locked);
+            if !locked || begin.elapsed() > settle::LOCKED {
+                break output;
+            }
+            if !told {
+                progress.waiting(format!("the lock on {} that another task holds", guest.id), settle::LOCKED);
+                told = true;
+            }
+            sleep(settle::PAUSE * 2).await;
+        };
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
             .said(output.tail(5))
@@ -196,18 +214,32 @@ impl ContainerCrew {
     async fn update(&self, update: &Update, progress: &Progress) -> Result<Done, Failure> {
         let guest = GuestRef::new(&update.node, GuestKind::Container, update.id);
         self.site.is_on(update.id, &update.node);
-        if !update.set.is_empty() || !update.delete.is_empty() {
+        let (mut last, mut params): (Params, Params) = (Params::new(), update.set.clone());
+        let mut digest = update.digest.clone();
+        let changed = update.set.iter().chain(&update.root).map(|(key, _)| key).chain(&update.delete);
+        if changed.into_iter().any(|key| is_drive(key)) {
+            (last, params) = params.into_iter().partition(|(key, _)| key == "protection");
+            if let Some(now) = self.unprotect(&guest, &digest, progress).await? {
+                digest = now;
+                if last.is_empty() {
+                    last.push(("protection".into(), "1".into()));
+                }
+            }
+        }
+        if !params.is_empty() || !update.delete.is_empty() {
             progress.doing("changing its configuration");
-            let mut params = update.set.clone();
             if !update.delete.is_empty() {
                 params.push(("delete".into(), update.delete.join(",")));
             }
-            params.push(("digest".into(), update.digest.clone()));
+            params.push(("digest".into(), digest));
             if settle::set(&self.site, &guest, params, progress).await? == settle::Set::Modified {
                 self.already(&guest, update).await?;
             }
         }
         self.root(&guest, &update.root, progress).await?;
+        if !last.is_empty() {
+            settle::set(&self.site, &guest, last, progress).await?;
+        }
         for (disk, size) in &update.grow {
             let task = Task {
                 site: &self.site,
@@ -222,8 +254,7 @@ impl ContainerCrew {
                 .await?;
         }
         if let Some(pool) = &update.pool {
-            let join = || self.site.writer.join_pool(pool, guest.id, true);
-            join().await.map_err(|e| failure("joining the pool", &e))?;
+            self.join(&guest, pool).await?;
         }
         if update.text.is_some() || update.keep.is_some() {
             let change = |there: &mut String, mark: &mut plan::Mark| {
@@ -243,6 +274,45 @@ impl ContainerCrew {
             self.start(&guest, progress).await?;
         }
         Ok(Done::default())
+    }
+
+    /// Takes the protection off for as long as mounts are changed: Proxmox VE refuses that otherwise. Should the run be cut
+    /// off, the next one finds it off and puts it on again. The new digest; `None` where it was not on, or where the
+    /// container is no longer as it was planned against.
+    async fn unprotect(
+        &self,
+        guest: &GuestRef,
+        digest: &str,
+        progress: &Progress,
+    ) -> Result<Option<String>, Failure> {
+        let look = || settle::read("reading the protection", || self.site.reader().config(guest));
+        let config = look().await?;
+        let on = config.get("protection").is_some_and(|p| p == "1");
+        if !on || config.get("digest").is_none_or(|now| now != digest) {
+            return Ok(None);
+        }
+        progress.doing("taking its protection off while its mounts are changed");
+        let params = vec![("protection".into(), "0".into()), ("digest".into(), digest.to_owned())];
+        // An answer that was lost shows as a digest that no longer fits; what is there then is looked at all the same.
+        settle::set(&self.site, guest, params, progress).await?;
+        Ok(look().await?.remove("digest"))
+    }
+
+    /// Puts it into a pool. After an answer that got lost it is looked whether it is there.
+    async fn join(&self, guest: &GuestRef, pool: &str) -> Result<(), Failure> {
+        let begin = Instant::now();
+        loop {
+            let Err(error) = self.site.writer.join_pool(pool, guest.id, true).await else { return Ok(()) };
+            if error.kind().is_some() || begin.elapsed() > settle::UNREACHABLE {
+                return Err(failure("joining the pool", &error));
+            }
+            sleep(settle::PAUSE).await;
+            let all =
+                settle::read("looking at the pools", || self.site.reader().resources(Some("vm"))).await?;
+            if all.iter().any(|r| r.vmid == Some(guest.id) && r.pool.as_deref() == Some(pool)) {
+                return Ok(());
+            }
+        }
     }
 
     async fn has_size(&self, guest: &GuestRef, disk: &str, size: &str) -> Result<Seen, Failure> {
@@ -285,6 +355,11 @@ impl ContainerCrew {
         )
         .hint("phoenix-cli plan shows what differs now"))
     }
+}
+
+/// Whether a key is a volume or a mount, which the protection keeps as it is.
+fn is_drive(key: &str) -> bool {
+    key == "rootfs" || key.strip_prefix("mp").is_some_and(|n| n.parse::<u8>().is_ok())
 }
 
 #[async_trait]

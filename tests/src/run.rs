@@ -1,0 +1,227 @@
+//! One run, as the command line makes it: lock, look, plan, walk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::event::{Recorder, Sinks};
+use apply::walk::Run;
+use apply::{Event, Failure, Foreman, Report, Sink};
+use async_trait::async_trait;
+use blueprint::model::SecretRef;
+use lab::runtime::Runtime as _;
+use lab::sim::World;
+use managers::{Prober, Secrets, Worksite};
+use plan::desired::Service;
+use plan::{Options, Plan};
+use proxmox::client::{Reader, Writer};
+use proxmox::exchange::Exchange;
+use secrecy::SecretString;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use transport::{Command, Runner};
+
+use crate::mortal::{Life, Mortal};
+use crate::site::{Site, now};
+
+/// How a run is tried.
+#[derive(Debug, Clone, Default)]
+pub struct Try {
+    /// Only these.
+    pub targets: Vec<String>,
+    /// Consent.
+    pub granted: Vec<String>,
+    /// All is to go.
+    pub destroy: bool,
+    /// It is killed at this event (from 1).
+    pub dies_at: Option<usize>,
+    /// A person stops it.
+    pub stop: CancellationToken,
+    /// There is no way to run commands on the node.
+    pub no_commands: bool,
+}
+
+/// How a run ended.
+pub enum Ended {
+    /// It was killed.
+    Killed,
+    /// It failed before it had a plan.
+    Failed(Failure),
+    /// There was something in the way of the plan, or it was carried out.
+    Walked {
+        /// The plan.
+        plan: Plan,
+        /// What came of it; `None` where the plan has problems.
+        report: Option<Report>,
+        /// All that happened.
+        events: Vec<Event>,
+        /// In virtual time.
+        took: Duration,
+    },
+}
+
+impl std::fmt::Debug for Ended {
+    // A plan is long; what came of it says more.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Killed => f.write_str("Killed"),
+            Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+            Self::Walked { plan, report, took, .. } => f
+                .debug_struct("Walked")
+                .field("problems", &plan.problems)
+                .field("report", report)
+                .field("took", took)
+                .finish(),
+        }
+    }
+}
+
+impl Ended {
+    /// Whether it did all there was to do.
+    pub fn done(&self) -> bool {
+        matches!(self, Self::Walked { report: Some(report), .. } if report.outcome == apply::Outcome::Done)
+    }
+
+    /// The plan.
+    ///
+    /// # Panics
+    /// When there was none.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Walked { plan, .. } => plan,
+            other => panic!("there is no plan: {other:?}"),
+        }
+    }
+
+    /// What came of the plan.
+    ///
+    /// # Panics
+    /// When it was not carried out.
+    pub fn report(&self) -> &Report {
+        match self {
+            Self::Walked { report: Some(report), .. } => report,
+            other => panic!("nothing was carried out: {other:?}"),
+        }
+    }
+
+    /// Everything that failed.
+    pub fn failures(&self) -> Vec<Failure> {
+        match self {
+            Self::Killed => Vec::new(),
+            Self::Failed(failure) => vec![failure.clone()],
+            Self::Walked { report, events, .. } => {
+                // As it was told, which is what a person sees.
+                let told = events.iter().filter_map(|event| match event {
+                    Event::StepFailed { code, errors, hint, .. } => {
+                        Some(Failure { code: code.clone(), errors: errors.clone(), hint: hint.clone() })
+                    }
+                    _ => None,
+                });
+                let told: Vec<Failure> = told.collect();
+                assert_eq!(told.len(), report.as_ref().map_or(0, |r| r.failed.len()));
+                told
+            }
+        }
+    }
+}
+
+/// The lock of the site, which every run holds: the same words as the command line's.
+fn lock(site: &Site) -> Command {
+    let argv = ["sh", "-c", "flock …", "phoenix-lock", &site.desired.site, "a test"];
+    Command::new("taking the site's lock", argv)
+}
+
+/// Looks, plans and carries out, until it has ended or is killed.
+pub async fn run(world: &World, site: &Site, options: &Try) -> Ended {
+    let life = Life::until(options.dies_at);
+    let whole = whole(world, site, options, life.clone());
+    // All of the run is dropped at once; what the node was told to do goes on there.
+    tokio::select! {
+        biased;
+        () = life.over() => Ended::Killed,
+        () = world.faults.killed() => Ended::Killed,
+        ended = whole => ended,
+    }
+}
+
+async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
+    let begin = Instant::now();
+    let exchange: Arc<dyn Exchange> = Arc::new(Mortal::new(world.exchange.clone(), life.clone()));
+    let shell: Arc<dyn Runner> = Arc::new(Mortal::new(world.shell.clone(), life.clone()));
+    let node = (!options.no_commands).then(|| shell.clone());
+    let _lock = match &node {
+        None => None,
+        Some(node) => match node.hold(&lock(site)).await {
+            Ok(Ok((_, held))) => Some(held),
+            Ok(Err(output)) => return Ended::Failed(Failure::new("lock::taken", output.text().into_owned())),
+            Err(error) => return Ended::Failed(Failure::from_error("lock::unreachable", &error)),
+        },
+    };
+    let reader = Reader::new(exchange.clone());
+    let ids = site.desired.containers.values().map(|c| c.id).collect();
+    let looked =
+        managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
+    let inventory = match looked {
+        Ok(inventory) => inventory,
+        Err(failure) => return Ended::Failed(failure),
+    };
+    let wishes = Options { now: now(), targets: options.targets.clone(), destroy: options.destroy };
+    let plan = plan::plan(&site.desired, &inventory, &managers::kinds(), &wishes);
+    if !plan.problems.is_empty() {
+        return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
+    }
+    let worksite = Arc::new(Worksite::new(
+        site.desired.site.clone(),
+        Writer::new(exchange),
+        node,
+        site.authority.clone(),
+        Arc::new(NoSecrets),
+        Arc::new(RunningProber::new(world.clone(), site)),
+        now,
+    ));
+    let recorder = Arc::new(Recorder::default());
+    let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
+    let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
+    let report = foreman.walk(&plan, &options.granted, Run::default()).await;
+    Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
+}
+
+/// The sites of these tests have no secrets.
+#[derive(Debug)]
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        Err(Failure::new("test::no-secrets", format!("a secret was asked for: {reference:?}")))
+    }
+}
+
+/// Nothing runs in a simulated guest, so there is no answer to ask for: a service is proven when every guest on its way
+/// runs.
+#[derive(Debug)]
+struct RunningProber {
+    world: World,
+    ids: BTreeMap<String, u32>,
+}
+
+impl RunningProber {
+    fn new(world: World, site: &Site) -> Self {
+        Self { world, ids: site.desired.containers.values().map(|c| (c.name.clone(), c.id)).collect() }
+    }
+}
+
+#[async_trait]
+impl Prober for RunningProber {
+    async fn probe(&self, service: &Service) -> Result<String, Failure> {
+        let running = self.world.runtime.running().await;
+        let way = std::iter::once(&service.on).chain(service.gateway.iter().map(|(name, _)| name));
+        for name in way {
+            if !self.ids.get(name).is_some_and(|id| running.contains(id)) {
+                return Err(
+                    Failure::new("probe::tcp", format!("{name} does not run")).hint("phoenix-cli status")
+                );
+            }
+        }
+        Ok("answers".to_owned())
+    }
+}

@@ -1,0 +1,93 @@
+//! What is wanted: sites in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use blueprint::Catalog;
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use managers::features::renderer::Renderer;
+use plan::Desired;
+
+/// The files of a site, by path.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The example that everybody starts with.
+pub const FIRST: &str = "../examples/first-workshop";
+
+/// The containers of a larger site.
+pub const BIG: &str = include_str!("big.json");
+
+/// The time of every run: when simulated worlds begin.
+pub fn now() -> Timestamp {
+    Timestamp::from_second(1_795_420_800).expect("a time of this century")
+}
+
+/// A site, wired.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// What is wanted.
+    pub desired: Arc<Desired>,
+    /// The authority of all test sites: making keys takes time, and they all have one name.
+    pub authority: Arc<pki::Authority>,
+}
+
+static CATALOG: LazyLock<Catalog> =
+    LazyLock::new(|| Catalog::from_files(managers::features::builtin()).expect("the catalog is sound"));
+
+/// Its folder lives as long as the process.
+static AUTHORITY: LazyLock<(tempfile::TempDir, Arc<pki::Authority>)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).expect("a plain path");
+    let settings = pki::AuthoritySettings {
+        site: "workshop".into(),
+        domain: "workshop.internal".into(),
+        subnets: vec!["10.0.0.0/24".parse().expect("a subnet")],
+    };
+    let authority = pki::Authority::open_or_create(&path, &settings, now()).expect("it can be made");
+    (folder, Arc::new(authority))
+});
+
+impl Site {
+    /// A site of these files.
+    ///
+    /// # Panics
+    /// When they are no sound site.
+    pub fn of(files: &Files) -> Self {
+        let files = files.iter().map(|(path, bytes)| (Utf8PathBuf::from(path), bytes.clone()));
+        let loaded = match blueprint::load_from_memory(files, &CATALOG) {
+            Ok(loaded) => loaded,
+            Err(failure) => panic!("{}", failure.to_text()),
+        };
+        let authority = AUTHORITY.1.clone();
+        let renderer = Renderer::new(&loaded.blueprint);
+        let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &renderer)
+            .unwrap_or_else(|errors| panic!("{errors:?}"));
+        Self { desired: Arc::new(desired), authority }
+    }
+
+    /// The id of a container.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn id(&self, name: &str) -> u32 {
+        self.desired.containers.get(name).unwrap_or_else(|| panic!("no container {name}")).id
+    }
+}
+
+/// The files of the first workshop, as they are in the examples.
+pub fn first() -> Files {
+    let root = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FIRST);
+    let mut files = Files::new();
+    for path in ["site.json", "guests.json", "pages/notes/index.html", "pages/status/index.html"] {
+        files.insert(path.into(), fs_err::read(root.join(path)).expect("the example is there"));
+    }
+    files
+}
+
+/// The files of the larger site.
+pub fn big() -> Files {
+    let mut files = first();
+    files.insert("guests.json".into(), BIG.into());
+    files
+}

@@ -1,0 +1,104 @@
+//! What is there after a run, as text that is the same whenever it is the same that is there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use lab::runtime::Runtime as _;
+use lab::sim::World;
+use managers::features::{Mode, Rendered, script};
+use plan::mark;
+use proxmox::config::{GuestConfig, GuestKind};
+
+use crate::site::Site;
+
+/// Everything that is there: configurations, what runs, marks, and what is inside, without serial numbers. What
+/// contradicts itself (a mark that says other than what is inside) is in the text as a line that begins with `WRONG`.
+///
+/// # Panics
+/// When a guest has a mark that cannot be read.
+pub async fn of(world: &World, site: &Site) -> String {
+    world.node.idle().await;
+    let running = world.runtime.running().await;
+    let mut out = String::new();
+    for (id, text) in world.node.configuration_files() {
+        let config = GuestConfig::parse(GuestKind::Container, &text);
+        let _ = writeln!(out, "{id} {}", if running.contains(&id) { "running" } else { "stopped" });
+        for (key, value) in &config.current.values {
+            let _ = writeln!(out, "  {key}: {value}");
+        }
+        if !config.pending.is_empty() {
+            let _ = writeln!(out, "  pending: {:?}", config.pending);
+        }
+        let description = config.current.description.as_deref().unwrap_or_default();
+        let (words, found) = mark::parse(description).expect("a mark that can be read");
+        let _ = writeln!(out, "  text: {words:?}");
+        let Some(mark) = found else { continue };
+        let _ = writeln!(out, "  site: {}, address: {}", mark.site, mark.address);
+        let _ = writeln!(out, "  features: {:?}", mark.features);
+        let certificates: BTreeMap<_, _> =
+            mark.certificates.iter().map(|(name, c)| (name, (&c.fingerprint, c.end - c.begin))).collect();
+        let _ = writeln!(out, "  certificates: {certificates:?}");
+        let _ = writeln!(out, "  services: {:?}", mark.services);
+        if mark.site == site.desired.site && running.contains(&id) {
+            inside(world, site, id, &mark, &mut out).await;
+        }
+    }
+    out
+}
+
+/// Whether what is inside is what the mark says.
+async fn inside(world: &World, site: &Site, id: u32, mark: &plan::Mark, out: &mut String) {
+    let Some(container) = site.desired.containers.values().find(|c| c.id == id) else { return };
+    let rendered: Vec<Rendered> = container
+        .features
+        .iter()
+        .map(|f| serde_json::from_value((*f.payload).clone()).expect("a rendered feature"))
+        .collect();
+    if !rendered.is_empty() {
+        let none = |_: &_| Err::<String, _>("no secrets here");
+        let check = script(&rendered, Mode::Check, &none).expect("a script");
+        let argv = ["sh", "-s"].map(str::to_owned);
+        let (_, printed, _) = world.runtime.exec(id, &argv, &check.text).await.expect("it runs");
+        for line in String::from_utf8_lossy(&printed).lines().filter(|l| l.contains("feature")) {
+            let said: serde_json::Value = serde_json::from_str(line).expect("a report");
+            let (name, same) = (said["feature"].as_str().unwrap_or_default(), said["changed"] == 0);
+            let marked = container
+                .features
+                .iter()
+                .any(|f| f.name == name && mark.features.get(name) == Some(&f.fingerprint));
+            if same != marked {
+                let _ = writeln!(out, "  WRONG: {name} is inside: {same}, the mark says: {marked}");
+            }
+        }
+    }
+    for (name, wanted) in &mark.certificates {
+        let path = managers::certificates::path(name);
+        let argv = ["cat".to_owned(), path.clone()];
+        let (status, pem, _) = world.runtime.exec(id, &argv, b"").await.expect("it runs");
+        let serial = (status == 0).then(|| serial_of(&pem)).flatten();
+        if serial.as_ref() != Some(&wanted.serial) {
+            let _ = writeln!(out, "  WRONG: {path} has {serial:?}, the mark says {}", wanted.serial);
+        }
+    }
+}
+
+fn serial_of(pem: &[u8]) -> Option<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    let digits: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(digits)
+}
+
+/// The identity of every guest of the site: id, name, MAC addresses and addresses.
+pub fn identities(world: &World) -> BTreeMap<u32, String> {
+    world
+        .node
+        .configuration_files()
+        .into_iter()
+        .map(|(id, text)| {
+            let config = GuestConfig::parse(GuestKind::Container, &text).current.values;
+            let get = |key: &str| config.get(key).cloned().unwrap_or_default();
+            (id, format!("{} {}", get("hostname"), get("net0")))
+        })
+        .collect()
+}
