@@ -198,6 +198,25 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     assert!(changes[0].contains("/srv/site/index.html"));
     assert!(site.fetch("notes.workshop.internal").1.contains("one more line"));
 
+    // A feature of the site's own, with no Rust: a folder with a description, used like any other.
+    std::fs::create_dir_all(site.path().join("features/greeting")).unwrap();
+    let feature = r#"{
+        "description": "Greets whoever logs in.",
+        "parameters": { "text": { "type": "string", "description": "What it says." } },
+        "files": [{ "path": "/etc/motd", "content": "{{ text }} from {{ guest.name }}\n" }]
+    }"#;
+    write(site.path().join("features/greeting/feature.json"), feature);
+    let guests = site.path().join("guests.json");
+    let text = std::fs::read_to_string(&guests).unwrap();
+    let with = text.replace(
+        r#"[{ "static-site": { "root": "pages/status/" } }]"#,
+        r#"[{ "static-site": { "root": "pages/status/" } }, { "greeting": { "text": "hello" } }]"#,
+    );
+    assert_ne!(text, with);
+    write(guests, &with);
+    site.ok(&["apply", "--target", "feature.greeting@container.status"]);
+    assert_eq!(site.ok(&["exec", "status", "--", "cat", "/etc/motd"]), "hello from status\n");
+
     // Destroyed by hand: it comes back with the same address and MAC (T-8, T-11).
     let config = |id: &str| site.ok(&["exec", id, "--", "cat", "/sys/class/net/eth0/address"]);
     let mac = config("120");
