@@ -282,8 +282,12 @@ pub struct Certs {
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
     /// List the certificates: names, serial, days left, when they are renewed
+    #[command(after_help = "Examples:\n  phoenix-cli certs list\n  phoenix-cli certs list --json")]
     List,
     /// Print the workshop's root certificate as PEM, nothing else
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
+    )]
     Root,
 }
 
@@ -304,10 +308,17 @@ pub enum LabCommand {
     )]
     Up(LabUp),
     /// End the lab and remove all it made
+    #[command(
+        after_help = "Examples:\n  phoenix-cli lab down\n  phoenix-cli lab down --all        every lab of this machine"
+    )]
     Down(LabDown),
     /// Show the lab
+    #[command(after_help = "Examples:\n  phoenix-cli lab status\n  phoenix-cli lab status --json")]
     Status,
     /// Open a shell on the lab's node, or in one of its guests
+    #[command(
+        after_help = "Examples:\n  phoenix-cli lab shell            on the node\n  phoenix-cli lab shell 120        in the guest 120"
+    )]
     Shell(LabShell),
     /// The node's API (started by `up`)
     #[command(hide = true)]

@@ -4,23 +4,28 @@ use blueprint::{Diagnostic, Severity, Sources};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
 use serde_json::{Value, json};
 
-/// As text for a person. Colour only where wanted.
-pub fn text(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
-    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler =
-        GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100).with_context_lines(1);
+/// As text for a person, in colours that the printer takes out where they are not wanted.
+pub fn text(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode())
+        .with_links(false)
+        .with_width(100)
+        .with_context_lines(1);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let severity = match diagnostic.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
         };
-        let mut shown =
-            MietteDiagnostic::new(&diagnostic.message).with_code(diagnostic.code).with_severity(severity);
+        let source = sources.get(&diagnostic.file);
+        // A file that cannot be shown is at least named.
+        let message = match source {
+            None if diagnostic.file != "." => format!("{}: {}", diagnostic.file, diagnostic.message),
+            _ => diagnostic.message.clone(),
+        };
+        let mut shown = MietteDiagnostic::new(message).with_code(diagnostic.code).with_severity(severity);
         if let Some(hint) = &diagnostic.hint {
             shown = shown.with_help(hint);
         }
-        let source = sources.get(&diagnostic.file);
         if source.is_some() {
             let label = Some(diagnostic.label.clone()).filter(|l| !l.is_empty());
             shown =

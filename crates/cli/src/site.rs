@@ -69,7 +69,7 @@ pub fn load(site: &Utf8Path, printer: Printer) -> Result<Loaded, CommandError> {
     match blueprint::load(&root, &catalog) {
         Ok(loaded) => {
             if !loaded.warnings.is_empty() && !printer.json {
-                printer.raw_error(diagnostics::text(&loaded.warnings, &loaded.sources, printer.watched()));
+                printer.raw_error(diagnostics::text(&loaded.warnings, &loaded.sources));
             }
             Ok(loaded)
         }
@@ -82,11 +82,7 @@ pub fn load(site: &Utf8Path, printer: Printer) -> Result<Loaded, CommandError> {
                     "error": { "code": "blueprint::invalid", "message": format!("the blueprint has {count} error(s)"), "exit": 2 },
                 }));
             } else {
-                printer.raw_error(diagnostics::text(
-                    &failure.diagnostics,
-                    &failure.sources,
-                    printer.watched(),
-                ));
+                printer.raw_error(diagnostics::text(&failure.diagnostics, &failure.sources));
                 let s = if count == 1 { "" } else { "s" };
                 printer.raw_error(format!("{count} error{s} in {root}\n"));
             }

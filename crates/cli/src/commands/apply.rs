@@ -24,19 +24,17 @@ use crate::{progress, site};
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
     let saved = options.file.as_deref().map(planning::read).transpose()?;
-    let mut planned = Planned::new(global, printer).await?;
+    let mut planned = Planned::unseen(global, printer)?;
     let result = async {
-        // Before the plan, so that nobody changes in between what it is made against.
+        // Before anything is looked at, so that nobody changes in between what the plan is made against.
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
+        planned.look(printer).await?;
         let plan = match saved {
             Some(plan) => {
                 still_true(&plan, &planned)?;
                 plan
             }
-            None => {
-                settled(&mut planned, printer).await?;
-                planned.plan(&options.target, false)?
-            }
+            None => planned.plan(&options.target, false)?,
         };
         carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
     }
@@ -47,10 +45,10 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
 
 /// `up`: plan, confirm, apply.
 pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcome {
-    let mut planned = Planned::new(global, printer).await?;
+    let mut planned = Planned::unseen(global, printer)?;
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
-        settled(&mut planned, printer).await?;
+        planned.look(printer).await?;
         let plan = planned.plan(&options.target, false)?;
         if !options.yes && !plan.steps.is_empty() && plan.problems.is_empty() {
             printer.raw_error(planning::show(&plan, &planned.place(), global));
@@ -84,38 +82,6 @@ pub fn confirm(question: &str, word: &str, printer: Printer) -> Result<(), Comma
         return Ok(());
     }
     Err(CommandError { kind: Kind::Consent, ..CommandError::failed("consent::declined", "nothing was done") })
-}
-
-/// A guest of ours that a task holds (a run that was cut off left it working) is waited for before planning: the plan
-/// would otherwise be made against something half done.
-async fn settled(planned: &mut Planned, printer: Printer) -> Result<(), CommandError> {
-    let limit = managers::settle::LOCKED;
-    let begin = tokio::time::Instant::now();
-    let mut told = false;
-    loop {
-        let busy: Vec<u32> = planned
-            .desired
-            .containers
-            .values()
-            .map(|c| c.id)
-            .filter(|id| planned.inventory.guests.get(id).is_some_and(|g| g.lock.is_some()))
-            .collect();
-        if busy.is_empty() || begin.elapsed() > limit {
-            return Ok(());
-        }
-        if !told {
-            let ids: Vec<String> = busy.iter().map(u32::to_string).collect();
-            printer.say(format!(
-                "waiting for a task that holds {} (at most {} s)",
-                ids.join(", "),
-                limit.as_secs()
-            ));
-            told = true;
-        }
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        planned.inventory =
-            managers::observe(&planned.connection.reader(), planned.connection.node.as_deref()).await?;
-    }
 }
 
 /// A saved plan is only carried out when the world is still the one it was made against.

@@ -9,9 +9,10 @@ use crate::printer::Printer;
 
 /// Destroys with consent: the site's name typed, or every resource named.
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
+    let mut planned = Planned::unseen(global, printer)?;
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
+        planned.look(printer).await?;
         let plan = planned.plan(&options.target, true)?;
         let mut granted = options.allow_destroy.clone();
         if let Some(name) = &options.confirm {

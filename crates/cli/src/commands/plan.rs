@@ -30,19 +30,43 @@ pub struct Planned {
 impl Planned {
     /// Reads blueprint and target.
     pub async fn new(global: &Global, printer: Printer) -> Result<Self, CommandError> {
+        let mut planned = Self::unseen(global, printer)?;
+        let observed =
+            managers::observe(&planned.connection.reader(), planned.connection.node.as_deref()).await;
+        match observed {
+            Ok(inventory) => planned.inventory = inventory,
+            Err(failure) => {
+                planned.connection.close().await;
+                return Err(failure.into());
+            }
+        }
+        Ok(planned)
+    }
+
+    /// Reads the blueprint and prepares the way to the target, for who takes the site's lock before looking there.
+    pub fn unseen(global: &Global, printer: Printer) -> Result<Self, CommandError> {
         let loaded = site::load(&global.site, printer)?;
         let authority = site::authority(&loaded.blueprint, printer)?;
         let desired = site::desired(&loaded.blueprint, &authority, printer)?;
         let connection = site::connect(&loaded.blueprint)?;
-        let observed = managers::observe(&connection.reader(), connection.node.as_deref()).await;
-        let inventory = match observed {
-            Ok(inventory) => inventory,
-            Err(failure) => {
-                connection.close().await;
-                return Err(failure.into());
-            }
-        };
+        let inventory = Inventory::default();
         Ok(Self { blueprint: loaded.blueprint, authority, desired, inventory, connection })
+    }
+
+    /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
+    pub async fn look(&mut self, printer: Printer) -> Result<(), CommandError> {
+        let ids = self.desired.containers.values().map(|c| c.id).collect();
+        let waiting = |held: &[u32], limit: std::time::Duration| {
+            let ids: Vec<String> = held.iter().map(u32::to_string).collect();
+            printer.say(format!(
+                "waiting for a task that holds {} (at most {} s)",
+                ids.join(", "),
+                limit.as_secs()
+            ));
+        };
+        let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
+        self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;
+        Ok(())
     }
 
     /// The plan, now.
