@@ -1,6 +1,7 @@
 //! Chores of this repository: `cargo xtask gen` writes the generated files, `cargo xtask gen --check` tells which of
-//! them are out of date. Each subcommand is a module.
+//! them are out of date; `cargo xtask bench` measures. Each subcommand is a module.
 
+mod bench;
 mod r#gen;
 
 use std::error::Error;
@@ -24,6 +25,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure what the project holds itself to: a table, and `bench.jsonl` in the target folder
+    Bench,
 }
 
 /// Whether all is well; what is wrong has been said.
@@ -32,6 +35,7 @@ type Outcome = Result<bool, Box<dyn Error>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
+        Task::Bench => bench::run(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

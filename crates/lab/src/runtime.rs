@@ -57,7 +57,13 @@ pub trait Runtime: Send + Sync + Debug {
 
     /// Makes the volumes that `config` names (`rootfs`, `mpN`, already as definite volume ids with sizes) and unpacks
     /// `template` (a file) into the root volume.
-    async fn create(&self, id: u32, config: &Config, template: &Utf8Path, log: &TaskLog) -> Result<(), TaskError>;
+    async fn create(
+        &self,
+        id: u32,
+        config: &Config,
+        template: &Utf8Path,
+        log: &TaskLog,
+    ) -> Result<(), TaskError>;
 
     /// Starts it.
     async fn start(&self, id: u32, config: &Config, log: &TaskLog) -> Result<(), TaskError>;
@@ -84,7 +90,14 @@ pub trait Runtime: Send + Sync + Debug {
     ) -> Result<(), TaskError>;
 
     /// Grows the volume under `key` (`rootfs`, `mp0`) to `bytes`.
-    async fn resize(&self, id: u32, key: &str, config: &Config, bytes: u64, log: &TaskLog) -> Result<(), TaskError>;
+    async fn resize(
+        &self,
+        id: u32,
+        key: &str,
+        config: &Config,
+        bytes: u64,
+        log: &TaskLog,
+    ) -> Result<(), TaskError>;
 
     /// The guests that run now.
     async fn running(&self) -> BTreeSet<u32>;
@@ -93,5 +106,10 @@ pub trait Runtime: Send + Sync + Debug {
     async fn usage(&self, id: u32) -> Option<(u64, u64)>;
 
     /// Runs a program in a running guest as its root (what `lxc-attach` does on the node): exit status, output, error output.
-    async fn exec(&self, id: u32, argv: &[String], stdin: &[u8]) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError>;
+    async fn exec(
+        &self,
+        id: u32,
+        argv: &[String],
+        stdin: &[u8],
+    ) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError>;
 }

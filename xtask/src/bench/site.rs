@@ -1,0 +1,89 @@
+//! Sites of any size, as a person with that many containers might have them.
+
+use std::error::Error;
+
+use blueprint::{Catalog, Loaded};
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use plan::Desired;
+use serde_json::{Map, Value, json};
+
+/// A site in a folder of its own, gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Site {
+    folder: tempfile::TempDir,
+    path: Utf8PathBuf,
+}
+
+/// The type every container has.
+const TYPE: &str = r#"{ "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" } }"#;
+
+/// One container in so many serves pages through the gateway. The gateway's description holds a word on each certificate,
+/// and takes some sixty.
+const SERVES: u32 = 20;
+
+impl Site {
+    /// With so many containers: a gateway; each twentieth serves a page through it; every one has the basic feature.
+    pub(crate) fn new(containers: u32) -> Result<Self, Box<dyn Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = Utf8PathBuf::try_from(folder.path().canonicalize()?)?;
+        let mut all = Map::new();
+        all.insert(
+            "gateway".into(),
+            json!({ "id": 1000, "type": "small", "address": "10.0.0.2", "features": ["nginx-gateway"] }),
+        );
+        for n in 1..containers {
+            let (high, low) = (n / 250, n % 250 + 3);
+            let mut one = json!({ "id": 1000 + n, "type": "small", "address": format!("10.0.{high}.{low}"), "features": ["base"] });
+            if n % SERVES == 1 {
+                one["features"] = json!([{ "static-site": { "root": "pages/" } }]);
+                one["services"] = json!({ format!("page-{n}"): { "port": 80, "expose": "gateway" } });
+            }
+            all.insert(format!("guest-{n}"), one);
+        }
+        let types: Value = serde_json::from_str(TYPE)?;
+        let guests = json!({ "types": types, "containers": all });
+        fs_err::write(path.join("guests.json"), serde_json::to_string_pretty(&guests)?)?;
+        fs_err::create_dir(path.join("pages"))?;
+        fs_err::write(path.join("pages/index.html"), "<h1>page</h1>\n")?;
+        let site = Self { folder, path };
+        site.target(&json!({ "lab": {} }))?;
+        Ok(site)
+    }
+
+    /// Says what it is built on.
+    pub(crate) fn target(&self, target: &Value) -> Result<(), Box<dyn Error>> {
+        let network = json!({ "bridge": "vmbr0", "subnet": "10.0.0.0/16", "gateway": "10.0.0.1" });
+        let site = json!({
+            "site": { "name": "bench", "domain": "bench.internal" },
+            "target": target, "networks": { "lan": network },
+        });
+        Ok(fs_err::write(self.path.join("site.json"), site.to_string())?)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        debug_assert!(self.folder.path().is_dir());
+        self.path.as_str()
+    }
+
+    pub(crate) fn folder(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// What is wanted, and the authority, as the binary itself sees and makes them.
+    pub(crate) fn desired(&self) -> Result<(Desired, pki::Authority), Box<dyn Error>> {
+        let catalog = Catalog::from_files(managers::features::builtin()).map_err(|f| f.to_text())?;
+        let Loaded { blueprint, .. } = blueprint::load(&self.path, &catalog).map_err(|f| f.to_text())?;
+        let settings = pki::AuthoritySettings {
+            site: blueprint.site.name.clone(),
+            domain: blueprint.site.domain.clone(),
+            subnets: blueprint.networks.values().map(|n| n.subnet.into()).collect(),
+        };
+        let folder = self.path.join(".phoenix/secrets/authority");
+        let authority = pki::Authority::open_or_create(&folder, &settings, Timestamp::now())?;
+        let renderer = managers::features::renderer::Renderer::new(&blueprint);
+        let desired = plan::wire::wire(&blueprint, authority.root_pem(), &renderer)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        Ok((desired, authority))
+    }
+}
