@@ -468,8 +468,8 @@ pub const CODES: &[CodeInfo] = &[
         "probe::tcp",
         "no TCP connection",
         "Nothing listens there, or something on the way drops the packets.",
-        "Is the container up (`phoenix-cli status`), does the service listen on its `port` on all addresses, does a firewall \
-         stand in between?",
+        "See whether the container is up (`phoenix-cli status`), whether the service listens on its `port` on all addresses, and \
+         whether a firewall stands in between.",
     ),
     code(
         "probe::tls",
