@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use blueprint::model::Blueprint;
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use transport::{Command, Held};
 
 use crate::error::CommandError;
@@ -42,7 +42,7 @@ impl SiteLock {
         let site = &blueprint.site.name;
         let owner = owner();
         let Some(node) = &connection.node else {
-            return Self::here(site::state(&blueprint.root).join("lock"), &owner);
+            return Self::here(&site::state(&blueprint.root).join("lock"), &owner);
         };
         let argv = ["sh", "-c", HOLD, "phoenix-lock", site.as_str(), owner.as_str()];
         // Taking a lock takes no time; a node that is slow to answer gets the time of a connection.
@@ -53,7 +53,7 @@ impl SiteLock {
             Ok(Err(output)) if output.text().contains("held by") => Err(taken(site, output.text().trim())),
             Ok(Err(output)) => {
                 printer.warn(format!("the site's lock could not be taken on the node: {}", output.tail(2)));
-                Self::here(site::state(&blueprint.root).join("lock"), &owner)
+                Self::here(&site::state(&blueprint.root).join("lock"), &owner)
             }
             Err(error) => {
                 Err(CommandError::from_error("lock::unreachable", &error).hint("phoenix-cli doctor"))
@@ -61,7 +61,7 @@ impl SiteLock {
         }
     }
 
-    fn here(path: Utf8PathBuf, owner: &str) -> Result<Self, CommandError> {
+    fn here(path: &Utf8Path, owner: &str) -> Result<Self, CommandError> {
         let wrong = |e: std::io::Error| CommandError::from_error("lock::file", &e);
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent).map_err(wrong)?;
@@ -71,7 +71,7 @@ impl SiteLock {
             .truncate(false)
             .read(true)
             .write(true)
-            .open(&path)
+            .open(path)
             .map_err(wrong)?;
         let owner_file = path.with_extension("owner");
         match file.file().try_lock() {

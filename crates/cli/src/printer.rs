@@ -1,5 +1,4 @@
 //! The one place that prints: data to standard output, talk to standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the place that prints")]
 
 use std::io::IsTerminal as _;
 

@@ -59,7 +59,7 @@ impl Sink for Plain {
         } else {
             match event {
                 Event::StepStarted { address, action } => {
-                    self.0.say(format!("… {address}: {}", action.as_str()))
+                    self.0.say(format!("… {address}: {}", action.as_str()));
                 }
                 Event::Waiting { address, what, limit_seconds } => {
                     self.0.say(format!("… {address}: waiting for {what} (at most {limit_seconds} s)"));
@@ -160,10 +160,10 @@ fn total_style() -> ProgressStyle {
 impl Sink for Terminal {
     fn take(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lasting_line(event, self.printer) {
-            if self.bars.println(&line).is_err() {
-                self.printer.say(&line);
-            }
+        if let Some(line) = lasting_line(event, self.printer)
+            && self.bars.println(&line).is_err()
+        {
+            self.printer.say(&line);
         }
         match event {
             Event::RunStarted { steps, .. } => {

@@ -80,7 +80,7 @@ async fn hops(
     let reader = connection.reader();
     match reader.version().await {
         Ok(version) => {
-            findings.good("API", &format!("Proxmox VE {} at {}", version.version, reader.endpoint()))
+            findings.good("API", &format!("Proxmox VE {} at {}", version.version, reader.endpoint()));
         }
         Err(error) => {
             findings.bad("API", &managers::settle::failure("asking the node's version", &error).into());
@@ -107,7 +107,7 @@ async fn hops(
     }
     match &connection.node {
         None => {
-            findings.good("commands on the node", "no ssh declared: only what the API can do is possible")
+            findings.good("commands on the node", "no ssh declared: only what the API can do is possible");
         }
         Some(node) => {
             let command = Command::new("trying a command", ["true"]).limit(Duration::from_secs(20));

@@ -117,7 +117,7 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     let spec = spec(&loaded.blueprint, options)?;
     let report = |event: Event| match event {
         Event::Doing { what, usually } => {
-            printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)))
+            printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)));
         }
         Event::Note(note) => printer.say(format!("  {note}")),
     };
