@@ -1,6 +1,14 @@
 //! The whole path, for real: a blueprint becomes running containers in the lab, and a request gets its answer over
 //! HTTPS, verified against the workshop's own root alone. One test, since it is one story.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a failing test panics, and tells what it did"
+)]
+
 use std::io::BufRead as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

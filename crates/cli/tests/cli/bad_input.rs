@@ -67,10 +67,10 @@ fn a_site_that_is_no_folder() {
     let said = env.run(&["--site", &long, "validate"]);
     assert!([1, 2].contains(&said.code) && !said.err.is_empty(), "{}", said.code);
     let mut command = env.command(&["validate", "--site"]);
-    let said = Said::of(command.arg(OsStr::from_bytes(b"\xff\xfe")).output().unwrap()).ended(2);
+    let said = Said::of(&command.arg(OsStr::from_bytes(b"\xff\xfe")).output().unwrap()).ended(2);
     assert!(!said.err.is_empty());
     let mut command = env.command(&["explain"]);
-    Said::of(command.arg(OsStr::from_bytes(b"containers\xff")).output().unwrap()).ended(2);
+    Said::of(&command.arg(OsStr::from_bytes(b"containers\xff")).output().unwrap()).ended(2);
     env.write("guests.json", b"\xff\xfe{ \x00 }");
     let said = env.run(&["validate"]).ended(2);
     assert!(said.err.contains("guests.json"), "{said:#?}");
@@ -80,7 +80,7 @@ fn a_site_that_is_no_folder() {
 fn a_file_that_cannot_be_read() {
     let env = TestEnv::site();
     let file = env.path().join("guests.json");
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).unwrap();
     if std::fs::read(&file).is_ok() {
         // Root reads everything; a folder in the file's place cannot be read by root either.
         std::fs::remove_file(&file).unwrap();
@@ -104,7 +104,7 @@ fn without_its_lab_the_site_says_how_to_start_it() {
     }
     // A hint can be copied as it is, also from elsewhere.
     let mut command = env.command(&["plan", "--site", "site"]);
-    let said = Said::of(command.current_dir(env.folder.path()).output().unwrap()).ended(1);
+    let said = Said::of(&command.current_dir(env.folder.path()).output().unwrap()).ended(1);
     assert!(said.err.contains("phoenix-cli --site site lab up"), "{said:#?}");
 }
 

@@ -125,6 +125,6 @@ fn colour_only_where_it_is_wanted() {
     let never = env.run(&["plan"]);
     assert!(!never.err.contains('\u{1b}'), "{never:#?}");
     let mut command = env.command(&["plan", "--color", "always"]);
-    let always = Said::of(command.env_remove("NO_COLOR").output().unwrap());
+    let always = Said::of(&command.env_remove("NO_COLOR").output().unwrap());
     assert!(always.err.contains('\u{1b}'), "{always:#?}");
 }

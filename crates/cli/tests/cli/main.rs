@@ -1,7 +1,7 @@
 //! The real binary, as a person and as a script meet it: texts, exit codes, JSON. Where something has to be applied,
 //! the simulated lab stands in for a node: records, and nothing that runs.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test panics")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 
 mod bad_input;
 mod help;
@@ -22,7 +22,7 @@ struct Said {
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         let said = Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -101,7 +101,7 @@ impl TestEnv {
     }
 
     fn run(&self, args: &[&str]) -> Said {
-        Said::of(self.command(args).output().unwrap())
+        Said::of(&self.command(args).output().unwrap())
     }
 
     fn write(&self, path: &str, text: impl AsRef<[u8]>) {
