@@ -269,7 +269,7 @@ fn a_task_that_ends_in_an_error() {
     in_world(
         |o| {
             o.faults =
-                Faults::none().task(4, TaskTwist::FailBefore("startup for container '101' failed".into()))
+                Faults::none().task(4, TaskTwist::FailBefore("startup for container '101' failed".into()));
         },
         async |world, site, ended| {
             let failure = only(&ended);
