@@ -47,7 +47,7 @@ fn change(files: &Files) -> (Vec<Planned>, Vec<String>) {
     })
 }
 
-/// Issue 3, "Done when": changing one line of a page changes that guest's pages and nothing else.
+/// Changing one line of a page changes that guest's pages and nothing else.
 #[test]
 fn a_page_changes_alone() {
     let (steps, made) = change(&with("pages/notes/index.html", "<", "<!-- new --><"));

@@ -34,7 +34,7 @@ pub use error::Error;
 pub use forward::{ForwardArgs, forward};
 pub use preflight::{PACKAGES, apt_command, check};
 pub use serve::{ServeArgs, serve};
-pub use sim::{SimNodeRunner, up_simulated};
+pub use sim::{SimNodeRunner, answer_commands, up_simulated};
 pub use spec::{LabSpec, Names, Network, Ports};
 pub use status::{GuestStatus, Status, shell, status};
 

@@ -118,6 +118,18 @@ pub(crate) fn listen(state: &Utf8Path) -> Result<UnixListener, Error> {
     Ok(listener)
 }
 
+/// Answers the commands that a [`SimNodeRunner`] of the lab in `folder` sends, by `shell`, until it is dropped. For
+/// whoever serves a simulated node by itself.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub async fn answer_commands(folder: &Utf8Path, shell: SimShell) -> Result<(), Error> {
+    let state = folder.join("state");
+    fs::create_dir_all(&state).map_err(Error::io(format!("making `{state}`")))?;
+    serve_shell(listen(&state)?, shell).await;
+    Ok(())
+}
+
 /// Answers commands until the process ends.
 pub(crate) async fn serve_shell(listener: UnixListener, shell: SimShell) {
     loop {
