@@ -351,7 +351,7 @@ pub struct LabUp {
 /// Options of `lab down`.
 #[derive(Debug, Args)]
 pub struct LabDown {
-    /// Every lab of this machine, also what is left of labs whose folder is gone
+    /// What is left of labs of this machine whose folder is gone; labs that run are left alone
     #[arg(long)]
     pub all: bool,
 }

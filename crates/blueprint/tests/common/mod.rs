@@ -22,6 +22,14 @@ const FEATURES: &[(&str, &str)] = &[
     ),
     ("static-site/site.conf", "listen {{ port }};"),
     (
+        "trusted-ca/feature.json",
+        r#"{
+            "description": "Trusts the workshop's authority.",
+            "parameters": {"root": {"type": "string", "derived": true}},
+            "requires": ["base"]
+        }"#,
+    ),
+    (
         "nginx-gateway/feature.json",
         r#"{
             "description": "The front door.",

@@ -161,7 +161,8 @@ pub async fn carry_out(
     if planned.connection.lab.is_some() {
         publish(planned);
     }
-    finish(global, planned, &report, &withheld, printer)
+    let only_destroys = plan.steps.iter().all(|s| s.action == plan::Action::Delete);
+    finish(global, planned, &report, &withheld, only_destroys, printer)
 }
 
 fn nothing(plan: &Plan, planned: &Planned, printer: Printer) -> Outcome {
@@ -178,6 +179,7 @@ fn finish(
     planned: &Planned,
     report: &Report,
     withheld: &[&plan::Step],
+    only_destroys: bool,
     printer: Printer,
 ) -> Outcome {
     match report.outcome {
@@ -209,7 +211,7 @@ fn finish(
     if report.outcome == RunOutcome::Failed {
         return Err(CommandError::said(Kind::Failed));
     }
-    if !printer.json {
+    if !printer.json && !only_destroys {
         for line in where_to_look(planned) {
             printer.say(line);
         }

@@ -39,6 +39,11 @@ fn no_way() -> CommandError {
 /// Runs a command in a container; its exit code becomes ours.
 pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Outcome {
     let (connection, id) = find(global, &options.guest, printer)?;
+    if connection.simulated() {
+        printer.warn(
+            "the lab is simulated: no program runs in it, only a few commands are answered as a guest would",
+        );
+    }
     let node = connection.node.clone().ok_or_else(no_way)?;
     let command = Command::new(format!("running a command in {id}"), options.argv.clone()).limit(PATIENCE);
     let json = printer.json;

@@ -126,7 +126,7 @@ impl Error {
                 "use the simulated lab: `phoenix-cli lab up --simulated`".to_owned()
             }
             Self::Missing { .. } => format!("install them: {}", super::preflight::apt_command()),
-            Self::Folder { .. } => "give another one: `phoenix-cli lab up --folder DIR`".to_owned(),
+            Self::Folder { .. } => "put the site into a folder with a plain path, or name another one: \"target\": { \"lab\": { \"folder\": \"/srv/lab\" } }".to_owned(),
             Self::Busy { .. } => "wait for it to end, then try again".to_owned(),
             Self::PortTaken { what, .. } => {
                 format!(
