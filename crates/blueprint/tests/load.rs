@@ -39,11 +39,11 @@ fn the_site_that_init_writes_is_valid() {
     let notes = &blueprint.containers["notes"];
     assert_eq!(notes.id, Some(120));
     assert_eq!(notes.services["notes"].expose, Expose::Gateway);
-    assert_eq!(notes.services["notes"].declared.to_string(), "guests.json:20");
+    assert_eq!(notes.services["notes"].declared.to_string(), "guests.json:21");
     // What a feature requires comes first.
     let features: Vec<&str> = notes.features.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(features, ["base", "static-site"]);
-    let pages = &notes.features[1].contents["root"];
+    assert_eq!(features, ["base", "trusted-ca", "static-site"]);
+    let pages = &notes.features[2].contents["root"];
     assert_eq!(pages.len(), 1);
     assert_eq!(pages[0].path, "index.html");
     let NicAddress::Static(address) = blueprint.containers["gateway"].nets[&0].address else {
