@@ -40,7 +40,7 @@ impl Sink for Life {
     }
 }
 
-/// Something to reach the node with, for as long as a [`Life`] lasts.
+/// Something to reach the node with, for as long as a `Life` lasts.
 #[derive(Debug)]
 pub struct Mortal<T> {
     inner: T,

@@ -2,7 +2,7 @@
 //! that is carried out ([`apply::Crew`]).
 //!
 //! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
-//! is in [`observe`], what crews work with in [`worksite`], and how a call to the node is got through in [`settle`].
+//! is in [`mod@observe`], what crews work with in [`worksite`], and how a call to the node is got through in [`settle`].
 
 pub mod certificates;
 pub mod features;
