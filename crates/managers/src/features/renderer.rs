@@ -76,14 +76,7 @@ impl wire::Renderer for Renderer<'_> {
         let Some(feature) = self.features.get(&used.name) else {
             return Err(wrong("there is no such feature".into(), None));
         };
-        let mut parameters = used.parameters.clone();
-        for (name, parameter) in feature.spec.parameters.iter().filter(|(_, p)| p.derived) {
-            if let Some(value) = derived.get(name) {
-                parameters.insert(name.clone(), value.clone());
-            } else if parameter.default.is_none() {
-                return Err(wrong(format!("nothing derives its parameter `{name}`"), None));
-            }
-        }
+        // Before anything is copied: the list of names is long, and there is a guest for each of its lines.
         let shared =
             !self.by_guest.get(used.name.as_str()).copied().unwrap_or(true) && used.contents.is_empty();
         // Derived values are the same for all guests but for the gateway's list of sites.
@@ -92,6 +85,14 @@ impl wire::Renderer for Renderer<'_> {
             format!("{} {sites} {}", used.name, serde_json::to_string(&used.parameters).unwrap_or_default());
         if shared && let Some(made) = self.made.borrow().get(&key) {
             return Ok(made.clone());
+        }
+        let mut parameters = used.parameters.clone();
+        for (name, parameter) in feature.spec.parameters.iter().filter(|(_, p)| p.derived) {
+            if let Some(value) = derived.get(name) {
+                parameters.insert(name.clone(), value.clone());
+            } else if parameter.default.is_none() {
+                return Err(wrong(format!("nothing derives its parameter `{name}`"), None));
+            }
         }
         let facts = GuestFacts {
             name: guest.name.clone(),
