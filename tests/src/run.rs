@@ -214,7 +214,7 @@ impl RunningProber {
 impl Prober for RunningProber {
     async fn probe(&self, service: &Service) -> Result<String, Failure> {
         let running = self.world.runtime.running().await;
-        let way = std::iter::once(&service.on).chain(service.gateway.iter().map(|(name, _)| name));
+        let way = std::iter::once(&service.on).chain(service.via.iter().map(|via| &via.on));
         for name in way {
             if !self.ids.get(name).is_some_and(|id| running.contains(id)) {
                 return Err(

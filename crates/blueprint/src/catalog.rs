@@ -30,8 +30,13 @@ pub struct FeatureSpec {
     pub parameters: BTreeMap<String, Parameter>,
     /// Features that are put in before this one.
     pub requires: Vec<String>,
-    /// What it offers to others, e.g. `http`.
+    /// What it offers to others: `gateway`, `mesh`, `dns` and `ca` make its guest that part of the workshop; other words
+    /// are for people.
     pub provides: Vec<String>,
+    /// That it uses the guest's own certificate (at a gateway or a mesh, those of the services), and who is told when one
+    /// is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateUse>,
     /// Packages of the guest's distribution.
     pub packages: Vec<String>,
     /// Users of the guest.
@@ -46,6 +51,26 @@ pub struct FeatureSpec {
     pub units: BTreeMap<String, UnitSpec>,
     /// What must hold when all is done.
     pub health: Vec<HealthSpec>,
+}
+
+/// How a feature uses certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CertificateUse {
+    /// A parameter of the type `boolean`: only where that is true. Always where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// `user` or `user:group` of which the group may read the key. Only root where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Units that are reloaded when it is renewed.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it is renewed.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub restarts: Vec<String>,
 }
 
 /// A parameter of a feature.

@@ -256,6 +256,21 @@ user() {
 	act user name "$1" update
 }
 
+# readable GROUP PATH: the key of a certificate, for a service that is not root. The certificate was there before the group.
+readable() {
+	local out
+	[ -e "$2" ] || return 0
+	[ "$(stat -L -c '%a %G' -- "$2")" = "640 $1" ] && return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		out=$(chgrp "$1" -- "$2" 2>&1 && chmod 0640 -- "$2" 2>&1) || {
+			fail "failed to let $1 read $2: $out"
+			return 1
+		}
+	fi
+	act file path "$2" update
+}
+
 # folder PATH MODE OWNER (each may be empty: as it is)
 folder() {
 	local change=update out

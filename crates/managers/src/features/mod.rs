@@ -19,9 +19,10 @@ mod template;
 
 pub use builtin::builtin;
 pub use content::Content;
+pub(crate) use content::base64;
 pub use error::{OrderError, RenderError, ScriptError};
 pub use order::order;
 pub use render::{GuestFacts, render};
-pub use rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
+pub use rendered::{Rendered, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
 pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};
 pub use script::{Mode, Script, script};

@@ -186,6 +186,7 @@ impl Renderer<'_> {
             files: Vec::new(),
             prunes: Vec::new(),
             commands: self.commands(&spec.commands)?,
+            keys: Vec::new(),
             units: BTreeMap::new(),
             health: self.health(&spec.health)?,
             secrets,

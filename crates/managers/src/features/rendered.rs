@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use blueprint::catalog::{CommandSpec, HealthSpec, UnitSpec, UserSpec};
 use blueprint::model::SecretRef;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::content::Content;
 
@@ -35,6 +36,9 @@ pub struct Rendered {
     /// Commands, in order.
     #[serde(default)]
     pub commands: Vec<CommandSpec>,
+    /// Keys of certificates that the feature's service must be able to read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<RenderedKey>,
     /// Units by name.
     #[serde(default)]
     pub units: BTreeMap<String, UnitSpec>,
@@ -44,6 +48,30 @@ pub struct Rendered {
     /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1@@` … in the files stand for.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
+}
+
+impl Rendered {
+    /// Has the group of `owner` read these keys; part of what the feature is from then on.
+    pub fn own_keys(&mut self, owner: &str, paths: &[String]) {
+        if paths.is_empty() {
+            return;
+        }
+        self.keys =
+            paths.iter().map(|path| RenderedKey { path: path.clone(), owner: owner.to_owned() }).collect();
+        let text = format!("{} {}", self.fingerprint, serde_json::to_string(&self.keys).unwrap_or_default());
+        self.fingerprint = super::script::hex(&Sha256::digest(text));
+        self.fingerprint.truncate(16);
+    }
+}
+
+/// A key of a certificate, and who may read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedKey {
+    /// Where it is.
+    pub path: String,
+    /// `user:group`, or a user who has a group of that name.
+    pub owner: String,
 }
 
 /// A folder of the guest.

@@ -161,6 +161,10 @@ impl Writer<'_> {
                 shell_quote(&user.groups.join(","))
             ));
         }
+        for key in &feature.keys {
+            let group = key.owner.split_once(':').map_or(key.owner.as_str(), |(_, group)| group);
+            body.push(format!("readable {} {}", shell_quote(group), shell_quote(&key.path)));
+        }
         for folder in &feature.folders {
             body.push(format!(
                 "folder {} {} {}",
