@@ -9,7 +9,8 @@ use blueprint::model::{Authority as Signs, Blueprint, Container};
 
 use super::parts::{Parts, address_of};
 use super::services::own_name;
-use super::{Renderer, fingerprint, full_name};
+use super::{Renderer, WireError, fingerprint, full_name};
+use crate::address::Address;
 use crate::desired::{Authority, Certificate, Desired, Issuer, Served, Service, Speaks};
 
 /// How long certificates of public authorities live: the most that browsers take from them from 2026 on is 100 days or
@@ -46,17 +47,23 @@ pub(super) fn authority(blueprint: &Blueprint, parts: &Parts, root: &str, desire
 /// Who is told when a certificate of a guest is renewed: all of its features that use one.
 struct Consumers {
     owner: Option<String>,
+    /// A second owner, who could not read the key.
+    other: Option<String>,
     reloads: BTreeSet<String>,
     restarts: BTreeSet<String>,
 }
 
 fn consumers(container: &Container, renderer: &dyn Renderer, uses: impl Fn(&str) -> bool) -> Consumers {
-    let mut all = Consumers { owner: None, reloads: BTreeSet::new(), restarts: BTreeSet::new() };
+    let mut all = Consumers { owner: None, other: None, reloads: BTreeSet::new(), restarts: BTreeSet::new() };
     for used in container.features.iter().filter(|used| uses(&used.name)) {
         let Some(CertificateUse { owner, reloads, restarts, .. }) = renderer.certificate(used) else {
             continue;
         };
-        all.owner = all.owner.or(owner);
+        if all.owner.is_some() && owner.is_some() && all.owner != owner {
+            all.other = owner;
+        } else {
+            all.owner = all.owner.or(owner);
+        }
         all.reloads.extend(reloads);
         all.restarts.extend(restarts);
     }
@@ -70,6 +77,7 @@ pub(super) fn certificates(
     renderer: &dyn Renderer,
     root: &str,
     desired: &mut Desired,
+    errors: &mut Vec<WireError>,
 ) {
     let issuer = if parts.self_renewing { Issuer::StepCa } else { Issuer::Embedded };
     let life = blueprint.certificates.life;
@@ -96,6 +104,14 @@ pub(super) fn certificates(
         let Some(container) = blueprint.containers.get(name) else { continue };
         let host = own_name(&container.hostname, &blueprint.site.domain);
         let consumers = consumers(container, renderer, |_| true);
+        // A file has one group.
+        if let (Some(one), Some(other)) = (&consumers.owner, &consumers.other) {
+            errors.push(WireError {
+                address: Address::container(name).to_string(),
+                message: format!("its certificate's key would have to be read by both `{one}` and `{other}`"),
+                hint: "put the features that speak TLS as different users on guests of their own".into(),
+            });
+        }
         let served = served_by(container, &host, desired.services.values());
         made.push(certificate(identity_of(name), vec![host], life, name, issuer, &consumers, served));
     }

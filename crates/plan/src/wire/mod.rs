@@ -177,7 +177,7 @@ pub fn wire(
     services::names(blueprint, &parts, &mut desired);
     let root_fingerprint = fingerprint(&[root_pem]);
     certificates::authority(blueprint, &parts, &root_fingerprint, &mut desired);
-    certificates::certificates(blueprint, &parts, renderer, &root_fingerprint, &mut desired);
+    certificates::certificates(blueprint, &parts, renderer, &root_fingerprint, &mut desired, &mut errors);
     flows::flows(blueprint, &parts, &mut desired);
 
     let common = derived::common(blueprint, root_pem, &parts, &desired);
