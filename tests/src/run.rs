@@ -170,15 +170,18 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = Arc::new(Worksite::new(
-        site.desired.site.clone(),
-        Writer::new(exchange),
-        node,
-        site.authority.clone(),
-        Arc::new(NoSecrets),
-        Arc::new(RunningProber::new(world.clone(), site)),
-        now,
-    ));
+    let worksite = Arc::new(
+        Worksite::new(
+            site.desired.site.clone(),
+            Writer::new(exchange),
+            node,
+            site.authority.clone(),
+            Arc::new(NoSecrets),
+            Arc::new(RunningProber::new(world.clone(), site)),
+            now,
+        )
+        .with_artifacts(Arc::new(managers::artifacts::Simulated)),
+    );
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());

@@ -39,6 +39,8 @@ pub struct FeatureSpec {
     pub certificate: Option<CertificateUse>,
     /// Packages of the guest's distribution.
     pub packages: Vec<String>,
+    /// Programs that no package brings, by their names in the list of artifacts; put in place before anything else.
+    pub artifacts: Vec<String>,
     /// Users of the guest.
     pub users: Vec<UserSpec>,
     /// Whole folders that are put in the guest; files that are no longer in them are removed.

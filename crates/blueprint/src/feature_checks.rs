@@ -17,11 +17,17 @@ pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
 /// Words of the template language, which are no names.
 const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
 
-/// Checks one feature; `document` is its `feature.json`.
-pub(crate) fn check(feature: &Feature, document: &Document, report: &mut Report) {
+/// Checks one feature; `document` is its `feature.json`, `artifacts` are the names of those there are.
+pub(crate) fn check(
+    feature: &Feature,
+    document: &Document,
+    artifacts: &BTreeSet<String>,
+    report: &mut Report,
+) {
     let Some(root) = &document.root else { return };
     let mut checker = Checker { feature, document, report };
     checker.parameters(root);
+    checker.artifacts(root, artifacts);
     checker.folders(root);
     checker.files(root);
     checker.commands(root);
@@ -84,6 +90,16 @@ impl Checker<'_> {
             {
                 let kind = parameters::word(parameter.kind);
                 self.bad(default.span, format!("the {kind} `{name}` cannot have a default"), None);
+            }
+        }
+    }
+
+    fn artifacts(&mut self, root: &Node, known: &BTreeSet<String>) {
+        for element in list(root, "artifacts") {
+            // One with a template in it is checked when it is rendered.
+            if let Some(name) = element.text().filter(|name| !name.contains('{') && !known.contains(*name)) {
+                let hint = suggest::hint(name, "there are", known.iter().map(String::as_str));
+                self.bad(element.span, format!("there is no artifact `{name}`"), hint);
             }
         }
     }

@@ -254,15 +254,19 @@ pub fn worksite(planned: &Planned) -> Result<Arc<Worksite>, CommandError> {
     } else {
         Arc::new(TlsProber::new(from, &planned.authority, secrets.clone(), Timestamp::now())?)
     };
-    Ok(Arc::new(Worksite::new(
-        planned.desired.site.clone(),
-        planned.connection.writer(),
-        planned.connection.node.clone(),
-        planned.authority.clone(),
-        secrets,
-        prober,
-        Timestamp::now,
-    )))
+    let artifacts = super::artifacts::provider(&planned.blueprint.target, planned.connection.simulated())?;
+    Ok(Arc::new(
+        Worksite::new(
+            planned.desired.site.clone(),
+            planned.connection.writer(),
+            planned.connection.node.clone(),
+            planned.authority.clone(),
+            secrets,
+            prober,
+            Timestamp::now,
+        )
+        .with_artifacts(artifacts),
+    ))
 }
 
 /// What was typed; secrets are never arguments, so none can be in it.

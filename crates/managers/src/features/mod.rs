@@ -18,11 +18,13 @@ mod script;
 mod template;
 
 pub use builtin::builtin;
+pub(crate) use builtin::catalog_file;
 pub use content::Content;
 pub(crate) use content::base64;
 pub use error::{OrderError, RenderError, ScriptError};
 pub use order::order;
 pub use render::{GuestFacts, render};
-pub use rendered::{Rendered, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
+pub use rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
 pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};
+pub(crate) use script::hex;
 pub use script::{Mode, Script, script};

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::content::Content;
 use super::error::RenderError;
-use super::rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
+use super::rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedPrune};
 use super::script::hex;
 use super::template::Templates;
 
@@ -181,6 +181,7 @@ impl Renderer<'_> {
             name: self.feature.name.clone(),
             fingerprint: String::new(),
             packages: self.list("packages", &spec.packages, is_package, "is no package name")?,
+            artifacts: self.artifacts(&spec.artifacts)?,
             users: self.users(&spec.users)?,
             folders: Vec::new(),
             files: Vec::new(),
@@ -246,7 +247,7 @@ impl Renderer<'_> {
         &self,
         place: &str,
         sources: &[String],
-        fits: fn(&str) -> bool,
+        fits: impl Fn(&str) -> bool,
         reason: &str,
     ) -> Result<Vec<String>, RenderError> {
         let mut out = Vec::new();
@@ -310,6 +311,15 @@ impl Renderer<'_> {
             return Err(self.bad(place, format!("is no user or user:group: `{text}`")));
         }
         Ok(Some(format!("{user}:{group}")))
+    }
+
+    fn artifacts(&self, names: &[String]) -> Result<Vec<RenderedArtifact>, RenderError> {
+        let list = crate::artifacts::builtin().map_err(|e| self.bad("artifacts", e.to_string()))?;
+        let names =
+            self.list("artifacts", names, |name| list.artifacts.contains_key(name), "is no artifact")?;
+        let known =
+            names.into_iter().filter_map(|name| list.artifacts.get(&name).map(|artifact| (name, artifact)));
+        Ok(known.map(|(name, artifact)| artifact.rendered(&name)).collect())
     }
 
     fn users(&self, users: &[UserSpec]) -> Result<Vec<UserSpec>, RenderError> {

@@ -21,6 +21,9 @@ pub struct Rendered {
     /// Packages, `name` or `name=version`.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Programs that no package brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<RenderedArtifact>,
     /// Users.
     #[serde(default)]
     pub users: Vec<UserSpec>,
@@ -72,6 +75,20 @@ pub struct RenderedKey {
     pub path: String,
     /// `user:group`, or a user who has a group of that name.
     pub owner: String,
+}
+
+/// A program that no package brings, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedArtifact {
+    /// Its name in the list of artifacts.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it goes.
+    pub path: String,
+    /// What it is made of, in 16 hexadecimal digits.
+    pub pin: String,
 }
 
 /// A folder of the guest.

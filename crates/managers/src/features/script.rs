@@ -370,7 +370,7 @@ fn health(health: &HealthSpec) -> Option<String> {
     Some(format!("health {within} {} command {}", shell_quote(&format!("`{command}`")), shell_quote(command)))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
