@@ -37,6 +37,12 @@ pub struct FeatureSpec {
     /// is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateUse>,
+    /// Container options it cannot do without, such as `nesting`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// What must hold in the guest before anything is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightSpec>,
     /// Packages of the guest's distribution.
     pub packages: Vec<String>,
     /// Programs that no package brings, by their names in the list of artifacts; put in place before anything else.
@@ -91,6 +97,9 @@ pub struct Parameter {
     /// Whether Phoenix fills it in from the wiring (a user does not set it).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub derived: bool,
+    /// What a value must look like beyond its type: a JSON Schema. `"format": "secret"` in it is a secret by reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 /// The types a parameter can have.
@@ -117,6 +126,16 @@ pub enum ParameterType {
     Secret,
 }
 
+/// What must hold before anything is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PreflightSpec {
+    /// A command that succeeds where it holds, with the packages of a bare Debian. What it prints follows the message.
+    pub command: String,
+    /// What is wrong where it fails, and what to do.
+    pub message: String,
+}
+
 /// A user of the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -135,6 +154,9 @@ pub struct UserSpec {
     /// Further groups.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Instead of one user, one for each element of this list parameter, called `item`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
 }
 
 /// A folder that is put in the guest.
@@ -223,6 +245,17 @@ pub struct CommandSpec {
     /// It is not run where this succeeds. Without it, it runs only when a file's `runs` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unless: Option<String>,
+    /// Whether it is run when the units are up instead of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_units: bool,
+    /// Units that are reloaded when it was run; not with `after-units`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it was run; not with `after-units`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany")]
+    pub restarts: Vec<String>,
 }
 
 /// How a unit should be.

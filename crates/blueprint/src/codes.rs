@@ -146,6 +146,10 @@ codes! {
     MISSING_PARAMETER = "missing-parameter", "a parameter is missing",
         "The feature needs this parameter, and there is no default for it.",
         "Add the parameter: \"features\": [{\"name\": {\"parameter\": …}}].";
+    MISSING_OPTION = "missing-option", "a container without an option that a feature needs",
+        "The feature works only where the container may do more than most, such as `nesting` for containers inside of it. \
+         Proxmox VE gives that with the container's options, and without it the feature would fail once half is made.",
+        "Add the option to the container: \"options\": {\"nesting\": true, \"keyctl\": true}.";
     BAD_PATH = "bad-path", "a path that leads nowhere or outside",
         "The blueprint names a file or folder of the site that does not exist, is of another kind, or is outside the site's \
          folder. A site is complete in itself, so that it can be moved and rebuilt anywhere.",

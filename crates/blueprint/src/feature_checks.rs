@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Feature, ParameterType};
+use crate::check;
 use crate::codes;
 use crate::parameters;
 use crate::read::Document;
@@ -17,6 +18,9 @@ pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
 /// Words of the template language, which are no names.
 const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
 
+/// Options of a container that a feature can need.
+const OPTIONS: &[&str] = &["nesting", "keyctl", "fuse", "mknod"];
+
 /// Checks one feature; `document` is its `feature.json`, `artifacts` are the names of those there are.
 pub(crate) fn check(
     feature: &Feature,
@@ -28,6 +32,8 @@ pub(crate) fn check(
     let mut checker = Checker { feature, document, report };
     checker.parameters(root);
     checker.artifacts(root, artifacts);
+    checker.options(root);
+    checker.users(root);
     checker.folders(root);
     checker.files(root);
     checker.commands(root);
@@ -84,6 +90,12 @@ impl Checker<'_> {
                 let message = format!("the default of `{name}` must be {wrong}");
                 self.bad(default.span, message, None);
             }
+            if let Some(schema) = &parameter.schema
+                && let Some(default) = member.value.get("default")
+            {
+                let path = vec![check::Step::Key(name)];
+                check::check(default, schema, self.document.file, path, self.report);
+            }
             // A default is part of the feature; these three are parts of a site.
             if matches!(parameter.kind, ParameterType::Secret | ParameterType::Folder | ParameterType::File)
                 && let Some(default) = member.value.get("default")
@@ -101,6 +113,23 @@ impl Checker<'_> {
                 let hint = suggest::hint(name, "there are", known.iter().map(String::as_str));
                 self.bad(element.span, format!("there is no artifact `{name}`"), hint);
             }
+        }
+    }
+
+    fn options(&mut self, root: &Node) {
+        for option in list(root, "options") {
+            if let Some(text) = option.text()
+                && !OPTIONS.contains(&text)
+            {
+                let hint = suggest::hint(text, "there are", OPTIONS.iter().copied());
+                self.bad(option.span, format!("there is no option `{text}` of containers"), hint);
+            }
+        }
+    }
+
+    fn users(&mut self, root: &Node) {
+        for user in list(root, "users") {
+            self.each(user);
         }
     }
 
@@ -248,6 +277,15 @@ impl Checker<'_> {
                 let message = format!("the command `{}` would never run", name.text().unwrap_or_default());
                 let hint = "give it `unless`, or name it in the `runs` of a file";
                 self.bad(name.span, message, Some(hint.to_owned()));
+            }
+            if command.get("after-units").is_some_and(|after| matches!(after.kind, Kind::Bool(true))) {
+                for key in ["reloads", "restarts"] {
+                    if let Some(member) = command.member(key) {
+                        let message = format!("`{key}` has no effect with `after-units`");
+                        let hint = "the units are up by then: let the command do it";
+                        self.bad(member.key, message, Some(hint.to_owned()));
+                    }
+                }
             }
         }
     }

@@ -125,6 +125,8 @@ pub(super) fn container(
     let settings = merged.settings;
     let template = settings.template.map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
     let unprivileged = settings.unprivileged.unwrap_or(true);
+    let options = options(settings.options.unwrap_or_default(), &template, unprivileged);
+    features::check_options(entry, &features, &options, unprivileged, context);
     Some(Container {
         name: name.to_owned(),
         id: source.id,
@@ -136,7 +138,7 @@ pub(super) fn container(
         disk: disk(settings.disk),
         nets,
         mounts,
-        options: options(settings.options.unwrap_or_default(), &template, unprivileged),
+        options,
         template,
         onboot: settings.onboot.unwrap_or(true),
         startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),

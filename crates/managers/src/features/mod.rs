@@ -10,11 +10,13 @@ pub mod crew;
 pub mod diff;
 mod error;
 mod order;
+mod quote;
 mod render;
 mod rendered;
 pub mod renderer;
 mod report;
 mod script;
+mod secrets;
 mod template;
 
 pub use builtin::builtin;

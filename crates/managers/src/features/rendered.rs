@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blueprint::catalog::{CommandSpec, HealthSpec, UnitSpec, UserSpec};
+use blueprint::catalog::{CommandSpec, HealthSpec, PreflightSpec, UnitSpec, UserSpec};
 use blueprint::model::SecretRef;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,6 +18,9 @@ pub struct Rendered {
     /// The first 16 hexadecimal digits of a SHA-256 over everything below and the parameters. Secrets enter by
     /// reference.
     pub fingerprint: String,
+    /// What must hold before anything is changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightSpec>,
     /// Packages, `name` or `name=version`.
     #[serde(default)]
     pub packages: Vec<String>,
@@ -48,7 +51,8 @@ pub struct Rendered {
     /// What must hold at the end.
     #[serde(default)]
     pub health: Vec<HealthSpec>,
-    /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1@@` … in the files stand for.
+    /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1:sql@@` … in the files stand for; behind the number
+    /// may stand the filter that quoted it.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
 }
