@@ -151,7 +151,7 @@ pub struct Refused {
 /// compared, such as `latest`, is not refused here.
 pub fn refused<'a>(
     refuses: &[Refusal],
-    used: &(impl IntoIterator<Item = (&'a str, &'a str)> + Clone),
+    used: impl IntoIterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Vec<Refused> {
     let matching = |wanted: &Versions| {
         let found = used.clone().into_iter().filter(|(name, _)| *name == wanted.name);
@@ -199,7 +199,7 @@ mod tests {
     fn pairs_that_are_known_to_fail_are_refused() {
         let refuses = &builtin().expect("the list is sound").refuses;
         let refused = |used: &[(&str, &str)]| {
-            refused(refuses, &used.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>()
+            refused(refuses, used.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let bad = refused(&[("traefik", "3.6.0"), ("docker", "5:29.0.0-1~debian.12~bookworm")]);
         assert_eq!(bad.len(), 1);
