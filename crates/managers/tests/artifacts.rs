@@ -1,6 +1,11 @@
 //! Artifacts on their way into a guest: real files, a real root.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with helpers beside them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests, with helpers beside them"
+)]
 
 #[expect(dead_code, reason = "shared with the tests of features, which use more of it")]
 mod root;

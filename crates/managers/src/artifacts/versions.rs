@@ -149,12 +149,9 @@ pub struct Refused {
 
 /// Which pairs of the versions in use are known to fail; `used` are names and versions. A version that cannot be
 /// compared, such as `latest`, is not refused here.
-pub fn refused<'a>(
-    refuses: &[Refusal],
-    used: impl IntoIterator<Item = (&'a str, &'a str)> + Clone,
-) -> Vec<Refused> {
+pub fn refused(refuses: &[Refusal], used: &[(&str, &str)]) -> Vec<Refused> {
     let matching = |wanted: &Versions| {
-        let found = used.clone().into_iter().filter(|(name, _)| *name == wanted.name);
+        let found = used.iter().filter(|(name, _)| *name == wanted.name);
         found
             .filter(|(_, version)| version.parse().is_ok_and(|v| wanted.versions.holds(&v)))
             .map(|(name, version)| format!("{name} {version}"))
@@ -199,7 +196,7 @@ mod tests {
     fn pairs_that_are_known_to_fail_are_refused() {
         let refuses = &builtin().expect("the list is sound").refuses;
         let refused = |used: &[(&str, &str)]| {
-            refused(refuses, used.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>()
+            refused(refuses, used).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let bad = refused(&[("traefik", "3.6.0"), ("docker", "5:29.0.0-1~debian.12~bookworm")]);
         assert_eq!(bad.len(), 1);
@@ -214,7 +211,7 @@ mod tests {
         let list = builtin().expect("the list is sound");
         let ours = list.artifacts.iter().map(|(name, a)| (name.as_str(), a.version.as_str()));
         let with =
-            |docker| super::refused(refuses, ours.clone().chain([("docker", docker)]).collect::<Vec<_>>());
+            |docker| super::refused(refuses, &ours.clone().chain([("docker", docker)]).collect::<Vec<_>>());
         assert_eq!((with("20.10.24+dfsg1"), with("29.0.0")), (Vec::new(), Vec::new()));
     }
 
