@@ -109,7 +109,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// A text as one word of a POSIX shell.
-pub(super) fn shell_quote(text: &str) -> String {
+pub(crate) fn shell_quote(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._:=+@,-".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) && !text.contains(SECRET) {
         return text.to_owned();
