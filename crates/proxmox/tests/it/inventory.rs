@@ -113,7 +113,7 @@ fn shown(mut guests: Guests) -> Guests {
     for guest in guests.guests.values_mut() {
         guest.config = guest.config.as_the_api_shows();
     }
-    guests
+    Guests { guests: guests.guests, unread: guests.unread, ..Guests::default() }
 }
 
 #[tokio::test]
@@ -125,11 +125,20 @@ async fn both_readers_give_the_same() {
     // What else lies in such folders.
     write(root, "nodes/pve1/lxc/notes.txt", "end 0\n");
     write(root, "nodes/pve1/lxc/201.conf.tmp.123", "memory: 1\n");
+    write(root, "firewall/201.fw", "[RULES]\n\nIN ACCEPT # é\n");
+    write(root, "firewall/cluster.fw", "[OPTIONS]\nenable: 1");
+    write(root, "firewall/cluster.fw.tmp.77", "");
+    write(root, "nodes/pve1/host.fw", "");
+    // In no encoding that could be written back.
+    fs_err::write(root.join("firewall/301.fw"), b"[RULES]\nIN DROP # \xe9\n").unwrap();
     let by_files = read_by_files_below(&Local, root.as_str()).await.unwrap();
     let container = &by_files.guests[&201];
     assert_eq!((container.node.as_str(), container.kind), ("pve1", GuestKind::Container));
     assert_eq!(container.config.to_string(), CONTAINER);
     assert_eq!(by_files.guests[&301].config.to_string(), VM);
+    assert_eq!(by_files.firewall.keys().collect::<Vec<_>>(), ["201.fw", "cluster.fw", "host:pve1"]);
+    assert_eq!(by_files.firewall["cluster.fw"], "[OPTIONS]\nenable: 1");
+    assert_eq!(by_files.firewall_unread.keys().collect::<Vec<_>>(), ["301.fw"]);
 
     let exchange = Scripted::new(|request| {
         assert_eq!(request.method, proxmox::exchange::Method::Get);
@@ -159,7 +168,7 @@ async fn no_guest_is_concluded_from_a_failure() {
     assert!(matches!(error, FilesError::Failed { .. }), "{error:?}");
     // A node without guests is.
     fs_err::create_dir_all(root.join("nodes/pve1")).unwrap();
-    assert_eq!(read_by_files_below(&Local, root.as_str()).await.unwrap(), Guests::default());
+    assert_eq!(shown(read_by_files_below(&Local, root.as_str()).await.unwrap()), Guests::default());
     // A file that is there and cannot be read is told.
     fs_err::create_dir_all(root.join("nodes/pve1/lxc/101.conf")).unwrap();
     let guests = read_by_files_below(&Local, root.as_str()).await.unwrap();
