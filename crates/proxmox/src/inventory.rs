@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::StreamExt as _;
 
 pub use files::{
-    FilesError, Printed, ROOT, firewall_path, host_fw, printed, read_by_files, read_by_files_below,
+    FilesError, Printed, ROOT, firewall_path, host_fw, node_addresses, printed, read_by_files,
+    read_by_files_below,
 };
 
 use crate::client::{GuestRef, PendingEntry, Reader, Resource};
@@ -84,6 +85,19 @@ pub struct Guests {
     pub addresses: Vec<NodeAddress>,
     /// How the reader came in, where that was ssh.
     pub way_in: Option<WayIn>,
+    /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
+    pub unconfirmed: Option<String>,
+}
+
+impl Guests {
+    /// The parts that the API shows, too: nothing of the firewall and of the way in, and of each guest what
+    /// [`GuestConfig::as_the_api_shows`] says.
+    #[must_use]
+    pub fn as_the_api_shows(&self) -> Self {
+        let shown = |file: &GuestFile| GuestFile { config: file.config.as_the_api_shows(), ..file.clone() };
+        let guests = self.guests.iter().map(|(id, file)| (*id, shown(file))).collect();
+        Self { guests, unread: self.unread.clone(), ..Self::default() }
+    }
 }
 
 /// Reads all guests by the API: one call for the list, one for each guest.

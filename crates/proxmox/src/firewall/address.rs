@@ -78,23 +78,29 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The addresses behind the text of a rule's `-source` or `-dest`.
+    /// The addresses behind the text of a rule's `-source` or `-dest`: a set, a name, a range, or a list of addresses and
+    /// networks. A set, a name or a range stands alone (pve-firewall, `verify_rule` and `parse_address_list`).
     ///
     /// # Errors
     /// What name is unknown, or what is no address.
     pub fn addresses(&self, text: &str) -> Result<Addresses, String> {
-        let mut all = Addresses::default();
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            match part.strip_prefix('+') {
-                Some(name) => {
-                    let set = self.set(name)?;
-                    all.within.extend(set.within);
-                    all.without.extend(set.without);
-                }
-                None => all.within.extend(self.address(part)?),
-            }
+        if let Some(name) = text.strip_prefix('+') {
+            return self.set(name);
         }
-        if all.within.is_empty() { Err(format!("`{text}` names no address")) } else { Ok(all) }
+        let parts: Vec<&str> = text.split(',').filter(|part| !part.is_empty()).collect();
+        let within = match parts[..] {
+            [] => return Err(format!("`{text}` names no address")),
+            [one] => self.address(one)?,
+            _ => {
+                let list = parts.iter().map(|part| match Range::parse(part) {
+                    Some(_) if part.contains('-') => Err("can't use a range in a list".to_owned()),
+                    Some(range) => Ok(range),
+                    None => Err(format!("invalid format - address or network expected, not '{part}'")),
+                });
+                list.collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Addresses { within, without: Vec::new() })
     }
 
     /// Who may manage the node without a rule that says so: the set `management` and the node's own networks.
@@ -243,10 +249,10 @@ mod tests {
         assert!(
             holds("+hosts", "10.1.9.9") && !holds("+dc/hosts", "10.1.2.3") && holds("+hosts", "10.99.0.4")
         );
-        assert!(holds("10.0.0.1,10.0.0.4-10.0.0.6,lan", "10.0.0.5"));
+        assert!(holds("10.0.0.1,10.0.0.4/30", "10.0.0.5") && holds("10.0.0.4-10.0.0.6", "10.0.0.5"));
         assert!(holds("local_network", "10.0.0.9") && holds("+dc/management", "10.0.0.9"));
         assert!(holds("+management", "192.0.2.1"));
-        for bad in ["+nope", "nope", "+guest/hosts", "", ","] {
+        for bad in ["+nope", "nope", "+guest/hosts", "", ",", "10.0.0.1,lan", "10.0.0.1,10.0.0.4-10.0.0.6"] {
             assert!(scope.addresses(bad).is_err(), "{bad}");
         }
     }

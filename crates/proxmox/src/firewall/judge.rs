@@ -34,7 +34,7 @@ pub enum Because {
     /// The firewall is off, for the reason given.
     Off(&'static str),
     /// This rule says so.
-    Rule(Rule),
+    Rule(Box<Rule>),
     /// It comes from those who may manage the node, to one of the ports for that.
     Management,
     /// No rule says anything, and this is the policy then.
@@ -147,7 +147,7 @@ fn rules<'a>(all: impl Iterator<Item = &'a Rule>, scope: Scope<'_>, packet: &Pac
                     Match::Perhaps => *action != Action::Accept,
                 };
                 if takes {
-                    let because = Because::Rule(rule.clone());
+                    let because = Because::Rule(Box::new(rule.clone()));
                     return Some(Verdict { passes: *action == Action::Accept, because });
                 }
             }

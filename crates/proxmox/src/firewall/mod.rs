@@ -4,6 +4,7 @@
 //! files, with no node at hand. Facts from pve-firewall 9 and the recordings of a real node.
 
 mod address;
+pub mod change;
 mod file;
 pub mod judge;
 pub mod macros;

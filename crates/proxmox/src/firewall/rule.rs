@@ -76,7 +76,7 @@ pub struct Rule {
     pub what: What,
     /// The device: `net0` for a guest's, a device's name for a node's.
     pub iface: Option<String>,
-    /// Where packets come from: addresses, networks, ranges, aliases, `+sets`, with commas.
+    /// Where packets come from: addresses and networks with commas; or one range, alias, `+set`.
     pub source: Option<String>,
     /// Where they go, likewise.
     pub dest: Option<String>,

@@ -42,8 +42,12 @@ for my $node (sort grep { !/^\./ } readdir $nodes) {
 folder("firewall", qr/^(cluster|[0-9]+)\.fw$/);
 give("note", "addresses", `ip -o -4 address 2>/dev/null` // "");
 give("note", "connection", $ENV{SSH_CONNECTION} // "");
+if (open(my $in, "<:raw", shift)) { local $/; give("note", "unconfirmed", <$in> // "") }
 print "end $count\n";
 "#;
+
+/// There while a change of the firewall waits to be confirmed: `SITE TOKEN` (see [`change`](crate::firewall::change)).
+const ARMED: &str = "/run/phoenix-firewall/armed";
 
 /// Why the files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +107,7 @@ pub async fn read_by_files(runner: &dyn Runner) -> Result<Guests, FilesError> {
 /// # Errors
 /// As [`read_by_files`].
 pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Guests, FilesError> {
-    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root])
+    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED])
         .limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
@@ -143,8 +147,9 @@ fn parse(printed: &[u8]) -> Result<Guests, String> {
 fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<()> {
     let text = String::from_utf8_lossy(content);
     match (state, path) {
-        ("note", "addresses") => guests.addresses = addresses(&text),
+        ("note", "addresses") => guests.addresses = node_addresses(&text),
         ("note", "connection") => guests.way_in = way_in(&text),
+        ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
         ("note", _) => return None,
         _ => match (place(path)?, state) {
             (Place::Guest { node, kind, id }, "error") => {
@@ -171,8 +176,8 @@ fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<
     Some(())
 }
 
-/// The lines of `ip -o -4 address`: `2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\ …`.
-fn addresses(text: &str) -> Vec<NodeAddress> {
+/// Reads the lines of `ip -o -4 address`: `2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\ …`.
+pub fn node_addresses(text: &str) -> Vec<NodeAddress> {
     let line = |line: &str| {
         let mut words = line.split_whitespace();
         let device = words.nth(1)?.split('@').next()?.to_owned();
@@ -236,6 +241,8 @@ pub struct Printed<'a> {
     pub addresses: &'a str,
     /// What sshd says of the connection.
     pub connection: &'a str,
+    /// The site whose change of the firewall waits to be confirmed.
+    pub unconfirmed: Option<&'a str>,
 }
 
 /// The whole output for these files: for a node that is only simulated.
@@ -258,7 +265,11 @@ pub fn printed(node: &Printed<'_>) -> Vec<u8> {
     }
     give("note", "addresses", node.addresses.as_bytes());
     give("note", "connection", node.connection.as_bytes());
-    bytes.extend(format!("end {}\n", files.len() + 2).into_bytes());
+    if let Some(site) = node.unconfirmed {
+        give("note", "unconfirmed", site.as_bytes());
+    }
+    let count = files.len() + 2 + usize::from(node.unconfirmed.is_some());
+    bytes.extend(format!("end {count}\n").into_bytes());
     bytes
 }
 
@@ -280,12 +291,14 @@ mod tests {
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), *text)).collect(),
                 addresses: "1: lo    inet 127.0.0.1/8 scope host lo\n2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\n",
                 connection: "192.0.2.7 51234 10.0.0.13 22",
+                unconfirmed: Some("workshop"),
             });
             let guests = parse(&whole).unwrap();
             let texts = guests.firewall.iter().map(|(name, text)| (name.clone(), text.as_str()));
             prop_assert_eq!(texts.collect::<BTreeMap<_, _>>(), firewall);
             let (device, address) = ("vmbr0".to_owned(), Ipv4Addr::new(10, 0, 0, 13));
             prop_assert_eq!(&guests.addresses, &vec![NodeAddress { device, address, length: 24 }]);
+            prop_assert_eq!(guests.unconfirmed.as_deref(), Some("workshop"));
             prop_assert_eq!(guests.way_in, Some(WayIn { client: Ipv4Addr::new(192, 0, 2, 7).into(), port: 22 }));
             prop_assert_eq!(guests.guests.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
             for (id, text) in &files {
