@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::codes;
 use crate::report::{Draft, Report, Spot};
-use crate::schema::resolve;
+use crate::schema::{self, resolve};
 use crate::suggest;
 use crate::tree::{Kind, Member, Node, Span};
 use crate::values;
@@ -93,6 +93,12 @@ impl<'a> Check<'a> {
         }
         if schema.is_boolean() {
             return Some(node.to_value());
+        }
+        // In the schema of a feature's parameter.
+        if schema.get("format").is_some_and(|format| format == "secret") {
+            let whole = schema::secret_schema();
+            let path = self.path.clone();
+            return Check { root: whole, report: self.report, file: self.file, path }.value(node, whole);
         }
         for key in ["anyOf", "oneOf"] {
             if let Some(Value::Array(branches)) = schema.get(key) {

@@ -2,8 +2,10 @@
 //! that is carried out ([`apply::Crew`]).
 //!
 //! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
-//! is in [`mod@observe`], what crews work with in [`worksite`], and how a call to the node is got through in [`settle`].
+//! is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
+//! programs that no package brings in [`artifacts`].
 
+pub mod artifacts;
 pub mod certificates;
 pub mod features;
 pub mod lxc;
@@ -15,7 +17,7 @@ pub mod worksite;
 use std::sync::Arc;
 
 pub use observe::{observe, observe_settled};
-pub use worksite::{Prober, Secrets, Worksite};
+pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
 pub fn kinds() -> [&'static dyn plan::Kind; 4] {

@@ -8,23 +8,24 @@
 //! certificate at worst, and opening the folder again finishes the certificate for that very key.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cidr::IpCidr;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     SerialNumber,
 };
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use secrecy::SecretString;
 
 use crate::error::PkiError;
 use crate::facts::{CertificateFacts, hex};
-use crate::leaf::{BACKDATE, Leaf, LeafRequest, check_name, within};
+use crate::leaf::{Leaf, LeafRequest, check_name, within};
+use crate::root::{
+    Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial, short_id,
+};
 use crate::store::Store;
 use crate::verify::verify_chain;
 
@@ -37,10 +38,8 @@ pub const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * DAY);
 /// because servers show it along with the leaf.
 pub const INTERMEDIATE_LIFE: Duration = Duration::from_secs(10 * 365 * DAY);
 
-const ROOT_KEY: &str = "root.key";
-const ROOT_CERT: &str = "root.crt";
 const INTERMEDIATE_KEY: &str = "intermediate.key";
-const INTERMEDIATE_CERT: &str = "intermediate.crt";
+pub(crate) const INTERMEDIATE_CERT: &str = "intermediate.crt";
 
 /// What an authority is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +55,7 @@ pub struct AuthoritySettings {
 /// A site's own certificate authority, with its keys in one folder of mode 0700.
 pub struct Authority {
     folder: Utf8PathBuf,
+    site: String,
     root_pem: String,
     intermediate_pem: String,
     intermediate: CertificateFacts,
@@ -124,7 +124,12 @@ impl Authority {
         let (intermediate_pem, intermediate) = match certificate {
             Some(found) => found,
             None => {
-                let pem = root.sign_intermediate(&store, settings, &key, now)?;
+                let pem = root.sign_intermediate(
+                    &store,
+                    &format!("Phoenix {} Intermediate CA", settings.site),
+                    &parse_key(&store.path(INTERMEDIATE_KEY), &key)?,
+                    now,
+                )?;
                 store.create(INTERMEDIATE_CERT, &pem.clone().into())?;
                 let facts = CertificateFacts::parse(&pem)?;
                 (pem, facts)
@@ -132,6 +137,7 @@ impl Authority {
         };
         Ok(Self {
             folder: folder.to_owned(),
+            site: settings.site.clone(),
             root_pem: root.pem,
             intermediate_pem,
             intermediate,
@@ -198,6 +204,20 @@ impl Authority {
         Ok(leaf)
     }
 
+    /// Signs the certificate of another intermediate authority, whose key is somewhere else and stays there; `request_pem`
+    /// is its request, of which nothing but the key is taken. It is limited as the root is, signs leaves only, and lives
+    /// [`INTERMEDIATE_LIFE`] at most. The certificate, in PEM.
+    ///
+    /// # Errors
+    /// A request that is none, or was not made with its own key; the root's key is not at hand.
+    pub fn sign_intermediate(&self, request_pem: &str, now: Timestamp) -> Result<String, PkiError> {
+        let key = requested_key(request_pem)?;
+        let store = Store::open(&self.folder)?;
+        let root = Root::known(&store, &self.root_pem)?;
+        let name = format!("Phoenix {} Step CA {}", self.site, short_id(&key));
+        root.sign_intermediate(&store, &name, &key, now)
+    }
+
     fn sign_leaf(
         &self,
         dns_names: &[String],
@@ -219,7 +239,8 @@ impl Authority {
         params.subject_alt_names.extend(addresses.iter().map(|a| SanType::IpAddress(*a)));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let serial = serial(&key, validity);
         params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -240,214 +261,6 @@ impl Authority {
     fn signing_key(&self) -> Result<KeyPair, PkiError> {
         parse_key(&self.folder.join(INTERMEDIATE_KEY), &self.intermediate_key)
     }
-}
-
-/// The root with its key, where that is at hand.
-struct Root {
-    pem: String,
-    facts: CertificateFacts,
-    key: Option<SecretString>,
-}
-
-impl Root {
-    fn open_or_create(
-        store: &Store,
-        settings: &AuthoritySettings,
-        domain: &str,
-        now: Timestamp,
-    ) -> Result<Self, PkiError> {
-        let key = store.read(ROOT_KEY)?;
-        if let Some(pem) = store.read(ROOT_CERT)? {
-            let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
-            if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
-                return Err(PkiError::KeyMismatch {
-                    certificate: store.path(ROOT_CERT),
-                    key: store.path(ROOT_KEY),
-                });
-            }
-            if facts.permitted_domains != [domain] {
-                return Err(PkiError::OtherDomain {
-                    folder: store.folder().to_owned(),
-                    found: facts.permitted_domains.join(", "),
-                    wanted: domain.to_owned(),
-                });
-            }
-            if facts.not_after <= now {
-                return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
-            }
-            return Ok(Self { pem, facts, key });
-        }
-        // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
-        if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
-            return Err(PkiError::KeyMissing {
-                certificate: store.path(INTERMEDIATE_CERT),
-                key: store.path(ROOT_KEY),
-            });
-        }
-        let key = match key {
-            Some(key) => key,
-            None => {
-                let key = new_key()?.serialize_pem().into();
-                store.create(ROOT_KEY, &key)?;
-                key
-            }
-        };
-        let pair = parse_key(&store.path(ROOT_KEY), &key)?;
-        let validity = Validity::new(now, ROOT_LIFE)?;
-        let params = authority_params(
-            &format!("Phoenix {} Root CA", settings.site),
-            BasicConstraints::Constrained(1),
-            name_constraints(domain, &settings.subnets),
-            &pair,
-            &validity,
-        )?;
-        let pem = params.self_signed(&pair).map_err(crypto("sign the root certificate"))?.pem();
-        store.create(ROOT_CERT, &pem.clone().into())?;
-        let facts = CertificateFacts::parse(&pem)?;
-        Ok(Self { pem, facts, key: Some(key) })
-    }
-
-    fn sign_intermediate(
-        &self,
-        store: &Store,
-        settings: &AuthoritySettings,
-        key: &SecretString,
-        now: Timestamp,
-    ) -> Result<String, PkiError> {
-        let Some(root_key) = &self.key else {
-            return Err(PkiError::KeyMissing {
-                certificate: store.path(ROOT_CERT),
-                key: store.path(ROOT_KEY),
-            });
-        };
-        let pair = parse_key(&store.path(INTERMEDIATE_KEY), key)?;
-        let mut validity = Validity::new(now, INTERMEDIATE_LIFE)?;
-        validity.not_after = validity.not_after.min(self.facts.not_after);
-        let domain = self.facts.permitted_domains.first().map_or("", String::as_str);
-        let mut params = authority_params(
-            &format!("Phoenix {} Intermediate CA", settings.site),
-            BasicConstraints::Constrained(0),
-            name_constraints(domain, &self.facts.permitted_subnets),
-            &pair,
-            &validity,
-        )?;
-        params.use_authority_key_identifier_extension = true;
-        let issuer = Issuer::from_ca_cert_pem(&self.pem, parse_key(&store.path(ROOT_KEY), root_key)?)
-            .map_err(crypto("read the root certificate"))?;
-        Ok(params.signed_by(&pair, &issuer).map_err(crypto("sign the intermediate certificate"))?.pem())
-    }
-}
-
-fn authority_params(
-    name: &str,
-    constraints: BasicConstraints,
-    names: NameConstraints,
-    key: &KeyPair,
-    validity: &Validity,
-) -> Result<CertificateParams, PkiError> {
-    let mut params = CertificateParams::default();
-    validity.set(&mut params)?;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(constraints);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(names);
-    params.serial_number = Some(SerialNumber::from_slice(&serial(key, validity)));
-    Ok(params)
-}
-
-/// The site's domain and everything below it, and of the addresses only those in the subnets.
-fn name_constraints(domain: &str, subnets: &[IpCidr]) -> NameConstraints {
-    let mut permitted_subtrees = vec![GeneralSubtree::DnsName(domain.to_owned())];
-    permitted_subtrees.extend(subnets.iter().map(|subnet| {
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
-            subnet.first_address(),
-            subnet.network_length(),
-        ))
-    }));
-    // A kind of name that is not mentioned is permitted, so without subnets all addresses are excluded.
-    let excluded_subtrees = if subnets.is_empty() {
-        [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)]
-            .map(|all| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(all, 0)))
-            .to_vec()
-    } else {
-        Vec::new()
-    };
-    NameConstraints { permitted_subtrees, excluded_subtrees }
-}
-
-/// From when until when, in whole seconds.
-struct Validity {
-    not_before: Timestamp,
-    not_after: Timestamp,
-}
-
-impl Validity {
-    fn new(now: Timestamp, life: Duration) -> Result<Self, PkiError> {
-        let now_s = now.as_second();
-        let time = |second: Option<i64>| {
-            second
-                .and_then(|s| Timestamp::from_second(s).ok())
-                .filter(|t| t.as_second() >= 0)
-                .ok_or(PkiError::BadTime { at: now })
-        };
-        let life = i64::try_from(life.as_secs()).ok();
-        Ok(Self {
-            not_before: time(now_s.checked_sub(BACKDATE.as_secs().cast_signed()))?,
-            not_after: time(life.and_then(|life| now_s.checked_add(life)))?,
-        })
-    }
-
-    fn set(&self, params: &mut CertificateParams) -> Result<(), PkiError> {
-        let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        let since = |t: Timestamp| {
-            u64::try_from(t.as_second()).map(Duration::from_secs).map_err(|_| PkiError::BadTime { at: t })
-        };
-        params.not_before = epoch + since(self.not_before)?;
-        params.not_after = epoch + since(self.not_after)?;
-        Ok(())
-    }
-}
-
-/// 16 bytes that no other certificate of the same issuer has: from the key, which is fresh, and the validity, in which a
-/// second certificate for the same key differs. Positive, and without a leading zero byte.
-fn serial(key: &KeyPair, validity: &Validity) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(key.subject_public_key_info());
-    hash.update(validity.not_before.as_second().to_be_bytes());
-    hash.update(validity.not_after.as_second().to_be_bytes());
-    let mut serial = [0; 16];
-    serial.copy_from_slice(&hash.finalize()[..16]);
-    serial[0] = serial[0] & 0x3f | 0x40;
-    serial
-}
-
-fn new_key() -> Result<KeyPair, PkiError> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto("make a key"))
-}
-
-fn parse_key(path: &Utf8Path, pem: &SecretString) -> Result<KeyPair, PkiError> {
-    // The library's error is left out: nobody can say that it never repeats a part of its input.
-    KeyPair::from_pem(pem.expose_secret()).map_err(|_| PkiError::BadKey { path: path.to_owned() })
-}
-
-fn read_certificate(
-    store: &Store,
-    name: &str,
-    pem: &SecretString,
-) -> Result<(String, CertificateFacts), PkiError> {
-    let pem = pem.expose_secret();
-    let facts = CertificateFacts::parse(pem).map_err(|e| match e {
-        PkiError::BadCertificate { reason, .. } => {
-            PkiError::BadCertificate { what: format!("`{}`", store.path(name)), reason }
-        }
-        other => other,
-    })?;
-    Ok((pem.to_owned(), facts))
-}
-
-fn crypto(doing: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {
-    move |source| PkiError::Crypto { doing, source }
 }
 
 fn with_newline(pem: &str) -> String {

@@ -67,6 +67,12 @@ pub enum PkiError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Text is not a request for a certificate.
+    #[error("what was given is no request for a certificate: {reason}")]
+    BadRequest {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The authority in the folder was made for another domain.
     #[error("the authority in `{folder}` was made for the domain `{found}`, not for `{wanted}`")]
     OtherDomain {

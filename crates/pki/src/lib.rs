@@ -8,6 +8,8 @@ mod authority;
 mod error;
 mod facts;
 mod leaf;
+pub mod renewal;
+mod root;
 mod store;
 mod verify;
 

@@ -463,3 +463,114 @@ fn a_key_is_never_in_an_error() {
     assert!(!format!("{facts} {facts:?}").contains("c2Vj"));
     let _: SecretString = secret.to_owned().into();
 }
+
+fn request_of(key: &rcgen::KeyPair) -> String {
+    let params = rcgen::CertificateParams::new(["evil.example".to_owned()]).unwrap();
+    params.serialize_request(key).unwrap().pem().unwrap()
+}
+
+// P-69, I-5: the key of an authority elsewhere never comes here, and the root is one for all of them: what it signs is as
+// limited as what it signs for itself.
+#[test]
+fn another_intermediate_is_signed_by_its_request_alone() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let before = site.files();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = authority.sign_intermediate(&request_of(&key), now()).unwrap();
+    assert_eq!(site.files(), before, "nothing of it is kept");
+    let facts = CertificateFacts::parse(&pem).unwrap();
+    assert!(facts.authority && facts.matches_key(&key.serialize_pem().into()));
+    assert_eq!(facts.permitted_domains, ["workshop.internal"]);
+    assert!(
+        facts.dns_names.is_empty() && facts.subject.starts_with("Phoenix workshop Step CA "),
+        "{facts:?}"
+    );
+    assert!(facts.not_after <= CertificateFacts::parse(authority.root_pem()).unwrap().not_after);
+
+    // It signs leaves that clients of the root accept, for the domain alone, and no further authorities.
+    let signer = rcgen::Issuer::from_ca_cert_pem(&pem, &key).unwrap();
+    let signed = |names: &[&str], ca: bool| {
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>()).unwrap();
+        params.use_authority_key_identifier_extension = true;
+        if ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        let own = rcgen::KeyPair::generate().unwrap();
+        (params.signed_by(&own, &signer).unwrap().pem(), own, params)
+    };
+    let root = authority.root_pem();
+    let (leaf, ..) = signed(&["notes.workshop.internal"], false);
+    verify_chain(&format!("{leaf}{pem}"), root, "notes.workshop.internal", now()).unwrap();
+    let (outside, ..) = signed(&["example.com"], false);
+    untrusted(verify_chain(&format!("{outside}{pem}"), root, "example.com", now()));
+    let (lower, lower_key, _) = signed(&["lower.workshop.internal"], true);
+    let lower_signer = rcgen::Issuer::from_ca_cert_pem(&lower, &lower_key).unwrap();
+    let params = rcgen::CertificateParams::new(["notes.workshop.internal".to_owned()]).unwrap();
+    let below = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &lower_signer).unwrap().pem();
+    untrusted(verify_chain(&format!("{below}{lower}{pem}"), root, "notes.workshop.internal", now()));
+    assert!(openssl_verify(root, &format!("{leaf}{pem}")).is_none_or(|said| said.contains("OK")));
+
+    // The same key again: another certificate of it. Both authorities beside each other verify against one root.
+    let again = authority.sign_intermediate(&request_of(&key), later(1)).unwrap();
+    assert_ne!(CertificateFacts::parse(&again).unwrap().serial, facts.serial);
+    verify_chain(&format!("{leaf}{again}"), root, "notes.workshop.internal", later(1)).unwrap();
+    let own = authority.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
+    verify_chain(&own.chain_pem, root, "notes.workshop.internal", now()).unwrap();
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_so_is_one_without_the_root_key() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let why = |text: &str| match authority.sign_intermediate(text, now()).unwrap_err() {
+        PkiError::BadRequest { reason } => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(why("hello"), "no PEM block in it");
+    assert_eq!(why(authority.root_pem()), "the PEM block is a certificate");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let good = request_of(&key);
+    // One byte of the signature, which is at the end.
+    let pem = x509_parser::pem::Pem::iter_from_buffer(good.as_bytes()).next().unwrap().unwrap();
+    let mut der = pem.contents;
+    *der.last_mut().unwrap() ^= 1;
+    assert_eq!(why(&pem_of("CERTIFICATE REQUEST", &der)), "its signature is not by its own key");
+    der.push(0);
+    assert_eq!(why(&pem_of("CERTIFICATE REQUEST", &der)), "something follows the request in its PEM block");
+
+    fs_err::remove_file(site.folder.join("root.key")).unwrap();
+    let error = authority.sign_intermediate(&good, now()).unwrap_err();
+    assert!(error.hint().unwrap().contains("from your backup"), "{error}");
+}
+
+fn pem_of(label: &str, der: &[u8]) -> String {
+    use std::io::Write as _;
+    let mut child = Command::new("base64")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(der).unwrap();
+    let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    format!("-----BEGIN {label}-----\n{text}-----END {label}-----\n")
+}
+
+// Services show their certificates to each other, too.
+#[tokio::test]
+async fn a_leaf_is_for_clients_as_well() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let leaf = authority.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.root_pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .unwrap();
+    let chain: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_slice_iter(leaf.chain_pem.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let at = rustls::pki_types::UnixTime::now();
+    verifier.verify_client_cert(&chain[0], &chain[1..], at).unwrap();
+}

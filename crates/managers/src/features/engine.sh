@@ -121,6 +121,13 @@ write_record() {
 	mkdir -p /etc/phoenix && printf '%s\n' "$new" >"$record.new" && mv -f "$record.new" "$record"
 }
 
+# preflight MESSAGE COMMAND: what must hold before anything is changed.
+preflight() {
+	local out
+	out=$(run_text 60 "$2") && return 0
+	fail "$1${out:+: $(last "$out")}"
+}
+
 # ---- packages ------------------------------------------------------------------------------------------------------
 
 # Those of the arguments (name or name=version) that are not installed.
@@ -254,6 +261,21 @@ user() {
 		}
 	fi
 	act user name "$1" update
+}
+
+# readable GROUP PATH: the key of a certificate, for a service that is not root. The certificate was there before the group.
+readable() {
+	local out
+	[ -e "$2" ] || return 0
+	[ "$(stat -L -c '%a %G' -- "$2")" = "640 $1" ] && return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		out=$(chgrp "$1" -- "$2" 2>&1 && chmod 0640 -- "$2" 2>&1) || {
+			fail "failed to let $1 read $2: $out"
+			return 1
+		}
+	fi
+	act file path "$2" update
 }
 
 # folder PATH MODE OWNER (each may be empty: as it is)
@@ -548,7 +570,7 @@ prune() {
 
 # ---- commands and units --------------------------------------------------------------------------------------------
 
-# command_ ID NAME RUN UNLESS
+# command_ ID NAME RUN UNLESS NOTES
 command_() {
 	local out
 	if ! is_due "run:$1"; then
@@ -558,6 +580,7 @@ command_() {
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		owe "run:$1"
+		owe "$5"
 		out=$(run_text 900 "$3") || {
 			fail "\"$2\" failed: $(last "$out")"
 			return 1
@@ -568,6 +591,7 @@ command_() {
 			return 1
 		fi
 	fi
+	due "$5"
 	act command name "$2" run
 }
 

@@ -4,6 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 
 use super::error::RenderError;
+use super::quote;
 
 /// Renders the templates of one feature.
 pub(super) struct Templates {
@@ -24,7 +25,7 @@ impl Templates {
         }
         // For errors that name what is not defined.
         environment.set_debug(true);
-        environment.add_filter("sh", |text: String| shell_quote(&text));
+        quote::add_filters(&mut environment);
         Self { feature: feature.to_owned(), environment }
     }
 
@@ -40,15 +41,6 @@ impl Templates {
             }
         })
     }
-}
-
-/// A text as one word of a POSIX shell.
-pub(super) fn shell_quote(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._:=+@,-".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

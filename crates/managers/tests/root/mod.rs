@@ -57,7 +57,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
 pub struct Root {
     dir: tempfile::TempDir,
     holder: Child,
-    inside: u32,
+    /// A process in its namespaces.
+    pub inside: u32,
 }
 
 /// What a script said.

@@ -1,0 +1,201 @@
+//! Texts as other programs read them. A secret's value is not known while templates are filled in, so its placeholder
+//! says how it is to be written, and it is escaped when the script is made.
+
+use minijinja::{Environment, Error, ErrorKind};
+use serde_json::Value;
+
+use super::render::SECRET;
+
+/// Who reads the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quote {
+    /// A POSIX shell: one word.
+    Shell,
+    /// SQL: a literal, with `standard_conforming_strings` on, as it is since PostgreSQL 9.1.
+    Sql,
+    /// A systemd `EnvironmentFile`: a value, in which nothing is expanded.
+    Environment,
+    /// JSON: a string. The configuration of Redis reads those as well.
+    Json,
+}
+
+impl Quote {
+    const ALL: [Self; 4] = [Self::Shell, Self::Sql, Self::Environment, Self::Json];
+
+    /// The filter's name, which is also what a placeholder says.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "sh",
+            Self::Sql => "sql",
+            Self::Environment => "env",
+            Self::Json => "json",
+        }
+    }
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|quote| quote.name() == name)
+    }
+
+    /// What stands between the quotation marks for `text`.
+    pub(super) fn escape(self, text: &str) -> String {
+        match self {
+            Self::Shell => text.replace('\'', r"'\''"),
+            Self::Sql => text.replace('\'', "''"),
+            Self::Environment => text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+                if matches!(c, '"' | '\\' | '`' | '$') {
+                    out.push('\\');
+                }
+                out.push(c);
+                out
+            }),
+            Self::Json => {
+                let quoted = Value::from(text).to_string();
+                quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')).unwrap_or_default().to_owned()
+            }
+        }
+    }
+
+    /// The whole, with its quotation marks; placeholders in it are escaped when they are filled.
+    fn quote(self, text: &str) -> String {
+        let mut out = String::new();
+        for piece in pieces(text) {
+            match piece {
+                Piece::Text(text) => out.push_str(&self.escape(text)),
+                Piece::Secret { number, .. } => out.push_str(&placeholder(number, Some(self))),
+            }
+        }
+        match self {
+            Self::Shell | Self::Sql => format!("'{out}'"),
+            Self::Environment | Self::Json => format!("\"{out}\""),
+        }
+    }
+}
+
+/// What stands for the secret of that number.
+pub(super) fn placeholder(number: usize, quote: Option<Quote>) -> String {
+    match quote {
+        None => format!("{SECRET}{number}@@"),
+        Some(quote) => format!("{SECRET}{number}:{}@@", quote.name()),
+    }
+}
+
+/// A part of a text that may hold placeholders.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    Text(&'a str),
+    Secret { number: usize, quote: Option<Quote> },
+}
+
+/// Cuts a text at its placeholders; what only looks like one is text.
+pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut out = Vec::new();
+    let (mut start, mut from) = (0, 0);
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(SECRET)).map(|at| at + from) {
+        from = at + SECRET.len();
+        let Some((inside, _)) = text.get(from..).and_then(|rest| rest.split_once("@@")) else { break };
+        let (number, quote) = match inside.split_once(':') {
+            None => (inside.parse().ok(), Some(None)),
+            Some((number, name)) => (number.parse().ok(), Quote::by_name(name).map(Some)),
+        };
+        if let (Some(number), Some(quote)) = (number, quote) {
+            out.extend(text.get(start..at).filter(|t| !t.is_empty()).map(Piece::Text));
+            out.push(Piece::Secret { number, quote });
+            from += inside.len() + 2;
+            start = from;
+        }
+    }
+    out.extend(text.get(start..).filter(|t| !t.is_empty()).map(Piece::Text));
+    out
+}
+
+/// A text as one word of a POSIX shell.
+pub(super) fn shell_quote(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._:=+@,-".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) && !text.contains(SECRET) {
+        return text.to_owned();
+    }
+    Quote::Shell.quote(text)
+}
+
+/// Adds the filters `sh`, `sql`, `env` and `json` to the templates.
+pub(super) fn add_filters(environment: &mut Environment<'static>) {
+    environment.add_filter("sh", |text: String| shell_quote(&text));
+    environment.add_filter("sql", |text: String| Quote::Sql.quote(&text));
+    environment.add_filter("env", |text: String| Quote::Environment.quote(&text));
+    environment.add_filter("json", |value: minijinja::Value| {
+        let value = serde_json::to_value(&value)
+            .map_err(|e| Error::new(ErrorKind::BadSerialization, "it cannot be JSON").with_source(e))?;
+        json(&value)
+    });
+}
+
+/// Any value as JSON; a placeholder can be in a text of it, and nowhere else.
+fn json(value: &Value) -> Result<String, Error> {
+    Ok(match value {
+        Value::String(text) => Quote::Json.quote(text),
+        Value::Array(all) => {
+            let all = all.iter().map(json).collect::<Result<Vec<_>, _>>()?;
+            format!("[{}]", all.join(", "))
+        }
+        Value::Object(map) => {
+            let members = map.iter().map(|(key, value)| {
+                if key.contains(SECRET) {
+                    return Err(Error::new(ErrorKind::InvalidOperation, "a key of an object holds a secret"));
+                }
+                Ok(format!("{}: {}", Value::from(key.as_str()), json(value)?))
+            });
+            format!("{{{}}}", members.collect::<Result<Vec<_>, _>>()?.join(", "))
+        }
+        other => other.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn placeholders_are_found_and_nothing_else_is() {
+        let secret = |number, quote| Piece::Secret { number, quote };
+        assert_eq!(
+            pieces("a@@secret:0@@b@@secret:12:sql@@"),
+            [Piece::Text("a"), secret(0, None), Piece::Text("b"), secret(12, Some(Quote::Sql)),]
+        );
+        for text in ["@@secret:", "@@secret:x@@", "@@secret:1:no@@", "@@secret:1"] {
+            assert_eq!(pieces(text), [Piece::Text(text)]);
+        }
+        assert_eq!(pieces("@@secret:@@secret:1@@"), [Piece::Text("@@secret:"), secret(1, None)]);
+        assert_eq!(pieces(""), []);
+    }
+
+    #[test]
+    fn each_reader_gets_what_it_understands() {
+        assert_eq!(shell_quote("a b"), "'a b'");
+        assert_eq!(shell_quote("it's"), r"'it'\''s'");
+        assert_eq!(shell_quote("a/b"), "a/b");
+        assert_eq!(shell_quote("@@secret:0@@"), "'@@secret:0:sh@@'", "its value is not known yet");
+        assert_eq!(Quote::Sql.quote(r"o'b\"), r"'o''b\'");
+        assert_eq!(Quote::Environment.quote(r#"a"$\"#), r#""a\"\$\\""#);
+        assert_eq!(Quote::Json.quote("a\"\n\\@@secret:3@@"), r#""a\"\n\\@@secret:3:json@@""#);
+        let value = serde_json::json!({ "a": ["x", 1, true, null], "b": {} });
+        assert_eq!(json(&value).unwrap(), r#"{"a": ["x", 1, true, null], "b": {}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_put_together_are_the_text(text in "(a|@@|secret:|@@secret:|1|:sql|:|@@secret:2:sh@@){0,12}") {
+            let back: String = pieces(&text).iter().map(|piece| match piece {
+                Piece::Text(text) => (*text).to_owned(),
+                Piece::Secret { number, quote } => placeholder(*number, *quote),
+            }).collect();
+            prop_assert_eq!(back, text);
+        }
+
+        #[test]
+        fn json_reads_back(text in any::<String>()) {
+            let quoted = Quote::Json.quote(&text.replace(SECRET, ""));
+            prop_assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), text.replace(SECRET, ""));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The root: its key and certificate in the authority's folder, and what it signs.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use cidr::IpCidr;
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    SubjectPublicKeyInfo,
+};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
+
+use crate::authority::{AuthoritySettings, INTERMEDIATE_CERT, INTERMEDIATE_LIFE, ROOT_LIFE};
+use crate::error::PkiError;
+use crate::facts::{CertificateFacts, hex};
+use crate::leaf::BACKDATE;
+use crate::store::Store;
+
+pub(crate) const ROOT_KEY: &str = "root.key";
+pub(crate) const ROOT_CERT: &str = "root.crt";
+
+/// The root with its key, where that is at hand.
+pub(crate) struct Root {
+    pub(crate) pem: String,
+    facts: CertificateFacts,
+    pub(crate) key: Option<SecretString>,
+}
+
+impl Root {
+    pub(crate) fn open_or_create(
+        store: &Store,
+        settings: &AuthoritySettings,
+        domain: &str,
+        now: Timestamp,
+    ) -> Result<Self, PkiError> {
+        let key = store.read(ROOT_KEY)?;
+        if let Some(pem) = store.read(ROOT_CERT)? {
+            let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
+            if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
+                return Err(PkiError::KeyMismatch {
+                    certificate: store.path(ROOT_CERT),
+                    key: store.path(ROOT_KEY),
+                });
+            }
+            if facts.permitted_domains != [domain] {
+                return Err(PkiError::OtherDomain {
+                    folder: store.folder().to_owned(),
+                    found: facts.permitted_domains.join(", "),
+                    wanted: domain.to_owned(),
+                });
+            }
+            if facts.not_after <= now {
+                return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
+            }
+            return Ok(Self { pem, facts, key });
+        }
+        // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
+        if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
+            return Err(PkiError::KeyMissing {
+                certificate: store.path(INTERMEDIATE_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        }
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let key = new_key()?.serialize_pem().into();
+                store.create(ROOT_KEY, &key)?;
+                key
+            }
+        };
+        let pair = parse_key(&store.path(ROOT_KEY), &key)?;
+        let validity = Validity::new(now, ROOT_LIFE)?;
+        let params = authority_params(
+            &format!("Phoenix {} Root CA", settings.site),
+            BasicConstraints::Constrained(1),
+            name_constraints(domain, &settings.subnets),
+            &pair,
+            &validity,
+        )?;
+        let pem = params.self_signed(&pair).map_err(crypto("sign the root certificate"))?.pem();
+        store.create(ROOT_CERT, &pem.clone().into())?;
+        let facts = CertificateFacts::parse(&pem)?;
+        Ok(Self { pem, facts, key: Some(key) })
+    }
+
+    /// The root whose certificate is known, with its key where that is at hand. Nothing is made.
+    pub(crate) fn known(store: &Store, pem: &str) -> Result<Self, PkiError> {
+        let facts = CertificateFacts::parse(pem)?;
+        let key = store.read(ROOT_KEY)?;
+        if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
+            return Err(PkiError::KeyMismatch {
+                certificate: store.path(ROOT_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        }
+        Ok(Self { pem: pem.to_owned(), facts, key })
+    }
+
+    /// Signs an intermediate for `key`: limited to what the root is limited to, and not to outlive it.
+    pub(crate) fn sign_intermediate(
+        &self,
+        store: &Store,
+        name: &str,
+        key: &impl PublicKeyData,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let Some(root_key) = &self.key else {
+            return Err(PkiError::KeyMissing {
+                certificate: store.path(ROOT_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        };
+        let mut validity = Validity::new(now, INTERMEDIATE_LIFE)?;
+        validity.not_after = validity.not_after.min(self.facts.not_after);
+        let domain = self.facts.permitted_domains.first().map_or("", String::as_str);
+        let mut params = authority_params(
+            name,
+            BasicConstraints::Constrained(0),
+            name_constraints(domain, &self.facts.permitted_subnets),
+            key,
+            &validity,
+        )?;
+        params.use_authority_key_identifier_extension = true;
+        let issuer = Issuer::from_ca_cert_pem(&self.pem, parse_key(&store.path(ROOT_KEY), root_key)?)
+            .map_err(crypto("read the root certificate"))?;
+        Ok(params.signed_by(key, &issuer).map_err(crypto("sign the intermediate certificate"))?.pem())
+    }
+}
+
+/// The public key of a certificate request in PEM, whose signature shows that whoever made it has the private one.
+/// Nothing else in it is looked at: what is certified is for the root to say.
+pub(crate) fn requested_key(request_pem: &str) -> Result<SubjectPublicKeyInfo, PkiError> {
+    let bad = |reason: String| PkiError::BadRequest { reason };
+    let block = x509_parser::pem::Pem::iter_from_buffer(request_pem.as_bytes())
+        .next()
+        .ok_or_else(|| bad("no PEM block in it".to_owned()))?
+        .map_err(|e| bad(e.to_string()))?;
+    if block.label != "CERTIFICATE REQUEST" && block.label != "NEW CERTIFICATE REQUEST" {
+        return Err(bad(format!("the PEM block is a {}", block.label.to_lowercase())));
+    }
+    let (rest, request) =
+        X509CertificationRequest::from_der(&block.contents).map_err(|e| bad(e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(bad("something follows the request in its PEM block".to_owned()));
+    }
+    request.verify_signature().map_err(|_| bad("its signature is not by its own key".to_owned()))?;
+    SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
+        .map_err(|e| bad(e.to_string()))
+}
+
+/// A few digits that tell the keys of intermediates apart, for people.
+pub(crate) fn short_id(key: &impl PublicKeyData) -> String {
+    hex(&Sha256::digest(key.subject_public_key_info())[..3])
+}
+
+fn authority_params(
+    name: &str,
+    constraints: BasicConstraints,
+    names: NameConstraints,
+    key: &impl PublicKeyData,
+    validity: &Validity,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    validity.set(&mut params)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(names);
+    params.serial_number = Some(SerialNumber::from_slice(&serial(key, validity)));
+    Ok(params)
+}
+
+/// The site's domain and everything below it, and of the addresses only those in the subnets.
+fn name_constraints(domain: &str, subnets: &[IpCidr]) -> NameConstraints {
+    let mut permitted_subtrees = vec![GeneralSubtree::DnsName(domain.to_owned())];
+    permitted_subtrees.extend(subnets.iter().map(|subnet| {
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+            subnet.first_address(),
+            subnet.network_length(),
+        ))
+    }));
+    // A kind of name that is not mentioned is permitted, so without subnets all addresses are excluded.
+    let excluded_subtrees = if subnets.is_empty() {
+        [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)]
+            .map(|all| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(all, 0)))
+            .to_vec()
+    } else {
+        Vec::new()
+    };
+    NameConstraints { permitted_subtrees, excluded_subtrees }
+}
+
+/// From when until when, in whole seconds.
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Validity {
+    pub(crate) fn new(now: Timestamp, life: Duration) -> Result<Self, PkiError> {
+        let now_s = now.as_second();
+        let time = |second: Option<i64>| {
+            second
+                .and_then(|s| Timestamp::from_second(s).ok())
+                .filter(|t| t.as_second() >= 0)
+                .ok_or(PkiError::BadTime { at: now })
+        };
+        let life = i64::try_from(life.as_secs()).ok();
+        Ok(Self {
+            not_before: time(now_s.checked_sub(BACKDATE.as_secs().cast_signed()))?,
+            not_after: time(life.and_then(|life| now_s.checked_add(life)))?,
+        })
+    }
+
+    pub(crate) fn set(&self, params: &mut CertificateParams) -> Result<(), PkiError> {
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let since = |t: Timestamp| {
+            u64::try_from(t.as_second()).map(Duration::from_secs).map_err(|_| PkiError::BadTime { at: t })
+        };
+        params.not_before = epoch + since(self.not_before)?;
+        params.not_after = epoch + since(self.not_after)?;
+        Ok(())
+    }
+}
+
+/// 16 bytes that no other certificate of the same issuer has: from the key, which is fresh, and the validity, in which a
+/// second certificate for the same key differs. Positive, and without a leading zero byte.
+pub(crate) fn serial(key: &impl PublicKeyData, validity: &Validity) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(key.subject_public_key_info());
+    hash.update(validity.not_before.as_second().to_be_bytes());
+    hash.update(validity.not_after.as_second().to_be_bytes());
+    let mut serial = [0; 16];
+    serial.copy_from_slice(&hash.finalize()[..16]);
+    serial[0] = serial[0] & 0x3f | 0x40;
+    serial
+}
+
+pub(crate) fn new_key() -> Result<KeyPair, PkiError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto("make a key"))
+}
+
+pub(crate) fn parse_key(path: &Utf8Path, pem: &SecretString) -> Result<KeyPair, PkiError> {
+    // The library's error is left out: nobody can say that it never repeats a part of its input.
+    KeyPair::from_pem(pem.expose_secret()).map_err(|_| PkiError::BadKey { path: path.to_owned() })
+}
+
+pub(crate) fn read_certificate(
+    store: &Store,
+    name: &str,
+    pem: &SecretString,
+) -> Result<(String, CertificateFacts), PkiError> {
+    let pem = pem.expose_secret();
+    let facts = CertificateFacts::parse(pem).map_err(|e| match e {
+        PkiError::BadCertificate { reason, .. } => {
+            PkiError::BadCertificate { what: format!("`{}`", store.path(name)), reason }
+        }
+        other => other,
+    })?;
+    Ok((pem.to_owned(), facts))
+}
+
+pub(crate) fn crypto(doing: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {
+    move |source| PkiError::Crypto { doing, source }
+}
