@@ -18,7 +18,8 @@ use super::rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
 use super::script::hex;
 use super::template::Templates;
 
-/// What a placeholder for a secret begins with; a number and `@@` follow.
+/// What a placeholder for a secret begins with; a number and `@@` follow, or a number, `:crypt:`, a salt and `@@` where
+/// only a hash of it belongs.
 pub(super) const SECRET: &str = "@@secret:";
 
 /// Names that templates use for other things than parameters.
@@ -98,11 +99,7 @@ fn complete(
             RenderError::MissingParameter { feature: feature.name.clone(), parameter: name.clone() }
         })?;
         let value = if parameter.kind == ParameterType::Secret && !value.is_null() {
-            let reference: SecretRef = serde_json::from_value(value.clone())
-                // What was written instead may be the secret itself, so it is not repeated.
-                .map_err(|_| bad(name, "must be a reference to a secret".to_owned()))?;
-            secrets.push(reference);
-            Value::String(format!("{SECRET}{}@@", secrets.len() - 1))
+            placeholder(value, &mut secrets)
         } else {
             if let Some(wanted) = mismatch(parameter.kind, value) {
                 return Err(bad(name, format!("must be {wanted}")));
@@ -110,11 +107,41 @@ fn complete(
             if contains(value, SECRET) {
                 return Err(bad(name, format!("must not hold `{SECRET}`, which stands for a secret")));
             }
-            value.clone()
+            if parameter.derived { with_placeholders(value, &mut secrets) } else { Some(value.clone()) }
         };
+        // What was written instead may be the secret itself, so it is not repeated.
+        let value = value.ok_or_else(|| bad(name, "must be a reference to a secret".to_owned()))?;
         all.insert(name.clone(), value);
     }
     Ok((all, secrets))
+}
+
+/// What stands for a secret until the script is made; `None` where this is no reference to one.
+fn placeholder(reference: &Value, secrets: &mut Vec<SecretRef>) -> Option<Value> {
+    let reference: SecretRef = serde_json::from_value(reference.clone()).ok()?;
+    let number = secrets.iter().position(|known| *known == reference).unwrap_or_else(|| {
+        secrets.push(reference);
+        secrets.len() - 1
+    });
+    Some(Value::String(format!("{SECRET}{number}@@")))
+}
+
+/// A derived value with a placeholder for each `{"$secret": REF}` in it; `None` where one is no reference.
+fn with_placeholders(value: &Value, secrets: &mut Vec<SecretRef>) -> Option<Value> {
+    Some(match value {
+        Value::Array(list) => {
+            Value::Array(list.iter().map(|v| with_placeholders(v, secrets)).collect::<Option<_>>()?)
+        }
+        Value::Object(map) => match map.get("$secret") {
+            Some(reference) if map.len() == 1 => placeholder(reference, secrets)?,
+            _ => Value::Object(
+                map.iter()
+                    .map(|(k, v)| Some((k.clone(), with_placeholders(v, secrets)?)))
+                    .collect::<Option<_>>()?,
+            ),
+        },
+        other => other.clone(),
+    })
 }
 
 /// What a parameter must be, where the value is not that. `null` (no default, but optional) fits every type.

@@ -1,5 +1,6 @@
 //! One shell script for all features of a guest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::content::base64;
+use super::crypt;
 use super::error::ScriptError;
 use super::render::SECRET;
 use super::rendered::{Rendered, RenderedFile, RenderedPrune};
@@ -292,10 +294,10 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
     while let Some((before, after)) = rest.split_once(SECRET) {
         out.push_str(before);
         let placeholder = after.split_once("@@");
-        let value = placeholder.and_then(|(number, _)| secrets.get(number.parse::<usize>().ok()?));
+        let value = placeholder.and_then(|(what, _)| value(what, secrets));
         match (placeholder, value) {
             (Some((_, after)), Some(value)) => {
-                out.push_str(value);
+                out.push_str(&value);
                 rest = after;
             }
             _ => {
@@ -306,6 +308,16 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
     }
     out.push_str(rest);
     out.into_bytes()
+}
+
+/// What a placeholder stands for: `3` for a secret, `3:crypt:SALT` for its hash.
+fn value<'a>(what: &str, secrets: &'a [String]) -> Option<Cow<'a, str>> {
+    let (number, salt) = match what.split_once(":crypt:") {
+        Some((number, salt)) => (number, Some(salt)),
+        None => (what, None),
+    };
+    let secret = secrets.get(number.parse::<usize>().ok()?)?;
+    Some(salt.map_or(Cow::Borrowed(secret), |salt| Cow::Owned(crypt::hash(secret, salt))))
 }
 
 fn notes(file: &RenderedFile) -> String {

@@ -1,9 +1,11 @@
 //! Templates: strict about what is not defined, and their errors say where.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
+use super::crypt;
 use super::error::RenderError;
+use super::render::SECRET;
 
 /// Renders the templates of one feature.
 pub(super) struct Templates {
@@ -25,6 +27,7 @@ impl Templates {
         // For errors that name what is not defined.
         environment.set_debug(true);
         environment.add_filter("sh", |text: String| shell_quote(&text));
+        environment.add_filter("crypt", crypt_placeholder);
         Self { feature: feature.to_owned(), environment }
     }
 
@@ -40,6 +43,16 @@ impl Templates {
             }
         })
     }
+}
+
+/// A secret's placeholder as one for a hash of it, with the salt of `place`.
+#[expect(clippy::needless_pass_by_value, reason = "what filters take")]
+fn crypt_placeholder(secret: String, place: String) -> Result<String, Error> {
+    let number = secret.strip_prefix(SECRET).and_then(|rest| rest.strip_suffix("@@"));
+    let number = number.filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    number.map(|number| format!("{SECRET}{number}:crypt:{}@@", crypt::salt(&place))).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, "only a secret can be hashed with the filter `crypt`")
+    })
 }
 
 /// A text as one word of a POSIX shell.
@@ -65,6 +78,18 @@ mod tests {
         assert_eq!(render("listen {{ port }};\n").unwrap(), "listen 80;\n");
         assert_eq!(render("{% for n in names %}\n  {{ n }}\n{% endfor %}\nend").unwrap(), "  a\n  b\nend");
         assert_eq!(render("<&> {{ odd }} {{ odd | sh }}").unwrap(), r"<&> it's 'it'\''s'");
+    }
+
+    #[test]
+    fn a_secret_can_be_asked_for_as_a_hash() {
+        let render = |text: &str| {
+            let variables = minijinja::context! { password => "@@secret:12@@", name => "anna" };
+            Templates::new("x").render("users", text, &variables)
+        };
+        let made = render("{{ password | crypt(\"notes/\" ~ name) }}").unwrap();
+        assert_eq!(made, format!("@@secret:12:crypt:{}@@", crypt::salt("notes/anna")));
+        let error = render("{{ name | crypt(\"x\") }}").unwrap_err().to_string();
+        assert!(error.ends_with("only a secret can be hashed with the filter `crypt`"), "{error}");
     }
 
     #[test]
