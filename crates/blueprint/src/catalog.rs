@@ -46,6 +46,9 @@ pub struct FeatureSpec {
     pub units: BTreeMap<String, UnitSpec>,
     /// What must hold when all is done.
     pub health: Vec<HealthSpec>,
+    /// That it uses the guest's certificate (on a gateway: those of the services), and who is told of a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateUse>,
 }
 
 /// A parameter of a feature.
@@ -229,6 +232,26 @@ pub struct HealthSpec {
     /// How long it is waited for, in seconds; 30 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<u32>,
+}
+
+/// How a feature uses the guest's certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CertificateUse {
+    /// A parameter of the type `boolean`: the certificate is used where that is true. Always, where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// `user:group` that may read the key; root alone where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Units that are reloaded when it is renewed.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it is renewed.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub restarts: Vec<String>,
 }
 
 fn yes() -> bool {
