@@ -71,7 +71,8 @@ run_text() { run "$1" sh -c "$2"; }
 begin_change() {
 	[ -n "$began" ] && return 0
 	began=1
-	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0700 "$state"; then
+	# Others may pass through to what a feature keeps there, but not look around.
+	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0711 "$state" || ! chmod 0700 "$state/pending" "$state/undo"; then
 		fail "cannot write to $state"
 		return 1
 	fi

@@ -7,6 +7,7 @@
 mod builtin;
 mod content;
 pub mod crew;
+mod crypt;
 pub mod diff;
 mod error;
 mod order;
