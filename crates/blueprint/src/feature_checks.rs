@@ -15,8 +15,9 @@ use crate::tree::{Kind, Node, Span};
 /// element of an `each`.
 pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
 
-/// Words of the template language, which are no names.
-const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
+/// Words of the template language and of Phoenix in it, which are no names.
+const TEMPLATE_WORDS: &[&str] =
+    &["true", "false", "none", "not", "range", "dict", "namespace", "loop", "fail"];
 
 /// Options of a container that a feature can need.
 const OPTIONS: &[&str] = &["nesting", "keyctl", "fuse", "mknod"];

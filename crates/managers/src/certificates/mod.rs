@@ -150,7 +150,7 @@ fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: St
             format!("by itself, each lives {}", life(certificate.life.as_secs())),
         )),
         Issuer::Acme => {
-            changes.push(Change::new("renews", Value::Null, "by itself, from a public authority"))
+            changes.push(Change::new("renews", Value::Null, "by itself, from a public authority"));
         }
     }
     // One call for all of a guest's that are made in the same way.

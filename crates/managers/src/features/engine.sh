@@ -596,6 +596,9 @@ command_() {
 	act command name "$2" run
 }
 
+# journal UNIT: what it said last.
+journal() { journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }
+
 # systemd UNIT VERB: with the end of the unit's journal where it fails.
 systemd() {
 	local out
@@ -609,7 +612,7 @@ systemd() {
 		esac
 	fi
 	out=$(run 300 systemctl --no-ask-password "$2" "$1") && return 0
-	fail "failed to $2 $1: $(last "$out")$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+	fail "failed to $2 $1: $(last "$out")$nl$(journal "$1")"
 }
 
 reload_units() {
@@ -642,6 +645,7 @@ unit() {
 	fi
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	if [ "$3" = true ]; then
+		running="$running $1"
 		case $is in
 		active | activating | reloading)
 			refresh "$1" || return 1
@@ -687,7 +691,7 @@ still_up() {
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	case $is in
 	failed | inactive)
-		fail "$1 is $is:$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+		fail "$1 is $is:$nl$(journal "$1")"
 		return 1
 		;;
 	esac
@@ -717,7 +721,7 @@ health_command() { run_text 30 "$1"; }
 
 # health SECONDS WHAT KIND ARGUMENT ARGUMENT: tried again until then.
 health() {
-	local until out
+	local until out unit
 	[ "$acting" = true ] || return 0
 	until=$(($(date +%s) + $1))
 	while :; do
@@ -727,7 +731,12 @@ health() {
 	done
 	local after=" after $1 s"
 	[ "$1" = 0 ] && after=
-	fail "$2 is not healthy$after: $(last "$out")"
+	out="$2 is not healthy$after: $(last "$out")"
+	# Why nobody answers is mostly in the journal of who should.
+	for unit in $running; do
+		[ "$(systemctl is-active "$unit" 2>/dev/null)" = active ] || out="$out$nl$(journal "$unit")"
+	done
+	fail "$out"
 }
 
 # ---- a feature, and all of them ------------------------------------------------------------------------------------
@@ -752,6 +761,7 @@ feature() {
 	error=
 	later=
 	notes=
+	running=
 	began=
 	if [ "$acting" = true ]; then
 		undo_all
