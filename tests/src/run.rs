@@ -170,15 +170,18 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = Arc::new(Worksite::new(
-        site.desired.site.clone(),
-        Writer::new(exchange),
-        node,
-        site.authority.clone(),
-        Arc::new(NoSecrets),
-        Arc::new(RunningProber::new(world.clone(), site)),
-        now,
-    ));
+    let worksite = Arc::new(
+        Worksite::new(
+            site.desired.site.clone(),
+            Writer::new(exchange),
+            node,
+            site.authority.clone(),
+            Arc::new(NoSecrets),
+            Arc::new(RunningProber::new(world.clone(), site)),
+            now,
+        )
+        .with_artifacts(Arc::new(managers::artifacts::Simulated)),
+    );
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
@@ -214,7 +217,7 @@ impl RunningProber {
 impl Prober for RunningProber {
     async fn probe(&self, service: &Service) -> Result<String, Failure> {
         let running = self.world.runtime.running().await;
-        let way = std::iter::once(&service.on).chain(service.gateway.iter().map(|(name, _)| name));
+        let way = std::iter::once(&service.on).chain(service.via.iter().map(|via| &via.on));
         for name in way {
             if !self.ids.get(name).is_some_and(|id| running.contains(id)) {
                 return Err(

@@ -30,8 +30,19 @@ pub struct FeatureSpec {
     pub parameters: BTreeMap<String, Parameter>,
     /// Features that are put in before this one.
     pub requires: Vec<String>,
-    /// What it offers to others, e.g. `http`.
+    /// What it offers to others: `gateway`, `mesh`, `dns` and `ca` make its guest that part of the workshop; other words
+    /// are for people.
     pub provides: Vec<String>,
+    /// That it uses the guest's own certificate (at a gateway or a mesh, those of the services), and who is told when one
+    /// is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateUse>,
+    /// Container options it cannot do without, such as `nesting`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// What must hold in the guest before anything is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightSpec>,
     /// Packages of the guest's distribution.
     pub packages: Vec<String>,
     /// Programs that no package brings, by their names in the list of artifacts; put in place before anything else.
@@ -50,6 +61,26 @@ pub struct FeatureSpec {
     pub health: Vec<HealthSpec>,
 }
 
+/// How a feature uses certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CertificateUse {
+    /// A parameter of the type `boolean`: only where that is true. Always where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// `user` or `user:group` of which the group may read the key. Only root where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Units that are reloaded when it is renewed.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it is renewed.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub restarts: Vec<String>,
+}
+
 /// A parameter of a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -66,6 +97,10 @@ pub struct Parameter {
     /// Whether Phoenix fills it in from the wiring (a user does not set it).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub derived: bool,
+    /// What a value must look like beyond its type: a JSON Schema. A `format` in it is `ipv4`, `subnet`, `domain`, `label`,
+    /// `variable`, or `secret` for a secret by reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 /// The types a parameter can have.
@@ -92,6 +127,16 @@ pub enum ParameterType {
     Secret,
 }
 
+/// What must hold before anything is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PreflightSpec {
+    /// A command that succeeds where it holds, with the packages of a bare Debian. What it prints follows the message.
+    pub command: String,
+    /// What is wrong where it fails, and what to do.
+    pub message: String,
+}
+
 /// A user of the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -110,6 +155,9 @@ pub struct UserSpec {
     /// Further groups.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Instead of one user, one for each element of this list parameter, called `item`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
 }
 
 /// A folder that is put in the guest.
@@ -198,6 +246,17 @@ pub struct CommandSpec {
     /// It is not run where this succeeds. Without it, it runs only when a file's `runs` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unless: Option<String>,
+    /// Whether it is run when the units are up instead of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_units: bool,
+    /// Units that are reloaded when it was run; not with `after-units`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany")]
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it was run; not with `after-units`.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany")]
+    pub restarts: Vec<String>,
 }
 
 /// How a unit should be.

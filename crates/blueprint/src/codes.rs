@@ -115,6 +115,17 @@ codes! {
     NO_GATEWAY = "no-gateway", "no single gateway",
         "A service is exposed through the gateway, so exactly one container must have a feature that provides `gateway`.",
         "Add the feature `nginx-gateway` to one container, or expose the service directly.";
+    NO_PART = "no-part", "a part of the workshop is missing or there twice",
+        "What a service or the certificates need is played by exactly one container: the mesh, the name server, the \
+         certificate authority.",
+        "Add the feature that the message names to one container, and to no other.";
+    BAD_SERVICE = "bad-service", "a service that does not fit together",
+        "A key of the service has no effect with the others, or contradicts them. What is declared has an effect; else its \
+         author believes in something that is not there.",
+        "Change the key that the message names, or the one it depends on.";
+    BAD_FLOW = "bad-flow", "a flow that cannot be",
+        "The flow leads from something to itself, or there is no firewall that could let it through.",
+        "Correct its ends, or add `firewall`.";
     NO_FIXED_ADDRESS = "no-fixed-address", "a fixed address is needed",
         "What others must find needs an address that is known before anything is made: the gateway, and every guest with an \
          exposed service.",
@@ -135,6 +146,10 @@ codes! {
     MISSING_PARAMETER = "missing-parameter", "a parameter is missing",
         "The feature needs this parameter, and there is no default for it.",
         "Add the parameter: \"features\": [{\"name\": {\"parameter\": …}}].";
+    MISSING_OPTION = "missing-option", "a container without an option that a feature needs",
+        "The feature works only where the container may do more than most, such as `nesting` for containers inside of it. \
+         Proxmox VE gives that with the container's options, and without it the feature would fail once half is made.",
+        "Add the option to the container: \"options\": {\"nesting\": true, \"keyctl\": true}.";
     BAD_PATH = "bad-path", "a path that leads nowhere or outside",
         "The blueprint names a file or folder of the site that does not exist, is of another kind, or is outside the site's \
          folder. A site is complete in itself, so that it can be moved and rebuilt anywhere.",

@@ -240,7 +240,7 @@ mod tests {
         assert!(disk.children.iter().any(|(key, _)| key == "storage"), "{disk:?}");
         let expose = explain("containers.services.expose").unwrap();
         assert_eq!(expose.path, "containers.NAME.services.NAME.expose");
-        assert_eq!(expose.values.len(), 3);
+        assert_eq!(expose.values.len(), 4);
         assert!(explain("target.proxmox.token.env").is_some());
         assert!(explain("networks.lan.subnet").unwrap().required);
         assert!(explain("").unwrap().children.iter().any(|(key, _)| key == "containers"));

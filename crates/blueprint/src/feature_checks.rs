@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Feature, ParameterType};
+use crate::check;
 use crate::codes;
 use crate::parameters;
 use crate::read::Document;
@@ -14,14 +15,26 @@ use crate::tree::{Kind, Node, Span};
 /// element of an `each`.
 pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
 
-/// Words of the template language, which are no names.
-const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
+/// Words of the template language and of Phoenix in it, which are no names.
+const TEMPLATE_WORDS: &[&str] =
+    &["true", "false", "none", "not", "range", "dict", "namespace", "loop", "fail"];
 
-/// Checks one feature; `document` is its `feature.json`.
-pub(crate) fn check(feature: &Feature, document: &Document, report: &mut Report) {
+/// Options of a container that a feature can need.
+const OPTIONS: &[&str] = &["nesting", "keyctl", "fuse", "mknod"];
+
+/// Checks one feature; `document` is its `feature.json`, `artifacts` are the names of those there are.
+pub(crate) fn check(
+    feature: &Feature,
+    document: &Document,
+    artifacts: &BTreeSet<String>,
+    report: &mut Report,
+) {
     let Some(root) = &document.root else { return };
     let mut checker = Checker { feature, document, report };
     checker.parameters(root);
+    checker.artifacts(root, artifacts);
+    checker.options(root);
+    checker.users(root);
     checker.folders(root);
     checker.files(root);
     checker.commands(root);
@@ -78,6 +91,12 @@ impl Checker<'_> {
                 let message = format!("the default of `{name}` must be {wrong}");
                 self.bad(default.span, message, None);
             }
+            if let Some(schema) = &parameter.schema
+                && let Some(default) = member.value.get("default")
+            {
+                let path = vec![check::Step::Key(name)];
+                check::check(default, schema, self.document.file, path, self.report);
+            }
             // A default is part of the feature; these three are parts of a site.
             if matches!(parameter.kind, ParameterType::Secret | ParameterType::Folder | ParameterType::File)
                 && let Some(default) = member.value.get("default")
@@ -85,6 +104,33 @@ impl Checker<'_> {
                 let kind = parameters::word(parameter.kind);
                 self.bad(default.span, format!("the {kind} `{name}` cannot have a default"), None);
             }
+        }
+    }
+
+    fn artifacts(&mut self, root: &Node, known: &BTreeSet<String>) {
+        for element in list(root, "artifacts") {
+            // One with a template in it is checked when it is rendered.
+            if let Some(name) = element.text().filter(|name| !name.contains('{') && !known.contains(*name)) {
+                let hint = suggest::hint(name, "there are", known.iter().map(String::as_str));
+                self.bad(element.span, format!("there is no artifact `{name}`"), hint);
+            }
+        }
+    }
+
+    fn options(&mut self, root: &Node) {
+        for option in list(root, "options") {
+            if let Some(text) = option.text()
+                && !OPTIONS.contains(&text)
+            {
+                let hint = suggest::hint(text, "there are", OPTIONS.iter().copied());
+                self.bad(option.span, format!("there is no option `{text}` of containers"), hint);
+            }
+        }
+    }
+
+    fn users(&mut self, root: &Node) {
+        for user in list(root, "users") {
+            self.each(user);
         }
     }
 
@@ -232,6 +278,15 @@ impl Checker<'_> {
                 let message = format!("the command `{}` would never run", name.text().unwrap_or_default());
                 let hint = "give it `unless`, or name it in the `runs` of a file";
                 self.bad(name.span, message, Some(hint.to_owned()));
+            }
+            if command.get("after-units").is_some_and(|after| matches!(after.kind, Kind::Bool(true))) {
+                for key in ["reloads", "restarts"] {
+                    if let Some(member) = command.member(key) {
+                        let message = format!("`{key}` has no effect with `after-units`");
+                        let hint = "the units are up by then: let the command do it";
+                        self.bad(member.key, message, Some(hint.to_owned()));
+                    }
+                }
             }
         }
     }

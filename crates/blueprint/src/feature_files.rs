@@ -1,6 +1,6 @@
 //! Reading features: those that come with Phoenix, and a site's own. Both by the same code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -23,11 +23,14 @@ use crate::values;
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     features: BTreeMap<String, Arc<Feature>>,
+    /// The names of the artifacts that features can ask for.
+    artifacts: BTreeSet<String>,
 }
 
 impl Catalog {
     /// Reads features from the files of a folder that holds a folder for each: paths are such as
-    /// `static-site/feature.json`. Files that begin with `#!` count as executable.
+    /// `static-site/feature.json`. Files that begin with `#!` count as executable. `artifacts.json` beside the folders names,
+    /// as the keys of its `artifacts`, the programs that features can ask for; the folder of that name is theirs, too.
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
@@ -45,10 +48,15 @@ impl Catalog {
         });
         let mut found: Vec<Found> = found.collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        let (features, documents) = read_all(found, "catalog", None, &mut report);
+        let artifacts = artifact_names(&found, &mut report);
+        let (features, documents) = read_all(found, "catalog", None, &artifacts, &mut report);
         let failed = report.has_errors();
         let sources = read::sources(documents, &report);
-        if failed { Err(Failure { diagnostics: report.finish(), sources }) } else { Ok(Self { features }) }
+        if failed {
+            Err(Failure { diagnostics: report.finish(), sources })
+        } else {
+            Ok(Self { features, artifacts })
+        }
     }
 
     /// A feature by its name.
@@ -108,7 +116,26 @@ pub(crate) fn read_site(
     builtin: &Catalog,
     report: &mut Report,
 ) -> (BTreeMap<String, Arc<Feature>>, Vec<Document>) {
-    read_all(found, "features", Some(builtin), report)
+    read_all(found, "features", Some(builtin), &builtin.artifacts, report)
+}
+
+/// What `artifacts.json` names; nothing where it is not there.
+fn artifact_names(found: &[Found], report: &mut Report) -> BTreeSet<String> {
+    let list = found.iter().find(|(path, _)| path == "catalog/artifacts.json");
+    let Some((path, Ok(file))) = list else { return BTreeSet::new() };
+    let read = serde_json::from_slice::<serde_json::Value>(&file.bytes);
+    match read.as_ref().map(|list| list.get("artifacts").and_then(serde_json::Value::as_object)) {
+        Ok(Some(artifacts)) => artifacts.keys().cloned().collect(),
+        Ok(None) | Err(_) => {
+            let spot = Spot { file: report.file(path.clone()), span: Span::default() };
+            report.push(Draft::error(
+                codes::BAD_FEATURE,
+                spot,
+                "the list of artifacts cannot be read".to_owned(),
+            ));
+            BTreeSet::new()
+        }
+    }
 }
 
 /// `builtin` is given for a site's own features, which may require those but must not have their names.
@@ -116,6 +143,7 @@ fn read_all(
     found: Vec<Found>,
     top: &str,
     builtin: Option<&Catalog>,
+    artifacts: &BTreeSet<String>,
     report: &mut Report,
 ) -> (BTreeMap<String, Arc<Feature>>, Vec<Document>) {
     let mut folders: BTreeMap<String, Vec<Found>> = BTreeMap::new();
@@ -124,6 +152,7 @@ fn read_all(
         // A file beside the folders, such as a README, is no feature's.
         if let (Some(name), Some(_)) = (parts.next(), parts.next())
             && !name.starts_with('.')
+            && (builtin.is_some() || name != "artifacts")
         {
             folders.entry(name.to_owned()).or_default().push((path.clone(), content));
         }
@@ -139,7 +168,9 @@ fn read_all(
     let mut documents = Vec::new();
     let mut requirements = Vec::new();
     for (name, found) in folders {
-        let Some((feature, document)) = read_one(&name, top, found, builtin, report) else { continue };
+        let Some((feature, document)) = read_one(&name, top, found, builtin, artifacts, report) else {
+            continue;
+        };
         for (index, required) in feature.spec.requires.iter().enumerate() {
             let element =
                 document.root.as_ref().and_then(|r| r.get("requires")).and_then(|r| r.elements().get(index));
@@ -176,6 +207,7 @@ fn read_one(
     top: &str,
     found: Vec<Found>,
     builtin: Option<&Catalog>,
+    artifacts: &BTreeSet<String>,
     report: &mut Report,
 ) -> Option<(Feature, Document)> {
     let folder = Utf8Path::new(top).join(name);
@@ -228,6 +260,6 @@ fn read_one(
         return Some((feature, document));
     };
     let feature = Feature { name: name.to_owned(), spec, files, built_in: builtin.is_none() };
-    feature_checks::check(&feature, &document, report);
+    feature_checks::check(&feature, &document, artifacts, report);
     Some((feature, document))
 }

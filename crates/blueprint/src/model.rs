@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::catalog::Feature;
 
+/// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
+pub const RENEWS: &str = "certificates";
+
 /// Where something is written: a file of the site, with line and column counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -42,6 +45,10 @@ pub struct Blueprint {
     pub target: Target,
     /// How certificates are made.
     pub certificates: CertificateSettings,
+    /// The firewall, where Phoenix looks after it.
+    pub firewall: Option<Firewall>,
+    /// The flows that are declared, by name.
+    pub flows: BTreeMap<String, Flow>,
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
     /// The containers, by name.
@@ -151,6 +158,92 @@ pub enum SecretRef {
 pub struct CertificateSettings {
     /// Life of a leaf; renewed when two thirds of it have passed. 90 days by default.
     pub life: Duration,
+    /// Who signs them.
+    pub authority: Authority,
+    /// The public authority.
+    pub acme: Option<Acme>,
+}
+
+/// Who signs the workshop's certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// Phoenix itself.
+    Embedded,
+    /// The container that provides `ca`.
+    StepCa,
+}
+
+/// A public authority that speaks ACME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The address of its directory.
+    pub directory: String,
+    /// Where it writes to.
+    pub email: Option<String>,
+    /// `http-01` or `dns-01`.
+    pub challenge: Challenge,
+    /// For `dns-01`: the program that sets the record.
+    pub hook: Option<SiteFile>,
+    /// PEM of the root its address is verified with, where it is no public one.
+    pub root: Option<String>,
+}
+
+/// How ACME proves that a name is yours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenge {
+    /// A page on port 80.
+    Http01,
+    /// A record in the DNS.
+    Dns01,
+}
+
+impl Challenge {
+    /// As RFC 8555 names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
+        }
+    }
+}
+
+/// The firewall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firewall {
+    /// Whether everything is dropped that no flow allows, inside too.
+    pub zero_trust: bool,
+    /// From where the node may always be managed.
+    pub management: Vec<cidr::Ipv4Cidr>,
+}
+
+/// A flow that is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// Where it begins.
+    pub from: FlowEnd,
+    /// Where it goes.
+    pub to: FlowEnd,
+    /// UDP rather than TCP.
+    pub udp: bool,
+    /// The ports at its end.
+    pub ports: Vec<u16>,
+    /// Why.
+    pub reason: String,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// An end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// A container, by name.
+    Container(String),
+    /// All guests of the site.
+    Inside,
+    /// Everybody who is no guest of the site.
+    Outside,
+    /// A subnet.
+    Net(cidr::Ipv4Cidr),
 }
 
 /// A network guests can be on.
@@ -326,6 +419,20 @@ pub struct Service {
     pub expose: Expose,
     /// Further names, complete or below the site's domain.
     pub aliases: Vec<String>,
+    /// Names of a public domain, complete.
+    pub public: Vec<String>,
+    /// For TCP through the gateway: the gateway's port.
+    pub listen: u16,
+    /// For TCP through the gateway: whether clients speak TLS there.
+    pub tls: bool,
+    /// Whether its proxy shows it a certificate.
+    pub mutual: bool,
+    /// Users with their passwords, at the gateway.
+    pub users: BTreeMap<String, SecretRef>,
+    /// Whether clients must show a certificate of the workshop.
+    pub client_certificate: bool,
+    /// How much of it a client gets.
+    pub limits: Limits,
     /// The path that tells whether it works, `/` by default.
     pub probe_path: String,
     /// The status that path answers with; any below 400 where absent.
@@ -341,6 +448,21 @@ pub enum Protocol {
     Http,
     /// HTTP over TLS.
     Https,
+    /// Anything else over TCP.
+    Tcp,
+}
+
+/// How much of a service a client gets through its proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request in MiB, 0 for any; the proxy's own default where absent.
+    pub body_mib: Option<u64>,
+    /// How long the service may be silent; the proxy's own default where absent.
+    pub timeout: Option<Duration>,
+    /// How many requests a client may make, as it is written: `10/s`.
+    pub rate: Option<crate::values::Rate>,
+    /// How many more are let through at once.
+    pub burst: u32,
 }
 
 /// How clients get to a service: a name has exactly one kind.
@@ -350,6 +472,8 @@ pub enum Expose {
     Direct,
     /// Through the gateway, over HTTPS.
     Gateway,
+    /// Through the mesh, over TLS, from inside the workshop.
+    Mesh,
     /// Not at all: only its guest knows it.
     None,
 }

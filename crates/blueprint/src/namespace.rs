@@ -7,7 +7,8 @@ use crate::model::Place;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, ContainerSource, FileSource, NetworkSource, SiteSource, TargetSource, TypeSource,
+    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, NetworkSource, SiteSource,
+    TargetSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -67,9 +68,11 @@ pub(crate) struct Namespace<'d> {
     pub site: Option<Entry<'d, SiteSource>>,
     pub target: Option<Entry<'d, TargetSource>>,
     pub certificates: Option<Entry<'d, CertificatesSource>>,
+    pub firewall: Option<Entry<'d, FirewallSource>>,
     pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
     pub containers: BTreeMap<String, Entry<'d, ContainerSource>>,
+    pub flows: BTreeMap<String, Entry<'d, FlowSource>>,
     /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
     pub blind: bool,
 }
@@ -89,6 +92,8 @@ impl<'d> Namespace<'d> {
             merger.single("site", typed.site, &mut all.site);
             merger.single("target", typed.target, &mut all.target);
             merger.single("certificates", typed.certificates, &mut all.certificates);
+            merger.single("firewall", typed.firewall, &mut all.firewall);
+            merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
             merger.several("types", "type", typed.types, &mut all.types);
             merger.several("containers", "container", typed.containers, &mut all.containers);

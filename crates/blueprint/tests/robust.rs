@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::OnceLock;
 
-use blueprint::values::{Address, DiskSize, Life, Mac, MemorySize, Subnet};
+use blueprint::values::{Address, DiskSize, Life, Mac, MemorySize, Rate, Subnet, Wait};
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
@@ -104,6 +104,14 @@ proptest! {
     fn lives_print_back(minutes in 5u64..20 * 365 * 24 * 60) {
         let life = Life(std::time::Duration::from_secs(minutes * 60));
         prop_assert_eq!(life.to_string().parse::<Life>().unwrap(), life);
+    }
+
+    #[test]
+    fn waits_and_rates_print_back(seconds in 1u64..=7 * 86_400, requests in 1u32..1_000_000, per_minute: bool) {
+        let wait = Wait(std::time::Duration::from_secs(seconds));
+        prop_assert_eq!(wait.to_string().parse::<Wait>().unwrap(), wait);
+        let rate = Rate { requests, per_minute };
+        prop_assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
     }
 
     #[test]

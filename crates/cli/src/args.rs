@@ -131,6 +131,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
+    /// Show or get the programs that no package brings, such as step-ca and Traefik
+    #[command(
+        after_help = "Examples:\n  phoenix-cli artifacts\n  phoenix-cli artifacts fetch\n  phoenix-cli artifacts fetch step-ca step\n\nThe cache is `phoenix/artifacts` below `$XDG_CACHE_HOME`. A copy of it is a mirror: `PHOENIX_ARTIFACTS=DIR` names one that is looked at first."
+    )]
+    Artifacts(Artifacts),
     /// A Proxmox VE-compatible node on this machine, for trying and testing
     #[command(
         after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab status\n  phoenix-cli lab shell\n  phoenix-cli lab down"
@@ -289,6 +294,29 @@ pub enum CertsCommand {
         after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Root,
+}
+
+/// Options of `artifacts`.
+#[derive(Debug, Args)]
+pub struct Artifacts {
+    /// What to do; the list where absent
+    #[command(subcommand)]
+    pub what: Option<ArtifactsCommand>,
+}
+
+/// What `artifacts` can do.
+#[derive(Debug, Subcommand)]
+pub enum ArtifactsCommand {
+    /// List the artifacts: name, version, size in the cache, source
+    #[command(after_help = "Examples:\n  phoenix-cli artifacts list\n  phoenix-cli artifacts list --json")]
+    List,
+    /// Get all artifacts, or some, into the cache
+    #[command(after_help = "Examples:\n  phoenix-cli artifacts fetch\n  phoenix-cli artifacts fetch traefik")]
+    Fetch {
+        /// Which; all where absent
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 /// Options of `lab`.

@@ -52,6 +52,79 @@ pub const CODES: &[CodeInfo] = &[
         "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
     ),
     code(
+        "artifacts::busy",
+        "another run obtains the same program",
+        "Two runs on one machine do not build the same thing twice: the second waits for the first. The first has \
+         been at it for longer than any build takes.",
+        "See with `ps` whether it hangs, end it, and run the command again.",
+    ),
+    code(
+        "artifacts::cache",
+        "the cache of programs cannot be used",
+        "Programs that no package brings are kept below `$XDG_CACHE_HOME/phoenix/artifacts`, and that folder cannot \
+         be read or written, or its disk is full.",
+        "See with `df` whether there is space and with `ls -ld` whether it is yours. The folder may be deleted: what \
+         is needed is obtained again.",
+    ),
+    code(
+        "artifacts::go-too-old",
+        "the Go toolchain is too old",
+        "A program is built from its sources with Go. The toolchain that was found is older than 1.21, the first that \
+         fetches the one a program asks for by itself.",
+        "Install a newer one: `tools/setup` knows where your Debian has one; below `/usr/local/go` it is found, too. \
+         Or let another machine build, and point `PHOENIX_ARTIFACTS` at a copy of its cache.",
+    ),
+    code(
+        "artifacts::list",
+        "a defect of Phoenix",
+        "The list of programs that is inside of this `phoenix-cli` cannot be read.",
+        "Please report it with the output of `phoenix-cli version`.",
+    ),
+    code(
+        "artifacts::no-go",
+        "there is no Go toolchain",
+        "A program that a feature needs is built from its sources with Go, and there is no Go on this machine.",
+        "`tools/setup` installs it. Or run `phoenix-cli artifacts fetch` on another machine and point \
+         `PHOENIX_ARTIFACTS` at a copy of its cache.",
+    ),
+    code(
+        "artifacts::not-built",
+        "a program could not be built",
+        "`go build` failed. Mostly there was no way to the modules it needs; what it said last is shown.",
+        "Run `phoenix-cli artifacts fetch NAME` again when there is a way to the internet, or use the cache of \
+         another machine: `PHOENIX_ARTIFACTS=DIR`.",
+    ),
+    code(
+        "artifacts::not-fetched",
+        "a program could not be fetched",
+        "The address it is pinned to did not answer with it.",
+        "Try again when there is a way to the internet, or use the cache of another machine: `PHOENIX_ARTIFACTS=DIR`.",
+    ),
+    code(
+        "artifacts::not-put",
+        "a program could not be put into a container",
+        "The container did not take it, for example because its disk is full. What it said is shown.",
+        "`phoenix-cli exec NAME -- df -h` shows its space; then `phoenix-cli apply`.",
+    ),
+    code(
+        "artifacts::other-bytes",
+        "not what is pinned",
+        "What was obtained has another checksum than the one that is pinned. It was not used.",
+        "Do not use it: find out who changed it, or pin what is meant.",
+    ),
+    code(
+        "artifacts::other-pin",
+        "a plan of another version",
+        "A saved plan wants a program as another `phoenix-cli` pins it.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "artifacts::unknown",
+        "no such program",
+        "The list of programs that no package brings does not have that name.",
+        "`phoenix-cli artifacts list` shows all there are.",
+    ),
+    code(
         "blueprint::invalid",
         "the blueprint has errors",
         "With `--json`, the error that stands for all diagnostics of a blueprint; they are in `diagnostics`, each with its \

@@ -29,7 +29,7 @@ impl managers::Prober for SimulatedProber {
         let resources =
             managers::settle::read("looking at the simulated guests", || self.reader.resources(Some("vm")))
                 .await?;
-        let through = service.gateway.iter().map(|(name, _)| name);
+        let through = service.via.iter().map(|via| &via.on);
         for name in std::iter::once(&service.on).chain(through) {
             let id = self.ids.get(name).copied().unwrap_or_default();
             let node = resources

@@ -4,6 +4,7 @@
 //! and says so. Start at [`runtime::Runtime`], the line between the node's API and what stands behind it.
 
 pub mod containers;
+pub mod firewall;
 pub mod frontends;
 pub mod node;
 pub mod runtime;

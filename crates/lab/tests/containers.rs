@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+#[path = "containers/firewall.rs"]
+mod firewall;
+
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output};

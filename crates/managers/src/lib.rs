@@ -2,8 +2,11 @@
 //! that is carried out ([`apply::Crew`]).
 //!
 //! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
-//! is in [`mod@observe`], what crews work with in [`worksite`], and how a call to the node is got through in [`settle`].
+//! is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
+//! programs that no package brings in [`artifacts`].
 
+pub mod artifacts;
+pub mod authority;
 pub mod certificates;
 pub mod features;
 pub mod lxc;
@@ -15,17 +18,24 @@ pub mod worksite;
 use std::sync::Arc;
 
 pub use observe::{observe, observe_settled};
-pub use worksite::{Prober, Secrets, Worksite};
+pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
-pub fn kinds() -> [&'static dyn plan::Kind; 4] {
-    [&lxc::diff::Containers, &certificates::Certificates, &features::diff::Features, &services::Services]
+pub fn kinds() -> [&'static dyn plan::Kind; 5] {
+    [
+        &lxc::diff::Containers,
+        &authority::Authorities,
+        &certificates::Certificates,
+        &features::diff::Features,
+        &services::Services,
+    ]
 }
 
 /// Every crew, for applying.
 pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
     vec![
         Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
+        Arc::new(authority::AuthorityCrew::new(site.clone())),
         Arc::new(certificates::CertificateCrew::new(site.clone())),
         Arc::new(features::crew::FeatureCrew::new(site.clone())),
         Arc::new(services::ServiceCrew::new(site.clone())),

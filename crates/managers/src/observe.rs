@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use apply::Failure;
-use plan::inventory::{Guest, Inventory, Storage, Unread};
+use cidr::Ipv4Inet;
+use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
 use proxmox::client::{Reader, Resource, TaskEntry};
 use proxmox::config::GuestKind;
-use proxmox::inventory::{FilesError, GuestFile, Guests, read_by_files, read_listed_by_api};
+use proxmox::inventory::{FilesError, GuestFile, Guests, NodeAddress, read_by_files, read_listed_by_api};
 use tokio::time::{Instant, sleep};
 use transport::Runner;
 
@@ -42,6 +43,7 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
         }
         None => by_api(reader, &resources).await?,
     };
+    let read = firewall(&mut inventory, read);
     guests(&mut inventory, &resources, read);
     inventory.nodes = resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
     inventory.node = this_node(reader, &inventory).await?;
@@ -133,6 +135,19 @@ async fn this_node(reader: &Reader, inventory: &Inventory) -> Result<String, Fai
         Failure::new("proxmox::no-node", "the answer names no node")
             .hint("may the token see nodes? give it the role PVEAuditor on /")
     })
+}
+
+/// What only the reader of files knows: the firewall, and what it must never cut.
+fn firewall(inventory: &mut Inventory, mut read: Guests) -> Guests {
+    inventory.firewall = std::mem::take(&mut read.firewall);
+    for (name, why) in std::mem::take(&mut read.firewall_unread) {
+        inventory.unread.push(Unread { what: format!("the firewall's file {name}"), why });
+    }
+    let inet = |it: &NodeAddress| Ipv4Inet::new(it.address, it.length).ok();
+    inventory.addresses = read.addresses.iter().filter_map(inet).collect();
+    inventory.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
+    inventory.unconfirmed = read.unconfirmed.take();
+    read
 }
 
 fn guests(inventory: &mut Inventory, resources: &[Resource], read: Guests) {

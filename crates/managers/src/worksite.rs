@@ -14,8 +14,9 @@ use plan::mark::{self, Mark};
 use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use secrecy::SecretString;
-use transport::{InGuest, Runner};
+use transport::{Command, InGuest, Runner};
 
+use crate::features::RenderedArtifact;
 use crate::settle;
 
 /// Where secrets come from at the moment they are needed.
@@ -37,6 +38,30 @@ pub trait Prober: Debug + Send + Sync {
     async fn probe(&self, service: &Service) -> Result<String, Failure>;
 }
 
+/// A program that a guest is to have.
+#[derive(Debug, Clone)]
+pub struct WantedArtifact<'a> {
+    /// Which.
+    pub artifact: &'a RenderedArtifact,
+    /// The features that use it, each with its units: they are restarted when it changes.
+    pub used_by: Vec<(String, Vec<String>)>,
+}
+
+/// Who has the programs that no package brings.
+#[async_trait]
+pub trait Artifacts: Debug + Send + Sync {
+    /// Sees to it that a guest has them, as they are pinned; `tell` hears what takes time.
+    ///
+    /// # Errors
+    /// When one cannot be had, or not be put in place.
+    async fn put(
+        &self,
+        wanted: &[WantedArtifact<'_>],
+        inside: &InGuest,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), Failure>;
+}
+
 /// What crews work with.
 #[derive(Debug)]
 pub struct Worksite {
@@ -52,6 +77,8 @@ pub struct Worksite {
     pub secrets: Arc<dyn Secrets>,
     /// Probes.
     pub prober: Arc<dyn Prober>,
+    /// Programs.
+    pub artifacts: Arc<dyn Artifacts>,
     /// The time.
     pub clock: fn() -> Timestamp,
     marks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
@@ -59,7 +86,7 @@ pub struct Worksite {
 }
 
 impl Worksite {
-    /// A worksite.
+    /// A worksite, without any artifacts.
     pub fn new(
         site: String,
         writer: Writer,
@@ -76,10 +103,17 @@ impl Worksite {
             authority,
             secrets,
             prober,
+            artifacts: Arc::new(crate::artifacts::Refusing),
             clock,
             marks: Mutex::default(),
             nodes: Mutex::default(),
         }
+    }
+
+    /// With these artifacts.
+    #[must_use]
+    pub fn with_artifacts(self, artifacts: Arc<dyn Artifacts>) -> Self {
+        Self { artifacts, ..self }
     }
 
     /// Calls that only read.
@@ -100,6 +134,21 @@ impl Worksite {
             )
             .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
         }
+    }
+
+    /// What a program in a guest says when it succeeds. It may be run twice, and is run again while the way there is
+    /// interrupted or the guest is just starting.
+    ///
+    /// # Errors
+    /// When it fails, with the last it said; when the guest cannot be reached for a minute.
+    pub async fn said(&self, id: u32, command: &Command) -> Result<String, Failure> {
+        let output = settle::command(&self.inside(id)?, command).await?;
+        if output.success() {
+            return Ok(output.text().into_owned());
+        }
+        Err(Failure::new("guest::refused", format!("failed while {}", command.purpose))
+            .said(output.tail(8))
+            .hint(format!("phoenix-cli shell {id}")))
     }
 
     /// Remembers the node a guest is on, so that it need not be asked for.

@@ -4,6 +4,12 @@
 
 mod root;
 
+// A file for each feature that has more to it than rendering.
+#[path = "features/gateway/mod.rs"]
+mod gateway;
+#[path = "features/static_site.rs"]
+mod static_site;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -139,7 +145,7 @@ fn built_in_features_render_to_what_they_did() {
 #[test]
 fn built_in_features_are_complete() {
     let names: std::collections::BTreeSet<_> =
-        builtin().map(|(path, _)| path.split('/').next().unwrap()).collect();
+        builtin().filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
     assert_eq!(Vec::from_iter(names.iter().copied()), ["base", "nginx-gateway", "static-site", "trusted-ca"]);
     for name in &names {
         let feature = built_in(name);
@@ -645,7 +651,7 @@ fn two_scripts_never_run_at_once() {
     });
 }
 
-// ---- the gateway ---------------------------------------------------------------------------------------------------
+// ---- trust ---------------------------------------------------------------------------------------------------------
 
 fn certificate(root: &Root, name: &str) {
     root.sh(&format!(
@@ -653,68 +659,6 @@ fn certificate(root: &Root, name: &str) {
          -pkeyopt ec_paramgen_curve:P-256 -subj /CN={name}.workshop.internal -addext subjectAltName=DNS:{name}.workshop.internal \
          -keyout key.pem -out fullchain.pem 2>/dev/null"
     ));
-}
-
-fn fetch(root: &Root, name: &str) -> String {
-    root.sh(&format!(
-        "curl -s -o /dev/null -w '%{{http_code}}' --resolve {name}.workshop.internal:443:127.0.0.1 \
-         --cacert /etc/phoenix/certificates/{name}/fullchain.pem https://{name}.workshop.internal/ || true"
-    ))
-}
-
-// S-15 and P-57: with every backend down, one certificate missing and one file bad, the gateway starts and serves the rest.
-#[test]
-fn one_bad_service_does_not_stop_the_gateway() {
-    let Some(root) = Root::new() else { return };
-    certificate(&root, "notes");
-    let ran = root.run(&apply(&[gateway(&["notes", "wiki"])]));
-    let error = ran.failed().error("nginx-gateway").unwrap();
-    assert!(
-        error.contains("wiki: ") && error.contains("/etc/phoenix/certificates/wiki/fullchain.pem"),
-        "{error}"
-    );
-    assert!(!error.contains("notes: "), "{error}");
-    // 502: the backend is down, the gateway is not.
-    assert_eq!(fetch(&root, "notes"), "502");
-    assert_eq!(root.sh("curl -s -o /dev/null -w '%{http_code} %{redirect_url}' -H 'Host: notes.workshop.internal' http://127.0.0.1/x?y"),
-        "308 https://notes.workshop.internal/x?y");
-    // A name that is not served gets no certificate at all.
-    assert!(
-        root.sh("curl -sk --resolve other:443:127.0.0.1 https://other/ 2>&1 || echo refused")
-            .contains("refused")
-    );
-
-    // Boot: a certificate that was there is gone, and another service's file is nonsense.
-    certificate(&root, "wiki");
-    root.run(&apply(&[gateway(&["notes", "wiki"])])).ok();
-    root.run(&apply(&[gateway(&["notes", "wiki"])])).nothing_to_do();
-    assert_eq!((fetch(&root, "notes"), fetch(&root, "wiki")), ("502".into(), "502".into()));
-    root.sh("systemctl stop nginx; mv /etc/phoenix/certificates/wiki /root/; echo nonsense >/etc/nginx/phoenix.d/odd.conf; systemctl start nginx");
-    assert_eq!(fetch(&root, "notes"), "502");
-    assert_eq!(
-        root.sh("ls /etc/nginx/phoenix.d"),
-        "notes.conf\nodd.conf.bad\nodd.why\nwiki.conf.bad\nwiki.why\n"
-    );
-    // It is good again: the next reload brings it back, without Phoenix. What nobody wants any more goes.
-    root.sh("mv /root/wiki /etc/phoenix/certificates/; systemctl reload nginx");
-    assert_eq!(root.sh("ls /etc/nginx/phoenix.d"), "notes.conf\nwiki.conf\n");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while fetch(&root, "wiki") != "502" {
-        assert!(std::time::Instant::now() < deadline, "wiki does not come back");
-    }
-    assert_eq!(
-        root.run(&apply(&[gateway(&["notes"])])).ok().words(),
-        [
-            "file update /etc/nginx/phoenix.sites",
-            "file remove /etc/nginx/phoenix.d/wiki.conf",
-            "unit reload nginx",
-        ]
-    );
-    // A main file that is bad is put back, and the gateway goes on.
-    let bad = with(&built_in("nginx-gateway"), json!({ "max-body": "lots of it" }));
-    let ran = root.run(&apply(&[bad]));
-    assert!(ran.failed().error("nginx-gateway").unwrap().contains("client_max_body_size"), "{ran:?}");
-    assert_eq!(fetch(&root, "notes"), "502");
 }
 
 #[test]

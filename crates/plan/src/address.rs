@@ -29,6 +29,16 @@ impl Address {
         Self(format!("service.{name}"))
     }
 
+    /// The address of the certificate authority in a container.
+    pub fn authority(container: &str) -> Self {
+        Self(format!("authority.{container}"))
+    }
+
+    /// The address of a container's firewall, or of the site's own: `firewall.site`.
+    pub fn firewall(name: &str) -> Self {
+        Self(format!("firewall.{name}"))
+    }
+
     /// The address of a feature on a guest.
     pub fn feature(feature: &str, guest: &Self) -> Self {
         Self(format!("feature.{feature}@{guest}"))

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use blueprint::model::{Disk, Expose, Mount, Place, Protocol, Startup};
+use blueprint::model::{Disk, Mount, Place, SecretRef, Startup};
+use cidr::Ipv4Cidr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +30,18 @@ pub struct Desired {
     pub services: BTreeMap<String, Service>,
     /// What every name resolves to inside the workshop.
     pub names: BTreeMap<String, Ipv4Addr>,
+    /// What names resolve to for those outside: only what they may use is there.
+    pub outside_names: BTreeMap<String, Ipv4Addr>,
+    /// The certificate authority in a guest; Phoenix' own signs where absent.
+    pub authority: Option<Authority>,
+    /// The container that serves as the workshop's name server, with its address.
+    pub dns: Option<(String, Ipv4Addr)>,
+    /// The firewall, where Phoenix looks after it.
+    pub firewall: Option<Firewall>,
+    /// Who may talk to whom, sorted by id.
+    pub flows: Vec<Flow>,
+    /// What a person should know of the whole: ends up in the plan's notes.
+    pub notes: Vec<String>,
     /// Who needs whom.
     pub graph: Graph,
 }
@@ -125,12 +138,37 @@ pub struct Feature {
     pub payload: std::sync::Arc<Value>,
     /// Where its use is declared.
     pub declared: Option<Place>,
+    /// Features of a later stage wait for the guest's certificates, which need what the earlier stage puts in place.
+    pub stage: u8,
+}
+
+/// Who signs a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Issuer {
+    /// Phoenix' own authority, when it applies.
+    Embedded,
+    /// The workshop's Step CA; the guest renews by itself.
+    StepCa,
+    /// A public authority, by ACME; the guest renews by itself.
+    Acme,
+}
+
+impl Issuer {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::StepCa => "step-ca",
+            Self::Acme => "acme",
+        }
+    }
 }
 
 /// A certificate, and where it is put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Its name: the service's.
+    /// Its name: a service's at a proxy, `<service>.public` for a service's public names, `<guest>.guest` for a guest's own.
     pub name: String,
     /// The DNS names in it, the first one leading.
     pub names: Vec<String>,
@@ -138,8 +176,99 @@ pub struct Certificate {
     pub life: Duration,
     /// The container it is put in.
     pub on: String,
+    /// Who signs it.
+    pub issuer: Issuer,
+    /// `user:group` whose group may read the key; root alone where absent.
+    pub owner: Option<String>,
+    /// Units that are reloaded when it is new.
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it is new.
+    pub restarts: Vec<String>,
+    /// Where it is served, to be read back.
+    pub served: Vec<Served>,
     /// Fingerprint of names, life and authority: when it changes, a new one is made.
     pub fingerprint: String,
+}
+
+/// Where a certificate is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The TCP port.
+    pub port: u16,
+    /// The name that is asked for (SNI).
+    pub name: String,
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}/{}", self.address, self.port, self.name)
+    }
+}
+
+/// The certificate authority in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// Its container.
+    pub on: String,
+    /// Its name, always direct (P-44).
+    pub host: String,
+    /// Its address for clients.
+    pub url: String,
+    /// The domain its certificates are limited to.
+    pub domain: String,
+    /// The longest life of a certificate.
+    pub life: Duration,
+    /// Fingerprint of the root and of the above: when it changes, its intermediate certificate is made anew.
+    pub fingerprint: String,
+}
+
+/// What a service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Speaks {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// Anything else over TCP.
+    Tcp,
+}
+
+/// The proxy in front of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Via {
+    /// Gateway or mesh.
+    pub kind: ViaKind,
+    /// Its container.
+    pub on: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The port clients go to.
+    pub port: u16,
+    /// Whether clients speak TLS with it.
+    pub tls: bool,
+}
+
+/// A kind of proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViaKind {
+    /// The front door, for those outside and inside.
+    Gateway,
+    /// For services among themselves.
+    Mesh,
+}
+
+impl ViaKind {
+    /// As people call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Mesh => "mesh",
+        }
+    }
 }
 
 /// A service and the path to it.
@@ -151,14 +280,26 @@ pub struct Service {
     pub on: String,
     /// The host names clients use, the first one leading.
     pub hosts: Vec<String>,
+    /// Names of a public domain.
+    pub public: Vec<String>,
     /// The address of its guest.
     pub address: Ipv4Addr,
     /// The port on its guest.
     pub port: u16,
-    /// Whether the guest speaks TLS there.
-    pub tls: bool,
-    /// The container whose gateway serves it, with its address; `None`: clients go to the guest itself.
-    pub gateway: Option<(String, Ipv4Addr)>,
+    /// What it speaks there.
+    pub speaks: Speaks,
+    /// The proxy that serves it; `None`: clients go to the guest itself.
+    pub via: Option<Via>,
+    /// The name in its guest's own certificate, which its proxy verifies. `None` where the guest has none.
+    pub upstream_name: Option<String>,
+    /// Whether its proxy shows it a certificate.
+    pub mutual: bool,
+    /// Whether clients must show a certificate of the workshop to its proxy.
+    pub client_certificate: bool,
+    /// Users with their passwords, at the gateway.
+    pub users: BTreeMap<String, SecretRef>,
+    /// How much of it a client gets.
+    pub limits: Limits,
     /// The path that tells whether it works.
     pub probe_path: String,
     /// The status it answers with there; any below 400 where absent.
@@ -167,22 +308,116 @@ pub struct Service {
     pub fingerprint: String,
 }
 
+/// How much of a service a client gets through its proxy; the proxy's own defaults where absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The largest request in MiB, 0 for any.
+    pub body_mib: Option<u64>,
+    /// Seconds the service may be silent.
+    pub timeout: Option<u64>,
+    /// How many requests a client may make: `10/s`.
+    pub rate: Option<String>,
+    /// How many more are let through at once.
+    pub burst: u32,
+}
+
 impl Service {
     /// The address a browser is given.
     pub fn url(&self) -> String {
         let host = self.hosts.first().map_or("", String::as_str);
-        match (&self.gateway, self.tls) {
+        match (&self.via, self.speaks) {
+            (Some(via), Speaks::Tcp) if via.tls => format!("tls://{host}:{}", via.port),
+            (Some(via), Speaks::Tcp) => format!("tcp://{host}:{}", via.port),
             (Some(_), _) => format!("https://{host}/"),
-            (None, true) => format!("https://{host}:{}/", self.port),
-            (None, false) => format!("http://{host}:{}/", self.port),
+            (None, Speaks::Https) => format!("https://{host}:{}/", self.port),
+            (None, Speaks::Http) => format!("http://{host}:{}/", self.port),
+            (None, Speaks::Tcp) => format!("tcp://{host}:{}", self.port),
+        }
+    }
+
+    /// The gateway that serves it, if one does.
+    pub fn gateway(&self) -> Option<&Via> {
+        self.via.as_ref().filter(|via| via.kind == ViaKind::Gateway)
+    }
+
+    /// The address and port clients connect to.
+    pub fn entrance(&self) -> (Ipv4Addr, u16) {
+        self.via.as_ref().map_or((self.address, self.port), |via| (via.address, via.port))
+    }
+}
+
+/// The firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firewall {
+    /// Whether everything is dropped that no flow allows, inside too.
+    pub zero_trust: bool,
+    /// From where the node may always be managed.
+    pub management: Vec<Ipv4Cidr>,
+    /// The subnets of the site: what is inside.
+    pub subnets: Vec<Ipv4Cidr>,
+}
+
+/// Something that may flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Its name, which its rules carry: letters, digits, `.` and `-`.
+    pub id: String,
+    /// Where it begins.
+    pub from: End,
+    /// Where it goes.
+    pub to: End,
+    /// What it is carried by.
+    pub protocol: Transport,
+    /// The ports at its end.
+    pub ports: Vec<u16>,
+    /// Why.
+    pub reason: String,
+}
+
+/// An end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Everybody who is no guest of the site.
+    Outside,
+    /// All guests of the site.
+    Inside,
+    /// The node.
+    Node,
+    /// A guest, by name.
+    Guest(String),
+    /// A subnet.
+    Net(Ipv4Cidr),
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Outside => f.write_str("outside"),
+            Self::Inside => f.write_str("inside"),
+            Self::Node => f.write_str("the node"),
+            Self::Guest(name) => write!(f, "container.{name}"),
+            Self::Net(net) => write!(f, "{net:#}"),
         }
     }
 }
 
-pub(crate) fn exposed(expose: Expose) -> bool {
-    !matches!(expose, Expose::None)
+/// What a flow is carried by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
 }
 
-pub(crate) fn speaks_tls(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Https)
+impl Transport {
+    /// As in rules: `tcp`, `udp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! What was observed on the target. It may be partial, and then says what could not be read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cidr::Ipv4Inet;
 
 use crate::mark::Mark;
 
@@ -23,6 +26,24 @@ pub struct Inventory {
     pub commands: bool,
     /// What could not be read, and why.
     pub unread: Vec<Unread>,
+    /// The firewall's files as they are: `cluster.fw`, `101.fw`, and `host:NODE` for each node's own. Empty without
+    /// commands on the node.
+    pub firewall: BTreeMap<String, String>,
+    /// The node's addresses with the lengths of their prefixes. Empty without commands on the node.
+    pub addresses: Vec<Ipv4Inet>,
+    /// How Phoenix comes to the node over ssh, as the node sees it.
+    pub way_in: Option<WayIn>,
+    /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
+    pub unconfirmed: Option<String>,
+}
+
+/// How Phoenix comes to a node over ssh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WayIn {
+    /// The address it comes from.
+    pub client: IpAddr,
+    /// The port it comes to.
+    pub port: u16,
 }
 
 /// A guest of the cluster.

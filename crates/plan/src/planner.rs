@@ -111,6 +111,9 @@ pub fn state_of(inventory: &Inventory, id: u32) -> String {
 /// Makes the plan: what has to be done so that what is there becomes what is wanted.
 pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], options: &Options) -> Plan {
     let mut proposal = Proposal::default();
+    for note in &desired.notes {
+        proposal.note(note);
+    }
     for unread in &inventory.unread {
         proposal.note(format!("{} could not be read: {}", unread.what, unread.why));
     }

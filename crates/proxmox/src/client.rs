@@ -133,6 +133,20 @@ impl Reader {
         self.read(path(["version"]), &[]).await
     }
 
+    /// Proves that a new connection gets through: asks for the version over one that is made for it.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn fresh(&self) -> Result<(), Error> {
+        let request = get(path(["version"]), &[]);
+        let response = self.exchange.fresh(&request).await?;
+        if (200..300).contains(&response.status) {
+            Ok(())
+        } else {
+            Err(ApiError::new(&request, &response).into())
+        }
+    }
+
     /// The nodes of the cluster.
     ///
     /// # Errors

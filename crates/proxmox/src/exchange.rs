@@ -93,6 +93,15 @@ pub trait Exchange: Send + Sync + Debug {
     /// When no answer came; see [`ExchangeError`] for what may be done then.
     async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError>;
 
+    /// The same over a connection that is made for it, whatever connections are kept: after a change of a firewall that
+    /// alone tells whether the way in is still open.
+    ///
+    /// # Errors
+    /// As [`Exchange::exchange`].
+    async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
+        self.exchange(request).await
+    }
+
     /// The node's address, for messages.
     fn endpoint(&self) -> String;
 }

@@ -95,7 +95,7 @@ pub struct HttpExchange {
     client: reqwest::Client,
     base: String,
     endpoint: String,
-    credential: Credential,
+    options: HttpOptions,
     ticket: Mutex<Option<Ticket>>,
     seen: tls::Seen,
 }
@@ -166,7 +166,7 @@ impl HttpExchange {
             client,
             base: format!("{}://{host}:{port}/api2/json", url.scheme()),
             endpoint: format!("{host}:{port}"),
-            credential: options.credential,
+            options,
             ticket: Mutex::default(),
             seen,
         })
@@ -299,7 +299,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[async_trait]
 impl Exchange for HttpExchange {
     async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
-        match &self.credential {
+        match &self.options.credential {
             Credential::Token { id, secret } => {
                 let token: SecretString = format!("PVEAPIToken={id}={}", secret.expose_secret()).into();
                 self.send(request, &[(AUTHORIZATION.as_str(), &token)]).await
@@ -324,6 +324,12 @@ impl Exchange for HttpExchange {
                 Err(self.never("the login was refused twice".to_owned()))
             }
         }
+    }
+
+    async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
+        // A client of its own keeps connections of its own: none yet.
+        let other = Self::new(self.options.clone()).map_err(|error| self.never(error.to_string()))?;
+        other.exchange(request).await
     }
 
     fn endpoint(&self) -> String {

@@ -4,10 +4,14 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use futures::StreamExt as _;
 
-pub use files::{FilesError, ROOT, frame, printed, read_by_files, read_by_files_below};
+pub use files::{
+    FilesError, Printed, ROOT, firewall_path, host_fw, node_addresses, printed, read_by_files,
+    read_by_files_below,
+};
 
 use crate::client::{GuestRef, PendingEntry, Reader, Resource};
 use crate::config::{GuestConfig, GuestKind, HIDDEN, Pending, Section};
@@ -45,6 +49,26 @@ pub struct Unread {
     pub reason: String,
 }
 
+/// An address of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The device it is on.
+    pub device: String,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The length of its network's prefix.
+    pub length: u8,
+}
+
+/// How the one who reads came to the node over ssh, as the node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WayIn {
+    /// The address it came from.
+    pub client: IpAddr,
+    /// The port it came to.
+    pub port: u16,
+}
+
 /// What was read, by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guests {
@@ -52,6 +76,28 @@ pub struct Guests {
     pub guests: BTreeMap<u32, GuestFile>,
     /// Those that are there and could not be read: nothing may be concluded from their absence above.
     pub unread: Vec<Unread>,
+    /// The firewall's files as they are: `cluster.fw`, `101.fw`, and `host:NODE` for each node's own. Only the reader of
+    /// files knows them.
+    pub firewall: BTreeMap<String, String>,
+    /// Those that are there and could not be read, and why: nothing may be concluded from their absence above.
+    pub firewall_unread: BTreeMap<String, String>,
+    /// The node's addresses, those of the loopback device left out. Only the reader of files knows them.
+    pub addresses: Vec<NodeAddress>,
+    /// How the reader came in, where that was ssh.
+    pub way_in: Option<WayIn>,
+    /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
+    pub unconfirmed: Option<String>,
+}
+
+impl Guests {
+    /// The parts that the API shows, too: nothing of the firewall and of the way in, and of each guest what
+    /// [`GuestConfig::as_the_api_shows`] says.
+    #[must_use]
+    pub fn as_the_api_shows(&self) -> Self {
+        let shown = |file: &GuestFile| GuestFile { config: file.config.as_the_api_shows(), ..file.clone() };
+        let guests = self.guests.iter().map(|(id, file)| (*id, shown(file))).collect();
+        Self { guests, unread: self.unread.clone(), ..Self::default() }
+    }
 }
 
 /// Reads all guests by the API: one call for the list, one for each guest.

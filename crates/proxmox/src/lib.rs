@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod exchange;
+pub mod firewall;
 pub mod http;
 pub mod inventory;
 mod lenient;

@@ -92,6 +92,10 @@ impl Runner for InGuest {
         self.node.connect(host, port, limit).await
     }
 
+    async fn fresh(&self) -> Result<(), Error> {
+        self.node.fresh().await
+    }
+
     fn place(&self) -> String {
         format!("container {} on {}", self.id, self.node.place())
     }

@@ -23,6 +23,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// What the command of [`Runner::fresh`] is called.
+pub const FRESH: &str = "making a new connection";
+
 /// A two-way stream of bytes, such as a TCP connection or a tunnel through ssh.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + Debug> Stream for T {}
@@ -67,6 +70,15 @@ pub trait Runner: Send + Sync + Debug {
     /// # Errors
     /// When the connection is refused, or not there within `limit`.
     async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Box<dyn Stream>, Error>;
+
+    /// Proves that a new connection gets through, whatever connection is kept: after a change of a firewall that alone
+    /// tells whether the way in is still open.
+    ///
+    /// # Errors
+    /// When none does.
+    async fn fresh(&self) -> Result<(), Error> {
+        self.run(&Command::new(FRESH, ["true"])).await.map(drop)
+    }
 
     /// Where this is, for messages: `root@10.0.0.13`, `container 120 on root@10.0.0.13`, `this machine`.
     fn place(&self) -> String;

@@ -107,11 +107,15 @@ impl Ssh {
         Utf8PathBuf::from(format!("{}.hosts", self.socket))
     }
 
-    /// The options every ssh process gets.
+    /// The options every ssh process gets, with the socket of the shared connection.
     fn base(&self) -> Vec<String> {
+        self.base_with(&escaped(&self.socket))
+    }
+
+    fn base_with(&self, socket: &str) -> Vec<String> {
         let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a", "-p", &self.options.port.to_string(), "-S"]
             .into_iter()
-            .chain([escaped(&self.socket).as_str()])
+            .chain([socket])
             .map(str::to_owned)
             .collect();
         let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
@@ -147,6 +151,14 @@ impl Ssh {
         argv.extend(["-o", "ControlMaster=yes", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
         argv.push(self.options.destination.clone());
         argv.push("echo ready && exec cat >/dev/null".to_owned());
+        argv
+    }
+
+    /// A connection of its own, for one command.
+    fn own_argv(&self) -> Vec<String> {
+        let mut argv = self.base_with("none");
+        argv.extend(["-o", "ControlMaster=no", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
+        argv.extend([self.options.destination.clone(), "true".to_owned()]);
         argv
     }
 
@@ -374,6 +386,14 @@ impl Runner for Ssh {
                 hint: None,
             }),
         }
+    }
+
+    async fn fresh(&self) -> Result<(), Error> {
+        // The shared connection is there first, and with it the folder and the list of the one key that is believed.
+        self.ready().await?;
+        let command = Command::new(crate::FRESH, Vec::<String>::new()).limit(CONNECT_LIMIT);
+        let output = process::run(&self.own_argv(), &command, &self.place(), &mut |_| {}).await?;
+        if output.success() { Ok(()) } else { Err(failure::connecting(&self.options, &output)) }
     }
 
     fn place(&self) -> String {

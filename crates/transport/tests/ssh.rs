@@ -363,3 +363,23 @@ async fn a_connection_that_was_lost_is_made_anew_and_a_break_is_not_taken_for_su
     ssh.close().await;
     assert_eq!(server.ssh_processes(), 0);
 }
+
+/// A kept connection proves nothing about the way in: a new one does.
+#[tokio::test]
+async fn a_fresh_connection_is_one_of_its_own() {
+    let Some(mut server) = server("").await else { return };
+    let ssh = server.ssh();
+    ssh.fresh().await.unwrap();
+    let mut asked =
+        ssh.hold(&Command::new("holding", ["sh", "-c", "echo here; cat"])).await.unwrap().unwrap();
+    assert_eq!(asked.0, "here");
+    // The listener goes; the sessions it made stay, as behind a firewall that lets nobody new in.
+    let listener = Pid::from_raw(server.child.id().unwrap() as i32).unwrap();
+    kill_process(listener, Signal::KILL).unwrap();
+    server.child.wait().await.unwrap();
+    assert!(matches!(ssh.fresh().await, Err(Error::Connect { .. })));
+    let output = ssh.run(&Command::new("asking", ["echo", "still"])).await.unwrap();
+    assert_eq!(output.text(), "still\n");
+    asked.0.clear();
+    ssh.close().await;
+}

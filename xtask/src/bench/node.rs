@@ -72,15 +72,18 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     if let Some(problem) = plan.problems.first() {
         return Err(format!("{}: {}", problem.address, problem.message).into());
     }
-    let worksite = Arc::new(Worksite::new(
-        desired.site.clone(),
-        Writer::new(exchange),
-        Some(shell),
-        Arc::new(authority),
-        Arc::new(NoSecrets),
-        Arc::new(NotAsked),
-        Timestamp::now,
-    ));
+    let worksite = Arc::new(
+        Worksite::new(
+            desired.site.clone(),
+            Writer::new(exchange),
+            Some(shell),
+            Arc::new(authority),
+            Arc::new(NoSecrets),
+            Arc::new(NotAsked),
+            Timestamp::now,
+        )
+        .with_artifacts(Arc::new(managers::artifacts::Simulated)),
+    );
     let events = Arc::new(Recorder::default());
     let foreman = Foreman::new(managers::crews(&worksite), events.clone(), CancellationToken::new());
     let report = foreman.walk(&plan, &[], Run::default()).await;

@@ -7,7 +7,7 @@ use blueprint::codes::CodeInfo;
 use camino::Utf8Path;
 
 /// What comes before the `::` of a code, with what these codes are about; in the order of the page.
-const SUBJECTS: [(&str, &str); 18] = [
+const SUBJECTS: [(&str, &str); 19] = [
     ("blueprint", "The blueprint"),
     ("site", "The site's folder"),
     ("init", "Making a site"),
@@ -22,6 +22,7 @@ const SUBJECTS: [(&str, &str); 18] = [
     ("apply", "Applying"),
     ("managers", "Containers"),
     ("features", "Features"),
+    ("artifacts", "Artifacts"),
     ("certificates", "Certificates in containers"),
     ("pki", "The authority"),
     ("probe", "Services"),

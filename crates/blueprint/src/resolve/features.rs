@@ -103,6 +103,11 @@ fn check_parameter<T>(
         context.push(Draft::error(codes::BAD_PARAMETER, spot, message));
         return;
     }
+    // P-31: a key of it that nothing reads is an error as well.
+    if let Some(schema) = &parameter.schema {
+        let path = vec![check::Step::Key(key)];
+        check::check(&member.value, schema, entry.document.file, path, context.report);
+    }
     let folder = match parameter.kind {
         ParameterType::Folder => true,
         ParameterType::File => false,
@@ -119,6 +124,36 @@ fn check_parameter<T>(
         Err(problem) => {
             context.push(Draft::error(problem.code, spot, problem.message).maybe_hint(problem.hint));
         }
+    }
+}
+
+/// What the options of a container must be for its features: without them the feature would fail in the guest.
+pub(super) fn check_options(
+    entry: &Entry<'_, ContainerSource>,
+    uses: &[FeatureUse],
+    options: &BTreeMap<String, String>,
+    unprivileged: bool,
+    context: &mut Context<'_, '_>,
+) {
+    for used in uses {
+        let features = context.features;
+        let Some(feature) = features.get(&used.name).filter(|_| !features.broken.contains(&used.name)) else {
+            continue;
+        };
+        // A privileged container may use the kernel's keyrings anyway, and Proxmox VE refuses the option there.
+        let needed = feature.spec.options.iter().filter(|o| unprivileged || *o != "keyctl");
+        let missing: Vec<&str> =
+            needed.map(String::as_str).filter(|option| !options.contains_key(*option)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let list: Vec<String> = missing.iter().map(|option| format!("`{option}`")).collect();
+        let keys: Vec<String> = missing.iter().map(|option| format!("\"{option}\": true")).collect();
+        let s = if missing.len() == 1 { "" } else { "s" };
+        let message =
+            format!("the feature `{}` needs the container's option{s} {}", used.name, list.join(" and "));
+        let hint = format!("\"options\": {{ {} }}", keys.join(", "));
+        context.push(Draft::error(codes::MISSING_OPTION, entry.key(), message).hint(hint));
     }
 }
 

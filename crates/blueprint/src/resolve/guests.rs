@@ -8,18 +8,13 @@ use cidr::Ipv4Inet;
 use super::Context;
 use super::features::{self, Contents};
 use super::merge::{Merged, circle_error, short_need};
+use super::services;
 use crate::codes;
 use crate::cycles;
-use crate::model::{
-    Container, Disk, Expose, Mount, MountSource as Shown, Network, Nic, NicAddress, Protocol, Service,
-    Startup,
-};
-use crate::namespace::{Entry, place};
+use crate::model::{Acme, Container, Disk, Mount, MountSource as Shown, Network, Nic, NicAddress, Startup};
+use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::{
-    ContainerSource, DiskForm, ExposeSource, MountSource, NicSource, OptionsSource, ProtocolSource,
-    ServiceSource,
-};
+use crate::source::{ContainerSource, DiskForm, MountSource, NicSource, OptionsSource};
 use crate::tree::Node;
 use crate::values::{Address, Mac};
 
@@ -30,6 +25,7 @@ pub(crate) mod defaults {
     pub(crate) const MEMORY_MIB: u64 = 512;
     pub(crate) const SWAP_MIB: u64 = 512;
     pub(crate) const DISK_GIB: u64 = 8;
+    pub(crate) const BURST: u32 = 20;
 }
 
 /// The least memory in MiB (Proxmox VE's API schema: `memory`, minimum 16).
@@ -117,6 +113,7 @@ pub(super) fn container(
     merged: Merged,
     networks: &BTreeMap<String, Network>,
     contents: &Contents,
+    acme: Option<&Acme>,
     context: &mut Context<'_, '_>,
 ) -> Option<Container> {
     let namespace = context.namespace;
@@ -128,6 +125,8 @@ pub(super) fn container(
     let settings = merged.settings;
     let template = settings.template.map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
     let unprivileged = settings.unprivileged.unwrap_or(true);
+    let options = options(settings.options.unwrap_or_default(), &template, unprivileged);
+    features::check_options(entry, &features, &options, unprivileged, context);
     Some(Container {
         name: name.to_owned(),
         id: source.id,
@@ -139,7 +138,7 @@ pub(super) fn container(
         disk: disk(settings.disk),
         nets,
         mounts,
-        options: options(settings.options.unwrap_or_default(), &template, unprivileged),
+        options,
         template,
         onboot: settings.onboot.unwrap_or(true),
         startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),
@@ -150,7 +149,7 @@ pub(super) fn container(
         pool: settings.pool.map(|p| p.0),
         needs: merged.needs.into_iter().map(|need| format!("container.{need}")).collect(),
         features,
-        services: services(entry, source, context),
+        services: services::services(entry, source, acme, context),
         declared: entry.place(context.report),
     })
 }
@@ -318,46 +317,6 @@ fn mounts(
         mounts.insert(*slot, Mount { path, source, read_only: mount.read_only.unwrap_or(false), backup });
     }
     mounts
-}
-
-fn services(
-    entry: &Entry<'_, ContainerSource>,
-    source: &ContainerSource,
-    context: &mut Context<'_, '_>,
-) -> BTreeMap<String, Service> {
-    let mut services: BTreeMap<String, Service> = BTreeMap::new();
-    for (name, service) in source.services.iter().flatten() {
-        if let Some(other) = services.values().find(|s| s.port == service.port) {
-            let message =
-                format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
-            let draft = Draft::error(codes::DUPLICATE_PORT, entry.spot(&["services", name, "port"]), message);
-            context.push(draft.related(entry.spot(&["services", &other.name, "port"]), "the other"));
-        }
-        let start = entry.key_spot(&["services", name]).span.start;
-        let declared = place(entry.document, start, context.report);
-        let ServiceSource { port, protocol, expose, aliases, path, status } = service;
-        services.insert(
-            name.clone(),
-            Service {
-                name: name.clone(),
-                port: *port,
-                protocol: match protocol.unwrap_or(ProtocolSource::Http) {
-                    ProtocolSource::Http => Protocol::Http,
-                    ProtocolSource::Https => Protocol::Https,
-                },
-                expose: match expose.unwrap_or(ExposeSource::None) {
-                    ExposeSource::Direct => Expose::Direct,
-                    ExposeSource::Gateway => Expose::Gateway,
-                    ExposeSource::None => Expose::None,
-                },
-                aliases: aliases.iter().flatten().map(|a| a.0.clone()).collect(),
-                probe_path: path.as_ref().map_or_else(|| "/".to_owned(), |p| p.0.clone()),
-                probe_status: *status,
-                declared,
-            },
-        );
-    }
-    services
 }
 
 /// Checks what must differ between guests.

@@ -1,10 +1,13 @@
 //! From what is written to what is meant: types merged, defaults filled in, references followed, everything checked.
 
 mod features;
+mod flows;
 mod guests;
 mod merge;
 mod names;
 mod networks;
+mod parts;
+mod services;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +17,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Blueprint, Container};
+use crate::model::{Authority, Blueprint, Container, RENEWS};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -65,7 +68,9 @@ pub(crate) fn resolve(
     let mut context = Context { namespace: &namespace, features, files, site_wide, report };
     let site = site::site(&mut context);
     let target = site::target(&mut context);
-    let certificates = site::certificates(&context);
+    let certificates = site::certificates(&mut context);
+    let firewall = flows::firewall(&context);
+    let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
@@ -73,19 +78,41 @@ pub(crate) fn resolve(
     let containers: BTreeMap<String, Container> = guests
         .into_iter()
         .filter_map(|(name, merged)| {
-            let container = guests::container(&name, merged, &networks, &contents, &mut context)?;
+            let container = guests::container(
+                &name,
+                merged,
+                &networks,
+                &contents,
+                certificates.acme.as_ref(),
+                &mut context,
+            )?;
             Some((name, container))
         })
         .collect();
     guests::check_together(&containers, &networks, &mut context);
     guests::check_needs(&mut context, &containers);
     let domain = site.as_ref().map(|s| s.domain.clone());
+    services::check_together(&containers, &mut context);
     names::check(domain.as_deref(), &containers, &mut context);
-    let used: BTreeSet<String> =
+    parts::check(&containers, &certificates, &mut context);
+    let mut used: BTreeSet<String> =
         containers.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
+    if certificates.authority == Authority::StepCa || certificates.acme.is_some() {
+        used.extend(features.closure(RENEWS));
+    }
     let features = used
         .into_iter()
         .filter_map(|name| features.get(&name).map(|f| (name, std::sync::Arc::clone(f))))
         .collect();
-    Some(Blueprint { root, site: site?, target: target?, certificates, networks, containers, features })
+    Some(Blueprint {
+        root,
+        site: site?,
+        target: target?,
+        certificates,
+        firewall,
+        flows,
+        networks,
+        containers,
+        features,
+    })
 }

@@ -1,7 +1,7 @@
 //! Names: DNS names of containers and services, and who answers to them.
 //!
 //! A name has exactly one kind. A container's name with the site's domain leads to the container. A service that is
-//! exposed has a name of its own, which leads to its container (`direct`) or to the gateway (`gateway`). A service may
+//! exposed has a name of its own, which leads to its container (`direct`), to the gateway or to the mesh. A service may
 //! have the name of the container it runs on; then the name is the service's, which is what clients want: the container
 //! `notes` with the service `notes` behind the gateway is the usual case. Any other two claims to a name are an error.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Container, Expose, NicAddress};
+use crate::model::{Container, Expose};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::ContainerSource;
@@ -17,9 +17,6 @@ use crate::tree::Node;
 
 /// The longest DNS name in characters (RFC 1035 2.3.4).
 const LONGEST: usize = 253;
-
-/// The feature that services behind the gateway need.
-const GATEWAY: &str = "gateway";
 
 /// Who claims a name.
 #[derive(Clone, Copy)]
@@ -76,7 +73,7 @@ pub(super) fn check(
         }
     }
     collisions(domain, &claims, context);
-    exposure(containers, context);
+    reserved(containers, &claims, context);
 }
 
 fn alias_nodes<'d>(entry: &Entry<'d, ContainerSource>, service: &str) -> &'d [Node] {
@@ -154,68 +151,29 @@ fn collisions(domain: Option<&str>, claims: &[(String, Claim<'_>)], context: &mu
     }
 }
 
-/// Every exposed service has a complete path to it.
-fn exposure(containers: &BTreeMap<String, Container>, context: &mut Context<'_, '_>) {
-    let namespace = context.namespace;
+/// `ca` is always the certificate authority itself, never behind a proxy (P-44, P-55); below `guest` are the guests' own
+/// names, which their certificates carry.
+fn reserved(
+    containers: &BTreeMap<String, Container>,
+    claims: &[(String, Claim<'_>)],
+    context: &mut Context<'_, '_>,
+) {
     let features = context.features;
-    let provides = |container: &Container| {
-        let provides =
-            |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == GATEWAY));
-        container.features.iter().any(|f| provides(&f.name))
-    };
-    let gateways: Vec<&Container> = containers.values().filter(|c| provides(c)).collect();
-    let fixed =
-        |container: &Container| container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)));
-    let mut wanted = None;
-    for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
-        for (service, settings) in &container.services {
-            if settings.expose == Expose::None {
-                continue;
-            }
-            let spot = entry.spot(&["services", service, "expose"]);
-            if !fixed(container) && !entry.damaged {
-                let message =
-                    format!("the service `{service}` is exposed, but `{name}` has no fixed address");
-                let draft = Draft::error(codes::NO_FIXED_ADDRESS, spot, message)
-                    .related(entry.key(), "the container");
-                context.push(draft.hint("give the container an `address`"));
-            }
-            if settings.expose == Expose::Gateway && wanted.is_none() {
-                wanted = Some((service, spot));
-            }
+    let is_ca = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == "ca"));
+    let authority = containers.values().find(|c| c.features.iter().any(|f| is_ca(&f.name)));
+    for (name, claim) in claims {
+        if name == "guest" || name.ends_with(".guest") {
+            let message = format!("the name `{name}` is kept for the guests' own names");
+            let draft = Draft::error(codes::BAD_NAME, claim.spot, message);
+            context.push(draft.hint("`NAME.guest` with the site's domain leads to the guest NAME itself"));
         }
-    }
-    let key = |c: &Container| namespace.containers.get(&c.name).map(Entry::key);
-    let uncertain = namespace.blind
-        || namespace.containers.values().any(|e| e.value.is_none() || e.damaged)
-        || !features.broken.is_empty();
-    match (gateways.as_slice(), wanted) {
-        ([], Some((service, spot))) if !uncertain => {
-            let message =
-                format!("the service `{service}` is exposed by the gateway, but no container is one");
-            let draft = Draft::error(codes::NO_GATEWAY, spot, message);
-            context.push(
-                draft.hint(
-                    "add the feature `nginx-gateway` to one container, or expose the service \"direct\"",
-                ),
-            );
-        }
-        ([first, second, ..], _) => {
-            if let (Some(there), Some(spot)) = (key(first), key(second)) {
-                let message = format!("`{}` and `{}` are both gateways", first.name, second.name);
-                let draft = Draft::error(codes::NO_GATEWAY, spot, message).related(there, "the other");
-                context.push(draft.hint("keep the gateway's feature on one of them"));
-            }
-        }
-        _ => {}
-    }
-    for gateway in gateways {
-        let Some(entry) = namespace.containers.get(&gateway.name) else { continue };
-        if !fixed(gateway) && !entry.damaged {
-            let message = format!("the gateway `{}` has no fixed address", gateway.name);
-            let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
-            context.push(draft.hint("give the container an `address`: the names of its services lead there"));
+        if let Some(authority) = authority
+            && name == "ca"
+            && (claim.container != authority.name || claim.service.is_some())
+        {
+            let message = "the name `ca` is the certificate authority's own";
+            let draft = Draft::error(codes::BAD_NAME, claim.spot, message);
+            context.push(draft.hint("rename the other: clients must get to the authority without any proxy"));
         }
     }
 }

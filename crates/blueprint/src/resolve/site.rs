@@ -5,11 +5,15 @@ use std::time::Duration;
 use super::Context;
 use crate::codes;
 use crate::model::{
-    CertificateSettings, Credential, LabTarget, ProxmoxTarget, Site, SshTarget, Target, Trust,
+    Acme, Authority, CertificateSettings, Challenge, Credential, LabTarget, ProxmoxTarget, Site, SshTarget,
+    Target, Trust,
 };
 use crate::namespace::Entry;
 use crate::report::Draft;
-use crate::source::{ProxmoxSource, SecretSource, SshForm, TargetSource};
+use crate::source::{
+    AcmeSource, AuthoritySource, CertificatesSource, ChallengeSource, ProxmoxSource, SecretSource, SshForm,
+    TargetSource,
+};
 use crate::values;
 
 /// How long certificates live where nothing is said: 90 days.
@@ -35,9 +39,66 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
     })
 }
 
-pub(super) fn certificates(context: &Context<'_, '_>) -> CertificateSettings {
-    let source = context.namespace.certificates.as_ref().and_then(|entry| entry.value.as_ref());
-    CertificateSettings { life: source.and_then(|s| s.life).map_or(LIFE, |life| life.0) }
+pub(super) fn certificates(context: &mut Context<'_, '_>) -> CertificateSettings {
+    let entry = context.namespace.certificates.as_ref();
+    let source = entry.and_then(|entry| entry.value.as_ref());
+    let acme = entry.zip(source).and_then(|(entry, source)| acme(context, entry, source.acme.as_ref()?));
+    CertificateSettings {
+        life: source.and_then(|s| s.life).map_or(LIFE, |life| life.0),
+        authority: match source.and_then(|s| s.authority) {
+            Some(AuthoritySource::StepCa) => Authority::StepCa,
+            Some(AuthoritySource::Embedded) | None => Authority::Embedded,
+        },
+        acme,
+    }
+}
+
+fn acme(
+    context: &mut Context<'_, '_>,
+    entry: &Entry<'_, CertificatesSource>,
+    source: &AcmeSource,
+) -> Option<Acme> {
+    let challenge = match source.challenge {
+        Some(ChallengeSource::Dns01) => Challenge::Dns01,
+        Some(ChallengeSource::Http01) | None => Challenge::Http01,
+    };
+    let spot = |key: &str| entry.spot(&["acme", key]);
+    if !source.directory.0.starts_with("https://") || source.directory.0.contains(char::is_whitespace) {
+        let message = format!("`{}` is not an https address", source.directory);
+        context.push(
+            Draft::error(codes::BAD_VALUE, spot("directory"), message)
+                .hint("such as \"https://acme-v02.api.letsencrypt.org/directory\""),
+        );
+    }
+    match (challenge, &source.hook) {
+        (Challenge::Dns01, None) => {
+            let message = "the challenge `dns-01` needs the key `hook`";
+            let draft = Draft::error(codes::MISSING_KEY, spot("challenge"), message);
+            context.push(draft.hint("a program of the site that sets and removes the record"));
+        }
+        (Challenge::Http01, Some(_)) => {
+            let message = "`hook` has no effect with the challenge `http-01`";
+            let draft = Draft::error(codes::BAD_VALUE, spot("hook"), message);
+            context.push(draft.hint("add \"challenge\": \"dns-01\", or remove it"));
+        }
+        _ => {}
+    }
+    let mut file = |key: &str, path: &values::SitePath| match context.files.file(&path.0) {
+        Ok(file) => Some(file),
+        Err(problem) => {
+            context.push(Draft::error(problem.code, spot(key), problem.message).maybe_hint(problem.hint));
+            None
+        }
+    };
+    let hook = source.hook.as_ref().and_then(|path| file("hook", path));
+    let root = source.root.as_ref().and_then(|path| file("root", path));
+    Some(Acme {
+        directory: source.directory.0.clone(),
+        email: source.email.as_ref().map(|text| text.0.clone()),
+        challenge,
+        hook,
+        root: root.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()),
+    })
 }
 
 pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {

@@ -8,8 +8,11 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::SecretSource;
 use super::name;
-use crate::values::{Address, DeviceName, DiskSize, GuestPath, Label, Mac, MemorySize, Tag, Text, UrlPath};
+use crate::values::{
+    Address, DeviceName, DiskSize, Domain, GuestPath, Label, Mac, MemorySize, Rate, Tag, Text, UrlPath, Wait,
+};
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
 /// plain structs with plain schemas.
@@ -262,8 +265,25 @@ pub struct ServiceSource {
     pub expose: Option<ExposeSource>,
     /// Further names: one word below the site's domain, or a complete name of the site's domain.
     #[schemars(extend("default" = serde_json::json!([])))]
-    pub aliases: Option<Vec<crate::values::Domain>>,
-    /// The path that tells whether it works.
+    pub aliases: Option<Vec<Domain>>,
+    /// Names of a public domain under which the gateway serves it too, with certificates of the public authority that
+    /// `certificates.acme` names.
+    #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["notes.example.org"]])))]
+    pub public: Option<Vec<Domain>>,
+    /// For `tcp` through the gateway: the port the gateway listens on. Where absent, the service's own.
+    #[schemars(range(min = 1, max = 65535))]
+    pub listen: Option<u16>,
+    /// For `tcp` through the gateway: whether the gateway speaks TLS with clients there.
+    #[schemars(extend("default" = true))]
+    pub tls: Option<bool>,
+    /// Whether the proxy in front of it shows a certificate of its own, so that the service can refuse everybody else.
+    #[schemars(extend("default" = false))]
+    pub mutual: Option<bool>,
+    /// Who may use it through its proxy.
+    pub access: Option<AccessSource>,
+    /// How much of it a client gets through its proxy.
+    pub limits: Option<LimitsSource>,
+    /// The path that tells whether it works; for `tcp`, a connection is enough.
     #[schemars(extend("default" = "/"))]
     pub path: Option<UrlPath>,
     /// The status that path answers with. Where absent, any below 400.
@@ -277,8 +297,38 @@ pub struct ServiceSource {
 pub enum ProtocolSource {
     /// Plain HTTP.
     Http,
-    /// HTTP over TLS.
+    /// HTTP over TLS, with the guest's own certificate of the workshop.
     Https,
+    /// Anything else over TCP.
+    Tcp,
+}
+
+/// Who may use a service through its proxy: where several are said, all of them must hold.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AccessSource {
+    /// Users with their passwords (HTTP basic authentication). Only at the gateway.
+    #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^[^:\\s]+$"})))]
+    pub basic: Option<BTreeMap<String, SecretSource>>,
+    /// Whether a client must show a certificate of the workshop.
+    #[schemars(extend("default" = false))]
+    pub client_certificate: Option<bool>,
+}
+
+/// How much of a service a client gets through its proxy.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitsSource {
+    /// The largest request: `512M` is MiB, `0M` is any. Where absent, what the proxy's feature says.
+    pub body: Option<MemorySize>,
+    /// How long the service may be silent before the proxy gives up: `30s`, `1h`.
+    #[schemars(extend("default" = "10m"))]
+    pub timeout: Option<Wait>,
+    /// How many requests one client may make; more are refused with 429. Only at the gateway.
+    pub rate: Option<Rate>,
+    /// How many requests more than `rate` are let through at once.
+    #[schemars(range(min = 0, max = 100_000), extend("default" = 20))]
+    pub burst: Option<u32>,
 }
 
 /// How clients get to a service.
@@ -287,8 +337,10 @@ pub enum ProtocolSource {
 pub enum ExposeSource {
     /// By the container's own address and port.
     Direct,
-    /// Through the gateway, over HTTPS.
+    /// Through the gateway, over HTTPS: for people.
     Gateway,
+    /// Through the mesh, over TLS, from inside the workshop only: for other services.
+    Mesh,
     /// Not at all: only the container itself knows it.
     None,
 }

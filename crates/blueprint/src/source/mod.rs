@@ -12,14 +12,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use guest::{
-    ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, MountSource, NicSource,
-    OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
+    AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
+    MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
 };
 pub use target::{LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
 pub(crate) use guest::GuestSettings;
 
-use crate::values::{Bridge, Domain, Ipv4, Label, Life, Subnet, Timezone};
+use crate::values::{Bridge, Domain, EndName, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone};
 
 /// A blueprint file. A site is all files of its folder together: each may hold any of these keys, and a name is
 /// defined in one of them.
@@ -45,6 +45,11 @@ pub struct FileSource {
     /// LXC containers, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub containers: Option<BTreeMap<String, ContainerSource>>,
+    /// The firewall. Where present, who may talk to whom follows from services, `needs` and `flows`.
+    pub firewall: Option<FirewallSource>,
+    /// What may flow beyond what follows from services and `needs`, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub flows: Option<BTreeMap<String, FlowSource>>,
 }
 
 /// The schema of a name that becomes part of a DNS name.
@@ -74,6 +79,92 @@ pub struct CertificatesSource {
     /// `90d`, `4w`, `1y`.
     #[schemars(extend("default" = "90d"))]
     pub life: Option<Life>,
+    /// Who signs them. Whichever it is, clients trust the same root.
+    #[schemars(extend("default" = "embedded"))]
+    pub authority: Option<AuthoritySource>,
+    /// The public authority for services with `public` names.
+    pub acme: Option<AcmeSource>,
+}
+
+/// Who signs the workshop's certificates.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthoritySource {
+    /// Phoenix itself, when it applies: renewed by the next `apply` after two thirds of their life.
+    Embedded,
+    /// The container with the feature `step-ca`: guests renew by themselves.
+    StepCa,
+}
+
+/// A public authority that speaks ACME (RFC 8555).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AcmeSource {
+    /// The address of its directory.
+    #[schemars(extend("examples" = ["https://acme-v02.api.letsencrypt.org/directory"]))]
+    pub directory: Text,
+    /// Where it writes to when something is wrong.
+    pub email: Option<Text>,
+    /// How it is proven that the names are yours: by a page on port 80 of the gateway, or by a record in the DNS.
+    #[schemars(extend("default" = "http-01"))]
+    pub challenge: Option<ChallengeSource>,
+    /// For `dns-01`: a program of the site that sets and removes the record. It runs at the gateway, as
+    /// `HOOK set|clear NAME VALUE`.
+    pub hook: Option<SitePath>,
+    /// A PEM file of the site with the root that the authority's own address is verified with, where it is no public one.
+    pub root: Option<SitePath>,
+}
+
+/// How ACME proves that a name is yours.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+pub enum ChallengeSource {
+    /// A page on port 80.
+    #[serde(rename = "http-01")]
+    Http01,
+    /// A record in the DNS.
+    #[serde(rename = "dns-01")]
+    Dns01,
+}
+
+/// The firewall.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FirewallSource {
+    /// Whether everything is dropped that no flow allows, inside too. Otherwise guests may talk to each other and to the
+    /// outside as they like, and only what comes from outside needs a flow.
+    #[schemars(extend("default" = false))]
+    pub zero_trust: Option<bool>,
+    /// From where the node may always be reached with ssh and its API, beside where Phoenix comes from itself.
+    #[schemars(extend("default" = serde_json::json!([])))]
+    pub management: Option<Vec<Subnet>>,
+}
+
+/// Something that may flow.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FlowSource {
+    /// Where it begins: `container.notes`, `inside` (all guests), `outside`, or a subnet.
+    pub from: EndName,
+    /// Where it goes: the same.
+    pub to: EndName,
+    /// The ports.
+    #[schemars(length(min = 1), inner(range(min = 1, max = 65535)))]
+    pub ports: Vec<u16>,
+    /// What is spoken on them.
+    #[schemars(extend("default" = "tcp"))]
+    pub protocol: Option<TransportSource>,
+    /// Why: shown wherever the flow is.
+    pub reason: Text,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransportSource {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
 }
 
 /// A network guests can be on.

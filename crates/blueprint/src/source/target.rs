@@ -80,7 +80,7 @@ pub struct LabSource {
 }
 
 /// A secret, by reference: exactly one of the four.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1, "x-secret" = true))]
 pub struct SecretSource {

@@ -14,7 +14,7 @@ mod texts;
 
 pub(crate) use texts::ssh_destination;
 pub use texts::{
-    Bridge, DeviceName, Domain, Endpoint, Fingerprint, GuestPath, Label, SecretName, SitePath,
+    Bridge, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, SecretName, SitePath,
     SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
 };
 
@@ -73,6 +73,8 @@ text_values! {
     MemorySize, "memory", "^(0|[1-9][0-9]{0,11})[MGT]$", "a size such as \"512M\" or \"2G\"", "2G";
     DiskSize, "disk", "^[1-9][0-9]{0,8}[GT]$", "a size such as \"8G\"", "8G";
     Life, "life", "^[1-9][0-9]{0,6}(m|h|d|w|y)$", "a time such as \"90d\"", "90d";
+    Wait, "wait", "^[1-9][0-9]{0,6}(s|m|h)$", "a time such as \"30s\" or \"1h\"", "1h";
+    Rate, "rate", "^[1-9][0-9]{0,5}/(s|m)$", "a rate such as \"10/s\"", "10/s";
     Mac, "mac", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$", "a MAC address such as \"BC:24:11:00:00:01\"", "BC:24:11:00:00:01";
     Ipv4, "ipv4", format!(r"^{OCTET}(\.{OCTET}){{3}}$"), "an IPv4 address such as \"10.0.0.1\"", "10.0.0.1";
     Subnet, "subnet", format!(r"^{OCTET}(\.{OCTET}){{3}}/([0-9]|[12][0-9]|3[0-2])$"), "a subnet such as \"10.0.0.0/24\"", "10.0.0.0/24";
@@ -92,6 +94,7 @@ text_values! {
     Timezone, "timezone", r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "an IANA time zone such as \"Europe/Berlin\"", "Europe/Berlin";
     SshDestination, "ssh", r"^([^@\s:-][^@\s:]*@)?[^@\s:-][^@\s:]*(:[0-9]{1,5})?$", "a destination such as \"root@10.0.0.13\" or \"root@10.0.0.13:22\"", "root@10.0.0.13";
     DeviceName, "device-name", r"^[A-Za-z][A-Za-z0-9_.-]{1,14}$", "the name of a device such as \"eth0\"", "eth0";
+    EndName, "end", r"^(inside|outside|container\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+/[0-9]{1,2})$", "an end of a flow such as \"container.notes\" or \"outside\"", "container.notes";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 
@@ -192,6 +195,64 @@ impl fmt::Display for Life {
         let (unit, length) =
             LIFE_UNITS.into_iter().find(|(_, length)| seconds.is_multiple_of(*length)).unwrap_or(("m", 60));
         write!(f, "{}{unit}", seconds / length)
+    }
+}
+
+/// How long something may take: `30s`, `5m`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wait(pub Duration);
+
+const WAIT_UNITS: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
+
+impl FromStr for Wait {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write a whole number with `s`, `m` or `h`, such as \"30s\"";
+        match number_and_unit(text, "a time", hint, &WAIT_UNITS)? {
+            0 => wrong(format!("`{text}` is no time at all"), hint),
+            seconds if seconds > 7 * 86_400 => {
+                wrong(format!("`{text}` is out of range"), "at most a week (\"168h\")")
+            }
+            seconds => Ok(Self(Duration::from_secs(seconds))),
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (unit, length) =
+            WAIT_UNITS.into_iter().find(|(_, length)| seconds.is_multiple_of(*length)).unwrap_or(("s", 1));
+        write!(f, "{}{unit}", seconds / length)
+    }
+}
+
+/// How many requests a client may make: `10/s` each second, `300/m` each minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate {
+    /// How many.
+    pub requests: u32,
+    /// In which time: a second or a minute.
+    pub per_minute: bool,
+}
+
+impl FromStr for Rate {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write a whole number with `/s` or `/m`, such as \"10/s\"";
+        let split =
+            text.strip_suffix("/s").map(|n| (n, false)).or(text.strip_suffix("/m").map(|n| (n, true)));
+        let parsed = split.and_then(|(n, per_minute)| {
+            let plain = !n.starts_with(['0', '+']) && n.len() <= 6;
+            Some(Self { requests: n.parse().ok().filter(|_| plain)?, per_minute })
+        });
+        parsed.map_or_else(|| wrong(format!("`{text}` is not a rate"), hint), Ok)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, if self.per_minute { "m" } else { "s" })
     }
 }
 

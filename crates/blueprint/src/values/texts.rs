@@ -142,6 +142,14 @@ checked_texts! {
     };
     /// Where ssh connects to: `user@host` or `user@host:port`.
     SshDestination => |text| ssh_destination(text).map(drop);
+    /// An end of a flow.
+    EndName => |text| {
+        let hint = "`container.NAME`, `inside`, `outside`, or a subnet such as \"192.168.1.0/24\"";
+        let good = matches!(text, "inside" | "outside")
+            || text.strip_prefix("container.").is_some_and(|name| label(name).is_ok())
+            || text.parse::<super::Subnet>().is_ok();
+        if good { Ok(()) } else { wrong(format!("`{text}` is no end of a flow"), hint) }
+    };
     /// A text that says something.
     Text => |text| if text.trim().is_empty() { wrong("the text is empty".to_owned(), "") } else { Ok(()) };
 }

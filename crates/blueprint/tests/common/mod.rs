@@ -3,6 +3,8 @@
 use blueprint::Catalog;
 
 const FEATURES: &[(&str, &str)] = &[
+    ("artifacts.json", r#"{"artifacts": {"step": {}, "step-ca": {}, "traefik": {}}}"#),
+    ("artifacts/step/go.mod", "module x"),
     ("base/feature.json", r#"{"description": "What every guest has.", "packages": ["ca-certificates"]}"#),
     (
         "static-site/feature.json",

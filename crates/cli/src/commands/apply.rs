@@ -221,7 +221,7 @@ fn finish(
 
 /// How to look at what is there now.
 fn where_to_look(planned: &Planned) -> Vec<String> {
-    let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway.is_some()).collect();
+    let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
     let Some(first) = services.first() else { return Vec::new() };
     let mut lines: Vec<String> = services.iter().map(|s| format!("  {}", s.url())).collect();
     if let Some(lab) = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated()) {
@@ -237,8 +237,7 @@ fn where_to_look(planned: &Planned) -> Vec<String> {
 
 /// The lab's HTTPS port leads to the gateway, wherever it is now.
 fn publish(planned: &Planned) {
-    let gateway =
-        planned.desired.services.values().find_map(|s| s.gateway.as_ref().map(|(_, address)| *address));
+    let gateway = planned.desired.services.values().find_map(|s| s.gateway().map(|via| via.address));
     let target = gateway.map(|address| std::net::SocketAddrV4::new(address, 443));
     if !planned.connection.simulated() {
         // Only the lab's own convenience: a failure shows when the port is used.
@@ -249,21 +248,25 @@ fn publish(planned: &Planned) {
 /// What crews work with.
 pub fn worksite(planned: &Planned) -> Result<Arc<Worksite>, CommandError> {
     let from: Arc<dyn Runner> = planned.connection.node.clone().unwrap_or_else(|| Arc::new(Local));
+    let secrets: Arc<dyn managers::Secrets> = Arc::new(SiteSecrets::new(planned.blueprint.root.clone()));
     let prober: Arc<dyn Prober> = if planned.connection.simulated() {
         Arc::new(crate::simulated::SimulatedProber::new(planned.connection.reader(), &planned.desired))
     } else {
-        Arc::new(TlsProber::new(from, planned.authority.root_pem())?)
+        Arc::new(TlsProber::new(from, &planned.authority, secrets.clone(), Timestamp::now())?)
     };
-    let secrets = Arc::new(SiteSecrets::new(planned.blueprint.root.clone()));
-    Ok(Arc::new(Worksite::new(
-        planned.desired.site.clone(),
-        planned.connection.writer(),
-        planned.connection.node.clone(),
-        planned.authority.clone(),
-        secrets,
-        prober,
-        Timestamp::now,
-    )))
+    let artifacts = super::artifacts::provider(&planned.blueprint.target, planned.connection.simulated())?;
+    Ok(Arc::new(
+        Worksite::new(
+            planned.desired.site.clone(),
+            planned.connection.writer(),
+            planned.connection.node.clone(),
+            planned.authority.clone(),
+            secrets,
+            prober,
+            Timestamp::now,
+        )
+        .with_artifacts(artifacts),
+    ))
 }
 
 /// What was typed; secrets are never arguments, so none can be in it.

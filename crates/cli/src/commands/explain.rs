@@ -217,7 +217,7 @@ fn facts(address: &Address, desired: &plan::Desired) -> Value {
         }),
         "service" => desired.services.get(address.name()).map(|s| {
             json!({ "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
-                    "through": s.gateway.as_ref().map_or("directly".to_owned(), |(name, ip)| format!("{name} ({ip})")) })
+                    "through": s.via.as_ref().map_or("directly".to_owned(), |via| format!("{} ({})", via.on, via.address)) })
         }),
         "feature" => address.name().split_once('@').and_then(|(name, guest)| {
             let container = desired.containers.get(guest.strip_prefix("container.").unwrap_or(guest))?;

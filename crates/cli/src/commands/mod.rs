@@ -1,6 +1,7 @@
 //! What each command does; a file each. [`run`] leads to them.
 
 mod apply;
+mod artifacts;
 mod certs;
 mod destroy;
 mod doctor;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Shell(options) => wait(guests::shell(&global, &options, printer)),
         Command::Doctor => wait(doctor::run(&global, printer)),
         Command::Certs(options) => wait(certs::run(&global, &options, printer)),
+        Command::Artifacts(options) => wait(artifacts::run(&options, printer)),
         Command::Lab(options) => wait(lab::run(&global, options.command, printer)),
     }
 }

@@ -24,6 +24,7 @@ use fs_err as fs;
 use transport::{Command, Local, Runner};
 
 use cgroup::Cgroup;
+pub(crate) use config::veth;
 use guest::Guest;
 use inside::Preparation;
 pub(crate) use inside::{MACHINE_APT, fill, grow_xfs, mount_live, prestart};

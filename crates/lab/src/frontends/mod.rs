@@ -1,10 +1,11 @@
 //! `pct`, `qm`, `pvesh`, `pvesm`, `pveum`, `pveversion` inside the lab's node: thin clients of the node's API, with the
-//! texts and exit statuses of the real ones.
+//! texts and exit statuses of the real ones; and `pve-firewall`.
 //!
 //! On the node these are scripts that call this program as `lab node NAME …`. The same entry serves LXC's hook and the
 //! steps of the runtime that need a process of their own.
 
 mod client;
+mod firewall;
 mod options;
 mod others;
 mod pct;
@@ -72,6 +73,7 @@ async fn dispatch(argv: &[String]) -> Done {
         "grow-xfs" => inside(Some(0), |_| {
             containers::grow_xfs(words.first().copied().unwrap_or_default().into()).map(|()| Vec::new())
         }),
+        "pve-firewall" => firewall::run(&words).await,
         name => {
             let api = Api::on_node();
             let result = match name {

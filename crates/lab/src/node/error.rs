@@ -48,6 +48,11 @@ impl ApiError {
         Self { status: 501, message: format!("Method '{method} {path}' not implemented"), errors: None }
     }
 
+    /// A refusal of this node's own, that no real one gives.
+    pub(crate) fn refused(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), errors: None }
+    }
+
     pub(crate) fn into_response(self) -> Response {
         let reason = self.message.replace('\n', " ");
         let body = match (self.status, self.errors) {

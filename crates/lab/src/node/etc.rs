@@ -6,6 +6,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha1::{Digest, Sha1};
 
+use super::firewall::FirewallFiles;
 use crate::runtime::Config;
 
 /// One section of a configuration file: options by key, raw `lxc.*` lines in their order.
@@ -178,6 +179,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// The store of all guests' files: in memory, and in a directory where one is given.
 #[derive(Debug, Default)]
 pub(crate) struct EtcPve {
+    /// The firewall's.
+    pub firewall: FirewallFiles,
     folder: Option<Utf8PathBuf>,
     files: BTreeMap<u32, Arc<Stored>>,
 }
@@ -198,7 +201,7 @@ impl EtcPve {
                 files.insert(id, Arc::new(Stored::new(text)));
             }
         }
-        Ok(Self { folder: Some(folder), files })
+        Ok(Self { firewall: FirewallFiles::open(Some(etc), node), folder: Some(folder), files })
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<Arc<Stored>> {
@@ -224,6 +227,8 @@ impl EtcPve {
     /// Removes a guest's file. It need not be there.
     pub(crate) fn remove(&mut self, id: u32) -> std::io::Result<()> {
         self.files.remove(&id);
+        // Its rules go with it.
+        self.firewall.write(&format!("{id}.fw"), None)?;
         let Some(folder) = &self.folder else { return Ok(()) };
         match fs_err::remove_file(folder.join(format!("{id}.conf"))) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

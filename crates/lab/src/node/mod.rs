@@ -8,6 +8,7 @@ mod access_api;
 mod cluster;
 mod error;
 mod etc;
+mod firewall;
 mod formats;
 mod guest_change;
 mod guest_create;
@@ -264,6 +265,27 @@ impl Node {
     pub fn configuration_files(&self) -> Vec<(u32, Arc<str>)> {
         let state = self.inner.state();
         state.etc.all().iter().map(|(id, file)| (*id, Arc::from(file.text.as_str()))).collect()
+    }
+
+    /// The firewall's files, by the names of [`proxmox::inventory::Guests::firewall`].
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn firewall_files(&self) -> std::io::Result<BTreeMap<String, String>> {
+        self.inner.state().etc.firewall.all()
+    }
+
+    /// Writes one of the firewall's files whole, or removes it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_firewall_file(&self, name: &str, text: Option<&str>) -> std::io::Result<()> {
+        self.inner.state().etc.firewall.write(name, text)
+    }
+
+    /// Its bridges.
+    pub fn bridges(&self) -> &[Bridge] {
+        &self.inner.bridges
     }
 
     /// Puts a guest there as it would be after its creation, at no cost in time. `text` is its configuration file.

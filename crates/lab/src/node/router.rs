@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::error::{Answer, ApiError, Outcome};
 use super::schema::{self, Who};
 use super::{
-    Auth, Inner, access_api, cluster, guest_change, guest_create, guest_power, guest_read, pools,
+    Auth, Inner, access_api, cluster, firewall, guest_change, guest_create, guest_power, guest_read, pools,
     storage_api, tasks,
 };
 
@@ -72,6 +72,9 @@ async fn answer(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request) -> Ou
         None => return Err(ApiError::unauthorized("No ticket")),
     };
     let Some((endpoint, vars)) = found else {
+        if request.method != Method::Get && path.contains("/firewall") {
+            return Err(firewall::read_only());
+        }
         return Err(ApiError::not_implemented(request.method, path));
     };
     let mut given: Vec<(String, String)> = request.params.clone();
@@ -136,6 +139,7 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Get, "/nodes/{node}/network") => Ok(cluster::network(call).into()),
         // No appliance index and no virtual machines here: empty lists, which is the truth.
         (Get, "/nodes/{node}/aplinfo" | "/nodes/{node}/qemu") => Ok(Value::Array(Vec::new()).into()),
+        (Get, path) if path.contains("/firewall/") => firewall::get(call, path),
         (Get, "/nodes/{node}/lxc") => guest_read::list(call).await,
         (Post, "/nodes/{node}/lxc") => guest_create::create(call),
         (Delete, "/nodes/{node}/lxc/{vmid}") => guest_power::destroy(call).await,

@@ -506,3 +506,27 @@ async fn a_node_over_folders_survives_its_process() {
     let mode = std::fs::metadata(folder.join("state/node.json")).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds secrets");
 }
+
+/// Its rules go with a guest; the API reads the files and says that it does not change them.
+#[tokio::test(start_paused = true)]
+async fn the_firewall_is_read_from_its_files() {
+    let it = Asked::new();
+    assert_eq!(it.create(240, &[]).await, "OK");
+    let rules = "/nodes/pve1/lxc/240/firewall/rules";
+    assert_eq!(it.get(rules).await, json!([]));
+    let put = |name: &str, text: &str| it.world.node.put_firewall_file(name, Some(text)).expect("in memory");
+    put("240.fw", "[OPTIONS]\nenable: 1\n[RULES]\nIN ACCEPT -source 10.99.0.0/24 -p tcp -dport 443 # one\n");
+    put("cluster.fw", "[OPTIONS]\nenable: 1\npolicy_in: DROP\n");
+    assert_eq!(it.get(rules).await[0]["source"], "10.99.0.0/24");
+    assert_eq!(it.get("/nodes/pve1/lxc/240/firewall/options").await["enable"], 1);
+    assert_eq!(it.get("/cluster/firewall/options").await["policy_in"], "DROP");
+    assert_eq!(it.get("/nodes/pve1/firewall/rules").await, json!([]));
+    let refused = it.call(Method::Put, "/cluster/firewall/options", &[("enable", "0")]).await;
+    assert_eq!(refused.status, 501);
+    assert!(refused.reason.contains("/etc/pve/firewall/cluster.fw"), "{}", refused.reason);
+    let gone = it.call(Method::Get, "/nodes/pve1/lxc/999/firewall/rules", &[]).await;
+    assert!(gone.reason.contains("does not exist"), "{}", gone.reason);
+    assert_eq!(it.task(Method::Delete, "/nodes/pve1/lxc/240", &[]).await, "OK");
+    let left = it.world.node.firewall_files().expect("in memory");
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["cluster.fw"]);
+}

@@ -75,6 +75,14 @@ impl Exchange for SimExchange {
         }
     }
 
+    async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
+        if !super::firewall::lets_in(&self.node, 8006) {
+            let reason = "connection timed out".to_owned();
+            return Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason });
+        }
+        self.exchange(request).await
+    }
+
     fn endpoint(&self) -> String {
         format!("https://{}.simulated:8006", self.node.name())
     }

@@ -6,6 +6,7 @@
 
 mod exchange;
 mod faults;
+mod firewall;
 mod guest;
 mod runtime;
 mod shell;

@@ -7,9 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proxmox::config::GuestKind;
 use proxmox::exchange::{Method, Request};
+use proxmox::firewall::change;
+use proxmox::inventory::Printed;
 use transport::{Command, Error, Held, Output, Runner, Stream};
 
 use super::faults::{Fault, Faults};
+use super::firewall::{self, SimFirewall};
 use crate::node::{Auth, Node};
 
 /// The purpose of the command that reads all configuration files (`proxmox::inventory`). Its program is Perl, which is
@@ -20,19 +23,26 @@ const READING: &str = "reading the guests' configuration";
 type Locks = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Runs commands "on" a [`Node`] in this process, through [`Faults`]: reading the configuration files, `lxc-attach`, `pct`
-/// for what takes root, and holding a lock. Everything else ends with 127.
+/// for what takes root, changing the firewall's files, and holding a lock. Everything else ends with 127.
 #[derive(Debug, Clone)]
 pub struct SimShell {
     node: Node,
     faults: Faults,
     latency: Duration,
     locks: Locks,
+    firewall: SimFirewall,
 }
 
 impl SimShell {
     /// With nothing that goes wrong and no latency.
     pub fn new(node: Node) -> Self {
-        Self { node, faults: Faults::none(), latency: Duration::ZERO, locks: Locks::default() }
+        Self {
+            node,
+            faults: Faults::none(),
+            latency: Duration::ZERO,
+            locks: Locks::default(),
+            firewall: SimFirewall::default(),
+        }
     }
 
     /// With a plan of what goes wrong.
@@ -76,15 +86,41 @@ impl SimShell {
         Ok((n, fault))
     }
 
+    /// A connection that is made now gets in only where the firewall lets it.
+    fn closed(&self, command: &Command) -> Option<Error> {
+        let new = command.purpose == transport::FRESH && !firewall::lets_in(&self.node, 22);
+        let reason = "Connection timed out".to_owned();
+        new.then(|| Error::Connect { place: self.place(), reason, hint: None })
+    }
+
     async fn answer(&self, n: u64, command: &Command) -> Output {
         if command.purpose == READING {
             let files = self.node.configuration_files();
             let name = self.node.name();
-            let files = files.iter().map(|(id, text)| (name, GuestKind::Container, *id, text.as_bytes()));
-            return Output { stdout: proxmox::inventory::printed(files), ..Output::default() };
+            let guests = files.iter().map(|(id, text)| (name, GuestKind::Container, *id, text.as_bytes()));
+            let firewall = match self.node.firewall_files() {
+                Ok(files) => files,
+                Err(error) => return failed(2, &format!("cannot read the firewall's files: {error}\n")),
+            };
+            let unconfirmed = self.firewall.unconfirmed();
+            let stdout = proxmox::inventory::printed(&Printed {
+                guests: guests.collect(),
+                firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+                addresses: &firewall::addresses(&self.node),
+                connection: firewall::CONNECTION,
+                unconfirmed: unconfirmed.as_deref(),
+            });
+            return Output { stdout, ..Output::default() };
         }
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["perl", "-e", _, words @ ..] if command.purpose == change::PURPOSE => {
+                let output = self.firewall.run(&self.node, words, &command.stdin);
+                let what = format!("firewall {}", words.first().copied().unwrap_or_default());
+                self.faults.note(n, what, if output.status == 0 { 200 } else { 500 });
+                output
+            }
+            ["pve-firewall", "status"] => firewall::status(&self.node),
             ["lxc-attach", "-n", id, rest @ ..] => {
                 let argv = rest.iter().position(|word| *word == "--").and_then(|at| rest.get(at + 1..));
                 let output = self.attach(id, argv.unwrap_or_default(), &command.stdin).await;
@@ -198,6 +234,9 @@ impl Runner for SimShell {
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
         let (n, fault) = self.before(command).await?;
+        if let Some(error) = self.closed(command) {
+            return Err(error);
+        }
         let Ok(mut output) = tokio::time::timeout(command.limit, self.answer(n, command)).await else {
             let (place, purpose) = (self.place(), command.purpose.clone());
             return Err(Error::TimedOut { place, purpose, limit: command.limit });

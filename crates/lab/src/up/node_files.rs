@@ -19,7 +19,7 @@ pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix/phoenix-cli";
 pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
 
 /// The front ends, in the node's `/usr/sbin`.
-const FRONT_ENDS: [&str; 6] = ["pct", "qm", "pvesh", "pvesm", "pveum", "pveversion"];
+const FRONT_ENDS: [&str; 7] = ["pct", "qm", "pvesh", "pvesm", "pveum", "pveversion", "pve-firewall"];
 
 /// The upper layer of the node's root.
 pub(crate) struct Upper<'a> {
@@ -154,10 +154,17 @@ impl<'a> Upper<'a> {
              Requires=phoenix-lab.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
              ExecStart={NODE_PROGRAM} lab node start-guests\nTimeoutStartSec=600\n\n[Install]\nWantedBy=multi-user.target\n"
         );
+        let firewall = format!(
+            "[Unit]\nDescription=Proxmox VE firewall\nAfter=nftables.service network.target\nBefore=pve-guests.service\n\
+             StartLimitIntervalSec=0\n\n[Service]\nExecStart={NODE_PROGRAM} lab node pve-firewall watch\n\
+             Restart=always\nRestartSec=100ms\n\n[Install]\nWantedBy=multi-user.target\n"
+        );
+        self.write("/etc/systemd/system/pve-firewall.service", firewall, 0o644)?;
         self.write("/etc/systemd/system/phoenix-lab.service", api, 0o644)?;
         self.write("/etc/systemd/system/pve-guests.service", guests, 0o644)?;
         let wants = "/etc/systemd/system/multi-user.target.wants";
         self.link(&format!("{wants}/phoenix-lab.service"), "/etc/systemd/system/phoenix-lab.service")?;
+        self.link(&format!("{wants}/pve-firewall.service"), "/etc/systemd/system/pve-firewall.service")?;
         self.link(&format!("{wants}/pve-guests.service"), "/etc/systemd/system/pve-guests.service")?;
         self.link(&format!("{wants}/nftables.service"), "/lib/systemd/system/nftables.service")
     }

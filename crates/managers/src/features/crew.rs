@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use transport::{Command, Runner as _, Sent};
 
 use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
-use crate::worksite::{SCRIPT_LIMIT, Worksite};
+use crate::worksite::{SCRIPT_LIMIT, WantedArtifact, Worksite};
 
 /// How long a guest that has just been started may need until commands run in it.
 const READY: Duration = Duration::from_secs(60);
@@ -87,6 +87,36 @@ impl FeatureCrew {
             self.site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
         };
         script(rendered, mode, &resolve).map_err(|e| Failure::from_error("features::script", &e))
+    }
+
+    /// Programs first: the script starts what runs them.
+    async fn put_artifacts(
+        &self,
+        id: u32,
+        rendered: &[Rendered],
+        progress: &Progress,
+        steps: &[&Step],
+    ) -> Result<(), Failure> {
+        let mut wanted: Vec<WantedArtifact<'_>> = Vec::new();
+        for feature in rendered {
+            let running = feature.units.iter().filter(|(_, unit)| unit.running);
+            let user = (feature.name.clone(), running.map(|(name, _)| name.clone()).collect());
+            for artifact in &feature.artifacts {
+                match wanted.iter_mut().find(|w| w.artifact.name == artifact.name) {
+                    Some(one) => one.used_by.push(user.clone()),
+                    None => wanted.push(WantedArtifact { artifact, used_by: vec![user.clone()] }),
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let tell = |what: String| {
+            for step in steps {
+                progress.of(&step.address).doing(what.clone());
+            }
+        };
+        self.site.artifacts.put(&wanted, &self.site.inside(id)?, &tell).await
     }
 
     async fn run(
@@ -197,7 +227,11 @@ impl Crew for FeatureCrew {
         }
         let Some(id) = works.first().map(|(_, w)| w.id) else { return Vec::new() };
         let rendered: Vec<Rendered> = works.iter().map(|(r, _)| r.clone()).collect();
-        let heard = match self.run(id, &rendered, progress, steps).await {
+        let heard = match self.put_artifacts(id, &rendered, progress, steps).await {
+            Ok(()) => self.run(id, &rendered, progress, steps).await,
+            Err(failure) => Err(failure),
+        };
+        let heard = match heard {
             Ok(heard) => heard,
             Err(failure) => return vec![Err(failure)],
         };

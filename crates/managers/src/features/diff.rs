@@ -71,7 +71,11 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             consent: Consent::NotNeeded,
             root: None,
             holds: vec![format!("guest:{}", container.id)],
-            batch: Some(format!("features@{resource}")),
+            // A later stage waits for certificates, which wait for the earlier one: two round trips.
+            batch: Some(match feature.stage {
+                0 => format!("features@{resource}"),
+                stage => format!("features@{resource}/{stage}"),
+            }),
             work: serde_json::to_value(work).unwrap_or_default(),
         });
     }

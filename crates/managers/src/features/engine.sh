@@ -71,7 +71,8 @@ run_text() { run "$1" sh -c "$2"; }
 begin_change() {
 	[ -n "$began" ] && return 0
 	began=1
-	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0700 "$state"; then
+	# Others may pass through to what a feature keeps there, but not look around.
+	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0711 "$state" || ! chmod 0700 "$state/pending" "$state/undo"; then
 		fail "cannot write to $state"
 		return 1
 	fi
@@ -119,6 +120,13 @@ write_record() {
 	[ "$new" = "$old" ] && return 0
 	[ "$1" = drop ] && [ -z "$old" ] && return 0
 	mkdir -p /etc/phoenix && printf '%s\n' "$new" >"$record.new" && mv -f "$record.new" "$record"
+}
+
+# preflight MESSAGE COMMAND: what must hold before anything is changed.
+preflight() {
+	local out
+	out=$(run_text 60 "$2") && return 0
+	fail "$1${out:+: $(last "$out")}"
 }
 
 # ---- packages ------------------------------------------------------------------------------------------------------
@@ -254,6 +262,21 @@ user() {
 		}
 	fi
 	act user name "$1" update
+}
+
+# readable GROUP PATH: the key of a certificate, for a service that is not root. The certificate was there before the group.
+readable() {
+	local out
+	[ -e "$2" ] || return 0
+	[ "$(stat -L -c '%a %G' -- "$2")" = "640 $1" ] && return 0
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		out=$(chgrp "$1" -- "$2" 2>&1 && chmod 0640 -- "$2" 2>&1) || {
+			fail "failed to let $1 read $2: $out"
+			return 1
+		}
+	fi
+	act file path "$2" update
 }
 
 # folder PATH MODE OWNER (each may be empty: as it is)
@@ -548,7 +571,7 @@ prune() {
 
 # ---- commands and units --------------------------------------------------------------------------------------------
 
-# command_ ID NAME RUN UNLESS
+# command_ ID NAME RUN UNLESS NOTES
 command_() {
 	local out
 	if ! is_due "run:$1"; then
@@ -558,6 +581,7 @@ command_() {
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		owe "run:$1"
+		owe "$5"
 		out=$(run_text 900 "$3") || {
 			fail "\"$2\" failed: $(last "$out")"
 			return 1
@@ -568,8 +592,12 @@ command_() {
 			return 1
 		fi
 	fi
+	due "$5"
 	act command name "$2" run
 }
+
+# journal UNIT: what it said last.
+journal() { journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }
 
 # systemd UNIT VERB: with the end of the unit's journal where it fails.
 systemd() {
@@ -584,7 +612,7 @@ systemd() {
 		esac
 	fi
 	out=$(run 300 systemctl --no-ask-password "$2" "$1") && return 0
-	fail "failed to $2 $1: $(last "$out")$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+	fail "failed to $2 $1: $(last "$out")$nl$(journal "$1")"
 }
 
 reload_units() {
@@ -617,6 +645,7 @@ unit() {
 	fi
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	if [ "$3" = true ]; then
+		running="$running $1"
 		case $is in
 		active | activating | reloading)
 			refresh "$1" || return 1
@@ -662,7 +691,7 @@ still_up() {
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	case $is in
 	failed | inactive)
-		fail "$1 is $is:$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+		fail "$1 is $is:$nl$(journal "$1")"
 		return 1
 		;;
 	esac
@@ -692,7 +721,7 @@ health_command() { run_text 30 "$1"; }
 
 # health SECONDS WHAT KIND ARGUMENT ARGUMENT: tried again until then.
 health() {
-	local until out
+	local until out unit
 	[ "$acting" = true ] || return 0
 	until=$(($(date +%s) + $1))
 	while :; do
@@ -702,7 +731,12 @@ health() {
 	done
 	local after=" after $1 s"
 	[ "$1" = 0 ] && after=
-	fail "$2 is not healthy$after: $(last "$out")"
+	out="$2 is not healthy$after: $(last "$out")"
+	# Why nobody answers is mostly in the journal of who should.
+	for unit in $running; do
+		[ "$(systemctl is-active "$unit" 2>/dev/null)" = active ] || out="$out$nl$(journal "$unit")"
+	done
+	fail "$out"
 }
 
 # ---- a feature, and all of them ------------------------------------------------------------------------------------
@@ -727,6 +761,7 @@ feature() {
 	error=
 	later=
 	notes=
+	running=
 	began=
 	if [ "$acting" = true ]; then
 		undo_all

@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use blueprint::catalog::{
-    CommandSpec, Feature, FeatureSpec, FileSpec, FolderSpec, HealthSpec, ParameterType, UserSpec,
+    CommandSpec, Feature, FeatureSpec, FileSpec, FolderSpec, HealthSpec, ParameterType, PreflightSpec,
+    UserSpec,
 };
 use blueprint::model::{SecretRef, SiteFile};
 use minijinja::Value as Variable;
 use minijinja::value::Serde;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::content::Content;
 use super::error::RenderError;
-use super::rendered::{Rendered, RenderedFile, RenderedFolder, RenderedPrune};
+use super::rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedPrune};
 use super::script::hex;
+use super::secrets;
 use super::template::Templates;
 
 /// What a placeholder for a secret begins with; a number and `@@` follow.
@@ -89,7 +91,7 @@ fn complete(
         });
     }
     let mut all = BTreeMap::new();
-    let mut secrets = Vec::new();
+    let mut found = Vec::new();
     for (name, parameter) in &feature.spec.parameters {
         if RESERVED.contains(&name.as_str()) {
             return Err(bad(name, "has a name that templates use for something else".to_owned()));
@@ -98,11 +100,9 @@ fn complete(
             RenderError::MissingParameter { feature: feature.name.clone(), parameter: name.clone() }
         })?;
         let value = if parameter.kind == ParameterType::Secret && !value.is_null() {
-            let reference: SecretRef = serde_json::from_value(value.clone())
-                // What was written instead may be the secret itself, so it is not repeated.
-                .map_err(|_| bad(name, "must be a reference to a secret".to_owned()))?;
-            secrets.push(reference);
-            Value::String(format!("{SECRET}{}@@", secrets.len() - 1))
+            let secret = json!({ "format": "secret" });
+            secrets::take(value, Some(&secret), &mut found)
+                .map_err(|_| bad(name, "must be a reference to a secret".to_owned()))?
         } else {
             if let Some(wanted) = mismatch(parameter.kind, value) {
                 return Err(bad(name, format!("must be {wanted}")));
@@ -110,11 +110,13 @@ fn complete(
             if contains(value, SECRET) {
                 return Err(bad(name, format!("must not hold `{SECRET}`, which stands for a secret")));
             }
-            value.clone()
+            secrets::take(value, parameter.schema.as_ref(), &mut found).map_err(|path| {
+                bad(name, format!("must have a reference to a secret at `{}`", path.trim_start_matches('.')))
+            })?
         };
         all.insert(name.clone(), value);
     }
-    Ok((all, secrets))
+    Ok((all, found))
 }
 
 /// What a parameter must be, where the value is not that. `null` (no default, but optional) fits every type.
@@ -180,12 +182,15 @@ impl Renderer<'_> {
         let mut out = Rendered {
             name: self.feature.name.clone(),
             fingerprint: String::new(),
-            packages: self.list("packages", &spec.packages, is_package, "is no package name")?,
+            preflight: self.preflight(&spec.preflight)?,
+            packages: self.list("packages", &spec.packages, None, is_package, "is no package name")?,
+            artifacts: self.artifacts(&spec.artifacts)?,
             users: self.users(&spec.users)?,
             folders: Vec::new(),
             files: Vec::new(),
             prunes: Vec::new(),
             commands: self.commands(&spec.commands)?,
+            keys: Vec::new(),
             units: BTreeMap::new(),
             health: self.health(&spec.health)?,
             secrets,
@@ -245,13 +250,14 @@ impl Renderer<'_> {
         &self,
         place: &str,
         sources: &[String],
-        fits: fn(&str) -> bool,
+        item: Option<&Value>,
+        fits: impl Fn(&str) -> bool,
         reason: &str,
     ) -> Result<Vec<String>, RenderError> {
         let mut out = Vec::new();
         for (i, source) in sources.iter().enumerate() {
             let place = format!("{place}[{i}]");
-            let text = self.text(&place, source, None)?;
+            let text = self.text(&place, source, item)?;
             if text.is_empty() || out.contains(&text) {
                 continue;
             }
@@ -311,26 +317,64 @@ impl Renderer<'_> {
         Ok(Some(format!("{user}:{group}")))
     }
 
+    fn artifacts(&self, names: &[String]) -> Result<Vec<RenderedArtifact>, RenderError> {
+        let list = crate::artifacts::builtin().map_err(|e| self.bad("artifacts", e.to_string()))?;
+        let names =
+            self.list("artifacts", names, None, |name| list.artifacts.contains_key(name), "is no artifact")?;
+        let known =
+            names.into_iter().filter_map(|name| list.artifacts.get(&name).map(|artifact| (name, artifact)));
+        Ok(known.map(|(name, artifact)| artifact.rendered(&name)).collect())
+    }
+
     fn users(&self, users: &[UserSpec]) -> Result<Vec<UserSpec>, RenderError> {
-        let mut out = Vec::new();
+        let mut out: Vec<UserSpec> = Vec::new();
         for (i, user) in users.iter().enumerate() {
             let place = format!("users[{i}]");
-            let name = self.text(&place, &user.name, None)?;
-            if name.is_empty() {
-                continue;
+            match &user.each {
+                None => out.extend(self.one_user(&place, user, None)?),
+                Some(each) => {
+                    for item in self.items(&place, each)? {
+                        out.extend(self.one_user(&place, user, Some(item))?);
+                    }
+                }
             }
-            if !is_user(&name) {
-                return Err(self.bad(&place, format!("is no user name: `{name}`")));
+        }
+        Ok(out)
+    }
+
+    fn one_user(
+        &self,
+        place: &str,
+        user: &UserSpec,
+        item: Option<&Value>,
+    ) -> Result<Option<UserSpec>, RenderError> {
+        let name = self.text(place, &user.name, item)?;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        if !is_user(&name) {
+            return Err(self.bad(place, format!("is no user name: `{name}`")));
+        }
+        let path = |source: &Option<String>| {
+            source.as_ref().map(|source| self.path(place, source, item)).transpose()
+        };
+        let (home, shell) = (path(&user.home)?, path(&user.shell)?);
+        if home.as_ref().is_some_and(|home| home.contains(':')) {
+            return Err(self.bad(place, "has a home with a colon in it"));
+        }
+        let groups =
+            self.list(&format!("{place}.groups"), &user.groups, item, is_user, "is no group name")?;
+        Ok(Some(UserSpec { name, system: user.system, home, shell, groups, each: None }))
+    }
+
+    fn preflight(&self, checks: &[PreflightSpec]) -> Result<Vec<PreflightSpec>, RenderError> {
+        let mut out = Vec::new();
+        for (i, check) in checks.iter().enumerate() {
+            let command = self.text(&format!("preflight[{i}].command"), &check.command, None)?;
+            let message = self.text(&format!("preflight[{i}].message"), &check.message, None)?;
+            if !command.is_empty() {
+                out.push(PreflightSpec { command, message });
             }
-            let path = |source: &Option<String>| {
-                source.as_ref().map(|source| self.path(&place, source, None)).transpose()
-            };
-            let (home, shell) = (path(&user.home)?, path(&user.shell)?);
-            if home.as_ref().is_some_and(|home| home.contains(':')) {
-                return Err(self.bad(&place, "has a home with a colon in it"));
-            }
-            let groups = self.list(&format!("{place}.groups"), &user.groups, is_user, "is no group name")?;
-            out.push(UserSpec { name, system: user.system, home, shell, groups });
         }
         Ok(out)
     }
@@ -349,7 +393,12 @@ impl Renderer<'_> {
             if name.is_empty() || out.iter().any(|other| other.name == name) {
                 return Err(self.bad(&place, format!("needs a name of its own: `{name}`")));
             }
-            out.push(CommandSpec { name, run, unless });
+            let reloads = self.units(&format!("{place}.reloads"), &command.reloads)?;
+            let restarts = self.units(&format!("{place}.restarts"), &command.restarts)?;
+            if command.after_units && !(reloads.is_empty() && restarts.is_empty()) {
+                return Err(self.bad(&place, "is run after the units, and reloads or restarts one"));
+            }
+            out.push(CommandSpec { name, run, unless, after_units: command.after_units, reloads, restarts });
         }
         Ok(out)
     }
@@ -456,13 +505,7 @@ impl Renderer<'_> {
             }
             return Ok(());
         };
-        let name = each.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
-        let items = match self.parameters.get(name) {
-            Some(Value::Array(items)) => items.as_slice(),
-            Some(Value::Null) => &[],
-            _ => return Err(self.bad(place, format!("goes over `{name}`, which is no list parameter"))),
-        };
-        for item in items {
+        for item in self.items(place, each)? {
             out.files.extend(self.one_file(place, spec, Some(item))?);
         }
         if let Some(pattern) = &spec.prune {
@@ -481,6 +524,16 @@ impl Renderer<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The elements of the list parameter that an `each` names.
+    fn items(&self, place: &str, each: &str) -> Result<&[Value], RenderError> {
+        let name = each.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
+        match self.parameters.get(name) {
+            Some(Value::Array(items)) => Ok(items),
+            Some(Value::Null) => Ok(&[]),
+            _ => Err(self.bad(place, format!("goes over `{name}`, which is no list parameter"))),
+        }
     }
 
     fn one_file(

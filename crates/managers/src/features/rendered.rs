@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use blueprint::catalog::{CommandSpec, HealthSpec, UnitSpec, UserSpec};
+use blueprint::catalog::{CommandSpec, HealthSpec, PreflightSpec, UnitSpec, UserSpec};
 use blueprint::model::SecretRef;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::content::Content;
 
@@ -17,9 +18,15 @@ pub struct Rendered {
     /// The first 16 hexadecimal digits of a SHA-256 over everything below and the parameters. Secrets enter by
     /// reference.
     pub fingerprint: String,
+    /// What must hold before anything is changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightSpec>,
     /// Packages, `name` or `name=version`.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Programs that no package brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<RenderedArtifact>,
     /// Users.
     #[serde(default)]
     pub users: Vec<UserSpec>,
@@ -35,15 +42,57 @@ pub struct Rendered {
     /// Commands, in order.
     #[serde(default)]
     pub commands: Vec<CommandSpec>,
+    /// Keys of certificates that the feature's service must be able to read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<RenderedKey>,
     /// Units by name.
     #[serde(default)]
     pub units: BTreeMap<String, UnitSpec>,
     /// What must hold at the end.
     #[serde(default)]
     pub health: Vec<HealthSpec>,
-    /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1@@` … in the files stand for.
+    /// The secrets that the placeholders `@@secret:0@@`, `@@secret:1:sql@@` … in the files stand for; behind the number
+    /// may stand the filter that quoted it.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
+}
+
+impl Rendered {
+    /// Has the group of `owner` read these keys; part of what the feature is from then on.
+    pub fn own_keys(&mut self, owner: &str, paths: &[String]) {
+        if paths.is_empty() {
+            return;
+        }
+        self.keys =
+            paths.iter().map(|path| RenderedKey { path: path.clone(), owner: owner.to_owned() }).collect();
+        let text = format!("{} {}", self.fingerprint, serde_json::to_string(&self.keys).unwrap_or_default());
+        self.fingerprint = super::script::hex(&Sha256::digest(text));
+        self.fingerprint.truncate(16);
+    }
+}
+
+/// A key of a certificate, and who may read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedKey {
+    /// Where it is.
+    pub path: String,
+    /// `user:group`, or a user who has a group of that name.
+    pub owner: String,
+}
+
+/// A program that no package brings, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RenderedArtifact {
+    /// Its name in the list of artifacts.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it goes.
+    pub path: String,
+    /// What it is made of, in 16 hexadecimal digits.
+    pub pin: String,
 }
 
 /// A folder of the guest.

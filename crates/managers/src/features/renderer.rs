@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blueprint::catalog::Feature;
+use blueprint::catalog::{CertificateUse, Feature};
 use blueprint::model::{Blueprint, FeatureUse};
 use plan::Address;
 use plan::wire::{self, SiteFacts, WireError};
@@ -63,7 +63,8 @@ impl wire::Renderer for Renderer<'_> {
     fn render(
         &self,
         used: &FeatureUse,
-        derived: &BTreeMap<String, Value>,
+        derived: wire::Derived<'_>,
+        keys: &[String],
         guest: &wire::GuestFacts,
         site: &SiteFacts,
     ) -> Result<(String, Arc<Value>), WireError> {
@@ -79,10 +80,18 @@ impl wire::Renderer for Renderer<'_> {
         // Before anything is copied: the list of names is long, and there is a guest for each of its lines.
         let shared =
             !self.by_guest.get(used.name.as_str()).copied().unwrap_or(true) && used.contents.is_empty();
-        // Derived values are the same for all guests but for the gateway's list of sites.
-        let sites = derived.get("sites").and_then(Value::as_array).is_some_and(|s| !s.is_empty());
-        let key =
-            format!("{} {sites} {}", used.name, serde_json::to_string(&used.parameters).unwrap_or_default());
+        // What is derived for this guest alone, as far as the feature asks for it.
+        let own: BTreeMap<&str, &Value> = derived
+            .own
+            .iter()
+            .filter(|(name, _)| feature.spec.parameters.get(*name).is_some_and(|p| p.derived))
+            .map(|(name, value)| (name.as_str(), value))
+            .collect();
+        let key = format!(
+            "{} {}",
+            used.name,
+            serde_json::to_string(&(&own, &used.parameters, keys)).unwrap_or_default()
+        );
         if shared && let Some(made) = self.made.borrow().get(&key) {
             return Ok(made.clone());
         }
@@ -103,8 +112,12 @@ impl wire::Renderer for Renderer<'_> {
             domain: site.domain.clone(),
             timezone: Some(site.timezone.clone()).filter(|t| !t.is_empty()),
         };
-        let rendered =
+        let mut rendered =
             render(feature, &parameters, &used.contents, &facts).map_err(|e| wrong(chain(&e), e.hint()))?;
+        let owner = feature.spec.certificate.as_ref().and_then(|c| c.owner.as_ref());
+        if let Some(owner) = owner {
+            rendered.own_keys(owner, keys);
+        }
         let fingerprint = rendered.fingerprint.clone();
         let value = serde_json::to_value(rendered).map_err(|e| wrong(e.to_string(), None))?;
         let made = (fingerprint, Arc::new(value));
@@ -116,6 +129,15 @@ impl wire::Renderer for Renderer<'_> {
 
     fn provides(&self, feature: &str, what: &str) -> bool {
         self.features.get(feature).is_some_and(|f| f.spec.provides.iter().any(|p| p == what))
+    }
+
+    fn certificate(&self, used: &FeatureUse) -> Option<CertificateUse> {
+        let spec = &self.features.get(&used.name)?.spec;
+        let certificate = spec.certificate.as_ref()?;
+        let Some(when) = &certificate.when else { return Some(certificate.clone()) };
+        let default = || spec.parameters.get(when)?.default.as_ref();
+        let value = used.parameters.get(when).or_else(default);
+        value.and_then(Value::as_bool).unwrap_or(false).then(|| certificate.clone())
     }
 }
 

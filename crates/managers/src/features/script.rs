@@ -11,9 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::content::base64;
 use super::error::ScriptError;
-use super::render::SECRET;
+use super::quote::{Piece, pieces, shell_quote};
 use super::rendered::{Rendered, RenderedFile, RenderedPrune};
-use super::template::shell_quote;
 
 /// What the engine is, the same for every guest.
 const ENGINE: &str = include_str!("engine.sh");
@@ -146,6 +145,9 @@ impl Writer<'_> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| ScriptError::Secret { feature: feature.name.clone(), source: e.into() })?;
         let mut body = Vec::new();
+        for check in &feature.preflight {
+            body.push(format!("preflight {} {}", shell_quote(&check.message), shell_quote(&check.command)));
+        }
         if !feature.packages.is_empty() {
             let packages: Vec<_> = feature.packages.iter().map(|p| shell_quote(p)).collect();
             body.push(format!("packages {}", packages.join(" ")));
@@ -160,6 +162,10 @@ impl Writer<'_> {
                 text(&user.shell),
                 shell_quote(&user.groups.join(","))
             ));
+        }
+        for key in &feature.keys {
+            let group = key.owner.split_once(':').map_or(key.owner.as_str(), |(_, group)| group);
+            body.push(format!("readable {} {}", shell_quote(group), shell_quote(&key.path)));
         }
         for folder in &feature.folders {
             body.push(format!(
@@ -176,13 +182,14 @@ impl Writer<'_> {
             body.push(self.prune(prune));
         }
         body.push("reload_units".to_owned());
-        body.extend(feature.commands.iter().map(command));
+        body.extend(feature.commands.iter().filter(|c| !c.after_units).map(command));
         for (name, unit) in &feature.units {
             body.push(format!("unit {} {} {}", shell_quote(name), unit.enabled, unit.running));
         }
         for name in foreign_units(feature) {
             body.push(format!("other_unit {}", shell_quote(name)));
         }
+        body.extend(feature.commands.iter().filter(|c| c.after_units).map(command));
         body.extend(feature.health.iter().filter_map(health));
         for (name, _) in feature.units.iter().filter(|(_, unit)| unit.running) {
             body.push(format!("still_up {}", shell_quote(name)));
@@ -288,23 +295,14 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
     };
     // Cut at the placeholders, so that nothing is looked for inside of a secret.
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(SECRET) {
-        out.push_str(before);
-        let placeholder = after.split_once("@@");
-        let value = placeholder.and_then(|(number, _)| secrets.get(number.parse::<usize>().ok()?));
-        match (placeholder, value) {
-            (Some((_, after)), Some(value)) => {
-                out.push_str(value);
-                rest = after;
-            }
-            _ => {
-                out.push_str(SECRET);
-                rest = after;
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Secret { number, form } => {
+                out.push_str(&form.write(secrets.get(number).map(String::as_str).unwrap_or_default()));
             }
         }
     }
-    out.push_str(rest);
     out.into_bytes()
 }
 
@@ -332,11 +330,12 @@ fn id(name: &str) -> String {
 
 fn command(command: &CommandSpec) -> String {
     format!(
-        "command_ {} {} {} {}",
+        "command_ {} {} {} {} {}",
         id(&command.name),
         shell_quote(&command.name),
         shell_quote(&command.run),
-        shell_quote(command.unless.as_deref().unwrap_or_default())
+        shell_quote(command.unless.as_deref().unwrap_or_default()),
+        note_list("", &command.reloads, &command.restarts, &[])
     )
 }
 
@@ -344,8 +343,14 @@ fn command(command: &CommandSpec) -> String {
 fn foreign_units(feature: &Rendered) -> Vec<&str> {
     let files = feature.files.iter().flat_map(|file| file.reloads.iter().chain(&file.restarts));
     let prunes = feature.prunes.iter().flat_map(|prune| prune.reloads.iter().chain(&prune.restarts));
-    let mut names: Vec<&str> =
-        files.chain(prunes).map(String::as_str).filter(|name| !feature.units.contains_key(*name)).collect();
+    let commands =
+        feature.commands.iter().flat_map(|command| command.reloads.iter().chain(&command.restarts));
+    let mut names: Vec<&str> = files
+        .chain(prunes)
+        .chain(commands)
+        .map(String::as_str)
+        .filter(|name| !feature.units.contains_key(*name))
+        .collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -366,7 +371,7 @@ fn health(health: &HealthSpec) -> Option<String> {
     Some(format!("health {within} {} command {}", shell_quote(&format!("`{command}`")), shell_quote(command)))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");

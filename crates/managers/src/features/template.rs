@@ -1,9 +1,10 @@
 //! Templates: strict about what is not defined, and their errors say where.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use super::error::RenderError;
+use super::quote;
 
 /// Renders the templates of one feature.
 pub(super) struct Templates {
@@ -24,7 +25,11 @@ impl Templates {
         }
         // For errors that name what is not defined.
         environment.set_debug(true);
-        environment.add_filter("sh", |text: String| shell_quote(&text));
+        quote::add_filters(&mut environment);
+        // What cannot be is refused where it would be written, before anything is contacted.
+        environment.add_function("fail", |message: String| {
+            Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
+        });
         Self { feature: feature.to_owned(), environment }
     }
 
@@ -40,15 +45,6 @@ impl Templates {
             }
         })
     }
-}
-
-/// A text as one word of a POSIX shell.
-pub(super) fn shell_quote(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._:=+@,-".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -73,6 +69,12 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "failed to render `site.conf` of the feature `x`, line 2: `prt` is undefined"
+        );
+        let error =
+            render("one\n{% if port < 1024 %}{{ fail('port ' ~ port ~ ' is low') }}{% endif %}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to render `site.conf` of the feature `x`, line 2: port 80 is low"
         );
         let error = render("one\n{% if %}\n").unwrap_err().to_string();
         assert!(error.starts_with("failed to render `site.conf` of the feature `x`, line 2: "), "{error}");

@@ -1,11 +1,12 @@
 //! All configuration files in one command.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use transport::{Command, Runner};
 
-use super::{GuestFile, Guests, Unread};
+use super::{GuestFile, Guests, NodeAddress, Unread, WayIn};
 use crate::config::{GuestConfig, GuestKind, digest};
 
 /// Where Proxmox VE's cluster file system is mounted. It holds the files of all nodes.
@@ -14,29 +15,39 @@ pub const ROOT: &str = "/etc/pve";
 /// One process, whatever the number of guests: Perl, which every node has, since Proxmox VE is written in it. Each file
 /// is read once and its length taken from what was read, so that a change meanwhile cannot tear the two apart. A file
 /// that is gone since the folder was listed is left out; any other failure is told. The last line proves that nothing
-/// was cut off.
+/// was cut off. With the files come the node's addresses and the connection this came through (sshd's variable, see
+/// ssh(1)): what a firewall must never cut.
 const SCRIPT: &str = r#"
 use strict; use Errno; binmode STDOUT;
 my $root = shift; my $count = 0;
+sub give { my ($state, $name, $bytes) = @_; print "$state ", length $bytes, " $name\n", $bytes, "\n"; $count++ }
+sub file {
+  my ($name) = @_; my ($in, $bytes);
+  if (open($in, "<:raw", "$root/$name")) {
+    local $/; $! = 0; $bytes = <$in>; $bytes = "" if !defined $bytes && !$!;
+  }
+  return if !defined $bytes && $!{ENOENT};
+  if (defined $bytes) { give("file", $name, $bytes) } else { give("error", $name, "$!") }
+}
+sub folder {
+  my ($name, $pattern) = @_;
+  opendir(my $files, "$root/$name") or do { return if $!{ENOENT}; die "cannot read $root/$name: $!\n" };
+  file("$name/$_") for sort grep { /$pattern/ } readdir $files;
+}
 opendir(my $nodes, "$root/nodes") or die "cannot read $root/nodes: $!\n";
 for my $node (sort grep { !/^\./ } readdir $nodes) {
-  for my $kind ("lxc", "qemu-server") {
-    my $folder = "nodes/$node/$kind";
-    opendir(my $files, "$root/$folder") or do { next if $!{ENOENT}; die "cannot read $root/$folder: $!\n" };
-    for my $file (sort grep { /^[0-9]+\.conf$/ } readdir $files) {
-      my ($in, $bytes);
-      if (open($in, "<:raw", "$root/$folder/$file")) {
-        local $/; $! = 0; $bytes = <$in>; $bytes = "" if !defined $bytes && !$!;
-      }
-      next if !defined $bytes && $!{ENOENT};
-      my $state = defined $bytes ? "file" : "error";
-      $bytes = "$!" if !defined $bytes;
-      print "$state ", length $bytes, " $folder/$file\n", $bytes, "\n"; $count++;
-    }
-  }
+  folder("nodes/$node/$_", qr/^[0-9]+\.conf$/) for "lxc", "qemu-server";
+  file("nodes/$node/host.fw");
 }
+folder("firewall", qr/^(cluster|[0-9]+)\.fw$/);
+give("note", "addresses", `ip -o -4 address 2>/dev/null` // "");
+give("note", "connection", $ENV{SSH_CONNECTION} // "");
+if (open(my $in, "<:raw", shift)) { local $/; give("note", "unconfirmed", <$in> // "") }
 print "end $count\n";
 "#;
+
+/// There while a change of the firewall waits to be confirmed: `SITE TOKEN` (see [`change`](crate::firewall::change)).
+const ARMED: &str = "/run/phoenix-firewall/armed";
 
 /// Why the files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +91,6 @@ impl FilesError {
     }
 }
 
-/// How one file is printed: for a node that is only simulated.
-pub fn frame(node: &str, kind: GuestKind, id: u32, content: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("file {} nodes/{node}/{}/{id}.conf\n", content.len(), kind.folder()).into_bytes();
-    bytes.extend_from_slice(content);
-    bytes.push(b'\n');
-    bytes
-}
-
 /// Reads all guests of the cluster with one command on any of its nodes.
 ///
 /// A guest that migrates at this very moment may be missed or be seen on either node; where it matters,
@@ -104,7 +107,7 @@ pub async fn read_by_files(runner: &dyn Runner) -> Result<Guests, FilesError> {
 /// # Errors
 /// As [`read_by_files`].
 pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Guests, FilesError> {
-    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root])
+    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED])
         .limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
@@ -129,43 +132,144 @@ fn parse(printed: &[u8]) -> Result<Guests, String> {
             ("end", None) if !rest.is_empty() => return Err("something follows its end".to_owned()),
             ("end", None) if length != count => return Err(format!("{count} of {length} files arrived")),
             ("end", None) => return Ok(guests),
-            ("file" | "error", Some(path)) => {
+            ("file" | "error" | "note", Some(path)) => {
                 let content = rest.get(..length).ok_or("it is cut off")?;
                 rest = rest[length..].strip_prefix(b"\n").ok_or("a file is longer than announced")?;
                 count += 1;
-                let (node, kind, id) = place(path).ok_or_else(odd)?;
-                if state == "error" {
-                    let reason = String::from_utf8_lossy(content).into_owned();
-                    guests.unread.push(Unread { node, id, kind, reason });
-                    continue;
-                }
-                let config = GuestConfig::parse(kind, &String::from_utf8_lossy(content));
-                guests.guests.insert(id, GuestFile { node, id, kind, config, digest: digest(content) });
+                take(&mut guests, state, path, content).ok_or_else(odd)?;
             }
             _ => return Err(odd()),
         }
     }
 }
 
-/// `nodes/pve1/lxc/101.conf`.
-fn place(path: &str) -> Option<(String, GuestKind, u32)> {
+/// One piece of what is printed; `None` for something that this does not print.
+fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<()> {
+    let text = String::from_utf8_lossy(content);
+    match (state, path) {
+        ("note", "addresses") => guests.addresses = node_addresses(&text),
+        ("note", "connection") => guests.way_in = way_in(&text),
+        ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
+        ("note", _) => return None,
+        _ => match (place(path)?, state) {
+            (Place::Guest { node, kind, id }, "error") => {
+                guests.unread.push(Unread { node, id, kind, reason: text.into_owned() });
+            }
+            (Place::Guest { node, kind, id }, _) => {
+                let config = GuestConfig::parse(kind, &text);
+                guests.guests.insert(id, GuestFile { node, id, kind, config, digest: digest(content) });
+            }
+            (Place::Firewall(name), "error") => {
+                guests.firewall_unread.insert(name, text.into_owned());
+            }
+            (Place::Firewall(name), _) => match std::str::from_utf8(content) {
+                Ok(text) => {
+                    guests.firewall.insert(name, text.to_owned());
+                }
+                // Written back it would not be what it was.
+                Err(_) => {
+                    guests.firewall_unread.insert(name, "it is no UTF-8 text".to_owned());
+                }
+            },
+        },
+    }
+    Some(())
+}
+
+/// Reads the lines of `ip -o -4 address`: `2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\ …`.
+pub fn node_addresses(text: &str) -> Vec<NodeAddress> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let device = words.nth(1)?.split('@').next()?.to_owned();
+        let (address, length) = words.find(|word| word.contains('/'))?.split_once('/')?;
+        let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        (!address.is_loopback() && length <= 32).then_some(NodeAddress { device, address, length })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// `192.0.2.7 51234 10.0.0.13 22`: the client's address and port, the server's.
+fn way_in(text: &str) -> Option<WayIn> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [client, _, _, port] = words[..] else { return None };
+    Some(WayIn { client: client.parse().ok()?, port: port.parse().ok()? })
+}
+
+/// Whose file it is.
+enum Place {
+    Guest { node: String, kind: GuestKind, id: u32 },
+    Firewall(String),
+}
+
+/// `nodes/pve1/lxc/101.conf`, `nodes/pve1/host.fw`, `firewall/101.fw`.
+fn place(path: &str) -> Option<Place> {
     let parts: Vec<&str> = path.split('/').collect();
-    let ["nodes", node, folder, file] = parts[..] else { return None };
-    let kind = [GuestKind::Container, GuestKind::Vm].into_iter().find(|kind| kind.folder() == folder)?;
-    Some((node.to_owned(), kind, file.strip_suffix(".conf")?.parse().ok()?))
+    match parts[..] {
+        ["firewall", file] => Some(Place::Firewall(file.to_owned())),
+        ["nodes", node, "host.fw"] => Some(Place::Firewall(host_fw(node))),
+        ["nodes", node, folder, file] => {
+            let kind =
+                [GuestKind::Container, GuestKind::Vm].into_iter().find(|kind| kind.folder() == folder)?;
+            let id = file.strip_suffix(".conf")?.parse().ok()?;
+            Some(Place::Guest { node: node.to_owned(), kind, id })
+        }
+        _ => None,
+    }
+}
+
+/// The name a node's own firewall file goes by in [`Guests::firewall`].
+pub fn host_fw(node: &str) -> String {
+    format!("host:{node}")
+}
+
+/// Where a firewall file of [`Guests::firewall`] lies, below `/etc/pve`.
+pub fn firewall_path(name: &str) -> String {
+    match name.strip_prefix("host:") {
+        Some(node) => format!("nodes/{node}/host.fw"),
+        None => format!("firewall/{name}"),
+    }
+}
+
+/// What a simulated node has.
+#[derive(Debug, Clone, Default)]
+pub struct Printed<'a> {
+    /// The guests' files: node, kind, number, text.
+    pub guests: Vec<(&'a str, GuestKind, u32, &'a [u8])>,
+    /// The firewall's files by the names of [`Guests::firewall`].
+    pub firewall: BTreeMap<&'a str, &'a str>,
+    /// What `ip -o -4 address` prints.
+    pub addresses: &'a str,
+    /// What sshd says of the connection.
+    pub connection: &'a str,
+    /// The site whose change of the firewall waits to be confirmed.
+    pub unconfirmed: Option<&'a str>,
 }
 
 /// The whole output for these files: for a node that is only simulated.
-pub fn printed<'a>(files: impl IntoIterator<Item = (&'a str, GuestKind, u32, &'a [u8])>) -> Vec<u8> {
-    let files: BTreeMap<_, _> = files
-        .into_iter()
-        .map(|(node, kind, id, content)| ((node, kind.folder(), id), (kind, content)))
-        .collect();
-    let mut bytes = Vec::new();
-    for ((node, _, id), (kind, content)) in &files {
-        bytes.extend(frame(node, *kind, *id, content));
+pub fn printed(node: &Printed<'_>) -> Vec<u8> {
+    let mut files: BTreeMap<String, &[u8]> = BTreeMap::new();
+    for (node, kind, id, content) in &node.guests {
+        files.insert(format!("nodes/{node}/{}/{id}.conf", kind.folder()), content);
     }
-    bytes.extend(format!("end {}\n", files.len()).into_bytes());
+    for (name, text) in &node.firewall {
+        files.insert(firewall_path(name), text.as_bytes());
+    }
+    let mut bytes = Vec::new();
+    let mut give = |state: &str, name: &str, content: &[u8]| {
+        bytes.extend(format!("{state} {} {name}\n", content.len()).into_bytes());
+        bytes.extend_from_slice(content);
+        bytes.push(b'\n');
+    };
+    for (name, content) in &files {
+        give("file", name, content);
+    }
+    give("note", "addresses", node.addresses.as_bytes());
+    give("note", "connection", node.connection.as_bytes());
+    if let Some(site) = node.unconfirmed {
+        give("note", "unconfirmed", site.as_bytes());
+    }
+    let count = files.len() + 2 + usize::from(node.unconfirmed.is_some());
+    bytes.extend(format!("end {count}\n").into_bytes());
     bytes
 }
 
@@ -179,9 +283,23 @@ mod tests {
         fn whatever_a_file_holds_it_is_one_file(
             files in proptest::collection::btree_map(100_u32..999, "((file|end|error) [0-9]{1,2}( nodes/a/lxc/1.conf)?\n|[a-z]: [a-zé ]{0,9}\n|\n){0,6}", 0..5)
         ) {
-            let list = || files.iter().map(|(id, text)| ("pve1", GuestKind::Container, *id, text.as_bytes()));
-            let whole = printed(list());
+            let list = files.iter().map(|(id, text)| ("pve1", GuestKind::Container, *id, text.as_bytes()));
+            let firewall: BTreeMap<String, &str> =
+                files.iter().map(|(id, text)| (format!("{id}.fw"), text.as_str())).collect();
+            let whole = printed(&Printed {
+                guests: list.collect(),
+                firewall: firewall.iter().map(|(name, text)| (name.as_str(), *text)).collect(),
+                addresses: "1: lo    inet 127.0.0.1/8 scope host lo\n2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\n",
+                connection: "192.0.2.7 51234 10.0.0.13 22",
+                unconfirmed: Some("workshop"),
+            });
             let guests = parse(&whole).unwrap();
+            let texts = guests.firewall.iter().map(|(name, text)| (name.clone(), text.as_str()));
+            prop_assert_eq!(texts.collect::<BTreeMap<_, _>>(), firewall);
+            let (device, address) = ("vmbr0".to_owned(), Ipv4Addr::new(10, 0, 0, 13));
+            prop_assert_eq!(&guests.addresses, &vec![NodeAddress { device, address, length: 24 }]);
+            prop_assert_eq!(guests.unconfirmed.as_deref(), Some("workshop"));
+            prop_assert_eq!(guests.way_in, Some(WayIn { client: Ipv4Addr::new(192, 0, 2, 7).into(), port: 22 }));
             prop_assert_eq!(guests.guests.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
             for (id, text) in &files {
                 prop_assert_eq!(&guests.guests[id].digest, &digest(text.as_bytes()));

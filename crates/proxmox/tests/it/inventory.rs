@@ -109,13 +109,6 @@ fn write(root: &Utf8Path, path: &str, text: &str) {
     fs_err::write(path, text).unwrap();
 }
 
-fn shown(mut guests: Guests) -> Guests {
-    for guest in guests.guests.values_mut() {
-        guest.config = guest.config.as_the_api_shows();
-    }
-    guests
-}
-
 #[tokio::test]
 async fn both_readers_give_the_same() {
     let dir = tempfile::tempdir().unwrap();
@@ -125,11 +118,20 @@ async fn both_readers_give_the_same() {
     // What else lies in such folders.
     write(root, "nodes/pve1/lxc/notes.txt", "end 0\n");
     write(root, "nodes/pve1/lxc/201.conf.tmp.123", "memory: 1\n");
+    write(root, "firewall/201.fw", "[RULES]\n\nIN ACCEPT # é\n");
+    write(root, "firewall/cluster.fw", "[OPTIONS]\nenable: 1");
+    write(root, "firewall/cluster.fw.tmp.77", "");
+    write(root, "nodes/pve1/host.fw", "");
+    // In no encoding that could be written back.
+    fs_err::write(root.join("firewall/301.fw"), b"[RULES]\nIN DROP # \xe9\n").unwrap();
     let by_files = read_by_files_below(&Local, root.as_str()).await.unwrap();
     let container = &by_files.guests[&201];
     assert_eq!((container.node.as_str(), container.kind), ("pve1", GuestKind::Container));
     assert_eq!(container.config.to_string(), CONTAINER);
     assert_eq!(by_files.guests[&301].config.to_string(), VM);
+    assert_eq!(by_files.firewall.keys().collect::<Vec<_>>(), ["201.fw", "cluster.fw", "host:pve1"]);
+    assert_eq!(by_files.firewall["cluster.fw"], "[OPTIONS]\nenable: 1");
+    assert_eq!(by_files.firewall_unread.keys().collect::<Vec<_>>(), ["301.fw"]);
 
     let exchange = Scripted::new(|request| {
         assert_eq!(request.method, proxmox::exchange::Method::Get);
@@ -147,7 +149,7 @@ async fn both_readers_give_the_same() {
         }
     });
     let by_api = read_by_api(&Reader::new(exchange)).await.unwrap();
-    assert_eq!(by_api, shown(by_files));
+    assert_eq!(by_api, by_files.as_the_api_shows());
 }
 
 #[tokio::test]
@@ -159,7 +161,8 @@ async fn no_guest_is_concluded_from_a_failure() {
     assert!(matches!(error, FilesError::Failed { .. }), "{error:?}");
     // A node without guests is.
     fs_err::create_dir_all(root.join("nodes/pve1")).unwrap();
-    assert_eq!(read_by_files_below(&Local, root.as_str()).await.unwrap(), Guests::default());
+    let empty = read_by_files_below(&Local, root.as_str()).await.unwrap();
+    assert_eq!(empty.as_the_api_shows(), Guests::default());
     // A file that is there and cannot be read is told.
     fs_err::create_dir_all(root.join("nodes/pve1/lxc/101.conf")).unwrap();
     let guests = read_by_files_below(&Local, root.as_str()).await.unwrap();

@@ -1,0 +1,164 @@
+//! The parts that a container can play for the whole workshop: gateway, mesh, name server, certificate authority. Each is
+//! played by at most one, which has a fixed address; and what is exposed has a complete path (P-03, P-09).
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use crate::codes;
+use crate::model::{Authority, CertificateSettings, Container, Expose, NicAddress};
+use crate::namespace::Entry;
+use crate::report::{Draft, Spot};
+
+/// A part, and how it is called.
+struct Part {
+    /// What a feature `provides` to play it.
+    word: &'static str,
+    /// Its name with an article.
+    one: &'static str,
+    /// Several of them.
+    many: &'static str,
+    /// The built-in feature that plays it.
+    feature: &'static str,
+    /// Why its address must be fixed.
+    address: &'static str,
+    /// The code for none or several.
+    code: &'static str,
+}
+
+const GATEWAY: Part = Part {
+    word: "gateway",
+    one: "gateway",
+    many: "gateways",
+    feature: "nginx-gateway",
+    address: "the names of its services lead there",
+    code: codes::NO_GATEWAY,
+};
+const MESH: Part = Part {
+    word: "mesh",
+    one: "mesh",
+    many: "meshes",
+    feature: "traefik",
+    address: "the names of its services lead there",
+    code: codes::NO_PART,
+};
+const DNS: Part = Part {
+    word: "dns",
+    one: "name server",
+    many: "name servers",
+    feature: "dnsmasq",
+    address: "all guests ask it",
+    code: codes::NO_PART,
+};
+const CA: Part = Part {
+    word: "ca",
+    one: "certificate authority",
+    many: "certificate authorities",
+    feature: "step-ca",
+    address: "all guests with certificates go there",
+    code: codes::NO_PART,
+};
+
+fn fixed(container: &Container) -> bool {
+    container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)))
+}
+
+/// Checks that every part that is needed is played by exactly one container, and can be found.
+pub(super) fn check(
+    containers: &BTreeMap<String, Container>,
+    certificates: &CertificateSettings,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let uncertain = namespace.blind
+        || namespace.containers.values().any(|e| e.value.is_none() || e.damaged)
+        || !context.features.broken.is_empty();
+    let exposed = |wanted: Expose| {
+        containers.iter().find_map(|(name, container)| {
+            let (service, _) = container.services.iter().find(|(_, s)| s.expose == wanted)?;
+            let spot = namespace.containers.get(name)?.spot(&["services", service, "expose"]);
+            Some((service.clone(), spot))
+        })
+    };
+    let through = [(GATEWAY, Expose::Gateway), (MESH, Expose::Mesh)];
+    for (part, expose) in through {
+        let wanted = exposed(expose).map(|(service, spot)| {
+            let message =
+                format!("the service `{service}` is exposed by the {}, but no container is one", part.one);
+            let draft = Draft::error(part.code, spot, message);
+            draft.hint(format!(
+                "add the feature `{}` to one container, or expose the service \"direct\"",
+                part.feature
+            ))
+        });
+        played(&part, containers, wanted.filter(|_| !uncertain), context);
+    }
+    played(&DNS, containers, None, context);
+    let wanted = (certificates.authority == Authority::StepCa && !uncertain)
+        .then_some(namespace.certificates.as_ref())
+        .flatten()
+        .map(|entry| {
+            let message = "certificates are signed by step-ca, but no container is a certificate authority";
+            let draft = Draft::error(CA.code, entry.spot(&["authority"]), message);
+            draft.hint("add the feature `step-ca` to one container, or leave `authority` out")
+        });
+    played(&CA, containers, wanted, context);
+    addresses(containers, context);
+}
+
+/// Reports `missing` where nobody plays a part, and everybody but the first where several do.
+fn played(
+    part: &Part,
+    containers: &BTreeMap<String, Container>,
+    missing: Option<Draft>,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let features = context.features;
+    let provides =
+        |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == part.word));
+    let players: Vec<&Container> =
+        containers.values().filter(|c| c.features.iter().any(|f| provides(&f.name))).collect();
+    let key = |c: &Container| namespace.containers.get(&c.name).map(Entry::key);
+    match players.as_slice() {
+        [] => {
+            if let Some(draft) = missing {
+                context.push(draft);
+            }
+        }
+        [first, second, ..] => {
+            if let (Some(there), Some(spot)) = (key(first), key(second)) {
+                let message = format!("`{}` and `{}` are both {}", first.name, second.name, part.many);
+                let draft = Draft::error(part.code, spot, message).related(there, "the other");
+                context.push(draft.hint(format!("keep the {}'s feature on one of them", part.one)));
+            }
+        }
+        [_] => {}
+    }
+    for player in players {
+        let Some(entry) = namespace.containers.get(&player.name) else { continue };
+        if !fixed(player) && !entry.damaged {
+            let message = format!("the {} `{}` has no fixed address", part.one, player.name);
+            let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
+            context.push(draft.hint(format!("give the container an `address`: {}", part.address)));
+        }
+    }
+}
+
+/// What is exposed can be found.
+fn addresses(containers: &BTreeMap<String, Container>, context: &mut Context<'_, '_>) {
+    let namespace = context.namespace;
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(name) else { continue };
+        if fixed(container) || entry.damaged {
+            continue;
+        }
+        for (service, _) in container.services.iter().filter(|(_, s)| s.expose != Expose::None) {
+            let spot: Spot = entry.spot(&["services", service, "expose"]);
+            let message = format!("the service `{service}` is exposed, but `{name}` has no fixed address");
+            let draft = Draft::error(codes::NO_FIXED_ADDRESS, spot, message)
+                .related(entry.key(), "the container")
+                .hint("give the container an `address`");
+            context.push(draft);
+        }
+    }
+}

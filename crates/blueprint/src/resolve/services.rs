@@ -1,0 +1,217 @@
+//! Services: what is declared of one must fit together, and have an effect (P-31).
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::guests::defaults;
+use crate::codes;
+use crate::model::{Acme, Expose, Limits, Protocol, Service};
+use crate::namespace::{Entry, place};
+use crate::report::{Draft, Spot};
+use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
+
+/// The gateway's own ports: HTTPS, and the one that sends clients on to it.
+const GATEWAY_PORTS: [u16; 2] = [80, 443];
+
+/// Makes the services of a container.
+pub(super) fn services(
+    entry: &Entry<'_, ContainerSource>,
+    source: &ContainerSource,
+    acme: Option<&Acme>,
+    context: &mut Context<'_, '_>,
+) -> BTreeMap<String, Service> {
+    let mut services: BTreeMap<String, Service> = BTreeMap::new();
+    for (name, written) in source.services.iter().flatten() {
+        let start = entry.key_spot(&["services", name]).span.start;
+        let mut service = service(name, written);
+        service.declared = place(entry.document, start, context.report);
+        if let Some(other) = services.values().find(|s| s.port == service.port) {
+            let message =
+                format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
+            let draft = Draft::error(codes::DUPLICATE_PORT, entry.spot(&["services", name, "port"]), message);
+            context.push(draft.related(entry.spot(&["services", &other.name, "port"]), "the other"));
+        }
+        check(entry, written, &service, acme, context);
+        services.insert(name.clone(), service);
+    }
+    services
+}
+
+fn service(name: &str, written: &ServiceSource) -> Service {
+    let access = written.access.clone().unwrap_or_default();
+    let limits = written.limits.clone().unwrap_or_default();
+    let users = access.basic.into_iter().flatten();
+    Service {
+        name: name.to_owned(),
+        port: written.port,
+        protocol: match written.protocol.unwrap_or(ProtocolSource::Http) {
+            ProtocolSource::Http => Protocol::Http,
+            ProtocolSource::Https => Protocol::Https,
+            ProtocolSource::Tcp => Protocol::Tcp,
+        },
+        expose: match written.expose.unwrap_or(ExposeSource::None) {
+            ExposeSource::Direct => Expose::Direct,
+            ExposeSource::Gateway => Expose::Gateway,
+            ExposeSource::Mesh => Expose::Mesh,
+            ExposeSource::None => Expose::None,
+        },
+        aliases: written.aliases.iter().flatten().map(|a| a.0.clone()).collect(),
+        public: written.public.iter().flatten().map(|name| name.0.clone()).collect(),
+        listen: written.listen.unwrap_or(written.port),
+        tls: written.tls.unwrap_or(true),
+        mutual: written.mutual.unwrap_or(false),
+        users: users.filter_map(|(name, secret)| Some((name, secret.reference()?))).collect(),
+        client_certificate: access.client_certificate.unwrap_or(false),
+        limits: Limits {
+            body_mib: limits.body.map(|size| size.mib),
+            timeout: limits.timeout.map(|wait| wait.0),
+            rate: limits.rate,
+            burst: limits.burst.unwrap_or(defaults::BURST),
+        },
+        probe_path: written.path.as_ref().map_or_else(|| "/".to_owned(), |p| p.0.clone()),
+        probe_status: written.status,
+        declared: crate::model::Place::default(),
+    }
+}
+
+/// What a key needs to have an effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Gateway,
+    Proxy,
+    TcpAtTheGateway,
+    HttpAtTheGateway,
+    HttpAtAProxy,
+    HttpsAtAProxy,
+    Http,
+}
+
+impl Needs {
+    fn met(self, service: &Service) -> bool {
+        let gateway = service.expose == Expose::Gateway;
+        let proxy = gateway || service.expose == Expose::Mesh;
+        let tcp = service.protocol == Protocol::Tcp;
+        match self {
+            Self::Gateway => gateway,
+            Self::Proxy => proxy,
+            Self::TcpAtTheGateway => gateway && tcp,
+            Self::HttpAtTheGateway => gateway && !tcp,
+            Self::HttpAtAProxy => proxy && !tcp,
+            Self::HttpsAtAProxy => proxy && service.protocol == Protocol::Https,
+            Self::Http => !tcp,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Gateway => "\"expose\": \"gateway\"",
+            Self::Proxy => "\"expose\": \"gateway\" or \"mesh\"",
+            Self::TcpAtTheGateway => "\"protocol\": \"tcp\" and \"expose\": \"gateway\"",
+            Self::HttpAtTheGateway => "\"expose\": \"gateway\" and HTTP",
+            Self::HttpAtAProxy => "\"expose\": \"gateway\" or \"mesh\", and HTTP",
+            Self::HttpsAtAProxy => "\"protocol\": \"https\" and \"expose\": \"gateway\" or \"mesh\"",
+            Self::Http => "HTTP",
+        }
+    }
+}
+
+/// Keys below a service that only mean something together with others.
+const CONDITIONS: [(&[&str], Needs); 12] = [
+    (&["public"], Needs::HttpAtTheGateway),
+    (&["listen"], Needs::TcpAtTheGateway),
+    (&["tls"], Needs::TcpAtTheGateway),
+    (&["mutual"], Needs::HttpsAtAProxy),
+    (&["access", "basic"], Needs::HttpAtTheGateway),
+    (&["access", "client-certificate"], Needs::HttpAtAProxy),
+    (&["limits", "body"], Needs::HttpAtAProxy),
+    (&["limits", "rate"], Needs::HttpAtTheGateway),
+    (&["limits", "burst"], Needs::Gateway),
+    (&["limits", "timeout"], Needs::Proxy),
+    (&["path"], Needs::Http),
+    (&["status"], Needs::Http),
+];
+
+fn check(
+    entry: &Entry<'_, ContainerSource>,
+    written: &ServiceSource,
+    service: &Service,
+    acme: Option<&Acme>,
+    context: &mut Context<'_, '_>,
+) {
+    let name = service.name.as_str();
+    let node = entry.node().get("services").and_then(|s| s.get(name));
+    for (path, needs) in CONDITIONS {
+        let found = path.iter().try_fold(node, |node, key| Some(node?.get(key)));
+        if found.flatten().is_none() || needs.met(service) {
+            continue;
+        }
+        let whole: Vec<&str> = ["services", name].into_iter().chain(path.iter().copied()).collect();
+        let message = format!("`{}` of the service `{name}` has no effect", path.join("."));
+        let draft = Draft::error(codes::BAD_SERVICE, entry.key_spot(&whole), message);
+        context.push(draft.hint(format!("it needs {}; else remove it", needs.words())));
+    }
+    let spot = |key: &str| entry.spot(&["services", name, key]);
+    if service.protocol == Protocol::Tcp && service.expose == Expose::Mesh {
+        let message = format!("the service `{name}` cannot be exposed by the mesh: it does not speak HTTP");
+        let draft = Draft::error(codes::BAD_SERVICE, spot("expose"), message);
+        context.push(draft.hint("expose it \"direct\", or through the \"gateway\""));
+    }
+    if service.protocol == Protocol::Tcp
+        && service.expose == Expose::Gateway
+        && GATEWAY_PORTS.contains(&service.listen)
+    {
+        let key = if written.listen.is_some() { "listen" } else { "port" };
+        let message = format!("the gateway needs port {} itself", service.listen);
+        let draft = Draft::error(codes::DUPLICATE_PORT, spot(key), message);
+        context.push(draft.hint("say another port with `listen`"));
+    }
+    if !service.public.is_empty() && acme.is_none() && !context.namespace.blind {
+        let message = format!("the service `{name}` has public names, but there is no public authority");
+        let draft = Draft::error(codes::BAD_SERVICE, entry.key_spot(&["services", name, "public"]), message);
+        context.push(
+            draft.hint(
+                "add \"certificates\": {\"acme\": {\"directory\": \"https://…\"}}, or remove the names",
+            ),
+        );
+    }
+    if service.limits.rate.is_none() && written.limits.as_ref().is_some_and(|l| l.burst.is_some()) {
+        let message = format!("`limits.burst` of the service `{name}` has no effect without `limits.rate`");
+        let whole = entry.key_spot(&["services", name, "limits", "burst"]);
+        context.push(Draft::error(codes::BAD_SERVICE, whole, message).hint("add `rate`, or remove it"));
+    }
+}
+
+/// Ports of the gateway that two services want, and public names that two services have.
+pub(super) fn check_together(
+    containers: &BTreeMap<String, crate::model::Container>,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let mut ports: BTreeMap<u16, (&str, Spot)> = BTreeMap::new();
+    let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(name) else { continue };
+        for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
+            if service.protocol == Protocol::Tcp {
+                let spot = entry.spot(&["services", &service.name, "listen"]);
+                if let Some((other, there)) = ports.insert(service.listen, (&service.name, spot)) {
+                    let message = format!(
+                        "the services `{other}` and `{}` both want port {} of the gateway",
+                        service.name, service.listen
+                    );
+                    let draft =
+                        Draft::error(codes::DUPLICATE_PORT, spot, message).related(there, "the other");
+                    context.push(draft.hint("say another port with `listen`"));
+                }
+            }
+            let spot = entry.spot(&["services", &service.name, "public"]);
+            for host in &service.public {
+                if let Some((other, there)) = public.insert(host, (&service.name, spot)) {
+                    let message = format!("`{other}` and `{}` both have the name `{host}`", service.name);
+                    context
+                        .push(Draft::error(codes::DUPLICATE_NAME, spot, message).related(there, "the other"));
+                }
+            }
+        }
+    }
+}

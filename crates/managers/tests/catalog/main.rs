@@ -1,0 +1,77 @@
+//! The features that come with Phoenix, each in a real Debian: installed, asked, changed, started anew.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with helpers beside them")]
+
+mod access;
+mod databases;
+mod dnsmasq;
+mod docker;
+mod engine;
+mod examples;
+mod guest;
+mod python;
+#[path = "../root/mod.rs"]
+#[expect(dead_code, reason = "of the throw-away root only what a script says is of use here")]
+mod root;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::OnceLock;
+
+use blueprint::Catalog;
+use blueprint::model::{SecretRef, SiteFile};
+use camino::Utf8Path;
+use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
+use serde_json::Value;
+
+/// All that come with Phoenix, as they are in the folder now.
+fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(|| {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
+        let files = builtin().map(|(path, _)| (path, fs_err::read(root.join(path)).unwrap()));
+        Catalog::from_files(files).unwrap_or_else(|e| panic!("{}", e.to_text()))
+    })
+}
+
+/// The guest that features are rendered for: the one of [`guest::Guest`].
+fn facts() -> GuestFacts {
+    GuestFacts {
+        name: "under-test".into(),
+        hostname: "under-test".into(),
+        fqdn: "under-test.workshop.internal".into(),
+        address: Some("10.0.0.53".into()),
+        site: "workshop".into(),
+        domain: "workshop.internal".into(),
+        timezone: None,
+    }
+}
+
+fn parameters(values: Value) -> BTreeMap<String, Value> {
+    serde_json::from_value(values).unwrap()
+}
+
+/// A built-in feature with these parameters and the folders they name.
+fn try_with(
+    name: &str,
+    values: Value,
+    contents: &BTreeMap<String, Vec<SiteFile>>,
+) -> Result<Rendered, managers::features::RenderError> {
+    render(catalog().get(name).unwrap(), &parameters(values), contents, &facts())
+}
+
+#[track_caller]
+fn with(name: &str, values: Value) -> Rendered {
+    try_with(name, values, &BTreeMap::new()).unwrap()
+}
+
+/// The script of one feature. Secrets are worth what they are called.
+fn apply(feature: &Rendered) -> Vec<u8> {
+    let worth = |secret: &SecretRef| {
+        Ok::<_, Infallible>(match secret {
+            SecretRef::Env(name) => name.clone(),
+            other => format!("{other:?}"),
+        })
+    };
+    script(std::slice::from_ref(feature), Mode::Apply, &worth).unwrap().text
+}

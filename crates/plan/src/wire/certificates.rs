@@ -1,0 +1,173 @@
+//! Certificates and who signs them: one for each service at its proxy, one for its public names, and one for each guest
+//! that shows one itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use blueprint::catalog::CertificateUse;
+use blueprint::model::{Authority as Signs, Blueprint, Container};
+
+use super::parts::{Parts, address_of};
+use super::services::own_name;
+use super::{Renderer, WireError, fingerprint, full_name};
+use crate::address::Address;
+use crate::desired::{Authority, Certificate, Desired, Issuer, Served, Service, Speaks};
+
+/// How long certificates of public authorities live: the most that browsers take from them from 2026 on is 100 days or
+/// less; what it really is, the authority decides. Source: CA/Browser Forum ballot SC-081.
+const PUBLIC_LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+/// The name of the certificate of a guest.
+pub(super) fn identity_of(container: &str) -> String {
+    format!("{container}.guest")
+}
+
+/// The name of the certificate of a service's public names.
+pub(super) fn public_of(service: &str) -> String {
+    format!("{service}.public")
+}
+
+/// The authority in a guest.
+pub(super) fn authority(blueprint: &Blueprint, parts: &Parts, root: &str, desired: &mut Desired) {
+    let (Some((on, _)), Signs::StepCa) = (&parts.ca, blueprint.certificates.authority) else { return };
+    let domain = blueprint.site.domain.clone();
+    let host = full_name("ca", &domain);
+    let life = blueprint.certificates.life;
+    desired.authority = Some(Authority {
+        on: on.clone(),
+        url: format!("https://{host}"),
+        // Not the life: a longer one changes what the CA allows, not who it is.
+        fingerprint: fingerprint(&[root, on, &host]),
+        host,
+        domain,
+        life,
+    });
+}
+
+/// Who is told when a certificate of a guest is renewed: all of its features that use one.
+struct Consumers {
+    owner: Option<String>,
+    /// A second owner, who could not read the key.
+    other: Option<String>,
+    reloads: BTreeSet<String>,
+    restarts: BTreeSet<String>,
+}
+
+fn consumers(container: &Container, renderer: &dyn Renderer, uses: impl Fn(&str) -> bool) -> Consumers {
+    let mut all = Consumers { owner: None, other: None, reloads: BTreeSet::new(), restarts: BTreeSet::new() };
+    for used in container.features.iter().filter(|used| uses(&used.name)) {
+        let Some(CertificateUse { owner, reloads, restarts, .. }) = renderer.certificate(used) else {
+            continue;
+        };
+        if all.owner.is_some() && owner.is_some() && all.owner != owner {
+            all.other = owner;
+        } else {
+            all.owner = all.owner.or(owner);
+        }
+        all.reloads.extend(reloads);
+        all.restarts.extend(restarts);
+    }
+    all
+}
+
+/// All certificates.
+pub(super) fn certificates(
+    blueprint: &Blueprint,
+    parts: &Parts,
+    renderer: &dyn Renderer,
+    root: &str,
+    desired: &mut Desired,
+    errors: &mut Vec<WireError>,
+) {
+    let issuer = if parts.self_renewing { Issuer::StepCa } else { Issuer::Embedded };
+    let life = blueprint.certificates.life;
+    let proxies = |name: &str| renderer.provides(name, "gateway") || renderer.provides(name, "mesh");
+    let mut made = Vec::new();
+    for service in desired.services.values() {
+        let Some(via) = service.via.as_ref().filter(|via| via.tls) else { continue };
+        let Some(proxy) = blueprint.containers.get(&via.on) else { continue };
+        let consumers = consumers(proxy, renderer, proxies);
+        let mut add = |name: String, names: &[String], issuer: Issuer, life: Duration| {
+            let served = Served {
+                address: via.address,
+                port: via.port,
+                name: names.first().cloned().unwrap_or_default(),
+            };
+            made.push(certificate(name, names.to_vec(), life, &via.on, issuer, &consumers, vec![served]));
+        };
+        add(service.name.clone(), &service.hosts, issuer, life);
+        if !service.public.is_empty() {
+            add(public_of(&service.name), &service.public, Issuer::Acme, PUBLIC_LIFE);
+        }
+    }
+    for name in &parts.identities {
+        let Some(container) = blueprint.containers.get(name) else { continue };
+        let host = own_name(&container.hostname, &blueprint.site.domain);
+        let consumers = consumers(container, renderer, |_| true);
+        // A file has one group.
+        if let (Some(one), Some(other)) = (&consumers.owner, &consumers.other) {
+            errors.push(WireError {
+                address: Address::container(name).to_string(),
+                message: format!("its certificate's key would have to be read by both `{one}` and `{other}`"),
+                hint: "put the features that speak TLS as different users on guests of their own".into(),
+            });
+        }
+        let served = served_by(container, &host, desired.services.values());
+        made.push(certificate(identity_of(name), vec![host], life, name, issuer, &consumers, served));
+    }
+    let directory = blueprint.certificates.acme.as_ref().map_or("", |acme| acme.directory.as_str());
+    for mut certificate in made {
+        certificate.fingerprint = print(&certificate, root, directory);
+        desired.certificates.insert(certificate.name.clone(), certificate);
+    }
+}
+
+fn certificate(
+    name: String,
+    names: Vec<String>,
+    life: Duration,
+    on: &str,
+    issuer: Issuer,
+    consumers: &Consumers,
+    served: Vec<Served>,
+) -> Certificate {
+    Certificate {
+        name,
+        names,
+        life,
+        on: on.to_owned(),
+        issuer,
+        owner: consumers.owner.clone(),
+        reloads: consumers.reloads.iter().cloned().collect(),
+        restarts: consumers.restarts.iter().cloned().collect(),
+        served,
+        fingerprint: String::new(),
+    }
+}
+
+/// Where a guest shows its own certificate: the ports of its services that speak HTTPS.
+fn served_by<'a>(
+    container: &Container,
+    host: &str,
+    services: impl Iterator<Item = &'a Service>,
+) -> Vec<Served> {
+    let Some(address) = address_of(container) else { return Vec::new() };
+    services
+        .filter(|s| s.on == container.name && s.speaks == Speaks::Https)
+        .map(|s| Served { address, port: s.port, name: host.to_owned() })
+        .collect()
+}
+
+/// Names, life and authority: what a certificate is made anew for.
+fn print(certificate: &Certificate, root: &str, directory: &str) -> String {
+    let seconds = certificate.life.as_secs().to_string();
+    let mut parts = match certificate.issuer {
+        Issuer::Acme => vec!["acme", directory],
+        Issuer::StepCa | Issuer::Embedded => vec![root, &seconds],
+    };
+    parts.extend(certificate.names.iter().map(String::as_str));
+    if certificate.issuer == Issuer::StepCa {
+        parts.push("step-ca");
+    }
+    fingerprint(&parts)
+}

@@ -1,0 +1,234 @@
+//! Who may talk to whom: what follows from services, from the parts, from `needs`, and what is declared (I-6, P-59).
+
+use std::net::Ipv4Addr;
+
+use blueprint::model::{self, Blueprint, FlowEnd};
+use cidr::Ipv4Cidr;
+
+use super::derived::resolvers;
+use super::parts::{Parts, address_of};
+use crate::desired::{Desired, End, Firewall, Flow, Issuer, Speaks, Transport, ViaKind};
+
+/// Where name servers answer.
+const DNS: u16 = 53;
+/// Where the workshop's authority answers.
+const CA: u16 = super::services::HTTPS;
+
+struct Flows(Vec<Flow>);
+
+impl Flows {
+    fn tcp(&mut self, id: String, from: End, to: End, ports: &[u16], reason: impl Into<String>) {
+        self.add(id, from, to, Transport::Tcp, ports, reason);
+    }
+
+    fn add(
+        &mut self,
+        id: String,
+        from: End,
+        to: End,
+        protocol: Transport,
+        ports: &[u16],
+        reason: impl Into<String>,
+    ) {
+        let mut ports = ports.to_vec();
+        ports.sort_unstable();
+        ports.dedup();
+        if !ports.is_empty() && from != to {
+            self.0.push(Flow { id, from, to, protocol, ports, reason: reason.into() });
+        }
+    }
+
+    /// Names are asked for over both.
+    fn names(&mut self, id: &str, from: &End, to: &End, reason: &str) {
+        self.add(format!("{id}.tcp"), from.clone(), to.clone(), Transport::Tcp, &[DNS], reason);
+        self.add(format!("{id}.udp"), from.clone(), to.clone(), Transport::Udp, &[DNS], reason);
+    }
+}
+
+fn guest(name: &str) -> End {
+    End::Guest(name.to_owned())
+}
+
+/// Works out the firewall and all flows.
+pub(super) fn flows(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired) {
+    if let Some(firewall) = &blueprint.firewall {
+        let mut subnets: Vec<Ipv4Cidr> = blueprint.networks.values().map(|n| n.subnet).collect();
+        subnets.sort();
+        subnets.dedup();
+        desired.firewall = Some(Firewall {
+            zero_trust: firewall.zero_trust,
+            management: firewall.management.clone(),
+            subnets,
+        });
+    }
+    let mut flows = Flows(Vec::new());
+    services(&mut flows, desired);
+    doors(&mut flows, parts);
+    certificates(&mut flows, desired);
+    needs(&mut flows, blueprint);
+    outwards(&mut flows, blueprint, parts);
+    for (name, flow) in &blueprint.flows {
+        let protocol = if flow.udp { Transport::Udp } else { Transport::Tcp };
+        flows.add(
+            format!("flow.{name}"),
+            end(&flow.from),
+            end(&flow.to),
+            protocol,
+            &flow.ports,
+            flow.reason.clone(),
+        );
+    }
+    flows.0.sort_by(|a, b| a.id.cmp(&b.id));
+    desired.flows = flows.0;
+}
+
+fn end(end: &FlowEnd) -> End {
+    match end {
+        FlowEnd::Container(name) => guest(name),
+        FlowEnd::Inside => End::Inside,
+        FlowEnd::Outside => End::Outside,
+        FlowEnd::Net(net) => End::Net(*net),
+    }
+}
+
+/// From the client to the proxy's extra ports, from the proxy to the service, from the node for probes.
+fn services(flows: &mut Flows, desired: &Desired) {
+    for service in desired.services.values() {
+        let (name, at) = (&service.name, guest(&service.on));
+        let ports = [service.port];
+        match &service.via {
+            Some(via) => {
+                let reason = format!("the {} passes service.{name} on", via.kind.as_str());
+                flows.tcp(format!("service.{name}"), guest(&via.on), at.clone(), &ports, reason);
+                if service.speaks == Speaks::Tcp {
+                    let reason = format!("service.{name} through the gateway");
+                    for (word, from) in [("inside", End::Inside), ("outside", End::Outside)] {
+                        let id = format!("listen.{name}.{word}");
+                        flows.tcp(id, from, guest(&via.on), &[via.port], reason.clone());
+                    }
+                    let reason = format!("Phoenix probes service.{name}");
+                    flows.tcp(format!("probe.{name}"), End::Node, guest(&via.on), &[via.port], reason);
+                }
+            }
+            None => {
+                let reason = format!("service.{name} is exposed direct");
+                for (word, from) in [("inside", End::Inside), ("outside", End::Outside)] {
+                    flows.tcp(format!("service.{name}.{word}"), from, at.clone(), &ports, reason.clone());
+                }
+            }
+        }
+        // `trace` asks each hop on its own.
+        flows.tcp(format!("trace.{name}"), End::Node, at, &ports, "Phoenix probes and traces from the node");
+    }
+}
+
+/// To the workshop's own doors.
+fn doors(flows: &mut Flows, parts: &Parts) {
+    const WEB: [u16; 2] = [80, 443];
+    if let Some((name, _)) = &parts.gateway {
+        let reason = "the gateway is for everybody";
+        flows.tcp("gateway.inside".into(), End::Inside, guest(name), &WEB, reason);
+        flows.tcp("gateway.outside".into(), End::Outside, guest(name), &WEB, reason);
+        flows.tcp(
+            "gateway.node".into(),
+            End::Node,
+            guest(name),
+            &WEB,
+            "Phoenix probes and traces from the node",
+        );
+    }
+    if let Some((name, _)) = &parts.mesh {
+        let reason = format!("the {} is for the workshop's own guests", ViaKind::Mesh.as_str());
+        flows.tcp("mesh.inside".into(), End::Inside, guest(name), &[443], reason);
+        flows.tcp(
+            "mesh.node".into(),
+            End::Node,
+            guest(name),
+            &[443],
+            "Phoenix probes and traces from the node",
+        );
+    }
+    if let Some((name, _)) = &parts.dns {
+        let at = guest(name);
+        flows.names("dns.inside", &End::Inside, &at, "guests ask for names");
+        flows.names("dns.outside", &End::Outside, &at, "those outside ask for names");
+        flows.names("dns.node", &End::Node, &at, "Phoenix probes and traces from the node");
+    }
+}
+
+fn certificates(flows: &mut Flows, desired: &Desired) {
+    let Some(authority) = &desired.authority else { return };
+    let mut guests: Vec<&String> =
+        desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa).map(|c| &c.on).collect();
+    guests.dedup();
+    guests.sort();
+    guests.dedup();
+    for name in guests {
+        let reason = "certificates renew by themselves";
+        flows.tcp(format!("ca.{name}"), guest(name), guest(&authority.on), &[CA], reason);
+    }
+    flows.tcp(
+        "ca.node".into(),
+        End::Node,
+        guest(&authority.on),
+        &[CA],
+        "Phoenix probes and traces from the node",
+    );
+}
+
+/// Who needs another may use its services, exposed or not.
+fn needs(flows: &mut Flows, blueprint: &Blueprint) {
+    for container in blueprint.containers.values() {
+        for need in &container.needs {
+            let name = need.strip_prefix("container.").unwrap_or(need);
+            let Some(other) = blueprint.containers.get(name) else { continue };
+            let ports: Vec<u16> = other.services.values().map(|s| s.port).collect();
+            let reason = format!("container.{} needs container.{name}", container.name);
+            flows.tcp(
+                format!("needs.{}.{name}", container.name),
+                guest(&container.name),
+                guest(name),
+                &ports,
+                reason,
+            );
+        }
+    }
+}
+
+/// Packages, and names that the workshop does not answer itself.
+fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
+    flows.tcp(
+        "packages".into(),
+        End::Inside,
+        End::Outside,
+        &[80, 443],
+        "packages are installed from outside",
+    );
+    if let Some((name, _)) = &parts.dns {
+        flows.names("upstream", &guest(name), &End::Outside, "the name server asks others");
+    }
+    let alone: Vec<&model::Container> =
+        blueprint.containers.values().filter(|c| parts.resolves_alone(&c.name)).collect();
+    // Without a name server of the workshop's own, all guests ask whoever their networks name.
+    let mut servers: Vec<Ipv4Addr> = alone.iter().flat_map(|c| resolvers(blueprint, c, parts)).collect();
+    servers.sort();
+    servers.dedup();
+    let from = |container: &model::Container| guest(&container.name);
+    if parts.dns.is_none() {
+        flows.names("names", &End::Inside, &End::Outside, "guests ask for names");
+    } else {
+        for container in alone.iter().filter(|c| !Parts::is(&parts.dns, &c.name)) {
+            flows.names(
+                &format!("names.{}", container.name),
+                &from(container),
+                &End::Outside,
+                "asks for names",
+            );
+        }
+    }
+    for server in servers {
+        let holder = blueprint.containers.values().find(|c| address_of(c) == Some(server));
+        let to = holder.map_or_else(|| End::Net(Ipv4Cidr::new_host(server)), from);
+        flows.names(&format!("resolver.{server}"), &End::Inside, &to, "guests ask for names");
+    }
+}

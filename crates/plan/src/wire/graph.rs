@@ -1,0 +1,126 @@
+//! What comes after what.
+
+use blueprint::model::{Blueprint, RENEWS};
+
+use super::Renderer;
+use super::parts::Parts;
+use crate::address::Address;
+use crate::desired::{Container, Desired, Issuer};
+use crate::graph::{EdgeKind, Graph};
+
+/// The last feature of a container: when it is done, all is.
+fn last(container: &Container) -> Option<Address> {
+    container.features.last().map(|f| Address::feature(&f.name, &container.resource()))
+}
+
+pub(super) fn graph(
+    blueprint: &Blueprint,
+    desired: &Desired,
+    parts: &Parts,
+    renderer: &dyn Renderer,
+) -> Graph {
+    let mut graph = Graph::default();
+    guests(&mut graph, blueprint, desired);
+    names(&mut graph, desired, parts);
+    certificates(&mut graph, blueprint, desired, renderer);
+    services(&mut graph, desired);
+    graph
+}
+
+fn guests(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired) {
+    for container in desired.containers.values() {
+        let guest = container.resource();
+        graph.add(guest.clone());
+        let mut before: Option<Address> = None;
+        for feature in &container.features {
+            let address = Address::feature(&feature.name, &guest);
+            graph.edge(&address, &guest, EdgeKind::Needs);
+            if let Some(before) = &before {
+                graph.edge(&address, before, EdgeKind::Needs);
+            }
+            before = Some(address);
+        }
+    }
+    for container in blueprint.containers.values() {
+        let guest = Address::container(&container.name);
+        for need in &container.needs {
+            let name = need.strip_prefix("container.").unwrap_or(need);
+            let Some(other) = desired.containers.get(name) else { continue };
+            // Healthy means: made, and everything in it installed.
+            graph.edge(&guest, &last(other).unwrap_or_else(|| other.resource()), EdgeKind::Needs);
+            graph.edge(&guest, &other.resource(), EdgeKind::BootsAfter);
+        }
+    }
+}
+
+/// Whoever asks the workshop's name server can install nothing before it answers.
+fn names(graph: &mut Graph, desired: &Desired, parts: &Parts) {
+    let server = desired.dns.as_ref().and_then(|(name, _)| desired.containers.get(name));
+    let Some((server, answers)) = server.and_then(|server| Some((server, last(server)?))) else { return };
+    for container in desired.containers.values().filter(|c| !parts.resolves_alone(&c.name)) {
+        if let Some(first) = container.features.first() {
+            graph.edge(&Address::feature(&first.name, &container.resource()), &answers, EdgeKind::Needs);
+        }
+        graph.edge(&container.resource(), &server.resource(), EdgeKind::BootsAfter);
+    }
+}
+
+/// The consumer comes after what it consumes (P-03): CA, leaf, gateway.
+fn certificates(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired, renderer: &dyn Renderer) {
+    let authority = desired.authority.as_ref().map(|a| Address::authority(&a.on));
+    if let (Some(address), Some(authority)) = (&authority, &desired.authority) {
+        let guest = Address::container(&authority.on);
+        graph.edge(address, &guest, EdgeKind::Needs);
+        for feature in desired.containers.get(&authority.on).into_iter().flat_map(|c| &c.features) {
+            if renderer.provides(&feature.name, "ca") {
+                graph.edge(address, &Address::feature(&feature.name, &guest), EdgeKind::Needs);
+            }
+        }
+    }
+    for certificate in desired.certificates.values() {
+        let address = Address::certificate(&certificate.name);
+        let guest = Address::container(&certificate.on);
+        graph.edge(&address, &guest, EdgeKind::Needs);
+        if certificate.issuer != Issuer::Embedded {
+            graph.edge(&address, &Address::feature(RENEWS, &guest), EdgeKind::Needs);
+        }
+        if let (Issuer::StepCa, Some(authority)) = (certificate.issuer, &authority) {
+            graph.edge(&address, authority, EdgeKind::Needs);
+        }
+        let declared = blueprint.containers.get(&certificate.on);
+        let rendered = desired.containers.get(&certificate.on).into_iter().flat_map(|c| &c.features);
+        for feature in rendered {
+            let used = declared.and_then(|c| c.features.iter().find(|f| f.name == feature.name));
+            if used.is_none_or(|used| renderer.certificate(used).is_none()) {
+                continue;
+            }
+            let feature = Address::feature(&feature.name, &guest);
+            // A public authority asks the gateway's port 80 before it signs, so there the gateway comes first.
+            match certificate.issuer {
+                Issuer::Acme => graph.edge(&address, &feature, EdgeKind::Needs),
+                Issuer::StepCa | Issuer::Embedded => graph.edge(&feature, &address, EdgeKind::Needs),
+            }
+        }
+    }
+}
+
+fn services(graph: &mut Graph, desired: &Desired) {
+    for service in desired.services.values() {
+        let address = Address::service(&service.name);
+        let through = service.via.iter().map(|via| &via.on);
+        for name in std::iter::once(&service.on).chain(through) {
+            let Some(container) = desired.containers.get(name) else { continue };
+            graph.edge(&address, &container.resource(), EdgeKind::Needs);
+            if let Some(last) = last(container) {
+                graph.edge(&address, &last, EdgeKind::Needs);
+            }
+        }
+        let own = super::certificates::identity_of(&service.on);
+        let public = super::certificates::public_of(&service.name);
+        for certificate in [&service.name, &own, &public] {
+            if desired.certificates.contains_key(certificate) {
+                graph.edge(&address, &Address::certificate(certificate), EdgeKind::Needs);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Containers, definite, with their features rendered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blueprint::model::{self, Blueprint, FeatureUse, NicAddress, RENEWS};
+
+use super::derived::{key, resolvers};
+use super::parts::{Parts, address_of};
+use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name, mac};
+use crate::address::Address;
+use crate::desired::{Certificate, Container, Feature, Issuer, Nic};
+use crate::mark::TAG;
+
+/// A container of the blueprint and where it stands in the workshop.
+pub(super) struct Guest<'a> {
+    pub blueprint: &'a Blueprint,
+    pub container: &'a model::Container,
+    pub id: u32,
+    pub parts: &'a Parts,
+}
+
+/// Makes it definite. `certificates` are those of this guest.
+pub(super) fn contain(
+    guest: &Guest<'_>,
+    certificates: &[Certificate],
+    derived: Derived<'_>,
+    site: &SiteFacts,
+    renderer: &dyn Renderer,
+) -> Result<Container, WireError> {
+    let container = guest.container;
+    let facts = GuestFacts {
+        name: container.name.clone(),
+        id: guest.id,
+        hostname: container.hostname.clone(),
+        fqdn: full_name(&container.hostname, &site.domain),
+        address: address_of(container).map(|a| a.to_string()).unwrap_or_default(),
+    };
+    let features = features(container, certificates, derived, &facts, site, renderer)?;
+    let mut tags: BTreeSet<String> = container.tags.iter().map(|t| t.to_lowercase()).collect();
+    tags.insert(TAG.to_owned());
+    Ok(Container {
+        name: container.name.clone(),
+        id: guest.id,
+        node: container.node.clone(),
+        hostname: container.hostname.clone(),
+        template: container.template.clone(),
+        cores: container.cores,
+        memory_mib: container.memory_mib,
+        swap_mib: container.swap_mib,
+        disk: container.disk.clone(),
+        nets: nets(guest)?,
+        mounts: container.mounts.clone(),
+        options: container.options.clone(),
+        onboot: container.onboot,
+        startup: container.startup,
+        tags,
+        description: container.description.clone().unwrap_or_default(),
+        unprivileged: container.unprivileged,
+        protected: container.protected,
+        pool: container.pool.clone(),
+        nameservers: resolvers(guest.blueprint, container, guest.parts),
+        searchdomain: site.domain.clone(),
+        address: address_of(container),
+        features,
+        declared: container.declared.clone(),
+    })
+}
+
+fn nets(guest: &Guest<'_>) -> Result<BTreeMap<u8, Nic>, WireError> {
+    let (blueprint, container) = (guest.blueprint, guest.container);
+    let resource = Address::container(&container.name);
+    let first = container.nets.keys().next().copied().unwrap_or(0);
+    let mut nets = BTreeMap::new();
+    for (slot, nic) in &container.nets {
+        let Some(network) = blueprint.networks.get(&nic.network) else {
+            return Err(WireError {
+                address: resource.to_string(),
+                message: format!("there is no network `{}`", nic.network),
+                hint: "declare it under `networks`".into(),
+            });
+        };
+        nets.insert(
+            *slot,
+            Nic {
+                name: nic.name.clone(),
+                bridge: network.bridge.clone(),
+                mac: nic.mac.map_or_else(
+                    || mac(&blueprint.site.name, &resource, *slot),
+                    |m| m.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":"),
+                ),
+                ip: match nic.address {
+                    NicAddress::Static(inet) => format!("{}/{}", inet.address(), inet.network_length()),
+                    NicAddress::Dhcp => "dhcp".to_owned(),
+                },
+                // Only one default route: that of the first device.
+                gateway: match nic.address {
+                    NicAddress::Static(_) if *slot == first => network.gateway,
+                    _ => None,
+                },
+                vlan: network.vlan,
+                // Rules only count where the device is filtered (P-73).
+                firewall: nic.firewall || blueprint.firewall.is_some(),
+                mtu: nic.mtu,
+            },
+        );
+    }
+    Ok(nets)
+}
+
+fn features(
+    container: &model::Container,
+    certificates: &[Certificate],
+    derived: Derived<'_>,
+    facts: &GuestFacts,
+    site: &SiteFacts,
+    renderer: &dyn Renderer,
+) -> Result<Vec<Feature>, WireError> {
+    let renews = certificates.iter().any(|c| c.issuer != Issuer::Embedded);
+    let uses_certificates = |used: &FeatureUse| renderer.certificate(used).is_some();
+    let ordered = if renews {
+        // What fetches certificates comes first, and what uses them last.
+        let fetches = FeatureUse {
+            name: RENEWS.to_owned(),
+            parameters: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            declared: model::Place::default(),
+        };
+        let own = container.features.iter().find(|f| f.name == RENEWS).cloned();
+        let (users, others): (Vec<_>, Vec<_>) =
+            container.features.iter().filter(|f| f.name != RENEWS).cloned().partition(uses_certificates);
+        let all: Vec<_> = std::iter::once(own.unwrap_or(fetches)).chain(others).chain(users).collect();
+        renderer.order(&all)?
+    } else {
+        renderer.order(&container.features)?
+    };
+    let mut features = Vec::new();
+    let mut stage = 0;
+    for used in ordered {
+        let uses = renderer.certificate(&used);
+        if renews && uses.is_some() {
+            stage = 1;
+        }
+        let owner = uses.and_then(|u| u.owner);
+        let keys: Vec<String> = certificates
+            .iter()
+            .filter(|c| owner.is_some() && c.owner == owner)
+            .map(|c| key(&c.name))
+            .collect();
+        let (fingerprint, payload) = renderer.render(&used, derived, &keys, facts, site)?;
+        let declared = container.features.iter().find(|f| f.name == used.name).map(|f| f.declared.clone());
+        features.push(Feature { name: used.name, fingerprint, payload, declared, stage });
+    }
+    Ok(features)
+}

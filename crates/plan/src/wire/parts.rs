@@ -1,0 +1,83 @@
+//! Who plays which part in the workshop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use blueprint::model::{Authority, Blueprint, Container, Expose, NicAddress};
+
+use super::Renderer;
+
+/// A container with its address.
+pub(super) type Part = Option<(String, Ipv4Addr)>;
+
+/// The parts and who plays them. The blueprint's checks have seen to it that each is played by at most one.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub gateway: Part,
+    pub mesh: Part,
+    pub dns: Part,
+    pub ca: Part,
+    /// The containers that have a certificate of their own.
+    pub identities: BTreeSet<String>,
+    /// Whether guests renew their certificates by themselves.
+    pub self_renewing: bool,
+}
+
+/// The first fixed address of a container.
+pub(super) fn address_of(container: &Container) -> Option<Ipv4Addr> {
+    container.nets.values().find_map(|nic| match nic.address {
+        NicAddress::Static(inet) => Some(inet.address()),
+        NicAddress::Dhcp => None,
+    })
+}
+
+impl Parts {
+    pub(super) fn of(blueprint: &Blueprint, renderer: &dyn Renderer) -> Self {
+        // Asked once for each feature, not for each guest.
+        let words = ["gateway", "mesh", "dns", "ca"];
+        let provided: BTreeMap<&str, [bool; 4]> = blueprint
+            .features
+            .keys()
+            .map(|name| (name.as_str(), words.map(|word| renderer.provides(name, word))))
+            .collect();
+        let mut parts =
+            Self { self_renewing: blueprint.certificates.authority == Authority::StepCa, ..Self::default() };
+        for container in blueprint.containers.values() {
+            for used in &container.features {
+                let provides = provided.get(used.name.as_str()).copied().unwrap_or_default();
+                let slots = [&mut parts.gateway, &mut parts.mesh, &mut parts.dns, &mut parts.ca];
+                for (slot, _) in slots.into_iter().zip(provides).filter(|(_, does)| *does) {
+                    if slot.is_none() {
+                        *slot = address_of(container).map(|address| (container.name.clone(), address));
+                    }
+                }
+                // A proxy has the services' certificates, and one of its own only to show it to services.
+                let is_proxy = provides[0] || provides[1];
+                if !is_proxy && renderer.certificate(used).is_some() {
+                    parts.identities.insert(container.name.clone());
+                }
+            }
+        }
+        for service in blueprint.containers.values().flat_map(|c| c.services.values()) {
+            let proxy = match service.expose {
+                Expose::Gateway => &parts.gateway,
+                Expose::Mesh => &parts.mesh,
+                Expose::Direct | Expose::None => &None,
+            };
+            if let (true, Some((name, _))) = (service.mutual, proxy) {
+                parts.identities.insert(name.clone());
+            }
+        }
+        parts
+    }
+
+    /// Whether this container plays the part.
+    pub(super) fn is(part: &Part, container: &str) -> bool {
+        part.as_ref().is_some_and(|(name, _)| name == container)
+    }
+
+    /// Whether the container must work before the workshop's name server does: it asks the network's name servers.
+    pub(super) fn resolves_alone(&self, container: &str) -> bool {
+        self.dns.is_none() || Self::is(&self.dns, container) || Self::is(&self.ca, container)
+    }
+}
