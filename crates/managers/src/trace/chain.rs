@@ -51,14 +51,21 @@ pub fn judge(chain: &str, name: &str, root: Option<&str>, now: Timestamp) -> Opt
     Some(Chain { leaf, fault })
 }
 
-fn fault(leaf: &CertificateFacts, chain: &str, name: &str, root: Option<&str>, now: Timestamp) -> Option<Fault> {
+fn fault(
+    leaf: &CertificateFacts,
+    chain: &str,
+    name: &str,
+    root: Option<&str>,
+    now: Timestamp,
+) -> Option<Fault> {
     if let Some(root) = root {
         // At a time within its own life and for a name of its own, so that only its signers count here.
         let second = now.as_second().clamp(leaf.not_before.as_second(), leaf.not_after.as_second());
         let at = Timestamp::from_second(second).unwrap_or(now);
         let own = leaf.dns_names.iter().find(|n| !n.starts_with('*')).map_or(name, String::as_str);
         if let Err(error) = verify_chain(chain, root, own, at) {
-            let source = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let source =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             return Some(Fault::Untrusted(source));
         }
     }
@@ -74,7 +81,7 @@ fn fault(leaf: &CertificateFacts, chain: &str, name: &str, root: Option<&str>, n
 /// Whether a name of a certificate is for `name`: itself, or `*.` and one label (RFC 6125, 6.4.3).
 fn means(pattern: &str, name: &str) -> bool {
     pattern.eq_ignore_ascii_case(name)
-        || pattern
-            .strip_prefix("*.")
-            .is_some_and(|rest| name.split_once('.').is_some_and(|(_, below)| below.eq_ignore_ascii_case(rest)))
+        || pattern.strip_prefix("*.").is_some_and(|rest| {
+            name.split_once('.').is_some_and(|(_, below)| below.eq_ignore_ascii_case(rest))
+        })
 }

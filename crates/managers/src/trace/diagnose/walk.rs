@@ -38,7 +38,11 @@ pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) 
 /// Why a hop could not be asked.
 pub fn not_asked(world: &World<'_>, hop: Hop, place: &str, guest: &str, why: &str) -> Finding {
     let cause = far_end::down(world, guest).unwrap_or_else(|| {
-        Cause::new("trace::cannot-ask", format!("nothing can be asked from {place}: {why}"), "phoenix-cli doctor tries the way there")
+        Cause::new(
+            "trace::cannot-ask",
+            format!("nothing can be asked from {place}: {why}"),
+            "phoenix-cli doctor tries the way there",
+        )
     });
     Finding::broken(hop, place, "could not be asked", cause)
 }
