@@ -64,7 +64,11 @@ fn page(name: &str, feature: &Feature) -> String {
     facts(spec, &mut out);
     if let Some(example) = feature.files.get("example.json") {
         let text = String::from_utf8_lossy(&example.bytes);
-        let _ = write!(out, "\n## Example\n\nA file of a site, such as `{name}.json`:\n\n```jsonc\n{}\n```\n", text.trim_end());
+        let _ = write!(
+            out,
+            "\n## Example\n\nA file of a site, such as `{name}.json`:\n\n```jsonc\n{}\n```\n",
+            text.trim_end()
+        );
     }
     parameters(spec, &mut out);
     contents(spec, &mut out);
@@ -187,7 +191,10 @@ fn checks(spec: &FeatureSpec, out: &mut String) {
         lines.push(format!("before anything is changed: {}", plain(&check.message)));
     }
     for file in spec.files.iter().filter(|f| f.check.is_some()) {
-        lines.push(format!("`{}` is checked, and the old one stays where the new one is refused", plain(&file.path)));
+        lines.push(format!(
+            "`{}` is checked, and the old one stays where the new one is refused",
+            plain(&file.path)
+        ));
     }
     for health in &spec.health {
         if let Some(url) = &health.http {
@@ -234,7 +241,10 @@ mod tests {
         let catalog = catalog().unwrap();
         let text = "# Summary\n\n- [Features](reference/features.md)\n  - [`gone`](reference/features/gone.md)\n- [Other](x.md)\n";
         let made = summary(&catalog, text);
-        assert!(!made.contains("gone") && made.contains("\n  - [`base`](reference/features/base.md)\n"), "{made}");
+        assert!(
+            !made.contains("gone") && made.contains("\n  - [`base`](reference/features/base.md)\n"),
+            "{made}"
+        );
         assert!(made.ends_with("\n- [Other](x.md)\n"));
         assert_eq!(summary(&catalog, &made), made);
     }
