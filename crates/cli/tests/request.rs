@@ -91,7 +91,7 @@ fn everything_answers(site: &Site) {
     }
     assert_eq!(site.status("figures.workshop.internal", "/metrics", &[]), "000", "the mesh is not outside");
     // TCP through the gateway, TLS ended there, checked by name.
-    let ask = "(printf 'PING\\r\\n'; sleep 1) | openssl s_client -quiet -verify_return_error -verify_hostname \
+    let ask = "(printf 'PING\\r\\n'; sleep 1) | timeout 5 openssl s_client -quiet -verify_return_error -verify_hostname \
                cache.workshop.internal -connect cache.workshop.internal:6379 2>/dev/null | head -c 7";
     let (_, said) = site.inside("notes", ask);
     assert_eq!(said, "-NOAUTH", "Redis answers, and asks for its password");
