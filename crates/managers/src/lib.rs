@@ -8,6 +8,7 @@
 pub mod artifacts;
 pub mod certificates;
 pub mod features;
+pub mod firewall;
 pub mod lxc;
 pub mod observe;
 pub mod services;
@@ -20,14 +21,21 @@ pub use observe::{observe, observe_settled};
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
-pub fn kinds() -> [&'static dyn plan::Kind; 4] {
-    [&lxc::diff::Containers, &certificates::Certificates, &features::diff::Features, &services::Services]
+pub fn kinds() -> [&'static dyn plan::Kind; 5] {
+    [
+        &lxc::diff::Containers,
+        &firewall::Firewalls,
+        &certificates::Certificates,
+        &features::diff::Features,
+        &services::Services,
+    ]
 }
 
 /// Every crew, for applying.
 pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
     vec![
         Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
+        Arc::new(firewall::FirewallCrew::new(site.clone())),
         Arc::new(certificates::CertificateCrew::new(site.clone())),
         Arc::new(features::crew::FeatureCrew::new(site.clone())),
         Arc::new(services::ServiceCrew::new(site.clone())),
