@@ -115,7 +115,7 @@ pub enum Command {
     Shell(Shell),
     /// Draw what depends on what
     #[command(
-        after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg"
+        after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg\n  phoenix-cli graph --flows"
     )]
     Graph(Graph),
     /// Explain a key of a blueprint, a resource of the site, or a feature
@@ -282,6 +282,9 @@ pub struct Shell {
 /// Options of `graph`.
 #[derive(Debug, Args)]
 pub struct Graph {
+    /// Draw who may talk to whom instead of who needs whom
+    #[arg(long)]
+    pub flows: bool,
     /// How to draw it
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
     pub format: GraphFormat,
