@@ -80,6 +80,7 @@ fn apply(rendered: Rendered) -> Vec<u8> {
 }
 
 /// A route as the core derives it, with some of it said differently.
+#[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
 fn route(name: &str, port: u16, differently: Value) -> Value {
     let folder = format!("/etc/phoenix/certificates/{name}");
     let mut all = json!({
