@@ -97,7 +97,8 @@ pub struct Parameter {
     /// Whether Phoenix fills it in from the wiring (a user does not set it).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub derived: bool,
-    /// What a value must look like beyond its type: a JSON Schema. `"format": "secret"` in it is a secret by reference.
+    /// What a value must look like beyond its type: a JSON Schema. A `format` in it is `ipv4`, `subnet`, `domain`, `label`,
+    /// `variable`, or `secret` for a secret by reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
 }

@@ -183,7 +183,7 @@ impl<'a> Check<'a> {
             self.error(codes::BAD_VALUE, node.span, message, None);
             return None;
         }
-        if let Some(kind) = schema.get("x-parse").and_then(Value::as_str)
+        if let Some(kind) = form(schema)
             && let Err(error) = values::check_text(kind, text)
         {
             if kind == "endpoint" && text.contains('@') {
@@ -307,8 +307,7 @@ impl<'a> Check<'a> {
     }
 
     fn key_is_good(&mut self, key: &str, member: &Member, schema: &Value) -> bool {
-        let kind = schema.get("propertyNames").and_then(|n| n.get("x-parse")).and_then(Value::as_str);
-        let Some(kind) = kind else { return true };
+        let Some(kind) = schema.get("propertyNames").and_then(form) else { return true };
         let Err(error) = values::check_text(kind, key) else { return true };
         let code = if kind == "label" { codes::BAD_NAME } else { codes::UNKNOWN_KEY };
         self.error(code, member.key, error.message, error.hint);
@@ -358,6 +357,11 @@ pub(crate) fn literal_secret(report: &mut Report, spot: Spot, name: &str) {
     let hint = "use {\"env\": \"NAME\"}, {\"file\": \"secrets/name\"}, {\"command\": [\"pass\", \"show\", \"name\"]} or \
                 {\"generate\": \"name\"}; and change the secret if the file was shared";
     report.push(Draft::error(codes::LITERAL_SECRET, spot, message).hint(hint));
+}
+
+/// What reads a text; in the schema of a feature's parameter, `format` names it. An unknown one accepts everything.
+fn form(schema: &Value) -> Option<&str> {
+    schema.get("x-parse").or_else(|| schema.get("format")).and_then(Value::as_str)
 }
 
 /// Whether a schema is for values of this JSON type at all.

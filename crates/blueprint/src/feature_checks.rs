@@ -15,8 +15,9 @@ use crate::tree::{Kind, Node, Span};
 /// element of an `each`.
 pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
 
-/// Words of the template language, which are no names.
-const TEMPLATE_WORDS: &[&str] = &["true", "false", "none", "not", "range", "dict", "namespace", "loop"];
+/// Words of the template language and of Phoenix in it, which are no names.
+const TEMPLATE_WORDS: &[&str] =
+    &["true", "false", "none", "not", "range", "dict", "namespace", "loop", "fail"];
 
 /// Options of a container that a feature can need.
 const OPTIONS: &[&str] = &["nesting", "keyctl", "fuse", "mknod"];
@@ -85,6 +86,7 @@ impl Checker<'_> {
                     parameter.kind,
                     ParameterType::Folder | ParameterType::File | ParameterType::Secret
                 )
+                && !(parameter.derived && matches!(default.kind, Kind::Null))
                 && let Err(wrong) = parameters::check_value(parameter.kind, default)
             {
                 let message = format!("the default of `{name}` must be {wrong}");

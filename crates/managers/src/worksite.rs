@@ -14,7 +14,7 @@ use plan::mark::{self, Mark};
 use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use secrecy::SecretString;
-use transport::{InGuest, Runner};
+use transport::{Command, InGuest, Runner};
 
 use crate::features::RenderedArtifact;
 use crate::settle;
@@ -134,6 +134,21 @@ impl Worksite {
             )
             .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
         }
+    }
+
+    /// What a program in a guest says when it succeeds. It may be run twice, and is run again while the way there is
+    /// interrupted or the guest is just starting.
+    ///
+    /// # Errors
+    /// When it fails, with the last it said; when the guest cannot be reached for a minute.
+    pub async fn said(&self, id: u32, command: &Command) -> Result<String, Failure> {
+        let output = settle::command(&self.inside(id)?, command).await?;
+        if output.success() {
+            return Ok(output.text().into_owned());
+        }
+        Err(Failure::new("guest::refused", format!("failed while {}", command.purpose))
+            .said(output.tail(8))
+            .hint(format!("phoenix-cli shell {id}")))
     }
 
     /// Remembers the node a guest is on, so that it need not be asked for.

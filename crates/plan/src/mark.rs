@@ -32,6 +32,9 @@ pub struct Mark {
     /// Certificates that were put in it, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, CertificateMark>,
+    /// The certificate that the authority in this guest signs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<CertificateMark>,
     /// Services of this guest that were seen to answer, with the fingerprint of the path that was proven.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, String>,
@@ -68,6 +71,7 @@ impl Mark {
             address,
             features: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            authority: None,
             services: BTreeMap::new(),
         }
     }

@@ -1,30 +1,29 @@
-//! Certificates: made by the workshop's own authority, put where they are used, renewed at two thirds of their life.
+//! Certificates: in the plan when there is something to do for them.
 //!
-//! What a guest has is in its mark (names, begin, end, serial), so a plan sees what is due without a look inside. Keys
-//! are made for one certificate, travel on a script's standard input, and stay in their guest.
+//! Who signs decides the rest. Those of Phoenix' own authority are made here and put in place ([`embedded`]); whether one
+//! is due stands in its guest's mark. The others are a guest's own business once it has been introduced to who signs
+//! ([`renewing`]): it renews them by itself, without Phoenix, and a plan only looks at names and authority. What a guest
+//! really has and shows is in [`look`].
 
-use std::fmt::Write as _;
+mod embedded;
+pub mod look;
+mod renewing;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use plan::desired::Certificate;
+use plan::desired::{Certificate, Desired, Issuer};
 use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
 use plan::{Action, Address, Change, Consent, Grade, Step};
-use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use transport::{Command, Runner as _};
 
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
-
-/// Putting files in place and reloading: seconds; more means that the guest hangs.
-const INSTALL: Duration = Duration::from_mins(2);
 
 /// Certificates, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +36,22 @@ pub struct Work {
     pub id: u32,
     /// What is wanted.
     pub certificate: Certificate,
+    /// What the authority in another guest is told, where that one signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introduction: Option<Introduction>,
+}
+
+/// What the workshop's authority is told of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The authority's guest.
+    pub authority: u32,
+    /// The guest's name.
+    pub guest: String,
+    /// All names it may have certificates for (P-70).
+    pub names: Vec<String>,
+    /// The longest life of one, in seconds.
+    pub life: u64,
 }
 
 /// When a certificate is renewed.
@@ -53,6 +68,8 @@ impl Kind for Certificates {
         if world.options.destroy {
             return;
         }
+        let authority = world.desired.authority.as_ref().map(|a| Address::authority(&a.on));
+        let introductions = introductions(world.desired);
         for certificate in world.desired.certificates.values() {
             let Some(container) = world.desired.containers.get(&certificate.on) else { continue };
             let mark = mark_after(world, container, proposal);
@@ -60,45 +77,113 @@ impl Kind for Certificates {
                 continue;
             }
             let there = mark.and_then(|m| m.certificates.get(&certificate.name));
-            let now = world.options.now;
-            let (action, reason) = match there {
-                None => (Action::Create, "nothing has it yet".to_owned()),
-                Some(m) if m.fingerprint != certificate.fingerprint => {
-                    (Action::Update, "its names, life or authority change".to_owned())
-                }
-                // I-4, P-46: at two thirds of its life, not when it has expired.
-                Some(m) if renew_at(m).is_none_or(|at| at <= now) => {
-                    (Action::Update, format!("two thirds of its life have passed (it ends {})", date(m.end)))
-                }
-                Some(_) => continue,
+            let introduction = introductions.get(certificate.on.as_str()).cloned();
+            let work = Work {
+                id: container.id,
+                certificate: certificate.clone(),
+                introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),
             };
-            let work = Work { id: container.id, certificate: certificate.clone() };
-            proposal.step(Step {
-                address: Address::certificate(&certificate.name),
-                id: Some(container.id),
-                action,
-                grade: Grade::Live,
-                reasons: vec![reason],
-                changes: vec![
-                    Change::new("names", Value::Null, certificate.names.join(", ")),
-                    Change::new(
-                        "ends",
-                        there.map(|m| date(m.end)),
-                        format!("{} days from now", certificate.life.as_secs() / 86_400),
-                    ),
-                ],
-                needs: Vec::new(),
-                consent: Consent::NotNeeded,
-                root: None,
-                holds: vec![format!("guest:{}", container.id)],
-                batch: Some(format!("certificates@{}", container.resource())),
-                work: serde_json::to_value(work).unwrap_or_default(),
-            });
+            match due(certificate, there, world.options.now) {
+                Some((action, reason)) => proposal.step(step(&work, there, action, reason)),
+                // A new authority knows nobody.
+                None => {
+                    if let (Issuer::StepCa, Some(authority)) = (certificate.issuer, &authority) {
+                        let reason = "its authority is made anew and has to know the guest".to_owned();
+                        proposal.step_if_any([authority.clone()], step(&work, there, Action::Update, reason));
+                    }
+                }
+            }
         }
     }
 }
 
-fn date(seconds: i64) -> String {
+/// What each guest with certificates of the workshop's own authority is introduced with.
+fn introductions(desired: &Desired) -> std::collections::BTreeMap<&str, Introduction> {
+    let mut all = std::collections::BTreeMap::new();
+    let guest = desired.authority.as_ref().and_then(|a| desired.containers.get(&a.on));
+    let (Some(authority), Some(guest)) = (&desired.authority, guest) else { return all };
+    for certificate in desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa) {
+        let entry = all.entry(certificate.on.as_str()).or_insert_with(|| Introduction {
+            authority: guest.id,
+            guest: certificate.on.clone(),
+            names: Vec::new(),
+            life: authority.life.as_secs(),
+        });
+        entry.names.extend(certificate.names.iter().cloned());
+    }
+    all
+}
+
+fn due(
+    certificate: &Certificate,
+    there: Option<&CertificateMark>,
+    now: Timestamp,
+) -> Option<(Action, String)> {
+    match there {
+        None => Some((Action::Create, "nothing has it yet".to_owned())),
+        Some(m) if m.fingerprint != certificate.fingerprint => {
+            Some((Action::Update, "its names, life or authority change".to_owned()))
+        }
+        // What a guest renews by itself has another end by now than the mark says.
+        Some(_) if certificate.issuer != Issuer::Embedded => None,
+        // I-4, P-46: at two thirds of its life, not when it has expired.
+        Some(m) if renew_at(m).is_none_or(|at| at <= now) => {
+            Some((Action::Update, format!("two thirds of its life have passed (it ends {})", date(m.end))))
+        }
+        Some(_) => None,
+    }
+}
+
+fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: String) -> Step {
+    let certificate = &work.certificate;
+    let guest = Address::container(&certificate.on);
+    let mut changes = vec![Change::new("names", Value::Null, certificate.names.join(", "))];
+    match certificate.issuer {
+        Issuer::Embedded => changes.push(Change::new(
+            "ends",
+            there.map(|m| date(m.end)),
+            format!("{} from now", life(certificate.life.as_secs())),
+        )),
+        Issuer::StepCa => changes.push(Change::new(
+            "renews",
+            Value::Null,
+            format!("by itself, each lives {}", life(certificate.life.as_secs())),
+        )),
+        Issuer::Acme => {
+            changes.push(Change::new("renews", Value::Null, "by itself, from a public authority"));
+        }
+    }
+    // One call for all of a guest's that are made in the same way.
+    let batch = match certificate.issuer {
+        Issuer::Acme => format!("certificates@{guest}/public"),
+        Issuer::StepCa | Issuer::Embedded => format!("certificates@{guest}"),
+    };
+    Step {
+        address: Address::certificate(&certificate.name),
+        id: Some(work.id),
+        action,
+        grade: Grade::Live,
+        reasons: vec![reason],
+        changes,
+        needs: Vec::new(),
+        consent: Consent::NotNeeded,
+        root: None,
+        holds: vec![format!("guest:{}", work.id)],
+        batch: Some(batch),
+        work: serde_json::to_value(work).unwrap_or_default(),
+    }
+}
+
+/// A life in words: days where they are whole, else hours or minutes.
+fn life(seconds: u64) -> String {
+    match seconds {
+        s if s % 86_400 == 0 => format!("{} days", s / 86_400),
+        s if s % 3600 == 0 => format!("{} hours", s / 3600),
+        s => format!("{} minutes", s / 60),
+    }
+}
+
+pub(super) fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds)
         .map_or_else(|_| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
@@ -115,99 +200,19 @@ impl CertificateCrew {
         Self { site }
     }
 
-    async fn put(&self, works: &[Work], progress: &Progress) -> Result<Vec<String>, Failure> {
-        let Some(id) = works.first().map(|w| w.id) else { return Ok(Vec::new()) };
-        let now = (self.site.clock)();
-        let mut script = String::from(PROLOGUE);
-        let mut marks = Vec::new();
-        for Work { certificate, .. } in works {
-            let request = pki::LeafRequest {
-                name: certificate.name.clone(),
-                dns_names: certificate.names.clone(),
-                addresses: Vec::new(),
-                life: certificate.life,
-            };
-            let leaf = self.site.authority.issue(&request, now).map_err(|e| {
-                let mut failure = Failure::from_error("pki::issue", &e);
-                failure.hint = e.hint();
-                failure
-            })?;
-            let _ = write!(
-                script,
-                "put {name} key.pem <<'PHOENIX-PEM'\n{key}PHOENIX-PEM\nput {name} fullchain.pem <<'PHOENIX-PEM'\n{chain}PHOENIX-PEM\n",
-                name = certificate.name,
-                key = with_newline(leaf.key_pem.expose_secret()),
-                chain = with_newline(&leaf.chain_pem),
-            );
-            marks.push((
-                certificate.name.clone(),
-                CertificateMark {
-                    fingerprint: certificate.fingerprint.clone(),
-                    begin: leaf.not_before.as_second(),
-                    end: leaf.not_after.as_second(),
-                    serial: leaf.serial.clone(),
-                },
-            ));
-        }
-        script.push_str(EPILOGUE);
-        progress.doing(format!("putting {} certificate(s) in place", works.len()));
-        let inside = self.site.inside(id)?;
-        let purpose = format!("putting certificates in {id}");
-        let command = Command::script(purpose, script).limit(INSTALL);
-        let begin = tokio::time::Instant::now();
-        let output = loop {
-            match inside.run(&command).await {
-                // Exit 3 is the script's own; anything else with no word from it is a guest that just starts.
-                Ok(output) if output.success() || output.text().contains("phoenix:") => break output,
-                Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
-                // The same files twice are the same as once.
-                Err(error) if begin.elapsed() > crate::settle::UNREACHABLE => {
-                    return Err(crate::settle::transport_failure(&command.purpose, &error));
-                }
-                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-            }
+    /// Brings certificates of one guest about, all of one issuer, and remembers them in its mark.
+    async fn bring(&self, works: &[Work], progress: &Progress) -> Result<Vec<String>, Failure> {
+        let Some(first) = works.first() else { return Ok(Vec::new()) };
+        let marks = match first.certificate.issuer {
+            Issuer::Embedded => embedded::put(&self.site, works, progress).await?,
+            Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };
-        if !output.success() {
-            return Err(Failure::new(
-                "certificates::not-put",
-                format!("the certificates could not be put in {id}"),
-            )
-            .said(output.tail(5))
-            .hint(format!("phoenix-cli shell {id}")));
-        }
         self.site
-            .change_mark(id, progress, |_, mark| mark.certificates.extend(marks.iter().cloned()))
+            .change_mark(first.id, progress, |_, mark| mark.certificates.extend(marks.iter().cloned()))
             .await?;
         Ok(marks.into_iter().map(|(_, m)| format!("until {}", date(m.end))).collect())
     }
 }
-
-fn with_newline(pem: &str) -> String {
-    format!("{}\n", pem.trim_end())
-}
-
-/// Each file is made beside its place, readable by root alone, and renamed: a reader never sees half of one. Whoever
-/// serves them is only reloaded, never started (P-40).
-const PROLOGUE: &str = r#"set -eu
-umask 077
-echo phoenix: putting certificates
-put() {
-  folder=/etc/phoenix/certificates/$1
-  mkdir -p "$folder"
-  cat > "$folder/.$2.new"
-  chmod 0600 "$folder/.$2.new"
-  mv -f "$folder/.$2.new" "$folder/$2"
-}
-"#;
-
-const EPILOGUE: &str = r"sync
-for unit in nginx; do
-  if command -v systemctl >/dev/null 2>&1 && systemctl is-active --quiet $unit 2>/dev/null; then
-    systemctl reload $unit
-  fi
-done
-exit 0
-";
 
 #[async_trait]
 impl Crew for CertificateCrew {
@@ -225,7 +230,7 @@ impl Crew for CertificateCrew {
                     .hint("make the plan again with this phoenix-cli"))];
             }
         };
-        match self.put(&works, progress).await {
+        match self.bring(&works, progress).await {
             Ok(ends) => ends.into_iter().map(|e| Ok(Done::new(e))).collect(),
             Err(failure) => steps.iter().map(|_| Err(failure.clone())).collect(),
         }

@@ -71,7 +71,8 @@ run_text() { run "$1" sh -c "$2"; }
 begin_change() {
 	[ -n "$began" ] && return 0
 	began=1
-	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0700 "$state"; then
+	# Others may pass through to what a feature keeps there, but not look around.
+	if ! mkdir -p "$state/pending" "$state/undo" /etc/phoenix || ! chmod 0711 "$state" || ! chmod 0700 "$state/pending" "$state/undo"; then
 		fail "cannot write to $state"
 		return 1
 	fi
@@ -406,8 +407,9 @@ undo_all() {
 
 # try LINES CHECK: all of them in place, then the check; on failure all as before.
 try() {
-	local change number sum mode owner note path out
+	local change number sum mode owner note path out owed
 	error=
+	owed=$(cat "$pending")
 	undo_begin || {
 		fail "cannot write to $undo"
 		return 1
@@ -423,7 +425,8 @@ try() {
 		$1
 	LINES
 	if ! out=$(run_text 120 "$2"); then
-		undo_all
+		# With the old files, nothing has to follow.
+		undo_all && printf '%s\n' "$owed" >"$pending"
 		fail "the check \`$2\` failed, so the old files are back: $(last "$out")"
 		return 1
 	fi
@@ -595,6 +598,9 @@ command_() {
 	act command name "$2" run
 }
 
+# journal UNIT: what it said last.
+journal() { journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }
+
 # systemd UNIT VERB: with the end of the unit's journal where it fails.
 systemd() {
 	local out
@@ -608,7 +614,7 @@ systemd() {
 		esac
 	fi
 	out=$(run 300 systemctl --no-ask-password "$2" "$1") && return 0
-	fail "failed to $2 $1: $(last "$out")$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+	fail "failed to $2 $1: $(last "$out")$nl$(journal "$1")"
 }
 
 reload_units() {
@@ -641,6 +647,7 @@ unit() {
 	fi
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	if [ "$3" = true ]; then
+		running="$running $1"
 		case $is in
 		active | activating | reloading)
 			refresh "$1" || return 1
@@ -686,7 +693,7 @@ still_up() {
 	is=$(systemctl is-active "$1" 2>/dev/null)
 	case $is in
 	failed | inactive)
-		fail "$1 is $is:$nl$(journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null)"
+		fail "$1 is $is:$nl$(journal "$1")"
 		return 1
 		;;
 	esac
@@ -716,7 +723,7 @@ health_command() { run_text 30 "$1"; }
 
 # health SECONDS WHAT KIND ARGUMENT ARGUMENT: tried again until then.
 health() {
-	local until out
+	local until out unit
 	[ "$acting" = true ] || return 0
 	until=$(($(date +%s) + $1))
 	while :; do
@@ -726,7 +733,12 @@ health() {
 	done
 	local after=" after $1 s"
 	[ "$1" = 0 ] && after=
-	fail "$2 is not healthy$after: $(last "$out")"
+	out="$2 is not healthy$after: $(last "$out")"
+	# Why nobody answers is mostly in the journal of who should.
+	for unit in $running; do
+		[ "$(systemctl is-active "$unit" 2>/dev/null)" = active ] || out="$out$nl$(journal "$unit")"
+	done
+	fail "$out"
 }
 
 # ---- a feature, and all of them ------------------------------------------------------------------------------------
@@ -751,6 +763,7 @@ feature() {
 	error=
 	later=
 	notes=
+	running=
 	began=
 	if [ "$acting" = true ]; then
 		undo_all

@@ -7,6 +7,7 @@
 mod builtin;
 mod content;
 pub mod crew;
+mod crypt;
 pub mod diff;
 mod error;
 mod order;
@@ -25,6 +26,7 @@ pub use content::Content;
 pub(crate) use content::base64;
 pub use error::{OrderError, RenderError, ScriptError};
 pub use order::order;
+pub(crate) use quote::shell_quote;
 pub use render::{GuestFacts, render};
 pub use rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
 pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};

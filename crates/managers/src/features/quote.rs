@@ -4,6 +4,7 @@
 use minijinja::{Environment, Error, ErrorKind};
 use serde_json::Value;
 
+use super::crypt;
 use super::render::SECRET;
 
 /// Who reads the text.
@@ -61,6 +62,8 @@ impl Quote {
         for piece in pieces(text) {
             match piece {
                 Piece::Text(text) => out.push_str(&self.escape(text)),
+                // A hash is made of signs that mean the same to everybody.
+                Piece::Secret { number, form: Form::Hashed(salt) } => out.push_str(&hashed(number, salt)),
                 Piece::Secret { number, .. } => out.push_str(&placeholder(number, Some(self))),
             }
         }
@@ -79,11 +82,50 @@ pub(super) fn placeholder(number: usize, quote: Option<Quote>) -> String {
     }
 }
 
+/// What stands for a hash of the secret of that number.
+fn hashed(number: usize, salt: &str) -> String {
+    format!("{SECRET}{number}:{CRYPT}:{salt}@@")
+}
+
+/// The filter's name for hashes of passwords, which is also what a placeholder says.
+const CRYPT: &str = "crypt";
+
 /// A part of a text that may hold placeholders.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Text(&'a str),
-    Secret { number: usize, quote: Option<Quote> },
+    Secret { number: usize, form: Form<'a> },
+}
+
+/// How a secret is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form<'a> {
+    /// As it is.
+    Plain,
+    /// For a reader.
+    Quoted(Quote),
+    /// Only its hash, with this salt.
+    Hashed(&'a str),
+}
+
+impl Form<'_> {
+    /// A secret in this form.
+    pub(super) fn write(self, secret: &str) -> String {
+        match self {
+            Self::Plain => secret.to_owned(),
+            Self::Quoted(quote) => quote.escape(secret),
+            Self::Hashed(salt) => crypt::hash(secret, salt),
+        }
+    }
+}
+
+/// What stands behind a placeholder's number: a reader's name, or `crypt:SALT`.
+fn form(name: &str) -> Option<Form<'_>> {
+    match name.split_once(':') {
+        Some((CRYPT, salt)) => Some(Form::Hashed(salt)),
+        Some(_) => None,
+        None => Quote::by_name(name).map(Form::Quoted),
+    }
 }
 
 /// Cuts a text at its placeholders; what only looks like one is text.
@@ -93,13 +135,13 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(SECRET)).map(|at| at + from) {
         from = at + SECRET.len();
         let Some((inside, _)) = text.get(from..).and_then(|rest| rest.split_once("@@")) else { break };
-        let (number, quote) = match inside.split_once(':') {
-            None => (inside.parse().ok(), Some(None)),
-            Some((number, name)) => (number.parse().ok(), Quote::by_name(name).map(Some)),
+        let (number, form) = match inside.split_once(':') {
+            None => (inside.parse().ok(), Some(Form::Plain)),
+            Some((number, name)) => (number.parse().ok(), form(name)),
         };
-        if let (Some(number), Some(quote)) = (number, quote) {
+        if let (Some(number), Some(form)) = (number, form) {
             out.extend(text.get(start..at).filter(|t| !t.is_empty()).map(Piece::Text));
-            out.push(Piece::Secret { number, quote });
+            out.push(Piece::Secret { number, form });
             from += inside.len() + 2;
             start = from;
         }
@@ -109,7 +151,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// A text as one word of a POSIX shell.
-pub(super) fn shell_quote(text: &str) -> String {
+pub(crate) fn shell_quote(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._:=+@,-".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) && !text.contains(SECRET) {
         return text.to_owned();
@@ -117,16 +159,29 @@ pub(super) fn shell_quote(text: &str) -> String {
     Quote::Shell.quote(text)
 }
 
-/// Adds the filters `sh`, `sql`, `env` and `json` to the templates.
+/// Adds the filters `sh`, `sql`, `env`, `json` and `crypt` to the templates.
 pub(super) fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("sh", |text: String| shell_quote(&text));
     environment.add_filter("sql", |text: String| Quote::Sql.quote(&text));
     environment.add_filter("env", |text: String| Quote::Environment.quote(&text));
+    environment.add_filter(CRYPT, crypt_placeholder);
     environment.add_filter("json", |value: minijinja::Value| {
         let value = serde_json::to_value(&value)
             .map_err(|e| Error::new(ErrorKind::BadSerialization, "it cannot be JSON").with_source(e))?;
         json(&value)
     });
+}
+
+/// A secret's placeholder as one for a hash of it, with the salt of `place`.
+#[expect(clippy::needless_pass_by_value, reason = "what filters take")]
+fn crypt_placeholder(secret: String, place: String) -> Result<String, Error> {
+    match pieces(&secret)[..] {
+        [Piece::Secret { number, form: Form::Plain }] => Ok(hashed(number, &crypt::salt(&place))),
+        _ => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "only a secret can be hashed with the filter `crypt`",
+        )),
+    }
 }
 
 /// Any value as JSON; a placeholder can be in a text of it, and nowhere else.
@@ -157,16 +212,33 @@ mod tests {
 
     #[test]
     fn placeholders_are_found_and_nothing_else_is() {
-        let secret = |number, quote| Piece::Secret { number, quote };
+        let secret = |number, form| Piece::Secret { number, form };
         assert_eq!(
-            pieces("a@@secret:0@@b@@secret:12:sql@@"),
-            [Piece::Text("a"), secret(0, None), Piece::Text("b"), secret(12, Some(Quote::Sql)),]
+            pieces("a@@secret:0@@b@@secret:12:sql@@@@secret:3:crypt:s/.@@"),
+            [
+                Piece::Text("a"),
+                secret(0, Form::Plain),
+                Piece::Text("b"),
+                secret(12, Form::Quoted(Quote::Sql)),
+                secret(3, Form::Hashed("s/.")),
+            ]
         );
-        for text in ["@@secret:", "@@secret:x@@", "@@secret:1:no@@", "@@secret:1"] {
+        for text in ["@@secret:", "@@secret:x@@", "@@secret:1:no@@", "@@secret:1:no:x@@", "@@secret:1"] {
             assert_eq!(pieces(text), [Piece::Text(text)]);
         }
-        assert_eq!(pieces("@@secret:@@secret:1@@"), [Piece::Text("@@secret:"), secret(1, None)]);
+        assert_eq!(pieces("@@secret:@@secret:1@@"), [Piece::Text("@@secret:"), secret(1, Form::Plain)]);
         assert_eq!(pieces(""), []);
+    }
+
+    #[test]
+    fn a_secret_can_be_asked_for_as_a_hash() {
+        let made = crypt_placeholder("@@secret:12@@".into(), "notes/anna".into()).unwrap();
+        assert_eq!(made, format!("@@secret:12:crypt:{}@@", crypt::salt("notes/anna")));
+        assert_eq!(Quote::Environment.quote(&made), format!("\"{made}\""));
+        for text in ["anna", "@@secret:1:sql@@", "x@@secret:1@@"] {
+            let error = crypt_placeholder(text.into(), "x".into()).unwrap_err().to_string();
+            assert!(error.contains("only a secret can be hashed"), "{error}");
+        }
     }
 
     #[test]
@@ -187,7 +259,9 @@ mod tests {
         fn pieces_put_together_are_the_text(text in "(a|@@|secret:|@@secret:|1|:sql|:|@@secret:2:sh@@){0,12}") {
             let back: String = pieces(&text).iter().map(|piece| match piece {
                 Piece::Text(text) => (*text).to_owned(),
-                Piece::Secret { number, quote } => placeholder(*number, *quote),
+                Piece::Secret { number, form: Form::Plain } => placeholder(*number, None),
+                Piece::Secret { number, form: Form::Quoted(quote) } => placeholder(*number, Some(*quote)),
+                Piece::Secret { number, form: Form::Hashed(salt) } => hashed(*number, salt),
             }).collect();
             prop_assert_eq!(back, text);
         }

@@ -298,12 +298,8 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
     for piece in pieces(text) {
         match piece {
             Piece::Text(text) => out.push_str(text),
-            Piece::Secret { number, quote } => {
-                let value = secrets.get(number).map(String::as_str).unwrap_or_default();
-                match quote {
-                    Some(quote) => out.push_str(&quote.escape(value)),
-                    None => out.push_str(value),
-                }
+            Piece::Secret { number, form } => {
+                out.push_str(&form.write(secrets.get(number).map(String::as_str).unwrap_or_default()));
             }
         }
     }

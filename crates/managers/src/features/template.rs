@@ -1,7 +1,7 @@
 //! Templates: strict about what is not defined, and their errors say where.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use super::error::RenderError;
 use super::quote;
@@ -26,6 +26,10 @@ impl Templates {
         // For errors that name what is not defined.
         environment.set_debug(true);
         quote::add_filters(&mut environment);
+        // What cannot be is refused where it would be written, before anything is contacted.
+        environment.add_function("fail", |message: String| {
+            Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
+        });
         Self { feature: feature.to_owned(), environment }
     }
 
@@ -65,6 +69,12 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "failed to render `site.conf` of the feature `x`, line 2: `prt` is undefined"
+        );
+        let error =
+            render("one\n{% if port < 1024 %}{{ fail('port ' ~ port ~ ' is low') }}{% endif %}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to render `site.conf` of the feature `x`, line 2: port 80 is low"
         );
         let error = render("one\n{% if %}\n").unwrap_err().to_string();
         assert!(error.starts_with("failed to render `site.conf` of the feature `x`, line 2: "), "{error}");

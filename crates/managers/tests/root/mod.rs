@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use sha2::{Digest, Sha256};
+
 use managers::features::{Action, Outcome, Report, parse_report};
 
-const INCLUDE: &str = "nginx-light,curl,ca-certificates,iproute2,openssl";
+const INCLUDE: &str = "nginx-light,libnginx-mod-stream,curl,ca-certificates,iproute2,openssl,python3-minimal,libpython3-stdlib,\
+     jq,gpg,gpg-agent,dehydrated,pebble";
 
 /// The unpacked base, made once and kept in the cache, or why there is none.
 fn base() -> Result<&'static Path, &'static str> {
@@ -26,14 +29,16 @@ fn make_base() -> Result<PathBuf, String> {
         .ok_or("no cache folder")?
         .join("phoenix");
     fs_err::create_dir_all(&cache).map_err(|e| e.to_string())?;
-    let root = cache.join("features-root-1");
+    // Another list of packages is another root.
+    let sum: String = Sha256::digest(INCLUDE).iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let root = cache.join(format!("features-root-{sum}"));
     let lock = fs_err::File::create(cache.join("features-root.lock")).map_err(|e| e.to_string())?;
     lock.file().lock().map_err(|e| e.to_string())?;
     if root.exists() {
         return Ok(root);
     }
     run("mmdebstrap", &["--version"])?;
-    let unfinished = cache.join("features-root-1.unfinished");
+    let unfinished = cache.join(format!("features-root-{sum}.unfinished"));
     let _ = fs_err::remove_dir_all(&unfinished);
     let target = unfinished.to_str().ok_or("a path that is not UTF-8")?;
     run(
@@ -57,7 +62,6 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
 pub struct Root {
     dir: tempfile::TempDir,
     holder: Child,
-    /// A process in its namespaces.
     pub inside: u32,
 }
 
@@ -186,6 +190,26 @@ impl Root {
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}: {stdout}{}", String::from_utf8_lossy(&output.stderr));
         stdout
+    }
+
+    /// Writes a file, for root alone until `sh` says otherwise.
+    pub fn put(&self, path: &str, bytes: &[u8]) {
+        let line = r#"umask 077; mkdir -p "${1%/*}"; cat >"$1""#;
+        let mut child =
+            self.command().args(["sh", "-c", line, "sh", path]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        assert!(child.wait().unwrap().success(), "{path}");
+    }
+
+    /// A line of shell that runs on; what it prints is what `wait_with_output` of it gives.
+    pub fn background(&self, text: &str) -> Child {
+        self.command()
+            .args(["sh", "-c", text])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs a script as Phoenix does: on the standard input of `sh`.

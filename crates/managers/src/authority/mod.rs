@@ -1,0 +1,157 @@
+//! The workshop's certificate authority in a guest. It makes its key itself, and keeps it; the site's root signs the
+//! certificate for that key, here. So a rebuilt authority has another key under the same root, and no client has to
+//! trust anew (P-69, I-5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::{Crew, Done, Failure, Progress};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use plan::desired::Authority;
+use plan::mark::CertificateMark;
+use plan::planner::{Kind, Proposal, World};
+use plan::{Action, Address, Change, Consent, Grade, Step};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use transport::Command;
+
+use crate::certificates::renew_at;
+use crate::features::diff::mark_after;
+use crate::worksite::Worksite;
+
+/// What looks after the authority in its guest, from the feature `step-ca`.
+pub const PROGRAM: &str = "/usr/local/lib/phoenix/authority";
+
+/// Making a key, starting and signing once: seconds; a slow disk may need a minute.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// The authority, for planning.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Authorities;
+
+/// The instruction of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Its guest.
+    pub id: u32,
+    /// What is wanted.
+    pub authority: Authority,
+}
+
+impl Kind for Authorities {
+    fn kind(&self) -> &'static str {
+        "authority"
+    }
+
+    fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
+        let Some(authority) = world.desired.authority.as_ref().filter(|_| !world.options.destroy) else {
+            return;
+        };
+        let Some(container) = world.desired.containers.get(&authority.on) else { return };
+        let mark = mark_after(world, container, proposal);
+        if mark.is_none() && !proposal.makes_anew(&container.resource()) {
+            return;
+        }
+        let there = mark.and_then(|m| m.authority.as_ref());
+        let (action, reason) = match there {
+            None => (Action::Create, "its guest has no certificate to sign with yet"),
+            Some(m) if m.fingerprint != authority.fingerprint => {
+                (Action::Update, "its name or the site's root changes")
+            }
+            Some(m) if renew_at(m).is_none_or(|at| at <= world.options.now) => {
+                (Action::Update, "two thirds of its life have passed")
+            }
+            Some(_) => return,
+        };
+        let work = Work { id: container.id, authority: authority.clone() };
+        proposal.step(Step {
+            address: Address::authority(&authority.on),
+            id: Some(container.id),
+            action,
+            grade: Grade::Live,
+            reasons: vec![reason.to_owned()],
+            changes: vec![Change::new("url", Value::Null, authority.url.clone())],
+            needs: Vec::new(),
+            consent: Consent::NotNeeded,
+            root: None,
+            holds: vec![format!("guest:{}", container.id)],
+            batch: None,
+            work: serde_json::to_value(work).unwrap_or_default(),
+        });
+    }
+}
+
+/// The crew for the authority.
+#[derive(Debug, Clone)]
+pub struct AuthorityCrew {
+    site: Arc<Worksite>,
+}
+
+impl AuthorityCrew {
+    /// A crew on this worksite.
+    pub fn new(site: Arc<Worksite>) -> Self {
+        Self { site }
+    }
+
+    async fn bring_up(&self, work: &Work, progress: &Progress) -> Result<Done, Failure> {
+        let id = work.id;
+        let ask = |word: &str, purpose: &str, stdin: Vec<u8>| {
+            Command::new(format!("{purpose} in {id}"), [PROGRAM, word]).stdin(stdin).limit(LIMIT)
+        };
+        progress.doing("asking for the request of its certificate");
+        let request = self.site.said(id, &ask("request", "making the authority's key", Vec::new())).await?;
+        let now = (self.site.clock)();
+        let certificate = self.site.authority.sign_intermediate(&request, now).map_err(|e| {
+            let mut failure = Failure::from_error("pki::issue", &e);
+            failure.hint = e.hint();
+            failure
+        })?;
+        progress.doing("starting it with its certificate");
+        let install =
+            ask("install", "installing the authority's certificate", certificate.clone().into_bytes());
+        self.site.said(id, &install).await?;
+        progress.doing("having it sign a certificate of five minutes");
+        let probed = self.site.said(id, &ask("probe", "probing the authority", Vec::new())).await?;
+        for note in probed.lines().filter(|line| line.starts_with("note: ")) {
+            progress.warning(note.trim_start_matches("note: ").to_owned());
+        }
+        let facts =
+            pki::CertificateFacts::parse(&certificate).map_err(|e| Failure::from_error("pki::issue", &e))?;
+        let mark = CertificateMark {
+            fingerprint: work.authority.fingerprint.clone(),
+            begin: facts.not_before.as_second(),
+            end: facts.not_after.as_second(),
+            serial: facts.serial.clone(),
+        };
+        self.site
+            .change_mark(id, progress, |_, all| {
+                all.authority = Some(mark.clone());
+            })
+            .await?;
+        Ok(Done::new(format!("{} signs, until {}", work.authority.url, until(facts.not_after))))
+    }
+}
+
+fn until(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+#[async_trait]
+impl Crew for AuthorityCrew {
+    fn kind(&self) -> &'static str {
+        "authority"
+    }
+
+    async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
+        let mut results = Vec::new();
+        for step in steps {
+            results.push(match serde_json::from_value::<Work>(step.work.clone()) {
+                Ok(work) => self.bring_up(&work, progress).await,
+                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
+                    .hint("make the plan again with this phoenix-cli")),
+            });
+        }
+        results
+    }
+}

@@ -1,0 +1,139 @@
+//! Certificates of Phoenix' own authority: made here, put in their guest on a script's standard input, so that their keys
+//! are never in an argument.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use apply::{Failure, Progress};
+use plan::mark::CertificateMark;
+use secrecy::ExposeSecret as _;
+use transport::{Command, Runner as _};
+
+use super::Work;
+use crate::features::shell_quote;
+use crate::worksite::Worksite;
+
+/// Putting files in place and reloading: seconds; more means that the guest hangs.
+const INSTALL: Duration = Duration::from_mins(2);
+
+/// How pairs lie in a guest; the same text that the guest's own renewal uses, so that either finds what the other left.
+const PAIRS: &str = include_str!("../../../../catalog/certificates/pairs");
+
+const PROLOGUE: &str = "set -u
+umask 077
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+issuer=embedded restart='' reload='' status=0
+";
+
+/// A guest that has nothing yet has no openssl either: then plain files are enough, and nobody serves them yet.
+const FUNCTIONS: &str = r#"
+echo phoenix: putting certificates
+keep() { cat >"$new/$1"; }
+plain() {
+	mv -f "$new/key.pem" "$store/$1/key.pem" && chmod 0644 "$new/fullchain.pem" &&
+		mv -f "$new/fullchain.pem" "$store/$1/fullchain.pem" && rm -rf "$new"
+}
+done_with() {
+	if command -v openssl >/dev/null 2>&1; then put "$1"; else plain "$1"; fi || {
+		echo "cannot write to $store/$1" >&2
+		exit 3
+	}
+	restart="$restart $restarts" reload="$reload $reloads"
+}
+"#;
+
+const EPILOGUE: &str = r#"sync
+if command -v systemctl >/dev/null 2>&1 && command -v openssl >/dev/null 2>&1; then
+	tell_all "$restart" "$reload" || status=3
+"#;
+
+/// Makes them and puts them in place. The names with what the mark will say.
+pub(super) async fn put(
+    site: &Worksite,
+    works: &[Work],
+    progress: &Progress,
+) -> Result<Vec<(String, CertificateMark)>, Failure> {
+    let Some(id) = works.first().map(|w| w.id) else { return Ok(Vec::new()) };
+    let (script, marks) = script(site, works)?;
+    progress.doing(format!("putting {} certificate(s) in place", works.len()));
+    let inside = site.inside(id)?;
+    let command = Command::script(format!("putting certificates in {id}"), script).limit(INSTALL);
+    let begin = tokio::time::Instant::now();
+    let output = loop {
+        match inside.run(&command).await {
+            // The script's first word says that it ran; anything else is a guest that just starts.
+            Ok(output) if output.success() || output.text().contains("phoenix:") => break output,
+            Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
+            // The same files twice are the same as once.
+            Err(error) if begin.elapsed() > crate::settle::UNREACHABLE => {
+                return Err(crate::settle::transport_failure(&command.purpose, &error));
+            }
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    };
+    if output.success() {
+        return Ok(marks);
+    }
+    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {id}"))
+        .said(output.tail(5))
+        .hint(format!("phoenix-cli shell {id}")))
+}
+
+type Made = (String, Vec<(String, CertificateMark)>);
+
+fn script(site: &Worksite, works: &[Work]) -> Result<Made, Failure> {
+    let now = (site.clock)();
+    let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
+    let mut back = String::new();
+    let mut marks = Vec::new();
+    for Work { certificate, .. } in works {
+        let request = pki::LeafRequest {
+            name: certificate.name.clone(),
+            dns_names: certificate.names.clone(),
+            addresses: Vec::new(),
+            life: certificate.life,
+        };
+        let leaf = site.authority.issue(&request, now).map_err(|e| {
+            let mut failure = Failure::from_error("pki::issue", &e);
+            failure.hint = e.hint();
+            failure
+        })?;
+        let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
+        let name = &certificate.name;
+        let settings = format!(
+            "owner={} reloads={} restarts={} served={}",
+            shell_quote(certificate.owner.as_deref().unwrap_or_default()),
+            shell_quote(&certificate.reloads.join(" ")),
+            shell_quote(&certificate.restarts.join(" ")),
+            shell_quote(&served.join(" ")),
+        );
+        // Writing to a String does not fail.
+        let _ = write!(
+            script,
+            "{settings}\nnew=$(unfinished {name}) || exit 3\nkeep key.pem <<'PHOENIX-PEM'\n{key}PHOENIX-PEM\n\
+             keep fullchain.pem <<'PHOENIX-PEM'\n{chain}PHOENIX-PEM\ndone_with {name}\n",
+            key = with_newline(leaf.key_pem.expose_secret()),
+            chain = with_newline(&leaf.chain_pem),
+        );
+        let _ = writeln!(back, "\t{settings}\n\tread_back {name} || status=3");
+        marks.push((
+            name.clone(),
+            CertificateMark {
+                fingerprint: certificate.fingerprint.clone(),
+                begin: leaf.not_before.as_second(),
+                end: leaf.not_after.as_second(),
+                serial: leaf.serial.clone(),
+            },
+        ));
+    }
+    script.push_str(EPILOGUE);
+    script.push_str(&back);
+    script.push_str("fi\nexit \"$status\"\n");
+    Ok((script, marks))
+}
+
+fn with_newline(pem: &str) -> String {
+    format!("{}\n", pem.trim_end())
+}

@@ -1,0 +1,147 @@
+//! What a guest really has, and really shows: asked of the guest.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use apply::Failure;
+use plan::desired::{Certificate, Issuer};
+use serde::{Deserialize, Serialize};
+use transport::{Command, Runner as _};
+
+use super::renewing::PROGRAM;
+use crate::features::shell_quote;
+use crate::worksite::Worksite;
+
+/// Reading files and asking who serves them; each of those may hang for six seconds.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// A certificate as its guest sees it. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// The name of who signed it; nothing where there is no certificate.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Its serial number, hexadecimal.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// When its life began.
+    #[serde(default)]
+    pub not_before: Option<i64>,
+    /// When it ends.
+    #[serde(default)]
+    pub not_after: Option<i64>,
+    /// When its guest renews it.
+    #[serde(default)]
+    pub renew_at: Option<i64>,
+    /// Where it should be served, and whether it is.
+    #[serde(default)]
+    pub served: Vec<Shown>,
+    /// Why it could not be renewed, or was not taken over.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What is served in one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// `address:port/name`.
+    pub at: String,
+    /// The serial number of what is served; nothing where nobody answers.
+    pub serial: Option<String>,
+    /// Whether that is the one on disk.
+    pub same: Option<bool>,
+}
+
+/// Reads what `certificates list` prints: a JSON object a line. Other lines are passed over.
+pub fn parse(printed: &str) -> Vec<Seen> {
+    printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// For guests that do not renew by themselves: the same lines, made with the same functions.
+const PAIRS: &str = include_str!("../../../../catalog/certificates/pairs");
+
+const SHOW: &str = r#"
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+text() { printf '%s' "$1" | tr -d '"\\\000-\037'; }
+show() {
+	if look "$store/$1"; then
+		printf '{"name":"%s","by":"%s","serial":"%s","not_before":%s,"not_after":%s,"served":[' "$1" "$(text "$by")" "$serial" "$begin" "$end"
+	else
+		serial=none
+		printf '{"name":"%s","served":[' "$1"
+	fi
+	comma=
+	for at in $2; do
+		found=$(shown "$at")
+		if [ -z "$found" ]; then found='null,"same":null'; elif [ "$found" = "$serial" ]; then found="\"$found\",\"same\":true"; else found="\"$found\",\"same\":false"; fi
+		printf '%s{"at":"%s","serial":%s}' "$comma" "$at" "$found"
+		comma=,
+	done
+	printf ']}\n'
+}
+"#;
+
+/// Asks a guest for these certificates of its.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn look(site: &Worksite, id: u32, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
+    let inside = site.inside(id)?;
+    let purpose = format!("looking at the certificates of {id}");
+    let mut seen = Vec::new();
+    if certificates.iter().any(|c| c.issuer != Issuer::Embedded) {
+        let command = Command::new(purpose.clone(), [PROGRAM, "list"]).limit(LOOK);
+        let output =
+            inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
+        seen.extend(parse(&output.text()));
+    }
+    let rest: Vec<_> = certificates.iter().filter(|c| c.issuer == Issuer::Embedded).collect();
+    if !rest.is_empty() {
+        let mut script = format!("set -u\n{PAIRS}{SHOW}");
+        for certificate in rest {
+            let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
+            // Writing to a String does not fail.
+            let _ = writeln!(script, "show {} {}", certificate.name, shell_quote(&served.join(" ")));
+        }
+        let command = Command::script(purpose, script).limit(LOOK);
+        let output =
+            inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
+        seen.extend(parse(&output.text()));
+    }
+    Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_guests_print_is_read() {
+        let printed = concat!(
+            r#"{"name":"notes","names":["notes.workshop.internal"],"issuer":"step-ca","by":"Phoenix workshop Step CA","serial":"1a","not_before":1,"not_after":2,"renew_at":2,"served":[{"at":"10.0.0.153:443/notes.workshop.internal","serial":"1a","same":true}],"failures":0,"error":null}"#,
+            "\nnoise\n",
+            r#"{"name":"chat","by":null,"serial":null,"not_before":null,"not_after":null,"renew_at":null,"served":[],"failures":2,"error":"the authority does not answer"}"#,
+            "\n"
+        );
+        let seen = parse(printed);
+        assert_eq!(seen.len(), 2);
+        assert_eq!((seen[0].serial.as_deref(), seen[0].served[0].same), (Some("1a"), Some(true)));
+        assert_eq!(seen[1].error.as_deref(), Some("the authority does not answer"));
+    }
+
+    proptest! {
+        #[test]
+        fn prints_what_it_read(name in "[a-z.-]{1,20}", end in proptest::option::of(any::<i64>()), error in proptest::option::of(".{0,20}"), same in proptest::option::of(any::<bool>())) {
+            let seen = Seen {
+                name, by: None, serial: None, not_before: None, not_after: end, renew_at: None,
+                served: vec![Shown { at: "10.0.0.1:443/x".into(), serial: None, same }], error,
+            };
+            prop_assert_eq!(parse(&serde_json::to_string(&seen).unwrap()), [seen]);
+        }
+    }
+}

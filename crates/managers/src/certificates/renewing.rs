@@ -1,0 +1,106 @@
+//! Certificates that their guest renews by itself: the first one is fetched now, so that what needs it can go on.
+
+use std::time::Duration;
+
+use apply::{Failure, Progress};
+use plan::desired::Issuer;
+use plan::mark::CertificateMark;
+use serde_json::json;
+use transport::{Command, Output};
+
+use super::look::{Seen, parse};
+use super::{Introduction, Work};
+use crate::authority;
+use crate::settle;
+use crate::worksite::Worksite;
+
+/// What renews in a guest, from the feature `certificates`.
+pub const PROGRAM: &str = "/usr/local/lib/phoenix/certificates";
+
+/// A key or a word with the authority: seconds.
+const WORD: Duration = Duration::from_mins(2);
+
+/// Fetching: seconds from the workshop's own authority, minutes from a public one that looks at each name.
+const FETCH: Duration = Duration::from_mins(15);
+
+/// Introduces the guest where its authority does not know it, and has it fetch what it has not got. The names with what
+/// the mark will say.
+pub(super) async fn obtain(
+    site: &Worksite,
+    works: &[Work],
+    progress: &Progress,
+) -> Result<Vec<(String, CertificateMark)>, Failure> {
+    let Some(first) = works.first() else { return Ok(Vec::new()) };
+    let id = first.id;
+    if let Some(introduction) = &first.introduction {
+        introduce(site, id, introduction, progress).await?;
+    }
+    let names: Vec<&str> = works.iter().map(|w| w.certificate.name.as_str()).collect();
+    let from = match first.certificate.issuer {
+        Issuer::Acme => "a public authority",
+        Issuer::StepCa | Issuer::Embedded => "the workshop's authority",
+    };
+    progress.doing(format!("fetching {} from {from}", names.join(", ")));
+    let argv = [PROGRAM, "renew"].into_iter().chain(names.iter().copied());
+    let command = Command::new(format!("fetching certificates in {id}"), argv).limit(FETCH);
+    let output = settle::command(&site.inside(id)?, &command).await?;
+    let seen = parse(&output.text());
+    let mut marks = Vec::new();
+    for Work { certificate, .. } in works {
+        let found = seen.iter().find(|s| s.name == certificate.name);
+        marks.push((certificate.name.clone(), mark_of(certificate, found, &output, id)?));
+    }
+    Ok(marks)
+}
+
+async fn introduce(
+    site: &Worksite,
+    id: u32,
+    introduction: &Introduction,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    progress.doing("introducing the guest to the workshop's authority");
+    let ask = Command::new(format!("asking for the public key of {id}"), [PROGRAM, "identity"]).limit(WORD);
+    let key = site.said(id, &ask).await?;
+    let key: serde_json::Value = serde_json::from_str(&key).map_err(|e| {
+        Failure::from_error("certificates::not-obtained", &e)
+            .while_doing(format!("the public key of {id} cannot be read"))
+    })?;
+    let told = json!({ "key": key, "names": introduction.names, "life": introduction.life });
+    let argv = [authority::PROGRAM, "register", &introduction.guest];
+    let register = Command::new(format!("introducing {} to the authority", introduction.guest), argv)
+        .stdin(told.to_string())
+        .limit(WORD);
+    site.said(introduction.authority, &register).await.map(drop)
+}
+
+/// What was fetched, read from disk by the guest itself.
+fn mark_of(
+    certificate: &plan::desired::Certificate,
+    found: Option<&Seen>,
+    output: &Output,
+    id: u32,
+) -> Result<CertificateMark, Failure> {
+    let failed = |what: String| {
+        Failure::new("certificates::not-obtained", what)
+            .said(output.tail(6))
+            .hint(format!("phoenix-cli exec {id} -- {PROGRAM} list"))
+    };
+    let found =
+        found.ok_or_else(|| failed(format!("{id} says nothing of the certificate {}", certificate.name)))?;
+    if let Some(error) = &found.error {
+        return Err(failed(format!("the certificate {} was not obtained: {error}", certificate.name)));
+    }
+    if let Some(at) = found.served.iter().find(|s| s.same == Some(false)) {
+        return Err(failed(format!("{} serves another certificate than {}", at.at, certificate.name)));
+    }
+    match (found.not_before, found.not_after, &found.serial) {
+        (Some(begin), Some(end), Some(serial)) => Ok(CertificateMark {
+            fingerprint: certificate.fingerprint.clone(),
+            begin,
+            end,
+            serial: serial.clone(),
+        }),
+        _ => Err(failed(format!("the certificate {} was not obtained", certificate.name))),
+    }
+}

@@ -1,0 +1,208 @@
+//! A root with the features `step-ca` and `certificates`, as Phoenix puts them there, and with what signs for them.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use blueprint::catalog::{Feature, FeatureSpec};
+use blueprint::model::{SecretRef, SiteFile};
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
+use pki::{Authority, AuthoritySettings, CertificateFacts};
+use serde_json::{Value, json};
+
+use crate::root::{Ran, Root};
+
+pub const AUTHORITY: &str = "/usr/local/lib/phoenix/authority";
+pub const CERTIFICATES: &str = "/usr/local/lib/phoenix/certificates";
+
+/// A guest that is the authority's and has certificates of its own, too.
+pub struct Workshop {
+    pub root: Root,
+    pub pki: Authority,
+    _folder: tempfile::TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.out
+    }
+
+    /// What it said when it failed, with 1.
+    #[track_caller]
+    pub fn refused(self) -> String {
+        assert_eq!(self.code, Some(1), "{self:#?}");
+        self.err
+    }
+}
+
+fn program(name: &str) -> Option<Vec<u8>> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find_map(|folder| fs_err::read(folder.join(name)).ok())
+}
+
+pub fn feature(name: &str) -> Feature {
+    let prefix = format!("{name}/");
+    let mut files = BTreeMap::new();
+    let mut spec = None;
+    for (path, bytes) in builtin() {
+        match path.strip_prefix(&prefix) {
+            Some("feature.json") => spec = Some(serde_json::from_slice::<FeatureSpec>(bytes).unwrap()),
+            Some(path) => {
+                let file = SiteFile { path: path.into(), bytes: bytes.into(), executable: false };
+                files.insert(path.to_owned(), file);
+            }
+            None => {}
+        }
+    }
+    Feature { name: name.into(), spec: spec.unwrap(), files, built_in: true }
+}
+
+pub fn rendered(name: &str, parameters: Value) -> Rendered {
+    let facts = GuestFacts {
+        name: "notes".into(),
+        hostname: "notes".into(),
+        fqdn: "notes.workshop.internal".into(),
+        address: Some("127.0.0.1".into()),
+        site: "workshop".into(),
+        domain: "workshop.internal".into(),
+        timezone: None,
+    };
+    let parameters: BTreeMap<String, Value> = serde_json::from_value(parameters).unwrap();
+    render(&feature(name), &parameters, &BTreeMap::new(), &facts).unwrap()
+}
+
+/// A certificate of the list that the feature `certificates` is given.
+pub fn certificate(name: &str, names: &[&str], life: u64) -> Value {
+    let names: Vec<String> = names.iter().map(|n| format!("{n}.workshop.internal")).collect();
+    json!({
+        "name": name, "names": names, "life": life, "issuer": "step-ca", "owner": "", "reloads": [], "restarts": [],
+        "served": [],
+    })
+}
+
+impl Workshop {
+    /// A root with nothing but the programs and the names, or `None` where that cannot be.
+    pub fn new() -> Option<Self> {
+        let (Some(step_ca), Some(step)) = (program("step-ca"), program("step")) else {
+            println!("skipped: step-ca and step are not in PATH");
+            return None;
+        };
+        let root = Root::new()?;
+        root.put("/usr/local/bin/step-ca", &step_ca);
+        root.put("/usr/local/bin/step", &step);
+        root.put("/usr/local/sbin/systemctl", include_bytes!("systemctl"));
+        root.sh("chmod 755 /usr/local/bin/* /usr/local/sbin/systemctl");
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).unwrap();
+        let settings = AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
+        // It is some time old, so that there can be certificates that have expired.
+        let then = Timestamp::now() - Duration::from_secs(500 * 86_400);
+        let pki = Authority::open_or_create(&path, &settings, then).unwrap();
+        let workshop = Self { root, pki, _folder: folder };
+        let names =
+            json!([{ "address": "127.0.0.1", "names": ["ca.workshop.internal", "notes.workshop.internal"] }]);
+        let trust = json!({ "root": workshop.pki.root_pem() });
+        workshop.apply(&[rendered("base", json!({ "names": names })), rendered("trusted-ca", trust)]).ok();
+        Some(workshop)
+    }
+
+    /// The same with the authority up and signing, and this guest registered for some names.
+    pub fn with_authority(names: &[&str], life: u64) -> Option<Self> {
+        let workshop = Self::new()?;
+        workshop.apply(&[rendered("step-ca", json!({}))]).ok();
+        workshop.sign();
+        workshop.declare(&[], json!(null));
+        workshop.register("notes", names, life).ok();
+        Some(workshop)
+    }
+
+    pub fn apply(&self, features: &[Rendered]) -> Ran {
+        let none = |secret: &SecretRef| Ok::<_, Infallible>(format!("{secret:?}"));
+        self.root.run(&script(features, Mode::Apply, &none).unwrap().text)
+    }
+
+    /// The feature `certificates` with this list.
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
+    pub fn declare(&self, certificates: &[Value], acme: Value) {
+        let authority = json!({
+            "url": "https://ca.workshop.internal", "host": "ca.workshop.internal", "provisioner": "guest-notes",
+        });
+        let parameters = json!({ "certificates": certificates, "authority": authority, "acme": acme });
+        self.apply(&[rendered("certificates", parameters)]).ok();
+    }
+
+    /// A command with something on its standard input.
+    pub fn say(&self, command: &str, input: &[u8]) -> Said {
+        self.root.put("/run/input", input);
+        let line = format!("{{ {command}; }} </run/input >/run/out 2>/run/err; echo $?; rm -f /run/input");
+        let code = self.root.sh(&line).trim().parse().ok();
+        let read = |path: &str| self.root.sh(&format!("cat {path}"));
+        Said { code, out: read("/run/out"), err: read("/run/err") }
+    }
+
+    pub fn authority(&self, arguments: &str, input: &[u8]) -> Said {
+        self.say(&format!("{AUTHORITY} {arguments}"), input)
+    }
+
+    pub fn certificates(&self, arguments: &str) -> Said {
+        self.say(&format!("{CERTIFICATES} {arguments}"), b"")
+    }
+
+    /// As Phoenix does it: request, signature, installation.
+    #[track_caller]
+    pub fn sign(&self) -> CertificateFacts {
+        let request = self.authority("request", b"").ok();
+        let pem = self.pki.sign_intermediate(&request, Timestamp::now()).unwrap();
+        self.authority("install", pem.as_bytes()).ok();
+        CertificateFacts::parse(&pem).unwrap()
+    }
+
+    /// This guest's key, for these names.
+    pub fn register(&self, guest: &str, names: &[&str], life: u64) -> Said {
+        let key: Value = serde_json::from_str(&self.certificates("identity").ok()).unwrap();
+        let names: Vec<String> = names.iter().map(|n| format!("{n}.workshop.internal")).collect();
+        let given = json!({ "key": key, "names": names, "life": life });
+        self.authority(&format!("register {guest}"), given.to_string().as_bytes())
+    }
+
+    /// What the guest says of a certificate.
+    #[track_caller]
+    pub fn state(&self, name: &str) -> Value {
+        serde_json::from_str(&self.certificates(&format!("list {name}")).ok()).unwrap()
+    }
+
+    /// The chain on disk.
+    pub fn chain(&self, name: &str) -> String {
+        self.root.sh(&format!("cat /etc/phoenix/certificates/{name}/fullchain.pem"))
+    }
+
+    pub fn facts(&self, name: &str) -> CertificateFacts {
+        CertificateFacts::parse(&self.chain(name)).unwrap()
+    }
+
+    /// Waits until something holds.
+    #[track_caller]
+    pub fn until(&self, seconds: u64, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Who is let in, and whom the gateway trusts: passwords, certificates of clients, certificates of services.
+
+use std::convert::Infallible;
+
+use blueprint::model::SecretRef;
+use managers::features::{Mode, script};
+use serde_json::json;
+
+use super::{Front, IDENTITY};
+use crate::root::Ran;
+
+/// Applies with this password for everybody.
+fn apply_with(front: &Front, password: &str) -> Ran {
+    let made =
+        script(&[front.rendered()], Mode::Apply, &|_: &SecretRef| Ok::<_, Infallible>(password.to_owned()));
+    let text = made.unwrap().text;
+    assert!(!String::from_utf8_lossy(&text).contains(password), "the password itself is in the script");
+    front.root.run(&text)
+}
+
+#[test]
+fn passwords_let_in_and_only_their_hashes_are_kept() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    let users = json!([{ "user": "anna", "password": { "$secret": { "env": "ANNA" } } }, { "user": "ben", "password": { "$secret": { "generate": "ben" } } }]);
+    front.site("notes", json!({ "users": users }));
+    front.site("wiki", json!({ "users": users }));
+    front.site("open", json!({}));
+    let rendered = front.rendered();
+    assert_eq!(rendered.secrets, [SecretRef::Env("ANNA".into()), SecretRef::Generate("ben".into())]);
+    assert!(!serde_json::to_string(&rendered).unwrap().contains("ANNA\"}},"), "references stay in one place");
+    apply_with(&front, "ope:n sésame").ok();
+    apply_with(&front, "ope:n sésame").nothing_to_do();
+    let root = &front.root;
+    let kept = root.sh("cat /etc/nginx/users.d/notes; stat -c '%a %U:%G' /etc/nginx/users.d /etc/nginx/users.d/notes; ls /etc/nginx/users.d");
+    let lines: Vec<&str> = kept.lines().collect();
+    assert!(lines[0].starts_with("anna:$6$") && lines[1].starts_with("ben:$6$"), "{kept}");
+    assert_eq!(&lines[2..], ["750 root:www-data", "640 root:www-data", "notes", "wiki"]);
+    // The same person with the same password at another service has another hash.
+    assert_ne!(root.sh("cat /etc/nginx/users.d/notes"), root.sh("cat /etc/nginx/users.d/wiki"));
+    assert_eq!(root.sh("grep -rl 'sésame' /etc /var /usr/local || true"), "");
+
+    let status = |name: &str, more: &str| {
+        front.curl(&format!("-o /dev/null -w '%{{http_code}}' {more} https://{name}.workshop.internal/"))
+    };
+    assert_eq!(status("notes", ""), "401");
+    assert_eq!(status("notes", "-u anna:wrong"), "401");
+    assert_eq!(status("notes", "-u 'nobody:ope:n sésame'"), "401");
+    assert_eq!(status("notes", "-u 'anna:ope:n sésame'"), "200");
+    // The service learns who it is, and not the password.
+    let headers = front.reached("notes", "-u 'ben:ope:n sésame' -H 'X-Forwarded-User: root'");
+    assert_eq!((&headers["x-forwarded-user"], &headers["authorization"]), (&json!("ben"), &json!(null)));
+    // Nobody is anybody where nobody was asked.
+    let headers = front.reached("open", "-u root:x -H 'X-Forwarded-User: root'");
+    assert_eq!(headers["x-forwarded-user"], json!(null));
+
+    // Another password is another file and nothing more; Nginx reads it without a reload.
+    assert_eq!(
+        apply_with(&front, "a new one").ok().words(),
+        ["file update /etc/nginx/users.d/notes", "file update /etc/nginx/users.d/wiki"]
+    );
+    assert_eq!(status("notes", "-u 'anna:ope:n sésame'"), "401");
+    assert_eq!(status("notes", "-u 'anna:a new one'"), "200");
+    // Whoever needs no password any more has no file.
+    front.sites[0]["users"] = json!([]);
+    let ran = apply_with(&front, "a new one");
+    assert!(ran.ok().words().contains(&"file remove /etc/nginx/users.d/notes".to_owned()), "{ran:?}");
+    assert_eq!(front.status("notes"), "200");
+}
+
+#[test]
+fn clients_show_a_certificate_of_the_workshop() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    front.site("vault", json!({ "client_certificate": true }));
+    front.site("open", json!({}));
+    front.apply().ok();
+    front.certificate("/srv/client", "laptop");
+    front.root.sh(
+        "mkdir /srv/stranger; cd /srv/stranger; openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+         -subj /CN=laptop.workshop.internal -keyout key.pem -out fullchain.pem 2>/dev/null",
+    );
+    let with = |folder: &str| format!("--cert {folder}/fullchain.pem --key {folder}/key.pem");
+    assert_eq!(front.status("vault"), "400");
+    let stranger = with("/srv/stranger");
+    assert_eq!(
+        front.curl(&format!("-o /dev/null -w '%{{http_code}}' {stranger} https://vault.workshop.internal/")),
+        "400"
+    );
+    let headers = front.reached("vault", &format!("{} -H 'X-Client-Subject: CN=root'", with("/srv/client")));
+    assert_eq!(headers["x-client-subject"], "CN=laptop.workshop.internal");
+    // One that shows a certificate where none is asked for is nobody, whatever it says.
+    let headers = front.reached("open", &format!("{} -H 'X-Client-Subject: CN=root'", with("/srv/client")));
+    assert_eq!(headers["x-client-subject"], json!(null));
+    // Nobody gets to it over a connection that was made for another name.
+    let smuggled =
+        "-o /dev/null -w '%{http_code}' -H 'Host: vault.workshop.internal' https://open.workshop.internal/";
+    assert_eq!(front.curl(smuggled), "421");
+}
+
+// P-10: what a service shows is verified, by its own name and the workshop's root; and the gateway shows its own.
+#[test]
+fn services_are_verified_and_see_who_asks() {
+    let Some(mut front) = Front::new() else { return };
+    front.certificate("/srv/right", "wiki.guest");
+    front.certificate("/srv/other", "other.guest");
+    front.root.sh(
+        "mkdir /srv/stranger; cd /srv/stranger; openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+         -subj /CN=wiki.guest.workshop.internal -addext subjectAltName=DNS:wiki.guest.workshop.internal \
+         -keyout key.pem -out fullchain.pem 2>/dev/null",
+    );
+    front.certificate(IDENTITY, "gateway.guest");
+    for (port, folder) in (8440..).zip(["right", "other", "stranger"]) {
+        front.serve("serve", port, &format!("--cert /srv/{folder}"));
+        let upstream = json!({ "upstream_port": port, "upstream_protocol": "https", "upstream_name": "wiki.guest.workshop.internal" });
+        front.site(folder, upstream);
+    }
+    front.site("trusting", json!({ "upstream_port": 8442, "upstream_protocol": "https" }));
+    front.serve("serve", 8449, "--cert /srv/right --mutual");
+    let mutual = json!({ "upstream_port": 8449, "upstream_protocol": "https", "upstream_name": "wiki.guest.workshop.internal" });
+    front.site("anonymous", mutual.clone());
+    front.site("mutual", super::merged(mutual, json!({ "mutual": true })));
+    front.apply().ok();
+    assert_eq!(front.status("right"), "200");
+    assert_eq!(front.status("other"), "502", "a certificate for another name");
+    assert_eq!(front.status("stranger"), "502", "a certificate that the workshop did not sign");
+    assert_eq!(front.status("trusting"), "200", "no name to verify");
+    assert_ne!(front.status("anonymous"), "200", "the service wants to see a certificate");
+    assert_eq!(front.status("mutual"), "200");
+    let log = front.root.sh("cat /var/log/nginx/error.log");
+    assert!(
+        log.contains("upstream SSL certificate does not match \"wiki.guest.workshop.internal\""),
+        "{log}"
+    );
+}
