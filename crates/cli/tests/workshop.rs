@@ -8,6 +8,9 @@
     reason = "a failing test panics, and tells what it did"
 )]
 
+#[path = "workshop/firewall.rs"]
+mod firewall;
+
 use std::io::BufRead as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

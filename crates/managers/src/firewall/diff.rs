@@ -225,6 +225,18 @@ fn elsewhere(world: World<'_>, here: &str) -> Vec<FileChange> {
     names.filter_map(change).collect()
 }
 
+/// The site's files that stay as they are. A change that waits to be confirmed is made of them, and taken back they are
+/// not what the plan was made of.
+fn as_they_are(world: World<'_>, changed: &[FileChange]) -> Vec<FileChange> {
+    let same = |(name, text): (&String, &String)| {
+        let other = changed.iter().all(|file| file.name != *name);
+        let ours = is_in(&FirewallFile::parse(text), &world.desired.site);
+        let (old, new) = (Some(text.clone()), Some(text.clone()));
+        (other && ours).then(|| FileChange { name: name.clone(), old, new })
+    };
+    world.inventory.firewall.iter().filter_map(same).collect()
+}
+
 /// A step, where there is something to do.
 fn propose(
     world: World<'_>,
@@ -238,8 +250,15 @@ fn propose(
     if files.is_empty() && !waits {
         return;
     }
-    let reason = if files.is_empty() { "its last change was not confirmed" } else { reason };
-    let action = if there || files.is_empty() { Action::Update } else { Action::Create };
+    let (action, reason) = match (files.is_empty(), there) {
+        (true, _) => (Action::Update, "its last change was not confirmed"),
+        (false, true) => (Action::Update, reason),
+        (false, false) => (Action::Create, reason),
+    };
+    let mut files = files;
+    if waits {
+        files.extend(as_they_are(world, &files));
+    }
     let changes = files.iter().flat_map(|file| changes(&world.desired.site, file)).collect();
     proposal.step(step(address, id, action, reason, changes, files));
 }
@@ -337,11 +356,14 @@ fn gone(world: World<'_>, proposal: &mut Proposal) {
     changed_files.extend(elsewhere(world, &host_name));
     let waits = inventory.unconfirmed.as_ref() == Some(site);
     if !changed_files.is_empty() || waits {
-        let changes = changed_files.iter().flat_map(|file| changes(site, file)).collect();
         let (action, reason) = match changed_files.is_empty() {
             true => (Action::Update, "its last change was not confirmed"),
             false => (Action::Delete, reason),
         };
+        if waits {
+            changed_files.extend(as_they_are(world, &changed_files));
+        }
+        let changes = changed_files.iter().flat_map(|file| changes(site, file)).collect();
         proposal.step(step(Address::firewall(SITE), None, action, reason, changes, changed_files));
     }
     if world.options.destroy {
