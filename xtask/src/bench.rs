@@ -9,6 +9,7 @@
 
 mod apply_time;
 mod converge;
+mod gateway;
 mod node;
 mod process;
 mod site;
@@ -31,8 +32,23 @@ struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
-    /// The most it may be.
-    bound: Option<f64>,
+    bound: Option<Bound>,
+}
+
+/// What a figure is held to.
+#[derive(Clone, Copy)]
+enum Bound {
+    Most(f64),
+    Least(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Most(most) => value <= most,
+            Self::Least(least) => value >= least,
+        }
+    }
 }
 
 /// The figures so far, printed as they come.
@@ -42,11 +58,22 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str, bound: Option<f64>) {
-        let name = name.into();
+    /// A figure that may be `most` at most.
+    fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str, most: Option<f64>) {
+        self.put(name.into(), value, unit, most.map(Bound::Most));
+    }
+
+    /// A figure that must be `least` at least.
+    fn at_least(&mut self, name: impl Into<String>, value: f64, unit: &'static str, least: f64) {
+        self.put(name.into(), value, unit, Some(Bound::Least(least)));
+    }
+
+    fn put(&mut self, name: String, value: f64, unit: &'static str, bound: Option<Bound>) {
         let verdict = match bound {
-            Some(bound) if value > bound => format!("MISSES {bound} {unit}"),
-            Some(bound) => format!("holds {bound} {unit}"),
+            Some(bound) => {
+                let (Bound::Most(limit) | Bound::Least(limit)) = bound;
+                format!("{} {limit} {unit}", if bound.holds(value) { "holds" } else { "MISSES" })
+            }
             None => String::new(),
         };
         say(&format!("{name:<34} {value:>10.2} {unit:<6} {verdict}"));
@@ -60,8 +87,12 @@ impl Table {
     }
 }
 
-/// Measures everything.
-pub(crate) fn run() -> Outcome {
+/// Measures everything, or the gateway alone.
+pub(crate) fn run(gateway_alone: bool) -> Outcome {
+    if gateway_alone {
+        // What is measured is Nginx, not this program.
+        return gateway::measure(&mut Table::default()).map(|()| true);
+    }
     let cargo = |arguments: &[&str]| -> Result<(), Box<dyn Error>> {
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(arguments)
@@ -86,7 +117,7 @@ pub(crate) fn run() -> Outcome {
         .map(|f| format!("{}\n", json!({ "name": f.name, "value": f.value, "unit": f.unit })))
         .collect();
     fs_err::write(target.join("bench.jsonl"), lines)?;
-    let misses = table.figures.iter().filter(|f| f.bound.is_some_and(|b| f.value > b)).count();
+    let misses = table.figures.iter().filter(|f| f.bound.is_some_and(|b| !b.holds(f.value))).count();
     let bounds = table.figures.iter().filter(|f| f.bound.is_some()).count();
     say(&format!("{} of {bounds} bounds hold; written to {}/bench.jsonl", bounds - misses, target));
     Ok(true)
@@ -105,7 +136,8 @@ fn measure(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
         plans(binary, &site, &applied, count, table)?;
     }
     apply_time::measure(table)?;
-    converge::measure(table)
+    converge::measure(table)?;
+    gateway::measure(table)
 }
 
 /// The four ways to plan a site with nothing to do: with commands on the node and without, near and far.

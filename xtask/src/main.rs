@@ -26,7 +26,11 @@ enum Task {
         check: bool,
     },
     /// Measure what the project holds itself to: a table, and `bench.jsonl` in the target folder
-    Bench,
+    Bench {
+        /// Only the gateway beside a hand-written Nginx, which takes no build with optimizations; the table alone
+        #[arg(long)]
+        gateway: bool,
+    },
 }
 
 /// Whether all is well; what is wrong has been said.
@@ -35,7 +39,7 @@ type Outcome = Result<bool, Box<dyn Error>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
-        Task::Bench => bench::run(),
+        Task::Bench { gateway } => bench::run(gateway),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

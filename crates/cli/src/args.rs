@@ -79,7 +79,7 @@ pub enum Command {
     Plan(Plan),
     /// Carry out a plan: the one in FILE, or the one that would be made now
     #[command(
-        after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
+        after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n  phoenix-cli apply --again --target notes      after somebody changed something inside\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
     )]
     Apply(Apply),
     /// Plan, ask, apply
@@ -93,6 +93,16 @@ pub enum Command {
     /// Show what is there and how it is
     #[command(after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --json")]
     Status,
+    /// Follow a request to a name hop by hop, and say which hop breaks, why, and what to do
+    #[command(
+        after_help = "Examples:\n  phoenix-cli trace notes.workshop.internal\n  phoenix-cli trace notes --from outside --from status\n  phoenix-cli trace container.notes\n  phoenix-cli trace notes --json\n\nSigns: ✔ holds   ! holds, and not for long   ✘ breaks; what comes after it is not asked. Exit code 1 where one is not ✔."
+    )]
+    Trace(Trace),
+    /// Show the journal of a container
+    #[command(
+        after_help = "Examples:\n  phoenix-cli logs notes\n  phoenix-cli logs notes --unit nginx --lines 20\n  phoenix-cli logs gateway --unit nginx --follow\n  phoenix-cli logs notes --since '1 hour ago'"
+    )]
+    Logs(Logs),
     /// Run a command in a container
     #[command(
         after_help = "Examples:\n  phoenix-cli exec notes -- systemctl status nginx\n  phoenix-cli exec 120 -- cat /etc/hosts"
@@ -169,6 +179,9 @@ pub struct Plan {
     /// Exit with 3 when there is something to do
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// As if nothing were known of what was done inside: features, certificates and probes once more
+    #[arg(long, conflicts_with = "destroy")]
+    pub again: bool,
     /// Plan the destruction of all that Phoenix made for the site
     #[arg(long)]
     pub destroy: bool,
@@ -186,6 +199,9 @@ pub struct Apply {
     /// Consent to destroying this resource or its data; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
+    /// As if nothing were known of what was done inside: features, certificates and probes once more
+    #[arg(long, conflicts_with = "file")]
+    pub again: bool,
 }
 
 /// Options of `up`.
@@ -214,6 +230,36 @@ pub struct Destroy {
     /// Consent to destroying this resource; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
+}
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// A host name or URL, a service (notes, service.notes) or a container (container.notes)
+    pub name: String,
+    /// Where to begin: outside, gateway, or a container; may be repeated. Where absent: outside, the gateway, and one other
+    /// container
+    #[arg(long, value_name = "PLACE")]
+    pub from: Vec<String>,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The container: its name, address or id
+    pub guest: String,
+    /// Only this unit of systemd's
+    #[arg(long, short)]
+    pub unit: Option<String>,
+    /// How many lines of what is there already
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
+    pub lines: u32,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only what is newer, as journalctl reads times: 2026-11-24, yesterday, '1 hour ago'
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 }
 
 /// Options of `exec`.

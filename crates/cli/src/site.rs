@@ -110,22 +110,36 @@ pub fn authority(blueprint: &Blueprint, printer: Printer) -> Result<Arc<pki::Aut
     Ok(Arc::new(authority))
 }
 
-/// The desired state.
+/// The desired state, of which every path works on paper.
 pub fn desired(
     blueprint: &Blueprint,
     authority: &pki::Authority,
     printer: Printer,
 ) -> Result<Desired, CommandError> {
-    plan::wire::wire(blueprint, authority.root_pem(), &Renderer::new(blueprint)).map_err(|errors| {
-        let mut all = errors.into_iter().map(|e| {
+    let wired = plan::wire::wire(blueprint, authority.root_pem(), &Renderer::new(blueprint));
+    let desired = wired.map_err(|errors| {
+        let errors = errors.into_iter().map(|e| {
             CommandError::usage("blueprint::wiring", format!("{}: {}", e.address, e.message)).hint(e.hint)
         });
-        let first = all
-            .next()
-            .unwrap_or_else(|| CommandError::failed("blueprint::wiring", "the site cannot be wired"));
-        all.for_each(|e| printer.error(&e));
-        first
-    })
+        let none = CommandError::failed("blueprint::wiring", "the site cannot be wired");
+        all_but_the_last(errors, printer).unwrap_or(none)
+    })?;
+    let problems = managers::trace::paper::check(&desired).into_iter().map(|problem| {
+        CommandError::usage("wire::path", format!("{}: {}", problem.address, problem.message))
+            .hint(problem.hint)
+    });
+    all_but_the_last(problems, printer).map_or(Ok(desired), Err)
+}
+
+/// Says them all but the last one, which the caller ends with.
+fn all_but_the_last(errors: impl Iterator<Item = CommandError>, printer: Printer) -> Option<CommandError> {
+    let mut last = None;
+    for error in errors {
+        if let Some(error) = last.replace(error) {
+            printer.error(&error);
+        }
+    }
+    last
 }
 
 /// A way to the target.

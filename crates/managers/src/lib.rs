@@ -13,6 +13,7 @@ pub mod lxc;
 pub mod observe;
 pub mod services;
 pub mod settle;
+pub mod trace;
 pub mod worksite;
 
 use std::sync::Arc;

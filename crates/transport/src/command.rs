@@ -13,6 +13,8 @@ pub struct Command {
     pub limit: Duration,
     /// What is being done, as in "reading the guests' configuration": for errors and for the screen.
     pub purpose: String,
+    /// Whether its standard output is only handed on line by line: what runs for long would fill the memory otherwise.
+    pub streamed: bool,
 }
 
 impl std::fmt::Debug for Command {
@@ -35,6 +37,7 @@ impl Command {
             stdin: Vec::new(),
             limit: Duration::from_secs(30),
             purpose: purpose.into(),
+            streamed: false,
         }
     }
 
@@ -47,6 +50,13 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
         self.stdin = stdin.into();
+        self
+    }
+
+    /// Has its standard output handed on line by line and not kept.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.streamed = true;
         self
     }
 

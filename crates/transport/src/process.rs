@@ -105,10 +105,12 @@ async fn feed(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Reads to the end into `all`, and calls `line` for every line as it arrives.
+/// Reads to the end into `all`, and calls `line` for every line as it arrives. Unless it is to be kept, what was told is
+/// let go.
 async fn read_lines(
     from: &mut (impl AsyncRead + Unpin),
     all: &mut Vec<u8>,
+    keep: bool,
     line: &mut (dyn for<'a> FnMut(&'a str) + Send),
 ) -> io::Result<()> {
     let mut told = 0;
@@ -118,6 +120,9 @@ async fn read_lines(
             if told < all.len() {
                 line(&String::from_utf8_lossy(&all[told..]));
             }
+            if !keep {
+                all.clear();
+            }
             return Ok(());
         }
         let mut at = searched;
@@ -125,6 +130,10 @@ async fn read_lines(
             line(&String::from_utf8_lossy(&all[told..at + length]));
             at += length + 1;
             told = at;
+        }
+        if !keep {
+            all.drain(..told);
+            told = 0;
         }
     }
 }
@@ -145,7 +154,11 @@ pub(crate) async fn run(
                 drop(stdin);
                 Ok(())
             };
-            tokio::try_join!(feeding, read_lines(&mut stdout, &mut out, line), stderr.read_to_end(&mut err))
+            tokio::try_join!(
+                feeding,
+                read_lines(&mut stdout, &mut out, !command.streamed, line),
+                stderr.read_to_end(&mut err)
+            )
         };
         tokio::pin!(pipes);
         tokio::select! {

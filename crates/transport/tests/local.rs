@@ -22,6 +22,15 @@ async fn gone(pid: &str) -> bool {
 }
 
 #[tokio::test]
+async fn what_is_streamed_is_told_and_not_kept() {
+    let mut lines = Vec::new();
+    let command = sh("printf 'a\\nb\\n\\nlast'; sleep 0.1; printf ' part\\n'; echo x >&2").streamed();
+    let output = Local.run_lines(&command, &mut |line| lines.push(line.to_owned())).await.unwrap();
+    assert_eq!(lines, ["a", "b", "", "last part"]);
+    assert_eq!((output.stdout, output.stderr), (Vec::new(), b"x\n".to_vec()));
+}
+
+#[tokio::test]
 async fn output_and_status_come_back() {
     let output = Local.run(&sh("echo out; echo err >&2; exit 42")).await.unwrap();
     assert_eq!((output.status, &*output.stdout, &*output.stderr), (42, &b"out\n"[..], &b"err\n"[..]));

@@ -26,23 +26,55 @@ pub fn run(check: bool) -> Outcome {
         say(&problem);
         well = false;
     }
-    for (path, text) in files()? {
-        well &= one(&root, path, &text, check)?;
+    let files = files(&root)?;
+    for (path, text) in &files {
+        well &= one(&root, path, text, check)?;
     }
+    well &= left_over(&root, &files, check)?;
     Ok(well)
 }
 
-fn files() -> Result<Vec<(&'static str, String)>, Box<dyn std::error::Error>> {
+fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
     let page = |text: String| format!("{NOTE}{}\n", text.trim_end());
     let schema = |value| Ok::<_, serde_json::Error>(format!("{}\n", serde_json::to_string_pretty(&value)?));
-    Ok(vec![
+    let catalog = features::catalog()?;
+    let summary = "docs/src/SUMMARY.md";
+    let contents = features::summary(&catalog, &fs_err::read_to_string(root.join(summary))?);
+    let mut files: Vec<(String, String)> = [
         ("docs/src/reference/blueprint.md", page(blueprint::reference_markdown())),
         ("docs/src/reference/cli.md", page(cli::markdown())),
-        ("docs/src/reference/features.md", page(features::markdown()?)),
+        ("docs/src/reference/features.md", page(features::markdown(&catalog))),
         ("docs/src/reference/errors.md", page(errors::markdown())),
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),
         ("docs/feature.schema.json", schema(blueprint::feature_schema())?),
-    ])
+        (summary, contents),
+    ]
+    .into_iter()
+    .map(|(path, text)| (path.to_owned(), text))
+    .collect();
+    files.extend(features::pages(&catalog).into_iter().map(|(path, text)| (path, page(text))));
+    Ok(files)
+}
+
+/// Pages of features that are no more.
+fn left_over(root: &Utf8Path, files: &[(String, String)], check: bool) -> Outcome {
+    let folder = "docs/src/reference/features";
+    let mut well = true;
+    for entry in root.join(folder).read_dir_utf8()? {
+        let entry = entry?;
+        let path = format!("{folder}/{}", entry.file_name());
+        if files.iter().any(|(known, _)| *known == path) {
+            continue;
+        }
+        if check {
+            say(&format!("{path} is of no feature; `cargo xtask gen` removes it"));
+            well = false;
+        } else {
+            fs_err::remove_file(entry.path())?;
+            say(&format!("removed {path}"));
+        }
+    }
+    Ok(well)
 }
 
 /// Whether the file is as it should be, now.

@@ -34,7 +34,12 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
                 still_true(&plan, &planned)?;
                 plan
             }
-            None => planned.plan(&options.target, false)?,
+            None => {
+                if options.again {
+                    planned.forget();
+                }
+                planned.plan(&options.target, false)?
+            }
         };
         carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
     }

@@ -16,7 +16,7 @@ use crate::site::{self, Connection};
 const PATIENCE: Duration = Duration::from_hours(24);
 
 /// The site's way to its target, and the id of the container a person means.
-fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
+pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
     let loaded = site::load(&global.site, printer)?;
     let authority = site::authority(&loaded.blueprint, printer)?;
     let desired = site::desired(&loaded.blueprint, &authority, printer)?;
@@ -31,7 +31,8 @@ fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u3
     Ok((site::connect(&loaded.blueprint)?, id))
 }
 
-fn no_way() -> CommandError {
+/// Nothing can be run on the node.
+pub fn no_way() -> CommandError {
     CommandError::failed("transport::no-commands", "there is no way to run commands on the node")
         .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
 }

@@ -11,9 +11,11 @@ mod guests;
 mod history;
 mod init;
 mod lab;
+mod logs;
 mod plan;
 mod schema;
 mod status;
+mod trace;
 mod validate;
 mod version;
 
@@ -47,6 +49,8 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Status => wait(status::run(&global, printer)),
         Command::Exec(options) => wait(guests::exec(&global, &options, printer)),
         Command::Shell(options) => wait(guests::shell(&global, &options, printer)),
+        Command::Logs(options) => wait(logs::run(&global, &options, printer)),
+        Command::Trace(options) => wait(trace::run(&global, &options, printer)),
         Command::Doctor => wait(doctor::run(&global, printer)),
         Command::Certs(options) => wait(certs::run(&global, &options, printer)),
         Command::Artifacts(options) => wait(artifacts::run(&options, printer)),

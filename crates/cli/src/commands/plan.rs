@@ -84,6 +84,18 @@ impl Planned {
         Ok(plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options))
     }
 
+    /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
+    /// somebody may have changed something since.
+    pub fn forget(&mut self) {
+        for guest in self.inventory.guests.values_mut() {
+            if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
+                mark.features.clear();
+                mark.certificates.clear();
+                mark.services.clear();
+            }
+        }
+    }
+
     /// What the target is called on the screen.
     pub fn place(&self) -> String {
         self.connection.place(&self.inventory.node)
@@ -102,8 +114,11 @@ pub fn show(plan: &Plan, place: &str, global: &Global) -> String {
 
 /// Makes and shows the plan.
 pub async fn run(global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
+    let mut planned = Planned::new(global, printer).await?;
     planned.connection.close().await;
+    if options.again {
+        planned.forget();
+    }
     let plan = planned.plan(&options.target, options.destroy)?;
     if let Some(file) = &options.out {
         save(&plan, file)?;

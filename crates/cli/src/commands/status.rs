@@ -18,7 +18,7 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let services: Vec<_> = planned.desired.services.values().map(|s| {
         let mark = planned.desired.containers.get(&s.on).and_then(|c| planned.inventory.guests.get(&c.id)).and_then(|g| g.mark.as_ref());
         let proven = mark.and_then(|m| m.services.get(&s.name)) == Some(&s.fingerprint);
-        json!({ "address": Address::service(&s.name), "url": s.url(), "on": s.on,
+        json!({ "address": Address::service(&s.name), "url": s.url(), "browser": browser(s), "through": s.via.as_ref().map(|via| via.kind.as_str()), "on": s.on,
                 "proven": proven, "state": if proven { "proven at the last apply" } else { "not proven yet" } })
     }).collect();
     let extra: Vec<_> = planned
@@ -64,6 +64,12 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
         n => printer.say(format!("{n} step(s) wait: {} plan", typed(global))),
     }
     Ok(0)
+}
+
+/// The page behind the gateway that tells whether a service is well; none where a browser has nothing to show.
+fn browser(service: &plan::desired::Service) -> Option<String> {
+    let host = service.hosts.first().filter(|_| service.speaks != plan::desired::Speaks::Tcp)?;
+    service.gateway().map(|_| format!("https://{host}{}", service.probe_path))
 }
 
 fn text(value: &serde_json::Value) -> &str {

@@ -407,8 +407,9 @@ undo_all() {
 
 # try LINES CHECK: all of them in place, then the check; on failure all as before.
 try() {
-	local change number sum mode owner note path out
+	local change number sum mode owner note path out owed
 	error=
+	owed=$(cat "$pending")
 	undo_begin || {
 		fail "cannot write to $undo"
 		return 1
@@ -424,7 +425,8 @@ try() {
 		$1
 	LINES
 	if ! out=$(run_text 120 "$2"); then
-		undo_all
+		# With the old files, nothing has to follow.
+		undo_all && printf '%s\n' "$owed" >"$pending"
 		fail "the check \`$2\` failed, so the old files are back: $(last "$out")"
 		return 1
 	fi

@@ -95,7 +95,7 @@ fn postgres_keeps_what_it_was_given() {
         [
             format!("file update {conf}"),
             "unit reload postgresql@15-main".into(),
-            "command run restart PostgreSQL where a setting needs it".into(),
+            "command run restart postgresql where a setting needs it".into(),
         ]
     );
     assert_ne!(guest.invocation("postgresql@15-main"), before);

@@ -152,7 +152,7 @@ fn others_are_asked_for_the_rest() {
     );
     guest
         .run(&apply(&dns(
-            json!({ "private-domains": ["nas.example"], "forward": { "corp.example": "10.0.0.20#5300" } }),
+            json!({ "drop-private": true, "private-domains": ["nas.example"], "forward": { "corp.example": "10.0.0.20#5300" } }),
         )))
         .ok();
     assert_eq!(ask(&guest, "@10.0.0.53 example.org"), "NOERROR 93.184.216.34");

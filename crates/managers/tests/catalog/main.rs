@@ -20,18 +20,32 @@ use std::sync::OnceLock;
 
 use blueprint::Catalog;
 use blueprint::model::{SecretRef, SiteFile};
-use camino::Utf8Path;
-use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
+use camino::{Utf8Path, Utf8PathBuf};
+use managers::features::{GuestFacts, Mode, Rendered, render, script};
 use serde_json::Value;
 
-/// All that come with Phoenix, as they are in the folder now.
+/// All that come with Phoenix, as they are in the folder now: a change of one needs no new build to be tried.
 fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
     CATALOG.get_or_init(|| {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
-        let files = builtin().map(|(path, _)| (path, fs_err::read(root.join(path)).unwrap()));
+        let mut files = Vec::new();
+        collect(&root, Utf8Path::new(""), &mut files);
         Catalog::from_files(files).unwrap_or_else(|e| panic!("{}", e.to_text()))
     })
+}
+
+/// The files below a folder, but for what artifacts are built with.
+fn collect(root: &Utf8Path, inside: &Utf8Path, files: &mut Vec<(Utf8PathBuf, Vec<u8>)>) {
+    for entry in root.join(inside).read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        let path = inside.join(entry.file_name());
+        if entry.file_type().unwrap().is_file() {
+            files.push((path, fs_err::read(entry.path()).unwrap()));
+        } else if path != "artifacts" {
+            collect(root, &path, files);
+        }
+    }
 }
 
 /// The guest that features are rendered for: the one of [`guest::Guest`].

@@ -62,7 +62,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
 pub struct Root {
     dir: tempfile::TempDir,
     holder: Child,
-    inside: u32,
+    pub inside: u32,
 }
 
 /// What a script said.

@@ -113,7 +113,11 @@ pub(super) fn certificates(
             });
         }
         let served = served_by(container, &host, desired.services.values());
-        made.push(certificate(identity_of(name), vec![host], life, name, issuer, &consumers, served));
+        // Whoever goes straight to the guest asks it for the service's name.
+        let direct = |s: &&Service| s.on == *name && s.speaks == Speaks::Https && s.via.is_none();
+        let hosts = desired.services.values().filter(direct).flat_map(|s| s.hosts.iter().cloned());
+        let names = std::iter::once(host).chain(hosts).collect();
+        made.push(certificate(identity_of(name), names, life, name, issuer, &consumers, served));
     }
     let directory = blueprint.certificates.acme.as_ref().map_or("", |acme| acme.directory.as_str());
     for mut certificate in made {

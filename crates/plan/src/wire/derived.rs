@@ -59,15 +59,15 @@ pub(super) fn common(
         ("names".to_owned(), Value::Array(hosts)),
         ("root".to_owned(), Value::String(root_pem.to_owned())),
         ("domain".to_owned(), Value::String(desired.domain.clone())),
-        ("acme".to_owned(), acme.unwrap_or(Value::Null)),
+        ("acme".to_owned(), acme.unwrap_or_else(|| json!({}))),
         ("sites".to_owned(), empty()),
         ("streams".to_owned(), empty()),
         ("routes".to_owned(), empty()),
         ("records".to_owned(), empty()),
         ("outside-records".to_owned(), empty()),
         ("certificates".to_owned(), empty()),
-        ("identity".to_owned(), Value::Null),
-        ("authority".to_owned(), Value::Null),
+        ("identity".to_owned(), json!({})),
+        ("authority".to_owned(), json!({})),
     ])
 }
 

@@ -107,6 +107,25 @@ fn it_boots_with_every_backend_down() {
     front.apply().ok();
 }
 
+// A public authority looks for its answer on port 80 before it signs, so the gateway is well without that certificate.
+#[test]
+fn a_certificate_that_is_still_to_be_signed_is_no_failure() {
+    let Some(mut front) = Front::new() else { return };
+    front.site("shop", json!({ "public": true, "names": ["shop.example.org"] }));
+    front.site("blog", json!({ "public": true, "names": ["blog.example.org"] }));
+    front.root.sh("rm -r /etc/phoenix/certificates/shop");
+    front.apply().ok();
+    assert_eq!((front.served(), front.aside().len()), (vec!["blog".to_owned()], 1));
+    // Anything else that is bad about it is a failure.
+    front.root.sh("echo x >/etc/phoenix/certificates/blog/fullchain.pem; systemctl reload nginx");
+    front.sites[0]["timeout"] = json!(10);
+    let ran = front.apply();
+    assert!(
+        ran.failed().error("nginx-gateway").unwrap().contains("blog: cannot load certificate"),
+        "{ran:?}"
+    );
+}
+
 // S-15: what all have in common is bad: the last good one is served, at a reload and at a boot, and this is said.
 #[test]
 fn a_bad_main_file_does_not_stop_the_gateway() {

@@ -1,0 +1,302 @@
+//! A request gets through, and keeps getting through: the whole workshop of `examples/workshop` in a lab of its own, with
+//! a real authority, name server, gateway and mesh; then one trouble after the other, while a client goes on asking. One
+//! test, since bringing it up takes minutes and each part needs the others.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a failing test panics, and tells what it did"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Site, lacking, traces, wait_for};
+
+/// How long certificates live here. Ten minutes do as well, and take twice the time.
+fn life() -> String {
+    std::env::var("PHOENIX_TEST_LIFE").unwrap_or_else(|_| "5m".to_owned())
+}
+
+const CERTIFICATES: &str = "/usr/local/lib/phoenix/certificates";
+
+#[test]
+fn a_request_gets_through_and_keeps_getting_through() {
+    if let Some(reason) = lacking() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let site = Site::of_example("workshop");
+    site.edit("site.json", r#""life": "1d""#, &format!(r#""life": "{}""#, life()));
+    site.lab_up();
+    let begin = Instant::now();
+    site.ok(&["apply"]);
+    println!("from nothing to six services: {:.0} s", begin.elapsed().as_secs_f64());
+    println!("real containers: a_request_gets_through_and_keeps_getting_through");
+
+    everything_answers(&site);
+    answers_come_as_they_are_made(&site);
+    nothing_listens_in_the_clear(&site);
+    // P-79, I-2: the second apply has nothing to do.
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
+
+    // From here on a client asks again and again, while certificates renew by themselves.
+    let first = serial(&site, "gateway", "notes");
+    let client = Client::start(&site);
+    names_go(&site);
+    authority_goes(&site);
+    mesh_is_told_nonsense(&site);
+    authority_is_rebuilt(&site);
+    renews(&site, "gateway", "notes", &first, 3);
+    client.end();
+
+    let folder = site.path().to_owned();
+    site.ok(&["lab", "down"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(traces(&folder), Vec::<String>::new());
+}
+
+/// Every service, from outside and from inside, verified against the workshop's root alone.
+fn everything_answers(site: &Site) {
+    assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
+    assert_eq!(site.status("chat.workshop.internal", "/health", &[]), "200");
+    // The vault asks who it is; its guest takes nobody but the gateway, which shows a certificate.
+    assert_eq!(site.status("vault.workshop.internal", "/", &[]), "401");
+    let password =
+        std::fs::read_to_string(site.path().join(".phoenix/secrets/generated/vault-keeper")).unwrap();
+    let login = format!("keeper:{}", password.trim());
+    assert_eq!(site.status("vault.workshop.internal", "/", &["-u", &login]), "200");
+    assert_eq!(site.status("vault.workshop.internal", "/", &["-u", "keeper:wrong"]), "401");
+    let vault = "curl -sS -o /dev/null -m 5 -w '%{http_code}' https://vault.guest.workshop.internal:8443/";
+    let (_, refused) = site.inside("gateway", vault);
+    assert_eq!(refused, "400", "nobody gets to the vault's guest without a certificate");
+    // On the mesh, for those inside alone.
+    for (from, url) in [
+        ("assistant", "https://figures.workshop.internal/metrics"),
+        ("data", "https://embed.workshop.internal/health"),
+        ("vault", "https://notes.workshop.internal/"),
+    ] {
+        let line = format!("curl -sS -o /dev/null -m 10 -w '%{{http_code}}' {url}");
+        assert_eq!(site.inside(from, &line), (true, "200".to_owned()), "{url} from {from}");
+    }
+    assert_eq!(site.status("figures.workshop.internal", "/metrics", &[]), "000", "the mesh is not outside");
+    // TCP through the gateway, TLS ended there, checked by name.
+    let ask = "(printf 'PING\\r\\n'; sleep 1) | timeout 5 openssl s_client -quiet -verify_return_error -verify_hostname \
+               cache.workshop.internal -connect cache.workshop.internal:6379 2>/dev/null | head -c 7";
+    let (_, said) = site.inside("notes", ask);
+    assert_eq!(said, "-NOAUTH", "Redis answers, and asks for its password");
+    for service in ["notes", "vault", "chat", "embed", "cache", "figures"] {
+        site.ok(&["trace", service]);
+    }
+}
+
+/// Long answers are passed on word by word, not when they are complete.
+fn answers_come_as_they_are_made(site: &Site) {
+    let mut child = site
+        .curl("chat.workshop.internal", "/stream?words=10&pause=0.3", &["-N"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let times: Vec<Duration> = lines.filter(|l| l.starts_with("data: ")).map(|_| begin.elapsed()).collect();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(times.len(), 10);
+    let spread = times[9] - times[0];
+    assert!(spread > Duration::from_millis(1800), "all words came within {spread:?}: they were held back");
+}
+
+/// Nothing listens without TLS but what is declared so: pages behind the gateway, TCP behind it, names, the way to HTTPS.
+fn nothing_listens_in_the_clear(site: &Site) {
+    let declared: BTreeSet<(&str, u16)> =
+        [("notes", 80), ("data", 6379), ("dns", 53), ("gateway", 80)].into();
+    for guest in ["ca", "dns", "gateway", "mesh", "notes", "vault", "assistant", "data"] {
+        let listening =
+            "ss -Hltn | awk '{ print $4 }' | grep -v -e '^127\\.' -e '^\\[::1\\]' | sed 's/.*://' | sort -un";
+        let (_, ports) = site.inside(guest, listening);
+        for port in ports.lines().map(|p| p.parse::<u16>().unwrap()) {
+            let line = format!(
+                "echo | timeout 5 openssl s_client -connect $(hostname -I | cut -d ' ' -f 1):{port} -servername x 2>&1"
+            );
+            let (_, said) = site.inside(guest, &line);
+            // Somebody who refuses the name, or the client, speaks TLS, too.
+            let tls =
+                said.contains("BEGIN CERTIFICATE") || said.contains("SSL alert") || said.contains("tlsv1");
+            assert!(tls || declared.contains(&(guest, port)), "{guest}:{port} listens without TLS: {said}");
+        }
+    }
+}
+
+/// The causes that `trace` names for a service.
+fn causes(site: &Site, name: &str) -> Vec<String> {
+    fn codes(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(Value::String(code)) = map.get("code") {
+                    found.push(code.clone());
+                }
+                map.values().for_each(|v| codes(v, found));
+            }
+            Value::Array(all) => all.iter().for_each(|v| codes(v, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    codes(&site.json(&["trace", name, "--json"]), &mut found);
+    found
+}
+
+/// Mends what can be mended, and tells how long it was broken.
+fn mended(site: &Site, what: &str, since: Instant, well: impl FnMut() -> bool) {
+    site.ok(&["apply"]);
+    wait_for(what, Duration::from_secs(60), well);
+    println!("outage of {what} lasted {:.1} s", since.elapsed().as_secs_f64());
+}
+
+/// The name server is switched off: what has an address goes on, and `trace` says who does not answer.
+fn names_go(site: &Site) {
+    let begin = Instant::now();
+    site.node("pct stop 104");
+    assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200", "the gateway needs no names");
+    let found = causes(site, "notes");
+    assert!(found.iter().any(|code| code.starts_with("trace::dns")), "{found:?}");
+    // Certificates renew without it: the authority's address is known to each guest.
+    let (fine, said) = site.inside("gateway", &format!("{CERTIFICATES} renew --force notes"));
+    assert!(fine, "{said}");
+    let asks = || site.inside("vault", "getent hosts notes.workshop.internal").0;
+    mended(site, "the name server", begin, asks);
+    assert_eq!(causes(site, "notes"), Vec::<String>::new());
+}
+
+/// The authority is stopped: everything goes on, what is due waits, and is had when it is back (S-13, S-14).
+fn authority_goes(site: &Site) {
+    let begin = Instant::now();
+    let before = serial(site, "gateway", "chat");
+    site.node("pct stop 103");
+    let (fine, said) = site.inside("gateway", &format!("{CERTIFICATES} renew --force chat"));
+    assert!(!fine, "there was nobody to sign: {said}");
+    assert_eq!(site.status("chat.workshop.internal", "/health", &[]), "200");
+    assert_eq!(serial(site, "gateway", "chat"), before, "the old one stays");
+    let renewed = || site.inside("gateway", &format!("{CERTIFICATES} renew --force chat")).0;
+    mended(site, "the authority", begin, renewed);
+    assert_ne!(serial(site, "gateway", "chat"), before);
+}
+
+/// Traefik is given a route it refuses: the others serve on, and the next apply takes it away.
+fn mesh_is_told_nonsense(site: &Site) {
+    let begin = Instant::now();
+    let nonsense = "printf 'http:\\n  routers:\\n    x: { rool: nonsense }\\n' >/etc/traefik/dynamic/nonsense.yml; systemctl reload traefik; true";
+    site.inside("mesh", nonsense);
+    let answers = || {
+        let line = "curl -sS -o /dev/null -m 5 -w '%{http_code}' https://figures.workshop.internal/metrics";
+        site.inside("assistant", line).1 == "200"
+    };
+    assert!(answers(), "the other routes serve on");
+    mended(site, "one route of the mesh", begin, answers);
+}
+
+/// The authority is destroyed and rebuilt: another key under the same root. What was signed before still verifies, and
+/// everybody renews.
+fn authority_is_rebuilt(site: &Site) {
+    let begin = Instant::now();
+    let root = site.ok(&["certs", "root"]);
+    let issuer = |guest: &str| {
+        let line = "openssl x509 -noout -issuer -in /etc/phoenix/certificates/notes/fullchain.pem";
+        site.inside(guest, line).1
+    };
+    let before = issuer("gateway");
+    site.node("pct stop 103 && pct destroy 103");
+    assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
+    let renewed = || site.inside("gateway", &format!("{CERTIFICATES} renew --force notes")).0;
+    mended(site, "the authority, destroyed", begin, renewed);
+    assert_eq!(site.ok(&["certs", "root"]), root, "no client has to trust anew");
+    assert_ne!(issuer("gateway"), before, "another key signs");
+    assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
+}
+
+/// The serial number of a guest's certificate on disk.
+fn serial(site: &Site, guest: &str, name: &str) -> String {
+    let line = format!("openssl x509 -noout -serial -in /etc/phoenix/certificates/{name}/fullchain.pem");
+    let (fine, said) = site.inside(guest, &line);
+    assert!(fine, "{said}");
+    said
+}
+
+/// Waits until a certificate has been another one so many times since `first`.
+fn renews(site: &Site, guest: &str, name: &str, first: &str, times: usize) {
+    let mut seen: BTreeSet<String> = [first.to_owned()].into();
+    let begin = Instant::now();
+    while seen.len() <= times {
+        assert!(begin.elapsed() < Duration::from_mins(25), "renewed {} times", seen.len() - 1);
+        std::thread::sleep(Duration::from_secs(5));
+        seen.insert(serial(site, guest, name));
+    }
+    println!("{name} was renewed {times} times");
+}
+
+/// Asks again and again; not one answer may be missing, whatever happens to others.
+struct Client {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    thread: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Client {
+    fn start(site: &Site) -> Self {
+        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (port, root) = (site.ports[2], site.root());
+        let (stopped, count) = (stop.clone(), asked.clone());
+        let thread = std::thread::spawn(move || {
+            let mut failed = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let name = "notes.workshop.internal";
+                let output = std::process::Command::new("curl")
+                    .args([
+                        "-sS",
+                        "--noproxy",
+                        "*",
+                        "--max-time",
+                        "10",
+                        "-o",
+                        "/dev/null",
+                        "-w",
+                        "%{http_code}",
+                    ])
+                    .arg("--cacert")
+                    .arg(&root)
+                    .args([
+                        "--resolve",
+                        &format!("{name}:{port}:127.0.0.1"),
+                        &format!("https://{name}:{port}/"),
+                    ])
+                    .output()
+                    .unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                if output.stdout != b"200" {
+                    let errors = String::from_utf8_lossy(&output.stderr);
+                    failed.push(format!("{} {errors}", String::from_utf8_lossy(&output.stdout)));
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            failed
+        });
+        Self { stop, asked, thread }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = self.thread.join().unwrap();
+        println!("{} requests meanwhile, {} failed", self.asked.load(Ordering::Relaxed), failed.len());
+        assert_eq!(failed, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,224 @@
+//! What a name means, and who says so.
+
+use std::net::Ipv4Addr;
+
+use plan::desired::Transport;
+
+use super::super::finding::{Cause, Finding, Hop};
+use super::super::flows::Verdict;
+use super::super::leg::Names;
+use super::super::path::{Path, Target, names_of};
+use super::super::question::Reply;
+use super::tcp::millis;
+use super::{Place, World, again_in, far_end};
+
+/// Judges what `path.name` means at `place`. Without `names` nobody could be asked there.
+pub fn dns(world: &World<'_>, place: &Place, path: &Path, names: Option<&Names>) -> Finding {
+    let at = place.to_string();
+    let wanted: Vec<Ipv4Addr> = match place {
+        // A name server may have one view for all.
+        Place::Outside => path.outside.into_iter().chain(path.inside).collect(),
+        Place::Guest(_) => path.inside.into_iter().collect(),
+    };
+    if path.target == Target::Nothing {
+        return nothing(world, &at, path, names);
+    }
+    if *place == Place::Outside && path.outside.is_none() {
+        return not_outside(&at, path);
+    }
+    let Some(names) = names else {
+        let means = path.outside.map(|a| a.to_string()).unwrap_or_default();
+        let seen = format!(
+            "{means}  (as declared: the workshop has no name server, so whoever is outside tells names there)"
+        );
+        return Finding::good(Hop::Dns, at, seen);
+    };
+    let Some(found) = names.addresses.first() else {
+        return unanswered(world, place, path, names);
+    };
+    if wanted.contains(found) {
+        let who = who(world, place, path, names, *found);
+        return Finding::good(Hop::Dns, at, format!("{found}  ({who}, {} ms)", millis(names.took)));
+    }
+    let means: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    let seen = format!("{found}, where {} is meant", means.join(" or "));
+    Finding::broken(Hop::Dns, at, seen, wrong(world, place, path, names, *found))
+}
+
+/// A line of /etc/hosts that says this, or the name server.
+fn who(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4Addr) -> String {
+    if let Place::Guest(guest) = place
+        && let Some(seen) = world.seen(guest)
+        && let Some(line) = seen.hosts_of(&path.name).find(|line| line.address == found.to_string())
+    {
+        return format!("line {} of /etc/hosts", line.number);
+    }
+    names.server.as_ref().map_or_else(|| "its resolver".to_owned(), |(address, _)| server(world, *address))
+}
+
+/// What a name server is called.
+fn server(world: &World<'_>, address: Ipv4Addr) -> String {
+    let guest = world.desired.containers.values().find(|c| c.address == Some(address));
+    guest.map_or_else(|| address.to_string(), |c| format!("name server on container.{}", c.name))
+}
+
+/// Whether this is the workshop's own name server.
+fn own<'a>(world: &'a World<'_>, address: Ipv4Addr) -> Option<&'a str> {
+    world.desired.dns.as_ref().filter(|(_, own)| *own == address).map(|(name, _)| name.as_str())
+}
+
+fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4Addr) -> Cause {
+    if let Place::Guest(guest) = place
+        && let Some(line) =
+            world.seen(guest).and_then(|s| s.hosts_of(&path.name).find(|l| l.address == found.to_string()))
+    {
+        let (text, hint) = if line.ours {
+            ("which Phoenix wrote for an earlier blueprint".to_owned(), again_in(guest))
+        } else if world.desired.containers.get(guest).is_some_and(|c| c.address == Some(found)) {
+            // Proxmox VE writes the guest's own host name there.
+            let text = "which Proxmox VE writes for the guest's own host name".to_owned();
+            (
+                text,
+                "give service or guest another name where the guest itself is to use the service".to_owned(),
+            )
+        } else {
+            let hint = format!("phoenix-cli exec {guest} -- sed -i {}d /etc/hosts", line.number);
+            ("which somebody wrote by hand".to_owned(), hint)
+        };
+        return Cause::new(
+            "trace::dns-wrong",
+            format!("line {} of /etc/hosts says so, {text}", line.number),
+            hint,
+        );
+    }
+    let Some((address, reply)) = &names.server else {
+        return Cause::new(
+            "trace::dns-wrong",
+            "its resolver says so",
+            format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(place)),
+        );
+    };
+    match own(world, *address) {
+        Some(guest) => Cause::new(
+            "trace::dns-wrong",
+            format!(
+                "the workshop's name server on container.{guest} says so ({}): its records are not as declared",
+                reply.words()
+            ),
+            again_in(guest),
+        ),
+        None => not_ours(world, place, *address, "says so"),
+    }
+}
+
+/// The guest asks somebody else than the workshop's name server.
+fn not_ours(world: &World<'_>, place: &Place, address: Ipv4Addr, what: &str) -> Cause {
+    match &world.desired.dns {
+        Some((_, own)) => Cause::new(
+            "trace::dns-resolver",
+            format!("the name server it asks is {address}, which {what}; the workshop's is {own}"),
+            format!("phoenix-cli exec {} -- cat /etc/resolv.conf; phoenix-cli apply", bare(place)),
+        ),
+        None => Cause::new(
+            "trace::dns-missing",
+            format!("/etc/hosts has no line for the name, and the name server {address} {what}"),
+            again_in(bare(place)),
+        ),
+    }
+}
+
+fn bare(place: &Place) -> &str {
+    match place {
+        Place::Guest(name) => name,
+        Place::Outside => "NAME",
+    }
+}
+
+fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> Finding {
+    let at = place.to_string();
+    let Some((address, reply)) = &names.server else {
+        let seen = if names.timed_out { "no answer" } else { "the name is not known" };
+        let cause = Cause::new(
+            "trace::dns-missing",
+            "neither /etc/hosts nor a name server of the guest's knows the name",
+            again_in(bare(place)),
+        );
+        return Finding::broken(Hop::Dns, at, seen, cause);
+    };
+    let seen = format!("{} says: {}", server(world, *address), reply.words());
+    let Some(guest) = own(world, *address) else {
+        let what = match reply {
+            Reply::Silent => "does not answer",
+            _ => "does not know it",
+        };
+        return Finding::broken(Hop::Dns, at, seen, not_ours(world, place, *address, what));
+    };
+    let cause = match reply {
+        Reply::NoSuchName | Reply::Empty | Reply::Addresses(_) => Cause::new(
+            "trace::dns-missing",
+            format!("the workshop's name server on container.{guest} does not know {}", path.name),
+            again_in(guest),
+        ),
+        Reply::Silent | Reply::Refused(_) | Reply::Garbled => {
+            return server_down(world, place, guest, *address, seen);
+        }
+    };
+    Finding::broken(Hop::Dns, at, seen, cause)
+}
+
+/// The workshop's name server does not do its work.
+fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr, seen: String) -> Finding {
+    let at = place.to_string();
+    let trouble = far_end::down(world, guest).or_else(|| far_end::unit_trouble(world, guest, None));
+    if let Some(mut cause) = trouble {
+        cause.code = "trace::dns-down";
+        return Finding::broken(Hop::Dns, at, seen, cause);
+    }
+    if world.flows.verdict(place.asker(), guest, Transport::Udp, 53) == Verdict::Dropped {
+        let cause = Cause::new(
+            "trace::no-flow",
+            format!("no flow lets {at} ask for names at container.{guest}"),
+            "declare one under `flows`, with its reason, then phoenix-cli apply",
+        );
+        return Finding::broken(Hop::Firewall, at, seen, cause);
+    }
+    if let Some(cause) = far_end::rejected(world, guest, 53) {
+        return Finding::broken(Hop::Firewall, at, seen, cause);
+    }
+    let cause = Cause::new(
+        "trace::dns-down",
+        format!("container.{guest} runs, and its name server at {address} does not answer"),
+        format!("phoenix-cli logs {guest}"),
+    );
+    Finding::broken(Hop::Dns, at, seen, cause)
+}
+
+/// A name that nothing has.
+fn nothing(world: &World<'_>, at: &str, path: &Path, names: Option<&Names>) -> Finding {
+    let cause = Cause::new(
+        "trace::no-such-name",
+        format!("nothing of the blueprint is called {}", path.name),
+        names_of(world.desired),
+    );
+    let seen = match names.and_then(|names| names.addresses.first()) {
+        Some(found) => format!("{found}, though nothing has that name"),
+        None => "the name is not known, and should not be".to_owned(),
+    };
+    Finding::broken(Hop::Dns, at, seen, cause)
+}
+
+/// What the mesh exposes is for guests alone.
+fn not_outside(at: &str, path: &Path) -> Finding {
+    let (text, hint) = match &path.target {
+        Target::Service(name) => (
+            format!("service.{name} is exposed by the mesh, which is for guests alone"),
+            format!("phoenix-cli trace {} --from GUEST; or have the gateway expose it", path.name),
+        ),
+        _ => (
+            "those outside have no use for a guest's own name, so they are not told".to_owned(),
+            format!("phoenix-cli trace {} --from GUEST", path.name),
+        ),
+    };
+    let cause = Cause::new("trace::not-outside", text, hint);
+    Finding::broken(Hop::Dns, at, "not told to those outside", cause)
+}

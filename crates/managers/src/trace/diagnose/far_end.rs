@@ -1,0 +1,222 @@
+//! What the far end of a hop says about itself, when nothing gets through to it: through the node, without network.
+
+use std::net::Ipv4Addr;
+
+use super::super::finding::Cause;
+use super::super::look::{Look, Seen, Unit};
+use super::super::rules::{dropping, dropping_inside};
+use super::{World, again_in, ago, span};
+
+/// A disk so full that programs fail for it, percent.
+const FULL: u64 = 99;
+
+/// A clock so far off that certificates are taken for expired or not yet valid, seconds: more than their begin is set
+/// back.
+const CLOCK: f64 = 120.0;
+
+/// Why a guest cannot answer at all.
+pub fn down(world: &World<'_>, guest: &str) -> Option<Cause> {
+    match world.look(guest)? {
+        Look::Missing => Some(Cause::new(
+            "trace::guest-missing",
+            format!("container.{guest} is not there"),
+            format!("phoenix-cli apply --target container.{guest}"),
+        )),
+        Look::Stopped => Some(Cause::new(
+            "trace::guest-stopped",
+            format!("container.{guest} is stopped"),
+            format!("phoenix-cli apply --target container.{guest}"),
+        )),
+        Look::Hangs => Some(Cause::new(
+            "trace::guest-hangs",
+            format!("container.{guest} runs, and commands in it do not come to an end"),
+            format!("phoenix-cli exec {guest} -- cat /proc/loadavg; on the node: pct reboot"),
+        )),
+        Look::Unknown(_) | Look::Seen(_) => None,
+    }
+}
+
+/// Whether a guest's disk is full.
+pub fn full(guest: &str, seen: &Seen) -> Option<Cause> {
+    let whole = |what: &str, left: &str| {
+        Cause::new(
+            "trace::disk-full",
+            format!("the {what} of container.{guest} is full: {left} left"),
+            format!(
+                "phoenix-cli exec {guest} -- du -xh --max-depth=2 / , or give it more `disk` and phoenix-cli apply"
+            ),
+        )
+    };
+    let disk = seen.disk.filter(|disk| disk.percent() >= FULL);
+    let inodes = seen.inodes.filter(|inodes| inodes.percent() >= FULL);
+    disk.map(|disk| whole("disk", &format!("{} MiB", disk.left / 1024)))
+        .or_else(|| inodes.map(|inodes| whole("file system", &format!("room for {} files", inodes.left))))
+}
+
+/// Whether a guest's clock is off, for certain.
+pub fn wrong_clock(guest: &str, seen: &Seen) -> Option<Cause> {
+    let off = seen.clock?.off();
+    if off.abs() < CLOCK {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds are enough")]
+    let seconds = off.abs() as i64;
+    let side = if off > 0.0 { "ahead of" } else { "behind" };
+    Some(Cause::new(
+        "trace::clock",
+        format!("the clock of container.{guest} is {} {side} this machine's", span(seconds)),
+        "a container has the clock of its node: on the node, timedatectl; and is this machine's right?",
+    ))
+}
+
+/// What is wrong with the units that features keep running in a guest. `wanted` is the port that should be served.
+pub fn unit_trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) -> Option<Cause> {
+    let seen = world.seen(guest)?;
+    let declared = world.units(guest);
+    let ours = |unit: &&Unit| declared.contains(&unit.name);
+    let trouble = seen.units.iter().filter(ours).find(|u| u.failed());
+    let trouble = trouble.or_else(|| seen.units.iter().filter(ours).find(|u| !u.fine()))?;
+    if let Some(taken) = wanted.and_then(|(address, port)| taken(world, guest, seen, trouble, address, port))
+    {
+        return Some(taken);
+    }
+    let since = trouble.since.map(|since| format!(" {} ago", ago(since, world.now))).unwrap_or_default();
+    let up = format!("container.{guest} runs");
+    let name = &trouble.name;
+    if trouble.load == "not-found" {
+        return Some(Cause::new(
+            "trace::unit-stopped",
+            format!("{up}; {name} is not installed in it"),
+            again_in(guest),
+        ));
+    }
+    if !trouble.failed() {
+        return Some(Cause::new(
+            "trace::unit-stopped",
+            format!("{up}; {name} was stopped{since}"),
+            format!("phoenix-cli exec {guest} -- systemctl start {name}"),
+        ));
+    }
+    let said = trouble.telling().map(|line| format!(": {line}")).unwrap_or_default();
+    if let Some(mut cause) = full(guest, seen) {
+        cause.text = format!("{}; {name} failed{since}{said}", cause.text);
+        return Some(cause);
+    }
+    let how = match (trouble.sub.as_str(), trouble.result.as_str()) {
+        ("auto-restart", _) => "fails again and again".to_owned(),
+        (_, "oom-kill") => format!("was killed{since} because memory ran out"),
+        _ => format!("failed{since}"),
+    };
+    Some(Cause::new(
+        "trace::unit-failed",
+        format!("{up}; {name} {how}{said}"),
+        format!("phoenix-cli logs {guest} --unit {}, then {}", short(name), again_in(guest)),
+    ))
+}
+
+fn short(unit: &str) -> &str {
+    unit.strip_suffix(".service").unwrap_or(unit)
+}
+
+/// Somebody else has the port that `unit` wants.
+fn taken(
+    world: &World<'_>,
+    guest: &str,
+    seen: &Seen,
+    unit: &Unit,
+    address: Ipv4Addr,
+    port: u16,
+) -> Option<Cause> {
+    let declared = world.units(guest);
+    let holder = seen.listener(address, port)?;
+    if holder.unit.as_ref().is_some_and(|unit| declared.contains(unit)) {
+        return None;
+    }
+    let whose = holder.unit.as_ref().map_or_else(|| "of no unit".to_owned(), |unit| format!("of {unit}"));
+    let end = match &holder.unit {
+        Some(unit) => format!("systemctl disable --now {unit}"),
+        None => format!("kill {}", holder.pid),
+    };
+    Some(Cause::new(
+        "trace::port-taken",
+        format!(
+            "container.{guest} runs; port {port} is taken by {} (process {}, {whose}), and {} cannot have it",
+            holder.program, holder.pid, unit.name
+        ),
+        format!(
+            "phoenix-cli exec {guest} -- {end}; phoenix-cli exec {guest} -- systemctl restart {}",
+            unit.name
+        ),
+    ))
+}
+
+/// Why a port refuses.
+pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Cause {
+    if let Some(cause) = down(world, guest) {
+        return cause;
+    }
+    let look = format!("phoenix-cli exec {guest} -- ss -ltnp");
+    let Some(seen) = world.seen(guest) else {
+        return Cause::new(
+            "trace::refused",
+            format!("nothing listens at port {port} of container.{guest}{}", unknown(world, guest)),
+            look,
+        );
+    };
+    if let Some(cause) = unit_trouble(world, guest, Some((address, port))).or_else(|| full(guest, seen)) {
+        return cause;
+    }
+    if let Some(other) = seen.listeners.iter().find(|l| l.port == port) {
+        // It listens where we asked: something between refuses.
+        if seen.listener(address, port).is_none() {
+            return Cause::new(
+                "trace::listens-elsewhere",
+                format!("{} of container.{guest} listens at {}:{port} only", other.program, other.address),
+                "have it listen at 0.0.0.0",
+            );
+        }
+        return rejected(world, guest, port).unwrap_or_else(|| {
+            Cause::new(
+                "trace::refused",
+                format!(
+                    "{} of container.{guest} listens there, and something on the way refuses",
+                    other.program
+                ),
+                format!("phoenix-cli exec {guest} -- nft list ruleset"),
+            )
+        });
+    }
+    let all: Vec<String> = seen.listeners.iter().map(|l| format!("{} at {}", l.program, l.port)).collect();
+    let others = if all.is_empty() { "nothing at all".to_owned() } else { all.join(", ") };
+    Cause::new(
+        "trace::refused",
+        format!("container.{guest} runs, and nothing listens at port {port}; what listens: {others}"),
+        look,
+    )
+}
+
+/// What is known when a guest could not be looked at.
+fn unknown(world: &World<'_>, guest: &str) -> String {
+    match world.look(guest) {
+        Some(Look::Unknown(why)) => format!(" (it could not be looked at: {why})"),
+        _ => String::new(),
+    }
+}
+
+/// A rule that keeps out what comes to a port of a guest.
+pub fn rejected(world: &World<'_>, guest: &str, port: u16) -> Option<Cause> {
+    let id = world.desired.containers.get(guest)?.id;
+    if let Some(line) = world.rules.of(id).and_then(|file| dropping(file, port)) {
+        return Some(Cause::new(
+            "trace::rule-drops",
+            format!("a rule in /etc/pve/firewall/{id}.fw keeps it out: {line}"),
+            "phoenix-cli apply puts back the rules that follow from the flows",
+        ));
+    }
+    let line = dropping_inside(&world.seen(guest)?.rules, port)?;
+    Some(Cause::new(
+        "trace::rule-drops",
+        format!("a firewall inside container.{guest} keeps it out: {line}"),
+        format!("phoenix-cli exec {guest} -- nft -a list ruleset shows the handle of the rule to delete"),
+    ))
+}

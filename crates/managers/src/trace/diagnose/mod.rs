@@ -1,0 +1,133 @@
+//! From what was seen to why it is so. Pure: everything that was observed is in the [`World`].
+
+mod dns;
+mod far_end;
+mod http;
+mod tcp;
+mod tls;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use plan::Desired;
+use plan::desired::Container;
+
+use super::flows::{Asker, Flows};
+use super::look::{Look, Seen};
+use super::path::Path;
+use super::rules::Rules;
+
+pub use far_end::{down, full, unit_trouble, wrong_clock};
+pub use walk::{needs_upstream, walk};
+
+/// Everything that is known when a walk is judged.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// Its flows.
+    pub flows: Flows<'a>,
+    /// The workshop's root, PEM.
+    pub root: &'a str,
+    /// Our time.
+    pub now: Timestamp,
+    /// What guests say about themselves, by name; those on the way.
+    pub looks: BTreeMap<String, Look>,
+    /// The rules that are there.
+    pub rules: Rules,
+}
+
+/// A place a walk begins at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Where no guest of the site is: the node stands for it.
+    Outside,
+    /// A guest, by name.
+    Guest(String),
+}
+
+impl Place {
+    /// As flows call it.
+    pub fn asker(&self) -> Asker<'_> {
+        match self {
+            Self::Outside => Asker::Outside,
+            Self::Guest(name) => Asker::Guest(name),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Outside => f.write_str("outside"),
+            Self::Guest(name) => write!(f, "container.{name}"),
+        }
+    }
+}
+
+impl World<'_> {
+    /// What is known of a guest.
+    pub fn look(&self, guest: &str) -> Option<&Look> {
+        self.looks.get(guest)
+    }
+
+    /// What a guest says, where it says anything.
+    pub fn seen(&self, guest: &str) -> Option<&Seen> {
+        self.look(guest)?.seen()
+    }
+
+    /// The units that features keep running in a guest.
+    pub fn units(&self, guest: &str) -> Vec<String> {
+        self.desired.containers.get(guest).map(units_of).unwrap_or_default()
+    }
+}
+
+/// The units that features keep running in a container, by their full names.
+pub fn units_of(container: &Container) -> Vec<String> {
+    let mut all: Vec<String> = container
+        .features
+        .iter()
+        .filter_map(|feature| feature.payload.get("units")?.as_object())
+        .flatten()
+        .filter(|(_, unit)| unit.get("running").and_then(serde_json::Value::as_bool).unwrap_or(true))
+        .map(|(name, _)| full_unit(name))
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// `nginx` is `nginx.service`.
+pub fn full_unit(name: &str) -> String {
+    const KINDS: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
+    if KINDS.iter().any(|kind| name.ends_with(kind)) { name.to_owned() } else { format!("{name}.service") }
+}
+
+/// How long ago something was, in one unit: `3 min`.
+pub fn ago(since: Timestamp, now: Timestamp) -> String {
+    span(now.as_second().saturating_sub(since.as_second()))
+}
+
+/// Seconds in one unit.
+pub fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+/// The command that does all of what a name needs once more, whatever the marks say.
+fn again(path: &Path) -> String {
+    match &path.target {
+        super::path::Target::Service(name) => format!("phoenix-cli apply --again --target service.{name}"),
+        _ => path.guest.as_ref().map_or_else(|| "phoenix-cli apply".to_owned(), |guest| again_in(guest)),
+    }
+}
+
+/// The same for a guest.
+fn again_in(guest: &str) -> String {
+    format!("phoenix-cli apply --again --target '*@container.{guest}'")
+}

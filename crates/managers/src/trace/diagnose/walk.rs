@@ -1,0 +1,131 @@
+//! The walk: every hop judged in its order, to the first that breaks.
+
+use super::super::finding::{Cause, Finding, Hop, State, Walk};
+use super::super::leg::Leg;
+use super::super::path::{Entrance, Path, Target};
+use super::dns::dns;
+use super::http::{self, Answer};
+use super::tcp::{To, tcp};
+use super::tls::{Shows, aside, tls};
+use super::{Place, World, again, far_end};
+
+/// Judges what was seen from `place`, and from the proxy where that was asked.
+pub fn walk(world: &World<'_>, place: &Place, path: &Path, leg: &Leg, upstream: Option<&Leg>) -> Walk {
+    let mut walk = Walk { from: place.to_string(), findings: front(world, place, path, leg) };
+    if walk.state() < State::Broken {
+        back(world, path, leg, upstream, &mut walk);
+    }
+    walk
+}
+
+/// Whether it has to be asked from the proxy on: the client's way to it holds, and its answer does not prove the rest.
+pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> bool {
+    let front = front(world, place, path, leg);
+    path.upstream.is_some()
+        && front.iter().all(|finding| finding.state < State::Broken)
+        && match &leg.http {
+            None => true,
+            Some(http) => {
+                let service = match &path.target {
+                    Target::Service(name) => world.desired.services.get(name),
+                    _ => None,
+                };
+                matches!(http::answer(service, &place.to_string(), http), Answer::Guarded(_) | Answer::Bad(_))
+            }
+        }
+}
+
+/// Why a hop could not be asked.
+pub fn not_asked(world: &World<'_>, hop: Hop, place: &str, guest: &str, why: &str) -> Finding {
+    let cause = far_end::down(world, guest).unwrap_or_else(|| {
+        Cause::new(
+            "trace::cannot-ask",
+            format!("nothing can be asked from {place}: {why}"),
+            "phoenix-cli doctor tries the way there",
+        )
+    });
+    Finding::broken(hop, place, "could not be asked", cause)
+}
+
+/// The client's way: to the proxy, or to the guest itself.
+fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Finding> {
+    let at = place.to_string();
+    let asking = match place {
+        Place::Guest(name) => name.as_str(),
+        Place::Outside => "",
+    };
+    if let Some(why) = &leg.lost {
+        return vec![not_asked(world, Hop::Dns, &at, asking, why)];
+    }
+    let mut found = Vec::new();
+    let nameless = matches!(path.target, Target::Guest(_)) && path.inside.is_none();
+    if !nameless {
+        found.push(dns(world, place, path, leg.names.as_ref()));
+    }
+    let broken = |found: &[Finding]| found.iter().any(|finding| finding.state == State::Broken);
+    let Some(entrance) = path.entrance.as_ref().filter(|_| !broken(&found)) else { return found };
+    let to = To { guest: &entrance.guest, address: entrance.address, port: entrance.port };
+    match &leg.tcp {
+        Some(connection) => found.push(tcp(world, &at, place.asker(), to, leg.route.as_deref(), connection)),
+        None => found.push(not_asked(world, Hop::Tcp, &at, asking, "it was not reached within its time")),
+    }
+    if broken(&found) || !entrance.tls {
+        return found;
+    }
+    match &leg.tls {
+        Some(handshake) => {
+            let again = again(path);
+            found.push(tls(world, &at, shows(path, entrance, &again), handshake));
+        }
+        None => found.push(not_asked(world, Hop::Tls, &at, asking, "it was not reached within its time")),
+    }
+    found
+}
+
+fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a> {
+    let service = match &path.target {
+        Target::Service(name) => Some(name.as_str()),
+        _ => None,
+    };
+    Shows {
+        guest: &entrance.guest,
+        at: (entrance.address, entrance.port),
+        name: Some(&path.name),
+        certificate: entrance.certificate.as_deref(),
+        own_root: !entrance.public,
+        proxy: entrance.proxy.map(|kind| kind.as_str()).zip(service),
+        again,
+    }
+}
+
+/// From the proxy on, and the answer.
+fn back(world: &World<'_>, path: &Path, leg: &Leg, upstream: Option<&Leg>, walk: &mut Walk) {
+    let again = again(path);
+    if let (Some(entrance), Target::Service(service)) = (&path.entrance, &path.target)
+        && let Some(kind) = entrance.proxy
+        && let Some(cause) = aside(world, &entrance.guest, kind.as_str(), service, &again)
+    {
+        let place = format!("container.{}", entrance.guest);
+        walk.findings.push(Finding::broken(Hop::Proxy, place, "the site is not served", cause));
+        return;
+    }
+    if let (Some(to), Some(leg)) = (&path.upstream, upstream) {
+        walk.findings.extend(http::upstream(world, path, to, leg, &again));
+        if walk.state() == State::Broken {
+            return;
+        }
+    }
+    if let Some(guest) = &path.guest {
+        let served = path.upstream.as_ref().map(|to| (to.address, to.port));
+        let served = served.or_else(|| path.entrance.as_ref().map(|e| (e.address, e.port)));
+        walk.findings.extend(http::guest(world, guest, served));
+        if walk.state() == State::Broken {
+            return;
+        }
+    }
+    if let Some(answer) = &leg.http {
+        walk.findings.push(http::http(world, &walk.from, path, answer, &again));
+    } else if path.entrance.as_ref().is_some_and(|entrance| entrance.url.is_some()) {
+        walk.findings.push(not_asked(world, Hop::Http, &walk.from, "", "it was not reached within its time"));
+    }
+}

@@ -1,0 +1,216 @@
+//! Everything a trace has to see, at once where one thing does not wait for another, and bounded as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::Failure;
+use futures::future::join_all;
+use jiff::Timestamp;
+use plan::Desired;
+use plan::desired::{Container, Issuer};
+use tokio::time::timeout;
+use transport::{Command, Error, InGuest, Local, Runner};
+
+use super::ask::{self, Question};
+use super::diagnose::{self, Place, World, units_of};
+use super::finding::Walk;
+use super::flows::Flows;
+use super::leg::Leg;
+use super::look::{Look, Seen};
+use super::parts::Parts;
+use super::path::{Path, Target};
+use super::rules::Rules;
+use crate::settle::transport_failure;
+
+/// How long the node may take to say who runs.
+const NODE: Duration = Duration::from_secs(6);
+/// How long a guest may take to tell about itself: a second, and its certificates are asked for over the network.
+const LOOK: Duration = Duration::from_secs(11);
+/// How long the first round may take: all places at once.
+const FIRST: Duration = Duration::from_secs(12);
+/// How long the second may: from the proxy on. With the node's, half a minute in all.
+const SECOND: Duration = Duration::from_secs(11);
+
+/// What observing works with.
+#[derive(Debug, Clone)]
+pub struct Observer<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// The workshop's root, PEM.
+    pub root: &'a str,
+    /// Commands on the node, where there is a way.
+    pub node: Option<Arc<dyn Runner>>,
+    /// The time.
+    pub clock: fn() -> Timestamp,
+}
+
+impl Observer<'_> {
+    /// Where those outside stand: the node, or this machine.
+    fn outside(&self) -> Arc<dyn Runner> {
+        self.node.clone().unwrap_or_else(|| Arc::new(Local))
+    }
+
+    /// The guests of the site that run, by name; all where the node does not tell.
+    ///
+    /// # Errors
+    /// When no command can be run on the node.
+    async fn running(&self) -> Result<BTreeSet<String>, Failure> {
+        let Some(node) = &self.node else { return Ok(BTreeSet::new()) };
+        let command =
+            Command::new("asking the node which guests run", ["lxc-ls", "-1", "--running"]).limit(NODE);
+        let output = timeout(NODE, node.run(&command)).await.unwrap_or_else(|_| {
+            Err(Error::TimedOut { place: node.place(), purpose: command.purpose.clone(), limit: NODE })
+        });
+        let output = output.map_err(|error| transport_failure(&command.purpose, &error))?;
+        let ids: BTreeSet<u32> = output.text().split_whitespace().filter_map(|id| id.parse().ok()).collect();
+        let runs = |c: &&Container| !output.success() || ids.contains(&c.id);
+        Ok(self.desired.containers.values().filter(runs).map(|c| c.name.clone()).collect())
+    }
+
+    /// Where a walk begins when nobody says: outside, the gateway, and one guest that has nothing to do with it.
+    fn places(&self, path: &Path, running: &BTreeSet<String>) -> Vec<Place> {
+        let mut places = Vec::new();
+        if path.outside.is_some() || path.target == Target::Nothing {
+            places.push(Place::Outside);
+        }
+        let gateway = gateway(self.desired);
+        places.extend(gateway.iter().map(|name| Place::Guest((*name).to_owned())));
+        let on_the_way: Vec<&String> = path.entrance.iter().map(|e| &e.guest).chain(&path.guest).collect();
+        let other = running.iter().find(|name| !on_the_way.contains(name) && Some(name.as_str()) != gateway);
+        places.extend(other.map(|name| Place::Guest(name.clone())));
+        places
+    }
+
+    /// The rules of the guests on the way, where Phoenix looks after the firewall.
+    async fn rules(&self, guests: &BTreeSet<String>) -> Rules {
+        let (Some(node), Some(_)) = (&self.node, &self.desired.firewall) else { return Rules::default() };
+        let ids = guests
+            .iter()
+            .filter_map(|name| self.desired.containers.get(name))
+            .map(|c| format!("{}.fw", c.id));
+        let read =
+            "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
+        let argv =
+            ["sh", "-c", &format!("cd /etc/pve/firewall && {read}"), "sh", "cluster.fw"].map(str::to_owned);
+        let command = Command::new("reading the firewall's files", argv.into_iter().chain(ids)).limit(NODE);
+        match node.run(&command).await {
+            Ok(output) => Rules {
+                files: Parts::parse(&output.text())
+                    .all()
+                    .map(|(n, t)| (n.to_owned(), t.to_owned()))
+                    .collect(),
+            },
+            Err(_) => Rules::default(),
+        }
+    }
+
+    async fn ask(&self, place: &Place, question: &Question) -> Leg {
+        match (place, &self.node) {
+            (Place::Outside, _) => ask::outside(&*self.outside(), question).await,
+            (Place::Guest(name), Some(node)) => match self.desired.containers.get(name) {
+                Some(container) => ask::inside(&InGuest::new(node.clone(), container.id), question).await,
+                None => Leg::lost(format!("no container is called {name}")),
+            },
+            (Place::Guest(_), None) => Leg::lost("there is no way to run commands on the node"),
+        }
+    }
+
+    /// What a guest says about itself, with these of its certificates.
+    pub async fn look(&self, guest: &str, certificates: &[String]) -> Look {
+        let (Some(node), Some(container)) = (&self.node, self.desired.containers.get(guest)) else {
+            return Look::Unknown("there is no way to run commands on the node".into());
+        };
+        look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
+            .await
+    }
+}
+
+/// The gateway's container, where a service goes through one.
+pub fn gateway(desired: &Desired) -> Option<&str> {
+    desired.services.values().find_map(|service| service.gateway()).map(|via| via.on.as_str())
+}
+
+/// Has a guest tell about itself.
+pub async fn look_at(
+    guest: &InGuest,
+    units: &[String],
+    certificates: &[String],
+    clock: fn() -> Timestamp,
+) -> Look {
+    let argv =
+        ["sh", "-s", "--"].into_iter().map(str::to_owned).chain([units.join(" "), certificates.join(" ")]);
+    let command =
+        Command::new("asking the guest about itself", argv).stdin(include_str!("look.sh")).limit(LOOK);
+    let asked = clock();
+    match timeout(LOOK, guest.run(&command)).await {
+        Ok(Ok(output)) => match Seen::parse(&output.text(), asked, clock()) {
+            Some(seen) => Look::Seen(Box::new(seen)),
+            None => Look::Unknown(output.tail(2)),
+        },
+        Ok(Err(Error::Connect { reason, .. })) if reason.contains("is not defined") => Look::Missing,
+        Ok(Err(Error::Connect { reason, .. })) if reason.contains("init pid") => Look::Stopped,
+        Ok(Err(Error::TimedOut { .. })) | Err(_) => Look::Hangs,
+        Ok(Err(error)) => Look::Unknown(error.to_string()),
+    }
+}
+
+/// Walks `path` from the places in `from`, or from the usual ones where it is empty.
+///
+/// # Errors
+/// When no command can be run on the node although there should be a way.
+pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Result<Vec<Walk>, Failure> {
+    let running = observer.running().await?;
+    let places = if from.is_empty() { observer.places(path, &running) } else { from.to_vec() };
+    let desired = observer.desired;
+    let mut guests: BTreeSet<String> =
+        path.entrance.iter().map(|e| e.guest.clone()).chain(path.guest.clone()).collect();
+    guests.extend(places.iter().filter_map(|place| match place {
+        Place::Guest(name) => Some(name.clone()),
+        Place::Outside => None,
+    }));
+    guests.extend(desired.dns.iter().map(|(name, _)| name.clone()));
+    guests.extend(desired.authority.iter().map(|authority| authority.on.clone()));
+    let question = Question::client(path, desired.dns.as_ref().map(|(_, address)| *address));
+    let looks = guests.iter().map(|guest| async {
+        let look = observer.look(guest, &certificates(desired, path, guest)).await;
+        (guest.clone(), look)
+    });
+    let asked = places.iter().map(|place| async {
+        let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
+        timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
+    });
+    let (looks, legs, rules) =
+        tokio::join!(join_all(looks), join_all(asked), timeout(FIRST, observer.rules(&guests)));
+    let world = World {
+        desired,
+        flows: Flows::new(desired),
+        root: observer.root,
+        now: (observer.clock)(),
+        looks: looks.into_iter().collect::<BTreeMap<_, _>>(),
+        rules: rules.unwrap_or_default(),
+    };
+    let needed =
+        places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));
+    let upstream = match &path.upstream {
+        Some(to) if needed => {
+            let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", desired.site);
+            let question = Question::behind(to, &root);
+            let place = Place::Guest(to.from.clone());
+            let asked = timeout(SECOND, observer.ask(&place, &question)).await;
+            Some(asked.unwrap_or_else(|_| Leg::lost(format!("no answer within {} s", SECOND.as_secs()))))
+        }
+        _ => None,
+    };
+    let judge = |(place, leg): (&Place, &Leg)| diagnose::walk(&world, place, path, leg, upstream.as_ref());
+    Ok(places.iter().zip(&legs).map(judge).collect())
+}
+
+/// The certificates of a guest that have to do with a path.
+fn certificates(desired: &Desired, path: &Path, guest: &str) -> Vec<String> {
+    let shown = path.entrance.iter().filter(|e| e.guest == guest).filter_map(|e| e.certificate.clone());
+    let own = format!("{guest}.guest");
+    let own =
+        Some(own).filter(|name| desired.certificates.get(name).is_some_and(|c| c.issuer != Issuer::Acme));
+    shown.chain(own).collect()
+}
