@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod features;
+pub mod health;
 pub mod lxc;
 pub mod observe;
 pub mod services;

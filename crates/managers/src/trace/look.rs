@@ -389,3 +389,6 @@ fn aside(text: &str) -> Vec<(String, String)> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;
