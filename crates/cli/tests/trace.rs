@@ -1,7 +1,12 @@
 //! Troubles of real containers, one after the other: `trace` names the true cause of each, what it hints at mends it, and
 //! then all is well again. How long each outage lasted is printed. One test, since it is one workshop.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and tells what it did")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failing test panics, and tells what it did"
+)]
 
 mod support;
 

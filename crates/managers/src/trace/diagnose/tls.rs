@@ -211,15 +211,15 @@ fn expired(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Cause {
         let text = format!("it expired {ended} ago; Phoenix renews it when it applies");
         return Cause::new("trace::certificate-expired", text, to.again);
     };
-    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa) {
-        if let Some(mut cause) = far_end::trouble(world, &authority.on, None) {
-            cause.code = "trace::ca-down";
-            cause.text = format!(
-                "it expired {ended} ago and could not be renewed, because the authority does not answer: {}",
-                cause.text
-            );
-            return cause;
-        }
+    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa)
+        && let Some(mut cause) = far_end::trouble(world, &authority.on, None)
+    {
+        cause.code = "trace::ca-down";
+        cause.text = format!(
+            "it expired {ended} ago and could not be renewed, because the authority does not answer: {}",
+            cause.text
+        );
+        return cause;
     }
     let error = world.seen(to.guest).and_then(|s| s.renewals.get(&renews.name)).and_then(|r| r.error.clone());
     match error {
