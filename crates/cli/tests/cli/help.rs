@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["init"],
     &["validate"],
@@ -21,6 +21,12 @@ const COMMANDS: [&[&str]; 25] = [
     &["history"],
     &["doctor"],
     &["certs"],
+    &["trace"],
+    &["health"],
+    &["logs"],
+    &["artifacts"],
+    &["artifacts", "list"],
+    &["artifacts", "fetch"],
     &["lab"],
     &["lab", "up"],
     &["lab", "down"],
