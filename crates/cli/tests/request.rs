@@ -10,6 +10,7 @@
     reason = "a failing test panics, and tells what it did"
 )]
 
+#[path = "example/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ pub mod authority;
 pub mod certificates;
 pub mod features;
 pub mod firewall;
+pub mod health;
 pub mod lxc;
 pub mod observe;
 pub mod services;

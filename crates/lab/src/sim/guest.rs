@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::certificates;
+
 /// The header line of a script that Phoenix renders from a guest's features begins with this; JSON follows.
 const HEADER: &str = "# phoenix-script: ";
 /// The header is among the first lines.
@@ -60,6 +62,11 @@ impl From<Printed> for Ran {
 }
 
 impl Inside {
+    /// Whether a feature was applied.
+    pub(super) fn has(&self, feature: &str) -> bool {
+        self.features.contains_key(feature)
+    }
+
     pub(crate) fn run(&mut self, id: u32, argv: &[String], stdin: &[u8]) -> Ran {
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let words = without_environment(&words);
@@ -74,6 +81,8 @@ impl Inside {
                     (1, Vec::new(), format!("cat: {path}: No such file or directory\n").into_bytes()).into()
                 }
             },
+            [certificates::AUTHORITY, rest @ ..] => certificates::authority(self, rest, stdin),
+            [certificates::CERTIFICATES, rest @ ..] => certificates::certificates(self, rest),
             ["systemctl", "is-system-running", ..] => (0, b"running\n".to_vec(), Vec::new()).into(),
             ["sh" | "/bin/sh", "-s", ..] => self.script(stdin),
             _ => {
@@ -91,11 +100,8 @@ impl Inside {
         let text = String::from_utf8_lossy(script);
         let header = text.lines().take(HEADER_LINES).find_map(|line| line.strip_prefix(HEADER));
         let Some(header) = header else {
-            if let Some(put) = certificates(&text) {
-                let actions = put.len() as u64;
-                self.files.extend(put);
-                let printed = (0, b"phoenix: putting certificates\n".to_vec(), Vec::new());
-                return Ran { printed, actions };
+            if let Some(ran) = certificates::script(self, &text) {
+                return ran;
             }
             let text = "sh: this guest is simulated and runs only scripts of features\n";
             return (127, Vec::new(), text.as_bytes().to_vec()).into();
@@ -121,26 +127,6 @@ impl Inside {
         out.push_str(&format!("{}\n", json!({"result": "ok", "changed": all})));
         Ran { printed: (0, out.into_bytes(), Vec::new()), actions: if header.check { 0 } else { all } }
     }
-}
-
-/// The files of a script that puts certificates in place: `put NAME FILE <<'PHOENIX-PEM'` and what follows it.
-/// None when it is no such script.
-fn certificates(script: &str) -> Option<BTreeMap<String, Vec<u8>>> {
-    let mut out = BTreeMap::new();
-    let mut lines = script.lines();
-    while let Some(line) = lines.next() {
-        let Some(rest) = line.strip_prefix("put ").and_then(|rest| rest.strip_suffix(" <<'PHOENIX-PEM'"))
-        else {
-            continue;
-        };
-        let (name, file) = rest.split_once(' ')?;
-        let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "PHOENIX-PEM").collect();
-        out.insert(
-            format!("/etc/phoenix/certificates/{name}/{file}"),
-            format!("{}\n", content.join("\n")).into_bytes(),
-        );
-    }
-    if out.is_empty() { None } else { Some(out) }
 }
 
 /// `env -i NAME=value … program` is how the environment is set; what counts is the program.

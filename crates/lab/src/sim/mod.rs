@@ -4,6 +4,7 @@
 //! its API and a [`Runner`](transport::Runner) on it, with [`Faults`] between. Nothing here starts a process or
 //! opens a socket, and nothing here is real: whoever shows it to a person says so ([`crate::runtime::Kind::Simulated`]).
 
+mod certificates;
 mod exchange;
 mod faults;
 mod firewall;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use apply::{Failure, Progress};
+use jiff::Timestamp;
 use plan::mark::CertificateMark;
 use secrecy::ExposeSecret as _;
 use transport::{Command, Runner as _};
@@ -24,11 +25,17 @@ umask 077
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
-issuer=embedded restart='' reload='' status=0
+issuer=embedded restart='' reload=''
 ";
 
-/// A guest that has nothing yet has no openssl either: then plain files are enough, and nobody serves them yet.
+/// Whoever renews by itself in the guest waits, and does not renew what Phoenix looks after from now on. A guest that has
+/// nothing yet has no openssl either: then plain files are enough, and nobody serves them yet.
 const FUNCTIONS: &str = r#"
+state=/var/lib/phoenix/certificates
+mkdir -p "$state" && chmod 0700 "$state" && exec 9>"$state/lock" && flock -w 60 9 || {
+	echo "somebody else has been at work on the certificates for a minute" >&2
+	exit 3
+}
 echo phoenix: putting certificates
 keep() { cat >"$new/$1"; }
 plain() {
@@ -40,13 +47,16 @@ done_with() {
 		echo "cannot write to $store/$1" >&2
 		exit 3
 	}
+	rm -f "/etc/phoenix/certificates.d/$1.conf" "$state/$1.state" "$state/$1.orphan"
 	restart="$restart $restarts" reload="$reload $reloads"
 }
+back() { said=$(read_back "$1" 2>&1) || printf 'phoenix:note %s\n' "$said"; }
 "#;
 
+/// A consumer that does not take the new one does not undo it: whatever keeps it from that may be mended by a later step.
 const EPILOGUE: &str = r#"sync
 if command -v systemctl >/dev/null 2>&1 && command -v openssl >/dev/null 2>&1; then
-	tell_all "$restart" "$reload" || status=3
+	said=$(tell_all "$restart" "$reload" 2>&1) || printf 'phoenix:note %s\n' "$said"
 "#;
 
 /// Makes them and puts them in place. The names with what the mark will say.
@@ -56,7 +66,7 @@ pub(super) async fn put(
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let Some(id) = works.first().map(|w| w.id) else { return Ok(Vec::new()) };
-    let (script, marks) = script(site, works)?;
+    let (script, marks) = script(&site.authority, works, (site.clock)())?;
     progress.doing(format!("putting {} certificate(s) in place", works.len()));
     let inside = site.inside(id)?;
     let command = Command::script(format!("putting certificates in {id}"), script).limit(INSTALL);
@@ -74,6 +84,9 @@ pub(super) async fn put(
         }
     };
     if output.success() {
+        for note in output.text().lines().filter_map(|line| line.strip_prefix("phoenix:note ")) {
+            progress.warning(note.to_owned());
+        }
         return Ok(marks);
     }
     Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {id}"))
@@ -81,10 +94,15 @@ pub(super) async fn put(
         .hint(format!("phoenix-cli shell {id}")))
 }
 
-type Made = (String, Vec<(String, CertificateMark)>);
+/// A script, and what the marks say when it has run, by name.
+pub type Made = (String, Vec<(String, CertificateMark)>);
 
-fn script(site: &Worksite, works: &[Work]) -> Result<Made, Failure> {
-    let now = (site.clock)();
+/// Issues them, and makes the script that puts them in place in their guest. It holds their keys: it is for standard input
+/// alone.
+///
+/// # Errors
+/// When the authority refuses, with what it says.
+pub fn script(authority: &pki::Authority, works: &[Work], now: Timestamp) -> Result<Made, Failure> {
     let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
     let mut back = String::new();
     let mut marks = Vec::new();
@@ -95,7 +113,7 @@ fn script(site: &Worksite, works: &[Work]) -> Result<Made, Failure> {
             addresses: Vec::new(),
             life: certificate.life,
         };
-        let leaf = site.authority.issue(&request, now).map_err(|e| {
+        let leaf = authority.issue(&request, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
             failure.hint = e.hint();
             failure
@@ -117,7 +135,7 @@ fn script(site: &Worksite, works: &[Work]) -> Result<Made, Failure> {
             key = with_newline(leaf.key_pem.expose_secret()),
             chain = with_newline(&leaf.chain_pem),
         );
-        let _ = writeln!(back, "\t{settings}\n\tread_back {name} || status=3");
+        let _ = writeln!(back, "\t{settings}\n\tback {name}");
         marks.push((
             name.clone(),
             CertificateMark {
@@ -130,7 +148,7 @@ fn script(site: &Worksite, works: &[Work]) -> Result<Made, Failure> {
     }
     script.push_str(EPILOGUE);
     script.push_str(&back);
-    script.push_str("fi\nexit \"$status\"\n");
+    script.push_str("fi\nexit 0\n");
     Ok((script, marks))
 }
 

@@ -38,6 +38,9 @@ pub struct Seen {
     /// Where it should be served, and whether it is.
     #[serde(default)]
     pub served: Vec<Shown>,
+    /// How often in a row it could not be had.
+    #[serde(default)]
+    pub failures: u32,
     /// Why it could not be renewed, or was not taken over.
     #[serde(default)]
     pub error: Option<String>,
@@ -139,7 +142,7 @@ mod tests {
         fn prints_what_it_read(name in "[a-z.-]{1,20}", end in proptest::option::of(any::<i64>()), error in proptest::option::of(".{0,20}"), same in proptest::option::of(any::<bool>())) {
             let seen = Seen {
                 name, by: None, serial: None, not_before: None, not_after: end, renew_at: None,
-                served: vec![Shown { at: "10.0.0.1:443/x".into(), serial: None, same }], error,
+                served: vec![Shown { at: "10.0.0.1:443/x".into(), serial: None, same }], failures: 0, error,
             };
             prop_assert_eq!(parse(&serde_json::to_string(&seen).unwrap()), [seen]);
         }

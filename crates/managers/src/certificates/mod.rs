@@ -5,8 +5,9 @@
 //! ([`renewing`]): it renews them by itself, without Phoenix, and a plan only looks at names and authority. What a guest
 //! really has and shows is in [`look`].
 
-mod embedded;
+pub mod embedded;
 pub mod look;
+pub mod removing;
 mod renewing;
 
 use std::sync::Arc;
@@ -94,6 +95,31 @@ impl Kind for Certificates {
                 }
             }
         }
+        gone(world, &introductions, proposal);
+    }
+}
+
+/// I-4: what is not wanted any more does not lie about, least of all its key.
+fn gone(
+    world: World<'_>,
+    introductions: &std::collections::BTreeMap<&str, Introduction>,
+    proposal: &mut Proposal,
+) {
+    let signs = world.desired.authority.as_ref().and_then(|a| world.desired.containers.get(&a.on));
+    for container in world.desired.containers.values() {
+        let Some(mark) = mark_after(world, container, proposal) else { continue };
+        let wanted = |name: &str| {
+            world.desired.certificates.get(name).is_some_and(|certificate| certificate.on == container.name)
+        };
+        let had: Vec<String> = mark.certificates.keys().filter(|name| !wanted(name)).cloned().collect();
+        let nothing = signs.map(|authority| Introduction {
+            authority: authority.id,
+            guest: container.name.clone(),
+            names: Vec::new(),
+            life: 0,
+        });
+        let told = introductions.get(container.name.as_str()).cloned().or(nothing);
+        removing::propose(world, container, had.into_iter(), told.as_ref(), proposal);
     }
 }
 
@@ -176,11 +202,12 @@ fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: St
 
 /// A life in words: days where they are whole, else hours or minutes.
 fn life(seconds: u64) -> String {
-    match seconds {
-        s if s % 86_400 == 0 => format!("{} days", s / 86_400),
-        s if s % 3600 == 0 => format!("{} hours", s / 3600),
-        s => format!("{} minutes", s / 60),
-    }
+    let (many, unit) = match seconds {
+        s if s % 86_400 == 0 => (s / 86_400, "day"),
+        s if s % 3600 == 0 => (s / 3600, "hour"),
+        s => (s / 60, "minute"),
+    };
+    format!("{many} {unit}{}", if many == 1 { "" } else { "s" })
 }
 
 pub(super) fn date(seconds: i64) -> String {
@@ -221,20 +248,32 @@ impl Crew for CertificateCrew {
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
-        let works: Result<Vec<Work>, _> =
-            steps.iter().map(|s| serde_json::from_value(s.work.clone())).collect();
-        let works = match works {
-            Ok(works) => works,
-            Err(error) => {
-                return vec![Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli"))];
+        // A batch is all of one or all of the other.
+        let done = if steps.iter().all(|s| s.action == Action::Delete) {
+            match read(steps) {
+                Ok(removals) => removing::remove(&self.site, &removals, progress).await,
+                Err(failure) => Err(failure),
+            }
+        } else {
+            match read(steps) {
+                Ok(works) => self.bring(&works, progress).await,
+                Err(failure) => Err(failure),
             }
         };
-        match self.bring(&works, progress).await {
-            Ok(ends) => ends.into_iter().map(|e| Ok(Done::new(e))).collect(),
+        match done {
+            Ok(words) => words.into_iter().map(|word| Ok(Done::new(word))).collect(),
             Err(failure) => steps.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(steps: &[&Step]) -> Result<Vec<T>, Failure> {
+    steps.iter().map(|step| serde_json::from_value(step.work.clone())).collect::<Result<_, _>>().map_err(
+        |error| {
+            Failure::from_error("apply::plan-unreadable", &error)
+                .hint("make the plan again with this phoenix-cli")
+        },
+    )
 }
 
 /// The path of a certificate in its guest.

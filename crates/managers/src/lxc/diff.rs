@@ -625,12 +625,6 @@ fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     let (desired, name) = (gather.world.desired, &gather.container.name);
     let keep = Keep {
         features: gather.container.features.iter().map(|f| f.name.clone()).collect(),
-        certificates: desired
-            .certificates
-            .values()
-            .filter(|c| c.on == *name)
-            .map(|c| c.name.clone())
-            .collect(),
         services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
     };
     let gone = |kind: &str, name: &str, note: &str| {
@@ -638,9 +632,6 @@ fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     };
     for name in mark.features.keys().filter(|n| !keep.features.contains(*n)) {
         gather.change(gone("feature", name, "what it installed stays; it is only forgotten"));
-    }
-    for name in mark.certificates.keys().filter(|n| !keep.certificates.contains(*n)) {
-        gather.change(gone("certificate", name, "no longer renewed"));
     }
     for name in mark.services.keys().filter(|n| !keep.services.contains(*n)) {
         gather.change(gone("service", name, "no longer proven"));

@@ -91,8 +91,6 @@ pub struct Update {
 pub struct Keep {
     /// Features.
     pub features: BTreeSet<String>,
-    /// Certificates.
-    pub certificates: BTreeSet<String>,
     /// Services.
     pub services: BTreeSet<String>,
 }
@@ -101,7 +99,6 @@ impl Keep {
     /// Lets a mark forget the rest.
     pub fn apply_to(&self, mark: &mut Mark) {
         mark.features.retain(|name, _| self.features.contains(name));
-        mark.certificates.retain(|name, _| self.certificates.contains(name));
         mark.services.retain(|name, _| self.services.contains(name));
     }
 }

@@ -407,3 +407,6 @@ fn aside(text: &str) -> Vec<(String, String)> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

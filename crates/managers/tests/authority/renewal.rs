@@ -174,6 +174,74 @@ fn a_pair_is_replaced_at_once_whoever_is_killed() {
     assert_eq!(w.root.sh(&format!("find {STORE} -name '*.new' -o -name .unfinished")), "");
 }
 
+/// What Phoenix does for a certificate of its embedded authority.
+fn embed(w: &Workshop) -> String {
+    let certificate = plan::desired::Certificate {
+        name: "notes".into(),
+        names: vec!["notes.workshop.internal".into()],
+        life: Duration::from_secs(86_400),
+        on: "gateway".into(),
+        issuer: plan::desired::Issuer::Embedded,
+        owner: None,
+        reloads: vec!["nginx".into()],
+        restarts: Vec::new(),
+        served: vec![plan::desired::Served {
+            address: std::net::Ipv4Addr::LOCALHOST,
+            port: 8443,
+            name: "notes.workshop.internal".into(),
+        }],
+        fingerprint: "f".into(),
+    };
+    let work = managers::certificates::Work { id: 101, certificate, introduction: None };
+    let (script, marks) =
+        managers::certificates::embedded::script(&w.pki, &[work], Timestamp::now()).unwrap();
+    w.root.put("/run/script", script.as_bytes());
+    let said = w.say("sh </run/script", b"");
+    assert_eq!(marks[0].1.serial, w.facts("notes").serial, "{said:?}");
+    said.ok()
+}
+
+// From the embedded authority to one in a guest and back, with requests all the time: no name stops answering, and who
+// looked after a certificate before does not touch it any more.
+#[test]
+fn moving_there_and_back_keeps_every_name_answering() {
+    let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    assert_eq!(embed(&w), "phoenix: putting certificates\n");
+    serve(&w);
+    let requests = w.root.background(
+        "n=0; bad=0; while [ ! -e /root/enough ]; do n=$((n + 1)); \
+         curl -sSf -o /dev/null --resolve notes.workshop.internal:8443:127.0.0.1 --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt \
+         https://notes.workshop.internal:8443/ || bad=$((bad + 1)); done; echo $n $bad",
+    );
+    let by = |w: &Workshop| (w.facts("notes").issuer, w.state("notes")["served"][0]["same"].clone());
+    let mut notes = served();
+    notes["life"] = json!(3600);
+    for _ in 0..2 {
+        w.declare(&[notes.clone()], json!(null));
+        w.certificates("renew notes").ok();
+        assert!(by(&w).0.contains("Step CA") && by(&w).1 == true, "{:?}", by(&w));
+        assert_eq!(embed(&w), "phoenix: putting certificates\n");
+        assert!(w.facts("notes").issuer.contains("Intermediate CA"));
+        let serial = w.facts("notes").serial;
+        // What the guest was told before is gone, so its timer leaves it alone.
+        w.certificates("renew").ok();
+        assert_eq!(w.facts("notes").serial, serial);
+    }
+    w.root.sh("touch /root/enough");
+    let said = requests.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    println!("there and back: {} requests and failures", text.trim());
+    assert!(text.trim().ends_with(" 0"), "{text} {}", String::from_utf8_lossy(&said.stderr));
+
+    // A consumer that does not take it is told of, and does not undo it.
+    w.root.sh("echo nonsense >>/etc/nginx/nginx.conf");
+    let said = embed(&w);
+    assert!(
+        said.contains("phoenix:note 127.0.0.1:8443/notes.workshop.internal serves another certificate"),
+        "{said}"
+    );
+}
+
 // The key is for one group where somebody else than root must read it, also where that group comes later.
 #[test]
 fn the_key_is_for_its_reader() {

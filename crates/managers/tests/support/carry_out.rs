@@ -33,6 +33,16 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
                 let name = step.address.name().split('@').next().unwrap();
                 mark.features.insert(name.to_owned(), work.fingerprint);
             }
+            "certificate" if step.action == plan::Action::Delete => {
+                let gone: managers::certificates::removing::Removal =
+                    serde_json::from_value(step.work.clone()).unwrap();
+                let mark = ours(&mut there, gone.id);
+                assert!(mark.certificates.remove(&gone.name).is_some(), "what is removed is there");
+            }
+            "authority" => {
+                let work: managers::authority::Work = serde_json::from_value(step.work.clone()).unwrap();
+                ours(&mut there, work.id).authority = Some(world::authority_mark(&work.authority, now));
+            }
             "certificate" => {
                 let work: managers::certificates::Work = serde_json::from_value(step.work.clone()).unwrap();
                 let made = world::certificate_mark(&work.certificate, now);

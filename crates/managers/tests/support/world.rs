@@ -68,10 +68,22 @@ pub fn mark(desired: &Desired, container: &Container, now: Timestamp) -> (String
     for certificate in desired.certificates.values().filter(|c| c.on == container.name) {
         mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
     }
+    mark.authority =
+        desired.authority.as_ref().filter(|a| a.on == container.name).map(|a| authority_mark(a, now));
     for service in desired.services.values().filter(|s| s.on == container.name) {
         mark.services.insert(service.name.clone(), service.fingerprint.clone());
     }
     (container.description.clone(), mark)
+}
+
+/// What is remembered of an authority's certificate made at `now`: ten years.
+pub fn authority_mark(authority: &plan::desired::Authority, now: Timestamp) -> CertificateMark {
+    CertificateMark {
+        fingerprint: authority.fingerprint.clone(),
+        begin: now.as_second(),
+        end: now.as_second() + 10 * 365 * 86_400,
+        serial: "0123456789abcdef".into(),
+    }
 }
 
 /// What is remembered of a certificate made at `now`.

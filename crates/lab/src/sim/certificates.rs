@@ -1,0 +1,159 @@
+//! What a simulated guest answers about certificates: to the scripts that put and remove them, and as the programs of the
+//! features `step-ca` and `certificates` would. Nothing is signed and nothing renews; only the authority's request is a
+//! real one, because Phoenix signs it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::guest::{Inside, Ran};
+
+/// The program of the feature `step-ca`.
+pub(super) const AUTHORITY: &str = "/usr/local/lib/phoenix/authority";
+/// The program of the feature `certificates`.
+pub(super) const CERTIFICATES: &str = "/usr/local/lib/phoenix/certificates";
+
+const STORE: &str = "/etc/phoenix/certificates";
+
+/// Begin and end of what a guest fetches: 2020 and 2100, Unix seconds.
+const LIFE: [i64; 2] = [1_577_836_800, 4_102_444_800];
+
+fn said(text: impl Into<Vec<u8>>) -> Ran {
+    (0, text.into(), Vec::new()).into()
+}
+
+fn refused(text: &str) -> Ran {
+    (1, Vec::new(), format!("{text}\n").into_bytes()).into()
+}
+
+/// A script that puts certificates in place, or removes them. `None`: it does neither.
+pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
+    if text.contains("echo phoenix: removed certificates\n") {
+        let mut actions = 0;
+        let gone = format!("rm -rf {STORE}/");
+        for name in text.lines().filter_map(|l| l.strip_prefix(&gone)?.split(' ').next()) {
+            let prefix = format!("{STORE}/{name}/");
+            inside.files.retain(|path, _| !path.starts_with(&prefix));
+            actions += 1;
+        }
+        let printed = (0, b"phoenix: removed certificates\n".to_vec(), Vec::new());
+        return Some(Ran { printed, actions });
+    }
+    if !text.contains("echo phoenix: putting certificates\n") {
+        return None;
+    }
+    let (mut name, mut actions) = (String::new(), 0);
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(new) = line.strip_prefix("new=$(unfinished ").and_then(|rest| rest.split(')').next()) {
+            new.clone_into(&mut name);
+        }
+        let keep = line.strip_prefix("keep ").and_then(|rest| rest.strip_suffix(" <<'PHOENIX-PEM'"));
+        if let Some(file) = keep {
+            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "PHOENIX-PEM").collect();
+            inside
+                .files
+                .insert(format!("{STORE}/{name}/{file}"), format!("{}\n", content.join("\n")).into_bytes());
+            actions += 1;
+        }
+    }
+    let printed = (0, b"phoenix: putting certificates\n".to_vec(), Vec::new());
+    Some(Ran { printed, actions })
+}
+
+/// The authority of a guest that has the feature `step-ca`.
+pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ran {
+    if !inside.has("step-ca") {
+        return (127, Vec::new(), format!("{AUTHORITY}: not found\n").into_bytes()).into();
+    }
+    let certificate = "/etc/step-ca/intermediate.crt";
+    match words {
+        ["request"] => match request() {
+            Ok(request) => said(request),
+            Err(error) => refused(&error),
+        },
+        ["install"] if stdin.starts_with(b"-----BEGIN CERTIFICATE-----") => {
+            inside.files.insert(certificate.to_owned(), stdin.to_vec());
+            said("")
+        }
+        ["install"] => refused("what was given is no certificate"),
+        _ if !inside.files.contains_key(certificate) => refused("the authority has no certificate yet"),
+        ["probe"] => said("signed and verified; the intermediate is good until 2100\n"),
+        ["register", guest] => match serde_json::from_slice::<Value>(stdin) {
+            Ok(told) if told["names"].as_array().is_some_and(|names| !names.is_empty()) => {
+                inside.files.insert(provisioner(guest), stdin.to_vec());
+                said("")
+            }
+            _ => refused("what was given cannot be read"),
+        },
+        ["forget", guest] => {
+            inside.files.remove(&provisioner(guest));
+            said("")
+        }
+        _ => refused("a simulated authority does not do that"),
+    }
+}
+
+fn provisioner(guest: &str) -> String {
+    format!("/etc/step-ca/provisioners.d/guest-{guest}.json")
+}
+
+fn request() -> Result<String, String> {
+    let key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
+    let params = rcgen::CertificateParams::default();
+    params.serialize_request(&key).and_then(|request| request.pem()).map_err(|error| error.to_string())
+}
+
+/// What renews in a guest that has the feature `certificates`.
+pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
+    if !inside.has("certificates") {
+        return (127, Vec::new(), format!("{CERTIFICATES}: not found\n").into_bytes()).into();
+    }
+    match words {
+        ["identity"] => {
+            let key = json!({ "kty": "EC", "crv": "P-256", "kid": "simulated", "x": "x", "y": "y" });
+            said(format!("{key}\n"))
+        }
+        ["renew", names @ ..] => {
+            let mut out = String::new();
+            for name in names.iter().filter(|name| **name != "--force") {
+                let chain = format!("{STORE}/{name}/fullchain.pem");
+                inside.files.entry(chain).or_insert_with(|| b"simulated\n".to_vec());
+                let seen = json!({
+                    "name": name, "by": "a simulated authority", "serial": "1", "not_before": LIFE[0],
+                    "not_after": LIFE[1], "renew_at": LIFE[1], "served": [], "failures": 0, "error": null,
+                });
+                // Writing to a String does not fail.
+                let _ = writeln!(out, "{seen}");
+            }
+            let actions = names.len() as u64;
+            Ran { printed: (0, out.into_bytes(), Vec::new()), actions }
+        }
+        _ => refused("a simulated guest does not do that"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_there_and_what_is_removed_is_not() {
+        let mut inside = Inside::default();
+        let put = "echo phoenix: putting certificates\nnew=$(unfinished notes) || exit 3\nkeep key.pem <<'PHOENIX-PEM'\nkey\n\
+                   PHOENIX-PEM\nkeep fullchain.pem <<'PHOENIX-PEM'\nchain\nPHOENIX-PEM\ndone_with notes\n";
+        assert_eq!(script(&mut inside, put).unwrap().actions, 2);
+        assert_eq!(inside.files["/etc/phoenix/certificates/notes/fullchain.pem"], b"chain\n");
+        let remove = "set -u\nrm -rf /etc/phoenix/certificates/notes /x || exit 1\necho phoenix: removed certificates\n";
+        assert_eq!(script(&mut inside, remove).unwrap().actions, 1);
+        assert!(inside.files.is_empty());
+        assert!(script(&mut inside, "rm -rf /").is_none());
+    }
+
+    #[test]
+    fn without_their_features_the_programs_are_not_there() {
+        let mut inside = Inside::default();
+        assert_eq!(authority(&mut inside, &["request"], b"").printed.0, 127);
+        assert_eq!(certificates(&mut inside, &["identity"]).printed.0, 127);
+    }
+}

@@ -1,0 +1,102 @@
+//! Certificates that nothing shows any more: their files go, and the authority no longer signs their names for that guest.
+
+use std::time::Duration;
+
+use apply::{Failure, Progress};
+use plan::desired::Container;
+use plan::planner::{Proposal, World};
+use plan::wire::CERTIFICATES;
+use plan::{Action, Address, Change, Consent, Grade, Step};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use transport::Command;
+
+use super::Introduction;
+use super::renewing::introduce;
+use crate::authority;
+use crate::worksite::Worksite;
+
+/// Removing files and telling the authority: seconds.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// The instruction of a step that removes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The guest that has it.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// What the authority is told of the guest from now on; without names, that it is to have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introduction: Option<Introduction>,
+}
+
+/// The certificates that a guest has and is not to have.
+pub(super) fn propose(
+    world: World<'_>,
+    container: &Container,
+    had: impl Iterator<Item = String>,
+    introduction: Option<&Introduction>,
+    proposal: &mut Proposal,
+) {
+    let guest = container.resource();
+    for name in had {
+        let removal = Removal { id: container.id, name, introduction: introduction.cloned() };
+        // Whoever shows it is told of another first.
+        let mut needs: Vec<Address> =
+            container.features.iter().map(|f| Address::feature(&f.name, &guest)).collect();
+        needs.push(guest.clone());
+        needs.extend(world.desired.authority.iter().map(|a| Address::authority(&a.on)));
+        proposal.step(Step {
+            address: Address::certificate_on(&removal.name, &guest),
+            id: Some(container.id),
+            action: Action::Delete,
+            grade: Grade::Live,
+            reasons: vec!["nothing there shows it any more".to_owned()],
+            changes: vec![Change::new("path", format!("{CERTIFICATES}/{}", removal.name), Value::Null)],
+            needs,
+            consent: Consent::NotNeeded,
+            root: None,
+            holds: vec![format!("guest:{}", container.id)],
+            batch: Some(format!("certificates@{guest}/gone")),
+            work: serde_json::to_value(&removal).unwrap_or_default(),
+        });
+    }
+}
+
+/// Removes them, and has the marks forget them.
+pub(super) async fn remove(
+    site: &Worksite,
+    removals: &[Removal],
+    progress: &Progress,
+) -> Result<Vec<String>, Failure> {
+    let Some(first) = removals.first() else { return Ok(Vec::new()) };
+    let id = first.id;
+    match &first.introduction {
+        Some(told) if told.names.is_empty() => {
+            progress.doing("telling the workshop's authority that the guest has no certificates any more");
+            let argv = [authority::PROGRAM, "forget", &told.guest];
+            let forget =
+                Command::new(format!("having the authority forget {}", told.guest), argv).limit(LIMIT);
+            site.said(told.authority, &forget).await?;
+        }
+        Some(told) => introduce(site, id, told, progress).await?,
+        None => {}
+    }
+    progress.doing(format!("removing {} certificate(s)", removals.len()));
+    let mut script = String::from("set -u\n");
+    for Removal { name, .. } in removals {
+        script.push_str(&format!(
+            "rm -rf {CERTIFICATES}/{name} /etc/phoenix/certificates.d/{name}.conf \
+             /var/lib/phoenix/certificates/{name}.state /var/lib/phoenix/certificates/{name}.orphan || exit 1\n"
+        ));
+    }
+    script.push_str("echo phoenix: removed certificates\n");
+    let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
+    site.said(id, &command).await?;
+    site.change_mark(id, progress, |_, mark| {
+        mark.certificates.retain(|name, _| !removals.iter().any(|r| r.name == *name));
+    })
+    .await?;
+    Ok(removals.iter().map(|_| "removed".to_owned()).collect())
+}
