@@ -8,7 +8,7 @@ use plan::step::SITE_GOES;
 use plan::{Action, Address, Change, Consent, Grade, Problem, Step};
 use proxmox::firewall::change::FileChange;
 use proxmox::firewall::judge::{enabled, policy_of};
-use proxmox::firewall::{Direction, FirewallFile, Range, Rule};
+use proxmox::firewall::{Action as Verdict, Direction, FirewallFile, Range, Rule};
 use proxmox::inventory::host_fw;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,6 +146,12 @@ impl Declared<'_> {
         }
         if !enabled(&cluster) {
             self.note_others(proposal);
+        }
+        let drops = |file: &FirewallFile| enabled(file) && policy_of(file, Direction::In) != Verdict::Accept;
+        if inventory.nodes.len() > 1 && drops(&new_cluster) && !drops(&cluster) {
+            proposal.note(
+                "the policy is the whole cluster's: all nodes drop what no rule lets in, but ssh and the API",
+            );
         }
         let files =
             [changed(world, &host_name, &host, &new_host), changed(world, CLUSTER, &cluster, &new_cluster)];
