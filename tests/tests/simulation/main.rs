@@ -6,6 +6,7 @@ mod calls;
 mod changes;
 mod destroy;
 mod kills;
+mod renewal;
 mod seeds;
 mod trouble;
 
