@@ -12,7 +12,7 @@ mod site;
 pub mod state;
 
 pub use mortal::Mortal;
-pub use run::{Ended, Try, run};
+pub use run::{Ended, Try, carry_out, run};
 pub use site::{Files, Site, big, first, now};
 
 use std::future::Future;

@@ -67,6 +67,11 @@ impl<T: Exchange> Exchange for Mortal<T> {
         self.inner.exchange(request).await
     }
 
+    async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
+        self.alive().await;
+        self.inner.fresh(request).await
+    }
+
     fn endpoint(&self) -> String {
         self.inner.endpoint()
     }
@@ -90,6 +95,11 @@ impl<T: Runner> Runner for Mortal<T> {
 
     async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Box<dyn Stream>, Error> {
         self.inner.connect(host, port, limit).await
+    }
+
+    async fn fresh(&self) -> Result<(), Error> {
+        self.alive().await;
+        self.inner.fresh().await
     }
 
     fn place(&self) -> String {

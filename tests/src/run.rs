@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use apply::event::{Recorder, Sinks};
 use apply::walk::Run;
-use apply::{Event, Failure, Foreman, Report, Sink};
+use apply::{Done, Event, Failure, Foreman, Progress, Report, Sink};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Service;
-use plan::{Options, Plan};
+use plan::{Action, Address, Consent, Grade, Options, Plan, Step};
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use secrecy::SecretString;
@@ -170,23 +170,66 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = Arc::new(
-        Worksite::new(
-            site.desired.site.clone(),
-            Writer::new(exchange),
-            node,
-            site.authority.clone(),
-            Arc::new(NoSecrets),
-            Arc::new(RunningProber::new(world.clone(), site)),
-            now,
-        )
-        .with_artifacts(Arc::new(managers::artifacts::Simulated)),
-    );
+    let worksite = worksite(world, site, exchange, node);
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
     let report = foreman.walk(&plan, &options.granted, Run::default()).await;
     Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
+}
+
+fn worksite(
+    world: &World,
+    site: &Site,
+    exchange: Arc<dyn Exchange>,
+    node: Option<Arc<dyn Runner>>,
+) -> Arc<Worksite> {
+    let site = Worksite::new(
+        site.desired.site.clone(),
+        Writer::new(exchange),
+        node,
+        site.authority.clone(),
+        Arc::new(NoSecrets),
+        Arc::new(RunningProber::new(world.clone(), site)),
+        now,
+    );
+    Arc::new(site.with_artifacts(Arc::new(managers::artifacts::Simulated)))
+}
+
+/// Carries out one step of a test's own making.
+///
+/// # Errors
+/// Why it failed.
+///
+/// # Panics
+/// When nobody is there for its kind.
+pub async fn carry_out(
+    world: &World,
+    site: &Site,
+    address: Address,
+    work: serde_json::Value,
+) -> Result<Done, Failure> {
+    let worksite =
+        worksite(world, site, Arc::new(world.exchange.clone()), Some(Arc::new(world.shell.clone())));
+    let crews = managers::crews(&worksite);
+    let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
+    let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));
+    let step = Step {
+        address,
+        id: None,
+        action: Action::Update,
+        grade: Grade::Live,
+        reasons: Vec::new(),
+        changes: Vec::new(),
+        needs: Vec::new(),
+        consent: Consent::NotNeeded,
+        root: None,
+        holds: Vec::new(),
+        batch: None,
+        work,
+    };
+    let mut results = crew.carry_out(&[&step], &progress).await;
+    results.pop().expect("an answer for each step")
 }
 
 /// The sites of these tests have no secrets.

@@ -43,6 +43,12 @@ pub async fn of(world: &World, site: &Site) -> String {
             inside(world, site, id, &mark, &mut out).await;
         }
     }
+    for (name, text) in world.node.firewall_files().expect("in memory") {
+        let _ = writeln!(out, "firewall {name}");
+        for line in text.lines() {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
     out
 }
 

@@ -86,6 +86,7 @@ impl Checker<'_> {
                     parameter.kind,
                     ParameterType::Folder | ParameterType::File | ParameterType::Secret
                 )
+                && !(parameter.derived && matches!(default.kind, Kind::Null))
                 && let Err(wrong) = parameters::check_value(parameter.kind, default)
             {
                 let message = format!("the default of `{name}` must be {wrong}");

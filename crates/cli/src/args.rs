@@ -91,8 +91,15 @@ pub enum Command {
     )]
     Destroy(Destroy),
     /// Show what is there and how it is
-    #[command(after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --json")]
-    Status,
+    #[command(
+        after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --watch\n  phoenix-cli status --watch 30\n  phoenix-cli status --json"
+    )]
+    Status(Status),
+    /// Look at guests, services, certificates, names and firewall, and say what is wrong
+    #[command(
+        after_help = "Examples:\n  phoenix-cli health\n  phoenix-cli health notes\n  phoenix-cli health --json\n  phoenix-cli health --prometheus > /var/lib/prometheus/node-exporter/phoenix.prom\n\nExit code 1 where something is wrong."
+    )]
+    Health(Health),
     /// Follow a request to a name hop by hop, and say which hop breaks, why, and what to do
     #[command(
         after_help = "Examples:\n  phoenix-cli trace notes.workshop.internal\n  phoenix-cli trace notes --from outside --from status\n  phoenix-cli trace container.notes\n  phoenix-cli trace notes --json\n\nSigns: ✔ holds   ! holds, and not for long   ✘ breaks; what comes after it is not asked. Exit code 1 where one is not ✔."
@@ -115,7 +122,7 @@ pub enum Command {
     Shell(Shell),
     /// Draw what depends on what
     #[command(
-        after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg"
+        after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg\n  phoenix-cli graph --flows"
     )]
     Graph(Graph),
     /// Explain a key of a blueprint, a resource of the site, or a feature
@@ -242,6 +249,25 @@ pub struct Destroy {
     pub allow_destroy: Vec<String>,
 }
 
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show it again and again, with so many seconds in between, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub watch: Option<u64>,
+}
+
+/// Options of `health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Only these: an address, a name, an id or a glob each; all where absent
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Print what a Prometheus server reads
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
+}
+
 /// Options of `trace`.
 #[derive(Debug, Args)]
 pub struct Trace {
@@ -292,6 +318,9 @@ pub struct Shell {
 /// Options of `graph`.
 #[derive(Debug, Args)]
 pub struct Graph {
+    /// Draw who may talk to whom instead of who needs whom
+    #[arg(long)]
+    pub flows: bool,
     /// How to draw it
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
     pub format: GraphFormat,

@@ -261,6 +261,63 @@ pub const CODES: &[CodeInfo] = &[
         "Please report it with the feature.",
     ),
     code(
+        "firewall::busy",
+        "another site's change of the firewall is under way",
+        "The sites of a node share its firewall, and each change waits to be confirmed before the next one begins. \
+         Another site's keeps waiting.",
+        "End the other run, or wait for it; after a minute the node takes its change back. Then `phoenix-cli apply`.",
+    ),
+    code(
+        "firewall::failed",
+        "the firewall's files cannot be written",
+        "The command that writes the files below `/etc/pve` failed on the node. Without a quorum the cluster's files are \
+         read-only.",
+        "On the node: `systemctl status pve-cluster` and `pvecm status`; then `phoenix-cli apply`.",
+    ),
+    code(
+        "firewall::modified",
+        "somebody else changed the firewall",
+        "A file is not what the plan was made of. Nothing was written, so that no rule of anybody is lost.",
+        "`phoenix-cli plan` shows what is there now, and what is to be done.",
+    ),
+    code(
+        "firewall::no-ssh",
+        "the firewall needs ssh to the node",
+        "The rules of a guest are replaced as one set, in one write of its file. Proxmox VE's API changes one rule at a \
+         time, with everything in between in force.",
+        "Declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"; or remove `firewall` and look after it yourself.",
+    ),
+    code(
+        "firewall::not-in-force",
+        "the node does not put the rules in force",
+        "The files are written, but 20 seconds later `pve-firewall status` still says that something is pending, or that \
+         the service does not run. The old files were put back.",
+        "On the node: `systemctl status pve-firewall` and `pve-firewall compile`.",
+    ),
+    code(
+        "firewall::unread",
+        "a firewall file cannot be read",
+        "A file of the firewall is there and could not be read as text, so it cannot be changed without loss.",
+        "Look at it on the node, and save it as UTF-8.",
+    ),
+    code(
+        "firewall::way-cut",
+        "a new connection does not get through the new rules",
+        "After each change Phoenix makes a new connection to the node's ssh and to its API, as it will have to next time. \
+         None got through, or the node was not told in time, so the old rules came back: the node sees to that by itself, \
+         a minute after the change.",
+        "Name the networks that manage the node in `firewall.management`, and see with `phoenix-cli doctor` whether the \
+         node can be reached at all.",
+    ),
+    code(
+        "firewall::would-cut",
+        "a rule of somebody else would keep Phoenix out",
+        "A rule that Phoenix did not make stands before those that let it in. It is not moved, since it is not Phoenix' \
+         own; and nothing is done that would cut the way to the node.",
+        "Move that rule below Phoenix' rules, narrow it, or switch it off: in Proxmox VE's pages, Firewall of the node or of \
+         the datacenter.",
+    ),
+    code(
         "guest::unknown",
         "no such container",
         "No container of the site, or more than one, is meant by that name.",

@@ -71,6 +71,18 @@ impl Printer {
         println!("{line}");
     }
 
+    /// Before a picture of the same thing is shown once more: over the last one on a terminal, below it elsewhere.
+    pub fn redraw(self, heading: &str) {
+        if self.json {
+            return;
+        }
+        if std::io::stdout().is_terminal() {
+            // Home, and clear to the end (ECMA-48: CUP, ED).
+            print!("\x1b[H\x1b[J");
+        }
+        println!("{}", heading.dimmed());
+    }
+
     /// Talk: what is going on, what to do next.
     pub fn say(self, text: impl AsRef<str>) {
         if !self.quiet {

@@ -1,147 +1,12 @@
 //! The whole path, for real: a blueprint becomes running containers in the lab, and a request gets its answer over
 //! HTTPS, verified against the workshop's own root alone. One test, since it is one story.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a failing test panics, and tells what it did"
-)]
+mod support;
 
-use std::io::BufRead as _;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-/// What keeps this machine from running real containers, if anything.
-fn lacking() -> Option<String> {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout == b"0\n");
-    if !root {
-        return Some("not root".into());
-    }
-    ["lxc-start", "mmdebstrap", "ip", "nft", "curl", "ssh"]
-        .into_iter()
-        .find(|p| {
-            !Command::new("sh")
-                .args(["-c", &format!("command -v {p}")])
-                .output()
-                .is_ok_and(|o| o.status.success())
-        })
-        .map(|p| format!("{p} is not installed"))
-}
-
-struct Site {
-    folder: tempfile::TempDir,
-    ports: [u16; 3],
-}
-
-impl Site {
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
-            .arg("--site")
-            .arg(self.path())
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        eprintln!(
-            "$ phoenix-cli {}\n{}{}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        output
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?} ended with {:?}", output.status.code());
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(args)).unwrap()
-    }
-
-    /// Starts an apply and kills it (SIGKILL) as soon as it reports this.
-    fn killed_while(&self, report: &str) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
-            .arg("--site")
-            .arg(self.path())
-            .args(["apply", "--json"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        let seen = lines.map_while(Result::ok).any(|line| line.contains(report));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(seen, "the run ended before it reported `{report}`");
-    }
-
-    /// Fetches a page as a browser on this machine would, trusting only the workshop's root.
-    fn fetch(&self, name: &str) -> (String, String) {
-        let root = self.path().join("root.pem");
-        std::fs::write(&root, self.ok(&["certs", "root"])).unwrap();
-        let port = self.ports[2];
-        let output = Command::new("curl")
-            .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "--cacert"])
-            .arg(&root)
-            .args(["--resolve", &format!("{name}:{port}:127.0.0.1"), &format!("https://{name}:{port}/")])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| panic!("curl said: {text}{errors}"));
-        (status.to_owned(), body.to_owned())
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.run(&["lab", "down"]);
-    }
-}
-
-/// Ports nobody has; taken together, so that they differ.
-fn free_ports() -> [u16; 3] {
-    let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    [0, 1, 2].map(|n| listeners[n].local_addr().unwrap().port())
-}
-
-/// Everything of labs that could be left on this machine: links, nft tables, containers' processes.
-fn traces(folder: &Path) -> Vec<String> {
-    let run = |program: &str, args: &[&str]| {
-        Command::new(program)
-            .args(args)
-            .output()
-            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-            .unwrap_or_default()
-    };
-    let id = std::fs::read_to_string(folder.join(".phoenix/lab/id")).unwrap_or_default();
-    let mine = |line: &&str| {
-        !id.trim().is_empty() && line.contains(id.trim()) || line.contains(&*folder.to_string_lossy())
-    };
-    let all = [
-        run("ip", &["-o", "link"]),
-        run("nft", &["list", "tables"]),
-        run("ps", &["-eo", "args"]),
-        run("cat", &["/proc/mounts"]),
-    ];
-    all.iter().flat_map(|text| text.lines().filter(mine).map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-fn write(path: PathBuf, text: &str) {
-    std::fs::write(path, text).unwrap();
-}
+use support::{Site, lacking, traces, write};
 
 #[test]
 fn a_blueprint_becomes_a_workshop_that_answers() {
@@ -149,11 +14,7 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
         println!("skipped: {reason}");
         return;
     }
-    let site =
-        Site { folder: tempfile::Builder::new().prefix("phx-e2e").tempdir().unwrap(), ports: free_ports() };
-    site.ok(&["init", "--name", "workshop"]);
-    let [api, ssh, https] = site.ports.map(|p| p.to_string());
-    site.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
+    let site = Site::up();
 
     // A plan changes nothing, and says what would be done.
     let plan = site.json(&["plan", "--json"]);
@@ -227,28 +88,7 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     // Destroyed by hand: it comes back with the same address and MAC (T-8, T-11).
     let config = |id: &str| site.ok(&["exec", id, "--", "cat", "/sys/class/net/eth0/address"]);
     let mac = config("120");
-    let node = |command: &str| {
-        let lab: Value = serde_json::from_str(
-            &std::fs::read_to_string(site.path().join(".phoenix/lab/node.json")).unwrap(),
-        )
-        .unwrap();
-        let output = Command::new("ssh")
-            .args([
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-p",
-                &ssh,
-            ])
-            .args(["-i", lab["ssh"]["identity"].as_str().unwrap(), "root@127.0.0.1", command])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let node = |command: &str| site.node(command);
     node("pct stop 120 && pct destroy 120");
     site.ok(&["apply"]);
     assert_eq!(config("120"), mac);

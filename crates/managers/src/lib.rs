@@ -9,6 +9,8 @@ pub mod artifacts;
 pub mod authority;
 pub mod certificates;
 pub mod features;
+pub mod firewall;
+pub mod health;
 pub mod lxc;
 pub mod observe;
 pub mod services;
@@ -22,10 +24,11 @@ pub use observe::{observe, observe_settled};
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
-pub fn kinds() -> [&'static dyn plan::Kind; 5] {
+pub fn kinds() -> [&'static dyn plan::Kind; 6] {
     [
         &lxc::diff::Containers,
         &authority::Authorities,
+        &firewall::Firewalls,
         &certificates::Certificates,
         &features::diff::Features,
         &services::Services,
@@ -37,6 +40,7 @@ pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
     vec![
         Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
         Arc::new(authority::AuthorityCrew::new(site.clone())),
+        Arc::new(firewall::FirewallCrew::new(site.clone())),
         Arc::new(certificates::CertificateCrew::new(site.clone())),
         Arc::new(features::crew::FeatureCrew::new(site.clone())),
         Arc::new(services::ServiceCrew::new(site.clone())),

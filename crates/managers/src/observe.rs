@@ -137,11 +137,16 @@ async fn this_node(reader: &Reader, inventory: &Inventory) -> Result<String, Fai
     })
 }
 
+/// What a file of the firewall is called among what could not be read.
+pub fn firewall_file(name: &str) -> String {
+    format!("the firewall's file {name}")
+}
+
 /// What only the reader of files knows: the firewall, and what it must never cut.
 fn firewall(inventory: &mut Inventory, mut read: Guests) -> Guests {
     inventory.firewall = std::mem::take(&mut read.firewall);
     for (name, why) in std::mem::take(&mut read.firewall_unread) {
-        inventory.unread.push(Unread { what: format!("the firewall's file {name}"), why });
+        inventory.unread.push(Unread { what: firewall_file(&name), why });
     }
     let inet = |it: &NodeAddress| Ipv4Inet::new(it.address, it.length).ok();
     inventory.addresses = read.addresses.iter().filter_map(inet).collect();

@@ -80,6 +80,7 @@ fn apply(rendered: Rendered) -> Vec<u8> {
 }
 
 /// A route as the core derives it, with some of it said differently.
+#[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
 fn route(name: &str, port: u16, differently: Value) -> Value {
     let folder = format!("/etc/phoenix/certificates/{name}");
     let mut all = json!({
@@ -437,10 +438,12 @@ fn answers_come_as_they_are_made_and_limits_hold() {
     let last = times.lines().last().unwrap();
     let (first, total) = last.split_once(' ').unwrap();
     let (first, total): (f64, f64) = (first.parse().unwrap(), total.parse().unwrap());
-    assert!(times.starts_with("1\n2\n3\n") && first < 1.0 && total > 2.5, "{times}");
+    assert!(times.starts_with("1\n2\n3\n") && first + 2.0 < total, "{times}");
     guest.sh("head -c 1000000 /dev/zero >/root/small; head -c 1100000 /dev/zero >/root/large");
     assert_eq!(guest.ask("small", "/", "--data-binary @/root/small"), "1000000\n");
-    assert_eq!(guest.ask("small", "/", "--data-binary @/root/large -o /dev/null -w '%{http_code}'"), "413");
+    // It may be refused before all of it was sent, which curl takes for an error as well.
+    let told = guest.ask("small", "/", "--data-binary @/root/large -o /dev/null -w '%{http_code}'");
+    assert!(told.starts_with("413"), "{told}");
     assert_eq!(guest.ask("slow", "/", "--data-binary @/root/large"), "1100000\n");
 }
 

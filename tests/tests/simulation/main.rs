@@ -5,6 +5,7 @@
 mod calls;
 mod changes;
 mod destroy;
+mod firewall;
 mod kills;
 mod renewal;
 mod seeds;

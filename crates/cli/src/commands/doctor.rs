@@ -1,12 +1,14 @@
-//! `doctor`: what is wrong between here and the site, hop by hop.
+//! `doctor`: what is wrong between here and the site, hop by hop, and then inside of it.
 
 use std::time::Duration;
 
+use managers::health::Check;
 use serde_json::json;
 use transport::Command;
 
 use crate::args::Global;
-use crate::commands::plan::typed;
+use crate::commands::health;
+use crate::commands::plan::{Planned, typed};
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
 use crate::site;
@@ -37,6 +39,21 @@ impl Findings {
     }
 }
 
+impl Findings {
+    /// What `health` sees.
+    fn inside(&mut self, checks: &[Check]) {
+        self.bad += checks.iter().filter(|check| check.trouble.is_some()).count();
+        if !self.printer.json {
+            health::show(checks, self.printer);
+        }
+        self.rows.extend(checks.iter().map(|check| {
+            let mut row = check.json();
+            row["check"] = format!("{} {}", check.group.title(), check.name).into();
+            row
+        }));
+    }
+}
+
 /// Privileges the token needs for containers. Source: the API schema's permissions of the calls that are made.
 const PRIVILEGES: [&str; 9] = [
     "VM.Allocate",
@@ -61,8 +78,17 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     match site::connect(&loaded.blueprint) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
-            hops(&connection, &desired, global, &mut findings).await;
-            connection.close().await;
+            let inventory = hops(&connection, &desired, global, &mut findings).await;
+            // The way there holds, so what is there can be looked at: as `health` does.
+            if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
+                let planned =
+                    Planned { blueprint: loaded.blueprint, authority, desired, inventory, connection };
+                let health = health::look(&planned, &[]).await;
+                planned.connection.close().await;
+                findings.inside(&health?.checks());
+            } else {
+                connection.close().await;
+            }
         }
     }
     if printer.json {
@@ -76,7 +102,7 @@ async fn hops(
     desired: &plan::Desired,
     global: &Global,
     findings: &mut Findings,
-) {
+) -> Option<plan::Inventory> {
     let reader = connection.reader();
     match reader.version().await {
         Ok(version) => {
@@ -84,7 +110,7 @@ async fn hops(
         }
         Err(error) => {
             findings.bad("API", &managers::settle::failure("asking the node's version", &error).into());
-            return;
+            return None;
         }
     }
     match reader.permissions().await {
@@ -124,7 +150,10 @@ async fn hops(
         }
     }
     match managers::observe(&reader, connection.node.as_deref()).await {
-        Err(failure) => findings.bad("inventory", &failure.into()),
+        Err(failure) => {
+            findings.bad("inventory", &failure.into());
+            None
+        }
         Ok(inventory) => {
             for unread in &inventory.unread {
                 findings.bad(
@@ -153,6 +182,8 @@ async fn hops(
                 0 => findings.good("site", "as the blueprint wants it"),
                 n => findings.good("site", &format!("{n} step(s) wait: {} plan", typed(global))),
             }
+            // What is not there yet is no trouble: the plan says so.
+            (plan.steps.is_empty() && plan.problems.is_empty()).then_some(inventory)
         }
     }
 }

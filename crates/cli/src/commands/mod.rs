@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod guests;
+mod health;
 mod history;
 mod init;
 mod lab;
@@ -47,7 +48,8 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Apply(options) => wait(apply::run(&global, &options, printer)),
         Command::Up(options) => wait(apply::up(&global, &options, printer)),
         Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),
-        Command::Status => wait(status::run(&global, printer)),
+        Command::Status(options) => wait(status::run(&global, &options, printer)),
+        Command::Health(options) => wait(health::run(&global, &options, printer)),
         Command::Exec(options) => wait(guests::exec(&global, &options, printer)),
         Command::Shell(options) => wait(guests::shell(&global, &options, printer)),
         Command::Logs(options) => wait(logs::run(&global, &options, printer)),

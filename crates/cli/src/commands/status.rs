@@ -1,15 +1,62 @@
 //! `status`: what is there, and how it is.
 
+use std::time::Duration;
+
+use jiff::{Timestamp, Zoned};
+use managers::certificates::renew_at;
 use plan::{Address, Plan};
 use serde_json::json;
 
-use crate::args::Global;
+use crate::args::{self, Global};
 use crate::commands::plan::{Planned, typed};
-use crate::error::Outcome;
+use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
 
-/// Shows every container and service of the site.
-pub async fn run(global: &Global, printer: Printer) -> Outcome {
+/// Shows every container and service of the site, once or again and again.
+pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> Outcome {
+    let Some(seconds) = options.watch else { return once(global, printer).await };
+    let watching = async {
+        loop {
+            printer.redraw(&format!("{}", Zoned::now().strftime("%H:%M:%S")));
+            // A node that does not answer now may answer next time.
+            if let Err(error) = once(global, printer).await {
+                if error.kind == Kind::Usage {
+                    return error;
+                }
+                printer.error(&error);
+            }
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    };
+    tokio::select! {
+        error = watching => Err(error),
+        _ = tokio::signal::ctrl_c() => Err(CommandError::said(Kind::Interrupted)),
+    }
+}
+
+/// The certificates that are missing or to be renewed by the next apply, by the marks.
+fn due(planned: &Planned, now: Timestamp) -> Vec<Address> {
+    let due = |certificate: &&plan::desired::Certificate| {
+        let guest =
+            planned.desired.containers.get(&certificate.on).and_then(|c| planned.inventory.guests.get(&c.id));
+        let mark = guest.and_then(|g| g.mark.as_ref()).and_then(|m| m.certificates.get(&certificate.name));
+        mark.is_none_or(|m| {
+            m.fingerprint != certificate.fingerprint || renew_at(m).is_none_or(|at| at <= now)
+        })
+    };
+    let embedded =
+        |certificate: &&plan::desired::Certificate| certificate.issuer == plan::desired::Issuer::Embedded;
+    planned
+        .desired
+        .certificates
+        .values()
+        .filter(embedded)
+        .filter(due)
+        .map(|c| Address::certificate(&c.name))
+        .collect()
+}
+
+async fn once(global: &Global, printer: Printer) -> Outcome {
     let planned = Planned::new(global, printer).await?;
     planned.connection.close().await;
     let plan = planned.plan(&[], false)?;
@@ -27,8 +74,10 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
         .filter(|g| g.mark.as_ref().is_some_and(|m| !planned.desired.graph.addresses().any(|a| *a == m.address)))
         .map(|g| json!({ "id": g.id, "name": g.name, "address": g.mark.as_ref().map(|m| &m.address), "state": "no longer in the blueprint" }))
         .collect();
+    let due = due(&planned, Timestamp::now());
     if printer.json {
         printer.data_json(&json!({
+            "certificates": planned.desired.certificates.len(), "certificates_due": due, "flows": planned.desired.flows.len(),
             "site": planned.desired.site, "node": planned.inventory.node, "simulated": planned.connection.simulated(),
             "lab": planned.connection.lab.is_some(),
             "containers": containers, "services": services, "extra": extra, "waiting_steps": plan.steps.len(),
@@ -55,6 +104,11 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
             text(&s["state"])
         ));
     }
+    for address in &due {
+        printer.data(format!("! {:<28} due: {} apply", address.as_str(), typed(global)));
+    }
+    let (certificates, flows) = (planned.desired.certificates.len(), planned.desired.flows.len());
+    printer.data(format!("  {certificates} certificates, {} due; {flows} flows", due.len()));
     for e in &extra {
         printer.data(format!("✗ {:<28} {:>9}  {}", text(&e["address"]), e["id"], text(&e["state"])));
     }

@@ -8,7 +8,8 @@ name=$1 path=$2 pin=$3 wanted=$4 state=/var/lib/phoenix
 shift 4
 new=${path%/*}/.phoenix-new-$name
 mkdir -p "${path%/*}" "$state/artifacts" "$state/pending"
-chmod 0700 "$state"
+chmod 0711 "$state"
+chmod 0700 "$state/pending"
 trap 'rm -f "$new"' EXIT
 rm -f "$new"
 (umask 077 && cat >"$new")

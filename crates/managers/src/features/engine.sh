@@ -807,7 +807,8 @@ main() {
 		trap 'exit 129' HUP
 		trap 'exit 130' INT
 		trap 'exit 143' TERM
-		mkdir -p /etc/phoenix
+		# Open to the users who may read a key below it, whoever made it.
+		mkdir -p /etc/phoenix && chmod 0755 /etc/phoenix
 	fi
 	# Never two at once in a guest. Its folder is the lock, so that checking need not write anything.
 	if [ -d /etc/phoenix ]; then

@@ -85,3 +85,79 @@ fn means(pattern: &str, name: &str) -> bool {
             name.split_once('.').is_some_and(|(_, below)| below.eq_ignore_ascii_case(rest))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn authority(folder: &tempfile::TempDir) -> pki::Authority {
+        let settings = pki::AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
+        let path = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
+        pki::Authority::open_or_create(&path, &settings, time("2026-01-01T00:00:00Z")).unwrap()
+    }
+
+    fn leaf(authority: &pki::Authority, name: &str, from: &str) -> String {
+        let names = vec![name.to_owned()];
+        let request =
+            pki::LeafRequest { name: "x".into(), dns_names: names, addresses: Vec::new(), life: 10 * DAY };
+        authority.issue(&request, time(from)).unwrap().chain_pem
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_for_what_it_is() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, theirs) = (authority(&ours), authority(&theirs));
+        let chain = leaf(&ours, "notes.workshop.internal", "2026-03-01T00:00:00Z");
+        let root = Some(ours.root_pem());
+        let fault = |chain: &str, name: &str, now: &str| judge(chain, name, root, time(now)).unwrap().fault;
+        let name = "notes.workshop.internal";
+        assert_eq!(fault(&chain, name, "2026-03-02T00:00:00Z"), None);
+        assert_eq!(fault(&chain, name, "2026-03-12T00:00:00Z"), Some(Fault::Expired));
+        assert_eq!(fault(&chain, name, "2026-02-01T00:00:00Z"), Some(Fault::NotYet));
+        assert_eq!(fault(&chain, "status.workshop.internal", "2026-03-02T00:00:00Z"), Some(Fault::Names));
+        // Of another authority: that is what it is, whatever else is wrong with it.
+        let other = leaf(&theirs, "status.workshop.internal", "2026-01-02T00:00:00Z");
+        assert!(matches!(fault(&other, name, "2026-03-02T00:00:00Z"), Some(Fault::Untrusted(_))));
+        // Without its intermediate nobody can follow it.
+        let alone = chain.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+        assert!(matches!(fault(alone, name, "2026-03-02T00:00:00Z"), Some(Fault::Untrusted(_))));
+        assert_eq!(judge("", name, root, time("2026-03-02T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_a_unit_that_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(&folder);
+        let chain = leaf(&authority, "*.workshop.internal", "2026-03-01T00:00:00Z");
+        let words = |now: &str| {
+            let chain =
+                judge(&chain, "notes.workshop.internal", Some(authority.root_pem()), time(now)).unwrap();
+            assert_eq!(chain.fault, None);
+            chain.words(time(now))
+        };
+        let begin = "*.workshop.internal, by Phoenix workshop Intermediate CA, ";
+        assert_eq!(words("2026-03-02T00:00:00Z"), format!("{begin}9 days left"));
+        assert_eq!(words("2026-03-10T20:00:00Z"), format!("{begin}4 h left"));
+        assert_eq!(words("2026-03-10T23:50:00Z"), format!("{begin}10 min left"));
+    }
+
+    #[test]
+    fn a_wildcard_is_for_one_label() {
+        assert!(means("*.workshop.internal", "a.workshop.internal"));
+        for not in ["workshop.internal", "a.b.workshop.internal", "aworkshop.internal"] {
+            assert!(!means("*.workshop.internal", not), "{not}");
+        }
+    }
+}

@@ -97,7 +97,7 @@ pub struct Filled {
 impl Filled {
     /// How much is used, percent.
     pub fn percent(self) -> u64 {
-        if self.all == 0 { 0 } else { 100 - (self.left.min(self.all) * 100 / self.all) }
+        (self.left.min(self.all) * 100).checked_div(self.all).map_or(0, |left| 100 - left)
     }
 }
 
@@ -177,7 +177,7 @@ impl Unit {
                 .iter()
                 .any(|w| line.contains(w))
         };
-        lines().find(tells).or_else(|| lines().last()).map(bare)
+        lines().find(tells).or_else(|| lines().next_back()).map(bare)
     }
 }
 
@@ -407,3 +407,6 @@ fn aside(text: &str) -> Vec<(String, String)> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests;

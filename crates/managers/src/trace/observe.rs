@@ -47,7 +47,7 @@ pub struct Observer<'a> {
 
 impl Observer<'_> {
     /// Where those outside stand: the node, or this machine.
-    fn outside(&self) -> Arc<dyn Runner> {
+    pub fn outside(&self) -> Arc<dyn Runner> {
         self.node.clone().unwrap_or_else(|| Arc::new(Local))
     }
 
@@ -82,26 +82,26 @@ impl Observer<'_> {
         places
     }
 
-    /// The rules of the guests on the way, where Phoenix looks after the firewall.
-    async fn rules(&self, guests: &BTreeSet<String>) -> Rules {
+    /// The rules of these guests, where Phoenix looks after the firewall.
+    pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
         let (Some(node), Some(_)) = (&self.node, &self.desired.firewall) else { return Rules::default() };
         let ids = guests
             .iter()
-            .filter_map(|name| self.desired.containers.get(name))
+            .filter_map(|name| self.desired.containers.get(*name))
             .map(|c| format!("{}.fw", c.id));
         let read =
             "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
         let argv =
             ["sh", "-c", &format!("cd /etc/pve/firewall && {read}"), "sh", "cluster.fw"].map(str::to_owned);
         let command = Command::new("reading the firewall's files", argv.into_iter().chain(ids)).limit(NODE);
-        match node.run(&command).await {
-            Ok(output) => Rules {
+        match timeout(NODE, node.run(&command)).await {
+            Ok(Ok(output)) => Rules {
                 files: Parts::parse(&output.text())
                     .all()
                     .map(|(n, t)| (n.to_owned(), t.to_owned()))
                     .collect(),
             },
-            Err(_) => Rules::default(),
+            _ => Rules::default(),
         }
     }
 
@@ -180,15 +180,15 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
         timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
     });
-    let (looks, legs, rules) =
-        tokio::join!(join_all(looks), join_all(asked), timeout(FIRST, observer.rules(&guests)));
+    let on_the_way: BTreeSet<&String> = guests.iter().collect();
+    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
     let world = World {
         desired,
         flows: Flows::new(desired),
         root: observer.root,
         now: (observer.clock)(),
         looks: looks.into_iter().collect::<BTreeMap<_, _>>(),
-        rules: rules.unwrap_or_default(),
+        rules,
     };
     let needed =
         places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));

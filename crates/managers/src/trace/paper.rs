@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use plan::Address;
 use plan::Desired;
-use plan::desired::{Container, Issuer, Service, Transport, ViaKind};
+use plan::desired::{Container, Issuer, Service, Speaks, Transport, ViaKind};
 
 use super::flows::{Asker, Flows};
 
@@ -65,9 +65,21 @@ fn names(desired: &Desired, service: &Service, found: &mut Found) {
     }
 }
 
-/// Whoever takes TLS for a service has a certificate for all of its names.
+/// Whoever takes TLS for a service has a certificate for all of its names (P-43).
 fn certificates(desired: &Desired, service: &Service, found: &mut Found) {
-    let Some(via) = service.via.as_ref().filter(|via| via.tls) else { return };
+    let Some(via) = service.via.as_ref().filter(|via| via.tls) else {
+        // A guest without a certificate of ours may have another.
+        let own = desired.certificates.get(&format!("{}.guest", service.on));
+        if let (None, Speaks::Https, Some(own)) = (&service.via, service.speaks, own)
+            && let Some(host) = service.hosts.iter().find(|host| !own.names.contains(host))
+        {
+            found.push((
+                format!("tls: the certificate of container.{} is not for {host}", service.on),
+                format!("phoenix-cli explain certificate.{}", own.name),
+            ));
+        }
+        return;
+    };
     let public = format!("{}.public", service.name);
     for (certificate, hosts) in [(&service.name, &service.hosts), (&public, &service.public)] {
         let has = desired.certificates.get(certificate).filter(|c| c.on == via.on);

@@ -110,7 +110,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         return Ok(to_service(desired, service, name));
     }
     if let Some(authority) = desired.authority.as_ref().filter(|authority| authority.host == name) {
-        return Ok(to_authority(desired, &authority.on, name));
+        return Ok(to_authority(desired, &authority.on, &name));
     }
     if let Some(service) = desired.services.get(&name) {
         return Ok(to_service(desired, service, first(service)));
@@ -186,8 +186,8 @@ fn to_guest(desired: &Desired, guest: &str, name: String) -> Path {
     }
 }
 
-fn to_authority(desired: &Desired, guest: &str, name: String) -> Path {
-    let mut path = to_guest(desired, guest, name.clone());
+fn to_authority(desired: &Desired, guest: &str, name: &str) -> Path {
+    let mut path = to_guest(desired, guest, name.to_owned());
     path.target = Target::Authority(guest.to_owned());
     path.entrance = path.inside.map(|address| Entrance {
         guest: guest.to_owned(),

@@ -138,6 +138,7 @@ impl Workshop {
     }
 
     /// The feature `certificates` with this list.
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
     pub fn declare(&self, certificates: &[Value], acme: Value) {
         let authority = json!({
             "url": "https://ca.workshop.internal", "host": "ca.workshop.internal", "provisioner": "guest-notes",

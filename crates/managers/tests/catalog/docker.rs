@@ -74,7 +74,7 @@ fn containers_run_in_an_unprivileged_guest() {
     let eager = docker(json!({ "log-size": 6, "keep-images": 0, "cleanup": "*-*-* 03:30" }));
     let ran = guest.run(&apply(&eager));
     assert!(ran.ok().words().contains(&"unit restart docker-cleanup.timer".to_owned()), "{ran:?}");
-    guest.sh("docker tag tiny:1 other:1; echo x >/tmp/x; tar -C /tmp -c x | docker import - unused:1; systemctl start docker-cleanup");
+    guest.sh("docker tag tiny:1 other:1; echo x >/tmp/x; tar -C /tmp -c x | docker import - unused:1; sleep 2; systemctl start docker-cleanup");
     assert_eq!(guest.sh("docker images --format '{{.Repository}}' | sort"), "tiny\n");
     assert!(
         guest.sh("systemctl list-timers docker-cleanup.timer --no-legend").contains("docker-cleanup.service")

@@ -39,7 +39,7 @@ fn named(example: &Value) -> Vec<(Utf8PathBuf, Vec<u8>)> {
             let Some(path) = value.as_str() else { continue };
             match kind {
                 Some(ParameterType::Folder) => {
-                    files.push((Utf8PathBuf::from(path).join("index.html"), b"<h1>".to_vec()))
+                    files.push((Utf8PathBuf::from(path).join("index.html"), b"<h1>".to_vec()));
                 }
                 Some(ParameterType::File) => files.push((path.into(), b"x".to_vec())),
                 _ => {}

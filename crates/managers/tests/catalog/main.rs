@@ -1,6 +1,12 @@
 //! The features that come with Phoenix, each in a real Debian: installed, asked, changed, started anew.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with helpers beside them")]
+#![expect(
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, with helpers beside them"
+)]
 
 mod access;
 mod databases;

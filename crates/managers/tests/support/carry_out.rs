@@ -52,10 +52,24 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
                 let work: managers::services::Work = serde_json::from_value(step.work.clone()).unwrap();
                 ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
             }
+            "firewall" => firewall(step, &mut there),
             other => panic!("a step of the kind `{other}`"),
         }
     }
     (there, skipped)
+}
+
+/// Writes the files, which are as the plan took them to be.
+pub fn firewall(step: &Step, there: &mut Inventory) {
+    let work: managers::firewall::diff::Work = serde_json::from_value(step.work.clone()).unwrap();
+    for file in work.files {
+        assert_eq!(there.firewall.get(&file.name), file.old.as_ref(), "{}", file.name);
+        match file.new {
+            Some(text) => there.firewall.insert(file.name, text),
+            None => there.firewall.remove(&file.name),
+        };
+    }
+    there.unconfirmed = None;
 }
 
 fn ours(there: &mut Inventory, id: u32) -> &mut Mark {
@@ -70,6 +84,7 @@ fn container(step: &Step, there: &mut Inventory) {
         Work::Update(update) => change(&update, there),
         Work::Delete(place) => {
             let gone = there.guests.remove(&place.id).expect("what is destroyed is there");
+            there.firewall.remove(&format!("{}.fw", place.id));
             assert_eq!(gone.node, place.node);
         }
     }
@@ -78,6 +93,7 @@ fn container(step: &Step, there: &mut Inventory) {
 fn make(create: &Create, there: &mut Inventory) {
     if let Some(old) = &create.replaces {
         there.guests.remove(&old.id).expect("what is replaced is there");
+        there.firewall.remove(&format!("{}.fw", old.id));
     }
     let id = create.place.id;
     let (mut values, mut description, mut pool) = (BTreeMap::new(), String::new(), None);

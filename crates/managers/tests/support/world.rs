@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use blueprint::model::MountSource;
 use jiff::Timestamp;
 use plan::desired::Container;
-use plan::inventory::{Guest, Inventory, Storage, Unread};
+use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
 use plan::mark::{CertificateMark, Mark};
 use plan::{Address, Desired};
 use proxmox::config::{GuestConfig, GuestKind, Section, digest};
@@ -33,6 +33,8 @@ pub fn empty() -> Inventory {
         ]
         .into(),
         commands: true,
+        addresses: vec!["10.0.0.13/24".parse().unwrap()],
+        way_in: Some(WayIn { client: [192, 0, 2, 10].into(), port: 22 }),
         ..Inventory::default()
     }
 }
@@ -50,6 +52,11 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
         inventory.nodes.insert(guest.node.clone());
         inventory.pools.extend(container.pool.clone());
         inventory.guests.insert(guest.id, guest);
+    }
+    let options = super::plain(now);
+    let plan = plan::plan(desired, &inventory, &[&managers::firewall::Firewalls], &options);
+    for step in &plan.steps {
+        super::carry_out::firewall(step, &mut inventory);
     }
     inventory
 }
@@ -179,8 +186,14 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         };
     }
     match words.first().copied().unwrap_or_default() {
-        "empty" => world.guests.clear(),
-        "gone" => drop(world.guests.remove(&id()).unwrap_or_else(|| panic!("no such guest: `{line}`"))),
+        "empty" => {
+            world.guests.clear();
+            world.firewall.clear();
+        }
+        "gone" => {
+            world.guests.remove(&id()).unwrap_or_else(|| panic!("no such guest: `{line}`"));
+            world.firewall.remove(&format!("{}.fw", words[1]));
+        }
         "stop" => guest!().running = false,
         "set" => {
             guest!().config.as_mut().unwrap().insert(words[2].to_owned(), rest(3));
@@ -269,7 +282,32 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         }
         "no-storage" => drop(world.storages.remove(words[1]).unwrap()),
         "no-storages" => world.storages.clear(),
-        "no-commands" => world.commands = false,
+        "no-commands" => {
+            world.commands = false;
+            // The API does not tell.
+            (world.firewall, world.addresses, world.way_in) = (BTreeMap::new(), Vec::new(), None);
+        }
+        "way-in" => world.way_in = Some(WayIn { client: words[1].parse().unwrap(), port: 22 }),
+        "unconfirmed" => world.unconfirmed = Some(words[1].to_owned()),
+        // A file of the firewall, with `¶` for the ends of its lines; the other two put a line before the others, or after.
+        "firewall" => drop(world.firewall.insert(words[1].to_owned(), rest(2).replace('¶', "\n"))),
+        "no-firewall" => drop(world.firewall.remove(words[1])),
+        "firewall-option" | "firewall-without" => {
+            let text = world.firewall.get_mut(words[1]).unwrap_or_else(|| panic!("no such file: `{line}`"));
+            let key = rest(2).split_once(": ").map(|(key, _)| format!("{key}: "));
+            let lines = text.lines().filter_map(|old| match &key {
+                Some(key) if old.starts_with(key.as_str()) => Some(rest(2)),
+                None if old.contains(&rest(2)) => None,
+                _ => Some(old.to_owned()),
+            });
+            *text = lines.map(|line| line + "\n").collect();
+        }
+        "firewall-first" | "firewall-last" => {
+            let text = world.firewall.get_mut(words[1]).unwrap_or_else(|| panic!("no such file: `{line}`"));
+            let at =
+                if words[0] == "firewall-first" { text.find("[RULES]\n\n").unwrap() + 9 } else { text.len() };
+            text.insert_str(at, &format!("{}\n", rest(2)));
+        }
         "no-node" => assert!(world.nodes.remove(words[1]), "no such node: `{line}`"),
         "no-pools" => world.pools.clear(),
         "node" => drop(world.nodes.insert(words[1].to_owned())),

@@ -24,6 +24,7 @@ pub(super) fn graph(
     names(&mut graph, desired, parts);
     certificates(&mut graph, blueprint, desired, renderer);
     services(&mut graph, desired);
+    firewall(&mut graph, desired);
     graph
 }
 
@@ -121,6 +122,29 @@ fn services(graph: &mut Graph, desired: &Desired) {
             if desired.certificates.contains_key(certificate) {
                 graph.edge(&address, &Address::certificate(certificate), EdgeKind::Needs);
             }
+        }
+    }
+}
+
+/// The whole is switched on before a guest's part of it, so that each part is in force once it is there. A service is
+/// proven through the firewall of its guest, and of its proxy.
+fn firewall(graph: &mut Graph, desired: &Desired) {
+    if desired.firewall.is_none() {
+        return;
+    }
+    let site = Address::firewall("site");
+    graph.add(site.clone());
+    for container in desired.containers.values() {
+        let address = Address::firewall(&container.name);
+        graph.edge(&address, &container.resource(), EdgeKind::Needs);
+        if address != site {
+            graph.edge(&address, &site, EdgeKind::Needs);
+        }
+    }
+    for service in desired.services.values() {
+        let through = service.via.iter().map(|via| &via.on);
+        for name in std::iter::once(&service.on).chain(through) {
+            graph.edge(&Address::service(&service.name), &Address::firewall(name), EdgeKind::Needs);
         }
     }
 }

@@ -179,6 +179,13 @@ pub fn wire(
     certificates::authority(blueprint, &parts, &root_fingerprint, &mut desired);
     certificates::certificates(blueprint, &parts, renderer, &root_fingerprint, &mut desired, &mut errors);
     flows::flows(blueprint, &parts, &mut desired);
+    if desired.firewall.is_some() && blueprint.containers.contains_key("site") {
+        errors.push(WireError {
+            address: Address::container("site").to_string(),
+            message: "`site` is what the firewall calls its own part".into(),
+            hint: "call the container something else".into(),
+        });
+    }
 
     let common = derived::common(blueprint, root_pem, &parts, &desired);
     let site = SiteFacts {

@@ -169,8 +169,7 @@ fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> F
 /// The workshop's name server does not do its work.
 fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr, seen: String) -> Finding {
     let at = place.to_string();
-    let trouble = far_end::down(world, guest).or_else(|| far_end::unit_trouble(world, guest, None));
-    if let Some(mut cause) = trouble {
+    if let Some(mut cause) = far_end::trouble(world, guest, None) {
         cause.code = "trace::dns-down";
         return Finding::broken(Hop::Dns, at, seen, cause);
     }

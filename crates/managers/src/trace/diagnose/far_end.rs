@@ -69,8 +69,12 @@ pub fn wrong_clock(guest: &str, seen: &Seen) -> Option<Cause> {
     ))
 }
 
-/// What is wrong with the units that features keep running in a guest. `wanted` is the port that should be served.
-pub fn unit_trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) -> Option<Cause> {
+/// What is wrong with a guest, or with the units that features keep running in it. `wanted` is the port that should be
+/// served.
+pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) -> Option<Cause> {
+    if let Some(cause) = down(world, guest) {
+        return Some(cause);
+    }
     let seen = world.seen(guest)?;
     let declared = world.units(guest);
     let ours = |unit: &&Unit| declared.contains(&unit.name);
@@ -152,10 +156,10 @@ fn taken(
 
 /// Why a port refuses.
 pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Cause {
-    if let Some(cause) = down(world, guest) {
+    let look = format!("phoenix-cli exec {guest} -- ss -ltnp");
+    if let Some(cause) = trouble(world, guest, Some((address, port))) {
         return cause;
     }
-    let look = format!("phoenix-cli exec {guest} -- ss -ltnp");
     let Some(seen) = world.seen(guest) else {
         return Cause::new(
             "trace::refused",
@@ -163,7 +167,7 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
             look,
         );
     };
-    if let Some(cause) = unit_trouble(world, guest, Some((address, port))).or_else(|| full(guest, seen)) {
+    if let Some(cause) = full(guest, seen) {
         return cause;
     }
     if let Some(other) = seen.listeners.iter().find(|l| l.port == port) {

@@ -92,7 +92,7 @@ fn behind(world: &World<'_>, path: &Path, to: &Upstream, place: &str, http: &Htt
 
 /// Why a service does not answer as it should, though it can be connected to.
 fn itself(world: &World<'_>, to: &Upstream, http: &Http) -> Cause {
-    if let Some(cause) = far_end::unit_trouble(world, &to.guest, Some((to.address, to.port)))
+    if let Some(cause) = far_end::trouble(world, &to.guest, Some((to.address, to.port)))
         .or_else(|| world.seen(&to.guest).and_then(|seen| far_end::full(&to.guest, seen)))
     {
         return cause;
@@ -172,7 +172,7 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
             format!("give container.{asking} the feature `trusted-ca`, or {}", super::again_in(asking)),
         );
     }
-    if let Some(cause) = far_end::unit_trouble(world, guest, Some((entrance.address, entrance.port))) {
+    if let Some(cause) = far_end::trouble(world, guest, Some((entrance.address, entrance.port))) {
         return cause;
     }
     let logs = format!("phoenix-cli logs {guest}");
@@ -216,7 +216,7 @@ pub fn guest(world: &World<'_>, guest: &str, port: Option<(std::net::Ipv4Addr, u
     }
     let seen = world.seen(guest)?;
     let up = span(i64::try_from(seen.up.as_secs()).unwrap_or(i64::MAX));
-    if let Some(cause) = far_end::unit_trouble(world, guest, port) {
+    if let Some(cause) = far_end::trouble(world, guest, port) {
         // Another program answers in its stead, or what failed is not on the way.
         let finding = Finding::broken(Hop::Service, &place, format!("{place} is up for {up}"), cause);
         let taken = finding.cause.as_ref().is_some_and(|cause| cause.code == "trace::port-taken");

@@ -18,7 +18,7 @@ use super::look::{Look, Seen};
 use super::path::Path;
 use super::rules::Rules;
 
-pub use far_end::{down, full, unit_trouble, wrong_clock};
+pub use far_end::{down, trouble, wrong_clock};
 pub use walk::{needs_upstream, walk};
 
 /// Everything that is known when a walk is judged.

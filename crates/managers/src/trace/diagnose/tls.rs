@@ -211,17 +211,15 @@ fn expired(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Cause {
         let text = format!("it expired {ended} ago; Phoenix renews it when it applies");
         return Cause::new("trace::certificate-expired", text, to.again);
     };
-    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa) {
-        let trouble =
-            far_end::down(world, &authority.on).or_else(|| far_end::unit_trouble(world, &authority.on, None));
-        if let Some(mut cause) = trouble {
-            cause.code = "trace::ca-down";
-            cause.text = format!(
-                "it expired {ended} ago and could not be renewed, because the authority does not answer: {}",
-                cause.text
-            );
-            return cause;
-        }
+    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa)
+        && let Some(mut cause) = far_end::trouble(world, &authority.on, None)
+    {
+        cause.code = "trace::ca-down";
+        cause.text = format!(
+            "it expired {ended} ago and could not be renewed, because the authority does not answer: {}",
+            cause.text
+        );
+        return cause;
     }
     let error = world.seen(to.guest).and_then(|s| s.renewals.get(&renews.name)).and_then(|r| r.error.clone());
     match error {
@@ -260,7 +258,7 @@ fn not_yet(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Cause {
 
 /// Why a proxy serves no site of a name.
 fn no_site(world: &World<'_>, to: Shows<'_>) -> Cause {
-    if let Some(cause) = far_end::unit_trouble(world, to.guest, Some(to.at)).or_else(|| files(world, to)) {
+    if let Some(cause) = far_end::trouble(world, to.guest, Some(to.at)).or_else(|| files(world, to)) {
         return cause;
     }
     let Some((kind, service)) = to.proxy else {
@@ -290,7 +288,7 @@ pub fn aside(world: &World<'_>, guest: &str, kind: &str, service: &str, again: &
 
 /// Something answers there that should not, or not so.
 fn stranger(world: &World<'_>, to: Shows<'_>, what: &str) -> Cause {
-    far_end::unit_trouble(world, to.guest, Some(to.at)).unwrap_or_else(|| {
+    far_end::trouble(world, to.guest, Some(to.at)).unwrap_or_else(|| {
         let holder = world.seen(to.guest).and_then(|seen| seen.listener(to.at.0, to.at.1));
         let who = holder.map_or_else(|| "what answers".to_owned(), |holder| holder.program.clone());
         Cause::new(
@@ -302,7 +300,7 @@ fn stranger(world: &World<'_>, to: Shows<'_>, what: &str) -> Cause {
 }
 
 fn failed(world: &World<'_>, to: Shows<'_>, said: &str) -> Cause {
-    far_end::unit_trouble(world, to.guest, Some(to.at)).or_else(|| files(world, to)).unwrap_or_else(|| {
+    far_end::trouble(world, to.guest, Some(to.at)).or_else(|| files(world, to)).unwrap_or_else(|| {
         Cause::new(
             "trace::tls",
             format!("container.{} breaks the handshake off: {said}", to.guest),

@@ -93,7 +93,7 @@ fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a
         name: Some(&path.name),
         certificate: entrance.certificate.as_deref(),
         own_root: !entrance.public,
-        proxy: entrance.proxy.map(|kind| kind.as_str()).zip(service),
+        proxy: entrance.proxy.map(plan::desired::ViaKind::as_str).zip(service),
         again,
     }
 }

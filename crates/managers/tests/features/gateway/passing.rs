@@ -131,8 +131,8 @@ fn each_service_has_its_own_patience() {
     let told: Value =
         serde_json::from_str(&front.client("events", "quick", "--count 10 --pause 0.3")).unwrap();
     assert_eq!(told["count"], 10);
-    // Without a word in the blueprint, an hour.
-    assert!(front.root.sh("cat /etc/nginx/phoenix.d/usual.conf").contains("proxy_read_timeout 3600s;"));
+    // Without a word in the blueprint, ten minutes.
+    assert!(front.root.sh("cat /etc/nginx/phoenix.d/usual.conf").contains("proxy_read_timeout 600s;"));
 }
 
 #[test]

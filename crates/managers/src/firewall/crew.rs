@@ -1,0 +1,278 @@
+//! How rules get on the node: written at once, proven by a new connection, and taken back by the node itself when none
+//! gets through (P-20).
+//!
+//! Steps that come while a change is under way wait for it, and are then one change together: a node takes up to ten
+//! seconds to put new files in force, whatever their number.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apply::{Crew, Done, Failure, Progress};
+use async_trait::async_trait;
+use plan::Step;
+use proxmox::firewall::FirewallFile;
+use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use transport::{Command, Output, Runner};
+
+use super::diff::Work;
+use crate::settle;
+use crate::worksite::Worksite;
+
+/// How long the node waits for the word that all is well before it puts the old files back.
+pub const GUARD: Duration = Duration::from_secs(60);
+/// How long new files may need until they are in force: pve-firewall looks every ten seconds.
+pub const IN_FORCE: Duration = Duration::from_secs(20);
+/// How long the nftables backend of Proxmox VE may need (proxmox-firewall looks every five seconds). It does not say.
+const NFTABLES: Duration = Duration::from_secs(7);
+/// How long another site's change may need to be confirmed, or to be taken back.
+const BUSY: Duration = Duration::from_secs(90);
+/// How often a new connection is tried before it counts as cut.
+const TRIES: u32 = 2;
+
+/// What a waiting step is told.
+type Told = Result<Done, Failure>;
+
+/// The crew for firewalls.
+#[derive(Debug)]
+pub struct FirewallCrew {
+    site: Arc<Worksite>,
+    waiting: Mutex<Vec<(Vec<FileChange>, oneshot::Sender<Told>)>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl FirewallCrew {
+    /// A crew on this worksite.
+    pub fn new(site: Arc<Worksite>) -> Self {
+        Self { site, waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Carries out a step's changes, with those of all who wait.
+    async fn change(&self, files: Vec<FileChange>, progress: &Progress) -> Told {
+        loop {
+            let (tell, mut told) = oneshot::channel();
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((files.clone(), tell));
+            let _turn = self.turn.lock().await;
+            match told.try_recv() {
+                Ok(result) => return result,
+                // Whoever had taken it on was given up before the end: it is done anew.
+                Err(oneshot::error::TryRecvError::Closed) => continue,
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let all: Vec<FileChange> = waiting.iter().flat_map(|(files, _)| files.clone()).collect();
+            let result = self.all(&all, progress).await;
+            for (_, tell) in waiting {
+                // Nobody listens for a step that was given up.
+                let _ = tell.send(result.clone());
+            }
+            return result;
+        }
+    }
+
+    async fn all(&self, files: &[FileChange], progress: &Progress) -> Told {
+        let node = self.site.node.as_deref().ok_or_else(|| {
+            Failure::new("firewall::no-ssh", "there is no way to write the firewall's files")
+                .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
+        })?;
+        progress.doing(format!("writing {} file(s) of the firewall", files.len()));
+        let token = self.write(node, files, progress).await?;
+        let proven = async {
+            self.in_force(node, files, progress).await?;
+            self.get_through(node, progress).await
+        };
+        match proven.await {
+            Ok(()) => {}
+            Err(failure) => return Err(take_back(node, &token, failure).await),
+        }
+        let confirm = change::confirm(&token);
+        let told = understood(node, &confirm, change::confirmed).await;
+        match told {
+            Ok(Confirmed::Yes) => {
+                let nftables = files.iter().any(uses_nftables);
+                let how =
+                    if nftables { "written; this node does not say what is in force" } else { "in force" };
+                Ok(Done::new(how))
+            }
+            Ok(Confirmed::Restored) => Err(Failure::new(
+                "firewall::way-cut",
+                format!(
+                    "the node was not told within {} s that all is well: the old rules are back",
+                    GUARD.as_secs()
+                ),
+            )
+            .hint("phoenix-cli apply tries again")),
+            Err(failure) => Err(take_back(node, &token, failure).await),
+        }
+    }
+
+    /// Writes the files, with the guard armed.
+    async fn write(
+        &self,
+        node: &dyn Runner,
+        files: &[FileChange],
+        progress: &Progress,
+    ) -> Result<String, Failure> {
+        let command = change::apply(&self.site.site, files, GUARD);
+        let begin = Instant::now();
+        loop {
+            match understood(node, &command, change::applied).await? {
+                Applied::Armed(token) => return Ok(token),
+                Applied::Modified(name) => {
+                    return Err(Failure::new(
+                        "firewall::modified",
+                        format!("somebody changed {name} since the plan was made; nothing was written"),
+                    )
+                    .hint("phoenix-cli plan shows what is there now"));
+                }
+                Applied::Busy(_) if begin.elapsed() < BUSY => {
+                    if begin.elapsed() < settle::PAUSE {
+                        progress.waiting("another site's change of the firewall to be confirmed", BUSY);
+                    }
+                    sleep(settle::PAUSE).await;
+                }
+                Applied::Busy(site) => {
+                    return Err(Failure::new(
+                        "firewall::busy",
+                        format!("a change of the site `{site}` waits to be confirmed, and keeps waiting"),
+                    )
+                    .hint("end the other run, then phoenix-cli apply"));
+                }
+            }
+        }
+    }
+
+    /// Waits until the node says that what is in force is what the files say. Proxmox VE shows no rule's comment once it
+    /// is compiled, but it compares the whole: nothing is pending.
+    async fn in_force(
+        &self,
+        node: &dyn Runner,
+        files: &[FileChange],
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        if files.iter().any(uses_nftables) {
+            progress.waiting("the node's nftables firewall, which does not say what is in force", NFTABLES);
+            sleep(NFTABLES).await;
+            return Ok(());
+        }
+        let cluster = files.iter().find(|file| file.name == "cluster.fw");
+        let enabled = cluster.map(|file| {
+            let file = FirewallFile::parse(file.new.as_deref().unwrap_or_default());
+            proxmox::firewall::judge::enabled(&file)
+        });
+        let begin = Instant::now();
+        let mut waited = false;
+        loop {
+            let command = Command::new("asking whether the rules are in force", ["pve-firewall", "status"]);
+            let output = settle::command(node, &command).await?;
+            let text = output.text();
+            let status = text.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or_default();
+            let word = enabled.map(|enabled| if enabled { "enabled/" } else { "disabled/" });
+            let settled = status.ends_with("/running") && word.is_none_or(|word| status.starts_with(word));
+            if output.success() && settled {
+                return Ok(());
+            }
+            if begin.elapsed() > IN_FORCE || status.ends_with("/stopped") {
+                let said = if status.is_empty() { output.tail(2) } else { format!("Status: {status}") };
+                return Err(Failure::new(
+                    "firewall::not-in-force",
+                    format!("the rules are not in force after {} s", begin.elapsed().as_secs()),
+                )
+                .said(said)
+                .hint("on the node: systemctl status pve-firewall"));
+            }
+            if !waited {
+                progress.waiting("the node to put the rules in force", IN_FORCE);
+                waited = true;
+            }
+            sleep(settle::PAUSE / 2).await;
+        }
+    }
+
+    /// The proof: new connections, to ssh and to the API.
+    async fn get_through(&self, node: &dyn Runner, progress: &Progress) -> Result<(), Failure> {
+        progress.doing("making new connections to the node");
+        let mut last = None;
+        for _ in 0..TRIES {
+            let ssh =
+                node.fresh().await.map_err(|e| settle::transport_failure("making a new ssh connection", &e));
+            let both = match ssh {
+                Ok(()) => {
+                    let api = self.site.reader().fresh().await;
+                    api.map_err(|e| settle::failure("making a new connection to the API", &e))
+                }
+                Err(failure) => Err(failure),
+            };
+            match both {
+                Ok(()) => return Ok(()),
+                Err(failure) => last = Some(failure),
+            }
+        }
+        let cause = last.map(|failure| failure.errors).unwrap_or_default();
+        let mut failure =
+            Failure::new("firewall::way-cut", "with the new rules no new connection gets to the node");
+        failure.errors.extend(cause);
+        Err(failure
+            .hint("name the networks that manage the node in `firewall.management`, then phoenix-cli apply"))
+    }
+}
+
+/// Whether the node's firewall is the one of nftables, which has no word on what is in force.
+fn uses_nftables(file: &FileChange) -> bool {
+    let host = file.name.starts_with("host:");
+    host && FirewallFile::parse(file.new.as_deref().unwrap_or_default()).option("nftables") == Some("1")
+}
+
+/// Runs a command that may be run again, until its answer can be read.
+async fn understood<T>(
+    node: &dyn Runner,
+    command: &Command,
+    read: fn(&Output) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let mut said = String::new();
+    // An answer that was cut off is asked for again; what fails three times fails for good.
+    for _ in 0..3 {
+        match read(&settle::command(node, command).await?) {
+            Ok(answer) => return Ok(answer),
+            Err(words) => said = words,
+        }
+        sleep(settle::PAUSE).await;
+    }
+    Err(Failure::new("firewall::failed", "the node could not change the firewall's files")
+        .said(said)
+        .hint("on the node: systemctl status pve-cluster; then phoenix-cli apply"))
+}
+
+/// Has the old files put back now, over the connection that is still there; the node does it by itself otherwise.
+async fn take_back(node: &dyn Runner, token: &str, mut failure: Failure) -> Failure {
+    let cancel = change::cancel(token).limit(Duration::from_secs(10));
+    let back = node.run(&cancel).await.ok().and_then(|output| change::confirmed(&output).ok());
+    failure.errors.push(match back {
+        Some(Confirmed::Restored) => "the old rules are back".to_owned(),
+        // It cannot be, since it was never confirmed.
+        Some(Confirmed::Yes) => "the new rules stay: they were confirmed".to_owned(),
+        None => format!("the node puts the old rules back within {} s", GUARD.as_secs()),
+    });
+    failure
+}
+
+#[async_trait]
+impl Crew for FirewallCrew {
+    fn kind(&self) -> &'static str {
+        "firewall"
+    }
+
+    async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {
+        let mut results = Vec::new();
+        for step in steps {
+            let result = match serde_json::from_value::<Work>(step.work.clone()) {
+                Ok(work) => self.change(work.files, &progress.of(&step.address)).await,
+                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
+                    .hint("make the plan again with this phoenix-cli")),
+            };
+            results.push(result);
+        }
+        results
+    }
+}

@@ -1,0 +1,199 @@
+//! What is wrong with what was seen. Pure.
+
+use jiff::Timestamp;
+use pki::CertificateFacts;
+use plan::Desired;
+use plan::desired::{self, Issuer};
+
+use super::{Certificate, Rules, Trouble};
+use crate::trace::chain::judge;
+use crate::trace::diagnose::{World, ago, trouble, wrong_clock};
+use crate::trace::look::{Look, OnDisk, Renewal, Seen};
+use crate::trace::rules::{self, has_flow};
+
+/// A disk that is so full needs somebody's attention before programs fail for it, percent.
+const DISK: u64 = 90;
+/// Memory of which so much is used leaves no room for a moment of need, percent.
+const MEMORY: u64 = 95;
+
+/// What is wrong with a guest.
+pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
+    if let Some(cause) = trouble(world, name, None) {
+        return Some(cause.into());
+    }
+    let seen = match world.look(name)? {
+        Look::Unknown(why) => {
+            return Some(Trouble::new(
+                "health::unknown",
+                format!("container.{name} could not be looked at: {why}"),
+                format!("phoenix-cli exec {name} -- true"),
+            ));
+        }
+        Look::Seen(seen) => seen,
+        Look::Missing | Look::Stopped | Look::Hangs => return None,
+    };
+    failed_unit(name, seen)
+        .or_else(|| wrong_clock(name, seen).map(Into::into))
+        .or_else(|| filled(name, id, seen))
+}
+
+/// A unit that failed and is no feature's.
+fn failed_unit(name: &str, seen: &Seen) -> Option<Trouble> {
+    let failed: Vec<&str> = seen.units.iter().filter(|u| u.failed()).map(|u| u.name.as_str()).collect();
+    let first = failed.first()?;
+    Some(Trouble::new(
+        "trace::unit-failed",
+        format!("in container.{name} failed: {}", failed.join(", ")),
+        format!(
+            "phoenix-cli logs {name} --unit {first}; when it is of no use: phoenix-cli exec {name} -- systemctl reset-failed"
+        ),
+    ))
+}
+
+fn filled(name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
+    for (what, used) in [("disk", seen.disk), ("file system's number of files", seen.inodes)] {
+        if let Some(used) = used.filter(|used| used.percent() >= DISK) {
+            return Some(Trouble::new(
+                "health::disk",
+                format!("the {what} of container.{name} is {} % full", used.percent()),
+                format!(
+                    "phoenix-cli exec {name} -- du -xh --max-depth=2 / , or more `disk` for it in the blueprint"
+                ),
+            ));
+        }
+    }
+    let used = seen.memory.filter(|used| used.percent() >= MEMORY)?;
+    Some(Trouble::new(
+        "health::memory",
+        format!("{} % of the memory of container.{name} ({id}) is used", used.percent()),
+        format!(
+            "phoenix-cli exec {name} -- ps -eo rss,args --sort=-rss, or more `memory` for it in the blueprint"
+        ),
+    ))
+}
+
+/// How a certificate is: on disk, as it is served, and what its guest says of renewing it.
+pub fn certificate(
+    world: &World<'_>,
+    wanted: &desired::Certificate,
+    disk: Option<&OnDisk>,
+    served: &[Option<String>],
+) -> Certificate {
+    let name = wanted.name.clone();
+    let renewal = world.seen(&wanted.on).and_then(|seen| seen.renewals.get(&name));
+    let failures = renewal.map(|renewal| renewal.failures);
+    let again = format!("phoenix-cli apply --again --target certificate.{name}");
+    let Some(disk) = disk else {
+        let seen = format!("not looked at: container.{} does not tell", wanted.on);
+        return Certificate { name, ends: None, same: None, failures, seen, trouble: None };
+    };
+    let host = wanted.names.first().map_or("", String::as_str);
+    let root = (wanted.issuer != Issuer::Acme).then_some(world.root);
+    let Some(chain) = judge(&disk.chain, host, root, world.now) else {
+        let text = format!("{} is not there in container.{}", crate::certificates::path(&name), wanted.on);
+        let trouble = Some(Trouble::new("trace::certificate-missing", text, again));
+        return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
+    };
+    let shown: Vec<&String> = served.iter().flatten().collect();
+    let alike =
+        |pem: &&String| CertificateFacts::parse(pem).is_ok_and(|f| f.fingerprint == chain.leaf.fingerprint);
+    let same = (!shown.is_empty()).then(|| shown.iter().all(alike));
+    let leaf = &chain.leaf;
+    let renew_at = leaf.renew_at();
+    let by = match wanted.issuer {
+        Issuer::Embedded => "renewed by apply",
+        Issuer::StepCa | Issuer::Acme => "renews itself",
+    };
+    let seen = format!("{}, {by} from {}", chain.words(world.now), renew_at.strftime("%Y-%m-%d %H:%M"));
+    let trouble = if let Some(fault) = &chain.fault {
+        use crate::trace::chain::Fault;
+        let (code, text) = match fault {
+            Fault::Untrusted(why) => {
+                ("trace::certificate-untrusted", format!("the workshop's root does not vouch for it: {why}"))
+            }
+            Fault::Names => ("trace::certificate-names", format!("it is for {}", leaf.dns_names.join(", "))),
+            Fault::Expired => {
+                ("trace::certificate-expired", format!("it expired {} ago", ago(leaf.not_after, world.now)))
+            }
+            Fault::NotYet => ("trace::certificate-not-yet-valid", "it is not valid yet".to_owned()),
+        };
+        Some(Trouble::new(code, text, again))
+    } else if same == Some(false) {
+        let text = format!("container.{} serves another one than it has on disk", wanted.on);
+        Some(Trouble::new("trace::certificate-stale", text, format!("phoenix-cli trace {host}")))
+    } else {
+        late(world, wanted, renewal, renew_at, leaf)
+    };
+    Certificate { name, ends: Some(leaf.not_after), same, failures, seen, trouble }
+}
+
+/// A certificate that should have been renewed by now.
+fn late(
+    world: &World<'_>,
+    wanted: &desired::Certificate,
+    renewal: Option<&Renewal>,
+    renew_at: Timestamp,
+    leaf: &CertificateFacts,
+) -> Option<Trouble> {
+    if let Some(error) = renewal.and_then(|renewal| renewal.error.as_ref()) {
+        return Some(Trouble::new(
+            "trace::renewal-failed",
+            format!("renewing it failed: {error}"),
+            format!(
+                "phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}",
+                wanted.on, wanted.name
+            ),
+        ));
+    }
+    if renew_at > world.now {
+        return None;
+    }
+    let due = ago(renew_at, world.now);
+    if wanted.issuer == Issuer::Embedded {
+        return Some(Trouble::new(
+            "health::certificate-due",
+            format!("it is due for {due}"),
+            "phoenix-cli apply",
+        ));
+    }
+    // Whoever renews by itself gets half of what is left before somebody is called.
+    let left = leaf.not_after.as_second() - renew_at.as_second();
+    (world.now.as_second() > renew_at.as_second() + left / 2).then(|| {
+        Trouble::new(
+            "health::certificate-due",
+            format!("it is due for {due}, and its guest has not renewed it"),
+            format!("phoenix-cli logs {} --unit phoenix-certificates", wanted.on),
+        )
+    })
+}
+
+/// Whether the rules of a guest are those of its flows.
+pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
+    let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
+    let leads = |flow: &&desired::Flow| flow.to == desired::End::Guest(guest.to_owned());
+    let flows: Vec<&desired::Flow> = desired.flows.iter().filter(leads).collect();
+    let apply = format!("phoenix-cli apply --target firewall.{guest}");
+    let Some(file) = rules.of(id) else {
+        let text = format!("/etc/pve/firewall/{id}.fw is not there, so nothing is kept out");
+        return of("no rules".into(), flows.len(), Some(Trouble::new("health::firewall-off", text, apply)));
+    };
+    let on = |text: &str| {
+        text.lines().any(|line| {
+            line.split_once(':')
+                .is_some_and(|(key, value)| key.trim() == "enable" && value.trim().starts_with('1'))
+        })
+    };
+    let missing: Vec<&str> = flows.iter().filter(|f| !has_flow(file, &f.id)).map(|f| f.id.as_str()).collect();
+    let seen = format!("{} of {} flows have their rule", flows.len() - missing.len(), flows.len());
+    let whole = rules.files.get("cluster.fw").is_some_and(|text| on(text));
+    let trouble = if !on(file) || !whole {
+        let which = if whole { format!("{id}.fw") } else { "cluster.fw".to_owned() };
+        let text = format!("/etc/pve/firewall/{which} does not switch it on, so nothing is kept out");
+        Some(Trouble::new("health::firewall-off", text, apply))
+    } else if missing.is_empty() {
+        None
+    } else {
+        Some(Trouble::new("trace::rule-missing", format!("no rule for {}", missing.join(", ")), apply))
+    };
+    of(seen, missing.len(), trouble)
+}
