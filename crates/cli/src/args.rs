@@ -148,6 +148,16 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
+    /// Keep what cannot be made again: the authority's keys and database, sealed with a passphrase
+    #[command(
+        after_help = "Examples:\n  phoenix-cli backup ca --out ca.backup\n  phoenix-cli backup ca --out ca.backup --passphrase file:/root/passphrase"
+    )]
+    Backup(Backup),
+    /// Take back what `backup` kept
+    #[command(
+        after_help = "Examples:\n  phoenix-cli restore ca ca.backup\n  phoenix-cli restore ca ca.backup --passphrase env:CA_PASSPHRASE --yes"
+    )]
+    Restore(RestoreWhat),
     /// Show or get the programs that no package brings, such as step-ca and Traefik
     #[command(
         after_help = "Examples:\n  phoenix-cli artifacts\n  phoenix-cli artifacts fetch\n  phoenix-cli artifacts fetch step-ca step\n\nThe cache is `phoenix/artifacts` below `$XDG_CACHE_HOME`. A copy of it is a mirror: `PHOENIX_ARTIFACTS=DIR` names one that is looked at first."
@@ -361,14 +371,77 @@ pub struct Certs {
 /// What `certs` can show.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
-    /// List the certificates: names, serial, days left, when they are renewed
-    #[command(after_help = "Examples:\n  phoenix-cli certs list\n  phoenix-cli certs list --json")]
+    /// List the certificates: who signed them, what is left of their life, where they are served and whether as on disk
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs list\n  phoenix-cli certs list --json\n\nThe containers are asked; where one cannot be, what is known of the last apply is shown, and said to be."
+    )]
     List,
     /// Print the workshop's root certificate as PEM, nothing else
     #[command(
         after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Root,
+}
+
+/// Options of `backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// What is kept
+    #[command(subcommand)]
+    pub what: BackupCommand,
+}
+
+/// What can be kept.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// The authority in a container (`step-ca`): keys, who may have what, database
+    #[command(
+        after_help = "Examples:\n  phoenix-cli backup ca --out ca.backup\n  phoenix-cli backup ca --out ca.backup --passphrase env:CA_PASSPHRASE\n\nIt is sealed in its container (OpenPGP, AES-256). Keep the passphrase apart from it."
+    )]
+    Ca(BackupCa),
+}
+
+/// Options of `backup ca`.
+#[derive(Debug, Args)]
+pub struct BackupCa {
+    /// The file to write; never one that is there
+    #[arg(long, value_name = "FILE")]
+    pub out: Utf8PathBuf,
+    /// Where the passphrase is: `env:NAME` or `file:PATH`; asked for where absent
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
+}
+
+/// Options of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreWhat {
+    /// What is taken back
+    #[command(subcommand)]
+    pub what: RestoreCommand,
+}
+
+/// What can be taken back.
+#[derive(Debug, Subcommand)]
+pub enum RestoreCommand {
+    /// The authority in a container (`step-ca`), as `backup ca` kept it
+    #[command(
+        after_help = "Examples:\n  phoenix-cli restore ca ca.backup\n  phoenix-cli restore ca ca.backup --passphrase file:/root/passphrase --yes\n\nThe backup is opened, compared with the site's root, and tried, before anything is replaced."
+    )]
+    Ca(Restore),
+}
+
+/// Options of `restore ca`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// What `backup ca` wrote
+    #[arg(value_name = "FILE")]
+    pub file: Utf8PathBuf,
+    /// Where the passphrase is: `env:NAME` or `file:PATH`; asked for where absent
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Options of `artifacts`.

@@ -125,6 +125,36 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli artifacts list` shows all there are.",
     ),
     code(
+        "backup::exists",
+        "the file is there already",
+        "A backup is never written over an older one, which may be the only good one.",
+        "Give another name with `--out`, or move the old one away.",
+    ),
+    code(
+        "backup::no-authority",
+        "the site has no authority in a container",
+        "`backup ca` and `restore ca` are for the feature `step-ca`. The embedded authority of a site is a folder.",
+        "Keep a copy of `.phoenix/secrets/authority`, which is all there is of it.",
+    ),
+    code(
+        "backup::refused",
+        "the authority did not do it",
+        "The program that looks after the authority in its container refused: a wrong passphrase, a file that was changed or cut, a backup of another site. What it said is shown. Nothing was replaced.",
+        "What was said names the reason. `phoenix-cli exec ca -- /usr/local/lib/phoenix/authority probe` tells whether the authority signs.",
+    ),
+    code(
+        "backup::unreadable",
+        "the backup cannot be read",
+        "The file named cannot be read here.",
+        "See with `ls -l` whether it is there and readable.",
+    ),
+    code(
+        "backup::unwritable",
+        "the backup cannot be written",
+        "The file named by `--out` could not be written: its folder is missing or not writable, the disk is full, or it came to be meanwhile.",
+        "Give another `--out`. Nothing of the backup is left behind.",
+    ),
+    code(
         "blueprint::invalid",
         "the blueprint has errors",
         "With `--json`, the error that stands for all diagnostics of a blueprint; they are in `diagnostics`, each with its \
@@ -145,6 +175,12 @@ pub const CODES: &[CodeInfo] = &[
         "The script that puts key and certificate into the container failed there, for example because its disk is full. \
          What it printed last is shown.",
         "Look inside with `phoenix-cli shell NAME`, then `phoenix-cli apply`.",
+    ),
+    code(
+        "certificates::not-seen",
+        "the certificates of a container could not be looked at",
+        "What lists certificates in the container failed there.",
+        "Look inside with `phoenix-cli shell NAME`.",
     ),
     code(
         "consent::declined",
@@ -785,6 +821,12 @@ pub const CODES: &[CodeInfo] = &[
         "A secret reference of the blueprint leads nowhere: the environment variable is not set, the file is missing or \
          readable for others, or the command failed.",
         "Follow the hint, e.g. `export NAME=…` or `chmod 600 FILE`.",
+    ),
+    code(
+        "secrets::weak",
+        "not a passphrase",
+        "A passphrase that seals keys is one line of twelve characters or more.",
+        "Take a longer one, for example six words by chance.",
     ),
     code(
         "site::folder",

@@ -11,6 +11,7 @@ mod commands;
 mod diagnostics;
 mod error;
 mod lock;
+mod passphrase;
 mod printer;
 mod progress;
 mod secrets;

@@ -147,3 +147,52 @@ async fn by_hand(world: &World, method: Method, path: &str, params: &[(&str, &st
     assert_eq!(response.status, 200, "{response:?}");
     world.node.idle().await;
 }
+
+/// The first workshop with an authority of its own in a container.
+fn with_authority() -> Files {
+    let mut files = first();
+    let ca = r#"{
+  "containers": { "ca": { "id": 103, "type": "small", "address": "10.0.0.10", "features": ["step-ca"] } },
+  "certificates": { "authority": "step-ca", "life": "1d" }
+}"#;
+    files.insert("ca.json".into(), ca.into());
+    files
+}
+
+/// From the embedded authority to one in a container, and back, is a plan each time, and nothing is left to do after it.
+#[test]
+fn the_authority_moves_into_a_container_and_back() {
+    let (there, here) = (site(&with_authority()), site(&first()));
+    virtually(async {
+        let world = built().await;
+        let has = |address: &str, ended: &scenarios::Ended| {
+            ended.plan().steps.iter().any(|s| s.address.as_str() == address)
+        };
+        for _ in 0..2 {
+            let ended = apply(&world, &there).await;
+            assert!(ended.done() && has("certificate.notes", &ended), "{ended:#?}");
+            assert!(apply(&world, &there).await.plan().steps.is_empty());
+            let ended = apply(&world, &here).await;
+            assert!(has("certificate.notes", &ended) && !has("authority.ca", &ended), "{ended:#?}");
+        }
+    });
+}
+
+/// The authority's container is destroyed by hand: it is made anew and knows its guests again (item 1 of S-13: a rebuilt
+/// authority must not take anything down with it).
+#[test]
+fn a_lost_authority_is_made_anew_and_guests_are_introduced_again() {
+    let wanted = site(&with_authority());
+    virtually(async {
+        let world = world(6, Faults::none());
+        assert!(apply(&world, &wanted).await.done());
+        let id = wanted.id("ca");
+        by_hand(&world, Method::Delete, &format!("/nodes/pve1/lxc/{id}"), &[("force", "1")]).await;
+        let ended = apply(&world, &wanted).await;
+        assert!(ended.done(), "{ended:#?}");
+        let addresses: Vec<String> = ended.plan().steps.iter().map(|s| s.address.to_string()).collect();
+        assert!(addresses.contains(&"authority.ca".to_owned()), "{addresses:?}");
+        assert!(addresses.contains(&"certificate.notes".to_owned()), "{addresses:?}");
+        assert!(apply(&world, &wanted).await.plan().steps.is_empty());
+    });
+}

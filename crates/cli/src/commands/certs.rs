@@ -1,15 +1,26 @@
-//! `certs`: the workshop's root, and what it certifies.
+//! `certs`: the workshop's root, and what is certified: as the guests have it and as they show it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
 use jiff::Timestamp;
+use managers::certificates::look::{Seen, look};
 use managers::certificates::renew_at;
 use plan::Address;
-use serde_json::json;
+use plan::desired::{Certificate, Issuer};
+use plan::mark::CertificateMark;
+use serde_json::{Value, json};
+use transport::{InGuest, Runner};
 
 use crate::args::{Certs, CertsCommand, Global};
 use crate::commands::plan::Planned;
 use crate::error::Outcome;
 use crate::printer::Printer;
 use crate::site;
+
+/// How many guests are asked at once: each is a command on the node, which has other things to do.
+const AT_ONCE: usize = 8;
 
 /// Shows certificates.
 pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome {
@@ -25,53 +36,261 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
     }
 }
 
+/// What a guest said of all of its certificates, or why it was not asked.
+type Asked = BTreeMap<String, Result<Vec<Seen>, String>>;
+
 async fn list(global: &Global, printer: Printer) -> Outcome {
     let planned = Planned::new(global, printer).await?;
+    let asked = ask(&planned).await;
     planned.connection.close().await;
     let now = Timestamp::now();
-    let mut rows = Vec::new();
-    for certificate in planned.desired.certificates.values() {
-        let on = planned.desired.containers.get(&certificate.on);
-        let guest = on.and_then(|c| planned.inventory.guests.get(&c.id));
-        let mark = guest.and_then(|g| g.mark.as_ref()).and_then(|m| m.certificates.get(&certificate.name));
-        let day = |seconds: i64| {
-            Timestamp::from_second(seconds).ok().map(|t| t.strftime("%Y-%m-%d %H:%M").to_string())
-        };
-        rows.push(json!({
-            "address": Address::certificate(&certificate.name), "names": certificate.names, "on": certificate.on,
-            "path": managers::certificates::path(&certificate.name),
-            "issuer": format!("{} intermediate", planned.desired.site),
-            "serial": mark.map(|m| &m.serial), "ends": mark.and_then(|m| day(m.end)),
-            "days_left": mark.map(|m| (m.end - now.as_second()) / 86_400),
-            "renewed_from": mark.and_then(renew_at).and_then(|t| day(t.as_second())),
-            "state": match mark {
-                None => "not there yet",
-                Some(m) if m.fingerprint != certificate.fingerprint => "to be made anew",
-                Some(m) if m.end <= now.as_second() => "expired",
-                Some(m) if renew_at(m).is_none_or(|at| at <= now) => "to be renewed",
-                Some(_) => "good",
-            },
-        }));
-    }
+    let rows: Vec<Value> = planned
+        .desired
+        .certificates
+        .values()
+        .map(|certificate| {
+            let guest = planned.desired.containers.get(&certificate.on);
+            let mark = guest
+                .and_then(|c| planned.inventory.guests.get(&c.id))
+                .and_then(|g| g.mark.as_ref())
+                .and_then(|m| m.certificates.get(&certificate.name));
+            let seen = match asked.get(&certificate.on) {
+                Some(Ok(all)) => Ok(all.iter().find(|s| s.name == certificate.name)),
+                Some(Err(why)) => Err(why.as_str()),
+                None => Err("it is not there"),
+            };
+            row(certificate, mark, seen, now)
+        })
+        .collect();
+    let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
-        printer.data_json(&json!({ "certificates": rows }));
+        printer.data_json(&json!({ "authority": signer, "certificates": rows }));
         return Ok(0);
     }
     for row in &rows {
-        let names: Vec<&str> =
-            row["names"].as_array().into_iter().flatten().filter_map(|n| n.as_str()).collect();
-        let sign = if row["state"] == "good" { "✔" } else { "✗" };
-        printer.data(format!(
-            "{sign} {:<28} {:<14} {:>5} days left, renewed from {}  {}",
-            row["address"].as_str().unwrap_or_default(),
-            row["state"].as_str().unwrap_or_default(),
-            row["days_left"].as_i64().map_or("–".to_owned(), |d| d.to_string()),
-            row["renewed_from"].as_str().unwrap_or("–"),
-            names.join(", "),
+        printer.data(text(row));
+    }
+    for (guest, why) in asked.iter().filter_map(|(guest, said)| Some((guest, said.as_ref().err()?))) {
+        printer.say(format!(
+            "{}: {why}, so what is shown of it is what was known at the last apply",
+            Address::container(guest)
         ));
     }
     if rows.is_empty() {
-        printer.say("no service is exposed by the gateway, so there are no certificates");
+        printer.say("nothing of the site shows a certificate, so there are none");
     }
     Ok(0)
+}
+
+/// Asks the guests, several at once; each within its own time.
+async fn ask(planned: &Planned) -> Asked {
+    let mut by_guest: BTreeMap<&str, Vec<&Certificate>> = BTreeMap::new();
+    for certificate in planned.desired.certificates.values() {
+        by_guest.entry(&certificate.on).or_default().push(certificate);
+    }
+    let node: Option<Arc<dyn Runner>> = planned.connection.node.clone();
+    let questions = by_guest.into_iter().map(|(name, certificates)| {
+        let node = node.clone();
+        async move {
+            let container = planned.desired.containers.get(name);
+            let guest = container.and_then(|c| planned.inventory.guests.get(&c.id));
+            let said = match (guest, node) {
+                (None, _) => Err("it is not there yet".to_owned()),
+                (Some(guest), _) if !guest.running => Err("it does not run".to_owned()),
+                (_, None) => Err("there is no way to run commands on the node".to_owned()),
+                _ if planned.connection.simulated() => Err("it is simulated".to_owned()),
+                (Some(guest), Some(node)) => look(&InGuest::new(node, guest.id), &certificates)
+                    .await
+                    .map_err(|failure| format!("it could not be asked ({failure})")),
+            };
+            (name.to_owned(), said)
+        }
+    });
+    futures::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// One certificate as JSON: what its guest has, or what the mark says where that could not be asked.
+fn row(
+    certificate: &Certificate,
+    mark: Option<&CertificateMark>,
+    seen: Result<Option<&Seen>, &str>,
+    now: Timestamp,
+) -> Value {
+    let time = |second: i64| Timestamp::from_second(second).ok();
+    // A guest that renews by itself has another one by now than the mark knows of.
+    let found = seen.ok().flatten();
+    let known = seen.is_err().then_some(mark).flatten();
+    let begin = found.and_then(|s| s.not_before).or(known.map(|m| m.begin));
+    let end = found.and_then(|s| s.not_after).or(known.map(|m| m.end));
+    let renewed_from = match (found.and_then(|s| s.renew_at), begin.and_then(time), end.and_then(time)) {
+        (Some(second), ..) => time(second),
+        (None, Some(begin), Some(end)) if certificate.issuer == Issuer::Embedded => {
+            Some(pki::renew_at(begin, end))
+        }
+        (None, Some(begin), Some(end)) => Some(pki::renewal::renew_at(&certificate.name, begin, end)),
+        _ => None,
+    };
+    let served = found.map(|s| s.served.as_slice()).unwrap_or_default();
+    let error = found.and_then(|s| s.error.as_deref());
+    let to_be_made_anew = mark.is_some_and(|m| m.fingerprint != certificate.fingerprint);
+    let embedded = certificate.issuer == Issuer::Embedded;
+    let state = match end {
+        None => "not there yet",
+        _ if to_be_made_anew => "to be made anew",
+        Some(end) if end <= now.as_second() && (embedded || seen.is_ok()) => "expired",
+        _ if served.iter().any(|s| s.same == Some(false)) => "another is served",
+        _ if error.is_some() => "not renewed",
+        _ if embedded && known.and_then(renew_at).or(renewed_from).is_some_and(|at| at <= now) => {
+            "to be renewed"
+        }
+        _ => "good",
+    };
+    let text = |at: Option<Timestamp>| at.map(|t| t.strftime("%Y-%m-%d %H:%M").to_string());
+    json!({
+        "address": Address::certificate(&certificate.name), "names": certificate.names, "on": certificate.on,
+        "path": managers::certificates::path(&certificate.name), "issued_by": certificate.issuer.as_str(),
+        "issuer": found.and_then(|s| s.by.as_deref()),
+        "serial": found.and_then(|s| s.serial.as_deref()).or(known.map(|m| m.serial.as_str())),
+        "ends": text(end.and_then(time)), "seconds_left": end.map(|end| end - now.as_second()),
+        "days_left": end.map(|end| (end - now.as_second()).div_euclid(86_400)), "renewed_from": text(renewed_from),
+        "served": served, "error": error, "asked": seen.is_ok(), "not_asked": seen.err(), "state": state,
+    })
+}
+
+/// The same for people: a line, and one for each place where it is served.
+fn text(row: &Value) -> String {
+    let of = |key: &str| row[key].as_str().unwrap_or("–").to_owned();
+    let sign = match row["state"].as_str() {
+        Some("good") if row["asked"] == true => "✔",
+        Some("good") => "·",
+        _ => "✗",
+    };
+    let names: Vec<&str> = row["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let serial: String = of("serial").chars().take(12).collect();
+    let mut out = format!(
+        "{sign} {:<32} {:<17} {:>13}, renewed from {}  {}\n    {}, serial {serial}, in container.{}",
+        of("address"),
+        of("state"),
+        left(row["seconds_left"].as_i64()),
+        of("renewed_from"),
+        names.join(", "),
+        row["issuer"].as_str().map_or_else(|| of("issued_by"), |by| format!("by {by}")),
+        of("on"),
+    );
+    for served in row["served"].as_array().into_iter().flatten() {
+        let how = match (&served["same"], served["serial"].as_str()) {
+            (Value::Bool(true), _) => "as on disk".to_owned(),
+            (_, Some(serial)) => {
+                format!("another: serial {}", serial.chars().take(12).collect::<String>())
+            }
+            _ => "nobody answers".to_owned(),
+        };
+        out.push_str(&format!("\n    served at {}: {how}", served["at"].as_str().unwrap_or_default()));
+    }
+    if let Some(error) = row["error"].as_str() {
+        out.push_str(&format!("\n    {error}"));
+    }
+    out
+}
+
+/// What is left of a life, in the unit that fits.
+fn left(seconds: Option<i64>) -> String {
+    match seconds {
+        None => "–".to_owned(),
+        Some(s) if s <= 0 => "none left".to_owned(),
+        Some(s) if s >= 2 * 86_400 => format!("{} days left", s / 86_400),
+        Some(s) if s >= 2 * 3600 => format!("{} h left", s / 3600),
+        Some(s) => format!("{} min left", s / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use managers::certificates::look::Shown;
+    use std::time::Duration;
+
+    fn certificate(issuer: Issuer) -> Certificate {
+        Certificate {
+            name: "notes".into(),
+            names: vec!["notes.workshop.internal".into()],
+            life: Duration::from_secs(86_400),
+            on: "gateway".into(),
+            issuer,
+            owner: None,
+            reloads: Vec::new(),
+            restarts: Vec::new(),
+            served: Vec::new(),
+            fingerprint: "f".into(),
+        }
+    }
+
+    fn seen(end: i64, served: Option<bool>) -> Seen {
+        let shown = |same| Shown { at: "10.0.0.1:443/x".into(), serial: Some("2b".into()), same: Some(same) };
+        Seen {
+            name: "notes".into(),
+            by: Some("Phoenix workshop Step CA 3fa2c1".into()),
+            serial: Some("1a".into()),
+            not_before: Some(0),
+            not_after: Some(end),
+            renew_at: Some(end / 2),
+            served: served.map(shown).into_iter().collect(),
+            failures: 0,
+            error: None,
+        }
+    }
+
+    fn mark(end: i64) -> CertificateMark {
+        CertificateMark { fingerprint: "f".into(), begin: 0, end, serial: "0a".into() }
+    }
+
+    #[test]
+    fn what_the_guest_says_counts_and_the_mark_only_without_it() {
+        let now = Timestamp::from_second(100_000).unwrap();
+        let renewing = certificate(Issuer::StepCa);
+        // The mark's has long ended; the guest has another.
+        let one = row(&renewing, Some(&mark(10)), Ok(Some(&seen(180_000, Some(true)))), now);
+        assert_eq!(
+            (&one["state"], &one["serial"], &one["seconds_left"]),
+            (&json!("good"), &json!("1a"), &json!(80_000))
+        );
+        assert!(
+            text(&one).starts_with("✔ ")
+                && text(&one).contains("22 h left")
+                && text(&one).contains("as on disk"),
+            "{}",
+            text(&one)
+        );
+        // Nobody could ask: what guests renew by themselves is not called expired for an old mark.
+        let unknown = row(&renewing, Some(&mark(10)), Err("it does not run"), now);
+        assert_eq!(
+            (&unknown["state"], &unknown["asked"], &unknown["serial"]),
+            (&json!("good"), &json!(false), &json!("0a"))
+        );
+        assert!(text(&unknown).starts_with("· "));
+        let embedded = certificate(Issuer::Embedded);
+        assert_eq!(row(&embedded, Some(&mark(10)), Err("it does not run"), now)["state"], "expired");
+        assert_eq!(
+            row(&embedded, Some(&mark(120_000)), Err("it does not run"), now)["state"],
+            "to be renewed"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let now = Timestamp::from_second(100_000).unwrap();
+        let renewing = certificate(Issuer::StepCa);
+        let state = |seen: &Seen| row(&renewing, Some(&mark(10)), Ok(Some(seen)), now)["state"].clone();
+        assert_eq!(state(&seen(90_000, None)), "expired");
+        assert_eq!(state(&seen(180_000, Some(false))), "another is served");
+        let failing = Seen { error: Some("connection refused".into()), failures: 3, ..seen(180_000, None) };
+        assert_eq!(state(&failing), "not renewed");
+        assert!(text(&row(&renewing, None, Ok(Some(&failing)), now)).ends_with("\n    connection refused"));
+        assert_eq!(row(&renewing, None, Ok(None), now)["state"], "not there yet");
+        let old = CertificateMark { fingerprint: "other".into(), ..mark(10) };
+        assert_eq!(
+            row(&renewing, Some(&old), Ok(Some(&seen(180_000, None))), now)["state"],
+            "to be made anew"
+        );
+    }
 }

