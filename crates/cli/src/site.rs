@@ -125,7 +125,8 @@ pub fn desired(
         all_but_the_last(errors, printer).unwrap_or(none)
     })?;
     let problems = managers::trace::paper::check(&desired).into_iter().map(|problem| {
-        CommandError::usage("wire::path", format!("{}: {}", problem.address, problem.message)).hint(problem.hint)
+        CommandError::usage("wire::path", format!("{}: {}", problem.address, problem.message))
+            .hint(problem.hint)
     });
     all_but_the_last(problems, printer).map_or(Ok(desired), Err)
 }

@@ -38,7 +38,11 @@ impl Watch {
                 let answers = Command::new("curl")
                     .args(["-sf", "-o", "/dev/null", "--max-time", "2", "--cacert"])
                     .arg(&root)
-                    .args(["--resolve", &format!("{NOTES}:{port}:127.0.0.1"), &format!("https://{NOTES}:{port}/")])
+                    .args([
+                        "--resolve",
+                        &format!("{NOTES}:{port}:127.0.0.1"),
+                        &format!("https://{NOTES}:{port}/"),
+                    ])
                     .stderr(Stdio::null())
                     .status()
                     .is_ok_and(|status| status.success());
@@ -110,7 +114,11 @@ fn finding(walk: &Value) -> &Value {
 fn seen(site: &Site, from: &str, hop: &str, code: &str) -> Value {
     let (exit, said) = trace(site, &["--from", from]);
     let found = finding(&said["walks"][0]).clone();
-    assert_eq!((exit, found["code"].as_str(), found["hop"].as_str()), (Some(1), Some(code), Some(hop)), "{said:#}");
+    assert_eq!(
+        (exit, found["code"].as_str(), found["hop"].as_str()),
+        (Some(1), Some(code), Some(hop)),
+        "{said:#}"
+    );
     for key in ["cause", "hint", "seen"] {
         assert!(!found[key].as_str().unwrap().is_empty(), "{found:#}");
     }
@@ -120,7 +128,10 @@ fn seen(site: &Site, from: &str, hop: &str, code: &str) -> Value {
 /// Does what a hint says, word for word.
 fn follow(site: &Site, found: &Value) {
     let hint = found["hint"].as_str().unwrap();
-    let typed = hint.replace("phoenix-cli", &format!("{} --site {}", env!("CARGO_BIN_EXE_phoenix-cli"), site.path().display()));
+    let typed = hint.replace(
+        "phoenix-cli",
+        &format!("{} --site {}", env!("CARGO_BIN_EXE_phoenix-cli"), site.path().display()),
+    );
     println!("$ {hint}");
     let output = Command::new("sh").args(["-c", &typed]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -146,15 +157,47 @@ fn expired(site: &Site) -> String {
     std::fs::write(folder.path().join("ca.cnf"), settings).unwrap();
     std::fs::write(folder.path().join("index"), "").unwrap();
     std::fs::write(folder.path().join("serial"), "4242\n").unwrap();
-    run(&["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem", "-subj", "/CN=notes.workshop.internal", "-out", "request"]);
+    run(&[
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-subj",
+        "/CN=notes.workshop.internal",
+        "-out",
+        "request",
+    ]);
     let day = |days: i64| {
-        let output = Command::new("date").args(["-u", "-d", &format!("{days} days"), "+%y%m%d%H%M%SZ"]).output().unwrap();
+        let output = Command::new("date")
+            .args(["-u", "-d", &format!("{days} days"), "+%y%m%d%H%M%SZ"])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     // Begun before the authority itself did: that is over, too, and no matter.
     run(&[
-        "ca", "-batch", "-config", "ca.cnf", "-in", "request", "-out", "leaf.pem", "-notext", "-cert", &file("intermediate.crt"), "-keyfile",
-        &file("intermediate.key"), "-startdate", &day(-2), "-enddate", &day(-1),
+        "ca",
+        "-batch",
+        "-config",
+        "ca.cnf",
+        "-in",
+        "request",
+        "-out",
+        "leaf.pem",
+        "-notext",
+        "-cert",
+        &file("intermediate.crt"),
+        "-keyfile",
+        &file("intermediate.key"),
+        "-startdate",
+        &day(-2),
+        "-enddate",
+        &day(-1),
     ]);
     let chain = format!("{}{}", read("leaf.pem"), std::fs::read_to_string(file("intermediate.crt")).unwrap());
     format!(
@@ -196,7 +239,11 @@ fn troubles_are_called_by_their_names() {
     let health = site.run(&["health", "--prometheus"]);
     assert_eq!(health.status.code(), Some(1));
     let page = String::from_utf8(health.stdout).unwrap();
-    assert!(page.contains("phoenix_guest_up{guest=\"notes\"} 1\n") && page.contains("phoenix_service_up{service=\"notes\"} 0\n"), "{page}");
+    assert!(
+        page.contains("phoenix_guest_up{guest=\"notes\"} 1\n")
+            && page.contains("phoenix_service_up{service=\"notes\"} 0\n"),
+        "{page}"
+    );
     follow(&site, &found);
     watch.end("a backend's stopped Nginx");
     well(&site);
@@ -204,7 +251,13 @@ fn troubles_are_called_by_their_names() {
     let watch = Watch::begin(&site);
     inside(&site, "notes", "echo 'nonsense;' > /etc/nginx/conf.d/x.conf; ! systemctl restart nginx");
     let found = seen(&site, "outside", "tcp", "trace::unit-failed");
-    assert!(found["cause"].as_str().unwrap().contains("unknown directive \"nonsense\" in /etc/nginx/conf.d/x.conf:1"), "{found}");
+    assert!(
+        found["cause"]
+            .as_str()
+            .unwrap()
+            .contains("unknown directive \"nonsense\" in /etc/nginx/conf.d/x.conf:1"),
+        "{found}"
+    );
     inside(&site, "notes", "rm /etc/nginx/conf.d/x.conf; systemctl restart nginx");
     watch.end("a backend's broken configuration");
     well(&site);
@@ -294,7 +347,11 @@ fn troubles_are_called_by_their_names() {
     watch.end("a taken port, which another program answered at,");
     well(&site);
 
-    inside(&site, "notes", "fallocate -l $(($(df -Pk / | sed -n '2s/ *[^ ]* *[^ ]* *[^ ]* *\\([0-9]*\\).*/\\1/p') * 1024)) /full || dd if=/dev/zero of=/full bs=1M; df -P /");
+    inside(
+        &site,
+        "notes",
+        "fallocate -l $(($(df -Pk / | sed -n '2s/ *[^ ]* *[^ ]* *[^ ]* *\\([0-9]*\\).*/\\1/p') * 1024)) /full || dd if=/dev/zero of=/full bs=1M; df -P /",
+    );
     let found = seen(&site, "outside", "service", "trace::disk-full");
     assert_eq!(found["state"], "weak", "{found}");
     inside(&site, "notes", "rm /full");

@@ -1,8 +1,6 @@
 //! The whole path, for real: a blueprint becomes running containers in the lab, and a request gets its answer over
 //! HTTPS, verified against the workshop's own root alone. One test, since it is one story.
 
-#![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
-
 mod support;
 
 use std::time::{Duration, Instant};

@@ -154,7 +154,11 @@ pub(crate) async fn run(
                 drop(stdin);
                 Ok(())
             };
-            tokio::try_join!(feeding, read_lines(&mut stdout, &mut out, !command.streamed, line), stderr.read_to_end(&mut err))
+            tokio::try_join!(
+                feeding,
+                read_lines(&mut stdout, &mut out, !command.streamed, line),
+                stderr.read_to_end(&mut err)
+            )
         };
         tokio::pin!(pipes);
         tokio::select! {

@@ -81,7 +81,8 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
             let inventory = hops(&connection, &desired, global, &mut findings).await;
             // The way there holds, so what is there can be looked at: as `health` does.
             if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
-                let planned = Planned { blueprint: loaded.blueprint, authority, desired, inventory, connection };
+                let planned =
+                    Planned { blueprint: loaded.blueprint, authority, desired, inventory, connection };
                 let health = health::look(&planned, &[]).await;
                 planned.connection.close().await;
                 findings.inside(&health?.checks());

@@ -37,7 +37,11 @@ pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> O
         show(&checks, printer);
         let bad = checks.iter().filter(|c| c.trouble.is_some()).count();
         match bad {
-            0 => printer.say(format!("all is well ({} checks in {:.1} s)", checks.len(), health.took.as_secs_f64())),
+            0 => printer.say(format!(
+                "all is well ({} checks in {:.1} s)",
+                checks.len(),
+                health.took.as_secs_f64()
+            )),
             n => printer.say(format!("{n} of {} checks tell of trouble", checks.len())),
         }
     }
@@ -77,7 +81,8 @@ pub fn show(checks: &[Check], printer: Printer) {
         if group.replace(check.group) != Some(check.group) {
             printer.data(paint(Style::Strong, check.group.title()));
         }
-        let (sign, style) = if check.trouble.is_some() { ("✘", Style::Remove) } else { ("✔", Style::Add) };
+        let (sign, style) =
+            if check.trouble.is_some() { ("✘", Style::Remove) } else { ("✔", Style::Add) };
         printer.data(format!("{} {:<24} {}", paint(style, sign), check.name, check.seen));
         if let Some(trouble) = &check.trouble {
             for line in trouble.text.lines() {

@@ -19,11 +19,19 @@ const FOLLOW: Duration = Duration::from_hours(24 * 30);
 pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Outcome {
     let (connection, id) = find(global, &options.guest, printer)?;
     if connection.simulated() {
-        return Err(CommandError::failed("lab::simulated", "the lab is simulated: nothing runs in it, so there is no journal")
-            .hint("phoenix-cli history shows what was done there"));
+        return Err(CommandError::failed(
+            "lab::simulated",
+            "the lab is simulated: nothing runs in it, so there is no journal",
+        )
+        .hint("phoenix-cli history shows what was done there"));
     }
     let node = connection.node.clone().ok_or_else(no_way)?;
-    let mut argv = vec!["journalctl".to_owned(), "--quiet".into(), "--no-pager".into(), format!("--lines={}", options.lines)];
+    let mut argv = vec![
+        "journalctl".to_owned(),
+        "--quiet".into(),
+        "--no-pager".into(),
+        format!("--lines={}", options.lines),
+    ];
     argv.extend(options.unit.iter().map(|unit| format!("--unit={unit}")));
     argv.extend(options.since.iter().map(|since| format!("--since={since}")));
     if printer.json {

@@ -24,10 +24,16 @@ pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Ou
             "lab::simulated",
             "the lab is simulated: nothing runs in it, so there is no request to follow",
         )
-        .hint("phoenix-cli graph shows what depends on what; phoenix-cli explain service.NAME the way on paper"));
+        .hint(
+            "phoenix-cli graph shows what depends on what; phoenix-cli explain service.NAME the way on paper",
+        ));
     }
-    let observer =
-        Observer { desired: &desired, root: authority.root_pem(), node: connection.node.clone(), clock: Timestamp::now };
+    let observer = Observer {
+        desired: &desired,
+        root: authority.root_pem(),
+        node: connection.node.clone(),
+        clock: Timestamp::now,
+    };
     let walks = trace::trace(&observer, &path, &from).await;
     let stands_for = connection.node.as_ref().map_or_else(|| "this machine".to_owned(), |node| node.place());
     connection.close().await;
@@ -51,7 +57,8 @@ fn place(desired: &Desired, name: &str) -> Result<Place, CommandError> {
         return Ok(Place::Outside);
     }
     let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
-    let found = desired.containers.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
+    let found =
+        desired.containers.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
     match found.or_else(|| gateway.filter(|_| name == "gateway")) {
         Some(guest) => Ok(Place::Guest(guest.clone())),
         None => {
@@ -66,7 +73,8 @@ fn place(desired: &Desired, name: &str) -> Result<Place, CommandError> {
 fn show(name: &str, walks: &[Walk], stands_for: &str, printer: Printer) {
     let mut shown: Vec<&Finding> = Vec::new();
     for (n, walk) in walks.iter().enumerate() {
-        let whence = if walk.from == "outside" { format!("outside ({stands_for})") } else { walk.from.clone() };
+        let whence =
+            if walk.from == "outside" { format!("outside ({stands_for})") } else { walk.from.clone() };
         printer.data(format!("{}{name}, from {whence}", if n == 0 { "" } else { "\n" }));
         for finding in &walk.findings {
             if finding.place != walk.from && shown.contains(&finding) {

@@ -1,6 +1,11 @@
 //! A site and its lab of real containers, for tests that are one story each.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a failing test panics, and tells what it did")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failing test panics, and tells what it did"
+)]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part of it")]
 
 use std::io::BufRead as _;
@@ -113,7 +118,8 @@ impl Site {
     pub fn node(&self, command: &str) -> String {
         let lab = std::fs::read_to_string(self.path().join(".phoenix/lab/node.json")).unwrap();
         let lab: Value = serde_json::from_str(&lab).unwrap();
-        let options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
+        let options =
+            ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
         let output = Command::new("ssh")
             .args(options.into_iter().flat_map(|option| ["-o", option]))
             .args(["-p", &self.ports[1].to_string(), "-i", lab["ssh"]["identity"].as_str().unwrap()])

@@ -126,9 +126,12 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     let on_the_way: BTreeSet<&String> = guests
         .iter()
         .copied()
-        .chain(services.iter().filter_map(|n| desired.services.get(*n)).flat_map(|s| {
-            std::iter::once(&s.on).chain(s.via.as_ref().map(|via| &via.on))
-        }))
+        .chain(
+            services
+                .iter()
+                .filter_map(|n| desired.services.get(*n))
+                .flat_map(|s| std::iter::once(&s.on).chain(s.via.as_ref().map(|via| &via.on))),
+        )
         .chain(certificates.iter().filter_map(|n| desired.certificates.get(*n)).map(|c| &c.on))
         .collect();
     let (looks, rules) = tokio::join!(
@@ -142,7 +145,9 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
         known.insert(name, look);
     }
     for name in &on_the_way {
-        known.entry((*name).clone()).or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
+        known
+            .entry((*name).clone())
+            .or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
     }
     let world = World {
         desired,
@@ -232,7 +237,14 @@ async fn certified(examiner: &Examiner<'_>, world: &World<'_>, wanted: &[&String
         if !done.iter().any(|c| c.name == **name) {
             let trouble = Some(late(&format!("certificate.{name}")));
             let name = (*name).clone();
-            done.push(Certificate { name, ends: None, same: None, failures: None, seen: "not asked".into(), trouble });
+            done.push(Certificate {
+                name,
+                ends: None,
+                same: None,
+                failures: None,
+                seen: "not asked".into(),
+                trouble,
+            });
         }
     }
     done.sort_by(|a, b| a.name.cmp(&b.name));
@@ -265,7 +277,9 @@ async fn shown(from: &dyn Runner, address: Ipv4Addr, port: u16, name: &str) -> O
 async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
     let authority = world.desired.authority.as_ref().filter(|_| !examiner.simulated)?;
     let address = world.desired.names.get(&authority.host).copied();
-    if !examiner.wanted(&Address::authority(&authority.on), None) && !examiner.wanted(&Address::container(&authority.on), None) {
+    if !examiner.wanted(&Address::authority(&authority.on), None)
+        && !examiner.wanted(&Address::container(&authority.on), None)
+    {
         return None;
     }
     let hint = format!("phoenix-cli trace {}", authority.host);
@@ -274,7 +288,8 @@ async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
         None => Err(trouble(format!("{} means nothing", authority.host))),
         Some(address) => {
             let url = Some(format!("https://{}/health", authority.host));
-            let leg = outside(&*examiner.observer.outside(), &direct(address, 443, &authority.host, url)).await;
+            let leg =
+                outside(&*examiner.observer.outside(), &direct(address, 443, &authority.host, url)).await;
             certain(world, &authority.host, &leg).map_err(trouble)
         }
     };

@@ -44,7 +44,9 @@ fn failed_unit(name: &str, seen: &Seen) -> Option<Trouble> {
     Some(Trouble::new(
         "trace::unit-failed",
         format!("in container.{name} failed: {}", failed.join(", ")),
-        format!("phoenix-cli logs {name} --unit {first}; when it is of no use: phoenix-cli exec {name} -- systemctl reset-failed"),
+        format!(
+            "phoenix-cli logs {name} --unit {first}; when it is of no use: phoenix-cli exec {name} -- systemctl reset-failed"
+        ),
     ))
 }
 
@@ -54,7 +56,9 @@ fn filled(name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
             return Some(Trouble::new(
                 "health::disk",
                 format!("the {what} of container.{name} is {} % full", used.percent()),
-                format!("phoenix-cli exec {name} -- du -xh --max-depth=2 / , or more `disk` for it in the blueprint"),
+                format!(
+                    "phoenix-cli exec {name} -- du -xh --max-depth=2 / , or more `disk` for it in the blueprint"
+                ),
             ));
         }
     }
@@ -62,7 +66,9 @@ fn filled(name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
     Some(Trouble::new(
         "health::memory",
         format!("{} % of the memory of container.{name} ({id}) is used", used.percent()),
-        format!("phoenix-cli exec {name} -- ps -eo rss,args --sort=-rss, or more `memory` for it in the blueprint"),
+        format!(
+            "phoenix-cli exec {name} -- ps -eo rss,args --sort=-rss, or more `memory` for it in the blueprint"
+        ),
     ))
 }
 
@@ -89,7 +95,8 @@ pub fn certificate(
         return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
     };
     let shown: Vec<&String> = served.iter().flatten().collect();
-    let alike = |pem: &&String| CertificateFacts::parse(pem).is_ok_and(|f| f.fingerprint == chain.leaf.fingerprint);
+    let alike =
+        |pem: &&String| CertificateFacts::parse(pem).is_ok_and(|f| f.fingerprint == chain.leaf.fingerprint);
     let same = (!shown.is_empty()).then(|| shown.iter().all(alike));
     let leaf = &chain.leaf;
     let renew_at = leaf.renew_at();
@@ -132,7 +139,10 @@ fn late(
         return Some(Trouble::new(
             "trace::renewal-failed",
             format!("renewing it failed: {error}"),
-            format!("phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}", wanted.on, wanted.name),
+            format!(
+                "phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}",
+                wanted.on, wanted.name
+            ),
         ));
     }
     if renew_at > world.now {
@@ -140,7 +150,11 @@ fn late(
     }
     let due = ago(renew_at, world.now);
     if wanted.issuer == Issuer::Embedded {
-        return Some(Trouble::new("health::certificate-due", format!("it is due for {due}"), "phoenix-cli apply"));
+        return Some(Trouble::new(
+            "health::certificate-due",
+            format!("it is due for {due}"),
+            "phoenix-cli apply",
+        ));
     }
     // Whoever renews by itself gets half of what is left before somebody is called.
     let left = leaf.not_after.as_second() - renew_at.as_second();
@@ -164,7 +178,10 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
         return of("no rules".into(), flows.len(), Some(Trouble::new("health::firewall-off", text, apply)));
     };
     let on = |text: &str| {
-        text.lines().any(|line| line.split_once(':').is_some_and(|(key, value)| key.trim() == "enable" && value.trim().starts_with('1')))
+        text.lines().any(|line| {
+            line.split_once(':')
+                .is_some_and(|(key, value)| key.trim() == "enable" && value.trim().starts_with('1'))
+        })
     };
     let missing: Vec<&str> = flows.iter().filter(|f| !has_flow(file, &f.id)).map(|f| f.id.as_str()).collect();
     let seen = format!("{} of {} flows have their rule", flows.len() - missing.len(), flows.len());

@@ -191,11 +191,16 @@ impl Health {
         let guests = self.guests.iter().map(|g| check(Group::Guest, &g.name, g.words(), g.trouble.clone()));
         let services = self.services.iter().map(|s| match &s.answer {
             Ok(seen) => check(Group::Service, &s.name, format!("{seen}, {} ms", s.took.as_millis()), None),
-            Err(trouble) => check(Group::Service, &s.name, "does not answer as it should".into(), Some(trouble.clone())),
+            Err(trouble) => {
+                check(Group::Service, &s.name, "does not answer as it should".into(), Some(trouble.clone()))
+            }
         });
-        let certificates =
-            self.certificates.iter().map(|c| check(Group::Certificate, &c.name, c.seen.clone(), c.trouble.clone()));
-        let firewall = self.firewall.iter().map(|r| check(Group::Firewall, &r.guest, r.seen.clone(), r.trouble.clone()));
+        let certificates = self
+            .certificates
+            .iter()
+            .map(|c| check(Group::Certificate, &c.name, c.seen.clone(), c.trouble.clone()));
+        let firewall =
+            self.firewall.iter().map(|r| check(Group::Firewall, &r.guest, r.seen.clone(), r.trouble.clone()));
         guests
             .chain(services)
             .chain(certificates)
@@ -226,7 +231,11 @@ impl Guest {
         };
         let percent = |what: &str, used: Option<Filled>| used.map(|u| format!(", {what} {} %", u.percent()));
         let up = crate::trace::diagnose::span(i64::try_from(seen.up.as_secs()).unwrap_or(i64::MAX));
-        let clock = seen.clock.map(|c| c.off()).filter(|off| off.abs() >= 1.0).map(|off| format!(", clock {off:+.0} s"));
+        let clock = seen
+            .clock
+            .map(crate::trace::look::Clock::off)
+            .filter(|off| off.abs() >= 1.0)
+            .map(|off| format!(", clock {off:+.0} s"));
         format!(
             "up for {up}{}{}{}, answers in {} ms",
             percent("disk", seen.disk).unwrap_or_default(),

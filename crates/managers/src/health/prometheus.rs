@@ -9,7 +9,13 @@ struct Page(String);
 
 impl Page {
     /// A gauge, with its values by label. Nothing where there are none.
-    fn gauge<'a>(&mut self, name: &str, help: &str, label: &str, values: impl IntoIterator<Item = (&'a str, f64)>) {
+    fn gauge<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, f64)>,
+    ) {
         let mut values = values.into_iter().peekable();
         if values.peek().is_none() {
             return;
@@ -48,7 +54,12 @@ impl Health {
         let mut page = Page(String::new());
         let one = |value: f64| [("", value)];
         page.gauge("phoenix_health_ok", "Whether nothing is wrong.", "", one(flag(self.ok())));
-        page.gauge("phoenix_health_duration_seconds", "How long it took to find out.", "", one(self.took.as_secs_f64()));
+        page.gauge(
+            "phoenix_health_duration_seconds",
+            "How long it took to find out.",
+            "",
+            one(self.took.as_secs_f64()),
+        );
         self.guests(&mut page);
         let services = || self.services.iter();
         page.gauge(
@@ -99,7 +110,9 @@ impl Health {
             "phoenix_firewall_missing_rules",
             "How many flows have no rule.",
             "guest",
-            self.firewall.iter().map(|r| (r.guest.as_str(), number(i64::try_from(r.missing).unwrap_or(i64::MAX)))),
+            self.firewall
+                .iter()
+                .map(|r| (r.guest.as_str(), number(i64::try_from(r.missing).unwrap_or(i64::MAX)))),
         );
         page.0
     }
@@ -116,8 +129,14 @@ impl Health {
         let seen = |of: fn(&Seen) -> Option<f64>| {
             all().filter_map(move |g| Some((g.name.as_str(), of(g.look.seen()?)?))).collect::<Vec<_>>()
         };
-        let answered = all().filter(|g| g.look.seen().is_some()).map(|g| (g.name.as_str(), g.answered.as_secs_f64()));
-        page.gauge("phoenix_guest_answer_seconds", "How long a command in the guest took.", "guest", answered);
+        let answered =
+            all().filter(|g| g.look.seen().is_some()).map(|g| (g.name.as_str(), g.answered.as_secs_f64()));
+        page.gauge(
+            "phoenix_guest_answer_seconds",
+            "How long a command in the guest took.",
+            "guest",
+            answered,
+        );
         page.gauge(
             "phoenix_guest_uptime_seconds",
             "For how long the guest has been up.",
@@ -130,7 +149,12 @@ impl Health {
             "guest",
             seen(|s| Some(s.clock?.ahead)),
         );
-        page.gauge("phoenix_guest_disk_used_ratio", "How full the guest's disk is.", "guest", seen(|s| s.disk.map(ratio)));
+        page.gauge(
+            "phoenix_guest_disk_used_ratio",
+            "How full the guest's disk is.",
+            "guest",
+            seen(|s| s.disk.map(ratio)),
+        );
         page.gauge(
             "phoenix_guest_memory_used_ratio",
             "How much of the guest's memory is used.",
@@ -186,16 +210,20 @@ mod tests {
                 let metric = series.split('{').next().unwrap_or_default();
                 let labels = &series[metric.len()..];
                 let sound = labels.is_empty()
-                    || labels.strip_prefix('{').and_then(|l| l.strip_suffix("\"}")).and_then(|l| l.split_once("=\"")).is_some_and(
-                        |(label, of)| {
+                    || labels
+                        .strip_prefix('{')
+                        .and_then(|l| l.strip_suffix("\"}"))
+                        .and_then(|l| l.split_once("=\""))
+                        .is_some_and(|(label, of)| {
                             let mut rest = of.chars();
                             let mut fine = name(label);
                             while let Some(c) = rest.next() {
-                                fine &= c != '"' && c != '\n' && (c != '\\' || rest.next().is_some_and(|c| "\\\"n".contains(c)));
+                                fine &= c != '"'
+                                    && c != '\n'
+                                    && (c != '\\' || rest.next().is_some_and(|c| "\\\"n".contains(c)));
                             }
                             fine
-                        },
-                    );
+                        });
                 if metric != current || !sound || !samples.insert(series.to_owned()) {
                     return Err(bad());
                 }
@@ -212,13 +240,22 @@ mod tests {
             disk: Some(Filled { all: 100, left: 75 }),
             ..Seen::default()
         };
-        let guest = |name: &str, look| Guest { name: name.into(), look, answered: Duration::from_millis(250), trouble: None };
+        let guest = |name: &str, look| Guest {
+            name: name.into(),
+            look,
+            answered: Duration::from_millis(250),
+            trouble: None,
+        };
         Health {
             at: Timestamp::UNIX_EPOCH,
             took: Duration::from_millis(1500),
             guests: vec![guest("notes", Look::Seen(Box::new(seen))), guest("od\"d\\", Look::Stopped)],
             services: vec![
-                Service { name: "notes".into(), answer: Ok("answers 200".into()), took: Duration::from_millis(12) },
+                Service {
+                    name: "notes".into(),
+                    answer: Ok("answers 200".into()),
+                    took: Duration::from_millis(12),
+                },
                 Service { name: "status".into(), answer: Err(trouble()), took: Duration::ZERO },
             ],
             certificates: vec![Certificate {
@@ -259,7 +296,12 @@ mod tests {
 
     #[test]
     fn what_is_no_page_is_told() {
-        for bad in ["x 1", "x 1\n", "# HELP x y\n# TYPE x counter\n", "# HELP x y\n# TYPE x gauge\nx{a=\"b\"c\"} 1\n"] {
+        for bad in [
+            "x 1",
+            "x 1\n",
+            "# HELP x y\n# TYPE x counter\n",
+            "# HELP x y\n# TYPE x gauge\nx{a=\"b\"c\"} 1\n",
+        ] {
             assert!(valid(bad).is_err(), "{bad}");
         }
     }

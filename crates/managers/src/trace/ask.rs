@@ -184,7 +184,13 @@ pub async fn outside(from: &dyn Runner, question: &Question) -> Leg {
 
 /// A tunnel through ssh does not say why its far end could not connect: the node is asked to connect itself.
 async fn why(from: &dyn Runner, question: &Question, leg: &mut Leg) {
-    let bare = Question { name: None, wanted: question.to.iter().map(|to| to.0).collect(), sni: None, url: None, ..question.clone() };
+    let bare = Question {
+        name: None,
+        wanted: question.to.iter().map(|to| to.0).collect(),
+        sni: None,
+        url: None,
+        ..question.clone()
+    };
     if let Ok(output) = from.run(&bare.command()).await {
         let asked = Leg::parse(&output.text());
         leg.route = asked.route;
@@ -221,7 +227,12 @@ async fn names(from: &dyn Runner, server: Ipv4Addr, name: &str) -> Names {
         Reply::Addresses(list) => list.clone(),
         _ => Vec::new(),
     };
-    Names { addresses, timed_out: reply == Reply::Silent, took: begin.elapsed(), server: Some((server, reply)) }
+    Names {
+        addresses,
+        timed_out: reply == Reply::Silent,
+        took: begin.elapsed(),
+        server: Some((server, reply)),
+    }
 }
 
 /// Takes whatever chain is shown and keeps it: it is judged later, and all that is wrong with it is to be told.
@@ -271,7 +282,8 @@ impl ServerCertVerifier for Keep {
 /// A handshake with whoever answers, and the chain that was shown.
 async fn handshake(stream: Box<dyn Stream>, name: &str, http: bool) -> (Tls, Option<Box<dyn Stream>>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let keep = Arc::new(Keep { chain: Mutex::default(), algorithms: provider.signature_verification_algorithms });
+    let keep =
+        Arc::new(Keep { chain: Mutex::default(), algorithms: provider.signature_verification_algorithms });
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = match config {
         Ok(config) => config.dangerous().with_custom_certificate_verifier(keep.clone()).with_no_client_auth(),
@@ -286,7 +298,13 @@ async fn handshake(stream: Box<dyn Stream>, name: &str, http: bool) -> (Tls, Opt
     };
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let made = timeout(HANDSHAKE, connector.connect(server, stream)).await;
-    let chain = keep.chain.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|der| pem(der)).collect::<String>();
+    let chain = keep
+        .chain
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .map(|der| pem(der))
+        .collect::<String>();
     match made {
         Err(_) => (Tls::Silent, None),
         Ok(Ok(stream)) => (Tls::Shown(chain), Some(Box::new(stream))),
@@ -337,7 +355,11 @@ async fn fetch(stream: Box<dyn Stream>, url: &str) -> Http {
         Ok(Ok(http)) => http,
         Ok(Err(error)) => {
             let said = apply::Failure::from_error("", &error).errors.join(": ");
-            if said.contains("CertificateRequired") { Http::WantsCertificate(said) } else { Http::Broken(said) }
+            if said.contains("CertificateRequired") {
+                Http::WantsCertificate(said)
+            } else {
+                Http::Broken(said)
+            }
         }
     }
 }

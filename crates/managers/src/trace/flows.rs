@@ -86,9 +86,9 @@ impl<'a> Flows<'a> {
 
     fn covers(&self, end: &End, who: Asker<'_>) -> bool {
         match (end, who) {
-            (End::Outside, Asker::Outside)
-            | (End::Inside, Asker::Guest(_))
-            | (End::Node, Asker::Node) => true,
+            (End::Outside, Asker::Outside) | (End::Inside, Asker::Guest(_)) | (End::Node, Asker::Node) => {
+                true
+            }
             (End::Guest(name), Asker::Guest(guest)) => name == guest,
             (End::Net(net), Asker::Guest(guest)) => self.address(guest).is_some_and(|a| net.contains(&a)),
             _ => false,

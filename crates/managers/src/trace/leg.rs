@@ -188,7 +188,9 @@ fn tls(text: &str) -> Tls {
 
 /// Sorts the words of OpenSSL and of rustls for a handshake that fails.
 pub fn handshake_error(said: &str) -> Tls {
-    if said.contains("unrecognized name") || said.contains("UnrecognizedName") || said.contains("UnrecognisedName")
+    if said.contains("unrecognized name")
+        || said.contains("UnrecognizedName")
+        || said.contains("UnrecognisedName")
     {
         Tls::NoSuchSite
     } else if said.contains("wrong version number") || said.contains("InvalidContentType") {
@@ -258,7 +260,9 @@ mod tests {
         assert!(names.addresses.is_empty() && !names.timed_out);
         assert_eq!(names.server, Some((Ipv4Addr::new(10, 255, 255, 53), Reply::NoSuchName)));
         assert_eq!((leg.tcp, leg.tls, leg.http), (None, None, None));
-        let silent = Leg::parse("\u{1e}names\nstatus 124\ntook 4003243\n\u{1e}server\nserver 10.0.0.2\n").names.unwrap();
+        let silent = Leg::parse("\u{1e}names\nstatus 124\ntook 4003243\n\u{1e}server\nserver 10.0.0.2\n")
+            .names
+            .unwrap();
         assert!(silent.timed_out);
         assert_eq!(silent.server.unwrap().1, Reply::Silent);
     }
@@ -307,7 +311,8 @@ mod tests {
         assert_eq!(http("code 502\n"), Http::Status(502, Duration::from_micros(1)));
         let reset = http("curl: (56) Recv failure: Connection reset by peer\ncode 000\n");
         assert_eq!(reset, Http::Broken("Recv failure: Connection reset by peer".into()));
-        let half = http("curl: (92) HTTP/2 stream 1 was not closed cleanly: INTERNAL_ERROR (err 2)\ncode 200\n");
+        let half =
+            http("curl: (92) HTTP/2 stream 1 was not closed cleanly: INTERNAL_ERROR (err 2)\ncode 200\n");
         assert!(matches!(half, Http::Broken(_)));
         assert!(matches!(http("curl: (1) Received HTTP/0.9 when not allowed\ncode 000\n"), Http::Broken(_)));
         let late = "curl: (28) Operation timed out after 5001 milliseconds with 0 bytes received\n";

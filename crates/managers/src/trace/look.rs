@@ -97,7 +97,7 @@ pub struct Filled {
 impl Filled {
     /// How much is used, percent.
     pub fn percent(self) -> u64 {
-        if self.all == 0 { 0 } else { 100 - (self.left.min(self.all) * 100 / self.all) }
+        100 - (self.left.min(self.all) * 100).checked_div(self.all).unwrap_or(100)
     }
 }
 
@@ -151,7 +151,9 @@ pub struct Unit {
 impl Unit {
     /// Whether it runs, or ran to its end as it should.
     pub fn fine(&self) -> bool {
-        self.active == "active" || self.active == "reloading" || (self.active == "activating" && self.sub != "auto-restart")
+        self.active == "active"
+            || self.active == "reloading"
+            || (self.active == "activating" && self.sub != "auto-restart")
     }
 
     /// Whether it tried and could not.
@@ -163,20 +165,27 @@ impl Unit {
     pub fn telling(&self) -> Option<&str> {
         let systemd = |line: &str| {
             let own = line.starts_with(&self.name) || line.starts_with("Failed to start ");
-            own || ["Starting ", "Started ", "Stopped ", "Stopping "].iter().any(|word| line.starts_with(word))
+            own || ["Starting ", "Started ", "Stopped ", "Stopping "]
+                .iter()
+                .any(|word| line.starts_with(word))
         };
-        let lines = || self.journal.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !systemd(line));
+        let lines =
+            || self.journal.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !systemd(line));
         let tells = |line: &&str| {
             let line = line.to_lowercase();
-            ["emerg", "fatal", "panic", "error", "failed", "cannot", "denied", "no space"].iter().any(|w| line.contains(w))
+            ["emerg", "fatal", "panic", "error", "failed", "cannot", "denied", "no space"]
+                .iter()
+                .any(|w| line.contains(w))
         };
-        lines().find(tells).or_else(|| lines().last()).map(bare)
+        lines().find(tells).or_else(|| lines().next_back()).map(bare)
     }
 }
 
 /// A line of Nginx' without its time and process: `2026/11/24 17:44:42 [emerg] 2410#2410: unknown directive`.
 fn bare(line: &str) -> &str {
-    let Some((_, said)) = ["[emerg] ", "[error] ", "[alert] "].iter().find_map(|level| line.split_once(level)) else {
+    let Some((_, said)) =
+        ["[emerg] ", "[error] ", "[alert] "].iter().find_map(|level| line.split_once(level))
+    else {
         return line;
     };
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'#');
@@ -227,7 +236,8 @@ impl Seen {
         let begin: f64 = parts.get("clock")?.trim().parse().ok()?;
         let get = |name: &str| parts.get(name).unwrap_or_default();
         let end: Option<f64> = get("end").trim().parse().ok();
-        let up: f64 = get("uptime").split_whitespace().next().and_then(|t| t.parse().ok()).unwrap_or_default();
+        let up: f64 =
+            get("uptime").split_whitespace().next().and_then(|t| t.parse().ok()).unwrap_or_default();
         let owners: BTreeMap<u32, &str> = get("owners").lines().filter_map(owner).collect();
         let mut units = units(get("units"));
         for unit in &mut units {
@@ -245,7 +255,10 @@ impl Seen {
             resolvers: get("resolvers").lines().filter_map(|line| line.trim().parse().ok()).collect(),
             listeners: get("listeners").lines().filter_map(|line| listener(line, &owners)).collect(),
             units,
-            certificates: parts.each("certificate").map(|(name, text)| (name.to_owned(), on_disk(text))).collect(),
+            certificates: parts
+                .each("certificate")
+                .map(|(name, text)| (name.to_owned(), on_disk(text)))
+                .collect(),
             aside: parts.each("aside").flat_map(|(_, text)| aside(text)).collect(),
             renewals: get("renewals")
                 .lines()
@@ -259,7 +272,9 @@ impl Seen {
     /// Who listens on a port at `address`.
     pub fn listener(&self, address: Ipv4Addr, port: u16) -> Option<&Listener> {
         self.listeners.iter().find(|l| {
-            l.port == port && (l.address == address.to_string() || matches!(l.address.as_str(), "0.0.0.0" | "*" | "[::]"))
+            l.port == port
+                && (l.address == address.to_string()
+                    || matches!(l.address.as_str(), "0.0.0.0" | "*" | "[::]"))
         })
     }
 
@@ -305,7 +320,8 @@ fn hosts(text: &str) -> Vec<HostsLine> {
             "# BEGIN phoenix names" => ours = true,
             "# END phoenix names" => ours = false,
             line => {
-                let mut words = line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned);
+                let mut words =
+                    line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned);
                 if let Some(address) = words.next() {
                     lines.push(HostsLine { number: n + 1, address, names: words.collect(), ours });
                 }
@@ -322,7 +338,8 @@ fn listener(line: &str, owners: &BTreeMap<u32, &str>) -> Option<Listener> {
     let users = line.split_once("users:((\"").map(|(_, rest)| rest).unwrap_or_default();
     let program = users.split('"').next().unwrap_or_default();
     let pid = users.split_once("pid=").map(|(_, rest)| rest).unwrap_or_default();
-    let pid = pid.split(|c: char| !c.is_ascii_digit()).next().and_then(|p| p.parse().ok()).unwrap_or_default();
+    let pid =
+        pid.split(|c: char| !c.is_ascii_digit()).next().and_then(|p| p.parse().ok()).unwrap_or_default();
     Some(Listener {
         address: address.split('%').next().unwrap_or(address).to_owned(),
         port: port.parse().ok()?,
@@ -375,7 +392,8 @@ fn aside(text: &str) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
         let name = line.split_once(": ").filter(|(name, _)| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._/".contains(&b))
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._/".contains(&b))
         });
         match (name, all.last_mut()) {
             (Some(("nginx", _)), Some(_)) => {}

@@ -57,7 +57,8 @@ impl Observer<'_> {
     /// When no command can be run on the node.
     async fn running(&self) -> Result<BTreeSet<String>, Failure> {
         let Some(node) = &self.node else { return Ok(BTreeSet::new()) };
-        let command = Command::new("asking the node which guests run", ["lxc-ls", "-1", "--running"]).limit(NODE);
+        let command =
+            Command::new("asking the node which guests run", ["lxc-ls", "-1", "--running"]).limit(NODE);
         let output = timeout(NODE, node.run(&command)).await.unwrap_or_else(|_| {
             Err(Error::TimedOut { place: node.place(), purpose: command.purpose.clone(), limit: NODE })
         });
@@ -84,13 +85,21 @@ impl Observer<'_> {
     /// The rules of these guests, where Phoenix looks after the firewall.
     pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
         let (Some(node), Some(_)) = (&self.node, &self.desired.firewall) else { return Rules::default() };
-        let ids = guests.iter().filter_map(|name| self.desired.containers.get(*name)).map(|c| format!("{}.fw", c.id));
-        let read = "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
-        let argv = ["sh", "-c", &format!("cd /etc/pve/firewall && {read}"), "sh", "cluster.fw"].map(str::to_owned);
+        let ids = guests
+            .iter()
+            .filter_map(|name| self.desired.containers.get(*name))
+            .map(|c| format!("{}.fw", c.id));
+        let read =
+            "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
+        let argv =
+            ["sh", "-c", &format!("cd /etc/pve/firewall && {read}"), "sh", "cluster.fw"].map(str::to_owned);
         let command = Command::new("reading the firewall's files", argv.into_iter().chain(ids)).limit(NODE);
         match timeout(NODE, node.run(&command)).await {
             Ok(Ok(output)) => Rules {
-                files: Parts::parse(&output.text()).all().map(|(n, t)| (n.to_owned(), t.to_owned())).collect(),
+                files: Parts::parse(&output.text())
+                    .all()
+                    .map(|(n, t)| (n.to_owned(), t.to_owned()))
+                    .collect(),
             },
             _ => Rules::default(),
         }
@@ -112,7 +121,8 @@ impl Observer<'_> {
         let (Some(node), Some(container)) = (&self.node, self.desired.containers.get(guest)) else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
-        look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock).await
+        look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
+            .await
     }
 }
 
@@ -122,9 +132,16 @@ pub fn gateway(desired: &Desired) -> Option<&str> {
 }
 
 /// Has a guest tell about itself.
-pub async fn look_at(guest: &InGuest, units: &[String], certificates: &[String], clock: fn() -> Timestamp) -> Look {
-    let argv = ["sh", "-s", "--"].into_iter().map(str::to_owned).chain([units.join(" "), certificates.join(" ")]);
-    let command = Command::new("asking the guest about itself", argv).stdin(include_str!("look.sh")).limit(LOOK);
+pub async fn look_at(
+    guest: &InGuest,
+    units: &[String],
+    certificates: &[String],
+    clock: fn() -> Timestamp,
+) -> Look {
+    let argv =
+        ["sh", "-s", "--"].into_iter().map(str::to_owned).chain([units.join(" "), certificates.join(" ")]);
+    let command =
+        Command::new("asking the guest about itself", argv).stdin(include_str!("look.sh")).limit(LOOK);
     let asked = clock();
     match timeout(LOOK, guest.run(&command)).await {
         Ok(Ok(output)) => match Seen::parse(&output.text(), asked, clock()) {
@@ -146,7 +163,8 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
     let running = observer.running().await?;
     let places = if from.is_empty() { observer.places(path, &running) } else { from.to_vec() };
     let desired = observer.desired;
-    let mut guests: BTreeSet<String> = path.entrance.iter().map(|e| e.guest.clone()).chain(path.guest.clone()).collect();
+    let mut guests: BTreeSet<String> =
+        path.entrance.iter().map(|e| e.guest.clone()).chain(path.guest.clone()).collect();
     guests.extend(places.iter().filter_map(|place| match place {
         Place::Guest(name) => Some(name.clone()),
         Place::Outside => None,
@@ -163,8 +181,7 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
     });
     let on_the_way: BTreeSet<&String> = guests.iter().collect();
-    let (looks, legs, rules) =
-        tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
+    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
     let world = World {
         desired,
         flows: Flows::new(desired),
@@ -173,7 +190,8 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         looks: looks.into_iter().collect::<BTreeMap<_, _>>(),
         rules,
     };
-    let needed = places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));
+    let needed =
+        places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));
     let upstream = match &path.upstream {
         Some(to) if needed => {
             let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", desired.site);
@@ -192,6 +210,7 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
 fn certificates(desired: &Desired, path: &Path, guest: &str) -> Vec<String> {
     let shown = path.entrance.iter().filter(|e| e.guest == guest).filter_map(|e| e.certificate.clone());
     let own = format!("{guest}.guest");
-    let own = Some(own).filter(|name| desired.certificates.get(name).is_some_and(|c| c.issuer != Issuer::Acme));
+    let own =
+        Some(own).filter(|name| desired.certificates.get(name).is_some_and(|c| c.issuer != Issuer::Acme));
     shown.chain(own).collect()
 }

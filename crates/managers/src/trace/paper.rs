@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use cidr::Ipv4Inet;
+use plan::Address;
 use plan::Desired;
 use plan::desired::{Container, Issuer, Service, Speaks, Transport, ViaKind};
-use plan::Address;
 
 use super::flows::{Asker, Flows};
 
@@ -30,7 +30,11 @@ pub fn check(desired: &Desired) -> Vec<Problem> {
         certificates(desired, service, &mut found);
         reach(desired, service, &flows, &mut found);
         let address = Address::service(&service.name);
-        problems.extend(found.into_iter().map(|(message, hint)| Problem { address: address.clone(), message, hint }));
+        problems.extend(found.into_iter().map(|(message, hint)| Problem {
+            address: address.clone(),
+            message,
+            hint,
+        }));
     }
     parts(desired, &flows, &mut problems);
     problems
@@ -79,8 +83,11 @@ fn certificates(desired: &Desired, service: &Service, found: &mut Found) {
     let public = format!("{}.public", service.name);
     for (certificate, hosts) in [(&service.name, &service.hosts), (&public, &service.public)] {
         let has = desired.certificates.get(certificate).filter(|c| c.on == via.on);
-        let lacking: Vec<&str> =
-            hosts.iter().filter(|host| has.is_none_or(|c| !c.names.contains(host))).map(String::as_str).collect();
+        let lacking: Vec<&str> = hosts
+            .iter()
+            .filter(|host| has.is_none_or(|c| !c.names.contains(host)))
+            .map(String::as_str)
+            .collect();
         if !lacking.is_empty() {
             found.push((
                 format!("tls: the {} has no certificate for {}", via.kind.as_str(), lacking.join(", ")),
@@ -124,7 +131,8 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
     {
         found.push((
             format!("route: there is no way between container.{} and container.{}", proxy.name, guest.name),
-            "give both a network in common, or their networks a `gateway` that leads from one to the other".to_owned(),
+            "give both a network in common, or their networks a `gateway` that leads from one to the other"
+                .to_owned(),
         ));
     }
 }
@@ -132,7 +140,8 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
 /// Whether two guests can exchange packets: they share a network, or each has a router to send them to. What gets its
 /// address by DHCP may have one.
 fn routed(a: &Container, b: &Container) -> bool {
-    let inets = |c: &Container| -> Vec<Option<Ipv4Inet>> { c.nets.values().map(|nic| nic.ip.parse().ok()).collect() };
+    let inets =
+        |c: &Container| -> Vec<Option<Ipv4Inet>> { c.nets.values().map(|nic| nic.ip.parse().ok()).collect() };
     let (of_a, of_b) = (inets(a), inets(b));
     let shared = of_a.iter().flatten().any(|x| of_b.iter().flatten().any(|y| x.network() == y.network()));
     let routes = |c: &Container, own: &[Option<Ipv4Inet>]| {
@@ -160,7 +169,9 @@ fn parts(desired: &Desired, flows: &Flows<'_>, problems: &mut Vec<Problem>) {
         }
     }
     if let Some(authority) = &desired.authority {
-        for certificate in desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa && c.on != authority.on) {
+        for certificate in
+            desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa && c.on != authority.on)
+        {
             let from = Asker::Guest(&certificate.on);
             if !flows.verdict(from, &authority.on, Transport::Tcp, 443).passes() {
                 dropped(&certificate.on, &authority.on, "certificates");

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn parts_are_found_by_their_names() {
-        let parts = Parts::parse("noise\n\u{1e}tcp\nstatus 0\ntook 12\n\u{1e}certificate notes\nx\n\u{1e}end\n");
+        let parts =
+            Parts::parse("noise\n\u{1e}tcp\nstatus 0\ntook 12\n\u{1e}certificate notes\nx\n\u{1e}end\n");
         assert_eq!(parts.get("tcp").and_then(|t| value(t, "took")), Some("12"));
         assert_eq!(parts.each("certificate").collect::<Vec<_>>(), [("notes", "x\n")]);
         assert_eq!((parts.get("end"), parts.get("http")), (Some(""), None));

@@ -94,7 +94,9 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     if let Some(service) = name.strip_prefix("service.").filter(|s| !s.contains('.')) {
         return match desired.services.get(service) {
             Some(found) => Ok(to_service(desired, found, first(found))),
-            None => unknown(&format!("no service is called `{service}`, or it is not exposed"), names_of(desired)),
+            None => {
+                unknown(&format!("no service is called `{service}`, or it is not exposed"), names_of(desired))
+            }
         };
     }
     if let Some(guest) = name.strip_prefix("container.").filter(|g| !g.contains('.')) {
@@ -108,7 +110,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         return Ok(to_service(desired, service, name));
     }
     if let Some(authority) = desired.authority.as_ref().filter(|authority| authority.host == name) {
-        return Ok(to_authority(desired, &authority.on, name));
+        return Ok(to_authority(desired, &authority.on, &name));
     }
     if let Some(service) = desired.services.get(&name) {
         return Ok(to_service(desired, service, first(service)));
@@ -119,7 +121,9 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     }
     let domain = &desired.domain;
     let own = |hostname: &str| {
-        name == hostname || name == format!("{hostname}.{domain}") || name == format!("{hostname}.guest.{domain}")
+        name == hostname
+            || name == format!("{hostname}.{domain}")
+            || name == format!("{hostname}.guest.{domain}")
     };
     if let Some(container) = desired.containers.values().find(|c| own(&c.hostname)) {
         let full = if name.contains('.') { name } else { own_name(desired, &container.name) };
@@ -143,13 +147,16 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
 
 /// What can be asked for, for a hint.
 pub fn names_of(desired: &Desired) -> String {
-    let mut hosts: Vec<&str> = desired.services.values().filter_map(|s| s.hosts.first()).map(String::as_str).collect();
+    let mut hosts: Vec<&str> =
+        desired.services.values().filter_map(|s| s.hosts.first()).map(String::as_str).collect();
     let more = hosts.len().saturating_sub(8);
     hosts.truncate(8);
     match (hosts.is_empty(), more) {
         (true, _) => "no service is exposed; phoenix-cli status shows what there is".to_owned(),
         (_, 0) => format!("there are: {}", hosts.join(", ")),
-        (_, more) => format!("there are: {} and {more} more; phoenix-cli status shows them", hosts.join(", ")),
+        (_, more) => {
+            format!("there are: {} and {more} more; phoenix-cli status shows them", hosts.join(", "))
+        }
     }
 }
 
@@ -162,7 +169,8 @@ fn own_name(desired: &Desired, guest: &str) -> String {
     let Some(container) = desired.containers.get(guest) else { return guest.to_owned() };
     let short = format!("{}.{}", container.hostname, desired.domain);
     let own = format!("{}.guest.{}", container.hostname, desired.domain);
-    let leads = |name: &String| container.address.is_some() && desired.names.get(name) == container.address.as_ref();
+    let leads =
+        |name: &String| container.address.is_some() && desired.names.get(name) == container.address.as_ref();
     if leads(&own) || !leads(&short) { own } else { short }
 }
 
@@ -178,8 +186,8 @@ fn to_guest(desired: &Desired, guest: &str, name: String) -> Path {
     }
 }
 
-fn to_authority(desired: &Desired, guest: &str, name: String) -> Path {
-    let mut path = to_guest(desired, guest, name.clone());
+fn to_authority(desired: &Desired, guest: &str, name: &str) -> Path {
+    let mut path = to_guest(desired, guest, name.to_owned());
     path.target = Target::Authority(guest.to_owned());
     path.entrance = path.inside.map(|address| Entrance {
         guest: guest.to_owned(),
@@ -198,8 +206,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
     let (address, port) = service.entrance();
     let public = service.public.contains(&name);
     let tls = service.via.as_ref().map_or(service.speaks == Speaks::Https, |via| via.tls);
-    let (guest, proxy) =
-        service.via.as_ref().map_or((&service.on, None), |via| (&via.on, Some(via.kind)));
+    let (guest, proxy) = service.via.as_ref().map_or((&service.on, None), |via| (&via.on, Some(via.kind)));
     let certificate = match (proxy, public) {
         (Some(_), true) => format!("{}.public", service.name),
         (Some(_), false) => service.name.clone(),

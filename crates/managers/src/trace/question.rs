@@ -82,7 +82,9 @@ pub fn escaped(bytes: &[u8]) -> String {
 
 /// What `od -An -v -tx1` prints, as bytes; `None` where something else is in it.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    text.split_whitespace().map(|pair| u8::from_str_radix(pair, 16).ok().filter(|_| pair.len() == 2)).collect()
+    text.split_whitespace()
+        .map(|pair| u8::from_str_radix(pair, 16).ok().filter(|_| pair.len() == 2))
+        .collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ fn incoming(file: &str) -> impl Iterator<Item = Rule<'_>> {
         let (rule, comment) = line.split_once('#').unwrap_or((line, ""));
         let words: Vec<&str> = rule.split_whitespace().collect();
         let (Some(&"IN"), Some(action)) = (words.first(), words.get(1)) else { return None };
-        let ports = words.iter().position(|w| *w == "-dport" || *w == "--dport").and_then(|at| words.get(at + 1));
+        let ports =
+            words.iter().position(|w| *w == "-dport" || *w == "--dport").and_then(|at| words.get(at + 1));
         let drops = action.contains("DROP") || action.contains("REJECT");
         Some(Rule { line: line.trim(), drops, ports: ports.copied(), comment })
     })
@@ -52,7 +53,8 @@ pub fn dropping(file: &str, port: u16) -> Option<&str> {
 fn covers(ports: &str, port: u16) -> bool {
     ports.split(',').any(|part| match part.split_once([':', '-']) {
         Some((first, last)) => {
-            first.parse().is_ok_and(|first: u16| first <= port) && last.parse().is_ok_and(|last: u16| port <= last)
+            first.parse().is_ok_and(|first: u16| first <= port)
+                && last.parse().is_ok_and(|last: u16| port <= last)
         }
         None => part.parse() == Ok(port),
     })
@@ -63,13 +65,17 @@ pub fn dropping_inside(ruleset: &str, port: u16) -> Option<&str> {
     let port = port.to_string();
     let drops = |line: &str| {
         let line = line.to_lowercase();
-        ["drop", "reject"].iter().any(|word| line.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == *word))
+        ["drop", "reject"]
+            .iter()
+            .any(|word| line.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == *word))
     };
-    let names = |line: &str| line.contains("dport") && line.split(|c: char| !c.is_ascii_digit()).any(|w| w == port);
+    let names =
+        |line: &str| line.contains("dport") && line.split(|c: char| !c.is_ascii_digit()).any(|w| w == port);
     let lines = || ruleset.lines().map(str::trim).filter(|line| drops(line));
-    lines()
-        .find(|line| names(line))
-        .or_else(|| lines().find(|l| l.contains("hook input") && l.contains("policy drop") || l.starts_with(":INPUT DROP")))
+    lines().find(|line| names(line)).or_else(|| {
+        lines()
+            .find(|l| l.contains("hook input") && l.contains("policy drop") || l.starts_with(":INPUT DROP"))
+    })
 }
 
 #[cfg(test)]
@@ -83,11 +89,18 @@ mod tests {
 
     #[test]
     fn rules_of_a_file() {
-        assert!(has_flow(FILE, "service.notes") && !has_flow(FILE, "service.note") && !has_flow(FILE, "dns.inside.udp"));
+        assert!(
+            has_flow(FILE, "service.notes")
+                && !has_flow(FILE, "service.note")
+                && !has_flow(FILE, "dns.inside.udp")
+        );
         assert_eq!(dropping(FILE, 80), None);
         assert_eq!(dropping(FILE, 22), Some("IN DROP -p tcp -dport 22"));
         assert_eq!(dropping(FILE, 8050), Some("IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand"));
-        assert_eq!(dropping("[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n", 80), Some("IN DROP # all"));
+        assert_eq!(
+            dropping("[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n", 80),
+            Some("IN DROP # all")
+        );
     }
 
     #[test]

@@ -21,11 +21,16 @@ fn the_service_itself_is_not_well() {
         (Http::WantsCertificate("alert certificate required".into()), "trace::service-wants-certificate"),
     ] {
         let walk = answered(&bench, status(502), seen);
-        assert_eq!((broken(&walk).0, broken(&walk).1, broken(&walk).2), (Hop::Http, "container.gateway", code));
+        assert_eq!(
+            (broken(&walk).0, broken(&walk).1, broken(&walk).2),
+            (Hop::Http, "container.gateway", code)
+        );
     }
     // Its unit says why.
     let mut bench = Bench::new();
-    bench.change("notes", |guest| guest.trouble("nginx.service", FAILED, "worker process exited on signal 11 (core dumped) error"));
+    bench.change("notes", |guest| {
+        guest.trouble("nginx.service", FAILED, "worker process exited on signal 11 (core dumped) error");
+    });
     let walk = answered(&bench, status(502), Http::Silent);
     assert_eq!(broken(&walk).2, "trace::unit-failed");
 }
@@ -36,7 +41,10 @@ fn the_proxy_itself_is_not_well() {
     let walk = answered(&bench, status(502), status(200));
     let (hop, place, code, text) = broken(&walk);
     assert_eq!((hop, place, code), (Hop::Http, "outside", "trace::proxy"));
-    assert_eq!(text, "what is behind it answers as it should, so the 502 is of the gateway on container.gateway itself");
+    assert_eq!(
+        text,
+        "what is behind it answers as it should, so the 502 is of the gateway on container.gateway itself"
+    );
     let walk = answered(&bench, Http::Silent, status(200));
     assert_eq!(broken(&walk).2, "trace::service-silent");
     let walk = answered(&bench, Http::Untrusted, status(200));
@@ -99,9 +107,12 @@ fn a_place_without_programs() {
 /// Something else in the guest failed: it is told, and is not what breaks.
 #[test]
 fn what_is_not_on_the_way() {
-    let guests = GUESTS.replace(r#"[{ "static-site": { "root": "pages/" } }],
-               "services": { "notes""#, r#"[{ "static-site": { "root": "pages/" } }, "shows"],
-               "services": { "notes""#);
+    let guests = GUESTS.replace(
+        r#"[{ "static-site": { "root": "pages/" } }],
+               "services": { "notes""#,
+        r#"[{ "static-site": { "root": "pages/" } }, "shows"],
+               "services": { "notes""#,
+    );
     assert_ne!(guests, GUESTS);
     let mut bench = Bench::of(crate::support::SITE, &guests);
     bench.change("notes", |guest| {

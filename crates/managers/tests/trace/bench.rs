@@ -59,7 +59,9 @@ impl Bench {
         let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
         let authority = pki::Authority::open_or_create(&root, &settings, now() - 240.hours()).unwrap();
         let part = |part: &str, unit: &str| {
-            format!(r#"{{ "description": "For a test.", "provides": ["{part}"], "units": {{ "{unit}": {{}} }} }}"#)
+            format!(
+                r#"{{ "description": "For a test.", "provides": ["{part}"], "units": {{ "{unit}": {{}} }} }}"#
+            )
         };
         let shows = r#"{ "description": "For a test.", "certificate": { "reloads": ["app"] }, "units": { "app": {} } }"#;
         let files: Files = [
@@ -75,8 +77,14 @@ impl Bench {
         .map(|(path, text)| (path.into(), text.into()))
         .collect();
         let desired = desired(&files, authority.root_pem()).unwrap_or_else(|text| panic!("{text}"));
-        let mut bench =
-            Self { desired, authority, now: now(), looks: BTreeMap::new(), rules: Rules::default(), _folder: folder };
+        let mut bench = Self {
+            desired,
+            authority,
+            now: now(),
+            looks: BTreeMap::new(),
+            rules: Rules::default(),
+            _folder: folder,
+        };
         let names: Vec<String> = bench.desired.containers.keys().cloned().collect();
         for name in names {
             let guest = bench.guest(&name);
@@ -96,7 +104,8 @@ impl Bench {
             guest.listens(&format!("0.0.0.0:{port}"), "nginx", 1000, Some(&unit));
         }
         let named: Vec<String> = self.desired.names.iter().map(|(n, a)| format!("{a} {n}\n")).collect();
-        guest.hosts = format!("127.0.0.1 localhost\n# BEGIN phoenix names\n{}# END phoenix names\n", named.concat());
+        guest.hosts =
+            format!("127.0.0.1 localhost\n# BEGIN phoenix names\n{}# END phoenix names\n", named.concat());
         for certificate in self.desired.certificates.values().filter(|c| c.on == name) {
             let chain = self.chain_for(&certificate.names);
             guest.certificates.insert(certificate.name.clone(), format!("key fits\n{chain}"));
@@ -170,7 +179,11 @@ impl Bench {
             names: Some(Names {
                 addresses: path.inside.into_iter().collect(),
                 took: Duration::from_millis(2),
-                server: self.desired.dns.as_ref().map(|(_, a)| (*a, Reply::Addresses(path.inside.into_iter().collect()))),
+                server: self
+                    .desired
+                    .dns
+                    .as_ref()
+                    .map(|(_, a)| (*a, Reply::Addresses(path.inside.into_iter().collect()))),
                 ..Names::default()
             }),
             route: None,
@@ -188,10 +201,17 @@ impl Bench {
             guest => Place::Guest(guest.to_owned()),
         };
         let (world, path) = (self.world(), self.path(name));
-        assert_eq!(needs_upstream(&world, &place, &path, leg), upstream.is_some(), "whether the proxy is to be asked");
+        assert_eq!(
+            needs_upstream(&world, &place, &path, leg),
+            upstream.is_some(),
+            "whether the proxy is to be asked"
+        );
         let walk = walk(&world, &place, &path, leg, upstream);
         let broken = walk.findings.iter().position(|f| f.state == State::Broken);
-        assert!(broken.is_none_or(|at| at + 1 == walk.findings.len()), "it goes on after a broken hop: {walk:#?}");
+        assert!(
+            broken.is_none_or(|at| at + 1 == walk.findings.len()),
+            "it goes on after a broken hop: {walk:#?}"
+        );
         for finding in &walk.findings {
             assert_eq!(finding.state == State::Good, finding.cause.is_none(), "{finding:#?}");
             let hint = finding.cause.as_ref().map_or("x", |cause| &cause.hint);
@@ -278,7 +298,8 @@ pub const STOPPED: &str = "LoadState=loaded\nActiveState=inactive\nSubState=dead
 
 impl Guest {
     pub fn listens(&mut self, at: &str, program: &str, pid: u32, unit: Option<&str>) {
-        let _ = writeln!(self.listeners, "LISTEN 0 511 {at} 0.0.0.0:* users:((\"{program}\",pid={pid},fd=5))");
+        let _ =
+            writeln!(self.listeners, "LISTEN 0 511 {at} 0.0.0.0:* users:((\"{program}\",pid={pid},fd=5))");
         let _ = writeln!(self.owners, "{pid} {}", unit.unwrap_or_default());
     }
 
@@ -297,8 +318,15 @@ impl Guest {
             "\u{1e}clock\n{begin}\n\u{1e}uptime\n7300.5 1\n\u{1e}system\nrunning\n\u{1e}disk\nFilesystem 1024-blocks Used Available\n\
              /dev/loop0 4128768 1 {} 1% /\n\u{1e}memory\nMemTotal 524288\nMemAvailable {}\n\u{1e}hosts\n{}\u{1e}resolvers\n{}\n\
              \u{1e}listeners\n{}\u{1e}owners\n{}\u{1e}aside nginx-guard\n{}\u{1e}renewals\n{}\u{1e}rules\n{}",
-            self.disk_left, self.memory_left, self.hosts, self.resolvers, self.listeners, self.owners, self.aside,
-            self.renewals, self.rules,
+            self.disk_left,
+            self.memory_left,
+            self.hosts,
+            self.resolvers,
+            self.listeners,
+            self.owners,
+            self.aside,
+            self.renewals,
+            self.rules,
         );
         for (name, text) in &self.certificates {
             let _ = write!(out, "\u{1e}certificate {name}\n{text}");

@@ -25,7 +25,9 @@ fn shown(bench: &Bench, tls: Tls) -> Walk {
 
 /// The same on disk and served.
 fn both(bench: &mut Bench, chain: &str) -> Walk {
-    bench.change("gateway", |guest| drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}"))));
+    bench.change("gateway", |guest| {
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")));
+    });
     shown(bench, Tls::Shown(chain.to_owned()))
 }
 
@@ -50,13 +52,19 @@ fn swapped() {
     let walk = both(&mut bench, &chain);
     let (_, _, code, text) = broken(&walk);
     assert_eq!(code, "trace::certificate-names");
-    assert_eq!(text, "container.gateway has certificate.status in its place, which is for status.workshop.internal");
+    assert_eq!(
+        text,
+        "container.gateway has certificate.status in its place, which is for status.workshop.internal"
+    );
     // Not read yet: it holds until the next restart.
     let good = bench.leg("notes");
     let walk = bench.walk("outside", "notes", &good, None);
     let (hop, _, code, text) = weak(&walk);
     assert_eq!((hop, code), (Hop::Tls, "trace::certificate-names"));
-    assert!(text.starts_with("what is served is good until the next restart; on disk is another: "), "{text}");
+    assert!(
+        text.starts_with("what is served is good until the next restart; on disk is another: "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -81,7 +89,8 @@ fn missing_with_and_without_the_site() {
     // After a reload the site is put aside, for which that is the reason.
     bench.change("gateway", |guest| {
         guest.certificates.insert("notes".into(), String::new());
-        guest.aside = "notes: cannot load certificate \"/etc/phoenix/certificates/notes/fullchain.pem\"\n".into();
+        guest.aside =
+            "notes: cannot load certificate \"/etc/phoenix/certificates/notes/fullchain.pem\"\n".into();
     });
     let walk = shown(&bench, Tls::NoSuchSite);
     assert_eq!((broken(&walk).2, broken(&walk).3), ("trace::certificate-missing", missing));
@@ -94,7 +103,9 @@ fn a_key_of_another() {
     for (key, words) in [("key other", "belongs to another certificate"), ("key missing", "is not there")] {
         let mut bench = Bench::new();
         let chain = bench.chain_for(&names(NOTES));
-        bench.change("gateway", |guest| drop(guest.certificates.insert("notes".into(), format!("{key}\n{chain}"))));
+        bench.change("gateway", |guest| {
+            drop(guest.certificates.insert("notes".into(), format!("{key}\n{chain}")));
+        });
         let walk = shown(&bench, Tls::NoSuchSite);
         let (_, _, code, text) = broken(&walk);
         assert_eq!(code, "trace::certificate-key");
@@ -107,7 +118,9 @@ fn a_key_of_another() {
 fn not_read_since_it_was_renewed() {
     let mut bench = Bench::new();
     let newer = bench.chain(&names(NOTES), bench.now - 1.hours(), 90 * DAY);
-    bench.change("gateway", |guest| drop(guest.certificates.insert("notes".into(), format!("key fits\n{newer}"))));
+    bench.change("gateway", |guest| {
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{newer}")));
+    });
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
     assert_eq!(weak(&walk).2, "trace::certificate-stale");
     // And what is served has expired meanwhile.
@@ -134,7 +147,10 @@ fn a_clock_that_is_off() {
     let walk = shown(&bench, Tls::Shown(future));
     let (_, _, code, text) = broken(&walk);
     assert_eq!(code, "trace::clock");
-    assert_eq!(text, "it is valid in 55 min; the clock of container.gateway is 60 min ahead of this machine's");
+    assert_eq!(
+        text,
+        "it is valid in 55 min; the clock of container.gateway is 60 min ahead of this machine's"
+    );
     // The other way round: for us it has expired, for the guest it has not.
     let chain = bench.chain(&names(NOTES), bench.now - 25.hours(), DAY);
     bench.change("gateway", |guest| {
@@ -180,7 +196,9 @@ fn what_could_not_renew_itself() {
     assert!(text.ends_with("because the authority does not answer: container.ca is stopped"), "{text}");
 
     let (mut bench, chain) = workshop();
-    bench.change("ca", |guest| guest.trouble("step-ca.service", FAILED, "error opening database: Value log truncate required"));
+    bench.change("ca", |guest| {
+        guest.trouble("step-ca.service", FAILED, "error opening database: Value log truncate required");
+    });
     let walk = shown(&bench, Tls::Shown(chain));
     let (_, _, code, text) = broken(&walk);
     assert_eq!(code, "trace::ca-down");
@@ -193,7 +211,9 @@ fn what_could_not_renew_itself() {
     assert!(text.contains("did not answer within 60 s"), "{text}");
 
     let (mut bench, chain) = workshop();
-    bench.change("gateway", |guest| drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}"))));
+    bench.change("gateway", |guest| {
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")));
+    });
     assert_eq!(broken(&shown(&bench, Tls::Shown(chain))).2, "trace::certificate-expired");
 }
 
@@ -225,9 +245,14 @@ fn who_answers_is_not_the_gateway() {
     bench.change("gateway", |guest| {
         guest.nobody_listens();
         guest.listens("0.0.0.0:443", "python3", 77, None);
-        guest.trouble("nginx.service", FAILED, "nginx: [emerg] bind() to 0.0.0.0:443 failed (98: Address already in use)");
+        guest.trouble(
+            "nginx.service",
+            FAILED,
+            "nginx: [emerg] bind() to 0.0.0.0:443 failed (98: Address already in use)",
+        );
     });
-    for tls in [Tls::Plain, Tls::Silent, Tls::Failed("unexpected eof while reading".into()), Tls::NoSuchSite] {
+    for tls in [Tls::Plain, Tls::Silent, Tls::Failed("unexpected eof while reading".into()), Tls::NoSuchSite]
+    {
         let walk = shown(&bench, tls);
         assert_eq!(broken(&walk).2, "trace::port-taken", "{walk:#?}");
     }
@@ -251,7 +276,10 @@ fn behind_the_proxy() {
     let bench = Bench::of(crate::support::SITE, TLS_BACKEND);
     let mut leg = bench.leg("vault");
     leg.http = Some(status(502));
-    let behind = |chain: String| Leg { tls: Some(Tls::Shown(chain)), ..crate::bench::behind(crate::bench::open(), None) };
+    let behind = |chain: String| Leg {
+        tls: Some(Tls::Shown(chain)),
+        ..crate::bench::behind(crate::bench::open(), None)
+    };
     let wrong = bench.chain_for(&names("vault.workshop.internal"));
     let walk = bench.walk("outside", "vault", &leg, Some(&behind(wrong)));
     let (hop, place, code, _) = broken(&walk);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use managers::trace::look::Look;
 use managers::trace::leg::{Leg, Tcp};
+use managers::trace::look::Look;
 use managers::trace::{Hop, State};
 
 use crate::bench::{Bench, FAILED, GUESTS, STOPPED, behind, broken, open, site_with, status, weak};
@@ -26,8 +26,12 @@ fn all_is_well() {
         let hops: Vec<Hop> = walk.findings.iter().map(|f| f.hop).collect();
         assert_eq!(hops, [Hop::Dns, Hop::Tcp, Hop::Tls, Hop::Service, Hop::Http]);
     }
-    let seen: Vec<String> =
-        bench.walk("status", "notes", &bench.leg("notes"), None).findings.into_iter().map(|f| f.seen).collect();
+    let seen: Vec<String> = bench
+        .walk("status", "notes", &bench.leg("notes"), None)
+        .findings
+        .into_iter()
+        .map(|f| f.seen)
+        .collect();
     assert!(seen[0].starts_with("10.0.0.153  (line ") && seen[0].contains("/etc/hosts"), "{seen:?}");
     assert_eq!(seen[1], "status → 10.0.0.153:443 open, 1.0 ms");
     assert_eq!(
@@ -63,7 +67,13 @@ fn a_backend_whose_unit_failed() {
     );
     let last = walk.findings.last().unwrap();
     assert_eq!(last.seen, "gateway → 10.0.0.120:80 connection refused");
-    assert!(last.cause.as_ref().unwrap().hint.starts_with("phoenix-cli logs notes --unit nginx, then phoenix-cli apply"));
+    assert!(
+        last.cause
+            .as_ref()
+            .unwrap()
+            .hint
+            .starts_with("phoenix-cli logs notes --unit nginx, then phoenix-cli apply")
+    );
 }
 
 #[test]
@@ -75,7 +85,10 @@ fn a_backend_whose_unit_was_stopped() {
     });
     let walk = backend(&bench, &behind(Tcp::Refused, None));
     let (_, _, code, text) = broken(&walk);
-    assert_eq!((code, text), ("trace::unit-stopped", "container.notes runs; nginx.service was stopped 3 min ago"));
+    assert_eq!(
+        (code, text),
+        ("trace::unit-stopped", "container.notes runs; nginx.service was stopped 3 min ago")
+    );
     assert_eq!(
         walk.findings.last().unwrap().cause.as_ref().unwrap().hint,
         "phoenix-cli exec notes -- systemctl start nginx.service"
@@ -85,9 +98,18 @@ fn a_backend_whose_unit_was_stopped() {
 #[test]
 fn a_unit_that_fails_again_and_again_or_for_want_of_memory() {
     for (state, words) in [
-        ("LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=exit-code", "fails again and again: panic: x"),
-        ("LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=oom-kill", "because memory ran out: panic: x"),
-        ("LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success", "is not installed in it"),
+        (
+            "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=exit-code",
+            "fails again and again: panic: x",
+        ),
+        (
+            "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=oom-kill",
+            "because memory ran out: panic: x",
+        ),
+        (
+            "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success",
+            "is not installed in it",
+        ),
     ] {
         let mut bench = Bench::new();
         bench.change("notes", |guest| {
@@ -129,7 +151,10 @@ fn a_place_that_does_not_run() {
     bench.looks.insert("status".into(), Look::Stopped);
     let walk = bench.walk("status", "notes", &Leg::lost("no connection to container 121"), None);
     let (_, place, code, text) = broken(&walk);
-    assert_eq!((place, code, text), ("container.status", "trace::guest-stopped", "container.status is stopped"));
+    assert_eq!(
+        (place, code, text),
+        ("container.status", "trace::guest-stopped", "container.status is stopped")
+    );
     bench.looks.remove("status");
     let walk = bench.walk("status", "notes", &Leg::lost("the connection broke"), None);
     assert_eq!(broken(&walk).2, "trace::cannot-ask");
@@ -141,17 +166,25 @@ fn a_port_that_somebody_else_has() {
     bench.change("notes", |guest| {
         guest.nobody_listens();
         guest.listens("0.0.0.0:80", "perl", 1910, None);
-        guest.trouble("nginx.service", FAILED, "nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)");
+        guest.trouble(
+            "nginx.service",
+            FAILED,
+            "nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)",
+        );
     });
     let taken = "container.notes runs; port 80 is taken by perl (process 1910, of no unit), and nginx.service cannot have it";
     // It answers nonsense, or nothing, or something that looks well.
-    let nonsense = behind(open(), Some(managers::trace::leg::Http::Broken("Received HTTP/0.9 when not allowed".into())));
+    let nonsense =
+        behind(open(), Some(managers::trace::leg::Http::Broken("Received HTTP/0.9 when not allowed".into())));
     assert_eq!(broken(&backend(&bench, &nonsense)).3, taken);
     assert_eq!(broken(&backend(&bench, &behind(open(), Some(status(404))))).3, taken);
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
     assert_eq!(broken(&walk), (Hop::Service, "container.notes", "trace::port-taken", taken));
     let hint = &walk.findings.last().unwrap().cause.as_ref().unwrap().hint;
-    assert_eq!(hint, "phoenix-cli exec notes -- kill 1910; phoenix-cli exec notes -- systemctl restart nginx.service");
+    assert_eq!(
+        hint,
+        "phoenix-cli exec notes -- kill 1910; phoenix-cli exec notes -- systemctl restart nginx.service"
+    );
     // A unit is disabled, not killed.
     bench.change("notes", |guest| {
         guest.nobody_listens();
@@ -159,7 +192,16 @@ fn a_port_that_somebody_else_has() {
         guest.trouble("nginx.service", FAILED, "");
     });
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
-    assert!(walk.findings.last().unwrap().cause.as_ref().unwrap().hint.contains("systemctl disable --now apache2.service"));
+    assert!(
+        walk.findings
+            .last()
+            .unwrap()
+            .cause
+            .as_ref()
+            .unwrap()
+            .hint
+            .contains("systemctl disable --now apache2.service")
+    );
 }
 
 #[test]
@@ -168,12 +210,19 @@ fn a_full_disk() {
     bench.change("notes", |guest| {
         guest.disk_left = 0;
         guest.nobody_listens();
-        guest.trouble("nginx.service", FAILED, "nginx: [emerg] open() \"/run/nginx.pid\" failed (28: No space left on device)");
+        guest.trouble(
+            "nginx.service",
+            FAILED,
+            "nginx: [emerg] open() \"/run/nginx.pid\" failed (28: No space left on device)",
+        );
     });
     let walk = backend(&bench, &behind(Tcp::Refused, None));
     let (_, _, code, text) = broken(&walk);
     assert_eq!(code, "trace::disk-full");
-    assert!(text.starts_with("the disk of container.notes is full: 0 MiB left; nginx.service failed"), "{text}");
+    assert!(
+        text.starts_with("the disk of container.notes is full: 0 MiB left; nginx.service failed"),
+        "{text}"
+    );
     // It still answers: for now.
     bench.change("notes", |guest| guest.disk_left = 1000);
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
@@ -189,7 +238,10 @@ fn a_service_that_listens_for_itself_alone_or_nowhere() {
     });
     let walk = backend(&bench, &behind(Tcp::Refused, None));
     let (_, _, code, text) = broken(&walk);
-    assert_eq!((code, text), ("trace::listens-elsewhere", "python3 of container.notes listens at 127.0.0.1:80 only"));
+    assert_eq!(
+        (code, text),
+        ("trace::listens-elsewhere", "python3 of container.notes listens at 127.0.0.1:80 only")
+    );
     bench.change("notes", |guest| {
         guest.nobody_listens();
         guest.listens("0.0.0.0:8080", "python3", 5, Some("nginx.service"));
@@ -210,7 +262,9 @@ fn guarded() -> Bench {
             .flows
             .iter()
             .filter(|f| f.to == plan::desired::End::Guest(container.name.clone()))
-            .map(|f| format!("IN ACCEPT -p {} -dport {} # workshop {}\n", f.protocol.as_str(), f.ports[0], f.id))
+            .map(|f| {
+                format!("IN ACCEPT -p {} -dport {} # workshop {}\n", f.protocol.as_str(), f.ports[0], f.id)
+            })
             .collect();
         let file = format!("[OPTIONS]\nenable: 1\n\n[RULES]\n{rules}");
         bench.rules.files.insert(format!("{}.fw", container.id), file);
@@ -225,7 +279,10 @@ fn firewalls() {
     let bench = guarded();
     let walk = bench.walk("status", "notes", &bench.leg("notes"), None);
     assert_eq!(walk.state(), State::Good);
-    assert!(walk.findings[1].seen.contains("allowed by flow gateway.inside (inside → container.gateway)"), "{walk:#?}");
+    assert!(
+        walk.findings[1].seen.contains("allowed by flow gateway.inside (inside → container.gateway)"),
+        "{walk:#?}"
+    );
 
     // One rule too few.
     let mut bench = guarded();
@@ -255,7 +312,10 @@ fn firewalls() {
     for (rule, seen) in [
         ("tcp dport 80 drop", Tcp::Silent(SECONDS)),
         ("tcp dport 80 reject", Tcp::Refused),
-        ("tcp dport { 80, 443 } reject with icmpx admin-prohibited", Tcp::Unreachable(Duration::from_millis(3))),
+        (
+            "tcp dport { 80, 443 } reject with icmpx admin-prohibited",
+            Tcp::Unreachable(Duration::from_millis(3)),
+        ),
     ] {
         let mut bench = Bench::new();
         bench.change("notes", |guest| guest.rules = format!("table inet x {{\n{rule}\n}}\n"));
@@ -281,7 +341,10 @@ fn ways_that_do_not_exist() {
     assert_eq!((broken(&walk).0, broken(&walk).2), (Hop::Firewall, "trace::rule-drops"));
     let walk = backend(&bench, &behind(Tcp::Silent(SECONDS), None));
     let (_, _, code, text) = broken(&walk);
-    assert_eq!((code, text), ("trace::silent", "nginx of container.notes listens there; something on the way drops packets"));
+    assert_eq!(
+        (code, text),
+        ("trace::silent", "nginx of container.notes listens there; something on the way drops packets")
+    );
     let walk = backend(&bench, &behind(Tcp::Failed("Permission denied".into()), None));
     assert_eq!(broken(&walk).2, "trace::connection");
     let walk = backend(&bench, &Leg::lost("the connection broke"));

@@ -28,8 +28,12 @@ impl Prober for Some404 {
 }
 
 async fn health(bench: &Bench, inventory: &plan::Inventory, targets: &[String]) -> Health {
-    let observer =
-        Observer { desired: &bench.desired, root: bench.authority.root_pem(), node: None, clock: crate::support::now };
+    let observer = Observer {
+        desired: &bench.desired,
+        root: bench.authority.root_pem(),
+        node: None,
+        clock: crate::support::now,
+    };
     examine(&Examiner { observer, inventory, prober: Arc::new(Some404), simulated: true, targets }).await
 }
 
@@ -43,14 +47,16 @@ async fn what_runs_and_what_does_not() {
     assert_eq!(of(Group::Guest), ["gateway", "notes", "status"]);
     assert_eq!(of(Group::Service), ["notes", "status"]);
     assert_eq!(of(Group::Certificate), ["notes", "status"]);
-    let bad: Vec<_> = checks.iter().filter_map(|c| Some((c.name.as_str(), c.trouble.as_ref()?.code.as_str()))).collect();
+    let bad: Vec<_> =
+        checks.iter().filter_map(|c| Some((c.name.as_str(), c.trouble.as_ref()?.code.as_str()))).collect();
     assert_eq!(bad, [("notes", "probe::status")], "and a simulated guest is no trouble");
     assert!(!all.ok() && all.took < Duration::from_secs(10));
 
     // A guest that stopped takes its service with it; a request would only wait for it.
     inventory.guests.get_mut(&121).unwrap().running = false;
     let all = health(&bench, &inventory, &[]).await;
-    let bad: Vec<_> = all.checks().into_iter().filter_map(|c| Some((c.group, c.name, c.trouble?.code))).collect();
+    let bad: Vec<_> =
+        all.checks().into_iter().filter_map(|c| Some((c.group, c.name, c.trouble?.code))).collect();
     assert_eq!(
         bad,
         [

@@ -33,7 +33,8 @@ fn with_name_server() -> Bench {
 fn a_line_that_somebody_wrote() {
     let mut bench = Bench::new();
     bench.change("status", |guest| {
-        guest.hosts = format!("127.0.0.1 localhost\n10.0.0.99 notes.workshop.internal # mine\n{}", guest.hosts);
+        guest.hosts =
+            format!("127.0.0.1 localhost\n10.0.0.99 notes.workshop.internal # mine\n{}", guest.hosts);
     });
     let walk = from_status(&bench, &told(&[99], None));
     let (hop, place, code, text) = broken(&walk);
@@ -79,7 +80,10 @@ fn the_name_server() {
     // Its records are wrong, or one is missing.
     let walk = from_status(&bench, &told(&[77], Some((2, Reply::Addresses(vec![ip(77)])))));
     assert_eq!(broken(&walk).2, "trace::dns-wrong");
-    assert!(broken(&walk).3.starts_with("the workshop's name server on container.dns says so (10.0.0.77)"), "{walk:#?}");
+    assert!(
+        broken(&walk).3.starts_with("the workshop's name server on container.dns says so (10.0.0.77)"),
+        "{walk:#?}"
+    );
     let walk = from_status(&bench, &told(&[], Some((2, Reply::NoSuchName))));
     assert_eq!(broken(&walk).2, "trace::dns-missing");
     // Somebody else is asked.
@@ -92,7 +96,9 @@ fn the_name_server() {
         bench.change("status", |guest| guest.hosts.clear());
         let leg = told(&[], Some((2, silent)));
         assert_eq!(broken(&from_status(&bench, &leg)).2, "trace::dns-down");
-        bench.change("dns", |guest| guest.trouble("dnsmasq.service", FAILED, "dnsmasq: failed to create listening socket"));
+        bench.change("dns", |guest| {
+            guest.trouble("dnsmasq.service", FAILED, "dnsmasq: failed to create listening socket");
+        });
         let walk = from_status(&bench, &leg);
         assert_eq!(broken(&walk).2, "trace::dns-down");
         assert!(broken(&walk).3.ends_with("failed to create listening socket"), "{walk:#?}");
@@ -110,7 +116,10 @@ fn a_firewall_before_the_name_server() {
         r#""containers": {"#,
         r#""containers": { "dns": { "id": 102, "type": "small", "address": "10.0.0.2", "features": ["a-dns"] },"#,
     );
-    let mut bench = Bench::of(&site_with(r#""firewall": { "zero-trust": true, "management": ["10.0.0.0/24"] }"#), &guests);
+    let mut bench = Bench::of(
+        &site_with(r#""firewall": { "zero-trust": true, "management": ["10.0.0.0/24"] }"#),
+        &guests,
+    );
     bench.change("status", |guest| guest.hosts.clear());
     let silent = told(&[], Some((2, Reply::Silent)));
     bench.rules.files.insert("102.fw".into(), "[RULES]\nIN DROP -p udp -dport 53\n".into());
@@ -155,7 +164,13 @@ fn what_a_person_may_call_things() {
     let bench = Bench::of(SITE, MESH);
     let target = |text: &str| path(&bench.desired, text).map(|p| (p.target, p.name)).map_err(|f| f.code);
     let inner = Ok((Target::Service("inner".into()), "inner.workshop.internal".to_owned()));
-    for text in ["inner", "service.inner", "inner.workshop.internal", "INNER.workshop.internal.", "https://inner.workshop.internal/x?y"] {
+    for text in [
+        "inner",
+        "service.inner",
+        "inner.workshop.internal",
+        "INNER.workshop.internal.",
+        "https://inner.workshop.internal/x?y",
+    ] {
         assert_eq!(target(text), inner, "{text}");
     }
     let gateway = Ok((Target::Guest("gateway".into()), "gateway.workshop.internal".to_owned()));
@@ -174,7 +189,9 @@ fn what_a_person_may_call_things() {
     let walk = bench.walk("outside", "inner", &told(&[], None), None);
     assert_eq!(broken(&walk).2, "trace::not-outside");
     let db = path(&bench.desired, "db").unwrap();
-    assert!(db.upstream.is_none() && !db.entrance.as_ref().unwrap().tls && db.entrance.unwrap().url.is_none());
+    assert!(
+        db.upstream.is_none() && !db.entrance.as_ref().unwrap().tls && db.entrance.unwrap().url.is_none()
+    );
     let walk = bench.walk("gateway", "db", &bench.leg("db"), None);
     assert_eq!(walk.state(), State::Good, "{walk:#?}");
 }

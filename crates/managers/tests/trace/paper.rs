@@ -6,7 +6,10 @@ use crate::bench::{Bench, GUESTS, ip, site_with};
 use crate::support::SITE;
 
 fn problems(bench: &Bench) -> Vec<String> {
-    check(&bench.desired).iter().map(|Problem { address, message, .. }| format!("{address}: {message}")).collect()
+    check(&bench.desired)
+        .iter()
+        .map(|Problem { address, message, .. }| format!("{address}: {message}"))
+        .collect()
 }
 
 #[test]
@@ -52,7 +55,10 @@ fn flows_that_are_missing() {
     let mut bench = Bench::of(&guarded, GUESTS);
     bench.desired.flows.retain(|flow| flow.id != "service.notes");
     let found = problems(&bench);
-    assert_eq!(found, ["service.notes: firewall: no flow lets container.gateway come to container.notes at port 80"]);
+    assert_eq!(
+        found,
+        ["service.notes: firewall: no flow lets container.gateway come to container.notes at port 80"]
+    );
     bench.desired.flows.retain(|flow| flow.id != "gateway.outside");
     assert_eq!(problems(&bench).len(), 3, "both services are cut off from outside");
     // Where guests may talk among themselves, only what comes from outside needs a flow.
@@ -92,7 +98,10 @@ fn a_direct_service_over_tls_has_its_names() {
     let bench = Bench::of(SITE, guests);
     assert_eq!(problems(&bench), Vec::<String>::new());
     let own = &bench.desired.certificates["vault.guest"];
-    assert_eq!(own.names, ["vault.guest.workshop.internal", "vault.workshop.internal", "safe.workshop.internal"]);
+    assert_eq!(
+        own.names,
+        ["vault.guest.workshop.internal", "vault.workshop.internal", "safe.workshop.internal"]
+    );
     let path = bench.path("safe.workshop.internal");
     assert_eq!(path.entrance.unwrap().url.unwrap(), "https://safe.workshop.internal:8443/");
 }

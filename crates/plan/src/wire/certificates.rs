@@ -98,7 +98,10 @@ pub(super) fn certificates(
         let consumers = consumers(container, renderer, |_| true);
         let served = served_by(container, &host, desired.services.values());
         // Clients that come straight to it ask for its services' own names (P-43).
-        let direct = desired.services.values().filter(|s| s.on == *name && s.via.is_none() && s.speaks == Speaks::Https);
+        let direct = desired
+            .services
+            .values()
+            .filter(|s| s.on == *name && s.via.is_none() && s.speaks == Speaks::Https);
         let names = std::iter::once(host).chain(direct.flat_map(|s| s.hosts.iter().cloned())).collect();
         made.push(certificate(identity_of(name), names, life, name, issuer, &consumers, served));
     }

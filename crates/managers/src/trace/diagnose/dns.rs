@@ -28,7 +28,9 @@ pub fn dns(world: &World<'_>, place: &Place, path: &Path, names: Option<&Names>)
     }
     let Some(names) = names else {
         let means = path.outside.map(|a| a.to_string()).unwrap_or_default();
-        let seen = format!("{means}  (as declared: the workshop has no name server, so whoever is outside tells names there)");
+        let seen = format!(
+            "{means}  (as declared: the workshop has no name server, so whoever is outside tells names there)"
+        );
         return Finding::good(Hop::Dns, at, seen);
     };
     let Some(found) = names.addresses.first() else {
@@ -75,20 +77,34 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
         } else if world.desired.containers.get(guest).is_some_and(|c| c.address == Some(found)) {
             // Proxmox VE writes the guest's own host name there.
             let text = "which Proxmox VE writes for the guest's own host name".to_owned();
-            (text, "give service or guest another name where the guest itself is to use the service".to_owned())
+            (
+                text,
+                "give service or guest another name where the guest itself is to use the service".to_owned(),
+            )
         } else {
             let hint = format!("phoenix-cli exec {guest} -- sed -i {}d /etc/hosts", line.number);
             ("which somebody wrote by hand".to_owned(), hint)
         };
-        return Cause::new("trace::dns-wrong", format!("line {} of /etc/hosts says so, {text}", line.number), hint);
+        return Cause::new(
+            "trace::dns-wrong",
+            format!("line {} of /etc/hosts says so, {text}", line.number),
+            hint,
+        );
     }
     let Some((address, reply)) = &names.server else {
-        return Cause::new("trace::dns-wrong", "its resolver says so", format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(place)));
+        return Cause::new(
+            "trace::dns-wrong",
+            "its resolver says so",
+            format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(place)),
+        );
     };
     match own(world, *address) {
         Some(guest) => Cause::new(
             "trace::dns-wrong",
-            format!("the workshop's name server on container.{guest} says so ({}): its records are not as declared", reply.words()),
+            format!(
+                "the workshop's name server on container.{guest} says so ({}): its records are not as declared",
+                reply.words()
+            ),
             again_in(guest),
         ),
         None => not_ours(world, place, *address, "says so"),
@@ -143,7 +159,9 @@ fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> F
             format!("the workshop's name server on container.{guest} does not know {}", path.name),
             again_in(guest),
         ),
-        Reply::Silent | Reply::Refused(_) | Reply::Garbled => return server_down(world, place, guest, *address, seen),
+        Reply::Silent | Reply::Refused(_) | Reply::Garbled => {
+            return server_down(world, place, guest, *address, seen);
+        }
     };
     Finding::broken(Hop::Dns, at, seen, cause)
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::super::finding::Cause;
 use super::super::look::{Look, Seen, Unit};
 use super::super::rules::{dropping, dropping_inside};
-use super::{World, ago, again_in, span};
+use super::{World, again_in, ago, span};
 
 /// A disk so full that programs fail for it, percent.
 const FULL: u64 = 99;
@@ -42,7 +42,9 @@ pub fn full(guest: &str, seen: &Seen) -> Option<Cause> {
         Cause::new(
             "trace::disk-full",
             format!("the {what} of container.{guest} is full: {left} left"),
-            format!("phoenix-cli exec {guest} -- du -xh --max-depth=2 / , or give it more `disk` and phoenix-cli apply"),
+            format!(
+                "phoenix-cli exec {guest} -- du -xh --max-depth=2 / , or give it more `disk` and phoenix-cli apply"
+            ),
         )
     };
     let disk = seen.disk.filter(|disk| disk.percent() >= FULL);
@@ -78,7 +80,8 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
     let ours = |unit: &&Unit| declared.contains(&unit.name);
     let trouble = seen.units.iter().filter(ours).find(|u| u.failed());
     let trouble = trouble.or_else(|| seen.units.iter().filter(ours).find(|u| !u.fine()))?;
-    if let Some(taken) = wanted.and_then(|(address, port)| taken(world, guest, seen, trouble, address, port)) {
+    if let Some(taken) = wanted.and_then(|(address, port)| taken(world, guest, seen, trouble, address, port))
+    {
         return Some(taken);
     }
     let since = trouble.since.map(|since| format!(" {} ago", ago(since, world.now))).unwrap_or_default();
@@ -120,7 +123,14 @@ fn short(unit: &str) -> &str {
 }
 
 /// Somebody else has the port that `unit` wants.
-fn taken(world: &World<'_>, guest: &str, seen: &Seen, unit: &Unit, address: Ipv4Addr, port: u16) -> Option<Cause> {
+fn taken(
+    world: &World<'_>,
+    guest: &str,
+    seen: &Seen,
+    unit: &Unit,
+    address: Ipv4Addr,
+    port: u16,
+) -> Option<Cause> {
     let declared = world.units(guest);
     let holder = seen.listener(address, port)?;
     if holder.unit.as_ref().is_some_and(|unit| declared.contains(unit)) {
@@ -137,7 +147,10 @@ fn taken(world: &World<'_>, guest: &str, seen: &Seen, unit: &Unit, address: Ipv4
             "container.{guest} runs; port {port} is taken by {} (process {}, {whose}), and {} cannot have it",
             holder.program, holder.pid, unit.name
         ),
-        format!("phoenix-cli exec {guest} -- {end}; phoenix-cli exec {guest} -- systemctl restart {}", unit.name),
+        format!(
+            "phoenix-cli exec {guest} -- {end}; phoenix-cli exec {guest} -- systemctl restart {}",
+            unit.name
+        ),
     ))
 }
 
@@ -169,7 +182,10 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
         return rejected(world, guest, port).unwrap_or_else(|| {
             Cause::new(
                 "trace::refused",
-                format!("{} of container.{guest} listens there, and something on the way refuses", other.program),
+                format!(
+                    "{} of container.{guest} listens there, and something on the way refuses",
+                    other.program
+                ),
                 format!("phoenix-cli exec {guest} -- nft list ruleset"),
             )
         });

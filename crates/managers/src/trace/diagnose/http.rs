@@ -98,27 +98,40 @@ fn itself(world: &World<'_>, to: &Upstream, http: &Http) -> Cause {
         return cause;
     }
     let holder = world.seen(&to.guest).and_then(|seen| seen.listener(to.address, to.port));
-    let who = holder.map_or_else(|| "what listens there".to_owned(), |l| l.unit.clone().unwrap_or_else(|| l.program.clone()));
+    let who = holder.map_or_else(
+        || "what listens there".to_owned(),
+        |l| l.unit.clone().unwrap_or_else(|| l.program.clone()),
+    );
     let logs = format!("phoenix-cli logs {}", to.guest);
     match http {
-        Http::Status(status, _) => status_cause(&format!("{who} of container.{} itself", to.guest), *status, logs),
-        Http::Silent => {
-            Cause::new("trace::service-silent", format!("{who} of container.{} takes the connection and says nothing", to.guest), logs)
+        Http::Status(status, _) => {
+            status_cause(&format!("{who} of container.{} itself", to.guest), *status, logs)
         }
+        Http::Silent => Cause::new(
+            "trace::service-silent",
+            format!("{who} of container.{} takes the connection and says nothing", to.guest),
+            logs,
+        ),
         Http::WantsCertificate(_) => Cause::new(
             "trace::service-wants-certificate",
             format!("{who} of container.{} wants its proxy to show a certificate", to.guest),
             "set `mutual` of the service, then phoenix-cli apply",
         ),
-        Http::Untrusted | Http::Broken(_) | Http::Lacking(_) => {
-            Cause::new("trace::http-broken", format!("{who} of container.{} breaks the answer off", to.guest), logs)
-        }
+        Http::Untrusted | Http::Broken(_) | Http::Lacking(_) => Cause::new(
+            "trace::http-broken",
+            format!("{who} of container.{} breaks the answer off", to.guest),
+            logs,
+        ),
     }
 }
 
 fn status_cause(who: &str, status: u16, logs: String) -> Cause {
     if status >= 500 {
-        return Cause::new("trace::service-error", format!("{who} answers {status}: it has a trouble of its own"), logs);
+        return Cause::new(
+            "trace::service-error",
+            format!("{who} answers {status}: it has a trouble of its own"),
+            logs,
+        );
     }
     Cause::new(
         "trace::http-status",
@@ -168,18 +181,24 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
         None => format!("container.{guest}"),
     };
     match (http, entrance.proxy) {
-        (Http::Status(429 | 503, _), Some(_)) if service_of(world, path).is_some_and(|s| s.limits.rate.is_some()) => Cause::new(
-            "trace::rate",
-            format!("{who} lets no more requests through: the `limits` of the service are reached"),
-            "raise `limits.rate` or `limits.burst`, then phoenix-cli apply",
-        ),
+        (Http::Status(429 | 503, _), Some(_))
+            if service_of(world, path).is_some_and(|s| s.limits.rate.is_some()) =>
+        {
+            Cause::new(
+                "trace::rate",
+                format!("{who} lets no more requests through: the `limits` of the service are reached"),
+                "raise `limits.rate` or `limits.burst`, then phoenix-cli apply",
+            )
+        }
         (Http::Status(status, _), Some(_)) => Cause::new(
             "trace::proxy",
             format!("what is behind it answers as it should, so the {status} is of {who} itself"),
             format!("{logs}, then {again}"),
         ),
         (Http::Status(status, _), None) => status_cause(&who, *status, logs),
-        (Http::Silent, _) => Cause::new("trace::service-silent", format!("{who} takes the request and does not answer"), logs),
+        (Http::Silent, _) => {
+            Cause::new("trace::service-silent", format!("{who} takes the request and does not answer"), logs)
+        }
         (Http::WantsCertificate(_), _) => Cause::new(
             "trace::service-wants-certificate",
             format!("{who} wants a certificate to be shown, which the blueprint does not say"),

@@ -33,7 +33,14 @@ impl To<'_> {
 }
 
 /// Judges a connection from `who`, whom findings call `place`.
-pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, route: Option<&str>, tcp: &Tcp) -> Finding {
+pub fn tcp(
+    world: &World<'_>,
+    place: &str,
+    who: Asker<'_>,
+    to: To<'_>,
+    route: Option<&str>,
+    tcp: &Tcp,
+) -> Finding {
     let verdict = world.flows.verdict(who, to.guest, Transport::Tcp, to.port);
     let between = match place.strip_prefix("container.") {
         Some(name) => format!("{name} → {}", to.at()),
@@ -60,7 +67,11 @@ pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, route: Op
             Hop::Tcp,
             said,
             far_end::down(world, to.guest).unwrap_or_else(|| {
-                Cause::new("trace::connection", "the connection could not be made", "phoenix-cli doctor tries the way there")
+                Cause::new(
+                    "trace::connection",
+                    "the connection could not be made",
+                    "phoenix-cli doctor tries the way there",
+                )
             }),
         ),
     }
@@ -83,9 +94,14 @@ fn silent(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>) -
     let listens = seen.and_then(|seen| seen.listener(to.address, to.port));
     let text = match listens {
         Some(listener) => {
-            format!("{} of container.{} listens there; something on the way drops packets", listener.program, to.guest)
+            format!(
+                "{} of container.{} listens there; something on the way drops packets",
+                listener.program, to.guest
+            )
         }
-        None => format!("container.{} does not answer, and nothing in it listens at port {}", to.guest, to.port),
+        None => {
+            format!("container.{} does not answer, and nothing in it listens at port {}", to.guest, to.port)
+        }
     };
     (Hop::Tcp, Cause::new("trace::silent", text, "on the node: nft list ruleset, pve-firewall status"))
 }
@@ -113,7 +129,10 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     (!has_flow(file, &flow.id)).then(|| {
         Cause::new(
             "trace::rule-missing",
-            format!("flow {} should let it through, and /etc/pve/firewall/{id}.fw has no rule of it", flow.id),
+            format!(
+                "flow {} should let it through, and /etc/pve/firewall/{id}.fw has no rule of it",
+                flow.id
+            ),
             format!("phoenix-cli apply --target firewall.{}", to.guest),
         )
     })
@@ -145,7 +164,10 @@ fn unreachable(
         let cause = firewall(world, who, to, verdict).unwrap_or_else(|| {
             Cause::new(
                 "trace::rule-drops",
-                format!("it was turned away at once, so a firewall on the way rejects it; container.{} runs", to.guest),
+                format!(
+                    "it was turned away at once, so a firewall on the way rejects it; container.{} runs",
+                    to.guest
+                ),
                 format!("phoenix-cli exec {} -- nft list ruleset; on the node the same", to.guest),
             )
         });
@@ -156,7 +178,10 @@ fn unreachable(
         Cause::new(
             "trace::unreachable",
             format!("container.{} runs, and nobody on the network answers for {}", to.guest, to.address),
-            format!("phoenix-cli exec {} -- ip address; then phoenix-cli apply --target container.{}", to.guest, to.guest),
+            format!(
+                "phoenix-cli exec {} -- ip address; then phoenix-cli apply --target container.{}",
+                to.guest, to.guest
+            ),
         ),
     )
 }

@@ -38,15 +38,29 @@ pub fn tls(world: &World<'_>, place: &str, to: Shows<'_>, tls: &Tls) -> Finding 
             return Finding::good(Hop::Tls, place, format!("not looked at: {place} has no {program}"));
         }
         Tls::NoSuchSite => return broken("no site of that name is served".to_owned(), no_site(world, to)),
-        Tls::Plain => return broken("what answers there speaks no TLS".to_owned(), stranger(world, to, "speaks no TLS")),
-        Tls::Silent => return broken("no handshake within 4 s".to_owned(), stranger(world, to, "says nothing")),
+        Tls::Plain => {
+            return broken(
+                "what answers there speaks no TLS".to_owned(),
+                stranger(world, to, "speaks no TLS"),
+            );
+        }
+        Tls::Silent => {
+            return broken("no handshake within 4 s".to_owned(), stranger(world, to, "says nothing"));
+        }
         Tls::Failed(said) => return broken(said.clone(), failed(world, to, said)),
     };
     let Some(name) = to.name else {
-        return Finding::good(Hop::Tls, place, "a handshake; the certificate is not verified, as the guest has none of its own");
+        return Finding::good(
+            Hop::Tls,
+            place,
+            "a handshake; the certificate is not verified, as the guest has none of its own",
+        );
     };
     let Some(shown) = judge(chain, name, to.own_root.then_some(world.root), world.now) else {
-        return broken("what is shown is no certificate".to_owned(), stranger(world, to, "shows no certificate"));
+        return broken(
+            "what is shown is no certificate".to_owned(),
+            stranger(world, to, "shows no certificate"),
+        );
     };
     // What Traefik shows where it knows no route of that name.
     if shown.leaf.subject == "TRAEFIK DEFAULT CERT" {
@@ -117,7 +131,8 @@ fn disk(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Option<Cause> {
         None => stale(world, to, "the one on disk is another"),
         Some(fault) => {
             let mut cause = faulty(world, to, &there, fault, name);
-            cause.text = format!("what is served is good until the next restart; on disk is another: {}", cause.text);
+            cause.text =
+                format!("what is served is good until the next restart; on disk is another: {}", cause.text);
             cause
         }
     })
@@ -126,7 +141,9 @@ fn disk(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Option<Cause> {
 /// What is on disk is good, and not what is served.
 fn stale(world: &World<'_>, to: Shows<'_>, what: &str) -> Cause {
     let declared = to.certificate.and_then(|name| world.desired.certificates.get(name));
-    let unit = declared.and_then(|c| c.reloads.first().map(|u| ("reload", u)).or(c.restarts.first().map(|u| ("restart", u))));
+    let unit = declared.and_then(|c| {
+        c.reloads.first().map(|u| ("reload", u)).or(c.restarts.first().map(|u| ("restart", u)))
+    });
     let unit = unit.map_or_else(|| "reload nginx".to_owned(), |(verb, unit)| format!("{verb} {unit}"));
     Cause::new(
         "trace::certificate-stale",
@@ -148,12 +165,19 @@ fn faulty(world: &World<'_>, to: Shows<'_>, shown: &Chain, fault: &Fault, name: 
     match fault {
         Fault::Untrusted(why) => Cause::new(
             "trace::certificate-untrusted",
-            format!("{at} has a certificate by {}, and the workshop's root does not vouch for it: {why}", shown.leaf.issuer),
+            format!(
+                "{at} has a certificate by {}, and the workshop's root does not vouch for it: {why}",
+                shown.leaf.issuer
+            ),
             to.again,
         ),
         Fault::Names => Cause::new(
             "trace::certificate-names",
-            format!("{at} has {} in its place, which is for {}", whose(world, shown), shown.leaf.dns_names.join(", ")),
+            format!(
+                "{at} has {} in its place, which is for {}",
+                whose(world, shown),
+                shown.leaf.dns_names.join(", ")
+            ),
             to.again,
         ),
         Fault::Expired => expired(world, to, shown),
@@ -187,24 +211,33 @@ fn expired(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Cause {
         let text = format!("it expired {ended} ago; Phoenix renews it when it applies");
         return Cause::new("trace::certificate-expired", text, to.again);
     };
-    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa) {
-        if let Some(mut cause) = far_end::trouble(world, &authority.on, None) {
-            cause.code = "trace::ca-down";
-            cause.text = format!("it expired {ended} ago and could not be renewed, because the authority does not answer: {}", cause.text);
-            return cause;
-        }
+    if let Some(authority) = world.desired.authority.as_ref().filter(|_| renews.issuer == Issuer::StepCa)
+        && let Some(mut cause) = far_end::trouble(world, &authority.on, None)
+    {
+        cause.code = "trace::ca-down";
+        cause.text = format!(
+            "it expired {ended} ago and could not be renewed, because the authority does not answer: {}",
+            cause.text
+        );
+        return cause;
     }
     let error = world.seen(to.guest).and_then(|s| s.renewals.get(&renews.name)).and_then(|r| r.error.clone());
     match error {
         Some(error) => Cause::new(
             "trace::renewal-failed",
             format!("it expired {ended} ago; renewing it fails: {error}"),
-            format!("phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}", to.guest, renews.name),
+            format!(
+                "phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}",
+                to.guest, renews.name
+            ),
         ),
         None => Cause::new(
             "trace::certificate-expired",
             format!("it expired {ended} ago, and the guest has not renewed it"),
-            format!("phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}", to.guest, renews.name),
+            format!(
+                "phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}",
+                to.guest, renews.name
+            ),
         ),
     }
 }
@@ -234,7 +267,9 @@ fn no_site(world: &World<'_>, to: Shows<'_>) -> Cause {
     aside(world, to.guest, kind, service, to.again).unwrap_or_else(|| {
         Cause::new(
             "trace::site-missing",
-            format!("the {kind} knows nothing of service.{service}: it does not have its file, or has not read it"),
+            format!(
+                "the {kind} knows nothing of service.{service}: it does not have its file, or has not read it"
+            ),
             to.again,
         )
     })

@@ -1,5 +1,7 @@
 //! The walk: every hop judged in its order, to the first that breaks.
 
+use plan::desired::ViaKind;
+
 use super::super::finding::{Cause, Finding, Hop, State, Walk};
 use super::super::leg::Leg;
 use super::super::path::{Entrance, Path, Target};
@@ -38,7 +40,11 @@ pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) 
 /// Why a hop could not be asked.
 pub fn not_asked(world: &World<'_>, hop: Hop, place: &str, guest: &str, why: &str) -> Finding {
     let cause = far_end::down(world, guest).unwrap_or_else(|| {
-        Cause::new("trace::cannot-ask", format!("nothing can be asked from {place}: {why}"), "phoenix-cli doctor tries the way there")
+        Cause::new(
+            "trace::cannot-ask",
+            format!("nothing can be asked from {place}: {why}"),
+            "phoenix-cli doctor tries the way there",
+        )
     });
     Finding::broken(hop, place, "could not be asked", cause)
 }
@@ -89,7 +95,7 @@ fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a
         name: Some(&path.name),
         certificate: entrance.certificate.as_deref(),
         own_root: !entrance.public,
-        proxy: entrance.proxy.map(|kind| kind.as_str()).zip(service),
+        proxy: entrance.proxy.map(ViaKind::as_str).zip(service),
         again,
     }
 }

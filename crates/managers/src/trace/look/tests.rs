@@ -32,7 +32,8 @@ fn a_guest_tells_about_itself() {
     assert_eq!(seen.memory.unwrap().percent(), 3);
     assert_eq!(seen.resolvers, [Ipv4Addr::new(10, 255, 255, 53)]);
     // The first line that speaks of a name wins; whose it is, is known.
-    let lines: Vec<_> = seen.hosts_of("NOTES.workshop.internal").map(|l| (l.number, l.address.as_str(), l.ours)).collect();
+    let lines: Vec<_> =
+        seen.hosts_of("NOTES.workshop.internal").map(|l| (l.number, l.address.as_str(), l.ours)).collect();
     assert_eq!(lines, [(5, "10.0.0.120", false), (8, "10.0.0.153", true)]);
     let holder = seen.listener(Ipv4Addr::new(10, 0, 0, 120), 80).unwrap();
     assert_eq!((holder.program.as_str(), holder.pid, holder.unit.as_deref()), ("perl", 1910, None));
@@ -48,7 +49,9 @@ fn a_guest_tells_about_itself() {
 #[test]
 fn clocks_are_compared_as_exactly_as_the_way_allows() {
     // 0.342 s of the second went by in the script: it began within 0.658 s of the question.
-    let clock = |ahead: i64| Seen::parse(TAKEN, at(1_795_540_706 - ahead), at(1_795_540_707 - ahead)).unwrap().clock.unwrap();
+    let clock = |ahead: i64| {
+        Seen::parse(TAKEN, at(1_795_540_706 - ahead), at(1_795_540_707 - ahead)).unwrap().clock.unwrap()
+    };
     assert!(clock(0).off() == 0.0, "{:?}", clock(0));
     let hour = clock(3600);
     assert!((hour.ahead - 3600.0).abs() < 0.5 && (hour.give_or_take - 0.329).abs() < 0.01, "{hour:?}");
@@ -86,9 +89,16 @@ fn what_a_journal_tells() {
         };
         unit.telling().map(str::to_owned)
     };
-    let broken = ["2026/11/24 17:44:42 [emerg] 2410#2410: unknown directive \"bad\" in /etc/nginx/conf.d/x.conf:1", "nginx.service: Failed with result 'exit-code'."];
+    let broken = [
+        "2026/11/24 17:44:42 [emerg] 2410#2410: unknown directive \"bad\" in /etc/nginx/conf.d/x.conf:1",
+        "nginx.service: Failed with result 'exit-code'.",
+    ];
     assert_eq!(telling(&broken).as_deref(), Some("unknown directive \"bad\" in /etc/nginx/conf.d/x.conf:1"));
-    let python = ["Traceback (most recent call last):", "  File \"/srv/app.py\", line 1", "OSError: [Errno 28] No space left on device"];
+    let python = [
+        "Traceback (most recent call last):",
+        "  File \"/srv/app.py\", line 1",
+        "OSError: [Errno 28] No space left on device",
+    ];
     assert_eq!(telling(&python).as_deref(), Some("OSError: [Errno 28] No space left on device"));
     assert_eq!(telling(&["listening", "bye"]).as_deref(), Some("bye"));
     assert_eq!(telling(&["Stopped nginx.service - x."]), None);
