@@ -2,11 +2,18 @@
 //! for `phoenix-cli explain CODE` and for the book's troubleshooting page. That no code is missing here, and none too
 //! many, is checked when the book's generated pages are.
 
+mod inside;
+
 use blueprint::codes::CodeInfo;
 
 /// The explanation of a code, of a blueprint's diagnostic or of anything else.
 pub fn find(code: &str) -> Option<&'static CodeInfo> {
-    blueprint::codes::find(code).or_else(|| CODES.iter().find(|info| info.code == code))
+    blueprint::codes::find(code).or_else(|| all().find(|info| info.code == code))
+}
+
+/// All codes but the diagnostics'.
+pub fn all() -> impl Iterator<Item = &'static CodeInfo> {
+    CODES.iter().chain(inside::CODES)
 }
 
 const fn code(
@@ -18,7 +25,7 @@ const fn code(
     CodeInfo { code, title, explanation, remedy }
 }
 
-/// All codes but the diagnostics', sorted.
+/// All but the diagnostics' and those of what is found inside of a site, sorted.
 pub const CODES: &[CodeInfo] = &[
     code(
         "apply::aborted",
@@ -422,6 +429,12 @@ pub const CODES: &[CodeInfo] = &[
         "the node cannot be reached for the lock",
         "The lock is taken on the node over ssh, and that connection failed.",
         "`phoenix-cli doctor` tries each hop.",
+    ),
+    code(
+        "logs::failed",
+        "the journal cannot be read",
+        "`journalctl` in the container ended with an error, which is shown.",
+        "Is the unit's name right? `phoenix-cli exec GUEST -- systemctl list-units --type service`.",
     ),
     code(
         "managers::contended",
@@ -853,6 +866,13 @@ pub const CODES: &[CodeInfo] = &[
         "Phoenix uses the system's OpenSSH client.",
         "Install it: `apt-get install openssh-client`.",
     ),
+    code(
+        "wire::path",
+        "a path that cannot work",
+        "Each file is fine, and what follows from them is wired, but a request could not get through: the message names \
+         the service and the hop, as `phoenix-cli trace` would find it once it were built.",
+        "Follow the hint; `phoenix-cli explain service.NAME` shows the way as it was worked out.",
+    ),
 ];
 
 #[cfg(test)]
@@ -861,8 +881,10 @@ mod tests {
 
     #[test]
     fn codes_are_sorted_unique_and_explained() {
-        assert!(CODES.windows(2).all(|pair| pair[0].code < pair[1].code), "not in order");
-        for info in CODES {
+        for list in [CODES, inside::CODES] {
+            assert!(list.windows(2).all(|pair| pair[0].code < pair[1].code), "not in order");
+        }
+        for info in all() {
             assert!(blueprint::codes::find(info.code).is_none(), "{} is a diagnostic's", info.code);
             assert!(info.explanation.ends_with('.') && info.remedy.ends_with('.'), "{}", info.code);
             assert_eq!(find(info.code), Some(info));

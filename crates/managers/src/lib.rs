@@ -4,6 +4,7 @@
 //! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
 //! is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
 //! programs that no package brings in [`artifacts`].
+//! What is wrong with what is there, and why, is in [`trace`] and [`health`].
 
 pub mod artifacts;
 pub mod authority;

@@ -7,11 +7,12 @@ use blueprint::codes::CodeInfo;
 use camino::Utf8Path;
 
 /// What comes before the `::` of a code, with what these codes are about; in the order of the page.
-const SUBJECTS: [(&str, &str); 19] = [
+const SUBJECTS: [(&str, &str); 23] = [
     ("blueprint", "The blueprint"),
     ("site", "The site's folder"),
     ("init", "Making a site"),
     ("explain", "Explaining"),
+    ("wire", "The walk on paper"),
     ("secrets", "Secrets"),
     ("proxmox", "The node"),
     ("transport", "Commands on the node and in containers"),
@@ -26,6 +27,9 @@ const SUBJECTS: [(&str, &str); 19] = [
     ("certificates", "Certificates in containers"),
     ("pki", "The authority"),
     ("probe", "Services"),
+    ("trace", "Following a request"),
+    ("health", "Looking at everything"),
+    ("logs", "Journals"),
     ("lab", "The lab"),
 ];
 
@@ -33,7 +37,7 @@ const SUBJECTS: [(&str, &str); 19] = [
 const REST: &str = "Other";
 
 fn all() -> impl Iterator<Item = &'static CodeInfo> {
-    blueprint::codes::CODES.iter().chain(phoenix_cli::codes::CODES)
+    blueprint::codes::CODES.iter().chain(phoenix_cli::codes::all())
 }
 
 fn subject(code: &str) -> &str {
@@ -86,8 +90,7 @@ pub fn unexplained(root: &Utf8Path) -> Result<Vec<String>, std::io::Error> {
     let explained: BTreeSet<String> = all().map(|c| c.code.to_owned()).collect();
     let missing = used.difference(&explained).map(|c| format!("{c} is an error code without an explanation"));
     // A diagnostic's code is made by the table itself, and so is always used.
-    let idle = phoenix_cli::codes::CODES
-        .iter()
+    let idle = phoenix_cli::codes::all()
         .filter(|c| !used.contains(c.code))
         .map(|c| format!("{} is explained, and no error has it", c.code));
     Ok(missing.chain(idle).collect())
@@ -97,7 +100,10 @@ fn read(folder: &Utf8Path, used: &mut BTreeSet<String>) -> Result<(), std::io::E
     for entry in folder.read_dir_utf8()? {
         let path = entry?.path().to_owned();
         if path.is_dir() {
-            read(&path, used)?;
+            // Where they are explained is no use of them.
+            if path.file_name() != Some("codes") {
+                read(&path, used)?;
+            }
         } else if path.extension() == Some("rs") && !matches!(path.file_name(), Some("tests.rs" | "codes.rs"))
         {
             used.extend(codes_in(&fs_err::read_to_string(&path)?));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["init"],
     &["validate"],
@@ -13,6 +13,9 @@ const COMMANDS: [&[&str]; 31] = [
     &["up"],
     &["destroy"],
     &["status"],
+    &["health"],
+    &["trace"],
+    &["logs"],
     &["exec"],
     &["shell"],
     &["graph"],

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod help;
+mod inside;
 mod killed;
 mod life;
 

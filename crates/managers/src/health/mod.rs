@@ -233,7 +233,7 @@ impl Guest {
         let up = crate::trace::diagnose::span(i64::try_from(seen.up.as_secs()).unwrap_or(i64::MAX));
         let clock = seen
             .clock
-            .map(super::trace::look::Clock::off)
+            .map(crate::trace::look::Clock::off)
             .filter(|off| off.abs() >= 1.0)
             .map(|off| format!(", clock {off:+.0} s"));
         format!(

@@ -1,7 +1,9 @@
 //! Whether a chain that is shown holds, and what is wrong with it otherwise.
 
 use jiff::Timestamp;
-use pki::{CertificateFacts, verify_chain};
+use pki::{CertificateFacts, PkiError, verify_chain};
+
+use super::diagnose::span;
 
 /// What a chain is.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,11 +37,12 @@ impl Chain {
     pub fn words(&self, now: Timestamp) -> String {
         let left = self.leaf.not_after.as_second() - now.as_second();
         let left = match left {
-            86_400.. => format!("{} days", left / 86_400),
-            3600.. => format!("{} h", left / 3600),
-            _ => format!("{} min", left / 60),
+            ..=0 => format!("ended {} ago", span(-left)),
+            86_400.. => format!("{} days left", left / 86_400),
+            3600.. => format!("{} h left", left / 3600),
+            _ => format!("{} min left", left / 60),
         };
-        format!("{}, by {}, {left} left", self.leaf.dns_names.join(", "), self.leaf.issuer)
+        format!("{}, by {}, {left}", self.leaf.dns_names.join(", "), self.leaf.issuer)
     }
 }
 
@@ -58,16 +61,17 @@ fn fault(
     root: Option<&str>,
     now: Timestamp,
 ) -> Option<Fault> {
-    if let Some(root) = root {
-        // At a time within its own life and for a name of its own, so that only its signers count here.
-        let second = now.as_second().clamp(leaf.not_before.as_second(), leaf.not_after.as_second());
-        let at = Timestamp::from_second(second).unwrap_or(now);
-        let own = leaf.dns_names.iter().find(|n| !n.starts_with('*')).map_or(name, String::as_str);
-        if let Err(error) = verify_chain(chain, root, own, at) {
-            let source =
-                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            return Some(Fault::Untrusted(source));
-        }
+    // At a time within its own life and for a name of its own, so that only its signers count here.
+    let second = now.as_second().clamp(leaf.not_before.as_second(), leaf.not_after.as_second());
+    let at = Timestamp::from_second(second).unwrap_or(now);
+    let own = leaf.dns_names.iter().find(|n| !n.starts_with('*')).map_or(name, String::as_str);
+    let distrust = root.and_then(|root| verify_chain(chain, root, own, at).err());
+    let untrusted = |error: &PkiError| {
+        let source = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        Some(Fault::Untrusted(source))
+    };
+    if let Some(error) = distrust.as_ref().filter(|error| !about_time(error)) {
+        return untrusted(error);
     }
     if !leaf.dns_names.iter().any(|pattern| means(pattern, name)) {
         return Some(Fault::Names);
@@ -75,7 +79,25 @@ fn fault(
     if leaf.not_after <= now {
         return Some(Fault::Expired);
     }
-    (leaf.not_before > now).then_some(Fault::NotYet)
+    if leaf.not_before > now {
+        return Some(Fault::NotYet);
+    }
+    // It is in its life, so it is one of its signers who is not.
+    distrust.as_ref().and_then(untrusted)
+}
+
+/// Whether somebody in a chain is not in its life.
+fn about_time(error: &PkiError) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        PkiError::Untrusted {
+            source: rustls::Error::InvalidCertificate(
+                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+            ),
+            ..
+        }
+    )
 }
 
 /// Whether a name of a certificate is for `name`: itself, or `*.` and one label (RFC 6125, 6.4.3).
@@ -151,6 +173,8 @@ mod tests {
         assert_eq!(words("2026-03-02T00:00:00Z"), format!("{begin}9 days left"));
         assert_eq!(words("2026-03-10T20:00:00Z"), format!("{begin}4 h left"));
         assert_eq!(words("2026-03-10T23:50:00Z"), format!("{begin}10 min left"));
+        let chain = judge(&chain, "a.workshop.internal", None, time("2026-03-15T00:00:00Z")).unwrap();
+        assert_eq!(chain.words(time("2026-03-15T00:00:00Z")), format!("{begin}ended 4 days ago"));
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub struct Filled {
 impl Filled {
     /// How much is used, percent.
     pub fn percent(self) -> u64 {
-        (self.left.min(self.all) * 100).checked_div(self.all).map_or(0, |left| 100 - left)
+        100 - (self.left.min(self.all) * 100).checked_div(self.all).unwrap_or(100)
     }
 }
 

@@ -29,7 +29,7 @@ fn the_service_itself_is_not_well() {
     // Its unit says why.
     let mut bench = Bench::new();
     bench.change("notes", |guest| {
-        guest.trouble("nginx.service", FAILED, "worker process exited on signal 11 (core dumped) error")
+        guest.trouble("nginx.service", FAILED, "worker process exited on signal 11 (core dumped) error");
     });
     let walk = answered(&bench, status(502), Http::Silent);
     assert_eq!(broken(&walk).2, "trace::unit-failed");

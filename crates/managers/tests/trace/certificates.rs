@@ -26,7 +26,7 @@ fn shown(bench: &Bench, tls: Tls) -> Walk {
 /// The same on disk and served.
 fn both(bench: &mut Bench, chain: &str) -> Walk {
     bench.change("gateway", |guest| {
-        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")))
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")));
     });
     shown(bench, Tls::Shown(chain.to_owned()))
 }
@@ -104,7 +104,7 @@ fn a_key_of_another() {
         let mut bench = Bench::new();
         let chain = bench.chain_for(&names(NOTES));
         bench.change("gateway", |guest| {
-            drop(guest.certificates.insert("notes".into(), format!("{key}\n{chain}")))
+            drop(guest.certificates.insert("notes".into(), format!("{key}\n{chain}")));
         });
         let walk = shown(&bench, Tls::NoSuchSite);
         let (_, _, code, text) = broken(&walk);
@@ -119,7 +119,7 @@ fn not_read_since_it_was_renewed() {
     let mut bench = Bench::new();
     let newer = bench.chain(&names(NOTES), bench.now - 1.hours(), 90 * DAY);
     bench.change("gateway", |guest| {
-        drop(guest.certificates.insert("notes".into(), format!("key fits\n{newer}")))
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{newer}")));
     });
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
     assert_eq!(weak(&walk).2, "trace::certificate-stale");
@@ -197,7 +197,7 @@ fn what_could_not_renew_itself() {
 
     let (mut bench, chain) = workshop();
     bench.change("ca", |guest| {
-        guest.trouble("step-ca.service", FAILED, "error opening database: Value log truncate required")
+        guest.trouble("step-ca.service", FAILED, "error opening database: Value log truncate required");
     });
     let walk = shown(&bench, Tls::Shown(chain));
     let (_, _, code, text) = broken(&walk);
@@ -212,7 +212,7 @@ fn what_could_not_renew_itself() {
 
     let (mut bench, chain) = workshop();
     bench.change("gateway", |guest| {
-        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")))
+        drop(guest.certificates.insert("notes".into(), format!("key fits\n{chain}")));
     });
     assert_eq!(broken(&shown(&bench, Tls::Shown(chain))).2, "trace::certificate-expired");
 }

@@ -97,7 +97,7 @@ fn the_name_server() {
         let leg = told(&[], Some((2, silent)));
         assert_eq!(broken(&from_status(&bench, &leg)).2, "trace::dns-down");
         bench.change("dns", |guest| {
-            guest.trouble("dnsmasq.service", FAILED, "dnsmasq: failed to create listening socket")
+            guest.trouble("dnsmasq.service", FAILED, "dnsmasq: failed to create listening socket");
         });
         let walk = from_status(&bench, &leg);
         assert_eq!(broken(&walk).2, "trace::dns-down");

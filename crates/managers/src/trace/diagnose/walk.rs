@@ -1,5 +1,7 @@
 //! The walk: every hop judged in its order, to the first that breaks.
 
+use plan::desired::ViaKind;
+
 use super::super::finding::{Cause, Finding, Hop, State, Walk};
 use super::super::leg::Leg;
 use super::super::path::{Entrance, Path, Target};
@@ -93,7 +95,7 @@ fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a
         name: Some(&path.name),
         certificate: entrance.certificate.as_deref(),
         own_root: !entrance.public,
-        proxy: entrance.proxy.map(plan::desired::ViaKind::as_str).zip(service),
+        proxy: entrance.proxy.map(ViaKind::as_str).zip(service),
         again,
     }
 }
