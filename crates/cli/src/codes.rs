@@ -177,6 +177,14 @@ pub const CODES: &[CodeInfo] = &[
          derived.",
     ),
     code(
+        "certificates::not-obtained",
+        "a certificate could not be obtained",
+        "The container asked its authority for a certificate and did not get it, or whoever serves it still shows another one. \
+         What the container said is shown; it goes on trying by itself.",
+        "`phoenix-cli exec NAME -- /usr/local/lib/phoenix/certificates list` shows the last error of each, `phoenix-cli trace \
+         NAME` where the way breaks; then `phoenix-cli apply`.",
+    ),
+    code(
         "certificates::not-put",
         "certificates could not be put in place",
         "The script that puts key and certificate into the container failed there, for example because its disk is full. \
@@ -323,6 +331,13 @@ pub const CODES: &[CodeInfo] = &[
          own; and nothing is done that would cut the way to the node.",
         "Move that rule below Phoenix' rules, narrow it, or switch it off: in Proxmox VE's pages, Firewall of the node or of \
          the datacenter.",
+    ),
+    code(
+        "guest::refused",
+        "a program in a container failed",
+        "What looks after a part of the workshop in its container (the authority, the certificates) did not do what it was \
+         asked for. What it said last is shown.",
+        "Look inside with `phoenix-cli shell NAME`, mend what it names, then `phoenix-cli apply`.",
     ),
     code(
         "guest::unknown",
@@ -634,6 +649,12 @@ pub const CODES: &[CodeInfo] = &[
         "no answer in time",
         "The service, or the gateway before it, accepted the connection and did not answer.",
         "`phoenix-cli status`, then look at the service: `phoenix-cli exec NAME -- journalctl -n 50`.",
+    ),
+    code(
+        "probe::closed",
+        "a connection through the gateway is closed at once",
+        "The gateway takes the connection and has nobody to pass it on to: the service behind it does not listen.",
+        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`.",
     ),
     code(
         "probe::status",
