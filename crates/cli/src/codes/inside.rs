@@ -205,7 +205,7 @@ pub const CODES: &[CodeInfo] = &[
         "trace::no-route",
         "there is no way there",
         "The kernel knows no route to the address.",
-        "Has the network a `gateway` in the blueprint, and is it up?",
+        "Give the network a `gateway` in the blueprint; if it has one, see whether that is up.",
     ),
     code(
         "trace::no-such-name",
@@ -280,7 +280,7 @@ pub const CODES: &[CodeInfo] = &[
         "trace::service-silent",
         "the service says nothing",
         "The connection stands, and the service does not answer within seconds.",
-        "`phoenix-cli logs GUEST`; does it wait for something else, such as a database?",
+        "`phoenix-cli logs GUEST`: it may wait for something else, such as a database.",
     ),
     code(
         "trace::service-wants-certificate",
@@ -292,7 +292,7 @@ pub const CODES: &[CodeInfo] = &[
         "trace::silent",
         "nobody answers",
         "Packets get no answer, although the guest runs, and no rule that drops them was found.",
-        "On the node: `nft list ruleset`, `pve-firewall status`; is there a firewall between?",
+        "On the node: `nft list ruleset`, `pve-firewall status`; there may be a firewall between.",
     ),
     code(
         "trace::site-aside",
@@ -310,7 +310,7 @@ pub const CODES: &[CodeInfo] = &[
         "trace::tls",
         "no TLS can be spoken",
         "What answers at the port does not speak TLS, or breaks the handshake off for the reason that is shown.",
-        "`phoenix-cli logs GUEST`; does another program listen there?",
+        "`phoenix-cli logs GUEST`: another program may listen there.",
     ),
     code(
         "trace::unit-failed",

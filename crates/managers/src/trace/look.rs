@@ -110,8 +110,19 @@ pub struct HostsLine {
     pub address: String,
     /// The names.
     pub names: Vec<String>,
-    /// Whether it is Phoenix' own.
-    pub ours: bool,
+    /// Who wrote it.
+    pub by: Writer,
+}
+
+/// Who wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Phoenix.
+    Phoenix,
+    /// Proxmox VE, for the guest's own host name.
+    Proxmox,
+    /// Somebody else.
+    Somebody,
 }
 
 /// Somebody who listens on a TCP port.
@@ -313,17 +324,18 @@ fn memory(text: &str) -> Option<Filled> {
 }
 
 fn hosts(text: &str) -> Vec<HostsLine> {
-    let mut ours = false;
+    let mut by = Writer::Somebody;
     let mut lines = Vec::new();
     for (n, line) in text.lines().enumerate() {
         match line.trim() {
-            "# BEGIN phoenix names" => ours = true,
-            "# END phoenix names" => ours = false,
+            "# BEGIN phoenix names" => by = Writer::Phoenix,
+            "# --- BEGIN PVE ---" => by = Writer::Proxmox,
+            "# END phoenix names" | "# --- END PVE ---" => by = Writer::Somebody,
             line => {
-                let mut words =
-                    line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned);
+                let words = line.split('#').next().unwrap_or_default().split_whitespace();
+                let mut words = words.map(str::to_owned);
                 if let Some(address) = words.next() {
-                    lines.push(HostsLine { number: n + 1, address, names: words.collect(), ours });
+                    lines.push(HostsLine { number: n + 1, address, names: words.collect(), by });
                 }
             }
         }

@@ -52,7 +52,10 @@ fn lines_of_phoenix_and_of_proxmox() {
     let walk = from_status(&bench, &told(&[154], None));
     assert!(broken(&walk).3.ends_with("which Phoenix wrote for an earlier blueprint"), "{walk:#?}");
     // P-55: a guest that is called like a service is that service to itself.
-    bench.change("notes", |guest| guest.hosts = "10.0.0.120 notes.workshop.internal notes\n".into());
+    bench.change("notes", |guest| {
+        guest.hosts =
+            "# --- BEGIN PVE ---\n10.0.0.120 notes.workshop.internal notes\n# --- END PVE ---\n".into();
+    });
     let walk = bench.walk("notes", "notes", &told(&[120], None), None);
     assert!(broken(&walk).3.contains("Proxmox VE"), "{walk:#?}");
 }

@@ -7,6 +7,7 @@ use plan::desired::Transport;
 use super::super::finding::{Cause, Finding, Hop};
 use super::super::flows::Verdict;
 use super::super::leg::Names;
+use super::super::look::Writer;
 use super::super::path::{Path, Target, names_of};
 use super::super::question::Reply;
 use super::tcp::millis;
@@ -72,18 +73,16 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
         && let Some(line) =
             world.seen(guest).and_then(|s| s.hosts_of(&path.name).find(|l| l.address == found.to_string()))
     {
-        let (text, hint) = if line.ours {
-            ("which Phoenix wrote for an earlier blueprint".to_owned(), again_in(guest))
-        } else if world.desired.containers.get(guest).is_some_and(|c| c.address == Some(found)) {
-            // Proxmox VE writes the guest's own host name there.
-            let text = "which Proxmox VE writes for the guest's own host name".to_owned();
-            (
-                text,
+        let (text, hint) = match line.by {
+            Writer::Phoenix => ("which Phoenix wrote for an earlier blueprint", again_in(guest)),
+            Writer::Proxmox => (
+                "which Proxmox VE writes for the guest's own host name",
                 "give service or guest another name where the guest itself is to use the service".to_owned(),
-            )
-        } else {
-            let hint = format!("phoenix-cli exec {guest} -- sed -i {}d /etc/hosts", line.number);
-            ("which somebody wrote by hand".to_owned(), hint)
+            ),
+            Writer::Somebody => (
+                "which somebody wrote by hand",
+                format!("phoenix-cli exec {guest} -- sed -i {}d /etc/hosts", line.number),
+            ),
         };
         return Cause::new(
             "trace::dns-wrong",

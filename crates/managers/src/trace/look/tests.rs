@@ -33,8 +33,8 @@ fn a_guest_tells_about_itself() {
     assert_eq!(seen.resolvers, [Ipv4Addr::new(10, 255, 255, 53)]);
     // The first line that speaks of a name wins; whose it is, is known.
     let lines: Vec<_> =
-        seen.hosts_of("NOTES.workshop.internal").map(|l| (l.number, l.address.as_str(), l.ours)).collect();
-    assert_eq!(lines, [(5, "10.0.0.120", false), (8, "10.0.0.153", true)]);
+        seen.hosts_of("NOTES.workshop.internal").map(|l| (l.number, l.address.as_str(), l.by)).collect();
+    assert_eq!(lines, [(5, "10.0.0.120", Writer::Proxmox), (8, "10.0.0.153", Writer::Phoenix)]);
     let holder = seen.listener(Ipv4Addr::new(10, 0, 0, 120), 80).unwrap();
     assert_eq!((holder.program.as_str(), holder.pid, holder.unit.as_deref()), ("perl", 1910, None));
     assert_eq!(seen.listener(Ipv4Addr::new(10, 0, 0, 120), 22).unwrap().unit.as_deref(), Some("ssh.service"));
