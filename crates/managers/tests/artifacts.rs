@@ -7,6 +7,8 @@
     reason = "tests, with helpers beside them"
 )]
 
+#[expect(dead_code, reason = "it asks for all of them at once")]
+mod built;
 #[expect(dead_code, reason = "shared with the tests of features, which use more of it")]
 mod root;
 
@@ -230,13 +232,10 @@ fn the_scripts_are_clean_for_shellcheck() {
 /// so `phoenix-cli artifacts fetch` does that.
 #[test]
 fn what_was_built_tells_its_version() {
-    let caches = std::env::var("XDG_CACHE_HOME").ok().map(Utf8PathBuf::from);
-    let caches = caches.or_else(|| Some(Utf8PathBuf::from(std::env::var("HOME").ok()?).join(".cache")));
-    let Some(caches) = caches else {
+    let Some(store) = built::store() else {
         println!("skipped: no cache folder");
         return;
     };
-    let store = Store::new(Cache::new(caches.join("phoenix/artifacts"), None), "amd64").unwrap();
     for standing in store.standing() {
         let Some((path, _)) = standing.there else {
             println!("skipped: {} is not in the cache (phoenix-cli artifacts fetch)", standing.name);

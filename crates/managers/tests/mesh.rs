@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with helpers beside them")]
 
+mod built;
 #[expect(dead_code, reason = "shared with the tests of features, which use more of it")]
 mod root;
 
@@ -12,8 +13,6 @@ use std::time::{Duration, Instant};
 
 use blueprint::catalog::{Feature, FeatureSpec};
 use blueprint::model::SiteFile;
-use camino::Utf8PathBuf;
-use managers::artifacts::{Cache, Store};
 use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
 use root::Root;
 use serde_json::{Value, json};
@@ -115,17 +114,10 @@ struct Guest(Root);
 
 impl Guest {
     fn new() -> Option<Self> {
-        let caches = std::env::var("XDG_CACHE_HOME").ok().map(Utf8PathBuf::from);
-        let caches = caches.or_else(|| Some(Utf8PathBuf::from(std::env::var("HOME").ok()?).join(".cache")));
-        let store = Store::new(Cache::new(caches?.join("phoenix/artifacts"), None), "amd64").unwrap();
-        let standing = store.standing().into_iter().find(|s| s.name == "traefik");
-        let Some((program, _)) = standing.and_then(|s| s.there) else {
-            println!("skipped: Traefik is not built (phoenix-cli artifacts fetch traefik)");
-            return None;
-        };
+        let program = built::program("traefik")?;
         let root = Root::new()?;
         let guest = Self(root);
-        guest.write("/usr/local/bin/traefik", &fs_err::read(program).unwrap(), "755");
+        guest.write("/usr/local/bin/traefik", &program, "755");
         guest.write("/usr/local/sbin/systemctl", SYSTEMCTL.as_bytes(), "755");
         guest.write("/root/backend.pl", BACKEND.as_bytes(), "644");
         guest.write("/root/nginx.conf", NGINX.as_bytes(), "644");

@@ -30,6 +30,11 @@ impl Lab {
         text(&self.ssh(&line).stdout) == "SSH-"
     }
 
+    /// Whether it gets one, sooner or later: a machine with much to do is slow to greet, and closes nothing.
+    fn reaches(&self, from: u32, to: &str, port: u16) -> bool {
+        (0..10).any(|_| self.greeted(from, to, port))
+    }
+
     /// The same from the node itself.
     fn node_greeted(&self, to: &str, port: u16) -> bool {
         text(&self.ssh(&format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{to}/{port} && head -c 4 <&3'")).stdout)
@@ -105,20 +110,20 @@ async fn rules_are_in_force_on_real_packets() {
 
     // Rules that are there and not switched on do nothing, neither the guest's nor the cluster's (P-73).
     guest(121, "[RULES]\nIN DROP\n");
-    assert!(lab.greeted(120, "10.0.0.22", 22));
+    assert!(lab.reaches(120, "10.0.0.22", 22));
     guest(121, "[OPTIONS]\nenable: 1\n");
     lab.in_force("disabled");
-    assert!(lab.greeted(120, "10.0.0.22", 22));
+    assert!(lab.reaches(120, "10.0.0.22", 22));
 
     lab.put("/etc/pve/firewall/cluster.fw", CLUSTER);
     lab.in_force("enabled");
     assert!(!lab.greeted(120, "10.0.0.22", 22) && !lab.node_greeted("10.0.0.22", 22));
-    assert!(lab.greeted(121, "10.0.0.21", 22), "it may speak itself");
+    assert!(lab.reaches(121, "10.0.0.21", 22), "it may speak itself");
     let both =
         "[OPTIONS]\nenable: 1\n[RULES]\nIN ACCEPT -source 10.0.0.21 -p tcp -dport 8080 # phoenix:t:a\n";
     guest(121, both);
     lab.in_force("enabled");
-    assert!(lab.greeted(120, "10.0.0.22", 8080), "a rule added opens");
+    assert!(lab.reaches(120, "10.0.0.22", 8080), "a rule added opens");
     assert!(!lab.greeted(120, "10.0.0.22", 22) && !lab.node_greeted("10.0.0.22", 8080));
 
     // Whoever is connected stays so when the rule goes; nobody new gets in.
@@ -141,8 +146,8 @@ async fn rules_are_in_force_on_real_packets() {
         "[OPTIONS]\nenable: 1\npolicy_in: ACCEPT\npolicy_out: DROP\n[RULES]\nOUT ACCEPT -dest 10.0.0.22 -p tcp -dport 22\n",
     );
     lab.in_force("enabled");
-    assert!(lab.greeted(120, "10.0.0.22", 22) && !lab.greeted(120, "10.0.0.22", 8080));
-    assert!(lab.greeted(121, "10.0.0.21", 8080), "answers leave all the same");
+    assert!(lab.reaches(120, "10.0.0.22", 22) && !lab.greeted(120, "10.0.0.22", 8080));
+    assert!(lab.reaches(121, "10.0.0.21", 8080), "answers leave all the same");
     assert!(!lab.greeted(120, "10.0.0.254", 22), "nor to the node");
     // A refusal is told at once, where a drop is silent.
     guest(120, "[OPTIONS]\nenable: 1\n[RULES]\nOUT REJECT -dest 10.0.0.22 -p tcp\n");
@@ -152,7 +157,7 @@ async fn rules_are_in_force_on_real_packets() {
     // Addresses of others are not believed.
     guest(120, "[OPTIONS]\nenable: 1\nipfilter: 1\n");
     lab.in_force("enabled");
-    assert!(lab.greeted(120, "10.0.0.22", 22));
+    assert!(lab.reaches(120, "10.0.0.22", 22));
     lab.on_node("pct exec 120 -- ip addr add 10.0.0.77/24 dev eth0");
     let forged = "pct exec 120 -- ping -c 1 -W 1 -I 10.0.0.77 10.0.0.22";
     assert!(!lab.ssh(forged).status.success(), "a forged address got through");
@@ -170,11 +175,11 @@ async fn rules_are_in_force_on_real_packets() {
         "[OPTIONS]\nenable: 1\npolicy_out: DROP\n[RULES]\nOUT ACCEPT -dest 10.0.0.1 -p tcp -dport 2222\n",
     );
     lab.in_force("enabled");
-    assert!(lab.greeted(120, "10.0.0.1", 2222) && !lab.greeted(120, "10.0.0.254", 22));
+    assert!(lab.reaches(120, "10.0.0.1", 2222) && !lab.greeted(120, "10.0.0.254", 22));
     lab.on_node("nft delete table ip t");
 
     // The node: the local network may manage it, others only what a rule says.
-    assert!(lab.greeted(121, "10.0.0.254", 22));
+    assert!(lab.reaches(121, "10.0.0.254", 22));
     lab.on_node("systemd-run --quiet --unit t-8080 /usr/sbin/sshd -D -p 8080");
     let node = SocketAddr::from((outside, 8080));
     let open = || TcpStream::connect_timeout(&node, Duration::from_millis(900)).is_ok();
@@ -182,7 +187,7 @@ async fn rules_are_in_force_on_real_packets() {
     lab.put("/etc/pve/nodes/pve1/host.fw", "[RULES]\nIN ACCEPT -p tcp -dport 8080 # phoenix:t:b\n");
     lab.in_force("enabled");
     lab.until("timeout 2 bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080'");
-    assert!(open() && lab.greeted(121, "10.0.0.254", 8080));
+    assert!(open() && lab.reaches(121, "10.0.0.254", 8080));
 
     // The watcher starts anew without a gap, is killed, loses its tables: what is in force stays so, or comes back.
     lab.on_node("pve-firewall restart && nft list table inet pve-firewall >/dev/null");
@@ -199,7 +204,7 @@ async fn rules_are_in_force_on_real_packets() {
     assert!(text(&said.stdout).ends_with("no changes\n"));
     guest(120, "[OPTIONS]\nenable: 1\n");
     lab.in_force("enabled");
-    assert!(lab.greeted(120, "10.0.0.22", 22) && !lab.greeted(120, "10.0.0.22", 8080));
+    assert!(lab.reaches(120, "10.0.0.22", 22) && !lab.greeted(120, "10.0.0.22", 8080));
 
     // A guest's rules go with it, and the table of addresses was never touched.
     lab.on_node("pct stop 121");

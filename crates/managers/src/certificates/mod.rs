@@ -2,7 +2,7 @@
 //!
 //! Who signs decides the rest. Those of Phoenix' own authority are made here and put in place ([`embedded`]); whether one
 //! is due stands in its guest's mark. The others are a guest's own business once it has been introduced to who signs
-//! ([`renewing`]): it renews them by itself, without Phoenix, and a plan only looks at names and authority. What a guest
+//! (`renewing`): it renews them by itself, without Phoenix, and a plan only looks at names and authority. What a guest
 //! really has and shows is in [`look`].
 
 pub mod embedded;

@@ -1,10 +1,12 @@
 //! The workshop's authority and the certificates of its guests, with the real programs (step-ca, step, Nginx, openssl,
 //! dehydrated, pebble) in a throw-away root with a network of its own. Only systemd is stood in for.
 //!
-//! step-ca and step are looked for in `PATH`; where they are not, these tests are skipped.
+//! step-ca and step are those that `phoenix-cli artifacts fetch` built; where they are not, these tests are skipped.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, with helpers beside them")]
 
+#[path = "../built/mod.rs"]
+mod built;
 #[expect(dead_code, reason = "it serves other tests, too")]
 #[path = "../root/mod.rs"]
 mod root;

@@ -47,11 +47,6 @@ impl Said {
     }
 }
 
-fn program(name: &str) -> Option<Vec<u8>> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find_map(|folder| fs_err::read(folder.join(name)).ok())
-}
-
 pub fn feature(name: &str) -> Feature {
     let prefix = format!("{name}/");
     let mut files = BTreeMap::new();
@@ -95,10 +90,7 @@ pub fn certificate(name: &str, names: &[&str], life: u64) -> Value {
 impl Workshop {
     /// A root with nothing but the programs and the names, or `None` where that cannot be.
     pub fn new() -> Option<Self> {
-        let (Some(step_ca), Some(step)) = (program("step-ca"), program("step")) else {
-            println!("skipped: step-ca and step are not in PATH");
-            return None;
-        };
+        let (step_ca, step) = (crate::built::program("step-ca")?, crate::built::program("step")?);
         let root = Root::new()?;
         root.put("/usr/local/bin/step-ca", &step_ca);
         root.put("/usr/local/bin/step", &step);
