@@ -148,7 +148,7 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
-    /// Keep what cannot be made again: the authority's keys and database, sealed with a passphrase
+    /// Keep, sealed, what cannot be made again: the authority's keys and database
     #[command(
         after_help = "Examples:\n  phoenix-cli backup ca --out ca.backup\n  phoenix-cli backup ca --out ca.backup --passphrase file:/root/passphrase"
     )]

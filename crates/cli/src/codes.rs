@@ -632,6 +632,12 @@ pub const CODES: &[CodeInfo] = &[
         "Make it again with this binary: `phoenix-cli plan --out FILE`.",
     ),
     code(
+        "probe::closed",
+        "a connection through the gateway is closed at once",
+        "The gateway takes the connection and has nobody to pass it on to: the service behind it does not listen.",
+        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`.",
+    ),
+    code(
         "probe::http",
         "no HTTP answer",
         "The connection stands, but what comes over it is no complete HTTP answer.",
@@ -649,12 +655,6 @@ pub const CODES: &[CodeInfo] = &[
         "no answer in time",
         "The service, or the gateway before it, accepted the connection and did not answer.",
         "`phoenix-cli status`, then look at the service: `phoenix-cli exec NAME -- journalctl -n 50`.",
-    ),
-    code(
-        "probe::closed",
-        "a connection through the gateway is closed at once",
-        "The gateway takes the connection and has nobody to pass it on to: the service behind it does not listen.",
-        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`.",
     ),
     code(
         "probe::status",

@@ -47,6 +47,7 @@ fn a_request_gets_through_and_keeps_getting_through() {
     everything_answers(&site);
     answers_come_as_they_are_made(&site);
     nothing_listens_in_the_clear(&site);
+    only_flows_pass(&site);
     // P-79, I-2: the second apply has nothing to do.
     let plan = site.json(&["plan", "--json"]);
     assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
@@ -54,12 +55,21 @@ fn a_request_gets_through_and_keeps_getting_through() {
     // From here on a client asks again and again, while certificates renew by themselves.
     let first = serial(&site, "gateway", "notes");
     let client = Client::start(&site);
+    let yesterday = kept(&site, "vault", 121);
+    rules_are_not_as_they_were(&site);
     names_go(&site);
     authority_goes(&site);
+    authority_has_no_room(&site);
+    authority_is_damaged(&site);
     mesh_is_told_nonsense(&site);
     authority_is_rebuilt(&site);
+    yesterday_comes_back(&site, &yesterday);
+    clock_is_ahead(&site);
     renews(&site, "gateway", "notes", &first, 3);
     client.end();
+    // After all of it, there is nothing to do.
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
 
     let folder = site.path().to_owned();
     site.ok(&["lab", "down"]);
@@ -139,20 +149,48 @@ fn nothing_listens_in_the_clear(site: &Site) {
     }
 }
 
+/// What comes of a connection to another guest's port: `0` it is taken, `1` refused, `124` nobody answers.
+fn connecting(site: &Site, from: &str, to: &str, port: u16) -> String {
+    let line = format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{to}/{port}' 2>/dev/null; echo $?");
+    site.inside(from, &line).1
+}
+
+fn connects(site: &Site, from: &str, to: &str, port: u16) -> bool {
+    connecting(site, from, to, port) == "0"
+}
+
+/// I-6, P-59, P-73: a packet that no flow allows is dropped, on whichever way.
+fn only_flows_pass(site: &Site) {
+    assert!(connects(site, "assistant", "10.0.0.123", 6379), "its `needs` are a flow");
+    assert!(connects(site, "gateway", "10.0.0.122", 8000), "so is what the gateway passes on");
+    for (from, to, port, what) in [
+        ("notes", "10.0.0.123", 6379, "a guest, past the gateway, to a cache"),
+        ("vault", "10.0.0.122", 8000, "a guest, past the gateway, to a service"),
+        ("notes", "10.0.0.121", 8443, "a guest to one that asks for certificates"),
+        ("data", "10.0.0.122", 8001, "a guest, past the mesh, to a service"),
+        ("gateway", "10.0.0.120", 22, "the gateway to a port that is not its business"),
+        ("notes", "10.0.0.254", 8006, "a guest to the node's own interface"),
+    ] {
+        assert_eq!(connecting(site, from, to, port), "124", "{what}");
+    }
+}
+
+/// All codes in what a command printed.
+fn codes(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(code)) = map.get("code") {
+                found.push(code.clone());
+            }
+            map.values().for_each(|v| codes(v, found));
+        }
+        Value::Array(all) => all.iter().for_each(|v| codes(v, found)),
+        _ => {}
+    }
+}
+
 /// The causes that `trace` names for a service.
 fn causes(site: &Site, name: &str) -> Vec<String> {
-    fn codes(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(map) => {
-                if let Some(Value::String(code)) = map.get("code") {
-                    found.push(code.clone());
-                }
-                map.values().for_each(|v| codes(v, found));
-            }
-            Value::Array(all) => all.iter().for_each(|v| codes(v, found)),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
     codes(&site.json(&["trace", name, "--json"]), &mut found);
     found
@@ -163,6 +201,35 @@ fn mended(site: &Site, what: &str, since: Instant, well: impl FnMut() -> bool) {
     site.ok(&["apply"]);
     wait_for(what, Duration::from_secs(60), well);
     println!("outage of {what} lasted {:.1} s", since.elapsed().as_secs_f64());
+}
+
+/// One rule too few, which the next apply puts back; and one too many, which is somebody's own, and which `trace` names.
+fn rules_are_not_as_they_were(site: &Site) {
+    let file = "/etc/pve/firewall/122.fw";
+    // The files are read again every few seconds.
+    let passes = |wanted: bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while connects(site, "gateway", "10.0.0.122", 8000) != wanted {
+            assert!(Instant::now() < end, "still {}", if wanted { "dropped" } else { "let through" });
+        }
+    };
+    let begin = Instant::now();
+    site.node(&format!("sed -i '/:service.chat/d' {file}"));
+    passes(false);
+    let found = causes(site, "chat");
+    assert!(found.contains(&"trace::rule-missing".to_owned()), "{found:?}");
+    mended(site, "chat, for want of a rule", begin, || connects(site, "gateway", "10.0.0.122", 8000));
+
+    let begin = Instant::now();
+    site.node(&format!("sed -i 's/^\\[RULES\\]$/&\\nIN DROP -p tcp -dport 8000/' {file}"));
+    passes(false);
+    let found = causes(site, "chat");
+    assert!(found.contains(&"trace::rule-drops".to_owned()), "{found:?}");
+    assert_eq!(site.status("vault.workshop.internal", "/", &[]), "401", "the rest keeps answering");
+    site.node(&format!("sed -i '/^IN DROP -p tcp -dport 8000$/d' {file}"));
+    passes(true);
+    println!("outage of chat, for a rule too many, lasted {:.1} s", begin.elapsed().as_secs_f64());
+    assert_eq!(causes(site, "chat"), Vec::<String>::new());
 }
 
 /// The name server is switched off: what has an address goes on, and `trace` says who does not answer.
@@ -192,6 +259,35 @@ fn authority_goes(site: &Site) {
     let renewed = || site.inside("gateway", &format!("{CERTIFICATES} renew --force chat")).0;
     mended(site, "the authority", begin, renewed);
     assert_ne!(serial(site, "gateway", "chat"), before);
+}
+
+/// Its disk runs full: it stops before anything is lost, says so, and starts again by itself when there is room (S-16).
+fn authority_has_no_room(site: &Site) {
+    let begin = Instant::now();
+    let fill = "avail=$(df -Pk /var/lib/step-ca | sed -n '2p' | awk '{ print $4 }'); fallocate -l $((avail - 4096))k /var/lib/full || \
+                dd if=/dev/zero of=/var/lib/full bs=1M count=$((avail / 1024 - 4)) 2>/dev/null; df -P /var/lib/step-ca";
+    let (fine, said) = site.inside("ca", fill);
+    assert!(fine, "{said}");
+    let stopped = || site.inside("ca", "systemctl is-active step-ca").1 == "inactive";
+    wait_for("the guard of the authority's disk", Duration::from_secs(150), stopped);
+    let found = causes(site, "ca.workshop.internal");
+    assert!(found.contains(&"trace::disk-full".to_owned()), "{found:?}");
+    assert_eq!(site.status("chat.workshop.internal", "/health", &[]), "200");
+    site.inside("ca", "rm /var/lib/full");
+    let signs = || site.inside("gateway", &format!("{CERTIFICATES} renew --force chat")).0;
+    wait_for("the authority, with room again", Duration::from_secs(150), signs);
+    println!("outage of the authority without room lasted {:.1} s", begin.elapsed().as_secs_f64());
+}
+
+/// Its database is damaged: it is set aside, and what was signed before renews (S-17).
+fn authority_is_damaged(site: &Site) {
+    let begin = Instant::now();
+    let damage = "systemctl stop step-ca; find /var/lib/step-ca -type f -size +0 | while read -r file; do \
+                  head -c \"$(stat -c %s \"$file\")\" /dev/urandom >/tmp/x && cat /tmp/x >\"$file\"; done; systemctl start step-ca; true";
+    site.inside("ca", damage);
+    let signs = || site.inside("gateway", &format!("{CERTIFICATES} renew --force chat")).0;
+    mended(site, "the authority with a damaged database", begin, signs);
+    assert_eq!(causes(site, "ca.workshop.internal"), Vec::<String>::new());
 }
 
 /// Traefik is given a route it refuses: the others serve on, and the next apply takes it away.
@@ -224,6 +320,82 @@ fn authority_is_rebuilt(site: &Site) {
     assert_eq!(site.ok(&["certs", "root"]), root, "no client has to trust anew");
     assert_ne!(issuer("gateway"), before, "another key signs");
     assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
+}
+
+/// A guest as it was: its disk, and its configuration, as a backup of Proxmox VE holds both.
+struct Kept {
+    id: u32,
+    image: std::path::PathBuf,
+    config: String,
+}
+
+fn image(site: &Site, id: u32) -> std::path::PathBuf {
+    site.path().join(format!(".phoenix/lab/images/{id}/vm-{id}-disk-0.raw"))
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let status = std::process::Command::new("cp").arg("--sparse=always").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Backs a guest up, while it is stopped.
+fn kept(site: &Site, name: &str, id: u32) -> Kept {
+    site.node(&format!("pct stop {id}"));
+    let kept = Kept {
+        id,
+        image: site.path().join("yesterday.raw"),
+        config: site.node(&format!("cat /etc/pve/lxc/{id}.conf")),
+    };
+    copy(&image(site, id), &kept.image);
+    site.node(&format!("pct start {id}"));
+    wait_for(name, Duration::from_secs(60), || site.status("vault.workshop.internal", "/", &[]) == "401");
+    kept
+}
+
+/// A guest is restored from a backup: its certificates are over, and signed by a key that is no more. It enrols again by
+/// itself; what was changed since, the next apply changes again.
+fn yesterday_comes_back(site: &Site, kept: &Kept) {
+    site.edit("pages/vault/index.html", "<body>", "<body><!-- of today -->");
+    site.ok(&["apply"]);
+    let id = kept.id;
+    let over = "openssl x509 -checkend 0 -noout -in /etc/phoenix/certificates/vault.guest/fullchain.pem";
+    let begin = Instant::now();
+    site.node(&format!("pct stop {id}"));
+    copy(&kept.image, &image(site, id));
+    let config = &kept.config;
+    site.node(&format!("cat >/etc/pve/lxc/{id}.conf <<'END'\n{config}END\npct start {id}"));
+    let (fine, said) = site.inside("vault", over);
+    println!("restored: {fine} {said}");
+    let answers = || site.status("vault.workshop.internal", "/", &[]) == "401";
+    wait_for("the guest of yesterday, by itself", Duration::from_secs(180), answers);
+    println!("outage of a guest restored from yesterday lasted {:.1} s", begin.elapsed().as_secs_f64());
+    let page = |site: &Site| site.inside("vault", "cat /srv/site/index.html").1;
+    assert!(!page(site).contains("of today"), "it is of yesterday");
+    let plan = site.json(&["plan", "--json"]);
+    let steps: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap()).collect();
+    assert!(steps.contains(&"feature.static-site@container.vault"), "{steps:?}");
+    site.ok(&["apply"]);
+    assert!(page(site).contains("of today"));
+    assert_eq!(causes(site, "vault"), Vec::<String>::new());
+}
+
+/// A clock that is an hour ahead takes every certificate for expired. All containers have the kernel's clock, so only what
+/// one guest's programs are told is moved; `trace` says that it is the clock, and not the certificate.
+fn clock_is_ahead(site: &Site) {
+    let begin = Instant::now();
+    let ahead = "apt-get -q -y install --no-install-recommends faketime >/dev/null 2>&1; printf '+1h\n' >/etc/faketimerc; \
+                 ls /usr/lib/*/faketime/libfaketime.so.1 >/etc/ld.so.preload && date +%s";
+    let (fine, said) = site.inside("assistant", ahead);
+    assert!(fine, "{said}");
+    let said = site.json(&["trace", "figures", "--from", "assistant", "--json"]);
+    let mut found = Vec::new();
+    codes(&said, &mut found);
+    assert!(found.contains(&"trace::clock".to_owned()), "{said:#}");
+    assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
+    site.inside("assistant", "rm /etc/ld.so.preload /etc/faketimerc");
+    println!("outage of a clock an hour ahead lasted {:.1} s", begin.elapsed().as_secs_f64());
+    assert_eq!(causes(site, "figures"), Vec::<String>::new());
 }
 
 /// The serial number of a guest's certificate on disk.

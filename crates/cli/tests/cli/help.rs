@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 38] = [
     &[],
     &["init"],
     &["validate"],
@@ -27,6 +27,10 @@ const COMMANDS: [&[&str]; 34] = [
     &["trace"],
     &["health"],
     &["logs"],
+    &["backup"],
+    &["backup", "ca"],
+    &["restore"],
+    &["restore", "ca"],
     &["artifacts"],
     &["artifacts", "list"],
     &["artifacts", "fetch"],

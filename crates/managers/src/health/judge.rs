@@ -9,7 +9,7 @@ use super::{Certificate, Rules, Trouble};
 use crate::trace::chain::judge;
 use crate::trace::diagnose::{World, ago, trouble, wrong_clock};
 use crate::trace::look::{Look, OnDisk, Renewal, Seen};
-use crate::trace::rules::{self, has_flow};
+use crate::trace::rules::{self, Direction, has_flow};
 
 /// A disk that is so full needs somebody's attention before programs fail for it, percent.
 const DISK: u64 = 90;
@@ -183,7 +183,8 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
                 .is_some_and(|(key, value)| key.trim() == "enable" && value.trim().starts_with('1'))
         })
     };
-    let missing: Vec<&str> = flows.iter().filter(|f| !has_flow(file, &f.id)).map(|f| f.id.as_str()).collect();
+    let missing: Vec<&str> =
+        flows.iter().filter(|f| !has_flow(file, Direction::In, &f.id)).map(|f| f.id.as_str()).collect();
     let seen = format!("{} of {} flows have their rule", flows.len() - missing.len(), flows.len());
     let whole = rules.files.get("cluster.fw").is_some_and(|text| on(text));
     let trouble = if !on(file) || !whole {

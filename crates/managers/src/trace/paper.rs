@@ -1,5 +1,6 @@
 //! The walk on paper, before anything is built: a path that cannot work is an error of the blueprint.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use cidr::Ipv4Inet;
@@ -8,6 +9,7 @@ use plan::Desired;
 use plan::desired::{Container, Issuer, Service, Speaks, Transport, ViaKind};
 
 use super::flows::{Asker, Flows};
+use crate::artifacts::{builtin, versions::refused};
 
 /// A path that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +39,36 @@ pub fn check(desired: &Desired) -> Vec<Problem> {
         }));
     }
     parts(desired, &flows, &mut problems);
+    versions(desired, &mut problems);
     problems
+}
+
+/// S-11: programs whose versions are known not to work together.
+fn versions(desired: &Desired, problems: &mut Vec<Problem>) {
+    let features = desired
+        .containers
+        .values()
+        .flat_map(|container| container.features.iter().map(move |f| (container, f)));
+    let mut used: BTreeMap<(&str, &str), Address> = BTreeMap::new();
+    for (container, feature) in features {
+        for artifact in feature.payload["artifacts"].as_array().into_iter().flatten() {
+            if let (Some(name), Some(version)) = (artifact["name"].as_str(), artifact["version"].as_str()) {
+                let user = Address::feature(&feature.name, &Address::container(&container.name));
+                used.entry((name, version)).or_insert(user);
+            }
+        }
+    }
+    // A list that cannot be read fails where features are rendered.
+    let Ok(list) = builtin() else { return };
+    let pairs: Vec<(&str, &str)> = used.keys().copied().collect();
+    for pair in refused(&list.refuses, &pairs) {
+        let user = used.iter().find(|((name, version), _)| format!("{name} {version}") == pair.one);
+        problems.extend(user.map(|(_, address)| Problem {
+            address: address.clone(),
+            message: format!("versions: {pair}"),
+            hint: "use another version of one of them, or leave one of them out".to_owned(),
+        }));
+    }
 }
 
 type Found = Vec<(String, String)>;

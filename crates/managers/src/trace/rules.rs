@@ -24,12 +24,25 @@ impl Rules {
     }
 }
 
-/// Rules that are in force for what comes in: one that begins with `|` is switched off.
-fn incoming(file: &str) -> impl Iterator<Item = Rule<'_>> {
-    file.lines().filter_map(|line| {
+/// Which way a rule is for, as its guest sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// What comes to it.
+    In,
+    /// What it sends.
+    Out,
+}
+
+/// Rules that are in force for this direction: one that begins with `|` is switched off.
+fn in_force(file: &str, direction: Direction) -> impl Iterator<Item = Rule<'_>> {
+    let wanted = if direction == Direction::In { "IN" } else { "OUT" };
+    file.lines().filter_map(move |line| {
         let (rule, comment) = line.split_once('#').unwrap_or((line, ""));
         let words: Vec<&str> = rule.split_whitespace().collect();
-        let (Some(&"IN"), Some(action)) = (words.first(), words.get(1)) else { return None };
+        let (first, action) = (words.first()?, words.get(1)?);
+        if *first != wanted {
+            return None;
+        }
         let ports =
             words.iter().position(|w| *w == "-dport" || *w == "--dport").and_then(|at| words.get(at + 1));
         let drops = action.contains("DROP") || action.contains("REJECT");
@@ -38,14 +51,14 @@ fn incoming(file: &str) -> impl Iterator<Item = Rule<'_>> {
 }
 
 /// Whether a file has a rule of this flow, which carries its id in the comment.
-pub fn has_flow(file: &str, flow: &str) -> bool {
+pub fn has_flow(file: &str, direction: Direction, flow: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    incoming(file).any(|rule| rule.comment.split(|c| !word(c)).any(|found| found == flow))
+    in_force(file, direction).any(|rule| rule.comment.split(|c| !word(c)).any(|found| found == flow))
 }
 
-/// The rule of a file that drops what comes to this port, where one does before any that lets it through.
-pub fn dropping(file: &str, port: u16) -> Option<&str> {
-    let first = incoming(file).find(|rule| rule.ports.is_none_or(|ports| covers(ports, port)));
+/// The rule of a file that drops what goes to this port, where one does before any that lets it through.
+pub fn dropping(file: &str, direction: Direction, port: u16) -> Option<&str> {
+    let first = in_force(file, direction).find(|rule| rule.ports.is_none_or(|ports| covers(ports, port)));
     first.filter(|rule| rule.drops).map(|rule| rule.line)
 }
 
@@ -90,15 +103,19 @@ mod tests {
     #[test]
     fn rules_of_a_file() {
         assert!(
-            has_flow(FILE, "service.notes")
-                && !has_flow(FILE, "service.note")
-                && !has_flow(FILE, "dns.inside.udp")
+            has_flow(FILE, Direction::In, "service.notes")
+                && !has_flow(FILE, Direction::In, "service.note")
+                && !has_flow(FILE, Direction::In, "dns.inside.udp")
+                && has_flow(FILE, Direction::Out, "dns.inside.udp")
         );
-        assert_eq!(dropping(FILE, 80), None);
-        assert_eq!(dropping(FILE, 22), Some("IN DROP -p tcp -dport 22"));
-        assert_eq!(dropping(FILE, 8050), Some("IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand"));
+        assert_eq!(dropping(FILE, Direction::In, 80), None);
+        assert_eq!(dropping(FILE, Direction::In, 22), Some("IN DROP -p tcp -dport 22"));
         assert_eq!(
-            dropping("[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n", 80),
+            dropping(FILE, Direction::In, 8050),
+            Some("IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand")
+        );
+        assert_eq!(
+            dropping("[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n", Direction::In, 80),
             Some("IN DROP # all")
         );
     }

@@ -141,6 +141,7 @@ impl Root {
             mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/work/upper,workdir=$2/work/work" "$2/root"
             mount -t proc proc "$2/root/proc"
             mount --rbind /dev "$2/root/dev"
+            mount -t tmpfs none "$2/root/dev/shm"
             mount -t tmpfs none "$2/root/run"
             mkdir -p "$2/root/run/systemd/system" "$2/root/var/lib/test-units"
             cp "$3" "$2/root/usr/local/sbin/systemctl"

@@ -300,7 +300,26 @@ fn firewalls() {
     let walk = backend(&bench, &behind(Tcp::Silent(SECONDS), None));
     let (hop, _, code, text) = broken(&walk);
     assert_eq!((hop, code), (Hop::Firewall, "trace::rule-drops"));
-    assert!(text.ends_with("120.fw keeps it out: IN DROP -p tcp -dport 80"), "{text}");
+    assert!(text.ends_with("120.fw keeps it out of container.notes: IN DROP -p tcp -dport 80"), "{text}");
+
+    // The same on the other end, where it is sent.
+    let sender = |change: fn(&str) -> String| {
+        let mut bench = guarded();
+        bench.desired.firewall.as_mut().unwrap().zero_trust = true;
+        let id = bench.desired.containers["gateway"].id;
+        let file = bench.rules.files.get_mut(&format!("{id}.fw")).unwrap();
+        *file = change(&format!(
+            "{file}\nOUT ACCEPT -dest 10.0.0.120 -p tcp -dport 80 # phoenix:workshop:service.notes\n"
+        ));
+        let walk = backend(&bench, &behind(Tcp::Silent(SECONDS), None));
+        let (hop, _, code, text) = broken(&walk);
+        assert!(text.contains(&format!("{id}.fw")), "{text}");
+        (hop, code.to_owned())
+    };
+    let missing = sender(|file| file.replace("OUT ACCEPT -dest 10.0.0.120", "|OUT ACCEPT -dest 10.0.0.120"));
+    assert_eq!(missing, (Hop::Firewall, "trace::rule-missing".to_owned()));
+    let dropping = sender(|file| file.replace("[RULES]\n", "[RULES]\nOUT DROP -p tcp -dport 80\n"));
+    assert_eq!(dropping, (Hop::Firewall, "trace::rule-drops".to_owned()));
 
     // No flow at all.
     let mut bench = guarded();

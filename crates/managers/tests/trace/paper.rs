@@ -105,3 +105,22 @@ fn a_direct_service_over_tls_has_its_names() {
     let path = bench.path("safe.workshop.internal");
     assert_eq!(path.entrance.unwrap().url.unwrap(), "https://safe.workshop.internal:8443/");
 }
+
+/// S-11: what is known not to work together is refused when the blueprint is read.
+#[test]
+fn versions_that_do_not_go_together() {
+    let mut bench = Bench::new();
+    let gateway = bench.desired.containers.get_mut("gateway").unwrap();
+    let feature = gateway.features.iter_mut().find(|f| f.name == "nginx-gateway").unwrap();
+    let mut payload = serde_json::Value::clone(&feature.payload);
+    payload["artifacts"] = serde_json::json!([
+        { "name": "traefik", "version": "3.6.0", "path": "/usr/local/bin/traefik", "pin": "0" },
+        { "name": "docker", "version": "29.0.1", "path": "/usr/local/bin/dockerd", "pin": "0" },
+    ]);
+    feature.payload = std::sync::Arc::new(payload);
+    let found = problems(&bench);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let begin =
+        "feature.nginx-gateway@container.gateway: versions: traefik 3.6.0 does not work with docker 29.0.1: ";
+    assert!(found[0].starts_with(begin), "{found:?}");
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::super::finding::Cause;
 use super::super::look::{Look, Seen, Unit};
-use super::super::rules::{dropping, dropping_inside};
+use super::super::rules::{Direction, dropping, dropping_inside};
 use super::{World, again_in, ago, span};
 
 /// A disk so full that programs fail for it, percent.
@@ -207,15 +207,25 @@ fn unknown(world: &World<'_>, guest: &str) -> String {
     }
 }
 
+/// A rule of the file of a guest that drops what goes to a port. Phoenix' own rules only let through, so it is somebody's,
+/// and `apply` leaves it.
+pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) -> Option<Cause> {
+    let id = world.desired.containers.get(guest)?.id;
+    let line = dropping(world.rules.of(id)?, direction, port)?;
+    let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
+    Some(Cause::new(
+        "trace::rule-drops",
+        format!("a rule in /etc/pve/firewall/{id}.fw {what} container.{guest}: {line}"),
+        format!(
+            "it is none of Phoenix', so apply leaves it; on the node, delete it from /etc/pve/firewall/{id}.fw"
+        ),
+    ))
+}
+
 /// A rule that keeps out what comes to a port of a guest.
 pub fn rejected(world: &World<'_>, guest: &str, port: u16) -> Option<Cause> {
-    let id = world.desired.containers.get(guest)?.id;
-    if let Some(line) = world.rules.of(id).and_then(|file| dropping(file, port)) {
-        return Some(Cause::new(
-            "trace::rule-drops",
-            format!("a rule in /etc/pve/firewall/{id}.fw keeps it out: {line}"),
-            "phoenix-cli apply puts back the rules that follow from the flows",
-        ));
+    if let Some(cause) = by_rule(world, guest, Direction::In, port) {
+        return Some(cause);
     }
     let line = dropping_inside(&world.seen(guest)?.rules, port)?;
     Some(Cause::new(

@@ -8,7 +8,7 @@ use plan::desired::Transport;
 use super::super::finding::{Cause, Finding, Hop};
 use super::super::flows::{Asker, Verdict};
 use super::super::leg::Tcp;
-use super::super::rules::has_flow;
+use super::super::rules::{Direction, has_flow};
 use super::{World, far_end};
 
 /// A network says after three seconds that nobody has an address (three questions by ARP, a second each); what is said
@@ -123,19 +123,32 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     if let Some(cause) = far_end::rejected(world, to.guest, to.port) {
         return Some(cause);
     }
+    let sender = match who {
+        Asker::Guest(name) => Some(name),
+        Asker::Outside | Asker::Node => None,
+    };
+    if let Some(cause) = sender.and_then(|name| far_end::by_rule(world, name, Direction::Out, to.port)) {
+        return Some(cause);
+    }
     let Verdict::By(flow) = verdict else { return None };
-    let id = world.desired.containers.get(to.guest)?.id;
-    let file = world.rules.of(id)?;
-    (!has_flow(file, &flow.id)).then(|| {
-        Cause::new(
-            "trace::rule-missing",
-            format!(
-                "flow {} should let it through, and /etc/pve/firewall/{id}.fw has no rule of it",
-                flow.id
-            ),
-            format!("phoenix-cli apply --target firewall.{}", to.guest),
-        )
-    })
+    let missing = |guest: &str, direction| {
+        let id = world.desired.containers.get(guest)?.id;
+        let file = world.rules.of(id)?;
+        (!has_flow(file, direction, &flow.id)).then(|| {
+            Cause::new(
+                "trace::rule-missing",
+                format!(
+                    "flow {} should let it through, and /etc/pve/firewall/{id}.fw has no rule of it",
+                    flow.id
+                ),
+                format!("phoenix-cli apply --target firewall.{guest}"),
+            )
+        })
+    };
+    // What guests send is filtered in zero trust alone.
+    let zero_trust = world.desired.firewall.as_ref().is_some_and(|firewall| firewall.zero_trust);
+    let sends = sender.filter(|_| zero_trust);
+    missing(to.guest, Direction::In).or_else(|| sends.and_then(|name| missing(name, Direction::Out)))
 }
 
 fn unreachable(
