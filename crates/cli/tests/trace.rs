@@ -304,7 +304,11 @@ fn troubles_are_called_by_their_names() {
     well(&site);
 
     let watch = Watch::begin(&site);
-    inside(&site, "gateway", "cd /etc/phoenix/certificates && cp status/* notes/ && systemctl reload nginx");
+    inside(
+        &site,
+        "gateway",
+        "cd /etc/phoenix/certificates && for f in fullchain.pem key.pem; do cat status/$f >notes/$f; done && systemctl reload nginx",
+    );
     let found = seen(&site, "outside", "tls", "trace::certificate-names");
     assert!(found["cause"].as_str().unwrap().contains("certificate.status in its place"), "{found}");
     follow(&site, &found);

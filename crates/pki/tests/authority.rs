@@ -103,6 +103,7 @@ fn a_leaf_is_what_was_asked_for() {
     assert_eq!(serde_json::from_str::<CertificateFacts>(&json).unwrap(), facts);
 }
 
+// P-58: no share, and nobody else, ever holds a key.
 #[test]
 fn keys_are_in_the_folder_alone_and_for_their_owner_alone() {
     let site = Site::new();

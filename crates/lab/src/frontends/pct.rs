@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_refused_in_the_commands_words() {
-        // node-commands: `set bad`.
+        // node-commands: `set bad`. P-60: what is no option of a real node is none here, as `--firewall` is none of `pct set`.
         let failure = Failure::Refused {
             status: 400,
             message: "Parameter verification failed.".into(),

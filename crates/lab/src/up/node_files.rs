@@ -83,6 +83,8 @@ impl<'a> Upper<'a> {
         for kind in ["lxc", "qemu-server"] {
             let folder = self.root.join(format!("etc/pve/nodes/{node}/{kind}"));
             fs::create_dir_all(&folder).map_err(Error::io(format!("making `{folder}`")))?;
+            // As on a real node: this node's own, by a shorter way.
+            self.link(&format!("/etc/pve/{kind}"), &format!("nodes/{node}/{kind}"))?;
         }
         self.link("/etc/pve/local", &format!("nodes/{node}"))?;
         self.apt(apt)

@@ -59,6 +59,7 @@ fn accounts(w: &Workshop) -> usize {
         .unwrap()
 }
 
+// P-45: the gateway ends TLS, always; so a public authority asks by HTTP, and nothing is passed through for it.
 #[test]
 fn http_01_through_the_folder_that_the_gateway_serves() {
     let Some(w) = Workshop::new() else { return };

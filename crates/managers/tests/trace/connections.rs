@@ -223,6 +223,17 @@ fn a_full_disk() {
         text.starts_with("the disk of container.notes is full: 0 MiB left; nginx.service failed"),
         "{text}"
     );
+    // What guards a program's data stops it before there is nothing left.
+    let mut guarded = Bench::new();
+    guarded.change("notes", |guest| {
+        guest.disk_left = 60_000;
+        guest.nobody_listens();
+        guest.trouble("nginx.service", STOPPED, "");
+    });
+    let walk = backend(&guarded, &behind(Tcp::Refused, None));
+    let (_, _, code, text) = broken(&walk);
+    assert_eq!(code, "trace::disk-full");
+    assert!(text.contains("58 MiB left; nginx.service was stopped"), "{text}");
     // It still answers: for now.
     bench.change("notes", |guest| guest.disk_left = 1000);
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);

@@ -10,6 +10,9 @@ use super::{World, again_in, ago, span};
 /// A disk so full that programs fail for it, percent.
 const FULL: u64 = 99;
 
+/// A disk so full that what guards a program's data has stopped it, percent: step-ca stops with 64 MiB left.
+const SCARCE: u64 = 97;
+
 /// A clock so far off that certificates are taken for expired or not yet valid, seconds: more than their begin is set
 /// back.
 const CLOCK: f64 = 120.0;
@@ -38,6 +41,10 @@ pub fn down(world: &World<'_>, guest: &str) -> Option<Cause> {
 
 /// Whether a guest's disk is full.
 pub fn full(guest: &str, seen: &Seen) -> Option<Cause> {
+    fuller(guest, seen, FULL)
+}
+
+fn fuller(guest: &str, seen: &Seen, percent: u64) -> Option<Cause> {
     let whole = |what: &str, left: &str| {
         Cause::new(
             "trace::disk-full",
@@ -47,8 +54,8 @@ pub fn full(guest: &str, seen: &Seen) -> Option<Cause> {
             ),
         )
     };
-    let disk = seen.disk.filter(|disk| disk.percent() >= FULL);
-    let inodes = seen.inodes.filter(|inodes| inodes.percent() >= FULL);
+    let disk = seen.disk.filter(|disk| disk.percent() >= percent);
+    let inodes = seen.inodes.filter(|inodes| inodes.percent() >= percent);
     disk.map(|disk| whole("disk", &format!("{} MiB", disk.left / 1024)))
         .or_else(|| inodes.map(|inodes| whole("file system", &format!("room for {} files", inodes.left))))
 }
@@ -95,6 +102,10 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
         ));
     }
     if !trouble.failed() {
+        if let Some(mut cause) = fuller(guest, seen, SCARCE) {
+            cause.text = format!("{}; {name} was stopped{since}", cause.text);
+            return Some(cause);
+        }
         return Some(Cause::new(
             "trace::unit-stopped",
             format!("{up}; {name} was stopped{since}"),
