@@ -2,17 +2,10 @@
 //! a real authority, name server, gateway and mesh; then one trouble after the other, while a client goes on asking. One
 //! test, since bringing it up takes minutes and each part needs the others.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a failing test panics, and tells what it did"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a failing test panics, and tells what it did")]
 
 #[path = "request/book.rs"]
 mod book;
-#[path = "example/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;

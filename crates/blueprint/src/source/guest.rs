@@ -321,7 +321,7 @@ pub struct AccessSource {
 pub struct LimitsSource {
     /// The largest request: `512M` is MiB, `0M` is any. Where absent, what the proxy's feature says.
     pub body: Option<MemorySize>,
-    /// How long the service may be silent before the proxy gives up: `30s`, `1h`.
+    /// How long the service may be silent before the proxy gives up: `30s`, `1h`. A `tcp` service may be for a day.
     #[schemars(extend("default" = "10m"))]
     pub timeout: Option<Wait>,
     /// How many requests one client may make; more are refused with 429. Only at the gateway.

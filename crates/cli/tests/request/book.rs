@@ -1,11 +1,20 @@
-//! The book's pages about requests: each command in them is typed, in their order.
+//! The book's pages about requests, and the example's own: each command in them is typed, in their order.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::Site;
 
-const PAGES: [&str; 7] = ["certificates", "names", "gateway", "mesh", "firewall", "trace", "health"];
+const PAGES: [&str; 8] = [
+    "docs/src/certificates.md",
+    "docs/src/names.md",
+    "docs/src/gateway.md",
+    "docs/src/mesh.md",
+    "docs/src/firewall.md",
+    "docs/src/trace.md",
+    "docs/src/health.md",
+    "examples/workshop/README.md",
+];
 
 /// The commands of a page: lines of its blocks, and those between backquotes that name nothing in capitals.
 fn commands(page: &str) -> Vec<String> {
@@ -14,7 +23,8 @@ fn commands(page: &str) -> Vec<String> {
     for line in page.lines() {
         if line.starts_with("```") {
             fenced = !fenced;
-        } else if fenced {
+        } else if fenced || line.starts_with("    ") {
+            let line = line.trim_start();
             let line = line.strip_prefix("$ ").unwrap_or(line);
             found.extend(line.starts_with("phoenix-cli ").then(|| line.to_owned()));
         } else {
@@ -40,16 +50,16 @@ pub fn is_true(site: &Site) {
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut typed = 0;
     for page in PAGES {
-        let file = format!("{}/../../docs/src/{page}.md", env!("CARGO_MANIFEST_DIR"));
+        let file = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
         let all = commands(&std::fs::read_to_string(file).unwrap());
-        assert!(!all.is_empty(), "{page}.md names no command");
+        assert!(!all.is_empty(), "{page} names no command");
         for line in all {
             let endless = line.contains("--follow") || line.contains("--watch");
             // Where a person keeps such things is not where a test may write.
             let here = line
                 .replace("/root/passphrase", &folder.join("passphrase").to_string_lossy())
                 .replace("/var/lib/prometheus/node-exporter", &folder.to_string_lossy());
-            println!("{page}.md: {line}");
+            println!("{page}: {line}");
             let limit = if endless { "8" } else { "300" };
             let output = Command::new("timeout")
                 .args(["--foreground", "-s", "INT", limit, "bash", "-c", &here])

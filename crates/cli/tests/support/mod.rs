@@ -12,6 +12,7 @@ use std::io::BufRead as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -32,27 +33,63 @@ pub fn lacking() -> Option<String> {
         .map(|p| format!("{p} is not installed"))
 }
 
-/// A site with its lab, which ends with it.
+/// A site in a folder of its own, with its lab, which ends with it.
 pub struct Site {
     folder: tempfile::TempDir,
+    /// API, ssh, HTTPS on 127.0.0.1.
     pub ports: [u16; 3],
 }
 
 impl Site {
-    /// What `init` writes, and its lab, on ports and in a folder of their own.
-    pub fn up() -> Self {
+    /// A copy of `examples/NAME`, without what is not a blueprint.
+    pub fn of_example(name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("phx-e2e").tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+        let status = Command::new("sh")
+            .args(["-c", "cd \"$0\" && tar -c --exclude=./.phoenix . | tar -x -C \"$1\""])
+            .arg(from)
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        Self { folder, ports: free_ports() }
+    }
+
+    /// What `init` writes.
+    pub fn of_init() -> Self {
         let folder = tempfile::Builder::new().prefix("phx-e2e").tempdir().unwrap();
         let site = Self { folder, ports: free_ports() };
         site.ok(&["init", "--name", "workshop"]);
-        let [api, ssh, https] = site.ports.map(|p| p.to_string());
-        site.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
         site
     }
 
+    /// The same, with its lab.
+    pub fn up() -> Self {
+        let site = Self::of_init();
+        site.lab_up();
+        site
+    }
+
+    /// Its folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
+    /// Replaces a text in one of its files.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} does not hold {from}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Starts its lab.
+    pub fn lab_up(&self) {
+        let [api, ssh, https] = self.ports.map(|p| p.to_string());
+        self.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
+    }
+
+    /// Runs the program on the site.
     pub fn run(&self, args: &[&str]) -> Output {
         let output = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
             .arg("--site")
@@ -70,14 +107,17 @@ impl Site {
         output
     }
 
+    /// What it prints when it succeeds, as it must.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?} ended with {:?}", output.status.code());
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The JSON it prints, whether it succeeds or not.
     pub fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(args)).unwrap()
+        let output = self.run(args);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{args:?} printed no JSON: {e}"))
     }
 
     /// Starts an apply and kills it (SIGKILL) as soon as it reports this.
@@ -97,37 +137,71 @@ impl Site {
         assert!(seen, "the run ended before it reported `{report}`");
     }
 
-    /// Fetches a page as a browser on this machine would, trusting only the workshop's root.
-    pub fn fetch(&self, name: &str) -> (String, String) {
-        let root = self.path().join("root.pem");
-        std::fs::write(&root, self.ok(&["certs", "root"])).unwrap();
-        let port = self.ports[2];
-        let output = Command::new("curl")
-            .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "--cacert"])
-            .arg(&root)
-            .args(["--resolve", &format!("{name}:{port}:127.0.0.1"), &format!("https://{name}:{port}/")])
+    /// A line of shell in a guest: whether it succeeded, and what it printed.
+    pub fn inside(&self, guest: &str, line: &str) -> (bool, String) {
+        let output = self.run(&["exec", guest, "--", "sh", "-c", line]);
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// How a command on the lab's node ended, over ssh.
+    pub fn on_node(&self, command: &str) -> Output {
+        let text = std::fs::read_to_string(self.path().join(".phoenix/lab/node.json")).unwrap();
+        let lab: Value = serde_json::from_str(&text).unwrap();
+        let options =
+            ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
+        Command::new("ssh")
+            .args(options.into_iter().flat_map(|option| ["-o", option]))
+            .args(["-p", &self.ports[1].to_string(), "-i", lab["ssh"]["identity"].as_str().unwrap()])
+            .args(["root@127.0.0.1", command])
+            .stdin(Stdio::null())
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// What a command on the node says, when it succeeds, as it must.
+    pub fn node(&self, command: &str) -> String {
+        let output = self.on_node(command);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The workshop's root, in a file.
+    pub fn root(&self) -> PathBuf {
+        let path = self.path().join("root.pem");
+        if !path.exists() {
+            std::fs::write(&path, self.ok(&["certs", "root"])).unwrap();
+        }
+        path
+    }
+
+    /// curl as on this machine, through the gateway, trusting the workshop's root alone.
+    pub fn curl(&self, name: &str, path: &str, more: &[&str]) -> Command {
+        let mut command = Command::new("curl");
+        let port = self.ports[2];
+        command
+            .args(["-sS", "--noproxy", "*", "--max-time", "20", "--cacert"])
+            .arg(self.root())
+            .args(["--resolve", &format!("{name}:{port}:127.0.0.1")])
+            .args(more)
+            .arg(format!("https://{name}:{port}{path}"));
+        command
+    }
+
+    /// The status that is answered.
+    pub fn status(&self, name: &str, path: &str, more: &[&str]) -> String {
+        let mut all = vec!["-o", "/dev/null", "-w", "%{http_code}"];
+        all.extend(more);
+        let output = self.curl(name, path, &all).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Status and body of a service's first page.
+    pub fn fetch(&self, name: &str) -> (String, String) {
+        let output = self.curl(name, "/", &["-w", "\n%{http_code}"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
         let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| panic!("curl said: {text}{errors}"));
         (status.to_owned(), body.to_owned())
-    }
-
-    /// Runs a command on the lab's node, over ssh.
-    pub fn node(&self, command: &str) -> String {
-        let lab = std::fs::read_to_string(self.path().join(".phoenix/lab/node.json")).unwrap();
-        let lab: Value = serde_json::from_str(&lab).unwrap();
-        let options =
-            ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
-        let output = Command::new("ssh")
-            .args(options.into_iter().flat_map(|option| ["-o", option]))
-            .args(["-p", &self.ports[1].to_string(), "-i", lab["ssh"]["identity"].as_str().unwrap()])
-            .args(["root@127.0.0.1", command])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
@@ -141,6 +215,16 @@ impl Drop for Site {
 fn free_ports() -> [u16; 3] {
     let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     [0, 1, 2].map(|n| listeners[n].local_addr().unwrap().port())
+}
+
+/// Waits until it holds; how long that took.
+pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    begin.elapsed()
 }
 
 /// Everything of labs that could be left on this machine: links, nft tables, containers' processes.
