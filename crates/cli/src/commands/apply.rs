@@ -8,6 +8,7 @@ use apply::{Foreman, Outcome as RunOutcome, Report, Sink};
 use jiff::Timestamp;
 use managers::services::TlsProber;
 use managers::{Prober, Worksite};
+use plan::desired::Speaks;
 use plan::planner::{state_of, withheld};
 use plan::{Consent, Plan};
 use tokio_util::sync::CancellationToken;
@@ -227,11 +228,12 @@ fn finish(
 /// How to look at what is there now.
 fn where_to_look(planned: &Planned) -> Vec<String> {
     let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
-    let Some(first) = services.first() else { return Vec::new() };
     let mut lines: Vec<String> = services.iter().map(|s| format!("  {}", s.url())).collect();
-    if let Some(lab) = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated()) {
+    let lab = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated());
+    // A page, where there is one: curl has nothing to say to a TCP service.
+    let page = services.iter().find(|s| s.speaks != Speaks::Tcp);
+    if let (Some(lab), Some(host)) = (lab, page.and_then(|s| s.hosts.first())) {
         let port = lab.ports.https;
-        let host = first.hosts.first().map_or("", String::as_str);
         lines.push(format!(
             "from this machine: curl --cacert <(phoenix-cli certs root --site {}) --resolve {host}:{port}:127.0.0.1 https://{host}:{port}/",
             planned.blueprint.root

@@ -1,5 +1,6 @@
 //! The book's pages about requests, and the example's own: each command in them is typed, in their order.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,9 @@ pub fn is_true(site: &Site) {
     let begin = Instant::now();
     let folder = site.path().join("typed");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("passphrase"), "a passphrase that is long enough\n").unwrap();
+    let passphrase = folder.join("passphrase");
+    std::fs::write(&passphrase, "a passphrase that is long enough\n").unwrap();
+    std::fs::set_permissions(&passphrase, std::fs::Permissions::from_mode(0o600)).unwrap();
     let bin = folder.join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_phoenix-cli"), bin.join("phoenix-cli")).unwrap();
@@ -57,7 +60,7 @@ pub fn is_true(site: &Site) {
             let endless = line.contains("--follow") || line.contains("--watch");
             // Where a person keeps such things is not where a test may write.
             let here = line
-                .replace("/root/passphrase", &folder.join("passphrase").to_string_lossy())
+                .replace("/root/passphrase", &passphrase.to_string_lossy())
                 .replace("/var/lib/prometheus/node-exporter", &folder.to_string_lossy());
             println!("{page}: {line}");
             let limit = if endless { "8" } else { "300" };

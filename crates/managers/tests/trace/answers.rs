@@ -49,6 +49,16 @@ fn the_proxy_itself_is_not_well() {
     assert_eq!(broken(&walk).2, "trace::service-silent");
     let walk = answered(&bench, Http::Untrusted, status(200));
     assert_eq!(broken(&walk).2, "trace::not-trusted");
+    // Whoever asks has a clock that is ahead, and takes a good certificate for one that is over.
+    let mut late = Bench::new();
+    late.change("status", |guest| guest.ahead = 3600.0);
+    let leg = Leg { http: Some(Http::Untrusted), ..late.leg("notes") };
+    let walk = late.walk("status", "notes", &leg, Some(&behind(open(), Some(status(200)))));
+    let (_, _, code, text) = broken(&walk);
+    assert_eq!(
+        (code, text),
+        ("trace::clock", "the clock of container.status is 60 min ahead of this machine's")
+    );
     let walk = answered(&bench, Http::WantsCertificate("certificate required".into()), status(200));
     assert_eq!(broken(&walk).2, "trace::service-wants-certificate");
 }

@@ -166,6 +166,10 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
     let guest = &entrance.guest;
     if *http == Http::Untrusted {
         let asking = place.strip_prefix("container.").unwrap_or(place);
+        // Whose clock is off takes good certificates for bad ones.
+        if let Some(cause) = world.seen(asking).and_then(|seen| far_end::wrong_clock(asking, seen)) {
+            return cause;
+        }
         return Cause::new(
             "trace::not-trusted",
             format!("the chain holds against the workshop's root, and {place} does not trust that root"),
