@@ -156,14 +156,24 @@ pub(crate) struct Stored {
     /// SHA-1 of the text, in hex.
     pub digest: String,
     pub conf: GuestConf,
+    /// What tells that the file is another; none where it is in memory only.
+    seen: Option<Seen>,
+}
+
+/// Inode, size and time of change of a file.
+type Seen = (u64, u64, i64, i64);
+
+fn seen(path: &Utf8Path) -> std::io::Result<Seen> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs_err::metadata(path).map(|meta| (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
 impl Stored {
-    fn new(text: String) -> Self {
+    fn new(text: String, seen: Option<Seen>) -> Self {
         let digest = hex(&Sha1::digest(text.as_bytes()));
         // Parsed again from the text, so that what is handed out is what a restarted node would hand out.
         let conf = GuestConf::parse(&text);
-        Self { text, digest, conf }
+        Self { text, digest, conf, seen }
     }
 }
 
@@ -192,16 +202,30 @@ impl EtcPve {
         let folder = etc.join("nodes").join(node).join("lxc");
         fs_err::create_dir_all(&folder)?;
         fs_err::create_dir_all(etc.join("nodes").join(node).join("qemu-server"))?;
-        let mut files = BTreeMap::new();
-        for entry in fs_err::read_dir(&folder)? {
+        let firewall = FirewallFiles::open(Some(etc), node);
+        let mut store = Self { firewall, folder: Some(folder), files: BTreeMap::new() };
+        store.look_again()?;
+        Ok(store)
+    }
+
+    /// Reads the files that somebody changed, restored or removed by hand, as a real node notices at once.
+    pub(crate) fn look_again(&mut self) -> std::io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let mut there = BTreeSet::new();
+        for entry in fs_err::read_dir(folder)? {
             let name = entry?.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".conf")).and_then(|id| id.parse().ok());
-            if let (Some(id), Some(name)) = (id, name.to_str()) {
-                let text = fs_err::read_to_string(folder.join(name))?;
-                files.insert(id, Arc::new(Stored::new(text)));
+            let (Some(id), Some(name)) = (id, name.to_str()) else { continue };
+            let path = folder.join(name);
+            let now = seen(&path)?;
+            there.insert(id);
+            if self.files.get(&id).is_none_or(|stored| stored.seen != Some(now)) {
+                let text = fs_err::read_to_string(&path)?;
+                self.files.insert(id, Arc::new(Stored::new(text, Some(now))));
             }
         }
-        Ok(Self { firewall: FirewallFiles::open(Some(etc), node), folder: Some(folder), files })
+        self.files.retain(|id, _| there.contains(id));
+        Ok(())
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<Arc<Stored>> {
@@ -214,10 +238,11 @@ impl EtcPve {
 
     /// Writes a guest's file, whole or not at all.
     pub(crate) fn write(&mut self, id: u32, conf: &GuestConf) -> std::io::Result<()> {
-        let stored = Stored::new(conf.print());
+        let mut stored = Stored::new(conf.print(), None);
         if let Some(folder) = &self.folder {
             let part = folder.join(format!("{id}.conf.tmp"));
             fs_err::write(&part, &stored.text)?;
+            stored.seen = Some(seen(&part)?);
             fs_err::rename(&part, folder.join(format!("{id}.conf")))?;
         }
         self.files.insert(id, Arc::new(stored));

@@ -500,8 +500,15 @@ async fn a_node_over_folders_survives_its_process() {
     assert!(node.auth_of_token("PVEAPIToken=phoenix@pve!cli=s").is_some());
     let status = ask(node.clone(), Method::Get, "/nodes/pve1/lxc/101/status/current", &[]).await;
     assert_eq!(status.body["data"]["status"], "running", "the runtime knows what runs");
-    let content = ask(node, Method::Get, "/nodes/pve1/storage/tank/content", &[]).await;
+    let content = ask(node.clone(), Method::Get, "/nodes/pve1/storage/tank/content", &[]).await;
     assert_eq!(content.body["data"][0]["volid"], "tank:101/vm-101-disk-0.raw");
+    // Somebody edits the file on the node, or takes it away: the API says so at once.
+    let path = folder.join("etc/pve/nodes/pve1/lxc/101.conf");
+    std::fs::write(&path, file.replace("rootfs:", "cores: 3\nrootfs:")).expect("written");
+    let edited = ask(node.clone(), Method::Get, "/nodes/pve1/lxc/101/config", &[]).await;
+    assert_eq!(edited.body["data"]["cores"], 3);
+    std::fs::remove_file(&path).expect("removed");
+    assert_ne!(ask(node, Method::Get, "/nodes/pve1/lxc/101/config", &[]).await.status, 200);
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(folder.join("state/node.json")).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds secrets");
