@@ -485,7 +485,7 @@ pub enum LabCommand {
     Up(LabUp),
     /// End the lab and remove all it made
     #[command(
-        after_help = "Examples:\n  phoenix-cli lab down\n  phoenix-cli lab down --all        every lab of this machine"
+        after_help = "Examples:\n  phoenix-cli lab down\n  phoenix-cli lab down --all        what is left of labs that were killed"
     )]
     Down(LabDown),
     /// Show the lab
@@ -527,7 +527,7 @@ pub struct LabUp {
 /// Options of `lab down`.
 #[derive(Debug, Args)]
 pub struct LabDown {
-    /// What is left of labs of this machine whose folder is gone; labs that run are left alone
+    /// What is left of labs of this machine that were killed, or whose folder is gone; labs that run are left alone
     #[arg(long)]
     pub all: bool,
 }

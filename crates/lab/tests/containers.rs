@@ -401,6 +401,20 @@ async fn a_crash_of_the_node_leaves_nothing_and_loses_nothing() {
     assert_eq!(found, Found::Nothing);
     assert_eq!(lab.until("pct exec 121 -- cat /root/kept"), "kept\n");
 
+    // What a killed lab left goes without it, too, and its folder still holds all that starts it again.
+    assert!(kill(lab.node_process()).success());
+    let id = up::Names::of(lab.folder(), 0).id;
+    let table = || run(&["nft", "list", "tables"]).contains(&id);
+    let end = Instant::now() + Duration::from_secs(20);
+    while table() {
+        // Its last processes may still be on their way out; as long as one is there, it counts as running.
+        assert!(Instant::now() < end, "its nft table is still there");
+        up::sweep().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    lab.up().await;
+    assert_eq!(lab.until("pct exec 121 -- cat /root/kept"), "kept\n");
+
     assert!(kill(lab.node_process()).success());
     lab.down().await;
 }

@@ -236,11 +236,11 @@ fn what_was_built_tells_its_version() {
         println!("skipped: no cache folder");
         return;
     };
-    for standing in store.standing() {
-        let Some((path, _)) = standing.there else {
-            println!("skipped: {} is not in the cache (phoenix-cli artifacts fetch)", standing.name);
-            continue;
-        };
+    let there: Vec<_> = store.standing().into_iter().filter_map(|s| Some((s.there.clone()?.0, s))).collect();
+    if there.is_empty() {
+        println!("skipped: nothing is in the cache (phoenix-cli artifacts fetch)");
+    }
+    for (path, standing) in there {
         // Files of the cache are no programs; a copy is.
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join(&standing.name);

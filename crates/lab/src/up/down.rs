@@ -104,7 +104,8 @@ pub(crate) async fn stop(folder: &Utf8Path, keep: bool) -> Result<Removed, Error
     Ok(removed)
 }
 
-/// Removes what is left of labs whose folder is gone, or which no record names any more.
+/// Removes what is left of labs that do not run: their node was killed, their folder is gone, or no record names them any
+/// more. What stands in their folders stays, and `up` starts them again.
 ///
 /// # Errors
 /// With the first thing that could not be removed.
@@ -113,11 +114,23 @@ pub async fn sweep() -> Result<Removed, Error> {
     let records = machine::records();
     for id in machine::traces() {
         let record = records.iter().find(|r| r.names.id == id);
-        if record.is_some_and(|r| r.folder.join("node.json").exists()) {
-            continue;
-        }
+        // Whoever starts, mends or ends it holds the lock of its folder.
+        let there = record.map(|r| r.folder.as_path()).filter(|folder| folder.join("node.json").exists());
+        let lock = match there {
+            Some(_) if !processes(&id).is_empty() => continue,
+            Some(folder) => {
+                let path = folder.join("lock");
+                let lock = machine::try_lock(&path).map_err(Error::io(format!("locking `{path}`")))?;
+                if lock.is_none() {
+                    continue;
+                }
+                lock
+            }
+            None => None,
+        };
         sweep_lab(&id, record.map(|r| r.folder.as_path()), &mut removed).await?;
         machine::release(&id).await?;
+        drop(lock);
     }
     if Utf8Path::new(machine::RECORDS).exists() {
         machine::forget_records().await?;
