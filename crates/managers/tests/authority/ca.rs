@@ -249,10 +249,12 @@ fn a_damaged_database_is_set_aside() {
          head -c 4096 /dev/urandom | dd of=/var/lib/step-ca/ca.db bs=4096 seek=$page conv=notrunc 2>/dev/null; done; \
          rm -f /var/lib/step-ca/damaged/* /run/phoenix/step-ca.probed; systemctl start step-ca",
     );
-    assert_eq!(w.say("systemctl is-active step-ca", b"").out, "active\n");
-    assert_eq!(w.authority("guard", b"").code, Some(1));
-    w.authority("guard", b"");
-    w.until(90, "the authority with a spoilt database", || w.authority("probe", b"").code == Some(0));
+    // Which page is which differs from run to run: mostly it runs, and the guard finds that it does not sign; now and then it
+    // does not even start.
+    w.until(90, "the authority with a spoilt database", || {
+        w.authority("guard", b"");
+        w.authority("probe", b"").code == Some(0)
+    });
     assert!(w.authority("probe", b"").ok().contains("damaged"));
     w.certificates("renew --force notes").ok();
     w.authority("guard", b"").ok();
