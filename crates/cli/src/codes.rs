@@ -891,7 +891,8 @@ pub const CODES: &[CodeInfo] = &[
         "wire::path",
         "a path that cannot work",
         "Each file is fine, and what follows from them is wired, but a request could not get through: the message names \
-         the service and the hop, as `phoenix-cli trace` would find it once it were built.",
+         the service and the hop, as `phoenix-cli trace` would find it once it were built, or the programs whose versions \
+         are known not to work together.",
         "Follow the hint; `phoenix-cli explain service.NAME` shows the way as it was worked out.",
     ),
 ];

@@ -262,12 +262,12 @@ pub const CODES: &[CodeInfo] = &[
         "a firewall rule keeps it out",
         "A rule of Proxmox VE's firewall, or of one inside the guest, drops or rejects the connection. No rule of Phoenix' \
          does that.",
-        "Remove the rule: `phoenix-cli apply` for those in `/etc/pve/firewall`, by hand for those in the guest.",
+        "Remove the rule by hand, on the node in `/etc/pve/firewall` or in the guest: `phoenix-cli apply` leaves what others wrote.",
     ),
     code(
         "trace::rule-missing",
         "a rule is missing",
-        "A flow of the blueprint should let the connection through, and the guest's firewall file has no rule of it.",
+        "A flow of the blueprint should let the connection through, and the firewall file of one of its ends has no rule of it.",
         "`phoenix-cli apply` puts it back.",
     ),
     code(
