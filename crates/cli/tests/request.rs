@@ -47,7 +47,8 @@ fn a_request_gets_through_and_keeps_getting_through() {
     let plan = site.json(&["plan", "--json"]);
     assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
 
-    // From here on a client asks again and again, while certificates renew by themselves.
+    // From here on a client asks again and again, while certificates renew by themselves. What is asked for by hand below are
+    // others than the one it is shown.
     let before = renewals(&site, "gateway", "notes");
     let client = Client::start(&site);
     let yesterday = kept(&site, "vault", 121);
@@ -244,7 +245,7 @@ fn names_go(site: &Site) {
     let found = causes(site, "notes");
     assert!(found.iter().any(|code| code.starts_with("trace::dns")), "{found:?}");
     // Certificates renew without it: the authority's address is known to each guest.
-    let (fine, said) = site.inside("gateway", &format!("{CERTIFICATES} renew --force notes"));
+    let (fine, said) = site.inside("gateway", &format!("{CERTIFICATES} renew --force chat"));
     assert!(fine, "{said}");
     let asks = || site.inside("vault", "getent hosts notes.workshop.internal").0;
     mended(site, "the name server", begin, asks);
@@ -313,13 +314,13 @@ fn authority_is_rebuilt(site: &Site) {
     let begin = Instant::now();
     let root = site.ok(&["certs", "root"]);
     let issuer = |guest: &str| {
-        let line = "openssl x509 -noout -issuer -in /etc/phoenix/certificates/notes/fullchain.pem";
+        let line = "openssl x509 -noout -issuer -in /etc/phoenix/certificates/chat/fullchain.pem";
         site.inside(guest, line).1
     };
     let before = issuer("gateway");
     site.node("pct stop 103 && pct destroy 103");
     assert_eq!(site.status("notes.workshop.internal", "/", &[]), "200");
-    let renewed = || site.inside("gateway", &format!("{CERTIFICATES} renew --force notes")).0;
+    let renewed = || site.inside("gateway", &format!("{CERTIFICATES} renew --force chat")).0;
     mended(site, "the authority, destroyed", begin, renewed);
     assert_eq!(site.ok(&["certs", "root"]), root, "no client has to trust anew");
     assert_ne!(issuer("gateway"), before, "another key signs");
