@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Site, lacking, traces, wait_for};
+use support::{Site, lacking, wait_for};
 
 /// How long certificates live here. Ten minutes do as well, and take twice the time.
 fn life() -> String {
@@ -70,10 +70,7 @@ fn a_request_gets_through_and_keeps_getting_through() {
     let plan = site.json(&["plan", "--json"]);
     assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
 
-    let folder = site.path().to_owned();
-    site.ok(&["lab", "down"]);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(traces(&folder), Vec::<String>::new());
+    site.lab_down_leaves_nothing();
 }
 
 /// Every service, from outside and from inside, verified against the workshop's root alone. P-51: whoever knows the

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Site, lacking, traces, write};
+use support::{Site, lacking, write};
 
 #[test]
 fn a_blueprint_becomes_a_workshop_that_answers() {
@@ -116,8 +116,5 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     let left = node("pct list");
     assert!(left.contains("foreign") && !left.contains("notes"), "{left}");
 
-    let folder = site.path().to_owned();
-    site.ok(&["lab", "down"]);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(traces(&folder), Vec::<String>::new());
+    site.lab_down_leaves_nothing();
 }

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::{Lab, TestEnv};
 
@@ -73,7 +72,6 @@ fn status_is_shown_again_until_ctrl_c() {
     assert!(rest.iter().all(|line| !line.contains('\u{1b}')), "no escapes where nobody sees them");
     let ended = child.wait().unwrap();
     assert_eq!(ended.code(), Some(130));
-    std::thread::sleep(Duration::from_millis(10));
     lab.run(&["status", "--watch", "0"]).ended(2);
 }
 

@@ -89,6 +89,30 @@ impl Site {
         self.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
     }
 
+    /// Ends its lab; what is killed may be listed for a moment longer, and then nothing of it is left.
+    pub fn lab_down_leaves_nothing(&self) {
+        let id = self.lab_id();
+        let traces = || traces(self.path(), &id);
+        assert!(!traces().is_empty(), "what is looked for is not seen while the lab runs");
+        self.ok(&["lab", "down"]);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(300) && !traces().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(traces(), Vec::<String>::new());
+    }
+
+    /// What its lab calls its link, table and cgroups, as its record on this machine says.
+    fn lab_id(&self) -> String {
+        let records = std::fs::read_dir("/run/phoenix-lab").unwrap().map(|entry| entry.unwrap().path());
+        let texts =
+            records.filter(|p| p.extension().is_some_and(|e| e == "json")).map(std::fs::read_to_string);
+        let records = texts.filter_map(Result::ok).map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        let own =
+            |record: &Value| record["folder"].as_str().unwrap().starts_with(&*self.path().to_string_lossy());
+        records.filter(own).map(|r| r["names"]["id"].as_str().unwrap().to_owned()).next().unwrap()
+    }
+
     /// Runs the program on the site.
     pub fn run(&self, args: &[&str]) -> Output {
         let output = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
@@ -227,24 +251,20 @@ pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) ->
     begin.elapsed()
 }
 
-/// Everything of labs that could be left on this machine: links, nft tables, containers' processes.
-pub fn traces(folder: &Path) -> Vec<String> {
+/// Everything of a lab that could be left on this machine: links, nft tables, processes, mounts, cgroups.
+fn traces(folder: &Path, id: &str) -> Vec<String> {
     let run = |program: &str, args: &[&str]| {
-        Command::new(program)
-            .args(args)
-            .output()
-            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-            .unwrap_or_default()
+        let output = Command::new(program).args(args).output().unwrap();
+        assert!(output.status.success(), "{program} failed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let id = std::fs::read_to_string(folder.join(".phoenix/lab/id")).unwrap_or_default();
-    let mine = |line: &&str| {
-        !id.trim().is_empty() && line.contains(id.trim()) || line.contains(&*folder.to_string_lossy())
-    };
+    let mine = |line: &&str| line.contains(id) || line.contains(&*folder.to_string_lossy());
     let all = [
         run("ip", &["-o", "link"]),
         run("nft", &["list", "tables"]),
         run("ps", &["-eo", "args"]),
         run("cat", &["/proc/mounts"]),
+        run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", "phx-*"]),
     ];
     all.iter().flat_map(|text| text.lines().filter(mine).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
