@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use pki::CertificateFacts;
 use plan::Desired;
 use plan::desired::{self, Issuer};
+use proxmox::firewall::Direction;
+use proxmox::firewall::judge::enabled;
 
 use super::{Certificate, Rules, Trouble};
 use crate::trace::chain::judge;
 use crate::trace::diagnose::{World, ago, trouble, wrong_clock};
 use crate::trace::look::{Look, OnDisk, Renewal, Seen};
-use crate::trace::rules::{self, Direction, has_flow};
+use crate::trace::rules::{self, has_flow};
 
 /// A disk that is so full needs somebody's attention before programs fail for it, percent.
 const DISK: u64 = 90;
@@ -167,27 +169,28 @@ fn late(
     })
 }
 
-/// Whether the rules of a guest are those of its flows.
+/// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.
 pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
     let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
-    let leads = |flow: &&desired::Flow| flow.to == desired::End::Guest(guest.to_owned());
-    let flows: Vec<&desired::Flow> = desired.flows.iter().filter(leads).collect();
+    let this = desired::End::Guest(guest.to_owned());
+    let zero_trust = desired.firewall.as_ref().is_some_and(|firewall| firewall.zero_trust);
+    let ends = desired.flows.iter().flat_map(|flow| {
+        let sent = (flow.to == this).then_some((flow, Direction::In));
+        sent.into_iter().chain((zero_trust && flow.from == this).then_some((flow, Direction::Out)))
+    });
+    let ends: Vec<_> = ends.collect();
     let apply = format!("phoenix-cli apply --target firewall.{guest}");
     let Some(file) = rules.of(id) else {
         let text = format!("/etc/pve/firewall/{id}.fw is not there, so nothing is kept out");
-        return of("no rules".into(), flows.len(), Some(Trouble::new("health::firewall-off", text, apply)));
+        return of("no rules".into(), ends.len(), Some(Trouble::new("health::firewall-off", text, apply)));
     };
-    let on = |text: &str| {
-        text.lines().any(|line| {
-            line.split_once(':')
-                .is_some_and(|(key, value)| key.trim() == "enable" && value.trim().starts_with('1'))
-        })
+    let lacks = |(flow, direction): &&(&desired::Flow, Direction)| {
+        !has_flow(&file, &desired.site, *direction, &flow.id)
     };
-    let missing: Vec<&str> =
-        flows.iter().filter(|f| !has_flow(file, Direction::In, &f.id)).map(|f| f.id.as_str()).collect();
-    let seen = format!("{} of {} flows have their rule", flows.len() - missing.len(), flows.len());
-    let whole = rules.files.get("cluster.fw").is_some_and(|text| on(text));
-    let trouble = if !on(file) || !whole {
+    let missing: Vec<&str> = ends.iter().filter(lacks).map(|(flow, _)| flow.id.as_str()).collect();
+    let seen = format!("{} of {} rules of its flows", ends.len() - missing.len(), ends.len());
+    let whole = rules.cluster().is_some_and(|cluster| enabled(&cluster));
+    let trouble = if !enabled(&file) || !whole {
         let which = if whole { format!("{id}.fw") } else { "cluster.fw".to_owned() };
         let text = format!("/etc/pve/firewall/{which} does not switch it on, so nothing is kept out");
         Some(Trouble::new("health::firewall-off", text, apply))
@@ -197,4 +200,59 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
         Some(Trouble::new("trace::rule-missing", format!("no rule for {}", missing.join(", ")), apply))
     };
     of(seen, missing.len(), trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use desired::{End, Firewall, Flow, Transport};
+
+    use super::*;
+
+    const SENDS: &str =
+        "[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -dest 10.0.0.2 -p tcp -dport 80 # phoenix:workshop:one\n";
+    const TAKES: &str =
+        "[OPTIONS]\nenable: 1\n[RULES]\nIN ACCEPT -source 10.0.0.1 -p tcp -dport 80 # phoenix:workshop:one\n";
+
+    /// What is wrong with the rules of both ends of a flow from `a` (101) to `b` (102).
+    fn trouble(zero_trust: bool, cluster: &str, a: &str, b: &str) -> [Option<String>; 2] {
+        let guest = |name: &str| End::Guest(name.to_owned());
+        let flow = Flow {
+            id: "one".into(),
+            from: guest("a"),
+            to: guest("b"),
+            protocol: Transport::Tcp,
+            ports: vec![80],
+            reason: "a test".into(),
+        };
+        let desired = Desired {
+            site: "workshop".into(),
+            flows: vec![flow],
+            firewall: Some(Firewall { zero_trust, management: Vec::new(), subnets: Vec::new() }),
+            ..Desired::default()
+        };
+        let files = [("cluster.fw", cluster), ("101.fw", a), ("102.fw", b)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+        let rules = rules::Rules { files };
+        [("a", 101), ("b", 102)].map(|(name, id)| {
+            firewall(&desired, name, id, &rules)
+                .trouble
+                .map(|trouble| format!("{}: {}", trouble.code, trouble.text))
+        })
+    }
+
+    #[test]
+    fn rules_are_missing_on_either_end() {
+        let (on, off) = ("[OPTIONS]\nenable: 1\n", "[OPTIONS]\nenable: 0\n");
+        let missing = Some("trace::rule-missing: no rule for one".to_owned());
+        assert_eq!(trouble(true, on, SENDS, TAKES), [None, None]);
+        assert_eq!(trouble(true, on, on, TAKES), [missing.clone(), None]);
+        assert_eq!(trouble(true, on, SENDS, on), [None, missing.clone()]);
+        assert_eq!(trouble(true, on, TAKES, SENDS), [missing.clone(), missing]);
+        // Without zero trust, what a guest sends is not filtered.
+        assert_eq!(trouble(false, on, on, TAKES), [None, None]);
+        let [sends, takes] = trouble(true, off, SENDS, TAKES);
+        assert!(
+            sends.is_some_and(|text| text.contains("cluster.fw does not switch it on")) && takes.is_some()
+        );
+    }
 }

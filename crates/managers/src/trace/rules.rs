@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use proxmox::firewall::{Action, Direction, FirewallFile, Rule, What, macros, ports};
+
+use crate::firewall::prefix;
+
 /// Proxmox VE's firewall files, by name: `cluster.fw`, `101.fw`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -9,68 +13,47 @@ pub struct Rules {
     pub files: BTreeMap<String, String>,
 }
 
-/// A line of a file that lets something through or not.
-struct Rule<'a> {
-    line: &'a str,
-    drops: bool,
-    ports: Option<&'a str>,
-    comment: &'a str,
-}
-
 impl Rules {
     /// The file of a guest.
-    pub fn of(&self, id: u32) -> Option<&str> {
-        self.files.get(&format!("{id}.fw")).map(String::as_str)
+    pub fn of(&self, id: u32) -> Option<FirewallFile> {
+        self.files.get(&format!("{id}.fw")).map(|text| FirewallFile::parse(text))
+    }
+
+    /// The cluster's file.
+    pub fn cluster(&self) -> Option<FirewallFile> {
+        self.files.get("cluster.fw").map(|text| FirewallFile::parse(text))
     }
 }
 
-/// Which way a rule is for, as its guest sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// What comes to it.
-    In,
-    /// What it sends.
-    Out,
+/// Rules that are in force for this direction.
+fn in_force(file: &FirewallFile, direction: Direction) -> impl Iterator<Item = &Rule> {
+    file.rules().filter(move |rule| rule.enable && rule.direction() == Some(direction))
 }
 
-/// Rules that are in force for this direction: one that begins with `|` is switched off.
-fn in_force(file: &str, direction: Direction) -> impl Iterator<Item = Rule<'_>> {
-    let wanted = if direction == Direction::In { "IN" } else { "OUT" };
-    file.lines().filter_map(move |line| {
-        let (rule, comment) = line.split_once('#').unwrap_or((line, ""));
-        let words: Vec<&str> = rule.split_whitespace().collect();
-        let (first, action) = (words.first()?, words.get(1)?);
-        if *first != wanted {
-            return None;
-        }
-        let ports =
-            words.iter().position(|w| *w == "-dport" || *w == "--dport").and_then(|at| words.get(at + 1));
-        let drops = action.contains("DROP") || action.contains("REJECT");
-        Some(Rule { line: line.trim(), drops, ports: ports.copied(), comment })
-    })
+/// Whether a file has a rule of this flow of the site, which carries its id in the comment.
+pub fn has_flow(file: &FirewallFile, site: &str, direction: Direction, flow: &str) -> bool {
+    let own = format!("{}{flow}", prefix(site));
+    in_force(file, direction).any(|rule| rule.comment.as_deref() == Some(&own))
 }
 
-/// Whether a file has a rule of this flow, which carries its id in the comment.
-pub fn has_flow(file: &str, direction: Direction, flow: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    in_force(file, direction).any(|rule| rule.comment.split(|c| !word(c)).any(|found| found == flow))
+/// The rule of a file that drops what goes to this port, where one does before any that lets it through. Whom a rule is for
+/// is not looked at: what somebody has from outside is not known.
+pub fn dropping(file: &FirewallFile, direction: Direction, port: u16) -> Option<String> {
+    let first = in_force(file, direction).find(|rule| covers(rule, port))?;
+    let drops = matches!(first.what, What::Packets { action: Action::Drop | Action::Reject, .. });
+    drops.then(|| first.to_string())
 }
 
-/// The rule of a file that drops what goes to this port, where one does before any that lets it through.
-pub fn dropping(file: &str, direction: Direction, port: u16) -> Option<&str> {
-    let first = in_force(file, direction).find(|rule| rule.ports.is_none_or(|ports| covers(ports, port)));
-    first.filter(|rule| rule.drops).map(|rule| rule.line)
-}
-
-/// `80,443,1000:2000`.
-fn covers(ports: &str, port: u16) -> bool {
-    ports.split(',').any(|part| match part.split_once([':', '-']) {
-        Some((first, last)) => {
-            first.parse().is_ok_and(|first: u16| first <= port)
-                && last.parse().is_ok_and(|last: u16| port <= last)
-        }
-        None => part.parse() == Ok(port),
-    })
+/// Whether a rule is for connections to a port.
+fn covers(rule: &Rule, port: u16) -> bool {
+    let among = |text: &str| {
+        ports(text).is_ok_and(|all| all.iter().any(|(first, last)| (*first..=*last).contains(&port)))
+    };
+    let What::Packets { macro_name: Some(name), .. } = &rule.what else {
+        let connects = rule.proto.as_deref().is_none_or(|proto| matches!(proto, "tcp" | "udp"));
+        return connects && rule.dport.as_deref().is_none_or(among);
+    };
+    macros::expand(name).is_some_and(|all| all.iter().any(|(_, dport)| among(dport)))
 }
 
 /// The line of nftables or iptables in a guest that drops what comes to this port.
@@ -97,27 +80,26 @@ mod tests {
 
     const FILE: &str = "[OPTIONS]\nenable: 1\npolicy_in: DROP\n\n[RULES]\n|IN DROP -p tcp -dport 80 # off\n\
                         IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand\n\
-                        IN ACCEPT -source 10.0.0.153 -p tcp -dport 80 -log nolog # phoenix workshop service.notes\n\
-                        OUT ACCEPT -p udp -dport 53 # phoenix workshop dns.inside.udp\nIN DROP -p tcp -dport 22\n";
+                        IN ACCEPT -source 10.0.0.153 -p tcp -dport 80 -log nolog # phoenix:workshop:service.notes\n\
+                        OUT ACCEPT -p udp -dport 53 # phoenix:workshop:dns.inside.udp\nIN DROP -p tcp -dport 22\n";
 
     #[test]
     fn rules_of_a_file() {
-        assert!(
-            has_flow(FILE, Direction::In, "service.notes")
-                && !has_flow(FILE, Direction::In, "service.note")
-                && !has_flow(FILE, Direction::In, "dns.inside.udp")
-                && has_flow(FILE, Direction::Out, "dns.inside.udp")
-        );
-        assert_eq!(dropping(FILE, Direction::In, 80), None);
-        assert_eq!(dropping(FILE, Direction::In, 22), Some("IN DROP -p tcp -dport 22"));
-        assert_eq!(
-            dropping(FILE, Direction::In, 8050),
-            Some("IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand")
-        );
-        assert_eq!(
-            dropping("[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n", Direction::In, 80),
-            Some("IN DROP # all")
-        );
+        let file = FirewallFile::parse(FILE);
+        let has = |direction, flow| has_flow(&file, "workshop", direction, flow);
+        assert!(has(Direction::In, "service.notes") && !has(Direction::In, "service.note"));
+        assert!(has(Direction::Out, "dns.inside.udp") && !has(Direction::In, "dns.inside.udp"));
+        assert!(!has_flow(&file, "other", Direction::In, "service.notes"), "another site's is not ours");
+        let drops = |text: &str, port| dropping(&FirewallFile::parse(text), Direction::In, port);
+        assert_eq!(drops(FILE, 80), None);
+        assert_eq!(drops(FILE, 22).as_deref(), Some("IN DROP -p tcp -dport 22"));
+        let hand = "IN REJECT -p tcp -dport 8000:8100 -log nolog # by hand";
+        assert_eq!(drops(FILE, 8050).as_deref(), Some(hand));
+        let all = "[RULES]\nIN DROP # all\nIN ACCEPT -p tcp -dport 80\n";
+        assert_eq!(drops(all, 80).as_deref(), Some("IN DROP # all"));
+        // A macro is for its own ports, and what is for echoes is for none.
+        assert_eq!(drops("[RULES]\nIN SSH(DROP)\n", 22).as_deref(), Some("IN SSH(DROP)"));
+        assert_eq!(drops("[RULES]\nIN SSH(DROP)\nIN DROP -p icmp\n", 80), None);
     }
 
     #[test]

@@ -274,7 +274,12 @@ fn guarded() -> Bench {
             .iter()
             .filter(|f| f.to == plan::desired::End::Guest(container.name.clone()))
             .map(|f| {
-                format!("IN ACCEPT -p {} -dport {} # workshop {}\n", f.protocol.as_str(), f.ports[0], f.id)
+                format!(
+                    "IN ACCEPT -p {} -dport {} # phoenix:workshop:{}\n",
+                    f.protocol.as_str(),
+                    f.ports[0],
+                    f.id
+                )
             })
             .collect();
         let file = format!("[OPTIONS]\nenable: 1\n\n[RULES]\n{rules}");
@@ -298,7 +303,7 @@ fn firewalls() {
     // One rule too few.
     let mut bench = guarded();
     let file = bench.rules.files.get_mut("120.fw").unwrap();
-    *file = file.lines().filter(|l| !l.ends_with(" service.notes")).collect::<Vec<_>>().join("\n");
+    *file = file.lines().filter(|l| !l.ends_with(":service.notes")).collect::<Vec<_>>().join("\n");
     let walk = backend(&bench, &behind(Tcp::Silent(SECONDS), None));
     let (hop, _, code, text) = broken(&walk);
     assert_eq!((hop, code), (Hop::Firewall, "trace::rule-missing"));

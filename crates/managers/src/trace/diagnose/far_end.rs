@@ -2,9 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use proxmox::firewall::Direction;
+
 use super::super::finding::Cause;
 use super::super::look::{Look, Seen, Unit};
-use super::super::rules::{Direction, dropping, dropping_inside};
+use super::super::rules::{dropping, dropping_inside};
 use super::{World, again_in, ago, span};
 
 /// A disk so full that programs fail for it, percent.
@@ -222,7 +224,7 @@ fn unknown(world: &World<'_>, guest: &str) -> String {
 /// and `apply` leaves it.
 pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) -> Option<Cause> {
     let id = world.desired.containers.get(guest)?.id;
-    let line = dropping(world.rules.of(id)?, direction, port)?;
+    let line = dropping(&world.rules.of(id)?, direction, port)?;
     let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
     Some(Cause::new(
         "trace::rule-drops",

@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use plan::desired::Transport;
+use proxmox::firewall::Direction;
 
 use super::super::finding::{Cause, Finding, Hop};
 use super::super::flows::{Asker, Verdict};
 use super::super::leg::Tcp;
-use super::super::rules::{Direction, has_flow};
+use super::super::rules::has_flow;
 use super::{World, far_end};
 
 /// A network says after three seconds that nobody has an address (three questions by ARP, a second each); what is said
@@ -134,7 +135,7 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     let missing = |guest: &str, direction| {
         let id = world.desired.containers.get(guest)?.id;
         let file = world.rules.of(id)?;
-        (!has_flow(file, direction, &flow.id)).then(|| {
+        (!has_flow(&file, &world.desired.site, direction, &flow.id)).then(|| {
             Cause::new(
                 "trace::rule-missing",
                 format!(
