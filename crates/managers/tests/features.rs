@@ -650,12 +650,15 @@ fn a_script_that_is_killed_converges_when_it_runs_again() {
         "units": { "x": {} },
     });
     let feature = [with(&own("x", spec, &[]), json!({}))];
+    // With what is left where a kill comes between the list of what can be taken back and the copies it names.
     let prepare = "mkdir -p /etc/x; for f in plain one old.conf; do echo old >/etc/x/$f; done; echo theirs >/etc/x/shared; \
+                   mkdir -p /var/lib/phoenix/undo/x; echo old >/var/lib/phoenix/undo/x/10; \
                    systemctl start x; systemctl enable x; rm -f /var/log/systemctl";
     let Some(reference) = Root::new() else { return };
     reference.sh(prepare);
     reference.run(&apply(&feature)).ok();
     let wanted = reference.end_state(WHERE);
+    assert!(!wanted.contains("undo/x"), "{wanted}");
     assert!(reference.sh("cat /var/log/systemctl").contains("restart x"));
     let mut interrupted = 0;
     for step in 0..24 {

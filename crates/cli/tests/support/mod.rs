@@ -169,6 +169,11 @@ impl Site {
 
     /// How a command on the lab's node ended, over ssh.
     pub fn on_node(&self, command: &str) -> Output {
+        self.on_node_reading(command, Stdio::null())
+    }
+
+    /// The same, with something to read.
+    pub fn on_node_reading(&self, command: &str, input: impl Into<Stdio>) -> Output {
         let text = std::fs::read_to_string(self.path().join(".phoenix/lab/node.json")).unwrap();
         let lab: Value = serde_json::from_str(&text).unwrap();
         let options =
@@ -177,7 +182,7 @@ impl Site {
             .args(options.into_iter().flat_map(|option| ["-o", option]))
             .args(["-p", &self.ports[1].to_string(), "-i", lab["ssh"]["identity"].as_str().unwrap()])
             .args(["root@127.0.0.1", command])
-            .stdin(Stdio::null())
+            .stdin(input)
             .output()
             .unwrap()
     }

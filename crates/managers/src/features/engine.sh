@@ -394,7 +394,11 @@ undo_forget() {
 
 undo_all() {
 	local number was path
-	[ -e "$undo/list" ] || return 0
+	if [ ! -e "$undo/list" ]; then
+		# Copies that a kill left behind their list.
+		[ ! -d "$undo" ] || undo_forget
+		return
+	fi
 	while IFS="$tab" read -r number was path; do
 		if [ "$was" = there ]; then
 			cp -aT -- "$undo/$number" "${path%/*}/.phoenix-new" && mv -fT -- "${path%/*}/.phoenix-new" "$path"
