@@ -17,6 +17,9 @@ use crate::catalog::Feature;
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
 
+/// The feature with which guests trust the workshop's root.
+pub const TRUSTS: &str = "trusted-ca";
+
 /// Where something is written: a file of the site, with line and column counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -45,6 +48,8 @@ pub struct Blueprint {
     pub target: Target,
     /// How certificates are made.
     pub certificates: CertificateSettings,
+    /// What Phoenix looks after on the node.
+    pub hypervisor: Option<Hypervisor>,
     /// The firewall, where Phoenix looks after it.
     pub firewall: Option<Firewall>,
     /// The flows that are declared, by name.
@@ -205,6 +210,22 @@ impl Challenge {
             Self::Dns01 => "dns-01",
         }
     }
+}
+
+/// What the node is called below the site's domain where nothing is said.
+pub const PVE: &str = "pve";
+
+/// The node that the site is built on, as far as Phoenix looks after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hypervisor {
+    /// Whether its API shows a certificate of the workshop.
+    pub certificate: bool,
+    /// Its name below the site's domain; `pve` by default.
+    pub hostname: String,
+    /// The address that the name leads to, where that is known.
+    pub address: Option<Ipv4Addr>,
+    /// Where it is declared.
+    pub declared: Place,
 }
 
 /// The firewall.

@@ -7,8 +7,8 @@ use crate::model::Place;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, NetworkSource, SiteSource,
-    TargetSource, TypeSource,
+    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, HypervisorSource, NetworkSource,
+    SiteSource, TargetSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -68,6 +68,7 @@ pub(crate) struct Namespace<'d> {
     pub site: Option<Entry<'d, SiteSource>>,
     pub target: Option<Entry<'d, TargetSource>>,
     pub certificates: Option<Entry<'d, CertificatesSource>>,
+    pub hypervisor: Option<Entry<'d, HypervisorSource>>,
     pub firewall: Option<Entry<'d, FirewallSource>>,
     pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
@@ -92,6 +93,7 @@ impl<'d> Namespace<'d> {
             merger.single("site", typed.site, &mut all.site);
             merger.single("target", typed.target, &mut all.target);
             merger.single("certificates", typed.certificates, &mut all.certificates);
+            merger.single("hypervisor", typed.hypervisor, &mut all.hypervisor);
             merger.single("firewall", typed.firewall, &mut all.firewall);
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);

@@ -352,6 +352,20 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli history` lists the runs.",
     ),
     code(
+        "hypervisor::another-site",
+        "the node's certificate is another site's",
+        "A node shows one certificate, and another site of Phoenix' looks after it (`/etc/phoenix/hypervisor.json` on the \
+         node says which).",
+        "Remove `hypervisor.certificate` from one of the two blueprints, and apply that one first.",
+    ),
+    code(
+        "hypervisor::refused",
+        "something could not be done on the node",
+        "A command on the node itself (not in a guest) failed. What it said last is shown.",
+        "Look there with `ssh`, mend what it names, then `phoenix-cli apply`. `pvenode cert info` shows what the node's API \
+         shows.",
+    ),
+    code(
         "init::exists",
         "something is there already",
         "`init` never writes over files.",
@@ -707,7 +721,9 @@ pub const CODES: &[CodeInfo] = &[
         "the node has another certificate",
         "The node's certificate is not vouched for, or does not have the declared fingerprint. It may have been renewed, or \
          you are not talking to your node.",
-        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it.",
+        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it. A \
+         certificate of the workshop is taken, too, if it is for the node's name in the blueprint (`hypervisor.hostname`, \
+         `pve` by default): to rename the node, give it its own certificate back first (`pvenode cert delete --restart 1`).",
     ),
     code(
         "proxmox::fingerprint",

@@ -10,7 +10,7 @@ use managers::features::renderer::Renderer;
 use plan::Desired;
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
-use proxmox::http::{Credential, HttpOptions, Trust};
+use proxmox::http::{Credential, HttpOptions, Named, Trust};
 use secrecy::{ExposeSecret as _, SecretString};
 use transport::{Runner, Ssh, SshOptions};
 
@@ -203,6 +203,13 @@ pub fn connect(blueprint: &Blueprint) -> Result<Connection, CommandError> {
     }
 }
 
+/// The node may show a certificate of the workshop's instead of the one that is pinned.
+fn named(blueprint: &Blueprint) -> Option<Named> {
+    let authority = fs_err::read_to_string(state(&blueprint.root).join("secrets/authority/root.crt")).ok()?;
+    let hostname = blueprint.hypervisor.as_ref().map_or(model::PVE, |node| &node.hostname);
+    Some(Named { authority, name: format!("{hostname}.{}", blueprint.site.domain) })
+}
+
 fn open(options: HttpOptions) -> Result<Arc<dyn Exchange>, CommandError> {
     proxmox::http::connect(options).map_err(|e| CommandError::from_error("proxmox::options", &e))
 }
@@ -244,7 +251,8 @@ fn proxmox_node(
                 .map_err(|e| CommandError::from_error("proxmox::ca-file", &e))?,
         ),
     };
-    let exchange = open(HttpOptions::new(&target.endpoint, trust, credential))?;
+    let options = HttpOptions::new(&target.endpoint, trust, credential);
+    let exchange = open(HttpOptions { named: named(blueprint), ..options })?;
     let ssh = target.ssh.as_ref().map(|s| SshOptions {
         destination: s.destination.clone(),
         port: s.port,
@@ -286,7 +294,8 @@ fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, C
         .fingerprint
         .parse()
         .map_err(|e: proxmox::http::FingerprintError| CommandError::from_error("lab::fingerprint", &e))?;
-    let exchange = open(HttpOptions::new(&record.endpoint, Trust::Fingerprint(fingerprint), credential))?;
+    let options = HttpOptions::new(&record.endpoint, Trust::Fingerprint(fingerprint), credential);
+    let exchange = open(HttpOptions { named: named(blueprint), ..options })?;
     let ssh = record.ssh.as_ref().map(|s| SshOptions {
         destination: s.destination.clone(),
         port: s.port,

@@ -6,6 +6,8 @@
 
 #[path = "request/book.rs"]
 mod book;
+#[path = "request/node.rs"]
+mod node;
 mod support;
 
 use std::collections::BTreeSet;
@@ -40,6 +42,7 @@ fn a_request_gets_through_and_keeps_getting_through() {
     println!("real containers: a_request_gets_through_and_keeps_getting_through");
 
     everything_answers(&site);
+    let own = node::shows_the_workshops(&site);
     answers_come_as_they_are_made(&site);
     nothing_listens_in_the_clear(&site);
     only_flows_pass(&site);
@@ -66,9 +69,12 @@ fn a_request_gets_through_and_keeps_getting_through() {
     wait_for("three renewals", Duration::from_mins(25), three);
     println!("{} renewals of notes by itself", renewals(&site, "gateway", "notes") - before);
     client.end();
+    node::renews_by_itself(&site, &own);
     // After all of it, there is nothing to do.
     let plan = site.json(&["plan", "--json"]);
     assert_eq!(plan["steps"].as_array().unwrap().len(), 0, "{plan}");
+
+    node::gets_its_own_back(&site);
 
     site.lab_down_leaves_nothing();
 }

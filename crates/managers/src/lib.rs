@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod features;
 pub mod firewall;
 pub mod health;
+pub mod hypervisor;
 pub mod lxc;
 pub mod observe;
 pub mod services;
@@ -25,11 +26,12 @@ pub use observe::{observe, observe_settled};
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
-pub fn kinds() -> [&'static dyn plan::Kind; 6] {
+pub fn kinds() -> [&'static dyn plan::Kind; 7] {
     [
         &lxc::diff::Containers,
         &authority::Authorities,
         &firewall::Firewalls,
+        &hypervisor::Hypervisors,
         &certificates::Certificates,
         &features::diff::Features,
         &services::Services,
@@ -42,6 +44,7 @@ pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
         Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
         Arc::new(authority::AuthorityCrew::new(site.clone())),
         Arc::new(firewall::FirewallCrew::new(site.clone())),
+        Arc::new(hypervisor::HypervisorCrew::new(site.clone())),
         Arc::new(certificates::CertificateCrew::new(site.clone())),
         Arc::new(features::crew::FeatureCrew::new(site.clone())),
         Arc::new(services::ServiceCrew::new(site.clone())),

@@ -152,6 +152,13 @@ fn firewall(inventory: &mut Inventory, mut read: Guests) -> Guests {
     inventory.addresses = read.addresses.iter().filter_map(inet).collect();
     inventory.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
     inventory.unconfirmed = read.unconfirmed.take();
+    match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
+        Ok(mark) => inventory.hypervisor = mark,
+        Err(error) => inventory.unread.push(Unread {
+            what: format!("what was done on the node ({})", proxmox::inventory::MARK),
+            why: format!("{error}"),
+        }),
+    }
     read
 }
 

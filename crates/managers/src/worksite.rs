@@ -62,6 +62,17 @@ pub trait Artifacts: Debug + Send + Sync {
     ) -> Result<(), Failure>;
 }
 
+/// Where commands run: in a guest, or on the node itself.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The way there.
+    pub runner: Arc<dyn Runner>,
+    /// What it is called in messages.
+    pub name: String,
+    /// The command that tells more when it does not answer as it should.
+    pub look: String,
+}
+
 /// What crews work with.
 #[derive(Debug)]
 pub struct Worksite {
@@ -131,6 +142,37 @@ impl Worksite {
             None => Err(Failure::new(
                 "transport::no-commands",
                 format!("nothing can be installed in {id}: there is no way to run commands on the node"),
+            )
+            .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
+        }
+    }
+
+    /// The same as a place.
+    ///
+    /// # Errors
+    /// As [`Worksite::inside`].
+    pub fn guest_place(&self, id: u32) -> Result<Place, Failure> {
+        Ok(Place {
+            runner: Arc::new(self.inside(id)?),
+            name: id.to_string(),
+            look: format!("does it come up? phoenix-cli exec {id} -- systemctl is-system-running"),
+        })
+    }
+
+    /// The node itself.
+    ///
+    /// # Errors
+    /// When there is no way to run commands on it.
+    pub fn node_place(&self) -> Result<Place, Failure> {
+        match &self.node {
+            Some(node) => Ok(Place {
+                runner: node.clone(),
+                name: "the node".to_owned(),
+                look: "on the node: systemctl is-system-running".to_owned(),
+            }),
+            None => Err(Failure::new(
+                "transport::no-commands",
+                "nothing can be done on the node: there is no way to run commands on it",
             )
             .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
         }

@@ -39,6 +39,11 @@ impl Address {
         Self(format!("firewall.{name}"))
     }
 
+    /// The address of the node's own certificate.
+    pub fn hypervisor_certificate() -> Self {
+        Self("hypervisor.certificate".to_owned())
+    }
+
     /// The address of a certificate as one guest has it: where another has one of the same name, too.
     pub fn certificate_on(name: &str, guest: &Self) -> Self {
         Self(format!("certificate.{name}@{guest}"))

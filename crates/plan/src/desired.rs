@@ -26,6 +26,8 @@ pub struct Desired {
     pub containers: BTreeMap<String, Container>,
     /// The certificates, by name.
     pub certificates: BTreeMap<String, Certificate>,
+    /// What Phoenix looks after on the node itself.
+    pub hypervisor: Option<Hypervisor>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
     /// What every name resolves to inside the workshop.
@@ -142,6 +144,17 @@ pub struct Feature {
     pub stage: u8,
 }
 
+/// What Phoenix looks after on the node itself: the certificate that its API shows.
+#[derive(Debug, Clone)]
+pub struct Hypervisor {
+    /// The certificate. What is served is on the node's loopback address: whoever asks for it is on the node.
+    pub certificate: Certificate,
+    /// What puts it in place and renews it, rendered for the node, in order.
+    pub features: Vec<Feature>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
 /// Who signs a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -165,6 +178,12 @@ impl Issuer {
     }
 }
 
+/// The name of the node's own certificate.
+pub const HYPERVISOR: &str = "hypervisor";
+
+/// What the node's own certificate is on, as people read it; no container can be called that.
+pub const NODE: &str = "the node";
+
 /// A certificate, and where it is put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
@@ -174,7 +193,7 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// How long it lives.
     pub life: Duration,
-    /// The container it is put in.
+    /// The container it is put in; [`NODE`] for the node's own, which is not among those of containers.
     pub on: String,
     /// Who signs it.
     pub issuer: Issuer,
@@ -188,6 +207,27 @@ pub struct Certificate {
     pub served: Vec<Served>,
     /// Fingerprint of names, life and authority: when it changes, a new one is made.
     pub fingerprint: String,
+}
+
+impl Certificate {
+    /// Its resource address.
+    pub fn resource(&self) -> Address {
+        if self.on == NODE { Address::hypervisor_certificate() } else { Address::certificate(&self.name) }
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        if self.on == NODE { NODE.to_owned() } else { format!("container.{}", self.on) }
+    }
+
+    /// How a person has a command run where it is.
+    pub fn typed(&self, command: &str) -> String {
+        if self.on == NODE {
+            format!("on the node: {command}")
+        } else {
+            format!("phoenix-cli exec {} -- {command}", self.on)
+        }
+    }
 }
 
 /// Where a certificate is served.

@@ -33,6 +33,8 @@ pub struct Inventory {
     pub addresses: Vec<Ipv4Inet>,
     /// How Phoenix comes to the node over ssh, as the node sees it.
     pub way_in: Option<WayIn>,
+    /// What was done on the node itself, as it remembers it. `None` without commands on the node, too.
+    pub hypervisor: Option<Mark>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
 }

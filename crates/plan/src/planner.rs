@@ -211,8 +211,7 @@ fn cut(
     };
     let wanted = desired.graph.addresses().filter(|a| named(a, id_of(a))).cloned();
     // What is there and no longer wanted has no place in the graph.
-    let there = inventory.of_site(&desired.site).filter_map(|g| Some((&g.mark.as_ref()?.address, g.id)));
-    let there = there.filter(|(a, id)| named(a, Some(*id))).map(|(a, _)| a.clone());
+    let there = marked(desired, inventory).filter(|(a, id)| named(a, *id)).map(|(a, _)| a.clone());
     let mut open: Vec<Address> = wanted.chain(there).collect();
     let mut keep: BTreeSet<Address> = BTreeSet::new();
     while let Some(next) = open.pop() {
@@ -231,9 +230,18 @@ pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
     desired.graph.addresses().any(|a| {
         let id = (a.kind() == "container").then(|| desired.containers.get(a.name()).map(|c| c.id)).flatten();
         address::matches(pattern, a, id)
-    }) || inventory
-        .of_site(&desired.site)
-        .any(|g| g.mark.as_ref().is_some_and(|m| address::matches(pattern, &m.address, Some(g.id))))
+    }) || marked(desired, inventory).any(|(address, id)| address::matches(pattern, address, id))
+}
+
+/// What carries the site's mark: guests with their ids, and the node.
+fn marked<'a>(
+    desired: &'a Desired,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = (&'a Address, Option<u32>)> {
+    let guests =
+        inventory.of_site(&desired.site).filter_map(|g| Some((&g.mark.as_ref()?.address, Some(g.id))));
+    let node = inventory.hypervisor.iter().filter(|m| m.site == desired.site).map(|m| (&m.address, None));
+    guests.chain(node)
 }
 
 /// An order in which each step comes after what it needs; by address where there is a choice, so that the same

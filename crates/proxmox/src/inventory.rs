@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures::StreamExt as _;
 
-pub use files::{
+pub use files::{MARK, 
     FilesError, Printed, ROOT, firewall_path, host_fw, node_addresses, printed, read_by_files,
     read_by_files_below,
 };
@@ -87,6 +87,8 @@ pub struct Guests {
     pub way_in: Option<WayIn>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
+    /// What [`MARK`] holds: what was done on the node itself. Only the reader of files knows it.
+    pub mark: Option<String>,
 }
 
 impl Guests {

@@ -72,6 +72,7 @@ pub(crate) fn resolve(
     let firewall = flows::firewall(&context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
+    let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
     features::check_declared(&mut context, &mut contents);
@@ -93,11 +94,12 @@ pub(crate) fn resolve(
     guests::check_needs(&mut context, &containers);
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
-    names::check(domain.as_deref(), &containers, &mut context);
+    names::check(domain.as_deref(), hypervisor.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);
     let mut used: BTreeSet<String> =
         containers.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
-    if certificates.authority == Authority::StepCa || certificates.acme.is_some() {
+    let of_the_node = hypervisor.as_ref().is_some_and(|node| node.certificate);
+    if certificates.authority == Authority::StepCa || certificates.acme.is_some() || of_the_node {
         used.extend(features.closure(RENEWS));
     }
     let features = used
@@ -109,6 +111,7 @@ pub(crate) fn resolve(
         site: site?,
         target: target?,
         certificates,
+        hypervisor,
         firewall,
         flows,
         networks,

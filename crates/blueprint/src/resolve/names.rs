@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Container, Expose};
+use crate::model::{Container, Expose, Hypervisor};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::ContainerSource;
@@ -21,7 +21,8 @@ const LONGEST: usize = 253;
 /// Who claims a name.
 #[derive(Clone, Copy)]
 struct Claim<'a> {
-    container: &'a str,
+    /// The container; `None` for the node.
+    container: Option<&'a str>,
     /// The service; `None` for the container's own name.
     service: Option<&'a str>,
     spot: Spot,
@@ -29,35 +30,42 @@ struct Claim<'a> {
 
 impl Claim<'_> {
     fn words(self) -> String {
-        match self.service {
-            Some(service) => format!("the service `{service}` of `{}`", self.container),
-            None => format!("the container `{}`", self.container),
+        match (self.container, self.service) {
+            (Some(container), Some(service)) => format!("the service `{service}` of `{container}`"),
+            (Some(container), None) => format!("the container `{container}`"),
+            (None, _) => "the node".to_owned(),
         }
     }
 }
 
 pub(super) fn check(
     domain: Option<&str>,
+    node: Option<&Hypervisor>,
     containers: &BTreeMap<String, Container>,
     context: &mut Context<'_, '_>,
 ) {
     let mut services: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
     let mut claims: Vec<(String, Claim<'_>)> = Vec::new();
     let namespace = context.namespace;
+    if let (Some(node), Some(entry)) = (node, &namespace.hypervisor) {
+        let spot =
+            if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
+        claims.push((node.hostname.clone(), Claim { container: None, service: None, spot }));
+    }
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(name) else { continue };
         let hostname =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
-        claims.push((container.hostname.clone(), Claim { container: name, service: None, spot: hostname }));
+        claims.push((container.hostname.clone(), Claim { container: Some(name), service: None, spot: hostname }));
         for (service, settings) in &container.services {
             let claim = Claim {
-                container: name,
+                container: Some(name),
                 service: Some(service),
                 spot: entry.key_spot(&["services", service]),
             };
             // `service.NAME` is an address that commands take, whether it is exposed or not.
             if let Some(other) = services.insert(service, claim) {
-                let (other_name, name) = (other.container, claim.container);
+                let other_name = other.container.unwrap_or_default();
                 let message = format!("`{other_name}` and `{name}` both have a service `{service}`");
                 context.push(
                     Draft::error(codes::DUPLICATE_NAME, claim.spot, message).related(other.spot, "the other"),
@@ -169,7 +177,7 @@ fn reserved(
         }
         if let Some(authority) = authority
             && name == "ca"
-            && (claim.container != authority.name || claim.service.is_some())
+            && (claim.container != Some(&authority.name) || claim.service.is_some())
         {
             let message = "the name `ca` is the certificate authority's own";
             let draft = Draft::error(codes::BAD_NAME, claim.spot, message);

@@ -1,12 +1,13 @@
 //! The site itself, its target and how its certificates are made.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Credential, LabTarget, ProxmoxTarget, Site, SshTarget,
-    Target, Trust,
+    Acme, Authority, CertificateSettings, Challenge, Credential, Hypervisor, LabTarget, Network,
+    PVE, ProxmoxTarget, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
 use crate::report::Draft;
@@ -99,6 +100,39 @@ fn acme(
         hook,
         root: root.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()),
     })
+}
+
+pub(super) fn hypervisor(
+    target: Option<&Target>,
+    networks: &BTreeMap<String, Network>,
+    context: &mut Context<'_, '_>,
+) -> Option<Hypervisor> {
+    let entry = context.namespace.hypervisor.as_ref()?;
+    let source = entry.value.as_ref()?;
+    let certificate = source.certificate.unwrap_or(false);
+    // The lab's node is the gateway of its networks.
+    let follows = || match target? {
+        Target::Proxmox(target) => url_host(&target.endpoint)?.parse().ok(),
+        Target::Lab(_) => networks.values().find_map(|network| network.gateway),
+    };
+    let hypervisor = Hypervisor {
+        certificate,
+        hostname: source.hostname.as_ref().map_or_else(|| PVE.to_owned(), |name| name.0.clone()),
+        address: source.address.map(|address| address.0).or_else(follows),
+        declared: entry.place(context.report),
+    };
+    if let (true, Some(Target::Proxmox(ProxmoxTarget { ssh: None, .. }))) = (certificate, target) {
+        let message = "the node's certificate cannot be put in place: there is no way to run commands on it";
+        let draft = Draft::error(codes::MISSING_KEY, entry.spot(&["certificate"]), message);
+        context.push(draft.hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\""));
+    }
+    Some(hypervisor)
+}
+
+/// The host of an endpoint: `https://10.0.0.13:8006` leads to 10.0.0.13.
+fn url_host(endpoint: &str) -> Option<&str> {
+    let rest = endpoint.split_once("://")?.1;
+    rest.split(['/', ':']).next()
 }
 
 pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {

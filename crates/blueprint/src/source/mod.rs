@@ -36,6 +36,8 @@ pub struct FileSource {
     pub target: Option<TargetSource>,
     /// How certificates are made.
     pub certificates: Option<CertificatesSource>,
+    /// The node that the site is built on.
+    pub hypervisor: Option<HypervisorSource>,
     /// The networks guests can be on, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub networks: Option<BTreeMap<String, NetworkSource>>,
@@ -84,6 +86,21 @@ pub struct CertificatesSource {
     pub authority: Option<AuthoritySource>,
     /// The public authority for services with `public` names.
     pub acme: Option<AcmeSource>,
+}
+
+/// The node that the site is built on, as far as Phoenix looks after it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HypervisorSource {
+    /// Whether its web page and its API show a certificate of the workshop, so that whoever trusts the workshop's root can
+    /// open `https://pve.DOMAIN:8006` without being warned. It is renewed as those of guests are. Needs `ssh` as root.
+    #[schemars(extend("default" = false))]
+    pub certificate: Option<bool>,
+    /// The node's name below the site's domain.
+    #[schemars(extend("default" = "pve"))]
+    pub hostname: Option<Label>,
+    /// The address that the name leads to. Where absent: the endpoint's, where that is an address, or the lab's node.
+    pub address: Option<Ipv4>,
 }
 
 /// Who signs the workshop's certificates.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use managers::certificates::look::{Seen, look};
 use managers::certificates::renew_at;
 use plan::Address;
-use plan::desired::{Certificate, Issuer};
+use plan::desired::{Certificate, Issuer, NODE};
 use plan::mark::CertificateMark;
 use serde_json::{Value, json};
 use transport::{InGuest, Runner};
@@ -44,16 +44,9 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
     let asked = ask(&planned).await;
     planned.connection.close().await;
     let now = Timestamp::now();
-    let rows: Vec<Value> = planned
-        .desired
-        .certificates
-        .values()
+    let rows: Vec<Value> = certificates(&planned)
         .map(|certificate| {
-            let guest = planned.desired.containers.get(&certificate.on);
-            let mark = guest
-                .and_then(|c| planned.inventory.guests.get(&c.id))
-                .and_then(|g| g.mark.as_ref())
-                .and_then(|m| m.certificates.get(&certificate.name));
+            let mark = planned.mark_of(certificate);
             let seen = match asked.get(&certificate.on) {
                 Some(Ok(all)) => Ok(all.iter().find(|s| s.name == certificate.name)),
                 Some(Err(why)) => Err(why.as_str()),
@@ -71,10 +64,8 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
         printer.data(text(row));
     }
     for (guest, why) in asked.iter().filter_map(|(guest, said)| Some((guest, said.as_ref().err()?))) {
-        printer.say(format!(
-            "{}: {why}, so what is shown of it is what was known at the last apply",
-            Address::container(guest)
-        ));
+        let place = if guest == NODE { guest.clone() } else { Address::container(guest).to_string() };
+        printer.say(format!("{place}: {why}, so what is shown of it is what was known at the last apply"));
     }
     if rows.is_empty() {
         printer.say("nothing of the site shows a certificate, so there are none");
@@ -82,10 +73,16 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
     Ok(0)
 }
 
+/// All of the site's, the node's own last.
+fn certificates(planned: &Planned) -> impl Iterator<Item = &Certificate> {
+    let own = planned.desired.hypervisor.iter().map(|node| &node.certificate);
+    planned.desired.certificates.values().chain(own)
+}
+
 /// Asks the guests, several at once; each within its own time.
 async fn ask(planned: &Planned) -> Asked {
     let mut by_guest: BTreeMap<&str, Vec<&Certificate>> = BTreeMap::new();
-    for certificate in planned.desired.certificates.values() {
+    for certificate in certificates(planned) {
         by_guest.entry(&certificate.on).or_default().push(certificate);
     }
     let node: Option<Arc<dyn Runner>> = planned.connection.node.clone();
@@ -95,6 +92,11 @@ async fn ask(planned: &Planned) -> Asked {
             let container = planned.desired.containers.get(name);
             let guest = container.and_then(|c| planned.inventory.guests.get(&c.id));
             let said = match (guest, node) {
+                (None, Some(node)) if name == NODE && !planned.connection.simulated() => {
+                    look(&*node, &certificates)
+                        .await
+                        .map_err(|failure| format!("it could not be asked ({failure})"))
+                }
                 (None, _) => Err("it is not there yet".to_owned()),
                 (Some(guest), _) if !guest.running => Err("it does not run".to_owned()),
                 (_, None) => Err("there is no way to run commands on the node".to_owned()),
@@ -147,7 +149,7 @@ fn row(
     };
     let text = |at: Option<Timestamp>| at.map(|t| t.strftime("%Y-%m-%d %H:%M").to_string());
     json!({
-        "address": Address::certificate(&certificate.name), "names": certificate.names, "on": certificate.on,
+        "address": certificate.resource(), "names": certificate.names, "on": certificate.on,
         "path": managers::certificates::path(&certificate.name), "issued_by": certificate.issuer.as_str(),
         "issuer": found.and_then(|s| s.by.as_deref()),
         "serial": found.and_then(|s| s.serial.as_deref()).or(known.map(|m| m.serial.as_str())),
@@ -167,15 +169,15 @@ fn text(row: &Value) -> String {
     };
     let names: Vec<&str> = row["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let serial: String = of("serial").chars().take(12).collect();
+    let place = if of("on") == NODE { of("on") } else { format!("container.{}", of("on")) };
     let mut out = format!(
-        "{sign} {:<32} {:<17} {:>13}, renewed from {}  {}\n    {}, serial {serial}, in container.{}",
+        "{sign} {:<32} {:<17} {:>13}, renewed from {}  {}\n    {}, serial {serial}, in {place}",
         of("address"),
         of("state"),
         left(row["seconds_left"].as_i64()),
         of("renewed_from"),
         names.join(", "),
         row["issuer"].as_str().map_or_else(|| of("issued_by"), |by| format!("by {by}")),
-        of("on"),
     );
     for served in row["served"].as_array().into_iter().flatten() {
         let how = match (&served["same"], served["serial"].as_str()) {

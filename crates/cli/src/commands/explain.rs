@@ -215,6 +215,10 @@ fn facts(address: &Address, desired: &plan::Desired) -> Value {
         "certificate" => desired.certificates.get(address.name()).map(|c| {
             json!({ "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
         }),
+        "hypervisor" => desired.hypervisor.as_ref().map(|node| {
+            let c = &node.certificate;
+            json!({ "declared": node.declared.to_string(), "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
+        }),
         "service" => desired.services.get(address.name()).map(|s| {
             json!({ "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
                     "through": s.via.as_ref().map_or("directly".to_owned(), |via| format!("{} ({})", via.on, via.address)) })

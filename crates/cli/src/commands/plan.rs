@@ -5,6 +5,8 @@ use std::sync::Arc;
 use blueprint::model::Blueprint;
 use camino::Utf8Path;
 use jiff::Timestamp;
+use plan::desired::{Certificate, NODE};
+use plan::mark::CertificateMark;
 use plan::{Desired, Inventory, Plan};
 
 use crate::args::{self, Global};
@@ -95,6 +97,21 @@ impl Planned {
                 mark.services.clear();
             }
         }
+        if let Some(mark) = self.inventory.hypervisor.as_mut().filter(|mark| mark.site == self.desired.site) {
+            mark.features.clear();
+            mark.certificates.clear();
+        }
+    }
+
+    /// What is remembered of a certificate where it is.
+    pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
+        let mark = if certificate.on == NODE {
+            self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
+        } else {
+            let container = self.desired.containers.get(&certificate.on)?;
+            self.inventory.guests.get(&container.id)?.mark.as_ref()
+        };
+        mark?.certificates.get(&certificate.name)
     }
 
     /// What the target is called on the screen.

@@ -37,23 +37,15 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
 /// The certificates that are missing or to be renewed by the next apply, by the marks.
 fn due(planned: &Planned, now: Timestamp) -> Vec<Address> {
     let due = |certificate: &&plan::desired::Certificate| {
-        let guest =
-            planned.desired.containers.get(&certificate.on).and_then(|c| planned.inventory.guests.get(&c.id));
-        let mark = guest.and_then(|g| g.mark.as_ref()).and_then(|m| m.certificates.get(&certificate.name));
-        mark.is_none_or(|m| {
+        planned.mark_of(certificate).is_none_or(|m| {
             m.fingerprint != certificate.fingerprint || renew_at(m).is_none_or(|at| at <= now)
         })
     };
     let embedded =
         |certificate: &&plan::desired::Certificate| certificate.issuer == plan::desired::Issuer::Embedded;
-    planned
-        .desired
-        .certificates
-        .values()
-        .filter(embedded)
-        .filter(due)
-        .map(|c| Address::certificate(&c.name))
-        .collect()
+    let own = planned.desired.hypervisor.iter().map(|node| &node.certificate);
+    let all = planned.desired.certificates.values().chain(own);
+    all.filter(embedded).filter(due).map(plan::desired::Certificate::resource).collect()
 }
 
 async fn once(global: &Global, printer: Printer) -> Outcome {

@@ -109,6 +109,7 @@ impl SimShell {
                 addresses: &firewall::addresses(&self.node),
                 connection: firewall::CONNECTION,
                 unconfirmed: unconfirmed.as_deref(),
+                mark: None,
             });
             return Output { stdout, ..Output::default() };
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use apply::{Failure, Progress};
 use jiff::Timestamp;
+use plan::desired::Certificate;
 use plan::mark::CertificateMark;
 use secrecy::ExposeSecret as _;
-use transport::{Command, Runner as _};
+use transport::Command;
 
-use super::Work;
 use crate::features::shell_quote;
-use crate::worksite::Worksite;
+use crate::worksite::{Place, Worksite};
 
 /// Putting files in place and reloading: seconds; more means that the guest hangs.
 const INSTALL: Duration = Duration::from_mins(2);
@@ -60,19 +60,19 @@ if command -v systemctl >/dev/null 2>&1 && command -v openssl >/dev/null 2>&1; t
 "#;
 
 /// Makes them and puts them in place. The names with what the mark will say.
-pub(super) async fn put(
+pub(crate) async fn put(
     site: &Worksite,
-    works: &[Work],
+    place: &Place,
+    certificates: &[&Certificate],
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
-    let Some(id) = works.first().map(|w| w.id) else { return Ok(Vec::new()) };
-    let (script, marks) = script(&site.authority, works, (site.clock)())?;
-    progress.doing(format!("putting {} certificate(s) in place", works.len()));
-    let inside = site.inside(id)?;
-    let command = Command::script(format!("putting certificates in {id}"), script).limit(INSTALL);
+    let (script, marks) = script(&site.authority, certificates, (site.clock)())?;
+    progress.doing(format!("putting {} certificate(s) in place", certificates.len()));
+    let Place { runner, name, look } = place;
+    let command = Command::script(format!("putting certificates in {name}"), script).limit(INSTALL);
     let begin = tokio::time::Instant::now();
     let output = loop {
-        match inside.run(&command).await {
+        match runner.run(&command).await {
             // The script's first word says that it ran; anything else is a guest that just starts.
             Ok(output) if output.success() || output.text().contains("phoenix:") => break output,
             Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
@@ -89,9 +89,9 @@ pub(super) async fn put(
         }
         return Ok(marks);
     }
-    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {id}"))
+    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {name}"))
         .said(output.tail(5))
-        .hint(format!("phoenix-cli shell {id}")))
+        .hint(look.clone()))
 }
 
 /// A script, and what the marks say when it has run, by name.
@@ -102,11 +102,11 @@ pub type Made = (String, Vec<(String, CertificateMark)>);
 ///
 /// # Errors
 /// When the authority refuses, with what it says.
-pub fn script(authority: &pki::Authority, works: &[Work], now: Timestamp) -> Result<Made, Failure> {
+pub fn script(authority: &pki::Authority, certificates: &[&Certificate], now: Timestamp) -> Result<Made, Failure> {
     let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
     let mut back = String::new();
     let mut marks = Vec::new();
-    for Work { certificate, .. } in works {
+    for certificate in certificates {
         let request = pki::LeafRequest {
             name: certificate.name.clone(),
             dns_names: certificate.names.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apply::Failure;
 use plan::desired::{Certificate, Issuer};
 use serde::{Deserialize, Serialize};
-use transport::{Command, InGuest, Output, Runner as _};
+use transport::{Command, Output, Runner};
 
 use super::renewing::PROGRAM;
 use crate::features::shell_quote;
@@ -87,12 +87,12 @@ show() {
 }
 "#;
 
-/// Asks a guest for these certificates of its.
+/// Asks a guest, or the node, for these certificates of its.
 ///
 /// # Errors
 /// When it cannot be asked.
-pub async fn look(inside: &InGuest, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
-    let purpose = format!("looking at the certificates of {}", inside.id);
+pub async fn look(inside: &dyn Runner, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
+    let purpose = format!("looking at the certificates of {}", inside.place());
     let mut seen = Vec::new();
     if certificates.iter().any(|c| c.issuer != Issuer::Embedded) {
         let command = Command::new(purpose.clone(), [PROGRAM, "list"]).limit(LOOK);

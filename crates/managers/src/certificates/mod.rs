@@ -8,7 +8,7 @@
 pub mod embedded;
 pub mod look;
 pub mod removing;
-mod renewing;
+pub(crate) mod renewing;
 
 use std::sync::Arc;
 
@@ -140,7 +140,8 @@ fn introductions(desired: &Desired) -> std::collections::BTreeMap<&str, Introduc
     all
 }
 
-fn due(
+/// What has to be done for a certificate, by what is known of the one that is there.
+pub(crate) fn due(
     certificate: &Certificate,
     there: Option<&CertificateMark>,
     now: Timestamp,
@@ -163,22 +164,10 @@ fn due(
 fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: String) -> Step {
     let certificate = &work.certificate;
     let guest = Address::container(&certificate.on);
-    let mut changes = vec![Change::new("names", Value::Null, certificate.names.join(", "))];
-    match certificate.issuer {
-        Issuer::Embedded => changes.push(Change::new(
-            "ends",
-            there.map(|m| date(m.end)),
-            format!("{} from now", life(certificate.life.as_secs())),
-        )),
-        Issuer::StepCa => changes.push(Change::new(
-            "renews",
-            Value::Null,
-            format!("by itself, each lives {}", life(certificate.life.as_secs())),
-        )),
-        Issuer::Acme => {
-            changes.push(Change::new("renews", Value::Null, "by itself, from a public authority"));
-        }
-    }
+    let changes = vec![
+        Change::new("names", Value::Null, certificate.names.join(", ")),
+        promised(certificate, there.map(|m| date(m.end))),
+    ];
     // One call for all of a guest's that are made in the same way.
     let batch = match certificate.issuer {
         Issuer::Acme => format!("certificates@{guest}/public"),
@@ -200,6 +189,16 @@ fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: St
     }
 }
 
+/// Until when there is one, or who sees to that. `ends` is when the one that is there ends.
+pub(crate) fn promised(certificate: &Certificate, ends: Option<String>) -> Change {
+    let life = life(certificate.life.as_secs());
+    match certificate.issuer {
+        Issuer::Embedded => Change::new("ends", ends, format!("{life} from now")),
+        Issuer::StepCa => Change::new("renews", Value::Null, format!("by itself, each lives {life}")),
+        Issuer::Acme => Change::new("renews", Value::Null, "by itself, from a public authority"),
+    }
+}
+
 /// A life in words: days where they are whole, else hours or minutes.
 fn life(seconds: u64) -> String {
     let (many, unit) = match seconds {
@@ -210,7 +209,7 @@ fn life(seconds: u64) -> String {
     format!("{many} {unit}{}", if many == 1 { "" } else { "s" })
 }
 
-pub(super) fn date(seconds: i64) -> String {
+pub(crate) fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds)
         .map_or_else(|_| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
@@ -231,7 +230,10 @@ impl CertificateCrew {
     async fn bring(&self, works: &[Work], progress: &Progress) -> Result<Vec<String>, Failure> {
         let Some(first) = works.first() else { return Ok(Vec::new()) };
         let marks = match first.certificate.issuer {
-            Issuer::Embedded => embedded::put(&self.site, works, progress).await?,
+            Issuer::Embedded => {
+                let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
+                embedded::put(&self.site, &self.site.guest_place(first.id)?, &certificates, progress).await?
+            }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };
         self.site

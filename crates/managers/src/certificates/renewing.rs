@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apply::{Failure, Progress};
-use plan::desired::Issuer;
+use plan::desired::{Certificate, Issuer};
 use plan::mark::CertificateMark;
 use serde_json::json;
 use transport::{Command, Output};
@@ -12,7 +12,7 @@ use super::look::{Seen, parse};
 use super::{Introduction, Work};
 use crate::authority;
 use crate::settle;
-use crate::worksite::Worksite;
+use crate::worksite::{Place, Worksite};
 
 /// What renews in a guest, from the feature `certificates`.
 pub const PROGRAM: &str = "/usr/local/lib/phoenix/certificates";
@@ -35,20 +35,30 @@ pub(super) async fn obtain(
     if let Some(introduction) = &first.introduction {
         introduce(site, id, introduction, progress).await?;
     }
-    let names: Vec<&str> = works.iter().map(|w| w.certificate.name.as_str()).collect();
-    let from = match first.certificate.issuer {
-        Issuer::Acme => "a public authority",
-        Issuer::StepCa | Issuer::Embedded => "the workshop's authority",
+    let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
+    fetch(&site.guest_place(id)?, &certificates, progress).await
+}
+
+/// Has whoever renews them there fetch what it has not got. The names with what the mark will say.
+pub(crate) async fn fetch(
+    place: &Place,
+    certificates: &[&Certificate],
+    progress: &Progress,
+) -> Result<Vec<(String, CertificateMark)>, Failure> {
+    let names: Vec<&str> = certificates.iter().map(|c| c.name.as_str()).collect();
+    let from = match certificates.first().map(|c| c.issuer) {
+        Some(Issuer::Acme) => "a public authority",
+        _ => "the workshop's authority",
     };
     progress.doing(format!("fetching {} from {from}", names.join(", ")));
     let argv = [PROGRAM, "renew"].into_iter().chain(names.iter().copied());
-    let command = Command::new(format!("fetching certificates in {id}"), argv).limit(FETCH);
-    let output = settle::command(&site.inside(id)?, &command).await?;
+    let command = Command::new(format!("fetching certificates in {}", place.name), argv).limit(FETCH);
+    let output = settle::command(&*place.runner, &command).await?;
     let seen = parse(&output.text());
     let mut marks = Vec::new();
-    for Work { certificate, .. } in works {
+    for certificate in certificates {
         let found = seen.iter().find(|s| s.name == certificate.name);
-        let mark = mark_of(certificate, found, &output, id)?;
+        let mark = mark_of(certificate, found, &output, &place.name)?;
         // It is there; whoever does not take it may be mended by a later step, and its guest tells it again by itself.
         for at in found.iter().flat_map(|f| &f.served).filter(|at| at.same == Some(false)) {
             progress.warning(format!("{} serves another certificate than {}", at.at, certificate.name));
@@ -81,18 +91,21 @@ pub(super) async fn introduce(
 
 /// What was fetched, read from disk by the guest itself.
 fn mark_of(
-    certificate: &plan::desired::Certificate,
+    certificate: &Certificate,
     found: Option<&Seen>,
     output: &Output,
-    id: u32,
+    place: &str,
 ) -> Result<CertificateMark, Failure> {
     let failed = |what: String| {
         Failure::new("certificates::not-obtained", what)
             .said(output.tail(6))
-            .hint(format!("phoenix-cli exec {id} -- {PROGRAM} list"))
+            .hint(match place.parse::<u32>() {
+                Ok(id) => format!("phoenix-cli exec {id} -- {PROGRAM} list"),
+                Err(_) => format!("on {place}: {PROGRAM} list"),
+            })
     };
     let found =
-        found.ok_or_else(|| failed(format!("{id} says nothing of the certificate {}", certificate.name)))?;
+        found.ok_or_else(|| failed(format!("{place} says nothing of the certificate {}", certificate.name)))?;
     if let Some(error) = found.error.as_ref().filter(|_| found.failures > 0 || found.serial.is_none()) {
         return Err(failed(format!("the certificate {} was not obtained: {error}", certificate.name)));
     }

@@ -11,10 +11,10 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use transport::{Command, Runner as _, Sent};
+use transport::{Command, Sent};
 
 use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
-use crate::worksite::{SCRIPT_LIMIT, WantedArtifact, Worksite};
+use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
 /// How long a guest that has just been started may need until commands run in it.
 const READY: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub struct FeatureCrew {
 
 /// What a script reported.
 #[derive(Debug, Default)]
-struct Heard {
+pub(crate) struct Heard {
     actions: Vec<Action>,
     features: BTreeMap<String, (Outcome, u32, Option<String>)>,
     end: Option<(Outcome, Option<String>)>,
@@ -63,6 +63,26 @@ impl Heard {
             }
         }
     }
+
+    /// How many actions a feature took. `place` is where, for people.
+    ///
+    /// # Errors
+    /// When it failed, or the script did not get to it.
+    pub(crate) fn outcome(&self, name: &str, place: &str) -> Result<u32, Failure> {
+        let doing = format!("failed while installing {name} in {place}");
+        match self.features.get(name) {
+            Some((Outcome::Ok, changed, _)) => Ok(*changed),
+            Some((Outcome::Failed, _, error)) => {
+                let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
+                Err(Failure::new("features::failed", error).while_doing(doing))
+            }
+            _ => {
+                let error = self.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| self.strange.clone());
+                let error = error.unwrap_or_else(|| format!("the script did not get to {name}"));
+                Err(Failure::new("features::failed", error).while_doing(doing))
+            }
+        }
+    }
 }
 
 /// An action in words: `update /etc/hosts`, `restart nginx`.
@@ -80,13 +100,6 @@ impl FeatureCrew {
     /// A crew on this worksite.
     pub fn new(site: Arc<Worksite>) -> Self {
         Self { site }
-    }
-
-    fn script_of(&self, rendered: &[Rendered], mode: Mode) -> Result<Script, Failure> {
-        let resolve = |reference: &blueprint::model::SecretRef| {
-            self.site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
-        };
-        script(rendered, mode, &resolve).map_err(|e| Failure::from_error("features::script", &e))
     }
 
     /// Programs first: the script starts what runs them.
@@ -119,89 +132,102 @@ impl FeatureCrew {
         self.site.artifacts.put(&wanted, &self.site.inside(id)?, &tell).await
     }
 
-    async fn run(
+    async fn install(
         &self,
         id: u32,
         rendered: &[Rendered],
         progress: &Progress,
         steps: &[&Step],
     ) -> Result<Heard, Failure> {
-        let inside = self.site.inside(id)?;
-        let script = self.script_of(rendered, Mode::Apply)?;
         let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
         for step in steps {
             progress.of(&step.address).doing(format!("installing {}", names.join(", ")));
         }
-        let command = Command::script(format!("installing {} in {id}", names.join(", ")), script.text)
-            .limit(SCRIPT_LIMIT);
-        let begin = Instant::now();
-        let mut told = false;
-        loop {
-            let mut heard = Heard::default();
-            let result = {
-                let tell = |action: &Action| {
-                    if let Some(step) =
-                        steps.iter().find(|s| s.address.name().starts_with(&format!("{}@", action.feature)))
-                    {
-                        progress.of(&step.address).changed(words(action));
-                    }
-                };
-                let mut line = |text: &str| heard.line(text, &tell);
-                inside.run_lines(&command, &mut line).await
-            };
-            match result {
-                // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
-                Ok(output)
-                    if heard.end.is_none() && heard.features.is_empty() && heard.actions.is_empty() =>
-                {
-                    if begin.elapsed() > READY {
-                        return Err(Failure::new(
-                            "features::no-answer",
-                            format!("the script in {id} ended with {} and said nothing", output.status),
-                        )
-                        .while_doing("failed while installing")
-                        .said(output.tail(5))
-                        .hint(format!(
-                            "does it come up? phoenix-cli exec {id} -- systemctl is-system-running"
-                        )));
-                    }
-                    if !told {
-                        progress.waiting(format!("{id} to take commands"), READY);
-                        told = true;
-                    }
-                    sleep(Duration::from_millis(500)).await;
-                }
-                // It ended well, so what is missing was lost on the way here; it converges, so it can be run again.
-                Ok(output)
-                    if heard.end.is_none()
-                        && output.success()
-                        && begin.elapsed() < crate::settle::UNREACHABLE =>
-                {
-                    progress.warning(format!("what the script in {id} said was cut off; running it again"));
-                    sleep(Duration::from_secs(1)).await;
-                }
-                Ok(output) => {
-                    if heard.end.is_none() {
-                        let cut = format!("the script in {id} was cut off");
-                        return Err(Failure::new("features::cut-off", cut)
-                            .while_doing("failed while installing")
-                            .said(output.tail(15))
-                            .hint("phoenix-cli apply carries on"));
-                    }
-                    return Ok(heard);
-                }
-                // The script converges from wherever it was cut off, and holds a lock in the guest: running it again is safe.
-                Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
-                    sleep(Duration::from_secs(1)).await;
-                }
-                Err(error @ transport::Error::Broken { .. })
-                    if begin.elapsed() < crate::settle::UNREACHABLE =>
-                {
-                    progress.warning(format!("{error}; running it again"));
-                    sleep(Duration::from_secs(1)).await;
-                }
-                Err(error) => return Err(crate::settle::transport_failure(&command.purpose, &error)),
+        let tell = |action: &Action| {
+            let of = format!("{}@", action.feature);
+            if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&of)) {
+                progress.of(&step.address).changed(words(action));
             }
+        };
+        let place = self.site.guest_place(id)?;
+        run(&self.site, &place, rendered, progress, &tell).await
+    }
+}
+
+/// Runs the script of these features in a guest or on the node. Its secrets are asked for now; `tell` hears each action.
+///
+/// # Errors
+/// When it cannot be made, the place cannot be reached, or it was cut off. A feature that failed is told in [`Heard`].
+pub(crate) async fn run(
+    site: &Worksite,
+    place: &Place,
+    rendered: &[Rendered],
+    progress: &Progress,
+    tell: &(dyn Fn(&Action) + Send + Sync),
+) -> Result<Heard, Failure> {
+    let Place { runner, name, look } = place;
+    let resolve = |reference: &blueprint::model::SecretRef| {
+        site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
+    };
+    let script: Script = script(rendered, Mode::Apply, &resolve)
+        .map_err(|e| Failure::from_error("features::script", &e))?;
+    let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
+    let command = Command::script(format!("installing {} in {name}", names.join(", ")), script.text)
+        .limit(SCRIPT_LIMIT);
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        let mut heard = Heard::default();
+        let result = {
+            let mut line = |text: &str| heard.line(text, tell);
+            runner.run_lines(&command, &mut line).await
+        };
+        match result {
+            // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
+            Ok(output) if heard.end.is_none() && heard.features.is_empty() && heard.actions.is_empty() => {
+                if begin.elapsed() > READY {
+                    return Err(Failure::new(
+                        "features::no-answer",
+                        format!("the script in {name} ended with {} and said nothing", output.status),
+                    )
+                    .while_doing("failed while installing")
+                    .said(output.tail(5))
+                    .hint(look.clone()));
+                }
+                if !told {
+                    progress.waiting(format!("{name} to take commands"), READY);
+                    told = true;
+                }
+                sleep(Duration::from_millis(500)).await;
+            }
+            // It ended well, so what is missing was lost on the way here; it converges, so it can be run again.
+            Ok(output)
+                if heard.end.is_none()
+                    && output.success()
+                    && begin.elapsed() < crate::settle::UNREACHABLE =>
+            {
+                progress.warning(format!("what the script in {name} said was cut off; running it again"));
+                sleep(Duration::from_secs(1)).await;
+            }
+            Ok(output) => {
+                if heard.end.is_none() {
+                    let cut = format!("the script in {name} was cut off");
+                    return Err(Failure::new("features::cut-off", cut)
+                        .while_doing("failed while installing")
+                        .said(output.tail(15))
+                        .hint("phoenix-cli apply carries on"));
+                }
+                return Ok(heard);
+            }
+            // The script converges from wherever it was cut off, and holds a lock in the guest: running it again is safe.
+            Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
+                sleep(Duration::from_secs(1)).await;
+            }
+            Err(error @ transport::Error::Broken { .. }) if begin.elapsed() < crate::settle::UNREACHABLE => {
+                progress.warning(format!("{error}; running it again"));
+                sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(crate::settle::transport_failure(&command.purpose, &error)),
         }
     }
 }
@@ -228,7 +254,7 @@ impl Crew for FeatureCrew {
         let Some(id) = works.first().map(|(_, w)| w.id) else { return Vec::new() };
         let rendered: Vec<Rendered> = works.iter().map(|(r, _)| r.clone()).collect();
         let heard = match self.put_artifacts(id, &rendered, progress, steps).await {
-            Ok(()) => self.run(id, &rendered, progress, steps).await,
+            Ok(()) => self.install(id, &rendered, progress, steps).await,
             Err(failure) => Err(failure),
         };
         let heard = match heard {
@@ -254,30 +280,14 @@ impl Crew for FeatureCrew {
         }
         let mut results = Vec::new();
         for (rendered, _) in &works {
-            let name = &rendered.name;
-            match heard.features.get(name) {
-                Some((Outcome::Ok, changed, _)) => {
-                    let s = if *changed == 1 { "" } else { "s" };
+            match heard.outcome(&rendered.name, &id.to_string()) {
+                Ok(changed) => {
+                    let s = if changed == 1 { "" } else { "s" };
                     results.push(Ok(Done::new(format!("{changed} action{s}"))));
                 }
-                Some((Outcome::Failed, _, error)) => {
-                    let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
-                    results.push(Err(Failure::new("features::failed", error)
-                        .while_doing(format!("failed while installing {name} in {id}"))
-                        .hint(format!(
-                            "phoenix-cli explain {} --script shows what was run",
-                            steps[0].address
-                        ))));
-                    break;
-                }
-                _ => {
-                    let error =
-                        heard.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| heard.strange.clone());
-                    results.push(Err(Failure::new(
-                        "features::failed",
-                        error.unwrap_or_else(|| format!("the script did not get to {name}")),
-                    )
-                    .while_doing(format!("failed while installing {name} in {id}"))));
+                Err(failure) => {
+                    let hint = format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
+                    results.push(Err(failure.hint(hint)));
                     break;
                 }
             }

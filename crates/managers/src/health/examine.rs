@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
+use plan::desired::{self, NODE};
 use plan::{Address, Desired, Inventory, address};
 use tokio::time::{Instant, timeout};
 use transport::Runner;
@@ -95,8 +96,13 @@ async fn round<'a, T, F>(names: impl Iterator<Item = &'a String>, one: impl Fn(&
 where
     F: Future<Output = T>,
 {
+    all_within(names.map(one)).await
+}
+
+/// The same for what is ready to be asked.
+async fn all_within<T, F: Future<Output = T>>(asked: impl Iterator<Item = F>) -> Vec<T> {
     let mut done = Vec::new();
-    let all = stream::iter(names.map(one)).buffer_unordered(PARALLEL);
+    let all = stream::iter(asked).buffer_unordered(PARALLEL);
     let mut all = std::pin::pin!(all);
     let collecting = async {
         while let Some(one) = all.next().await {
@@ -114,8 +120,9 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     let desired = examiner.desired();
     let services: Vec<&String> =
         desired.services.keys().filter(|n| examiner.wanted(&Address::service(n), None)).collect();
-    let certificates: Vec<&String> =
-        desired.certificates.keys().filter(|n| examiner.wanted(&Address::certificate(n), None)).collect();
+    let own = desired.hypervisor.iter().map(|node| &node.certificate).filter(|_| !examiner.simulated);
+    let certificates: Vec<&desired::Certificate> =
+        desired.certificates.values().chain(own).filter(|c| examiner.wanted(&c.resource(), None)).collect();
     let guests: Vec<&String> = desired
         .containers
         .values()
@@ -132,11 +139,18 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
                 .filter_map(|n| desired.services.get(*n))
                 .flat_map(|s| std::iter::once(&s.on).chain(s.via.as_ref().map(|via| &via.on))),
         )
-        .chain(certificates.iter().filter_map(|n| desired.certificates.get(*n)).map(|c| &c.on))
+        .chain(certificates.iter().map(|c| &c.on).filter(|on| *on != NODE))
         .collect();
-    let (looks, rules) = tokio::join!(
+    let node = async {
+        match certificates.iter().any(|c| c.on == NODE) {
+            true => Some((NODE.to_owned(), examiner.observer.look_at_node().await)),
+            false => None,
+        }
+    };
+    let (looks, rules, node) = tokio::join!(
         round(on_the_way.iter().copied(), |name| examiner.look(name)),
-        examiner.observer.rules_of(&on_the_way)
+        examiner.observer.rules_of(&on_the_way),
+        node
     );
     let mut took = BTreeMap::new();
     let mut known = BTreeMap::new();
@@ -149,6 +163,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
             .entry((*name).clone())
             .or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
     }
+    known.extend(node);
     let world = World {
         desired,
         flows: Flows::new(desired),
@@ -217,38 +232,33 @@ async fn probes(examiner: &Examiner<'_>, world: &World<'_>, wanted: &[&String]) 
 }
 
 /// Each certificate, on disk and where it is served.
-async fn certified(examiner: &Examiner<'_>, world: &World<'_>, wanted: &[&String]) -> Vec<Certificate> {
-    let mut done = round(wanted.iter().copied(), |name| async move {
-        let certificate = world.desired.certificates.get(name)?;
-        let disk = world.seen(&certificate.on).and_then(|seen| seen.certificates.get(name));
+async fn certified(
+    examiner: &Examiner<'_>,
+    world: &World<'_>,
+    wanted: &[&desired::Certificate],
+) -> Vec<Certificate> {
+    let asked = wanted.iter().copied().map(|certificate| async move {
+        let disk = world.seen(&certificate.on).and_then(|seen| seen.certificates.get(&certificate.name));
         let mut served = Vec::new();
         if disk.is_some() {
             for at in &certificate.served {
                 served.push(shown(&*examiner.observer.outside(), at.address, at.port, &at.name).await);
             }
         }
-        Some(judge::certificate(world, certificate, disk, &served))
-    })
-    .await
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>();
-    for name in wanted {
-        if !done.iter().any(|c| c.name == **name) {
-            let trouble = Some(late(&format!("certificate.{name}")));
-            let name = (*name).clone();
-            done.push(Certificate {
-                name,
-                ends: None,
-                same: None,
-                failures: None,
-                seen: "not asked".into(),
-                trouble,
-            });
-        }
+        (certificate.resource(), judge::certificate(world, certificate, disk, &served))
+    });
+    let mut done: BTreeMap<Address, Certificate> = all_within(asked).await.into_iter().collect();
+    for certificate in wanted {
+        done.entry(certificate.resource()).or_insert_with(|| Certificate {
+            name: certificate.name.clone(),
+            ends: None,
+            same: None,
+            failures: None,
+            seen: "not asked".into(),
+            trouble: Some(late(certificate.resource().as_str())),
+        });
     }
-    done.sort_by(|a, b| a.name.cmp(&b.name));
-    done
+    done.into_values().collect()
 }
 
 fn direct(address: Ipv4Addr, port: u16, name: &str, url: Option<String>) -> Question {

@@ -84,15 +84,15 @@ pub fn certificate(
     let name = wanted.name.clone();
     let renewal = world.seen(&wanted.on).and_then(|seen| seen.renewals.get(&name));
     let failures = renewal.map(|renewal| renewal.failures);
-    let again = format!("phoenix-cli apply --again --target certificate.{name}");
+    let again = format!("phoenix-cli apply --again --target {}", wanted.resource());
     let Some(disk) = disk else {
-        let seen = format!("not looked at: container.{} does not tell", wanted.on);
+        let seen = format!("not looked at: {} does not tell", wanted.place());
         return Certificate { name, ends: None, same: None, failures, seen, trouble: None };
     };
     let host = wanted.names.first().map_or("", String::as_str);
     let root = (wanted.issuer != Issuer::Acme).then_some(world.root);
     let Some(chain) = judge(&disk.chain, host, root, world.now) else {
-        let text = format!("{} is not there in container.{}", crate::certificates::path(&name), wanted.on);
+        let text = format!("{} is not there in {}", crate::certificates::path(&name), wanted.place());
         let trouble = Some(Trouble::new("trace::certificate-missing", text, again));
         return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
     };
@@ -121,8 +121,9 @@ pub fn certificate(
         };
         Some(Trouble::new(code, text, again))
     } else if same == Some(false) {
-        let text = format!("container.{} serves another one than it has on disk", wanted.on);
-        Some(Trouble::new("trace::certificate-stale", text, format!("phoenix-cli trace {host}")))
+        let text = format!("{} serves another one than it has on disk", wanted.place());
+        let hint = if wanted.on == desired::NODE { again } else { format!("phoenix-cli trace {host}") };
+        Some(Trouble::new("trace::certificate-stale", text, hint))
     } else {
         late(world, wanted, renewal, renew_at, leaf)
     };
@@ -141,10 +142,7 @@ fn late(
         return Some(Trouble::new(
             "trace::renewal-failed",
             format!("renewing it failed: {error}"),
-            format!(
-                "phoenix-cli exec {} -- /usr/local/lib/phoenix/certificates renew {}",
-                wanted.on, wanted.name
-            ),
+            wanted.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
         ));
     }
     if renew_at > world.now {
@@ -163,8 +161,8 @@ fn late(
     (world.now.as_second() > renew_at.as_second() + left / 2).then(|| {
         Trouble::new(
             "health::certificate-due",
-            format!("it is due for {due}, and its guest has not renewed it"),
-            format!("phoenix-cli logs {} --unit phoenix-certificates", wanted.on),
+            format!("it is due for {due}, and {} has not renewed it", wanted.place()),
+            wanted.typed("journalctl -u phoenix-certificates -n 30"),
         )
     })
 }

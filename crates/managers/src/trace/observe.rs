@@ -8,7 +8,7 @@ use apply::Failure;
 use futures::future::join_all;
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::{Container, Issuer};
+use plan::desired::{Container, HYPERVISOR, Issuer};
 use tokio::time::timeout;
 use transport::{Command, Error, InGuest, Local, Runner};
 
@@ -124,7 +124,18 @@ impl Observer<'_> {
         look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
             .await
     }
+
+    /// What the node says about itself and its own certificate.
+    pub async fn look_at_node(&self) -> Look {
+        let Some(node) = &self.node else {
+            return Look::Unknown("there is no way to run commands on the node".into());
+        };
+        look_at(&**node, &OF_THE_NODE.map(str::to_owned), &[HYPERVISOR.to_owned()], self.clock).await
+    }
 }
+
+/// The units on the node that have to do with its certificate.
+const OF_THE_NODE: [&str; 2] = ["phoenix-certificates.timer", "phoenix-pveproxy.service"];
 
 /// The gateway's container, where a service goes through one.
 pub fn gateway(desired: &Desired) -> Option<&str> {
@@ -133,7 +144,7 @@ pub fn gateway(desired: &Desired) -> Option<&str> {
 
 /// Has a guest tell about itself.
 pub async fn look_at(
-    guest: &InGuest,
+    guest: &dyn Runner,
     units: &[String],
     certificates: &[String],
     clock: fn() -> Timestamp,

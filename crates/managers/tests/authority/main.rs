@@ -14,5 +14,6 @@ mod root;
 mod acme;
 mod backup;
 mod ca;
+mod node;
 mod renewal;
 mod workshop;

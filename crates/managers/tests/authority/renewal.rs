@@ -192,9 +192,8 @@ fn embed(w: &Workshop) -> String {
         }],
         fingerprint: "f".into(),
     };
-    let work = managers::certificates::Work { id: 101, certificate, introduction: None };
     let (script, marks) =
-        managers::certificates::embedded::script(&w.pki, &[work], Timestamp::now()).unwrap();
+        managers::certificates::embedded::script(&w.pki, &[&certificate], Timestamp::now()).unwrap();
     w.root.put("/run/script", script.as_bytes());
     let said = w.say("sh </run/script", b"");
     assert_eq!(marks[0].1.serial, w.facts("notes").serial, "{said:?}");

@@ -48,6 +48,7 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
                 let made = world::certificate_mark(&work.certificate, now);
                 ours(&mut there, work.id).certificates.insert(work.certificate.name, made);
             }
+            "hypervisor" => hypervisor(step, &mut there, now),
             "service" => {
                 let work: managers::services::Work = serde_json::from_value(step.work.clone()).unwrap();
                 ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
@@ -57,6 +58,22 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
         }
     }
     (there, skipped)
+}
+
+fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
+    use managers::hypervisor::Work;
+    there.hypervisor = match serde_json::from_value(step.work.clone()).unwrap() {
+        Work::Put(put) => {
+            let mut mark = put.mark;
+            let made = world::certificate_mark(&put.certificate, now);
+            mark.certificates.insert(put.certificate.name, made);
+            Some(mark)
+        }
+        Work::Remove { .. } => {
+            assert!(there.hypervisor.is_some(), "what is removed is there");
+            None
+        }
+    };
 }
 
 /// Writes the files, which are as the plan took them to be.

@@ -84,7 +84,8 @@ pub fn run(text: &str) -> String {
         Ok(wanted) => {
             let then = desired(&files_before, root_before).expect("what was applied was sound");
             let mut there = world::applied(&then, now());
-            let life = then.certificates.values().next().map_or(0, |c| c.life.as_secs());
+            let own = then.hypervisor.iter().map(|node| &node.certificate);
+            let life = then.certificates.values().chain(own).next().map_or(0, |c| c.life.as_secs());
             for line in world_lines {
                 world::change(&mut there, line, i64::try_from(life).unwrap());
             }

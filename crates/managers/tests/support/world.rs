@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use blueprint::model::MountSource;
 use jiff::Timestamp;
-use plan::desired::Container;
+use plan::desired::{Container, Hypervisor};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
 use plan::mark::{CertificateMark, Mark};
 use plan::{Address, Desired};
@@ -53,6 +53,7 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
         inventory.pools.extend(container.pool.clone());
         inventory.guests.insert(guest.id, guest);
     }
+    inventory.hypervisor = desired.hypervisor.as_ref().map(|node| hypervisor_mark(desired, node, now));
     let options = super::plain(now);
     let plan = plan::plan(desired, &inventory, &[&managers::firewall::Firewalls], &options);
     for step in &plan.steps {
@@ -74,6 +75,15 @@ pub fn mark(desired: &Desired, container: &Container, now: Timestamp) -> (String
         mark.services.insert(service.name.clone(), service.fingerprint.clone());
     }
     (container.description.clone(), mark)
+}
+
+/// What the node remembers after its certificate was put in place.
+fn hypervisor_mark(desired: &Desired, node: &Hypervisor, now: Timestamp) -> Mark {
+    let mut mark = Mark::new(&desired.site, Address::hypervisor_certificate());
+    mark.features = node.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
+    let certificate = &node.certificate;
+    mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
+    mark
 }
 
 /// What is remembered of an authority's certificate made at `now`: ten years.
@@ -265,14 +275,15 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         "certificate" => {
             let end: jiff::civil::Date = words[3].parse().unwrap();
             let end = end.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
-            let mark = world
-                .guests
-                .values_mut()
-                .filter_map(|g| g.mark.as_mut()?.certificates.get_mut(words[1]))
+            let guests = world.guests.values_mut().filter_map(|g| g.mark.as_mut());
+            let mark = guests
+                .chain(world.hypervisor.as_mut())
+                .filter_map(|mark| mark.certificates.get_mut(words[1]))
                 .next()
                 .unwrap_or_else(|| panic!("nobody has it: `{line}`"));
             (mark.begin, mark.end) = (end - life, end);
         }
+        "hypervisor" => words[2].clone_into(&mut world.hypervisor.as_mut().unwrap().site),
         "template" => drop(world.templates.insert(words[1].to_owned())),
         "no-templates" => world.templates.clear(),
         "storage" => {

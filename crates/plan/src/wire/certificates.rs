@@ -163,7 +163,7 @@ fn served_by<'a>(
 }
 
 /// Names, life and authority: what a certificate is made anew for.
-fn print(certificate: &Certificate, root: &str, directory: &str) -> String {
+pub(super) fn print(certificate: &Certificate, root: &str, directory: &str) -> String {
     let seconds = certificate.life.as_secs().to_string();
     let mut parts = match certificate.issuer {
         Issuer::Acme => vec!["acme", directory],

@@ -68,6 +68,7 @@ pub(super) fn common(
         ("certificates".to_owned(), empty()),
         ("identity".to_owned(), json!({})),
         ("authority".to_owned(), json!({})),
+        ("hypervisor".to_owned(), Value::Bool(false)),
     ])
 }
 
@@ -176,7 +177,7 @@ fn records(blueprint: &Blueprint, names: &BTreeMap<String, Ipv4Addr>) -> Vec<Val
 }
 
 /// A certificate as the feature that renews it is told.
-fn renewed(certificate: &Certificate) -> Value {
+pub(super) fn renewed(certificate: &Certificate) -> Value {
     json!({
         "name": certificate.name, "names": certificate.names, "life": certificate.life.as_secs(),
         "issuer": certificate.issuer.as_str(), "owner": certificate.owner.as_deref().unwrap_or_default(),

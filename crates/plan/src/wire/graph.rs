@@ -23,6 +23,7 @@ pub(super) fn graph(
     guests(&mut graph, blueprint, desired);
     names(&mut graph, desired, parts);
     certificates(&mut graph, blueprint, desired, renderer);
+    hypervisor(&mut graph, desired);
     services(&mut graph, desired);
     firewall(&mut graph, desired);
     graph
@@ -101,6 +102,17 @@ fn certificates(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired, ren
                 Issuer::Acme => graph.edge(&address, &feature, EdgeKind::Needs),
                 Issuer::StepCa | Issuer::Embedded => graph.edge(&feature, &address, EdgeKind::Needs),
             }
+        }
+    }
+}
+
+/// The node's certificate, which a container may have to sign.
+fn hypervisor(graph: &mut Graph, desired: &Desired) {
+    if desired.hypervisor.is_some() {
+        let address = Address::hypervisor_certificate();
+        graph.add(address.clone());
+        if let Some(authority) = &desired.authority {
+            graph.edge(&address, &Address::authority(&authority.on), EdgeKind::Needs);
         }
     }
 }

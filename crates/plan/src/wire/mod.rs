@@ -7,6 +7,7 @@ mod derived;
 mod flows;
 mod graph;
 mod guests;
+mod hypervisor;
 mod parts;
 mod services;
 
@@ -206,6 +207,10 @@ pub fn wire(
             }
             Err(error) => errors.push(error),
         }
+    }
+    match hypervisor::hypervisor(blueprint, &root_fingerprint, &common, &site, &ids, &desired, renderer) {
+        Ok(done) => desired.hypervisor = done,
+        Err(error) => errors.push(error),
     }
     if !errors.is_empty() {
         return Err(errors);

@@ -121,6 +121,13 @@ pub(super) fn names(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired)
             desired.names.insert(own_name(&container.hostname, domain), address);
         }
     }
+    if let Some(node) = &blueprint.hypervisor
+        && let Some(address) = node.address
+    {
+        let name = full_name(&node.hostname, domain);
+        desired.outside_names.insert(name.clone(), address);
+        desired.names.insert(name, address);
+    }
     // Always direct (P-44).
     if let Some((_, address)) = &parts.ca {
         desired.names.insert(full_name("ca", domain), *address);

@@ -71,6 +71,16 @@ pub enum Trust {
     CaCert(String),
 }
 
+/// A certificate that is believed whatever address was asked: one for this name, that this authority vouches for. So a
+/// node can be given a certificate of the site's own authority without locking out who pinned the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The authority's certificate, PEM.
+    pub authority: String,
+    /// The name that the certificate is for.
+    pub name: String,
+}
+
 /// The fingerprint of the last certificate that was refused.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<Option<Fingerprint>>>);
@@ -85,17 +95,37 @@ impl Seen {
     }
 }
 
-/// Verifies as usual; only when that fails, the pin is consulted.
+/// Verifies as usual; only when that fails, the pin is consulted, and the name.
 #[derive(Debug)]
 struct Verifier {
     /// Absent when the system has no authorities: then only the pin counts.
     usual: Option<Arc<dyn ServerCertVerifier>>,
     pin: Option<Fingerprint>,
+    named: Option<(Arc<WebPkiServerVerifier>, ServerName<'static>)>,
     provider: Arc<CryptoProvider>,
     seen: Seen,
 }
 
-pub(super) fn config(trust: &Trust, seen: Seen) -> Result<rustls::ClientConfig, String> {
+/// A verifier that trusts this authority alone.
+fn of_authority(pem: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| format!("the authority is no PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("the authority's PEM holds no certificate".to_owned());
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+pub(super) fn config(
+    trust: &Trust,
+    named: Option<&Named>,
+    seen: Seen,
+) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let system = || rustls_platform_verifier::Verifier::new(provider.clone());
     let (usual, pin): (Option<Arc<dyn ServerCertVerifier>>, _) = match trust {
@@ -103,22 +133,15 @@ pub(super) fn config(trust: &Trust, seen: Seen) -> Result<rustls::ClientConfig, 
         Trust::Fingerprint(pin) => {
             (system().ok().map(|usual| Arc::new(usual) as Arc<dyn ServerCertVerifier>), Some(*pin))
         }
-        Trust::CaCert(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| format!("the authority is no PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| error.to_string())?;
-            }
-            if roots.is_empty() {
-                return Err("the authority's PEM holds no certificate".to_owned());
-            }
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|error| error.to_string())?;
-            (Some(usual), None)
-        }
+        Trust::CaCert(pem) => (Some(of_authority(pem, &provider)?), None),
     };
-    let verifier = Verifier { usual, pin, provider: provider.clone(), seen };
+    let named = named
+        .map(|named| {
+            let name = ServerName::try_from(named.name.clone()).map_err(|error| error.to_string())?;
+            Ok::<_, String>((of_authority(&named.authority, &provider)?, name))
+        })
+        .transpose()?;
+    let verifier = Verifier { usual, pin, named, provider: provider.clone(), seen };
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -145,6 +168,15 @@ impl ServerCertVerifier for Verifier {
         let seen = Fingerprint::of(end_entity);
         match usual {
             Err(_) if self.pin == Some(seen) => Ok(ServerCertVerified::assertion()),
+            Err(_)
+                if self.named.as_ref().is_some_and(|(of_authority, name)| {
+                    of_authority
+                        .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+                        .is_ok()
+                }) =>
+            {
+                Ok(ServerCertVerified::assertion())
+            }
             Err(error) => {
                 self.seen.set(Some(seen));
                 Err(error)

@@ -42,12 +42,17 @@ for my $node (sort grep { !/^\./ } readdir $nodes) {
 folder("firewall", qr/^(cluster|[0-9]+)\.fw$/);
 give("note", "addresses", `ip -o -4 address 2>/dev/null` // "");
 give("note", "connection", $ENV{SSH_CONNECTION} // "");
-if (open(my $in, "<:raw", shift)) { local $/; give("note", "unconfirmed", <$in> // "") }
+for my $note ("unconfirmed", "mark") {
+  if (open(my $in, "<:raw", shift)) { local $/; give("note", $note, <$in> // "") }
+}
 print "end $count\n";
 "#;
 
 /// There while a change of the firewall waits to be confirmed: `SITE TOKEN` (see [`change`](crate::firewall::change)).
 const ARMED: &str = "/run/phoenix-firewall/armed";
+
+/// What was done on the node itself, as whoever did it keeps it there.
+pub const MARK: &str = "/etc/phoenix/hypervisor.json";
 
 /// Why the files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +112,7 @@ pub async fn read_by_files(runner: &dyn Runner) -> Result<Guests, FilesError> {
 /// # Errors
 /// As [`read_by_files`].
 pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Guests, FilesError> {
-    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED])
+    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED, MARK])
         .limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
@@ -150,6 +155,7 @@ fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<
         ("note", "addresses") => guests.addresses = node_addresses(&text),
         ("note", "connection") => guests.way_in = way_in(&text),
         ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
+        ("note", "mark") => guests.mark = Some(text.into_owned()),
         ("note", _) => return None,
         _ => match (place(path)?, state) {
             (Place::Guest { node, kind, id }, "error") => {
@@ -243,6 +249,8 @@ pub struct Printed<'a> {
     pub connection: &'a str,
     /// The site whose change of the firewall waits to be confirmed.
     pub unconfirmed: Option<&'a str>,
+    /// What [`MARK`] holds.
+    pub mark: Option<&'a str>,
 }
 
 /// The whole output for these files: for a node that is only simulated.
@@ -265,10 +273,12 @@ pub fn printed(node: &Printed<'_>) -> Vec<u8> {
     }
     give("note", "addresses", node.addresses.as_bytes());
     give("note", "connection", node.connection.as_bytes());
-    if let Some(site) = node.unconfirmed {
-        give("note", "unconfirmed", site.as_bytes());
+    let more = [("unconfirmed", node.unconfirmed), ("mark", node.mark)];
+    let more: Vec<_> = more.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
+    for (name, text) in &more {
+        give("note", name, text.as_bytes());
     }
-    let count = files.len() + 2 + usize::from(node.unconfirmed.is_some());
+    let count = files.len() + 2 + more.len();
     bytes.extend(format!("end {count}\n").into_bytes());
     bytes
 }
@@ -292,6 +302,7 @@ mod tests {
                 addresses: "1: lo    inet 127.0.0.1/8 scope host lo\n2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\n",
                 connection: "192.0.2.7 51234 10.0.0.13 22",
                 unconfirmed: Some("workshop"),
+                mark: Some("{}\n"),
             });
             let guests = parse(&whole).unwrap();
             let texts = guests.firewall.iter().map(|(name, text)| (name.clone(), text.as_str()));
@@ -299,6 +310,7 @@ mod tests {
             let (device, address) = ("vmbr0".to_owned(), Ipv4Addr::new(10, 0, 0, 13));
             prop_assert_eq!(&guests.addresses, &vec![NodeAddress { device, address, length: 24 }]);
             prop_assert_eq!(guests.unconfirmed.as_deref(), Some("workshop"));
+            prop_assert_eq!(guests.mark.as_deref(), Some("{}\n"));
             prop_assert_eq!(guests.way_in, Some(WayIn { client: Ipv4Addr::new(192, 0, 2, 7).into(), port: 22 }));
             prop_assert_eq!(guests.guests.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
             for (id, text) in &files {

@@ -7,7 +7,7 @@ use crate::support::{Answer, Server, http, token};
 use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use proxmox::exchange::{Exchange, ExchangeError, Method, Request};
-use proxmox::http::{Credential, Fingerprint, HttpExchange, HttpOptions, HttpOptionsError, Trust};
+use proxmox::http::{Credential, Fingerprint, HttpExchange, HttpOptions, HttpOptionsError, Named, Trust};
 use proxmox::{Error, Kind};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use transport::Sent;
@@ -73,6 +73,26 @@ async fn an_authority_does_not_vouch_for_another_name_but_a_pin_does() {
     let error = Reader::new(server.exchange(Trust::CaCert(authority))).version().await.unwrap_err();
     assert!(matches!(error, Error::Exchange(ExchangeError::Certificate { .. })), "{error:?}");
     assert!(Reader::new(server.exchange(Trust::Fingerprint(pin))).version().await.is_ok());
+}
+
+// A node that was given a certificate of the site's authority is still believed by whoever pinned the one before; one for
+// another name of the same authority, as any guest has, is not.
+#[tokio::test]
+async fn a_named_certificate_is_believed_beside_the_pin() {
+    let (authority, _, config) = certificate("pve.workshop.internal");
+    let server = Server::tls(fine(), config).await;
+    let asked = async |authority: &str, name: &str| {
+        let pin = Trust::Fingerprint(Fingerprint::of(b"the one before"));
+        let named = Named { authority: authority.to_owned(), name: name.to_owned() };
+        let options = HttpOptions { named: Some(named), ..HttpOptions::new(server.endpoint(), pin, token()) };
+        Reader::new(Arc::new(HttpExchange::new(options).unwrap())).version().await
+    };
+    assert!(asked(&authority, "pve.workshop.internal").await.is_ok());
+    let (other, ..) = certificate("pve.workshop.internal");
+    for (authority, name) in [(&authority, "notes.workshop.internal"), (&other, "pve.workshop.internal")] {
+        let error = asked(authority, name).await.unwrap_err();
+        assert!(matches!(error, Error::Exchange(ExchangeError::Certificate { .. })), "{error:?}");
+    }
 }
 
 #[test]

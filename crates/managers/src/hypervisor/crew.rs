@@ -1,0 +1,153 @@
+//! Putting the node's certificate in place, and taking it away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::{Crew, Done, Failure, Progress};
+use async_trait::async_trait;
+use plan::desired::{HYPERVISOR, Issuer};
+use plan::mark::Mark;
+use plan::wire::CERTIFICATES;
+use plan::Step;
+use proxmox::inventory::MARK;
+use serde_json::json;
+use transport::Command;
+
+use super::{Put, Work};
+use crate::certificates::{date, embedded, renewing};
+use crate::features::Rendered;
+use crate::features::crew::{run, words};
+use crate::worksite::{Place, Worksite};
+use crate::{authority, settle};
+
+/// Files and units on the node, and its API that starts anew: seconds.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// The crew for the node.
+#[derive(Debug, Clone)]
+pub struct HypervisorCrew {
+    site: Arc<Worksite>,
+}
+
+/// What is on the node goes, and only if it is still ours, the certificate that its API shows: Proxmox VE goes back to its
+/// own by itself. Whoever has put another one there since keeps it.
+const REMOVE: &str = r#"set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+units='phoenix-certificates.timer phoenix-certificates.service phoenix-pveproxy.service'
+systemctl disable --now $units >/dev/null 2>&1
+if [ -e "$pair/fullchain.pem" ] && cmp -s "$pair/fullchain.pem" /etc/pve/local/pveproxy-ssl.pem; then
+	pvenode cert delete --restart 1 >/dev/null || exit 1
+fi
+for unit in $units; do rm -f "/etc/systemd/system/$unit" || exit 1; done
+systemctl daemon-reload
+rm -f "$root" && update-ca-certificates >/dev/null 2>&1
+rm -rf /etc/phoenix/certificates /etc/phoenix/certificates.d /etc/phoenix/certificates.conf /var/lib/phoenix/certificates \
+	/usr/local/lib/phoenix/certificates /usr/local/lib/phoenix/pairs /etc/phoenix/applied.json "$mark" || exit 1
+echo phoenix: removed certificates
+"#;
+
+impl HypervisorCrew {
+    /// A crew on this worksite.
+    pub fn new(site: Arc<Worksite>) -> Self {
+        Self { site }
+    }
+
+    async fn put(&self, put: &Put, progress: &Progress) -> Result<Done, Failure> {
+        let place = self.site.node_place()?;
+        let rendered: Vec<Rendered> = put
+            .features
+            .iter()
+            .map(|feature| serde_json::from_value(feature.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| unreadable(&error))?;
+        progress.doing("installing what keeps the certificate");
+        let tell = |action: &crate::features::Action| progress.changed(words(action));
+        let heard = run(&self.site, &place, &rendered, progress, &tell).await?;
+        for feature in &rendered {
+            heard.outcome(&feature.name, &place.name).map_err(|failure| {
+                failure.hint("on the node, `journalctl -b -p warning` may tell more; then phoenix-cli apply")
+            })?;
+        }
+        if let Some(id) = put.authority {
+            progress.doing("introducing the node to the workshop's authority");
+            self.admit(id, &put.certificate.names, put.certificate.life.as_secs()).await?;
+        }
+        let certificates = [&put.certificate];
+        let marks = match put.certificate.issuer {
+            Issuer::Embedded => embedded::put(&self.site, &place, &certificates, progress).await?,
+            Issuer::StepCa | Issuer::Acme => renewing::fetch(&place, &certificates, progress).await?,
+        };
+        let mut mark = put.mark.clone();
+        mark.certificates.extend(marks.iter().cloned());
+        remember(&place, &mark).await?;
+        let until = marks.first().map(|(_, mark)| date(mark.end)).unwrap_or_default();
+        Ok(Done::new(format!("until {until}")))
+    }
+
+    /// Without names, it is to have none any more.
+    async fn admit(&self, authority: u32, names: &[String], life: u64) -> Result<(), Failure> {
+        let told = json!({ "names": names, "life": life }).to_string();
+        let argv = [authority::PROGRAM, "admit", HYPERVISOR];
+        let command = Command::new("introducing the node to the authority", argv).stdin(told).limit(LIMIT);
+        self.site.said(authority, &command).await.map(drop)
+    }
+
+    async fn remove(&self, authority: Option<u32>, progress: &Progress) -> Result<Done, Failure> {
+        let place = self.site.node_place()?;
+        if let Some(id) = authority {
+            progress.doing("telling the workshop's authority that the node has no certificate any more");
+            self.admit(id, &[], 0).await?;
+        }
+        progress.doing("giving the node its own certificate back");
+        let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
+        let script =
+            format!("pair={CERTIFICATES}/{HYPERVISOR}\nroot={root}\nmark={MARK}\n{REMOVE}");
+        said(&place, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
+        Ok(Done::new("removed"))
+    }
+}
+
+/// Last of all, so that whatever was cut off is done again.
+async fn remember(place: &Place, mark: &Mark) -> Result<(), Failure> {
+    // A struct of strings and maps with string keys always serializes.
+    let text = serde_json::to_string(mark).unwrap_or_default();
+    let script = format!("umask 022\ncat >{MARK}.new && mv -f {MARK}.new {MARK}");
+    let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
+        .stdin(format!("{text}\n"))
+        .limit(LIMIT);
+    said(place, &command).await
+}
+
+async fn said(place: &Place, command: &Command) -> Result<(), Failure> {
+    let output = settle::command(&*place.runner, command).await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(Failure::new("hypervisor::refused", format!("failed while {}", command.purpose))
+        .said(output.tail(8))
+        .hint("phoenix-cli apply tries again"))
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
+}
+
+#[async_trait]
+impl Crew for HypervisorCrew {
+    fn kind(&self) -> &'static str {
+        "hypervisor"
+    }
+
+    async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
+        let mut results = Vec::new();
+        for step in steps {
+            results.push(match serde_json::from_value(step.work.clone()) {
+                Ok(Work::Put(put)) => self.put(&put, progress).await,
+                Ok(Work::Remove { authority }) => self.remove(authority, progress).await,
+                Err(error) => Err(unreadable(&error)),
+            });
+        }
+        results
+    }
+}

@@ -1,0 +1,137 @@
+//! The node itself: the certificate that its API shows.
+//!
+//! It is made as those of guests are. Phoenix' own authority signs it here, when it applies; where the workshop's authority
+//! is in a container, the node renews it by itself, and asks inside that container, since it is root there: so neither a
+//! name nor a network has to work for it. What is done on the node is remembered on the node ([`proxmox::inventory::MARK`]).
+
+mod crew;
+
+pub use crew::HypervisorCrew;
+
+use plan::desired::{Certificate, HYPERVISOR, Issuer};
+use plan::mark::Mark;
+use plan::planner::{Kind, Proposal, World};
+use plan::{Action, Address, Change, Consent, Grade, Problem, Step};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::certificates::{date, due, promised};
+
+/// The node's own resources, for planning.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hypervisors;
+
+/// The instruction of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// It is to have a certificate.
+    Put(Put),
+    /// It is to have none of the workshop's.
+    Remove {
+        /// The container whose authority admitted it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authority: Option<u32>,
+    },
+}
+
+/// What is put on the node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Put {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// What keeps it, rendered, in order.
+    pub features: Vec<Value>,
+    /// The container whose authority signs it; Phoenix' own does where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<u32>,
+    /// What the node will remember, but for the certificate itself.
+    pub mark: Mark,
+}
+
+/// Why a node is touched beyond its API.
+const ROOT: &str = "the certificate and what renews it are put on the node itself";
+
+impl Kind for Hypervisors {
+    fn kind(&self) -> &'static str {
+        "hypervisor"
+    }
+
+    fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
+        let there = world.inventory.hypervisor.as_ref();
+        let ours = there.filter(|mark| mark.site == world.desired.site);
+        let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
+        let address = Address::hypervisor_certificate();
+        let signs = world.desired.authority.as_ref().and_then(|a| world.desired.containers.get(&a.on));
+        let Some(wanted) = wanted else {
+            if ours.is_some() {
+                proposal.step(removal(signs.filter(|_| !world.options.destroy).map(|c| c.id)));
+            }
+            return;
+        };
+        if let Some(other) = there.filter(|mark| mark.site != world.desired.site) {
+            proposal.problem(Problem {
+                code: "hypervisor::another-site".into(),
+                address,
+                message: format!("the node's certificate is looked after by the site `{}`", other.site),
+                hint: "one site looks after a node: remove `hypervisor.certificate` from one of them".into(),
+            });
+            return;
+        }
+        let certificate = &wanted.certificate;
+        let known = ours.and_then(|mark| mark.certificates.get(HYPERVISOR));
+        let renews =
+            wanted.features.iter().all(|f| ours.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint));
+        let mut mark = Mark::new(&world.desired.site, address);
+        mark.features = wanted.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
+        let put = Put {
+            certificate: certificate.clone(),
+            features: wanted.features.iter().map(|f| Value::clone(&f.payload)).collect(),
+            authority: signs.filter(|_| certificate.issuer == Issuer::StepCa).map(|c| c.id),
+            mark,
+        };
+        let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
+        match due(certificate, known, world.options.now) {
+            Some((action, reason)) => proposal.step(step(action, reason)),
+            None if !renews => {
+                proposal.step(step(Action::Update, "what keeps it on the node has changed".to_owned()));
+            }
+            // A new authority knows nobody.
+            None => {
+                if let (Some(_), Some(authority)) = (put.authority, &world.desired.authority) {
+                    let reason = "its authority is made anew and has to know the node".to_owned();
+                    let authority = Address::authority(&authority.on);
+                    proposal.step_if_any([authority], step(Action::Update, reason));
+                }
+            }
+        }
+    }
+}
+
+fn placing(put: &Put, ends: Option<String>, action: Action, reason: String) -> Step {
+    let names = Change::new("names", Value::Null, put.certificate.names.join(", "));
+    base(action, reason, vec![names, promised(&put.certificate, ends)], &Work::Put(put.clone()))
+}
+
+fn removal(authority: Option<u32>) -> Step {
+    let reason = "the node is to show its own certificate again".to_owned();
+    base(Action::Delete, reason, Vec::new(), &Work::Remove { authority })
+}
+
+fn base(action: Action, reason: String, changes: Vec<Change>, work: &Work) -> Step {
+    Step {
+        address: Address::hypervisor_certificate(),
+        id: None,
+        action,
+        // The node's API starts anew, which a browser and Phoenix itself survive; no guest is touched.
+        grade: Grade::Live,
+        reasons: vec![reason],
+        changes,
+        needs: Vec::new(),
+        consent: Consent::NotNeeded,
+        root: Some(ROOT.to_owned()),
+        holds: vec![HYPERVISOR.to_owned()],
+        batch: None,
+        work: serde_json::to_value(work).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,75 @@
+//! The node's own certificate: what its API shows, and what renews it there.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use blueprint::model::{Blueprint, FeatureUse, Place, RENEWS, TRUSTS};
+use serde_json::{Value, json};
+
+use super::certificates::print;
+use super::derived::renewed;
+use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name};
+use crate::desired::{Certificate, Desired, Feature, HYPERVISOR, Hypervisor, Issuer, NODE, Served};
+
+/// The unit that has the node's API show what is on disk; part of what [`RENEWS`] renders to on the node.
+const SHOWS: &str = "phoenix-pveproxy.service";
+
+/// Where the node's API listens.
+const API: u16 = 8006;
+
+pub(super) fn hypervisor(
+    blueprint: &Blueprint,
+    root: &str,
+    common: &BTreeMap<String, Value>,
+    site: &SiteFacts,
+    ids: &BTreeMap<String, u32>,
+    desired: &Desired,
+    renderer: &dyn Renderer,
+) -> Result<Option<Hypervisor>, WireError> {
+    let Some(declared) = blueprint.hypervisor.as_ref().filter(|node| node.certificate) else { return Ok(None) };
+    let host = full_name(&declared.hostname, &blueprint.site.domain);
+    let signs = desired.authority.as_ref().and_then(|authority| ids.get(&authority.on));
+    let mut certificate = Certificate {
+        name: HYPERVISOR.to_owned(),
+        names: vec![host.clone()],
+        life: blueprint.certificates.life,
+        on: NODE.to_owned(),
+        issuer: if signs.is_some() { Issuer::StepCa } else { Issuer::Embedded },
+        owner: None,
+        reloads: Vec::new(),
+        restarts: vec![SHOWS.to_owned()],
+        served: vec![Served { address: Ipv4Addr::LOCALHOST, port: API, name: host.clone() }],
+        fingerprint: String::new(),
+    };
+    certificate.fingerprint = print(&certificate, root, "");
+    let mut own = BTreeMap::from([
+        ("hypervisor".to_owned(), Value::Bool(true)),
+        // Public names are the gateway's.
+        ("acme".to_owned(), json!({})),
+    ]);
+    if let Some(id) = signs {
+        own.insert("certificates".to_owned(), Value::Array(vec![renewed(&certificate)]));
+        // The node is in no guest's network, and is root of every guest: it asks in the authority's own.
+        own.insert("authority".to_owned(), json!({ "through": id, "who": HYPERVISOR }));
+    }
+    let derived = Derived { common, own: &own };
+    let facts = GuestFacts {
+        name: HYPERVISOR.to_owned(),
+        id: 0,
+        hostname: declared.hostname.clone(),
+        fqdn: host,
+        address: declared.address.map(|address| address.to_string()).unwrap_or_default(),
+    };
+    let mut features = Vec::new();
+    for name in [TRUSTS, RENEWS] {
+        let used = FeatureUse {
+            name: name.to_owned(),
+            parameters: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            declared: Place::default(),
+        };
+        let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, site)?;
+        features.push(Feature { name: used.name, fingerprint, payload, declared: None, stage: 0 });
+    }
+    Ok(Some(Hypervisor { certificate, features, declared: declared.declared.clone() }))
+}
