@@ -1,7 +1,7 @@
 //! The node's API over HTTPS, as `pveproxy` serves it, and over a Unix socket for the node's own commands.
 //!
 //! [`Server::https`] listens where it is told and nowhere else, with a certificate of its own that it keeps in the lab's
-//! folder. [`Server::unix`] takes everybody who can open the socket for `root@pam`, as the node's console does: the
+//! folder, or the custom one that the node was given. [`Server::unix`] takes everybody who can open the socket for `root@pam`, as the node's console does: the
 //! socket's permissions are the credential.
 
 mod certificate;
@@ -118,12 +118,17 @@ impl Server {
     /// When the address cannot be had, or the certificate neither read nor made.
     pub async fn https(node: Node, options: ServerOptions) -> Result<Self, ServerError> {
         let certificate = certificate::load_or_make(&options.folder, node.name(), &options.names)?;
-        let acceptor = TlsAcceptor::from(Arc::new(certificate.config));
+        let config = certificate.config(node.clone()).map_err(|error| ServerError::Certificate {
+            folder: options.folder.clone(),
+            reason: error.to_string(),
+        })?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let shown = options.address.to_string();
         let failed = |source| ServerError::Listen { address: shown.clone(), source };
         let listener = TcpListener::bind(options.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        node.set_fingerprint(&certificate.fingerprint);
+        node.set_certificate(&certificate.pem);
+        node.restart_proxy();
         let shared =
             Arc::new(Shared { node, latency: options.latency, faults: options.faults, console: false });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -199,7 +204,7 @@ impl Server {
         self.address
     }
 
-    /// The SHA-256 of its certificate as `AA:BB:…`, for HTTPS: what a client pins.
+    /// The SHA-256 of its own certificate (`pve-ssl.pem`) as `AA:BB:…`, for HTTPS: what a client pins.
     pub fn fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }

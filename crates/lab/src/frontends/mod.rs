@@ -1,5 +1,5 @@
-//! `pct`, `qm`, `pvesh`, `pvesm`, `pveum`, `pveversion` inside the lab's node: thin clients of the node's API, with the
-//! texts and exit statuses of the real ones; and `pve-firewall`.
+//! `pct`, `qm`, `pvesh`, `pvesm`, `pveum`, `pvenode`, `pveversion` inside the lab's node: thin clients of the node's API,
+//! with the texts and exit statuses of the real ones; and `pve-firewall`.
 //!
 //! On the node these are scripts that call this program as `lab node NAME …`. The same entry serves LXC's hook and the
 //! steps of the runtime that need a process of their own.
@@ -10,6 +10,7 @@ mod options;
 mod others;
 mod pct;
 mod pct_files;
+mod pvenode;
 
 use std::io::Write;
 
@@ -82,6 +83,7 @@ async fn dispatch(argv: &[String]) -> Done {
                 "pvesh" => others::pvesh(&api, &words).await,
                 "pvesm" => others::pvesm(&api, &words).await,
                 "pveum" => others::pveum(&api, &words).await,
+                "pvenode" => pvenode::run(&api, &words).await,
                 "pveversion" => others::pveversion(&api).await,
                 "start-guests" => others::start_guests(&api).await,
                 _ => Ok(Done::failed(255, format!("{name}: no such front end\n"))),

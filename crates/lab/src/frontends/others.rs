@@ -74,7 +74,7 @@ pub(crate) async fn pvesh(api: &Api, arguments: &[&str]) -> Result<Done, Failure
 }
 
 /// JSON in one line or many. Where the real one draws a table for people, this prints readable JSON.
-fn print(data: &Value, format: Format) -> String {
+pub(super) fn print(data: &Value, format: Format) -> String {
     match (data, format) {
         (Value::Null, _) => String::new(),
         (Value::String(text), Format::Text) => format!("{text}\n"),
@@ -209,30 +209,38 @@ pub(crate) async fn pveum(api: &Api, arguments: &[&str]) -> Result<Done, Failure
         _ => return Ok(Done::failed(255, "ERROR: no command specified\npveum <COMMAND> [ARGS] [OPTIONS]\n")),
     };
     match api.call(method, &path, &parameters).await {
-        Ok(Value::Object(fields)) if format == Format::Text => Ok(Done::text(table(&fields))),
+        Ok(Value::Object(fields)) if format == Format::Text => {
+            let rows: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.clone(), shown(v))).collect();
+            Ok(Done::text(table(&rows, true)))
+        }
         Ok(data) => Ok(Done::text(print(&data, format))),
         Err(failure) => Ok(failure.with_usage(&format!("pveum {usage} [OPTIONS] [FORMAT_OPTIONS]"))),
     }
 }
 
-/// A table of keys and values with drawn borders.
-fn table(fields: &serde_json::Map<String, Value>) -> String {
-    let rows: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.clone(), shown(v))).collect();
+/// A table of keys and values with drawn borders. Values may have several lines.
+pub(super) fn table(rows: &[(String, String)], header: bool) -> String {
     let widest =
         |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or_default().max(least);
     let left = widest(&mut rows.iter().map(|(k, _)| k.chars().count()), 3);
-    let right = widest(&mut rows.iter().map(|(_, v)| v.chars().count()), 5);
+    let lines = rows.iter().flat_map(|(_, v)| v.lines());
+    let right = widest(&mut lines.map(|line| line.chars().count()), 5);
     let line = |a: &str, fill: &str, b: &str, c: &str| {
         format!("{a}{}{b}{}{c}\n", fill.repeat(left + 2), fill.repeat(right + 2))
     };
     let mut out = line("┌", "─", "┬", "┐");
-    let _ = writeln!(out, "│ {:<left$} │ {:<right$} │", "key", "value");
-    out += &line("╞", "═", "╪", "╡");
+    if header {
+        let _ = writeln!(out, "│ {:<left$} │ {:<right$} │", "key", "value");
+        out += &line("╞", "═", "╪", "╡");
+    }
     for (at, (key, value)) in rows.iter().enumerate() {
         if at > 0 {
             out += &line("├", "─", "┼", "┤");
         }
-        let _ = writeln!(out, "│ {key:<left$} │ {value:<right$} │");
+        for (n, text) in value.split('\n').enumerate() {
+            let key = if n == 0 { key } else { "" };
+            let _ = writeln!(out, "│ {key:<left$} │ {text:<right$} │");
+        }
     }
     out + &line("└", "─", "┴", "┘")
 }

@@ -1,7 +1,9 @@
 //! `pct push` and `pct pull`.
 
+// Not `fs_err`: the real one's words name the file.
+use std::fs;
+
 use camino::Utf8Path;
-use fs_err as fs;
 
 use super::Done;
 use super::client::{Api, Parameters};
@@ -27,7 +29,8 @@ pub(crate) fn run(api: &Api, command: &str, id: u32, words: &[&str], options: &P
     if command == "push" { push(&files, from, to, options) } else { pull(&files, from, to, options) }
 }
 
-fn reason(error: &std::io::Error) -> String {
+/// The system's words for an error.
+pub(super) fn reason(error: &std::io::Error) -> String {
     // Perl prints the system's words alone, without the number.
     let text = error
         .raw_os_error()

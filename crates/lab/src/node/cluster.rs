@@ -134,7 +134,7 @@ pub(crate) fn nodes(call: &Call<'_>) -> Value {
     let (total, used) = disk(call);
     let mut entry =
         json!({"id": format!("node/{name}"), "node": name, "type": "node", "status": "online", "level": ""});
-    if let Some(fingerprint) = super::lock(&call.node.fingerprint).as_deref() {
+    if let Some(fingerprint) = call.node.fingerprint() {
         entry["ssl_fingerprint"] = fingerprint.into();
     }
     if call.may(&format!("/nodes/{name}"), "Sys.Audit") {

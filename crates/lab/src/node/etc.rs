@@ -6,6 +6,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use sha1::{Digest, Sha1};
 
+use super::certificates::CustomFiles;
 use super::firewall::FirewallFiles;
 use crate::runtime::Config;
 
@@ -191,6 +192,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) struct EtcPve {
     /// The firewall's.
     pub firewall: FirewallFiles,
+    /// The custom certificate's.
+    pub custom: CustomFiles,
     folder: Option<Utf8PathBuf>,
     files: BTreeMap<u32, Arc<Stored>>,
 }
@@ -199,11 +202,12 @@ impl EtcPve {
     /// Opens `etc` (what stands for `/etc/pve`) and reads the files of `node` that are there.
     pub(crate) fn open(etc: Option<&Utf8Path>, node: &str) -> std::io::Result<Self> {
         let Some(etc) = etc else { return Ok(Self::default()) };
-        let folder = etc.join("nodes").join(node).join("lxc");
+        let own = etc.join("nodes").join(node);
+        let folder = own.join("lxc");
         fs_err::create_dir_all(&folder)?;
-        fs_err::create_dir_all(etc.join("nodes").join(node).join("qemu-server"))?;
-        let firewall = FirewallFiles::open(Some(etc), node);
-        let mut store = Self { firewall, folder: Some(folder), files: BTreeMap::new() };
+        fs_err::create_dir_all(own.join("qemu-server"))?;
+        let (firewall, custom) = (FirewallFiles::open(Some(etc), node), CustomFiles::open(own));
+        let mut store = Self { firewall, custom, folder: Some(folder), files: BTreeMap::new() };
         store.look_again()?;
         Ok(store)
     }

@@ -14,7 +14,7 @@ pub(crate) enum Error {
 }
 
 #[cfg(test)]
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 31] = [
     "address-list",
     "config-id-list",
     "device",
@@ -31,6 +31,8 @@ const NAMES: [&str; 29] = [
     "mount-source",
     "mount-target",
     "node",
+    "pem-certificate-chain",
+    "pem-string",
     "poolid",
     "privileges",
     "roleid",
@@ -91,6 +93,8 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
                 .is_some_and(|(storage, name)| storage_id(storage).is_ok() && !name.is_empty()),
             &format!("unable to parse volume ID '{value}'"),
         ),
+        "pem-certificate-chain" => ok(pem(value, Some("CERTIFICATE")), "not a valid PEM-formatted string."),
+        "pem-string" => ok(pem(value, None), "not a valid PEM-formatted string."),
         "timezone" => ok(timezone(value), &format!("invalid time zone '{value}'")),
         "config-id-list" => ok(list(value).all(config_id), "invalid configuration ID"),
         "disk-size" => ok(parse_size(value).is_some(), "value does not look like a valid disk size"),
@@ -121,6 +125,33 @@ fn pattern(good: bool) -> Result<(), Error> {
 /// The elements of a list, split as Proxmox VE splits: at commas, semicolons and white space.
 pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split([',', ';', ' ', '\t', '\n', '\0']).filter(|part| !part.is_empty())
+}
+
+/// Whether a text is PEM after what leads to its first block: one block of any kind, or several of one `label`
+/// (`PVE::Certificate::check_pem`).
+fn pem(value: &str, label: Option<&str>) -> bool {
+    let Some(at) = value.find("-----BEGIN ") else { return false };
+    let (mut open, mut blocks) = (false, 0);
+    for line in value[at..].lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        let edge = |edge: &str| {
+            let name = line.strip_prefix(edge).and_then(|rest| rest.strip_suffix("-----"));
+            name.is_some_and(|name| label.is_none_or(|label| name == label))
+        };
+        let good = if !open {
+            open = true;
+            edge("-----BEGIN ")
+        } else if edge("-----END ") {
+            open = false;
+            blocks += 1;
+            true
+        } else {
+            line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+        };
+        if !good {
+            return false;
+        }
+    }
+    !open && (blocks == 1 || label.is_some())
 }
 
 fn word_char(c: char) -> bool {

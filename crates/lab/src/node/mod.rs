@@ -5,6 +5,7 @@
 
 mod access;
 mod access_api;
+mod certificates;
 mod cluster;
 mod error;
 mod etc;
@@ -30,9 +31,11 @@ use camino::Utf8PathBuf;
 use proxmox::exchange::{Request, Response};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 pub use access::Auth;
+pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write_file};
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use schema::decode;
 pub use storage::{Storage, Template};
@@ -99,7 +102,10 @@ struct Inner {
     locks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
     tasks: Mutex<Tasks>,
     plan: Mutex<Option<Arc<dyn TaskPlan>>>,
-    fingerprint: Mutex<Option<String>>,
+    /// The certificate it made for itself, in PEM.
+    certificate: Mutex<Option<String>>,
+    /// What is served in its place.
+    custom: Mutex<Option<Arc<CertifiedKey>>>,
 }
 
 /// Why a node could not be opened.
@@ -160,7 +166,8 @@ impl Node {
             locks: Mutex::default(),
             tasks: Mutex::new(tasks),
             plan: Mutex::default(),
-            fingerprint: Mutex::default(),
+            certificate: Mutex::default(),
+            custom: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -253,9 +260,19 @@ impl Node {
         task.status().map(|(_, status)| status)
     }
 
-    /// The fingerprint of the certificate that its API is served with, as `AA:BB:…`.
-    pub fn set_fingerprint(&self, fingerprint: &str) {
-        *lock(&self.inner.fingerprint) = Some(fingerprint.to_owned());
+    /// The certificate that its API is served with, in PEM (`pve-ssl.pem`).
+    pub fn set_certificate(&self, pem: &str) {
+        *lock(&self.inner.certificate) = Some(pem.to_owned());
+    }
+
+    /// Begins to serve the custom certificate that is there now, or none.
+    pub(crate) fn restart_proxy(&self) {
+        self.inner.restart_proxy();
+    }
+
+    /// The custom certificate that is served since the last restart.
+    pub(crate) fn custom_certificate(&self) -> Option<Arc<CertifiedKey>> {
+        lock(&self.inner.custom).clone()
     }
 
     /// Decides what becomes of the tasks that start from now on. For tests of bad days.

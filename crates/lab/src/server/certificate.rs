@@ -1,18 +1,20 @@
-//! The server's self-signed certificate.
+//! The server's self-signed certificate, and what is served: it, or the custom one that the node has.
 
 use std::sync::Arc;
 
 use camino::Utf8Path;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use super::ServerError;
+use crate::node::{Node, certified, fingerprint, self_signed, write_file};
 
+/// The node's own certificate.
 pub(super) struct Certificate {
-    pub config: ServerConfig,
+    pub pem: String,
     pub fingerprint: String,
+    key: Arc<CertifiedKey>,
 }
 
 /// Reads the certificate in `folder`, or makes one for `node` and puts it there, the key readable by its owner alone.
@@ -24,51 +26,45 @@ pub(super) fn load_or_make(
     let bad = |reason: String| ServerError::Certificate { folder: folder.to_owned(), reason };
     let (certificate, key) = (folder.join("pve-ssl.pem"), folder.join("pve-ssl.key"));
     if !certificate.exists() || !key.exists() {
-        make(folder, node, names).map_err(bad)?;
+        let (pem, secret) = self_signed(node, names).map_err(|error| bad(error.to_string()))?;
+        fs_err::create_dir_all(folder)
+            .and_then(|()| write_file(&key, &secret, 0o600))
+            .and_then(|()| write_file(&certificate, &pem, 0o644))
+            .map_err(|error| bad(error.to_string()))?;
     }
-    let read = |file: &Utf8Path| fs_err::read(file).map_err(|error| bad(error.to_string()));
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&certificate)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(error.to_string()))?;
-    let first = chain.first().ok_or_else(|| bad("it is empty".to_owned()))?;
-    let fingerprint =
-        Sha256::digest(first).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-    let key = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| bad(error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| bad(error.to_string()))?;
-    // HTTP/1.1 alone, as pveproxy: the reason phrase carries the errors.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Certificate { config, fingerprint })
+    let read = |file: &Utf8Path| fs_err::read_to_string(file).map_err(|error| bad(error.to_string()));
+    let pem = read(&certificate)?;
+    let key = certified(&pem, &read(&key)?).map_err(|error| bad(error.to_string()))?;
+    let first = key.end_entity_cert().map_err(|error| bad(error.to_string()))?;
+    Ok(Certificate { fingerprint: fingerprint(first), pem, key: Arc::new(key) })
 }
 
-fn make(folder: &Utf8Path, node: &str, names: &[String]) -> Result<(), String> {
-    let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), node.to_owned()];
-    all.extend(names.iter().cloned());
-    all.sort_unstable();
-    all.dedup();
-    let mut params = rcgen::CertificateParams::new(all).map_err(|error| error.to_string())?;
-    params.distinguished_name.push(rcgen::DnType::CommonName, node);
-    params.distinguished_name.push(rcgen::DnType::OrganizationName, "Phoenix lab");
-    let key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
-    let certificate = params.self_signed(&key).map_err(|error| error.to_string())?;
-    fs_err::create_dir_all(folder).map_err(|error| error.to_string())?;
-    write(&folder.join("pve-ssl.key"), &key.serialize_pem(), 0o600).map_err(|error| error.to_string())?;
-    write(&folder.join("pve-ssl.pem"), &certificate.pem(), 0o644).map_err(|error| error.to_string())
+/// Chooses for each handshake.
+#[derive(Debug)]
+struct Served {
+    node: Node,
+    own: Arc<CertifiedKey>,
 }
 
-fn write(file: &Utf8Path, text: &str, mode: u32) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let part = Utf8Path::new(file.as_str()).with_extension("tmp");
-    let _ = std::fs::remove_file(&part);
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&part)?
-        .write_all(text.as_bytes())?;
-    fs_err::rename(part, file)
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.node.custom_certificate().unwrap_or_else(|| self.own.clone()))
+    }
+}
+
+impl Certificate {
+    /// TLS that shows the node's custom certificate where it has one, and this one otherwise.
+    pub(super) fn config(&self, node: Node) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let served = Served { node, own: self.key.clone() };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(served));
+        // HTTP/1.1 alone, as pveproxy: the reason phrase carries the errors.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A session that is taken up again shows no certificate: clients would not see that it has changed.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(config)
+    }
 }

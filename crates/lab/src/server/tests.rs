@@ -12,8 +12,10 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::node::{fingerprint, self_signed};
 use crate::sim::{Fault, Times, WorldOptions};
 
 struct Answer {
@@ -70,10 +72,15 @@ impl Served {
     }
 
     /// A connection that trusts the server's own certificate and nothing else.
-    async fn connect(&self) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    async fn connect(&self) -> TlsStream<TcpStream> {
         let pem = std::fs::read(self.folder.path().join("pve-ssl.pem")).expect("the certificate");
+        self.trusting(&pem).await.expect("the certificate is good")
+    }
+
+    /// A connection that trusts this certificate and nothing else.
+    async fn trusting(&self, pem: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&pem).expect("PEM")).expect("a certificate");
+        roots.add(CertificateDer::from_pem_slice(pem).expect("PEM")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -83,7 +90,7 @@ impl Served {
         let stream =
             TcpStream::connect(self.server.address().expect("an address")).await.expect("it listens");
         let name = ServerName::try_from("localhost").expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("the certificate is good")
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -169,6 +176,58 @@ async fn the_certificate_is_kept() {
     std::fs::write(path.join("pve-ssl.pem"), "nonsense").expect("written");
     let error = Server::https(it.world.node.clone(), options).await.expect_err("no certificate");
     assert!(matches!(error, ServerError::Certificate { .. }));
+}
+
+/// What is shown changes with a restart of the proxy, and what is there is shown by a new process too.
+#[tokio::test]
+async fn a_custom_certificate_is_served() {
+    let mut it = Served::new(Faults::none()).await;
+    let own = it.server.fingerprint().expect("https").to_owned();
+    let own_pem = std::fs::read(it.folder.path().join("pve-ssl.pem")).expect("the certificate");
+    let (pem, key) = self_signed("pve1", &[]).expect("made");
+    let shown = async |it: &Served, pem: &[u8]| {
+        let stream = it.trusting(pem).await.ok()?;
+        let chain = stream.get_ref().1.peer_certificates()?;
+        Some(fingerprint(chain.first()?))
+    };
+    let custom = fingerprint(&CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM"));
+    let path = "/api2/json/nodes/pve1/certificates/custom";
+    let encode = |text: &str| text.replace('+', "%2B").replace('\n', "%0A");
+    let form = format!("certificates={}&key={}", encode(&pem), encode(&key));
+
+    // One that is connected already, and stays so.
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(it.connect().await)).await.expect("connected");
+    let connection = tokio::spawn(connection);
+    assert_eq!(it.ask("POST", path, &[TOKEN, FORM], &form).await.status, 200);
+    assert_eq!(shown(&it, &own_pem).await, Some(own.clone()), "not without a restart");
+    let restart = format!("{form}&force=1&restart=1");
+    let answer = it.ask("POST", path, &[TOKEN, FORM], &restart).await;
+    assert_eq!(answer.body["data"]["fingerprint"], custom);
+    assert_eq!(shown(&it, pem.as_bytes()).await, Some(custom.clone()));
+    assert_eq!(shown(&it, &own_pem).await, None);
+    let request =
+        hyper::Request::get("/api2/json/version").header("host", "localhost").header(TOKEN.0, TOKEN.1);
+    let request = request.body(Full::new(Bytes::new())).expect("a request");
+    assert_eq!(sender.send_request(request).await.expect("still connected").status(), 200);
+    connection.abort();
+    assert_eq!(it.server.fingerprint(), Some(own.as_str()), "its own is what it was");
+
+    // A process that is started anew shows what is there.
+    let folder = Utf8Path::from_path(it.folder.path()).expect("UTF-8").to_owned();
+    let again = ServerOptions::new(([127, 0, 0, 1], 0).into(), folder);
+    it.server = Server::https(it.world.node.clone(), again).await.expect("it listens");
+    assert_eq!(shown(&it, pem.as_bytes()).await, Some(custom.clone()));
+
+    let delete = async |it: &Served, query: &str, pem: &[u8]| {
+        let stream = it.trusting(pem).await.expect("the certificate is good");
+        let path = format!("{path}{query}");
+        assert_eq!(ask(stream, "DELETE", &path, &[TOKEN], "").await.expect("an answer").status, 200);
+    };
+    delete(&it, "", pem.as_bytes()).await;
+    assert_eq!(shown(&it, pem.as_bytes()).await, Some(custom), "not without a restart");
+    delete(&it, "?restart=1", pem.as_bytes()).await;
+    assert_eq!(shown(&it, &own_pem).await, Some(own));
 }
 
 #[tokio::test]

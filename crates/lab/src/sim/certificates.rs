@@ -79,7 +79,7 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
         ["install"] => refused("what was given is no certificate"),
         _ if !inside.files.contains_key(certificate) => refused("the authority has no certificate yet"),
         ["probe"] => said("signed and verified; the intermediate is good until 2100\n"),
-        ["register", guest] => match serde_json::from_slice::<Value>(stdin) {
+        ["register" | "admit", guest] => match serde_json::from_slice::<Value>(stdin) {
             Ok(told) if told["names"].as_array().is_some_and(|names| !names.is_empty()) => {
                 inside.files.insert(provisioner(guest), stdin.to_vec());
                 said("")
@@ -155,5 +155,21 @@ mod tests {
         let mut inside = Inside::default();
         assert_eq!(authority(&mut inside, &["request"], b"").printed.0, 127);
         assert_eq!(certificates(&mut inside, &["identity"]).printed.0, 127);
+    }
+
+    #[test]
+    fn an_authority_registers_and_admits() {
+        let script = "# phoenix-script: {\"features\":[{\"name\":\"step-ca\",\"fingerprint\":\"a\"}]}\n";
+        let mut inside = Inside::default();
+        inside.run(101, &["sh".to_owned(), "-s".to_owned()], script.as_bytes());
+        authority(&mut inside, &["install"], b"-----BEGIN CERTIFICATE-----");
+        let told = json!({ "names": ["pve1.home.arpa"], "life": 86_400 }).to_string();
+        for word in ["register", "admit"] {
+            assert_eq!(authority(&mut inside, &[word, "pve1"], told.as_bytes()).printed.0, 0);
+            assert!(inside.files.contains_key(&provisioner("pve1")));
+            assert_eq!(authority(&mut inside, &[word, "pve1"], b"{}").printed.0, 1);
+            assert_eq!(authority(&mut inside, &["forget", "pve1"], b"").printed.0, 0);
+            assert!(!inside.files.contains_key(&provisioner("pve1")));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a simulated guest answers when a program is run in it.
+//! What a simulated guest answers when a program is run in it, and the node itself likewise.
 //!
 //! It runs nothing. It understands the header line of Phoenix's own scripts and a few small commands; everything else
 //! it says is not there, so that a test cannot pass on something that never ran.
@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::certificates;
+
+/// Stands for the node itself where guests have their number.
+pub(crate) const NODE: u32 = 0;
 
 /// The header line of a script that Phoenix renders from a guest's features begins with this; JSON follows.
 const HEADER: &str = "# phoenix-script: ";
@@ -36,7 +39,7 @@ fn one() -> u64 {
     1
 }
 
-/// What is known about the inside of a guest.
+/// What is known about the inside of a guest, or of the node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inside {
     /// The fingerprints of the features that were applied, by name.
@@ -87,6 +90,9 @@ impl Inside {
             ["sh" | "/bin/sh", "-s", ..] => self.script(stdin),
             _ => {
                 let program = words.first().copied().unwrap_or_default();
+                if id == NODE {
+                    return (127, Vec::new(), format!("sh: 1: {program}: not found\n").into_bytes()).into();
+                }
                 let text = format!(
                     "lxc-attach: {id}: ../src/lxc/attach.c: lxc_attach_run_command: 1841 No such file or directory - \
                      Failed to exec \"{program}\"\n"
@@ -103,7 +109,7 @@ impl Inside {
             if let Some(ran) = certificates::script(self, &text) {
                 return ran;
             }
-            let text = "sh: this guest is simulated and runs only scripts of features\n";
+            let text = "sh: this is simulated and runs only scripts of features\n";
             return (127, Vec::new(), text.as_bytes().to_vec()).into();
         };
         let header: Header = match serde_json::from_str(header) {

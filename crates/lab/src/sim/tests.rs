@@ -100,6 +100,35 @@ async fn commands_in_guests() {
     assert_eq!(changed(third).as_deref(), Some(r#"{"changed":1,"feature":"base","result":"ok"}"#));
 }
 
+/// The node itself takes scripts and runs their programs as a guest does, and goes on answering what is its own.
+#[tokio::test(start_paused = true)]
+async fn scripts_on_the_node() {
+    let world = World::new(1).expect("in memory");
+    let renew = Command::new("renewing", ["/usr/local/lib/phoenix/certificates", "renew", "node"]);
+    let missing = world.shell.run(&renew).await.expect("it runs");
+    let text = "/usr/local/lib/phoenix/certificates: not found";
+    assert_eq!((missing.status, missing.tail(1)), (127, text.to_owned()));
+    let script = "# phoenix-script: {\"features\":[{\"name\":\"certificates\",\"fingerprint\":\"a\",\"actions\":4}]}\n";
+    let begin = Instant::now();
+    let applied = world.shell.run(&Command::script("installing", script)).await.expect("it runs");
+    let first = applied.text().lines().next().map(str::to_owned);
+    assert_eq!(first.as_deref(), Some(r#"{"changed":4,"feature":"certificates","result":"ok"}"#));
+    assert!(begin.elapsed() > Duration::from_secs(1) * 9 / 10, "actions take time: {:?}", begin.elapsed());
+    let renewed = world.shell.run(&renew).await.expect("it runs");
+    assert!(renewed.success() && renewed.text().contains(r#""name":"node""#), "{}", renewed.text());
+    let put = "echo phoenix: putting certificates\nnew=$(unfinished api) || exit 3\nkeep fullchain.pem <<'PHOENIX-PEM'\n\
+               chain\nPHOENIX-PEM\n";
+    assert!(world.shell.run(&Command::script("putting", put)).await.expect("it runs").success());
+    let path = "/etc/phoenix/certificates/api/fullchain.pem";
+    let read = world.shell.run(&Command::new("reading", ["cat", path])).await.expect("it runs");
+    assert_eq!(read.text(), "chain\n");
+    let unknown = world.shell.run(&Command::new("asking", ["nginx", "-v"])).await.expect("it runs");
+    assert_eq!((unknown.status, unknown.tail(1)), (127, "sh: 1: nginx: not found".to_owned()));
+    let made: Vec<String> = world.faults.made().into_iter().map(|made| made.what).collect();
+    assert_eq!(made, ["exec node"; 3], "what changes something is on record");
+    assert!(proxmox::inventory::read_by_files(&world.shell).await.is_ok());
+}
+
 /// T-6: what takes root goes through `pct set` on the node.
 #[tokio::test(start_paused = true)]
 async fn pct_on_the_node_is_root() {

@@ -6,10 +6,10 @@ use camino::Utf8Path;
 use fs_err as fs;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::spec::{LabSpec, Network};
+use crate::node::{SERVED, fingerprint};
 
 /// The token that Phoenix works with. Its role holds what containers and virtual machines need and nothing that would
 /// make it root; what only root may do (bind mounts, most features) is done on the node.
@@ -73,15 +73,18 @@ fn random_uuid() -> Result<String, Error> {
     Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
-/// The SHA-256 of a certificate, as Proxmox VE shows it.
-pub(crate) fn fingerprint(der: &[u8]) -> String {
-    Sha256::digest(der).iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":")
-}
-
 /// The fingerprint of the certificate that the API has made in its folder; `None` before it has.
 pub(crate) fn certificate(folder: &Utf8Path) -> Option<String> {
-    let der = CertificateDer::from_pem_file(folder.join("state/pve-ssl.pem")).ok()?;
-    Some(fingerprint(&der))
+    of_file(&folder.join("state/pve-ssl.pem"))
+}
+
+/// The fingerprint of the certificate that the API shows now: a custom one, where it was given one.
+pub(crate) fn served(folder: &Utf8Path) -> Option<String> {
+    of_file(&folder.join("state").join(SERVED)).or_else(|| certificate(folder))
+}
+
+fn of_file(path: &Utf8Path) -> Option<String> {
+    CertificateDer::from_pem_file(path).ok().map(|der| fingerprint(&der))
 }
 
 /// Makes password and token, or keeps those that are there.

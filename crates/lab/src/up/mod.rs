@@ -88,7 +88,7 @@ pub struct NodeRecord {
     pub runtime: Kind,
     /// The API: `https://127.0.0.1:8006`.
     pub endpoint: String,
-    /// The SHA-256 of the API's certificate, `AA:BB:…`.
+    /// The SHA-256 of the node's own certificate (`pve-ssl.pem`), `AA:BB:…`. While a custom one is served, it is another's.
     pub fingerprint: String,
     /// The file with the API token, `user@realm!token=SECRET`, mode 0600.
     pub token_file: Utf8PathBuf,

@@ -19,7 +19,8 @@ pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix/phoenix-cli";
 pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
 
 /// The front ends, in the node's `/usr/sbin`.
-const FRONT_ENDS: [&str; 7] = ["pct", "qm", "pvesh", "pvesm", "pveum", "pveversion", "pve-firewall"];
+const FRONT_ENDS: [&str; 8] =
+    ["pct", "qm", "pvesh", "pvesm", "pveum", "pvenode", "pveversion", "pve-firewall"];
 
 /// The upper layer of the node's root.
 pub(crate) struct Upper<'a> {
@@ -87,6 +88,7 @@ impl<'a> Upper<'a> {
             self.link(&format!("/etc/pve/{kind}"), &format!("nodes/{node}/{kind}"))?;
         }
         self.link("/etc/pve/local", &format!("nodes/{node}"))?;
+        self.link(&format!("/etc/pve/nodes/{node}/pve-ssl.pem"), &format!("{NODE_STATE}/pve-ssl.pem"))?;
         self.apt(apt)
     }
 

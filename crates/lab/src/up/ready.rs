@@ -11,14 +11,15 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::credentials::{certificate, fingerprint};
+use super::credentials::{certificate, served};
 use super::process::Process;
 use super::{Error, Event, NodeRecord, Report};
+use crate::node::fingerprint;
 
 /// A node boots in three seconds; a machine under load gets more.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Believes the one certificate that the lab made.
+/// Believes the one certificate that the lab shows.
 #[derive(Debug)]
 struct Pinned {
     fingerprint: String,
@@ -166,8 +167,8 @@ pub(crate) async fn wait(
     let token = token.trim();
     let port = node.ports.api;
     until("an answer of the node's API", server, || async move {
-        // Made by the API when it starts for the first time, in a folder that only the lab writes to.
-        let pin = certificate(folder).ok_or("the API has not started yet")?;
+        // Written by the API, in a folder that only the lab writes to.
+        let pin = served(folder).ok_or("the API has not started yet")?;
         ask_api(port, &pin, token).await
     })
     .await?;
@@ -177,4 +178,60 @@ pub(crate) async fn wait(
         until("a log-in over the node's ssh", server, || ask_ssh(ssh, folder)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proxmox::exchange::{Method, Request};
+
+    use super::*;
+    use crate::node::{Auth, self_signed};
+    use crate::runtime::Kind;
+    use crate::server::{Server, ServerOptions};
+    use crate::sim::{Times, WorldOptions};
+    use crate::up::Ports;
+
+    /// A lab that runs is found ready whatever certificate its API shows; the record keeps the lab's own.
+    #[tokio::test]
+    async fn a_node_with_a_custom_certificate_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let mut options = WorldOptions::new(1).times(Times::none());
+        options.node.state = Some(folder.join("state"));
+        let world = options.build().unwrap();
+        let options = ServerOptions::new(([127, 0, 0, 1], 0).into(), folder.join("state"));
+        let server = Server::https(world.node.clone(), options).await.unwrap();
+        let own = server.fingerprint().unwrap();
+        fs_err::write(folder.join("token"), "phoenix@pve!cli=narrow-secret\n").unwrap();
+        let mut record = NodeRecord {
+            runtime: Kind::Simulated,
+            endpoint: String::new(),
+            fingerprint: String::new(),
+            token_file: folder.join("token"),
+            password_file: folder.join("password"),
+            ssh: None,
+            node: "pve1".to_owned(),
+            template: None,
+            networks: Vec::new(),
+            ports: Ports { api: server.address().unwrap().port(), ssh: 0, https: 0 },
+            started: 0,
+        };
+        let me = Process::this().unwrap();
+        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+        assert_eq!(record.fingerprint, own);
+
+        let (pem, key) = self_signed("pve1", &[]).unwrap();
+        let params = [("certificates", pem), ("key", key), ("restart", "1".to_owned())];
+        let params = params.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let path = "/nodes/pve1/certificates/custom".to_owned();
+        let upload = Request { method: Method::Post, path: path.clone(), params };
+        assert_eq!(world.node.handle(&Auth::root(), &upload).await.status, 200);
+        assert_ne!(served(folder).as_deref(), Some(own));
+        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+        assert_eq!(record.fingerprint, own);
+        // Removed, and shown until the next restart.
+        let remove = Request { method: Method::Delete, path, params: Vec::new() };
+        assert_eq!(world.node.handle(&Auth::root(), &remove).await.status, 200);
+        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+    }
 }

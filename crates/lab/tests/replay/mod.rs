@@ -94,7 +94,6 @@ impl Session {
         options.hardware = Hardware { cpus: 2, memory: 25_276_514_304, address: "10.10.10.1".into() };
         let node = Node::open(options, Arc::new(SimRuntime::new(1, Times::default()))).expect("in memory");
         node.set_token("root@pam!conf", "secret", false);
-        node.set_fingerprint("AA:BB");
         let tasks = Faults::none();
         node.set_task_plan(Some(Arc::new(tasks.clone())));
         Self { node, tasks, upids: BTreeMap::new(), digests: BTreeMap::new() }
