@@ -13,7 +13,7 @@ pub mod state;
 
 pub use mortal::Mortal;
 pub use run::{Ended, Try, carry_out, run};
-pub use site::{Files, Site, big, first, now};
+pub use site::{Files, Site, big, certified, first, now};
 
 use std::future::Future;
 

@@ -85,6 +85,13 @@ pub fn first() -> Files {
     files
 }
 
+/// The first workshop, whose node shows a certificate of the workshop.
+pub fn certified() -> Files {
+    let mut files = first();
+    files.insert("node.json".into(), r#"{ "hypervisor": { "certificate": true } }"#.into());
+    files
+}
+
 /// The files of the larger site.
 pub fn big() -> Files {
     let mut files = first();

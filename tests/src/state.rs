@@ -43,6 +43,7 @@ pub async fn of(world: &World, site: &Site) -> String {
             inside(world, site, id, &mark, &mut out).await;
         }
     }
+    node(world, &mut out).await;
     for (name, text) in world.node.firewall_files().expect("in memory") {
         let _ = writeln!(out, "firewall {name}");
         for line in text.lines() {
@@ -50,6 +51,26 @@ pub async fn of(world: &World, site: &Site) -> String {
         }
     }
     out
+}
+
+/// What was done on the node itself, which stands where guests have their number with none.
+async fn node(world: &World, out: &mut String) {
+    let cat = |path: &str| ["cat".to_owned(), path.to_owned()];
+    let (status, text, _) =
+        world.runtime.exec(0, &cat(proxmox::inventory::MARK), b"").await.expect("it runs");
+    if status != 0 {
+        return;
+    }
+    let mark: plan::Mark = serde_json::from_slice(&text).expect("a mark that can be read");
+    let _ = writeln!(out, "the node: {} {:?}", mark.address, mark.features);
+    for (name, wanted) in &mark.certificates {
+        let _ = writeln!(out, "  {name}: {} {}", wanted.fingerprint, wanted.end - wanted.begin);
+        let path = managers::certificates::path(name);
+        let (_, pem, _) = world.runtime.exec(0, &cat(&path), b"").await.expect("it runs");
+        if serial_of(&pem).as_ref() != Some(&wanted.serial) {
+            let _ = writeln!(out, "  WRONG: {path} is another than the mark says");
+        }
+    }
 }
 
 /// Whether what is inside is what the mark says.

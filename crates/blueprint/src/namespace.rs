@@ -7,8 +7,8 @@ use crate::model::Place;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, HypervisorSource, NetworkSource,
-    SiteSource, TargetSource, TypeSource,
+    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, HypervisorSource,
+    NetworkSource, SiteSource, TargetSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 

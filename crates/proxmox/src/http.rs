@@ -143,7 +143,8 @@ impl HttpExchange {
         }
         let port = url.port().unwrap_or(if url.scheme() == "https" { 8006 } else { 80 });
         let seen = tls::Seen::default();
-        let config = tls::config(&options.trust, options.named.as_ref(), seen.clone()).map_err(HttpOptionsError::Tls)?;
+        let config = tls::config(&options.trust, options.named.as_ref(), seen.clone())
+            .map_err(HttpOptionsError::Tls)?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             // HTTP/1.1 has the reason phrase, in which the node says what went wrong.

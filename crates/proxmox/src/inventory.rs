@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures::StreamExt as _;
 
-pub use files::{MARK, 
-    FilesError, Printed, ROOT, firewall_path, host_fw, node_addresses, printed, read_by_files,
+pub use files::{
+    FilesError, MARK, Printed, ROOT, firewall_path, host_fw, node_addresses, printed, read_by_files,
     read_by_files_below,
 };
 

@@ -1,14 +1,14 @@
 //! Every call of a run in turn goes wrong: P-24, T-17.
 
 use lab::sim::{Fault, Faults};
-use scenarios::{Ended, first, state, virtually};
+use scenarios::{Ended, certified, state, virtually};
 
 use super::{LONGEST, apply, each, same, settle, site, undisturbed, world};
 
 /// Failed before it was sent; taken effect with the answer lost; the answer cut in the middle. The run, or if it failed
 /// one more, comes to the same end with nothing twice.
 fn every_call(fault: &Fault) {
-    let site = site(&first());
+    let site = site(&certified());
     let (expected, calls, _) = undisturbed(&site);
     assert!(calls > 40, "{calls} calls: too few for a run");
     each(1..=calls, |n| {

@@ -153,7 +153,8 @@ fn with_authority() -> Files {
     let mut files = first();
     let ca = r#"{
   "containers": { "ca": { "id": 103, "type": "small", "address": "10.0.0.10", "features": ["step-ca"] } },
-  "certificates": { "authority": "step-ca", "life": "1d" }
+  "certificates": { "authority": "step-ca", "life": "1d" },
+  "hypervisor": { "certificate": true }
 }"#;
     files.insert("ca.json".into(), ca.into());
     files
@@ -171,6 +172,7 @@ fn the_authority_moves_into_a_container_and_back() {
         for _ in 0..2 {
             let ended = apply(&world, &there).await;
             assert!(ended.done() && has("certificate.notes", &ended), "{ended:#?}");
+            assert!(has("hypervisor.certificate", &ended), "{ended:#?}");
             assert!(apply(&world, &there).await.plan().steps.is_empty());
             let ended = apply(&world, &here).await;
             assert!(has("certificate.notes", &ended) && !has("authority.ca", &ended), "{ended:#?}");
@@ -193,6 +195,7 @@ fn a_lost_authority_is_made_anew_and_guests_are_introduced_again() {
         let addresses: Vec<String> = ended.plan().steps.iter().map(|s| s.address.to_string()).collect();
         assert!(addresses.contains(&"authority.ca".to_owned()), "{addresses:?}");
         assert!(addresses.contains(&"certificate.notes".to_owned()), "{addresses:?}");
+        assert!(addresses.contains(&"hypervisor.certificate".to_owned()), "{addresses:?}");
         assert!(apply(&world, &wanted).await.plan().steps.is_empty());
     });
 }

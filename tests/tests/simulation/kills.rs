@@ -1,14 +1,14 @@
 //! The run is killed at every event and every call in turn, and started again: P-24, T-11.
 
 use lab::sim::{Fault, Faults};
-use scenarios::{Ended, Try, first, run, virtually};
+use scenarios::{Ended, Try, certified, first, run, virtually};
 use tokio_util::sync::CancellationToken;
 
 use super::{each, same, settle, site, undisturbed, world};
 
 #[test]
 fn killed_at_every_event_and_started_again() {
-    let site = site(&first());
+    let site = site(&certified());
     let (expected, _, events) = undisturbed(&site);
     assert!(events > 30, "{events} events: too few for a run");
     each(1..=events, |n| {
@@ -26,7 +26,7 @@ fn killed_at_every_event_and_started_again() {
 }
 
 fn killed_at_every_call(fault: &Fault) {
-    let site = site(&first());
+    let site = site(&certified());
     let (expected, calls, _) = undisturbed(&site);
     each(1..=calls, |n| {
         virtually(async {

@@ -56,7 +56,10 @@ pub(super) fn check(
         let Some(entry) = namespace.containers.get(name) else { continue };
         let hostname =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
-        claims.push((container.hostname.clone(), Claim { container: Some(name), service: None, spot: hostname }));
+        claims.push((
+            container.hostname.clone(),
+            Claim { container: Some(name), service: None, spot: hostname },
+        ));
         for (service, settings) in &container.services {
             let claim = Claim {
                 container: Some(name),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Credential, Hypervisor, LabTarget, Network,
-    PVE, ProxmoxTarget, Site, SshTarget, Target, Trust,
+    Acme, Authority, CertificateSettings, Challenge, Credential, Hypervisor, LabTarget, Network, PVE,
+    ProxmoxTarget, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
 use crate::report::Draft;

@@ -29,7 +29,10 @@ fn seen(site: &Site) -> Value {
 /// Its API shows it, its name leads to it, and the page of the book is right about what to type there. The serial number.
 pub fn shows_the_workshops(site: &Site) -> String {
     assert_eq!(answers(site), "401", "nobody is let in without a token, and everybody sees who it is");
-    assert_eq!(site.inside("notes", "getent hosts pve.workshop.internal").1.split(' ').next(), Some("10.0.0.1"));
+    assert_eq!(
+        site.inside("notes", "getent hosts pve.workshop.internal").1.split(' ').next(),
+        Some("10.0.0.1")
+    );
     let seen = seen(site);
     assert_eq!(seen["served"][0]["same"], true, "{seen}");
     let listed = site.json(&["certs", "--json"]);
@@ -60,11 +63,18 @@ pub fn renews_by_itself(site: &Site, before: &str) {
 
 /// Without it in the blueprint, it goes, with all that kept it; whoever pinned the node's own goes on.
 pub fn gets_its_own_back(site: &Site) {
-    site.edit("site.json", r#""hypervisor": { "certificate": true }"#, r#""hypervisor": { "certificate": false }"#);
+    site.edit(
+        "site.json",
+        r#""hypervisor": { "certificate": true }"#,
+        r#""hypervisor": { "certificate": false }"#,
+    );
     let plan = site.json(&["plan", "--json"]);
     let steps = plan["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 1, "{plan}");
-    assert_eq!((&steps[0]["address"], &steps[0]["action"]), (&"hypervisor.certificate".into(), &"delete".into()));
+    assert_eq!(
+        (&steps[0]["address"], &steps[0]["action"]),
+        (&"hypervisor.certificate".into(), &"delete".into())
+    );
     assert!(steps[0]["root"].is_string(), "it says why it takes root on the node");
     site.ok(&["apply"]);
     assert_eq!(answers(site), "000", "the workshop's root does not vouch for the node's own");

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use proxmox::inventory::MARK;
+
 use super::guest::{Inside, Ran};
 
 /// The program of the feature `step-ca`.
@@ -36,6 +38,12 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
             inside.files.retain(|path, _| !path.starts_with(&prefix));
             actions += 1;
         }
+        // What is taken off the node: all of it.
+        if text.contains(&format!("\nmark={MARK}\n")) {
+            inside.files.retain(|path, _| path != MARK && !path.starts_with(STORE));
+            inside.features.clear();
+            actions += 1;
+        }
         let printed = (0, b"phoenix: removed certificates\n".to_vec(), Vec::new());
         return Some(Ran { printed, actions });
     }
@@ -61,6 +69,17 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
     Some(Ran { printed, actions })
 }
 
+/// Whether a script writes down what was done on the node.
+pub(super) fn remembers(script: &str) -> bool {
+    script.contains(&format!("cat >{MARK}.new"))
+}
+
+/// Writes it down.
+pub(super) fn remember(inside: &mut Inside, stdin: &[u8]) -> Ran {
+    inside.files.insert(MARK.to_owned(), stdin.to_vec());
+    Ran { printed: (0, Vec::new(), Vec::new()), actions: 1 }
+}
+
 /// The authority of a guest that has the feature `step-ca`.
 pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ran {
     if !inside.has("step-ca") {
@@ -80,6 +99,11 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
         _ if !inside.files.contains_key(certificate) => refused("the authority has no certificate yet"),
         ["probe"] => said("signed and verified; the intermediate is good until 2100\n"),
         ["register" | "admit", guest] => match serde_json::from_slice::<Value>(stdin) {
+            // Without names, the node is to have none any more.
+            Ok(told) if words[0] == "admit" && told["names"] == json!([]) => {
+                inside.files.remove(&provisioner(guest));
+                said("")
+            }
             Ok(told) if told["names"].as_array().is_some_and(|names| !names.is_empty()) => {
                 inside.files.insert(provisioner(guest), stdin.to_vec());
                 said("")

@@ -105,13 +105,17 @@ impl SimShell {
                 Err(error) => return failed(2, &format!("cannot read the firewall's files: {error}\n")),
             };
             let unconfirmed = self.firewall.unconfirmed();
+            let remembered = ["cat".to_owned(), proxmox::inventory::MARK.to_owned()];
+            let remembered = self.node.runtime().exec(NODE, &remembered, &[]).await;
+            let mark = remembered.ok().filter(|(status, ..)| *status == 0).map(|(_, text, _)| text);
+            let mark = mark.as_deref().map(String::from_utf8_lossy);
             let stdout = proxmox::inventory::printed(&Printed {
                 guests: guests.collect(),
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
                 addresses: &firewall::addresses(&self.node),
                 connection: firewall::CONNECTION,
                 unconfirmed: unconfirmed.as_deref(),
-                mark: None,
+                mark: mark.as_deref(),
             });
             return Output { stdout, ..Output::default() };
         }

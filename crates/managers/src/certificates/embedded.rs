@@ -102,7 +102,11 @@ pub type Made = (String, Vec<(String, CertificateMark)>);
 ///
 /// # Errors
 /// When the authority refuses, with what it says.
-pub fn script(authority: &pki::Authority, certificates: &[&Certificate], now: Timestamp) -> Result<Made, Failure> {
+pub fn script(
+    authority: &pki::Authority,
+    certificates: &[&Certificate],
+    now: Timestamp,
+) -> Result<Made, Failure> {
     let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
     let mut back = String::new();
     let mut marks = Vec::new();

@@ -97,15 +97,15 @@ fn mark_of(
     place: &str,
 ) -> Result<CertificateMark, Failure> {
     let failed = |what: String| {
-        Failure::new("certificates::not-obtained", what)
-            .said(output.tail(6))
-            .hint(match place.parse::<u32>() {
+        Failure::new("certificates::not-obtained", what).said(output.tail(6)).hint(
+            match place.parse::<u32>() {
                 Ok(id) => format!("phoenix-cli exec {id} -- {PROGRAM} list"),
                 Err(_) => format!("on {place}: {PROGRAM} list"),
-            })
+            },
+        )
     };
-    let found =
-        found.ok_or_else(|| failed(format!("{place} says nothing of the certificate {}", certificate.name)))?;
+    let found = found
+        .ok_or_else(|| failed(format!("{place} says nothing of the certificate {}", certificate.name)))?;
     if let Some(error) = found.error.as_ref().filter(|_| found.failures > 0 || found.serial.is_none()) {
         return Err(failed(format!("the certificate {} was not obtained: {error}", certificate.name)));
     }

@@ -169,8 +169,8 @@ pub(crate) async fn run(
     let resolve = |reference: &blueprint::model::SecretRef| {
         site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
     };
-    let script: Script = script(rendered, Mode::Apply, &resolve)
-        .map_err(|e| Failure::from_error("features::script", &e))?;
+    let script: Script =
+        script(rendered, Mode::Apply, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
     let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
     let command = Command::script(format!("installing {} in {name}", names.join(", ")), script.text)
         .limit(SCRIPT_LIMIT);
@@ -286,7 +286,8 @@ impl Crew for FeatureCrew {
                     results.push(Ok(Done::new(format!("{changed} action{s}"))));
                 }
                 Err(failure) => {
-                    let hint = format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
+                    let hint =
+                        format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
                     results.push(Err(failure.hint(hint)));
                     break;
                 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
+use plan::Step;
 use plan::desired::{HYPERVISOR, Issuer};
 use plan::mark::Mark;
 use plan::wire::CERTIFICATES;
-use plan::Step;
 use proxmox::inventory::MARK;
 use serde_json::json;
 use transport::Command;
@@ -101,8 +101,7 @@ impl HypervisorCrew {
         }
         progress.doing("giving the node its own certificate back");
         let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
-        let script =
-            format!("pair={CERTIFICATES}/{HYPERVISOR}\nroot={root}\nmark={MARK}\n{REMOVE}");
+        let script = format!("pair={CERTIFICATES}/{HYPERVISOR}\nroot={root}\nmark={MARK}\n{REMOVE}");
         said(&place, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }

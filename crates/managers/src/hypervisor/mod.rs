@@ -26,7 +26,7 @@ pub struct Hypervisors;
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// It is to have a certificate.
-    Put(Put),
+    Put(Box<Put>),
     /// It is to have none of the workshop's.
     Remove {
         /// The container whose authority admitted it.
@@ -80,8 +80,10 @@ impl Kind for Hypervisors {
         }
         let certificate = &wanted.certificate;
         let known = ours.and_then(|mark| mark.certificates.get(HYPERVISOR));
-        let renews =
-            wanted.features.iter().all(|f| ours.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint));
+        let renews = wanted
+            .features
+            .iter()
+            .all(|f| ours.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint));
         let mut mark = Mark::new(&world.desired.site, address);
         mark.features = wanted.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
         let put = Put {
@@ -110,7 +112,7 @@ impl Kind for Hypervisors {
 
 fn placing(put: &Put, ends: Option<String>, action: Action, reason: String) -> Step {
     let names = Change::new("names", Value::Null, put.certificate.names.join(", "));
-    base(action, reason, vec![names, promised(&put.certificate, ends)], &Work::Put(put.clone()))
+    base(action, reason, vec![names, promised(&put.certificate, ends)], &Work::Put(Box::new(put.clone())))
 }
 
 fn removal(authority: Option<u32>) -> Step {

@@ -26,7 +26,9 @@ pub(super) fn hypervisor(
     desired: &Desired,
     renderer: &dyn Renderer,
 ) -> Result<Option<Hypervisor>, WireError> {
-    let Some(declared) = blueprint.hypervisor.as_ref().filter(|node| node.certificate) else { return Ok(None) };
+    let Some(declared) = blueprint.hypervisor.as_ref().filter(|node| node.certificate) else {
+        return Ok(None);
+    };
     let host = full_name(&declared.hostname, &blueprint.site.domain);
     let signs = desired.authority.as_ref().and_then(|authority| ids.get(&authority.on));
     let mut certificate = Certificate {

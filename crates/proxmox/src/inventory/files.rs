@@ -112,8 +112,9 @@ pub async fn read_by_files(runner: &dyn Runner) -> Result<Guests, FilesError> {
 /// # Errors
 /// As [`read_by_files`].
 pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Guests, FilesError> {
-    let command = Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED, MARK])
-        .limit(Duration::from_secs(60));
+    let command =
+        Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED, MARK])
+            .limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
         return Err(FilesError::Failed { place: runner.place(), reason: output.tail(3) });
