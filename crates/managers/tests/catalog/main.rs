@@ -15,6 +15,7 @@ mod docker;
 mod engine;
 mod examples;
 mod guest;
+mod portainer;
 mod python;
 #[path = "../root/mod.rs"]
 #[expect(dead_code, reason = "of the throw-away root only what a script says is of use here")]
