@@ -1,6 +1,8 @@
 //! The whole path, for real: a blueprint becomes running containers in the lab, and a request gets its answer over
 //! HTTPS, verified against the workshop's own root alone. One test, since it is one story.
 
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -51,6 +53,8 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
         "https://notes.workshop.internal/",
     ]);
     assert_eq!(inside.trim(), "200");
+
+    packets_fit_the_way_out(&site);
 
     // One line of one page: that one file is changed, and nothing else.
     let page = site.path().join("pages/notes/index.html");
@@ -117,4 +121,27 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     assert!(left.contains("foreign") && !left.contains("notes"), "{left}");
 
     site.lab_down_leaves_nothing();
+}
+
+/// Where the way out takes smaller packets than a guest's own link, the other end is told when the guest connects: what it
+/// sends would not arrive otherwise, and installing a package would hang.
+fn packets_fit_the_way_out(site: &Site) {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let before = site.node("cat /sys/class/net/eth0/mtu");
+    let here = site.node("ip route show default | cut -d ' ' -f 3");
+    site.node("ip link set eth0 mtu 1300");
+    let connect = format!("bash -c 'exec 3<>/dev/tcp/{}/{port}; read -t 30 <&3'", here.trim());
+    std::thread::scope(|scope| {
+        let guest = scope.spawn(|| site.inside("notes", &connect));
+        let (stream, _) = listener.accept().unwrap();
+        let told =
+            std::process::Command::new("ss").args(["-Htin", "sport", "=", &format!(":{port}")]).output();
+        let told = String::from_utf8(told.unwrap().stdout).unwrap();
+        let largest = told.split_whitespace().find_map(|word| word.strip_prefix("mss:")).unwrap();
+        assert!(largest.parse::<u32>().unwrap() <= 1260, "{told}");
+        drop(stream);
+        guest.join().unwrap();
+    });
+    site.node(&format!("ip link set eth0 mtu {}", before.trim()));
 }

@@ -13,7 +13,7 @@ use super::spec::{LabSpec, Names};
 use crate::containers::MACHINE_APT;
 
 /// Where the lab's program lies in the node.
-pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix/phoenix-cli";
+pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix-lab/phoenix-cli";
 
 /// Where the node's API keeps its state, in the node.
 pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
@@ -109,7 +109,8 @@ impl<'a> Upper<'a> {
     }
 
     /// The site's router, played by the node: guests get out under its address, and names asked of the gateway's address
-    /// are passed on, as a router at home does.
+    /// are passed on, as a router at home does. Where this machine's way out takes smaller packets than a bridge (a tunnel, a
+    /// cloud), guests are told so when they connect: not everybody out there hears it from a router (RFC 2923, 2.1).
     fn nftables(&self, resolvers: &[Ipv4Addr]) -> String {
         let (mut post, mut pre) = (String::new(), String::new());
         for network in &self.spec.networks {
@@ -126,7 +127,9 @@ impl<'a> Upper<'a> {
         }
         format!(
             "#!/usr/sbin/nft -f\nflush ruleset\ntable ip lab {{\n  chain pre {{\n    type nat hook prerouting priority -100;\n\
-             {pre}  }}\n  chain post {{\n    type nat hook postrouting priority 100;\n{post}  }}\n}}\n"
+             {pre}  }}\n  chain post {{\n    type nat hook postrouting priority 100;\n{post}  }}\n  chain forward {{\n    type filter hook forward priority -150;\n    \
+             oifname \"eth0\" tcp flags syn tcp option maxseg size set rt mtu\n    \
+             iifname \"eth0\" tcp flags syn tcp option maxseg size set rt mtu\n  }}\n}}\n"
         )
     }
 
@@ -270,7 +273,7 @@ pub(crate) fn lxc_config(spec: &LabSpec, names: &Names, base: &super::base::Base
         inside = names.inside,
         outside = names.outside,
     );
-    out += &bind(&folder.join("bin"), "/usr/local/lib/phoenix", "bind,ro");
+    out += &bind(&folder.join("bin"), "/usr/local/lib/phoenix-lab", "bind,ro");
     out += &bind(&base.templates, "/var/lib/vz/template/cache", "bind,ro");
     out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
     out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
