@@ -567,7 +567,7 @@ fn packages_come_from_the_guests_own_sources() {
          printf '#!/bin/sh\\n/usr/sbin/policy-rc.d; echo $? >/repo/policy\\n' >hello-x/DEBIAN/postinst
          chmod 755 hello-x/DEBIAN/postinst; dpkg-deb -b hello-x hello-x.deb >/dev/null
          { cat hello-x/DEBIAN/control; printf 'Filename: ./hello-x.deb\\nSize: %s\\nSHA256: %s\\n' $(stat -c %s hello-x.deb) $(sha256sum hello-x.deb | cut -c1-64); } >Packages
-         echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*",
+         echo 'deb [trusted=yes] copy:/repo ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*",
     );
     let wanted = |name: &str| with(&own("x", json!({ "packages": [name, "bash"] }), &[]), json!({}));
     assert_eq!(root.run(&check(&[wanted("hello-x")])).ok().words(), ["package install hello-x"]);
@@ -575,6 +575,11 @@ fn packages_come_from_the_guests_own_sources() {
     // P-37: services are held back while packages are installed, and only then.
     assert_eq!(root.sh("cat /repo/policy; ls /usr/sbin/policy-rc.d 2>/dev/null || true"), "101\n");
     root.run(&apply(&[wanted("hello-x=1.0")])).nothing_to_do();
+    // What the lists name is no longer there: they are fetched anew, and it is tried again.
+    root.sh("dpkg -P hello-x; apt-get clean; cd /repo; mv hello-x.deb moved.deb; sed -i s/hello-x.deb/moved.deb/ Packages");
+    let ran = root.run(&apply(&[wanted("hello-x")]));
+    assert!(ran.stderr.contains("Failed to fetch") && ran.stderr.contains("trying again"), "{ran:?}");
+    assert_eq!(ran.ok().words(), ["package install hello-x"]);
     let ran = root.run(&apply(&[wanted("hello-y")]));
     let error = ran.failed().error("x").unwrap();
     assert!(

@@ -158,8 +158,10 @@ release_services() {
 	policy_ours=
 }
 
+# A server that takes a connection and then says nothing is given up after a minute.
 apt() {
 	run 1800 apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
+		-o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60 \
 		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
@@ -187,6 +189,21 @@ update_lists() {
 	fail "failed to fetch the package lists: $(last "$out")"
 }
 
+# get_packages PACKAGE...: a line that breaks down, or lists that name what is no longer there, are no reason to give up: three
+# more times, with lists that are new. What has arrived is kept. What apt said last is in `out`.
+get_packages() {
+	local wait=5
+	while :; do
+		out=$(apt --no-install-recommends install "$@") && return 0
+		case $out in *'Failed to fetch'* | *'Unable to fetch'*) ;; *) return 1 ;; esac
+		[ "$wait" -le 20 ] || return 1
+		printf '%s\n' "$(last "$out"); trying again in $wait s" >&2
+		sleep "$wait"
+		wait=$((wait * 2))
+		apt -o APT::Update::Error-Mode=any update >/dev/null
+	done
+}
+
 packages() {
 	local wanted out still
 	wanted=$(missing "$@")
@@ -202,7 +219,7 @@ packages() {
 		# shellcheck disable=SC2086 # one word each
 		update_lists $wanted || return 1
 		# shellcheck disable=SC2086
-		if ! out=$(apt --no-install-recommends install $wanted); then
+		if ! get_packages $wanted; then
 			fail "failed to install $(printf '%s' "$wanted" | tr '\n' ' '): $(last "$out")"
 			return 1
 		fi
