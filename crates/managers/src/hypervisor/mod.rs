@@ -65,7 +65,9 @@ impl Kind for Hypervisors {
         let signs = world.desired.authority.as_ref().and_then(|a| world.desired.containers.get(&a.on));
         let Some(wanted) = wanted else {
             if ours.is_some() {
-                proposal.step(removal(signs.filter(|_| !world.options.destroy).map(|c| c.id)));
+                let signs = signs.filter(|_| !world.options.destroy);
+                let needs = signs.map(|c| Address::authority(&c.name)).into_iter().collect();
+                proposal.step(Step { needs, ..removal(signs.map(|c| c.id)) });
             }
             return;
         };
