@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use plan::Step;
 use plan::desired::{HYPERVISOR, Issuer};
 use plan::mark::Mark;
-use plan::wire::CERTIFICATES;
 use proxmox::inventory::MARK;
 use serde_json::json;
 use transport::Command;
@@ -36,14 +35,13 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 units='phoenix-certificates.timer phoenix-certificates.service phoenix-pveproxy.service'
 systemctl disable --now $units >/dev/null 2>&1
-if [ -e "$pair/fullchain.pem" ] && cmp -s "$pair/fullchain.pem" /etc/pve/local/pveproxy-ssl.pem; then
-	pvenode cert delete --restart 1 >/dev/null || exit 1
-fi
+if [ -e /usr/local/lib/phoenix/pveproxy ]; then /usr/local/lib/phoenix/pveproxy forget >/dev/null || exit 1; fi
 for unit in $units; do rm -f "/etc/systemd/system/$unit" || exit 1; done
 systemctl daemon-reload
 rm -f "$root" && update-ca-certificates >/dev/null 2>&1
-rm -rf /etc/phoenix/certificates /etc/phoenix/certificates.d /etc/phoenix/certificates.conf /var/lib/phoenix/certificates \
-	/usr/local/lib/phoenix/certificates /usr/local/lib/phoenix/pairs /etc/phoenix/applied.json "$mark" || exit 1
+for program in certificates pairs pveproxy; do rm -f "/usr/local/lib/phoenix/$program" || exit 1; done
+rm -rf /var/lib/phoenix/certificates /etc/phoenix/certificates /etc/phoenix/certificates.d || exit 1
+rm -f /etc/phoenix/certificates.conf /etc/phoenix/applied.json "$mark" || exit 1
 echo phoenix: removed certificates
 "#;
 
@@ -101,7 +99,7 @@ impl HypervisorCrew {
         }
         progress.doing("giving the node its own certificate back");
         let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
-        let script = format!("pair={CERTIFICATES}/{HYPERVISOR}\nroot={root}\nmark={MARK}\n{REMOVE}");
+        let script = format!("root={root}\nmark={MARK}\n{REMOVE}");
         said(&place, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }
