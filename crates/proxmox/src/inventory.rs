@@ -19,7 +19,7 @@ use crate::error::Error;
 
 /// How many calls are under way at once. At 20 ms a call, 1,000 guests take 0.6 s with 32 of them; pveproxy hands them to
 /// pvedaemon's three workers, so that more would only queue there.
-pub const READ_CONCURRENCY: usize = 32;
+pub const READ_CONCURRENCY: usize = 40;
 
 /// A guest's configuration, where it is, and the digest for optimistic locking.
 #[derive(Debug, Clone, PartialEq, Eq)]
