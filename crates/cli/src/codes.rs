@@ -359,6 +359,13 @@ pub const CODES: &[CodeInfo] = &[
         "Remove `hypervisor.certificate` from one of the two blueprints, and apply that one first.",
     ),
     code(
+        "hypervisor::not-shown",
+        "the node's API shows another certificate",
+        "The certificate lies on the node, and who asks its API is shown another one: `pvenode cert set` failed, or pveproxy did \
+         not start anew.",
+        "On the node, `journalctl -u phoenix-pveproxy` says why. Mend that, then `phoenix-cli apply`.",
+    ),
+    code(
         "hypervisor::refused",
         "something could not be done on the node",
         "A command on the node itself (not in a guest) failed. What it said last is shown.",

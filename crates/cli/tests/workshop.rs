@@ -56,6 +56,8 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
 
     packets_fit_the_way_out(&site);
 
+    the_node_shows_what_it_was_given(&site);
+
     // One line of one page: that one file is changed, and nothing else.
     let page = site.path().join("pages/notes/index.html");
     let changed = std::fs::read_to_string(&page).unwrap().replace("</body>", "<p>one more line</p>\n</body>");
@@ -144,4 +146,24 @@ fn packets_fit_the_way_out(site: &Site) {
         guest.join().unwrap();
     });
     site.node(&format!("ip link set eth0 mtu {}", before.trim()));
+}
+
+/// The node's own certificate, signed by Phoenix itself. It is not said to be done before it is shown.
+fn the_node_shows_what_it_was_given(site: &Site) {
+    write(site.path().join("node.json"), r#"{ "hypervisor": { "certificate": true } }"#);
+    site.node("mv /usr/sbin/pvenode /usr/sbin/pvenode.away");
+    let target = ["apply", "--target", "hypervisor.certificate"];
+    let failed = site.run(&target);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!failed.status.success() && said.contains("hypervisor::not-shown"), "{said}");
+    site.node("mv /usr/sbin/pvenode.away /usr/sbin/pvenode");
+    site.ok(&target);
+    let shown = "openssl s_client -connect 127.0.0.1:8006 </dev/null 2>/dev/null \
+                 | openssl x509 -noout -ext subjectAltName";
+    assert!(site.node(shown).contains("DNS:pve.workshop.internal"));
+    let again = site.json(&["plan", "--json", "--target", "hypervisor.certificate"]);
+    assert_eq!(again["steps"].as_array().unwrap().len(), 0, "{again}");
+    std::fs::remove_file(site.path().join("node.json")).unwrap();
+    site.ok(&["apply"]);
+    assert!(!site.node(shown).contains("pve.workshop.internal"));
 }

@@ -67,10 +67,27 @@ pub trait Artifacts: Debug + Send + Sync {
 pub struct Place {
     /// The way there.
     pub runner: Arc<dyn Runner>,
-    /// What it is called in messages.
-    pub name: String,
-    /// The command that tells more when it does not answer as it should.
-    pub look: String,
+    /// The guest's id; absent on the node.
+    pub guest: Option<u32>,
+}
+
+impl Place {
+    /// How a person has a command run there.
+    pub fn typed(&self, command: &str) -> String {
+        match self.guest {
+            Some(id) => format!("phoenix-cli exec {id} -- {command}"),
+            None => format!("on the node: {command}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.guest {
+            Some(id) => write!(f, "{id}"),
+            None => f.write_str("the node"),
+        }
+    }
 }
 
 /// What crews work with.
@@ -152,11 +169,7 @@ impl Worksite {
     /// # Errors
     /// As [`Worksite::inside`].
     pub fn guest_place(&self, id: u32) -> Result<Place, Failure> {
-        Ok(Place {
-            runner: Arc::new(self.inside(id)?),
-            name: id.to_string(),
-            look: format!("does it come up? phoenix-cli exec {id} -- systemctl is-system-running"),
-        })
+        Ok(Place { runner: Arc::new(self.inside(id)?), guest: Some(id) })
     }
 
     /// The node itself.
@@ -165,11 +178,7 @@ impl Worksite {
     /// When there is no way to run commands on it.
     pub fn node_place(&self) -> Result<Place, Failure> {
         match &self.node {
-            Some(node) => Ok(Place {
-                runner: node.clone(),
-                name: "the node".to_owned(),
-                look: "on the node: systemctl is-system-running".to_owned(),
-            }),
+            Some(node) => Ok(Place { runner: node.clone(), guest: None }),
             None => Err(Failure::new(
                 "transport::no-commands",
                 "nothing can be done on the node: there is no way to run commands on it",

@@ -48,7 +48,7 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
         return Some(Ran { printed, actions });
     }
     if !text.contains("echo phoenix: putting certificates\n") {
-        return None;
+        return shown(inside, text);
     }
     let (mut name, mut actions) = (String::new(), 0);
     let mut lines = text.lines();
@@ -67,6 +67,24 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
     }
     let printed = (0, b"phoenix: putting certificates\n".to_vec(), Vec::new());
     Some(Ran { printed, actions })
+}
+
+/// A script that looks at certificates: what is on disk is served. `None`: it does something else.
+fn shown(inside: &Inside, text: &str) -> Option<Ran> {
+    let mut out = String::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("show ")) {
+        let (name, served) = line.split_once(' ')?;
+        let there = inside.files.contains_key(&format!("{STORE}/{name}/fullchain.pem"));
+        let serial = there.then_some("1");
+        let served: Vec<Value> = served
+            .trim_matches('\'')
+            .split_whitespace()
+            .map(|at| json!({ "at": at, "serial": serial, "same": there.then_some(true) }))
+            .collect();
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{}", json!({ "name": name, "serial": serial, "served": served }));
+    }
+    (!out.is_empty()).then(|| said(out))
 }
 
 /// Whether a script writes down what was done on the node.

@@ -68,11 +68,10 @@ pub(crate) async fn put(
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let (script, marks) = script(&site.authority, certificates, (site.clock)())?;
     progress.doing(format!("putting {} certificate(s) in place", certificates.len()));
-    let Place { runner, name, look } = place;
-    let command = Command::script(format!("putting certificates in {name}"), script).limit(INSTALL);
+    let command = Command::script(format!("putting certificates in {place}"), script).limit(INSTALL);
     let begin = tokio::time::Instant::now();
     let output = loop {
-        match runner.run(&command).await {
+        match place.runner.run(&command).await {
             // The script's first word says that it ran; anything else is a guest that just starts.
             Ok(output) if output.success() || output.text().contains("phoenix:") => break output,
             Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
@@ -89,9 +88,9 @@ pub(crate) async fn put(
         }
         return Ok(marks);
     }
-    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {name}"))
+    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {place}"))
         .said(output.tail(5))
-        .hint(look.clone()))
+        .hint(place.typed("df -h /etc")))
 }
 
 /// A script, and what the marks say when it has run, by name.

@@ -100,20 +100,26 @@ pub async fn look(inside: &dyn Runner, certificates: &[&Certificate]) -> Result<
             inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
         seen.extend(read(&output)?);
     }
-    let rest: Vec<_> = certificates.iter().filter(|c| c.issuer == Issuer::Embedded).collect();
+    let rest: Vec<_> = certificates.iter().filter(|c| c.issuer == Issuer::Embedded).copied().collect();
     if !rest.is_empty() {
-        let mut script = format!("set -u\n{PAIRS}{SHOW}");
-        for certificate in rest {
-            let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
-            // Writing to a String does not fail.
-            let _ = writeln!(script, "show {} {}", certificate.name, shell_quote(&served.join(" ")));
-        }
-        let command = Command::script(purpose, script).limit(LOOK);
-        let output =
-            inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
-        seen.extend(read(&output)?);
+        seen.extend(show(inside, &rest).await?);
     }
     Ok(seen)
+}
+
+/// The same without what renews there: what is on disk, and what is served.
+pub(crate) async fn show(inside: &dyn Runner, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
+    let mut script = format!("set -u\n{PAIRS}{SHOW}");
+    for certificate in certificates {
+        let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
+        // Writing to a String does not fail.
+        let _ = writeln!(script, "show {} {}", certificate.name, shell_quote(&served.join(" ")));
+    }
+    let command =
+        Command::script(format!("looking at the certificates of {}", inside.place()), script).limit(LOOK);
+    let output =
+        inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
+    read(&output)
 }
 
 fn read(output: &Output) -> Result<Vec<Seen>, Failure> {

@@ -52,13 +52,13 @@ pub(crate) async fn fetch(
     };
     progress.doing(format!("fetching {} from {from}", names.join(", ")));
     let argv = [PROGRAM, "renew"].into_iter().chain(names.iter().copied());
-    let command = Command::new(format!("fetching certificates in {}", place.name), argv).limit(FETCH);
+    let command = Command::new(format!("fetching certificates in {place}"), argv).limit(FETCH);
     let output = settle::command(&*place.runner, &command).await?;
     let seen = parse(&output.text());
     let mut marks = Vec::new();
     for certificate in certificates {
         let found = seen.iter().find(|s| s.name == certificate.name);
-        let mark = mark_of(certificate, found, &output, &place.name)?;
+        let mark = mark_of(certificate, found, &output, place)?;
         // It is there; whoever does not take it may be mended by a later step, and its guest tells it again by itself.
         for at in found.iter().flat_map(|f| &f.served).filter(|at| at.same == Some(false)) {
             progress.warning(format!("{} serves another certificate than {}", at.at, certificate.name));
@@ -94,15 +94,12 @@ fn mark_of(
     certificate: &Certificate,
     found: Option<&Seen>,
     output: &Output,
-    place: &str,
+    place: &Place,
 ) -> Result<CertificateMark, Failure> {
     let failed = |what: String| {
-        Failure::new("certificates::not-obtained", what).said(output.tail(6)).hint(
-            match place.parse::<u32>() {
-                Ok(id) => format!("phoenix-cli exec {id} -- {PROGRAM} list"),
-                Err(_) => format!("on {place}: {PROGRAM} list"),
-            },
-        )
+        Failure::new("certificates::not-obtained", what)
+            .said(output.tail(6))
+            .hint(place.typed(&format!("{PROGRAM} list")))
     };
     let found = found
         .ok_or_else(|| failed(format!("{place} says nothing of the certificate {}", certificate.name)))?;

@@ -64,11 +64,11 @@ impl Heard {
         }
     }
 
-    /// How many actions a feature took. `place` is where, for people.
+    /// How many actions a feature took.
     ///
     /// # Errors
     /// When it failed, or the script did not get to it.
-    pub(crate) fn outcome(&self, name: &str, place: &str) -> Result<u32, Failure> {
+    pub(crate) fn outcome(&self, name: &str, place: &dyn std::fmt::Display) -> Result<u32, Failure> {
         let doing = format!("failed while installing {name} in {place}");
         match self.features.get(name) {
             Some((Outcome::Ok, changed, _)) => Ok(*changed),
@@ -165,14 +165,13 @@ pub(crate) async fn run(
     progress: &Progress,
     tell: &(dyn Fn(&Action) + Send + Sync),
 ) -> Result<Heard, Failure> {
-    let Place { runner, name, look } = place;
     let resolve = |reference: &blueprint::model::SecretRef| {
         site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
     };
     let script: Script =
         script(rendered, Mode::Apply, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
     let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
-    let command = Command::script(format!("installing {} in {name}", names.join(", ")), script.text)
+    let command = Command::script(format!("installing {} in {place}", names.join(", ")), script.text)
         .limit(SCRIPT_LIMIT);
     let begin = Instant::now();
     let mut told = false;
@@ -180,7 +179,7 @@ pub(crate) async fn run(
         let mut heard = Heard::default();
         let result = {
             let mut line = |text: &str| heard.line(text, tell);
-            runner.run_lines(&command, &mut line).await
+            place.runner.run_lines(&command, &mut line).await
         };
         match result {
             // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
@@ -188,14 +187,14 @@ pub(crate) async fn run(
                 if begin.elapsed() > READY {
                     return Err(Failure::new(
                         "features::no-answer",
-                        format!("the script in {name} ended with {} and said nothing", output.status),
+                        format!("the script in {place} ended with {} and said nothing", output.status),
                     )
                     .while_doing("failed while installing")
                     .said(output.tail(5))
-                    .hint(look.clone()));
+                    .hint(format!("does it come up? {}", place.typed("systemctl is-system-running"))));
                 }
                 if !told {
-                    progress.waiting(format!("{name} to take commands"), READY);
+                    progress.waiting(format!("{place} to take commands"), READY);
                     told = true;
                 }
                 sleep(Duration::from_millis(500)).await;
@@ -206,12 +205,12 @@ pub(crate) async fn run(
                     && output.success()
                     && begin.elapsed() < crate::settle::UNREACHABLE =>
             {
-                progress.warning(format!("what the script in {name} said was cut off; running it again"));
+                progress.warning(format!("what the script in {place} said was cut off; running it again"));
                 sleep(Duration::from_secs(1)).await;
             }
             Ok(output) => {
                 if heard.end.is_none() {
-                    let cut = format!("the script in {name} was cut off");
+                    let cut = format!("the script in {place} was cut off");
                     return Err(Failure::new("features::cut-off", cut)
                         .while_doing("failed while installing")
                         .said(output.tail(15))
@@ -280,7 +279,7 @@ impl Crew for FeatureCrew {
         }
         let mut results = Vec::new();
         for (rendered, _) in &works {
-            match heard.outcome(&rendered.name, &id.to_string()) {
+            match heard.outcome(&rendered.name, &id) {
                 Ok(changed) => {
                     let s = if changed == 1 { "" } else { "s" };
                     results.push(Ok(Done::new(format!("{changed} action{s}"))));

@@ -6,13 +6,14 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::Step;
-use plan::desired::{HYPERVISOR, Issuer};
+use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
 use serde_json::json;
 use transport::Command;
 
 use super::{Put, Work};
+use crate::certificates::look::show;
 use crate::certificates::{date, embedded, renewing};
 use crate::features::Rendered;
 use crate::features::crew::{run, words};
@@ -63,7 +64,7 @@ impl HypervisorCrew {
         let tell = |action: &crate::features::Action| progress.changed(words(action));
         let heard = run(&self.site, &place, &rendered, progress, &tell).await?;
         for feature in &rendered {
-            heard.outcome(&feature.name, &place.name).map_err(|failure| {
+            heard.outcome(&feature.name, &place).map_err(|failure| {
                 failure.hint("on the node, `journalctl -b -p warning` may tell more; then phoenix-cli apply")
             })?;
         }
@@ -76,6 +77,7 @@ impl HypervisorCrew {
             Issuer::Embedded => embedded::put(&self.site, &place, &certificates, progress).await?,
             Issuer::StepCa | Issuer::Acme => renewing::fetch(&place, &certificates, progress).await?,
         };
+        is_shown(&place, &put.certificate).await?;
         let mut mark = put.mark.clone();
         mark.certificates.extend(marks.iter().cloned());
         remember(&place, &mark).await?;
@@ -103,6 +105,21 @@ impl HypervisorCrew {
         said(&place, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }
+}
+
+/// No step after this one could mend what is shown instead, so it is no warning as it is in a guest.
+async fn is_shown(place: &Place, certificate: &Certificate) -> Result<(), Failure> {
+    let seen = show(&*place.runner, &[certificate]).await?;
+    let shown = |at: &Served| {
+        let mut served = seen.iter().flat_map(|seen| &seen.served);
+        served.any(|found| found.at == at.to_string() && found.same == Some(true))
+    };
+    if certificate.served.iter().all(shown) {
+        return Ok(());
+    }
+    let what = "the node's API does not show the certificate that was put in place for it";
+    Err(Failure::new("hypervisor::not-shown", what)
+        .hint(place.typed("journalctl -u phoenix-pveproxy -u pveproxy -n 30")))
 }
 
 /// Last of all, so that whatever was cut off is done again.
