@@ -102,24 +102,23 @@ pub async fn look(inside: &dyn Runner, certificates: &[&Certificate]) -> Result<
     }
     let rest: Vec<_> = certificates.iter().filter(|c| c.issuer == Issuer::Embedded).copied().collect();
     if !rest.is_empty() {
-        seen.extend(show(inside, &rest).await?);
+        let command = show(inside, &rest);
+        let output =
+            inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
+        seen.extend(read(&output)?);
     }
     Ok(seen)
 }
 
-/// The same without what renews there: what is on disk, and what is served.
-pub(crate) async fn show(inside: &dyn Runner, certificates: &[&Certificate]) -> Result<Vec<Seen>, Failure> {
+/// What has a place tell what is on disk and what is served, whoever renews it; [`parse`] reads what it prints.
+pub(crate) fn show(inside: &dyn Runner, certificates: &[&Certificate]) -> Command {
     let mut script = format!("set -u\n{PAIRS}{SHOW}");
     for certificate in certificates {
         let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
         // Writing to a String does not fail.
         let _ = writeln!(script, "show {} {}", certificate.name, shell_quote(&served.join(" ")));
     }
-    let command =
-        Command::script(format!("looking at the certificates of {}", inside.place()), script).limit(LOOK);
-    let output =
-        inside.run(&command).await.map_err(|e| crate::settle::transport_failure(&command.purpose, &e))?;
-    read(&output)
+    Command::script(format!("looking at the certificates of {}", inside.place()), script).limit(LOOK)
 }
 
 fn read(output: &Output) -> Result<Vec<Seen>, Failure> {

@@ -10,10 +10,11 @@ use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 use transport::Command;
 
 use super::{Put, Work};
-use crate::certificates::look::show;
+use crate::certificates::look::{parse, show};
 use crate::certificates::{date, embedded, renewing};
 use crate::features::Rendered;
 use crate::features::crew::{run, words};
@@ -109,7 +110,16 @@ impl HypervisorCrew {
 
 /// No step after this one could mend what is shown instead, so it is no warning as it is in a guest.
 async fn is_shown(place: &Place, certificate: &Certificate) -> Result<(), Failure> {
-    let seen = show(&*place.runner, &[certificate]).await?;
+    let command = show(&*place.runner, &[certificate]);
+    let begin = Instant::now();
+    let seen = loop {
+        let seen = parse(&settle::command(&*place.runner, &command).await?.text());
+        // An answer that was cut off tells nothing of it.
+        if !seen.is_empty() || begin.elapsed() > settle::UNREACHABLE {
+            break seen;
+        }
+        sleep(settle::PAUSE).await;
+    };
     let shown = |at: &Served| {
         let mut served = seen.iter().flat_map(|seen| &seen.served);
         served.any(|found| found.at == at.to_string() && found.same == Some(true))
