@@ -206,8 +206,7 @@ pub fn connect(blueprint: &Blueprint) -> Result<Connection, CommandError> {
 /// The node may show a certificate of the workshop's instead of the one that is pinned.
 fn named(blueprint: &Blueprint) -> Option<Named> {
     let authority = fs_err::read_to_string(state(&blueprint.root).join("secrets/authority/root.crt")).ok()?;
-    let hostname = blueprint.hypervisor.as_ref().map_or(model::PVE, |node| &node.hostname);
-    Some(Named { authority, name: format!("{hostname}.{}", blueprint.site.domain) })
+    Some(Named { authority, name: blueprint.node_name()? })
 }
 
 fn open(options: HttpOptions) -> Result<Arc<dyn Exchange>, CommandError> {
