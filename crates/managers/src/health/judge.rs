@@ -162,7 +162,10 @@ fn late(
         Trouble::new(
             "health::certificate-due",
             format!("it is due for {due}, and {} has not renewed it", wanted.place()),
-            wanted.typed("journalctl -u phoenix-certificates -n 30"),
+            match wanted.on.as_str() {
+                desired::NODE => wanted.typed("journalctl -u phoenix-certificates -n 30"),
+                guest => format!("phoenix-cli logs {guest} --unit phoenix-certificates"),
+            },
         )
     })
 }
