@@ -36,3 +36,4 @@ pub use feature_checks::TEMPLATE_NAMES;
 pub use feature_files::Catalog;
 pub use load::{Loaded, load, load_from_memory};
 pub use schema::{feature_schema, schema};
+pub use suggest::nearest;

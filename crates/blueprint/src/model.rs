@@ -88,6 +88,8 @@ pub struct Site {
     pub domain: String,
     /// IANA time zone of the guests, e.g. `Europe/Berlin`.
     pub timezone: Option<String>,
+    /// The first and the last id for guests that declare none.
+    pub ids: Option<(u32, u32)>,
     /// Where it is declared.
     pub declared: Place,
 }
@@ -159,6 +161,19 @@ pub struct SshTarget {
 pub struct LabTarget {
     /// The lab's folder; `.phoenix/lab` below the site by default.
     pub folder: Option<Utf8PathBuf>,
+    /// Where it is published on 127.0.0.1.
+    pub ports: LabPorts,
+}
+
+/// The ports of 127.0.0.1 on which a lab is published, as far as they are declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LabPorts {
+    /// The node's API.
+    pub api: Option<u16>,
+    /// The node's ssh.
+    pub ssh: Option<u16>,
+    /// HTTPS of the gateway.
+    pub https: Option<u16>,
 }
 
 /// A secret by reference, never by value.

@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 
 /// The candidate that was probably meant, where one is near enough.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     // Long words may have more mistakes. Comparing far longer ones would only cost time.
     let allowed = (word.chars().count() / 3).clamp(1, 3);

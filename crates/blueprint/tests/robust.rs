@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::OnceLock;
 
-use blueprint::values::{Address, DiskSize, Life, Mac, MemorySize, Rate, Subnet, Wait};
+use blueprint::values::{Address, DiskSize, IdRange, Life, Mac, MemorySize, Rate, Subnet, Wait};
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
@@ -104,6 +104,19 @@ proptest! {
     fn lives_print_back(minutes in 5u64..20 * 365 * 24 * 60) {
         let life = Life(std::time::Duration::from_secs(minutes * 60));
         prop_assert_eq!(life.to_string().parse::<Life>().unwrap(), life);
+    }
+
+    #[test]
+    fn ranges_of_ids(first in 100u32..=999_999_999, more in 0u32..1000) {
+        let range = IdRange { first, last: first.saturating_add(more).min(999_999_999) };
+        prop_assert_eq!(range.to_string().parse::<IdRange>().unwrap(), range);
+    }
+
+    #[test]
+    fn whatever_a_range_is_its_ids_are_some(text in "[0-9-]{0,12}|.{0,8}") {
+        if let Ok(range) = text.parse::<IdRange>() {
+            prop_assert!(range.first >= 100 && range.first <= range.last && range.last <= 999_999_999);
+        }
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(crate) fn resolve(
         })
         .collect();
     guests::check_together(&containers, &networks, &mut context);
+    site::check_ids(site.as_ref(), &containers, &mut context);
     guests::check_needs(&mut context, &containers);
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);

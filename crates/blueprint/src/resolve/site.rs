@@ -1,13 +1,13 @@
 //! The site itself, its target and how its certificates are made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Credential, Hypervisor, LabTarget, Network, PVE,
-    ProxmoxTarget, Site, SshTarget, Target, Trust,
+    Acme, Authority, CertificateSettings, Challenge, Container, Credential, Hypervisor, LabPorts, LabTarget,
+    Network, PVE, ProxmoxTarget, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
 use crate::report::Draft;
@@ -36,8 +36,28 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
         name: source.name.0.clone(),
         domain: source.domain.0.clone(),
         timezone: source.timezone.as_ref().map(|t| t.0.clone()),
+        ids: source.ids.map(|ids| (ids.first, ids.last)),
         declared: entry.place(context.report),
     })
+}
+
+/// Whether the range of ids has one for every guest that declares none.
+pub(super) fn check_ids(
+    site: Option<&Site>,
+    containers: &BTreeMap<String, Container>,
+    context: &mut Context<'_, '_>,
+) {
+    let Some((first, last)) = site.and_then(|site| site.ids) else { return };
+    let Some(entry) = &context.namespace.site else { return };
+    let wanted = containers.values().filter(|c| c.id.is_none()).count();
+    let declared: BTreeSet<u32> =
+        containers.values().filter_map(|c| c.id).filter(|id| (first..=last).contains(id)).collect();
+    let free = (last - first + 1) as usize - declared.len();
+    if free < wanted {
+        let spot = entry.spot(&["ids"]);
+        let message = format!("`{first}-{last}` has {free} free ids for {wanted} guests that declare none");
+        context.push(Draft::error(codes::BAD_VALUE, spot, message).hint("make the range larger"));
+    }
 }
 
 pub(super) fn certificates(context: &mut Context<'_, '_>) -> CertificateSettings {
@@ -150,7 +170,15 @@ pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
     match entry.value.as_ref()? {
         TargetSource { proxmox: Some(source), .. } => proxmox(context, entry, source).map(Target::Proxmox),
         TargetSource { lab: Some(source), .. } => {
-            Some(Target::Lab(LabTarget { folder: source.folder.as_ref().map(|f| f.0.clone().into()) }))
+            let ports = source.ports.as_ref();
+            Some(Target::Lab(LabTarget {
+                folder: source.folder.as_ref().map(|f| f.0.clone().into()),
+                ports: LabPorts {
+                    api: ports.and_then(|p| p.api),
+                    ssh: ports.and_then(|p| p.ssh),
+                    https: ports.and_then(|p| p.https),
+                },
+            }))
         }
         TargetSource { .. } => None,
     }

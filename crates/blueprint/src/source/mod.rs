@@ -15,11 +15,11 @@ pub use guest::{
     AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
 };
-pub use target::{LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
+pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
 pub(crate) use guest::GuestSettings;
 
-use crate::values::{Bridge, Domain, EndName, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone};
+use crate::values::{Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone};
 
 /// A blueprint file. A site is all files of its folder together: each may hold any of these keys, and a name is
 /// defined in one of them.
@@ -71,6 +71,9 @@ pub struct SiteSource {
     pub domain: Domain,
     /// The time zone of the guests. Where absent, the template's.
     pub timezone: Option<Timezone>,
+    /// The ids that guests get which declare none, such as `200-299`: derived from the name, so that a guest keeps its own;
+    /// the next free one where two names meet, which the plan says. Where absent: from 100000 to 999999.
+    pub ids: Option<IdRange>,
 }
 
 /// How the site's certificates are made.

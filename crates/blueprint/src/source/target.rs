@@ -77,6 +77,23 @@ pub struct LabSource {
     /// The lab's folder, absolute or relative to the site.
     #[schemars(extend("default" = ".phoenix/lab"))]
     pub folder: Option<Text>,
+    /// Where it is published on 127.0.0.1, so that several labs can run side by side.
+    pub ports: Option<LabPortsSource>,
+}
+
+/// The ports of 127.0.0.1 on which the lab is published.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LabPortsSource {
+    /// The node's API.
+    #[schemars(range(min = 1, max = 65535), extend("default" = 8006))]
+    pub api: Option<u16>,
+    /// The node's ssh.
+    #[schemars(range(min = 1, max = 65535), extend("default" = 8022))]
+    pub ssh: Option<u16>,
+    /// HTTPS of the gateway.
+    #[schemars(range(min = 1, max = 65535), extend("default" = 8443))]
+    pub https: Option<u16>,
 }
 
 /// A secret, by reference: exactly one of the four.

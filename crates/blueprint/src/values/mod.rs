@@ -75,6 +75,7 @@ text_values! {
     Life, "life", "^[1-9][0-9]{0,6}(m|h|d|w|y)$", "a time such as \"90d\"", "90d";
     Wait, "wait", "^[1-9][0-9]{0,6}(s|m|h)$", "a time such as \"30s\" or \"1h\"", "1h";
     Rate, "rate", "^[1-9][0-9]{0,5}/(s|m)$", "a rate such as \"10/s\"", "10/s";
+    IdRange, "id-range", "^[1-9][0-9]{2,8}-[1-9][0-9]{2,8}$", "a range of ids such as \"200-299\"", "200-299";
     Mac, "mac", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$", "a MAC address such as \"BC:24:11:00:00:01\"", "BC:24:11:00:00:01";
     Ipv4, "ipv4", format!(r"^{OCTET}(\.{OCTET}){{3}}$"), "an IPv4 address such as \"10.0.0.1\"", "10.0.0.1";
     Subnet, "subnet", format!(r"^{OCTET}(\.{OCTET}){{3}}/([0-9]|[12][0-9]|3[0-2])$"), "a subnet such as \"10.0.0.0/24\"", "10.0.0.0/24";
@@ -253,6 +254,38 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.requests, if self.per_minute { "m" } else { "s" })
+    }
+}
+
+/// The ids of guests from one to another, both among them: `200-299`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first.
+    pub first: u32,
+    /// The last, never before the first.
+    pub last: u32,
+}
+
+impl FromStr for IdRange {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write the first and the last id, from 100 to 999999999, such as \"200-299\"";
+        let number = |text: &str| {
+            let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') && text.len() <= 9;
+            text.parse::<u32>().ok().filter(|id| plain && *id >= 100)
+        };
+        let ends = text.split_once('-').and_then(|(first, last)| Some((number(first)?, number(last)?)));
+        match ends {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
+            Some(_) => wrong(format!("`{text}` ends before it begins"), hint),
+            None => wrong(format!("`{text}` is not a range of ids"), hint),
+        }
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
     }
 }
 

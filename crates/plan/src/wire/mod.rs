@@ -115,23 +115,38 @@ pub fn mac(site: &str, guest: &Address, slot: u8) -> String {
     format!("{first:02X}:{:02X}:{:02X}:{:02X}:{:02X}:{:02X}", hash[1], hash[2], hash[3], hash[4], hash[5])
 }
 
-/// Ids for guests that declare none: six digits derived from the name, the next free one where two meet.
-fn ids(blueprint: &Blueprint) -> BTreeMap<String, u32> {
+/// Where ids of guests that declare none are taken from, unless the site says otherwise: six digits.
+const IDS: (u32, u32) = (100_000, 999_999);
+
+/// Ids for guests that declare none: derived from the name within the range, the next free one where two meet. With a
+/// range of the site's, which may be small, it is said who got the next one: it would move if the other came later.
+fn ids(blueprint: &Blueprint) -> (BTreeMap<String, u32>, Vec<String>) {
+    let (first, last) = blueprint.site.ids.unwrap_or(IDS);
+    let size = last - first + 1;
     let mut taken: BTreeSet<u32> = blueprint.containers.values().filter_map(|c| c.id).collect();
-    let mut ids = BTreeMap::new();
+    let (mut ids, mut notes) = (BTreeMap::new(), Vec::new());
     for (name, container) in &blueprint.containers {
         let id = container.id.unwrap_or_else(|| {
             let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, Address::container(name)));
-            let start = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % 900_000;
-            (0..900_000)
-                .map(|n| 100_000 + (start + n) % 900_000)
+            let start = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % size;
+            // That there is a free one has been checked on paper.
+            let id = (0..size)
+                .map(|n| first + (start + n) % size)
                 .find(|id| !taken.contains(id))
-                .unwrap_or(100_000)
+                .unwrap_or(first);
+            if id != first + start && blueprint.site.ids.is_some() {
+                notes.push(format!(
+                    "{} has the id {id} because another has {}: declare \"id\": {id}, so that it stays whatever is added",
+                    Address::container(name),
+                    first + start
+                ));
+            }
+            id
         });
         taken.insert(id);
         ids.insert(name.clone(), id);
     }
-    ids
+    (ids, notes)
 }
 
 /// A short fingerprint: the first 12 hexadecimal digits of a SHA-256.
@@ -162,7 +177,7 @@ pub fn wire(
     renderer: &dyn Renderer,
 ) -> Result<Desired, Vec<WireError>> {
     let mut errors = Vec::new();
-    let ids = ids(blueprint);
+    let (ids, notes) = ids(blueprint);
     let mut desired = Desired {
         site: blueprint.site.name.clone(),
         domain: blueprint.site.domain.clone(),
@@ -170,6 +185,7 @@ pub fn wire(
             model::Target::Proxmox(target) => target.node.clone(),
             model::Target::Lab(_) => None,
         },
+        notes,
         ..Desired::default()
     };
     let parts = Parts::of(blueprint, renderer);
