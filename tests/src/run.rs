@@ -29,8 +29,10 @@ use crate::site::{Site, now};
 pub struct Try {
     /// Only these.
     pub targets: Vec<String>,
-    /// Consent.
+    /// Consent, by names.
     pub granted: Vec<String>,
+    /// Consent to all of the plan, as the site's name gives it to `destroy`.
+    pub all_granted: bool,
     /// All is to go.
     pub destroy: bool,
     /// It is killed at this event (from 1).
@@ -174,7 +176,11 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
-    let report = foreman.walk(&plan, &options.granted, Run::default()).await;
+    let mut granted = options.granted.clone();
+    if options.all_granted {
+        granted.extend(plan.steps.iter().map(|step| step.address.to_string()));
+    }
+    let report = foreman.walk(&plan, &granted, Run::default()).await;
     Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
 }
 

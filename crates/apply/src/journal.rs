@@ -165,14 +165,21 @@ pub fn history(folder: &Utf8Path) -> Result<Vec<RunSummary>, JournalError> {
     Ok(runs)
 }
 
+/// The newest run.
+///
+/// # Errors
+/// When the folder or the journal cannot be read.
+pub fn last(folder: &Utf8Path) -> Result<Option<RunSummary>, JournalError> {
+    let Some(run) = run_ids(folder)?.pop() else { return Ok(None) };
+    Ok(summarize(&run, &read(folder, &run)?))
+}
+
 /// The newest run, when it was cut off: it has begun and not finished.
 ///
 /// # Errors
 /// When the folder or the journal cannot be read.
 pub fn cut_off(folder: &Utf8Path) -> Result<Option<RunSummary>, JournalError> {
-    let Some(run) = run_ids(folder)?.pop() else { return Ok(None) };
-    let summary = summarize(&run, &read(folder, &run)?);
-    Ok(summary.filter(|s| !matches!(s.outcome, Some(Outcome::Done | Outcome::Failed))))
+    Ok(last(folder)?.filter(|s| !matches!(s.outcome, Some(Outcome::Done | Outcome::Failed))))
 }
 
 fn summarize(run: &str, entries: &[Entry]) -> Option<RunSummary> {

@@ -169,9 +169,7 @@ impl Walk<'_> {
         for index in 0..self.units.len() {
             let lacking = self.units[index].steps.iter().find_map(|s| match &s.consent {
                 Consent::Refused(why) => Some(format!("refused: {why}")),
-                Consent::Needed if !granted.iter().any(|g| plan::address::matches(g, &s.address, s.id)) => {
-                    Some("consent was not given".to_owned())
-                }
+                _ if !plan::planner::consented(s, granted) => Some("consent was not given".to_owned()),
                 _ => None,
             });
             if let Some(why) = lacking {

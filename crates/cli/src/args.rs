@@ -74,20 +74,22 @@ pub enum Command {
     Validate,
     /// Show what would be done, and why; nothing is changed
     #[command(
-        after_help = "Examples:\n  phoenix-cli plan\n  phoenix-cli plan --target container.notes\n  phoenix-cli plan --out change.plan && phoenix-cli apply change.plan\n  phoenix-cli plan --json --detailed-exitcode\n\nSigns: + create or run   ~ change in place   ^ change and restart   ± replace   - destroy   ✗ refused"
+        after_help = "Examples:\n  phoenix-cli plan\n  phoenix-cli plan --target container.notes\n  phoenix-cli plan --out change.plan && phoenix-cli apply change.plan\n  phoenix-cli plan --full                   every step with all its changes\n  phoenix-cli plan --json --detailed-exitcode\n\nSigns: + create or run   ~ change in place   ^ change and restart   ± replace   - destroy   ✗ refused"
     )]
     Plan(Plan),
     /// Carry out a plan: the one in FILE, or the one that would be made now
     #[command(
-        after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n  phoenix-cli apply --again --target notes      after somebody changed something inside\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
+        after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n  phoenix-cli apply --exclude container.old        all but that\n  phoenix-cli apply --again --target notes      after somebody changed something inside\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
     )]
     Apply(Apply),
     /// Plan, ask, apply
-    #[command(after_help = "Examples:\n  phoenix-cli up\n  phoenix-cli up --yes")]
+    #[command(
+        after_help = "Examples:\n  phoenix-cli up\n  phoenix-cli up --yes\n  phoenix-cli up --yes --exclude container.old"
+    )]
     Up(Up),
     /// Destroy all that Phoenix made for the site, and nothing else
     #[command(
-        after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes"
+        after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes\n  phoenix-cli destroy --confirm workshop --exclude container.data"
     )]
     Destroy(Destroy),
     /// Show what is there and how it is
@@ -148,6 +150,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
+    /// List the secrets that the site uses, or show one
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password"
+    )]
+    Secrets(Secrets),
     /// Keep, sealed, what cannot be made again: the authority's keys and database
     #[command(
         after_help = "Examples:\n  phoenix-cli backup ca --out ca.backup\n  phoenix-cli backup ca --out ca.backup --passphrase file:/root/passphrase"
@@ -187,7 +194,7 @@ pub struct Init {
 /// Options of `plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
     /// Keep the plan in a file, for `apply FILE`
@@ -202,6 +209,23 @@ pub struct Plan {
     /// Plan the destruction of all that Phoenix made for the site
     #[arg(long)]
     pub destroy: bool,
+    /// How much is shown
+    #[command(flatten)]
+    pub shown: Shown,
+    /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
+}
+
+/// How much of a plan is shown.
+#[derive(Debug, Args, Clone, Copy, Default)]
+pub struct Shown {
+    /// Show every step with all its changes
+    #[arg(long)]
+    pub full: bool,
+    /// Ask the guests what would change in them: files, units, packages
+    #[arg(long)]
+    pub diff: bool,
 }
 
 /// Options of `apply`.
@@ -210,29 +234,41 @@ pub struct Apply {
     /// A plan that `plan --out` made
     #[arg(value_name = "FILE", conflicts_with = "target")]
     pub file: Option<Utf8PathBuf>,
-    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
-    /// Consent to destroying this resource or its data; may be repeated
+    /// Consent to destroying this resource or its data: its address, name or id, no glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
     /// As if nothing were known of what was done inside: features, certificates and probes once more
     #[arg(long, conflicts_with = "file")]
     pub again: bool,
+    /// How much is shown
+    #[command(flatten)]
+    pub shown: Shown,
+    /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
 }
 
 /// Options of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
-    /// Consent to destroying this resource or its data; may be repeated
+    /// Consent to destroying this resource or its data: its address, name or id, no glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// How much is shown
+    #[command(flatten)]
+    pub shown: Shown,
+    /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
 }
 
 /// Options of `destroy`.
@@ -244,9 +280,12 @@ pub struct Destroy {
     /// Only this resource: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
-    /// Consent to destroying this resource; may be repeated
+    /// Consent to destroying this resource: its address, name or id, no glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub allow_destroy: Vec<String>,
+    /// Leave this alone, and what needs it to go first: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
 }
 
 /// Options of `status`.
@@ -383,6 +422,34 @@ pub enum CertsCommand {
     Root,
 }
 
+/// Options of `secrets`.
+#[derive(Debug, Args)]
+pub struct Secrets {
+    /// What to do
+    #[command(subcommand)]
+    pub what: SecretsCommand,
+}
+
+/// What `secrets` can do.
+#[derive(Debug, Subcommand)]
+pub enum SecretsCommand {
+    /// List the secrets: name, where each comes from, what uses it; no values
+    #[command(after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets list --json")]
+    List,
+    /// Show a secret on the terminal; none is made for it
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets show database-password --reveal | wl-copy"
+    )]
+    Show {
+        /// Its name, as `secrets list` has it
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print it also where no terminal is
+        #[arg(long)]
+        reveal: bool,
+    },
+}
+
 /// Options of `backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -513,15 +580,15 @@ pub struct LabUp {
     /// Records instead of real containers: nothing runs in them
     #[arg(long)]
     pub simulated: bool,
-    /// Where the node's API is published on 127.0.0.1
-    #[arg(long, default_value_t = 8006)]
-    pub api_port: u16,
-    /// Where the node's ssh is published on 127.0.0.1
-    #[arg(long, default_value_t = 8022)]
-    pub ssh_port: u16,
-    /// Where the gateway's HTTPS is published on 127.0.0.1
-    #[arg(long, default_value_t = 8443)]
-    pub https_port: u16,
+    /// Where the node's API is published on 127.0.0.1; where absent as the blueprint says, as it is now, or 8006
+    #[arg(long, value_name = "PORT")]
+    pub api_port: Option<u16>,
+    /// Where the node's ssh is published on 127.0.0.1; where absent as the blueprint says, as it is now, or 8022
+    #[arg(long, value_name = "PORT")]
+    pub ssh_port: Option<u16>,
+    /// Where the gateway's HTTPS is published on 127.0.0.1; where absent as the blueprint says, as it is now, or 8443
+    #[arg(long, value_name = "PORT")]
+    pub https_port: Option<u16>,
 }
 
 /// Options of `lab down`.

@@ -200,16 +200,16 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "consent::declined",
         "not confirmed",
-        "The question was not answered with the word it asked for, so nothing was done.",
+        "The question was not answered with what it asked for, so nothing was done.",
         "Run the command again and type the word, or use `--yes` where nobody is to be asked.",
     ),
     code(
         "consent::missing",
         "not done without consent",
-        "The plan destroys something, or data in it. That takes consent that names the thing; what is `protected` is \
-         refused even then. All other steps were carried out.",
-        "If it is meant: `phoenix-cli apply --allow-destroy ADDRESS`. To destroy the whole site: `phoenix-cli destroy \
-         --confirm SITE`. A protected container needs `\"protected\": false` applied first.",
+        "The plan destroys something, or data in it. That takes consent that names the thing. Nothing was done, the rest of \
+         the plan neither.",
+        "If it is meant: `phoenix-cli apply --allow-destroy ADDRESS`. To do the rest and leave it as it is: `--exclude \
+         ADDRESS`. To destroy the whole site: `phoenix-cli destroy --confirm SITE`.",
     ),
     code(
         "consent::nobody-to-ask",
@@ -222,6 +222,20 @@ pub const CODES: &[CodeInfo] = &[
         "consent for another site",
         "The name given with `--confirm` is not the name of this site.",
         "Check which folder you are in, or give the right one with `--site`.",
+    ),
+    code(
+        "consent::pattern",
+        "consent by a pattern",
+        "`--allow-destroy` was given a pattern such as `container.*`. It may mean more than was thought of, so consent is \
+         given by addresses, names or ids. Nothing was done.",
+        "The hint lists what it would have meant: give those that are meant, each by name.",
+    ),
+    code(
+        "consent::protected",
+        "something protected would be destroyed",
+        "The plan destroys a container with `\"protected\": true`, which is refused whatever the consent. Nothing was done, \
+         the rest of the plan neither.",
+        "Set `\"protected\": false` and apply that first. To do the rest and leave it as it is: `--exclude ADDRESS`.",
     ),
     code(
         "consent::unreadable",
@@ -873,11 +887,29 @@ pub const CODES: &[CodeInfo] = &[
         "Is the node up, is the address right, is port 8006 open from here? `phoenix-cli doctor` tries each hop.",
     ),
     code(
+        "secrets::not-made",
+        "a secret that is not made yet",
+        "A generated secret is made when it is first used, by `apply`. `secrets show` makes none.",
+        "Run `phoenix-cli apply`, then look again.",
+    ),
+    code(
+        "secrets::not-shown",
+        "a secret is not shown there",
+        "Output that is no terminal may be kept somewhere, and JSON is; a secret does not go there by chance.",
+        "Run it on a terminal, or say that it is meant: `phoenix-cli secrets show NAME --reveal`.",
+    ),
+    code(
         "secrets::unavailable",
         "a secret cannot be had",
         "A secret reference of the blueprint leads nowhere: the environment variable is not set, the file is missing or \
          readable for others, or the command failed.",
         "Follow the hint, e.g. `export NAME=…` or `chmod 600 FILE`.",
+    ),
+    code(
+        "secrets::unknown",
+        "no such secret",
+        "No part of the blueprint refers to a secret of that name.",
+        "`phoenix-cli secrets list` has them all.",
     ),
     code(
         "secrets::weak",

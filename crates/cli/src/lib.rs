@@ -10,13 +10,16 @@ pub mod codes;
 mod commands;
 mod diagnostics;
 mod error;
+mod hostkey;
 mod lock;
 mod passphrase;
 mod printer;
 mod progress;
+mod running;
 mod secrets;
 mod simulated;
 mod site;
+mod urls;
 
 use std::process::ExitCode;
 

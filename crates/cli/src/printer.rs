@@ -130,6 +130,25 @@ impl Printer {
         std::io::stderr().is_terminal()
     }
 
+    /// The columns of the terminal that standard error (or output, for data) goes to; none where it is no terminal.
+    pub fn columns(self, data: bool) -> Option<usize> {
+        let size = if data {
+            let out = std::io::stdout();
+            out.is_terminal().then(|| rustix::termios::tcgetwinsize(out))
+        } else {
+            let err = std::io::stderr();
+            err.is_terminal().then(|| rustix::termios::tcgetwinsize(err))
+        };
+        // Some terminals, such as serial lines, do not know.
+        size.map(|size| size.map_or(0, |size| usize::from(size.ws_col)))
+            .map(|n| if n == 0 { 80 } else { n.max(20) })
+    }
+
+    /// Whether a person sees standard output.
+    pub fn data_is_watched(self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// Whether a person can be asked.
     pub fn can_ask(self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

@@ -19,7 +19,7 @@ pub fn sink(printer: Printer) -> Arc<dyn Sink> {
     } else if printer.watched() && !printer.quiet {
         Arc::new(Terminal::new(printer))
     } else {
-        Arc::new(Plain(printer))
+        Arc::new(Plain { printer, scripts: Scripts::default() })
     }
 }
 
@@ -44,25 +44,49 @@ impl Sink for JsonLines {
     }
 }
 
+/// Steps that are one script end at once, after the same time: it is said once, at the first of them.
+#[derive(Debug, Default)]
+struct Scripts(Mutex<Option<(Address, u64)>>);
+
+impl Scripts {
+    /// Whether the time of this event is news.
+    fn timed(&self, event: &Event) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let this = match event {
+            Event::StepDone { address, milliseconds, .. } if address.kind() == "feature" => {
+                address.guest().map(|guest| (guest, *milliseconds))
+            }
+            // Whatever else is said of a step stands between two scripts.
+            _ => None,
+        };
+        let news = this.is_none() || *last != this;
+        *last = this;
+        news
+    }
+}
+
 /// A line for what matters, on standard error.
 #[derive(Debug)]
-struct Plain(Printer);
+struct Plain {
+    printer: Printer,
+    scripts: Scripts,
+}
 
 impl Sink for Plain {
     fn take(&self, event: &Event) {
-        if let Some(line) = lasting_line(event, self.0) {
+        if let Some(line) = lasting_line(event, self.printer, self.scripts.timed(event)) {
             match event {
                 // An error is said also to those who want quiet.
-                Event::StepFailed { .. } => self.0.raw_error(format!("{line}\n")),
-                _ => self.0.say(line),
+                Event::StepFailed { .. } => self.printer.raw_error(format!("{line}\n")),
+                _ => self.printer.say(line),
             }
         } else {
             match event {
                 Event::StepStarted { address, action } => {
-                    self.0.say(format!("… {address}: {}", action.as_str()));
+                    self.printer.say(format!("… {address}: {}", action.as_str()));
                 }
                 Event::Waiting { address, what, limit_seconds } => {
-                    self.0.say(format!("… {address}: waiting for {what} (at most {limit_seconds} s)"));
+                    self.printer.say(format!("… {address}: waiting for {what} (at most {limit_seconds} s)"));
                 }
                 _ => {}
             }
@@ -71,7 +95,7 @@ impl Sink for Plain {
 }
 
 /// What stays on the screen of an event.
-fn lasting_line(event: &Event, printer: Printer) -> Option<String> {
+fn lasting_line(event: &Event, printer: Printer, timed: bool) -> Option<String> {
     Some(match event {
         Event::RunStarted { resumes: Some(run), .. } => {
             format!("carrying on after run {run}, which was cut off")
@@ -80,7 +104,8 @@ fn lasting_line(event: &Event, printer: Printer) -> Option<String> {
         Event::Warning { address, what } => format!("{} {address}: {what}", "!".yellow()),
         Event::StepDone { address, what, milliseconds } => {
             let gap = if what.is_empty() { "" } else { "  " };
-            format!("{} {address}{gap}{what}  {}", "✔".green(), duration(*milliseconds).dimmed())
+            let time = if timed { format!("  {}", duration(*milliseconds).dimmed()) } else { String::new() };
+            format!("{} {address}{gap}{what}{time}", "✔".green())
         }
         Event::StepFailed { address, code, errors, hint, .. } => {
             let mut text = format!("{} {address}: {}", "✘".red(), errors.first().map_or("", String::as_str));
@@ -128,6 +153,7 @@ fn lasting_line(event: &Event, printer: Printer) -> Option<String> {
 struct Terminal {
     printer: Printer,
     bars: MultiProgress,
+    scripts: Scripts,
     state: Mutex<State>,
 }
 
@@ -139,7 +165,12 @@ struct State {
 
 impl Terminal {
     fn new(printer: Printer) -> Self {
-        Self { printer, bars: MultiProgress::new(), state: Mutex::new(State::default()) }
+        Self {
+            printer,
+            bars: MultiProgress::new(),
+            scripts: Scripts::default(),
+            state: Mutex::new(State::default()),
+        }
     }
 }
 
@@ -160,7 +191,7 @@ fn total_style() -> ProgressStyle {
 impl Sink for Terminal {
     fn take(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lasting_line(event, self.printer)
+        if let Some(line) = lasting_line(event, self.printer, self.scripts.timed(event))
             && self.bars.println(&line).is_err()
         {
             self.printer.say(&line);
@@ -221,6 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_one_script_is_said_once() {
+        let done = |feature: &str, guest: &str, milliseconds| Event::StepDone {
+            address: Address::feature(feature, &Address::container(guest)),
+            what: "1 action".into(),
+            milliseconds,
+        };
+        let scripts = Scripts::default();
+        let events = [
+            done("base", "a", 1500),
+            done("nginx", "a", 1500),
+            done("base", "b", 1500),
+            done("x", "b", 2500),
+        ];
+        let lines: Vec<String> = events
+            .iter()
+            .filter_map(|event| lasting_line(event, Printer::plain(), scripts.timed(event)))
+            .collect();
+        let timed: Vec<bool> = lines.iter().map(|line| line.contains(" s")).collect();
+        assert_eq!(timed, [true, false, true, true], "{lines:?}");
+    }
+
+    #[test]
     fn a_failure_shows_its_causes_once_and_what_to_do() {
         let line = lasting_line(
             &Event::StepFailed {
@@ -231,6 +284,7 @@ mod tests {
                 milliseconds: 1,
             },
             Printer::plain(),
+            true,
         )
         .unwrap();
         for part in ["cannot create", "    one", "    two", "try", "x::y"] {

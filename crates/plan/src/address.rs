@@ -115,6 +115,19 @@ pub fn matches(pattern: &str, address: &Address, id: Option<u32>) -> bool {
         || id.is_some_and(|id| glob(pattern, &id.to_string()))
 }
 
+/// Whether `word` names this resource and no other: its address, its name, or its guest's id. For consent, which no
+/// pattern gives.
+pub fn names(word: &str, address: &Address, id: Option<u32>) -> bool {
+    word == address.as_str()
+        || (!matches!(address.kind(), "feature") && word == address.name())
+        || id.is_some_and(|id| word == id.to_string())
+}
+
+/// Whether `word` is a pattern, which may mean more than it says.
+pub fn is_pattern(word: &str) -> bool {
+    word.contains(['*', '?'])
+}
+
 /// `*` stands for any text, `?` for one character.
 fn glob(pattern: &str, text: &str) -> bool {
     let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
@@ -162,7 +175,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_a_name_names() {
+        let a = Address::container("notes");
+        for yes in ["container.notes", "notes", "120"] {
+            assert!(names(yes, &a, Some(120)) && !is_pattern(yes), "{yes}");
+        }
+        for no in ["container.*", "n?tes", "*", "note", ""] {
+            assert!(!names(no, &a, Some(120)), "{no}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_names_matches(word in "[a-z0-9.*?]{0,12}", name in "[a-z0-9]{1,6}") {
+            let a = Address::container(&name);
+            prop_assert!(!names(&word, &a, Some(120)) || matches(&word, &a, Some(120)));
+            prop_assert!(!is_pattern(&word) || !names(&word, &a, Some(120)));
+        }
+
         #[test]
         fn prints_what_it_parsed(kind in "[a-z-]{1,8}", name in "[a-z0-9./@-]{1,20}") {
             let text = format!("{kind}.{name}");

@@ -12,6 +12,7 @@ pub mod mark;
 pub mod planner;
 pub mod render;
 pub mod step;
+pub mod targets;
 pub mod wire;
 
 pub use address::Address;

@@ -9,6 +9,7 @@ use crate::address::{self, Address};
 use crate::desired::Desired;
 use crate::inventory::Inventory;
 use crate::step::{Action, Consent, Plan, Problem, Step, VERSION};
+use crate::targets;
 
 /// What a plan may depend on beside the desired state and the inventory.
 #[derive(Debug, Clone)]
@@ -213,6 +214,15 @@ fn cut(
     // What is there and no longer wanted has no place in the graph.
     let there = marked(desired, inventory).filter(|(a, id)| named(a, *id)).map(|(a, _)| a.clone());
     let mut open: Vec<Address> = wanted.chain(there).collect();
+    // A guest takes along all that is on it.
+    open.extend(open.iter().flat_map(|a| targets::on(desired, a)).collect::<Vec<_>>());
+    let guests: BTreeSet<&Address> = open.iter().filter(|a| a.kind() == "container").collect();
+    let of = targets::Guests::new(desired);
+    let on_them: Vec<Address> = (steps.values())
+        .filter(|step| of.of(step).is_some_and(|guest| guests.contains(&guest)))
+        .map(|step| step.address.clone())
+        .collect();
+    open.extend(on_them);
     let mut keep: BTreeSet<Address> = BTreeSet::new();
     while let Some(next) = open.pop() {
         if !keep.contains(&next) {
@@ -271,14 +281,17 @@ fn order(steps: &BTreeMap<Address, Step>) -> Vec<Address> {
     order
 }
 
-/// The steps that cannot be carried out without consent that `granted` does not give. Patterns as for targets.
+/// Whether `granted` has the consent that a step needs: its address, its name or its id, never a pattern. What is refused
+/// has it never.
+pub fn consented(step: &Step, granted: &[String]) -> bool {
+    match &step.consent {
+        Consent::NotNeeded => true,
+        Consent::Refused(_) => false,
+        Consent::Needed => granted.iter().any(|word| address::names(word, &step.address, step.id)),
+    }
+}
+
+/// The steps that cannot be carried out without consent that `granted` does not give.
 pub fn withheld<'a>(plan: &'a Plan, granted: &[String]) -> Vec<&'a Step> {
-    plan.steps
-        .iter()
-        .filter(|s| match &s.consent {
-            Consent::NotNeeded => false,
-            Consent::Refused(_) => true,
-            Consent::Needed => !granted.iter().any(|g| address::matches(g, &s.address, s.id)),
-        })
-        .collect()
+    plan.steps.iter().filter(|step| !consented(step, granted)).collect()
 }

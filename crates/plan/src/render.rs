@@ -1,4 +1,11 @@
-//! A plan as people read it: an indented tree of changes, signs first; colour only repeats what the signs say.
+//! A plan as people read it: in short by guest ([`outline()`]), or every step with all its changes ([`text`]). Signs come
+//! first; colour only repeats what the signs say.
+
+mod outline;
+mod wrap;
+
+pub use outline::{View, outline};
+pub use wrap::wrap;
 
 use std::fmt::Write as _;
 
@@ -43,9 +50,25 @@ fn style(step: &Step) -> Style {
     }
 }
 
-/// The plan as text. `paint` may wrap a piece in colour; `command` is what the person typed to get here, for hints
+/// The plan as text, every step with all its changes. `paint` may wrap a piece in colour; `command` is what the person typed to get here, for hints
 /// (`phoenix-cli` and its options for the site).
 pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str) -> String) -> String {
+    let mut out =
+        every_step(plan, &View { target, command, paint, parts: &|_| Vec::new(), before_summary: "" });
+    out.push_str(&problems(plan, paint));
+    out
+}
+
+/// The same for a person, with what features consist of instead of their fingerprints, and the summary at the end.
+pub fn full(plan: &Plan, view: &View<'_>) -> String {
+    let mut out = every_step(plan, view);
+    out.push_str(view.before_summary);
+    out.push_str(&outline::summary(plan, view));
+    out
+}
+
+fn every_step(plan: &Plan, view: &View<'_>) -> String {
+    let View { target, command, paint, .. } = *view;
     let mut out = String::new();
     let _ = writeln!(out, "{}", paint(Style::Strong, &headline(plan, target)));
     for note in &plan.notes {
@@ -64,7 +87,11 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
         let head = format!("{} {:width$}", sign(step), step.address.as_str());
         let _ = writeln!(out, "{}  {verb:<18} {}", paint(style(step), &head), step.reasons.join("; "));
         let pad = step.changes.iter().map(|c| c.path.chars().count()).max().unwrap_or(0);
-        for change in &step.changes {
+        let parts = (view.parts)(step);
+        for part in &parts {
+            let _ = writeln!(out, "    {part}");
+        }
+        for change in step.changes.iter().filter(|_| parts.is_empty()) {
             let _ = writeln!(out, "    {}", line(change, pad));
         }
         if let Some(root) = &step.root {
@@ -83,6 +110,12 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
             }
         }
     }
+    out
+}
+
+/// What keeps the plan from being carried out.
+fn problems(plan: &Plan, paint: &dyn Fn(Style, &str) -> String) -> String {
+    let mut out = String::new();
     for problem in &plan.problems {
         let _ = writeln!(
             out,
@@ -99,6 +132,11 @@ fn headline(plan: &Plan, target: &str) -> String {
     if plan.steps.is_empty() && plan.problems.is_empty() {
         return format!("{} on {target} · nothing to do", plan.site);
     }
+    format!("{} on {target} · {}", plan.site, counts(plan).join(", "))
+}
+
+/// What waits, by action.
+fn counts(plan: &Plan) -> Vec<String> {
     let summary = plan.summary();
     let mut parts: Vec<String> = [
         ("create", "to create"),
@@ -121,7 +159,7 @@ fn headline(plan: &Plan, target: &str) -> String {
         let n = plan.problems.len();
         parts.push(format!("{n} problem{}", if n == 1 { "" } else { "s" }));
     }
-    format!("{} on {target} · {}", plan.site, parts.join(", "))
+    parts
 }
 
 fn line(change: &Change, pad: usize) -> String {

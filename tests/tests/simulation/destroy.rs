@@ -32,7 +32,7 @@ fn ids(world: &World) -> BTreeSet<u32> {
 }
 
 fn everything() -> Try {
-    Try { destroy: true, granted: vec!["*".into()], ..Try::default() }
+    Try { destroy: true, all_granted: true, ..Try::default() }
 }
 
 async fn built(site: &Site, faults: Faults) -> (World, Vec<(u32, String)>) {
@@ -66,6 +66,13 @@ fn nothing_goes_without_consent_and_only_what_is_named_with_it() {
         let before = files(&world);
         let ended = run(&world, &site, &Try { destroy: true, ..Try::default() }).await;
         assert!(ended.report().done.is_empty() && !ended.done());
+        assert_eq!(files(&world), before);
+        // A pattern is no consent.
+        for pattern in ["*", "container.*", "container.stat?s"] {
+            let pattern = vec![pattern.to_owned()];
+            let ended = run(&world, &site, &Try { destroy: true, granted: pattern, ..Try::default() }).await;
+            assert!(ended.report().done.is_empty() && !ended.done());
+        }
         assert_eq!(files(&world), before);
         let named = vec!["container.status".to_owned()];
         let ended = run(&world, &site, &Try { destroy: true, granted: named, ..Try::default() }).await;

@@ -189,7 +189,7 @@ fn destroyed() {
     virtually(async {
         let world = world(7, Faults::none());
         settle(&world, &site, 1).await;
-        let all = Try { destroy: true, granted: vec!["*".into()], ..Try::default() };
+        let all = Try { destroy: true, all_granted: true, ..Try::default() };
         let ended = run(&world, &site, &all).await;
         assert!(ended.done(), "{:?}", ended.failures());
         assert!(world.node.firewall_files().unwrap().is_empty(), "{:?}", world.node.firewall_files());

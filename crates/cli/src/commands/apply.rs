@@ -8,19 +8,21 @@ use apply::{Foreman, Outcome as RunOutcome, Report, Sink};
 use jiff::Timestamp;
 use managers::services::TlsProber;
 use managers::{Prober, Worksite};
+use plan::Plan;
 use plan::desired::Speaks;
-use plan::planner::{state_of, withheld};
-use plan::{Consent, Plan};
+use plan::planner::state_of;
 use tokio_util::sync::CancellationToken;
 use transport::{Local, Runner};
 
 use crate::args::{self, Global};
+use crate::commands::consent::{self, Ask};
 use crate::commands::plan::{self as planning, Planned, typed};
+use crate::commands::{diff, secrets, show};
 use crate::error::{CommandError, Kind, Outcome};
 use crate::lock::SiteLock;
 use crate::printer::Printer;
 use crate::secrets::SiteSecrets;
-use crate::{progress, site};
+use crate::{progress, site, urls};
 
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
@@ -30,19 +32,42 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
         planned.look(printer).await?;
-        let plan = match saved {
-            Some(plan) => {
+        let (plan, left) = match saved {
+            Some(mut plan) => {
                 still_true(&plan, &planned)?;
-                plan
+                consent::known(&planned, &options.exclude)?;
+                let left = plan::targets::exclude(&planned.desired, &mut plan, &options.exclude);
+                (plan, left)
             }
             None => {
                 if options.again {
                     planned.forget();
                 }
-                planned.plan(&options.target, false)?
+                consent::plan_for(&planned, &options.target, &options.exclude, false)?
             }
         };
-        carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
+        if options.again && plan.steps.is_empty() && plan.problems.is_empty() && left.is_empty() {
+            let what = options.target.join(", ");
+            let what = if what.is_empty() { "the site".to_owned() } else { what };
+            printer.say(format!(
+                "{what} has no features, certificates or services: there is nothing to do again"
+            ));
+        }
+        consent::say_left_out(&left, printer);
+        let granted = if plan.problems.is_empty() {
+            consent::only_names(&plan, &options.allow_destroy)?;
+            consent::nothing_protected(&plan)?;
+            let file = options.file.as_ref().map(|file| format!(" {file}")).unwrap_or_default();
+            let typed = format!("{} apply{file}", typed(global));
+            consent::settle(&plan, &options.allow_destroy, Ask::Nobody, &typed, printer)?
+        } else {
+            Vec::new()
+        };
+        if (options.shown.full || options.shown.diff) && !printer.json && !plan.steps.is_empty() {
+            let asked = diff::ask(&planned, &plan, options.shown, printer).await;
+            show::before(&plan, &planned, global, options.shown, &asked, printer);
+        }
+        carry_out(global, &planned, &plan, &granted, printer).await
     }
     .await;
     planned.connection.close().await;
@@ -55,39 +80,30 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
         planned.look(printer).await?;
-        let plan = planned.plan(&options.target, false)?;
-        if !options.yes && !plan.steps.is_empty() && plan.problems.is_empty() {
-            printer.raw_error(planning::show(&plan, &planned.place(), global));
-            confirm(&format!("carry out {} steps?", plan.steps.len()), "yes", printer)?;
+        let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, false)?;
+        if plan.steps.is_empty() || !plan.problems.is_empty() {
+            consent::say_left_out(&left, printer);
+            return carry_out(global, &planned, &plan, &[], printer).await;
         }
-        carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
+        consent::only_names(&plan, &options.allow_destroy)?;
+        let shown = !options.yes || options.shown.full || options.shown.diff;
+        if shown && !printer.json {
+            let asked = diff::ask(&planned, &plan, options.shown, printer).await;
+            show::before(&plan, &planned, global, options.shown, &asked, printer);
+        }
+        consent::say_left_out(&left, printer);
+        consent::nothing_protected(&plan)?;
+        let ask = if options.yes { Ask::Nobody } else { Ask::Terminal };
+        if !options.yes {
+            consent::carry_out(&plan, printer)?;
+        }
+        let typed = format!("{} up --yes", typed(global));
+        let granted = consent::settle(&plan, &options.allow_destroy, ask, &typed, printer)?;
+        carry_out(global, &planned, &plan, &granted, printer).await
     }
     .await;
     planned.connection.close().await;
     result
-}
-
-/// Asks a person to type `word`.
-pub fn confirm(question: &str, word: &str, printer: Printer) -> Result<(), CommandError> {
-    if !printer.can_ask() {
-        return Err(CommandError {
-            kind: Kind::Consent,
-            ..CommandError::failed(
-                "consent::nobody-to-ask",
-                "nobody can be asked here: this is not a terminal",
-            )
-        }
-        .hint("phoenix-cli up --yes, or phoenix-cli apply"));
-    }
-    printer.ask(&format!("\n{question} type `{word}`: "));
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|e| CommandError::from_error("consent::unreadable", &e))?;
-    if answer.trim() == word {
-        return Ok(());
-    }
-    Err(CommandError { kind: Kind::Consent, ..CommandError::failed("consent::declined", "nothing was done") })
 }
 
 /// A saved plan is only carried out when the world is still the one it was made against.
@@ -132,11 +148,10 @@ pub async fn carry_out(
         if printer.json {
             printer.data_json(&plan.public_json());
         } else {
-            printer.raw_error(planning::show(plan, &planned.place(), global));
+            show::before(plan, planned, global, args::Shown::default(), &show::Asked::default(), printer);
         }
         return Err(CommandError::said(Kind::Failed));
     }
-    let withheld: Vec<&plan::Step> = withheld(plan, granted);
     if plan.steps.is_empty() {
         return nothing(plan, planned, printer);
     }
@@ -150,6 +165,7 @@ pub async fn carry_out(
     let sink: Arc<dyn Sink> =
         Arc::new(Sinks::new(vec![Arc::new(journal), recorder.clone(), progress::sink(printer)]));
     let worksite = worksite(planned)?;
+    let secrets_before = secrets::made(root);
     let stop = CancellationToken::new();
     let foreman = Foreman::new(managers::crews(&worksite), sink, stop.clone());
     let run = apply::walk::Run { id, command: command_line(), resumes };
@@ -167,8 +183,13 @@ pub async fn carry_out(
     if planned.connection.lab.is_some() {
         publish(planned);
     }
+    if !printer.json {
+        for line in secrets::new_ones(&secrets_before, &secrets::made(root), &typed(global)) {
+            printer.say(line);
+        }
+    }
     let only_destroys = plan.steps.iter().all(|s| s.action == plan::Action::Delete);
-    finish(global, planned, &report, &withheld, only_destroys, printer)
+    finish(global, planned, &report, only_destroys, printer)
 }
 
 fn nothing(plan: &Plan, planned: &Planned, printer: Printer) -> Outcome {
@@ -184,7 +205,6 @@ fn finish(
     global: &Global,
     planned: &Planned,
     report: &Report,
-    withheld: &[&plan::Step],
     only_destroys: bool,
     printer: Printer,
 ) -> Outcome {
@@ -197,22 +217,6 @@ fn finish(
             return Err(CommandError::said(Kind::Failed));
         }
         _ => {}
-    }
-    if !withheld.is_empty() {
-        let refused = withheld.iter().find_map(|s| match &s.consent {
-            Consent::Refused(why) => Some(format!("{}: {why}", s.address)),
-            _ => None,
-        });
-        let names: Vec<String> = withheld.iter().map(|s| format!("--allow-destroy {}", s.address)).collect();
-        let words: Vec<&str> = withheld.iter().map(|s| s.address.as_str()).collect();
-        return Err(CommandError {
-            kind: Kind::Consent,
-            ..CommandError::failed(
-                "consent::missing",
-                format!("not done without consent: {}", words.join(", ")),
-            )
-        }
-        .hint(refused.unwrap_or_else(|| format!("{} apply {}", typed(global), names.join(" ")))));
     }
     if report.outcome == RunOutcome::Failed {
         return Err(CommandError::said(Kind::Failed));
@@ -228,7 +232,8 @@ fn finish(
 /// How to look at what is there now.
 fn where_to_look(planned: &Planned) -> Vec<String> {
     let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
-    let mut lines: Vec<String> = services.iter().map(|s| format!("  {}", s.url())).collect();
+    let mut lines: Vec<String> =
+        services.iter().map(|s| format!("  {}", urls::url(&planned.connection, s))).collect();
     let lab = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated());
     // A page, where there is one: curl has nothing to say to a TCP service.
     let page = services.iter().find(|s| s.speaks != Speaks::Tcp);

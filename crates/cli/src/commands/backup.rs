@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use transport::{Command, InGuest, Output, Runner as _};
 
 use crate::args::{BackupCommand, Global, Restore, RestoreCommand};
-use crate::commands::apply::{confirm, worksite};
+use crate::commands::apply::worksite;
+use crate::commands::consent;
 use crate::commands::guests::no_way;
 use crate::commands::plan::Planned;
 use crate::error::{CommandError, Outcome};
@@ -90,7 +91,7 @@ async fn take_back(planned: &Planned, options: &Restore, sealed: &[u8], printer:
             options.file,
             Address::authority(&authority.on)
         );
-        confirm(&question, "yes", printer).map_err(|e| e.hint("phoenix-cli restore ca FILE --yes"))?;
+        consent::yes(&question, printer).map_err(|e| e.hint("phoenix-cli restore ca FILE --yes"))?;
     }
     let secret = passphrase::get(options.passphrase.as_deref(), false, printer)?;
     let mut input = line(&secret);

@@ -1,8 +1,10 @@
 //! `destroy`: all that Phoenix made for the site, and nothing else.
 
 use crate::args::{self, Global};
-use crate::commands::apply::{carry_out, confirm};
-use crate::commands::plan::{self as planning, Planned, typed};
+use crate::commands::apply::carry_out;
+use crate::commands::consent::{self, Ask};
+use crate::commands::plan::{Planned, typed};
+use crate::commands::show;
 use crate::error::{CommandError, Kind, Outcome};
 use crate::lock::SiteLock;
 use crate::printer::Printer;
@@ -13,42 +15,44 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
         planned.look(printer).await?;
-        let plan = planned.plan(&options.target, true)?;
-        let mut granted = options.allow_destroy.clone();
-        if let Some(name) = &options.confirm {
-            if *name != planned.desired.site {
-                return Err(CommandError {
-                    kind: Kind::Consent,
-                    ..CommandError::failed(
-                        "consent::other-site",
-                        format!("this site is `{}`, not `{name}`", planned.desired.site),
-                    )
-                }
-                .hint(format!(
-                    "{} destroy --confirm {}",
-                    typed(global),
-                    planned.desired.site
-                )));
-            }
-            granted.push("*".into());
-        } else if granted.is_empty() && !plan.steps.is_empty() {
-            if !printer.json {
-                printer.raw_error(planning::show(&plan, &planned.place(), global));
-            }
-            if !printer.can_ask() {
-                return Err(CommandError {
-                    kind: Kind::Consent,
-                    ..CommandError::failed("consent::missing", "destroying takes consent that names the site")
-                }
-                .hint(format!(
-                    "{} destroy --confirm {}",
-                    typed(global),
-                    planned.desired.site
-                )));
-            }
-            confirm("this destroys all of the above, with its data.", &planned.desired.site, printer)?;
-            granted.push("*".into());
+        let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, true)?;
+        let site = planned.desired.site.clone();
+        if let Some(name) = options.confirm.as_ref().filter(|name| **name != site) {
+            let message = format!("this site is `{site}`, not `{name}`");
+            let error =
+                CommandError { kind: Kind::Consent, ..CommandError::failed("consent::other-site", message) };
+            return Err(error.hint(format!("{} destroy --confirm {site}", typed(global))));
         }
+        consent::only_names(&plan, &options.allow_destroy)?;
+        let asks = options.confirm.is_none() && options.allow_destroy.is_empty() && !plan.steps.is_empty();
+        if asks && !printer.json {
+            let asked = show::Asked::default();
+            show::before(&plan, &planned, global, args::Shown::default(), &asked, printer);
+        }
+        consent::say_left_out(&left, printer);
+        consent::nothing_protected(&plan)?;
+        let granted = if asks {
+            if !printer.can_ask() {
+                let message = "nothing was done: destroying takes consent that names the site";
+                let error =
+                    CommandError { kind: Kind::Consent, ..CommandError::failed("consent::missing", message) };
+                return Err(error.hint(format!("{} destroy --confirm {site}", typed(global))));
+            }
+            if options.target.is_empty() {
+                let names: Vec<&str> = plan.steps.iter().map(|step| step.address.as_str()).collect();
+                let question = format!("this destroys {}, with all data.", names.join(", "));
+                consent::word(&question, &site, printer)?;
+                consent::all_of(&plan)
+            } else {
+                let typed = format!("{} destroy", typed(global));
+                consent::settle(&plan, &[], Ask::Terminal, &typed, printer)?
+            }
+        } else if options.confirm.is_some() {
+            consent::all_of(&plan)
+        } else {
+            let typed = format!("{} destroy", typed(global));
+            consent::settle(&plan, &options.allow_destroy, Ask::Nobody, &typed, printer)?
+        };
         carry_out(global, &planned, &plan, &granted, printer).await
     }
     .await;

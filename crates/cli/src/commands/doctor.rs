@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use blueprint::model::Target;
 use managers::health::Check;
 use serde_json::json;
 use transport::Command;
@@ -11,7 +12,7 @@ use crate::commands::health;
 use crate::commands::plan::{Planned, typed};
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
-use crate::site;
+use crate::{hostkey, site};
 
 struct Findings {
     printer: Printer,
@@ -78,7 +79,8 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     match site::connect(&loaded.blueprint) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
-            let inventory = hops(&connection, &desired, global, &mut findings).await;
+            let inventory =
+                hops(&connection, &loaded.blueprint.target, &desired, global, &mut findings).await;
             // The way there holds, so what is there can be looked at: as `health` does.
             if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
                 let planned =
@@ -97,8 +99,22 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     if findings.bad == 0 { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
 }
 
+/// What to do about a host key that is not known, or not the declared one.
+async fn unknown_key(target: &Target, error: &transport::Error) -> Option<String> {
+    let about_key = match error {
+        transport::Error::HostKey { .. } => true,
+        transport::Error::Connect { reason, .. } => reason.contains("Host key verification failed"),
+        _ => false,
+    };
+    let Target::Proxmox(target) = target else { return None };
+    let ssh = target.ssh.as_ref().filter(|_| about_key)?;
+    let shown = hostkey::shown(ssh).await?;
+    Some(hostkey::advice(target, ssh, &shown))
+}
+
 async fn hops(
     connection: &site::Connection,
+    target: &Target,
     desired: &plan::Desired,
     global: &Global,
     findings: &mut Findings,
@@ -141,11 +157,14 @@ async fn hops(
                 Ok(output) if output.success() => findings.good("commands on the node", &node.place()),
                 Ok(output) => findings
                     .bad("commands on the node", &CommandError::failed("transport::failed", output.tail(3))),
-                Err(error) => findings.bad(
-                    "commands on the node",
-                    &CommandError::from_error("transport::failed", &error)
-                        .hint("try it by hand: ssh, as declared under target.proxmox.ssh"),
-                ),
+                Err(error) => {
+                    let hint = match unknown_key(target, &error).await {
+                        Some(advice) => advice,
+                        None => "try it by hand: ssh, as declared under target.proxmox.ssh".to_owned(),
+                    };
+                    let error = CommandError::from_error("transport::failed", &error).hint(hint);
+                    findings.bad("commands on the node", &error);
+                }
             }
         }
     }

@@ -105,11 +105,28 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         node: "pve1".into(),
         networks,
         storages,
-        ports: Ports { api: options.api_port, ssh: options.ssh_port, https: options.https_port },
+        ports: ports(blueprint, options),
         https_target,
         program: None,
         cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
     })
+}
+
+/// Where the lab is published: as was typed, else as the blueprint says, else as it is already.
+fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
+    let said = match &blueprint.target {
+        blueprint::model::Target::Lab(lab) => lab.ports,
+        blueprint::model::Target::Proxmox(_) => blueprint::model::LabPorts::default(),
+    };
+    // A simulated lab has no ssh and no HTTPS, so its record has no ports for them.
+    let now = up::NodeRecord::read(&site::lab_folder(blueprint)).map(|record| record.ports);
+    let now = |port: fn(Ports) -> u16| now.map(port).filter(|port| *port != 0);
+    let usual = Ports::default();
+    Ports {
+        api: options.api_port.or(said.api).or_else(|| now(|p| p.api)).unwrap_or(usual.api),
+        ssh: options.ssh_port.or(said.ssh).or_else(|| now(|p| p.ssh)).unwrap_or(usual.ssh),
+        https: options.https_port.or(said.https).or_else(|| now(|p| p.https)).unwrap_or(usual.https),
+    }
 }
 
 async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {

@@ -4,7 +4,9 @@ mod apply;
 mod artifacts;
 mod backup;
 mod certs;
+mod consent;
 mod destroy;
+mod diff;
 mod doctor;
 mod explain;
 mod graph;
@@ -16,6 +18,8 @@ mod lab;
 mod logs;
 mod plan;
 mod schema;
+mod secrets;
+mod show;
 mod status;
 mod trace;
 mod validate;
@@ -55,6 +59,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Logs(options) => wait(logs::run(&global, &options, printer)),
         Command::Trace(options) => wait(trace::run(&global, &options, printer)),
         Command::Doctor => wait(doctor::run(&global, printer)),
+        Command::Secrets(options) => secrets::run(&global, &options.what, printer),
         Command::Backup(options) => wait(backup::backup(&global, &options.what, printer)),
         Command::Restore(options) => wait(backup::restore(&global, &options.what, printer)),
         Command::Certs(options) => wait(certs::run(&global, &options, printer)),

@@ -10,8 +10,9 @@ use plan::mark::CertificateMark;
 use plan::{Desired, Inventory, Plan};
 
 use crate::args::{self, Global};
+use crate::commands::{consent, diff, show};
 use crate::error::{CommandError, Outcome};
-use crate::printer::{Printer, paint};
+use crate::printer::Printer;
 use crate::site::{self, Connection};
 
 /// Everything a command that plans works with.
@@ -125,26 +126,28 @@ pub fn typed(global: &Global) -> String {
     if global.site == "." { "phoenix-cli".to_owned() } else { format!("phoenix-cli --site {}", global.site) }
 }
 
-/// The plan on the screen.
-pub fn show(plan: &Plan, place: &str, global: &Global) -> String {
-    plan::render::text(plan, place, &typed(global), &paint)
-}
-
 /// Makes and shows the plan.
 pub async fn run(global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
     let mut planned = Planned::new(global, printer).await?;
+    let result = show_it(&mut planned, global, options, printer).await;
     planned.connection.close().await;
+    result
+}
+
+async fn show_it(planned: &mut Planned, global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
     if options.again {
         planned.forget();
     }
-    let plan = planned.plan(&options.target, options.destroy)?;
+    let (plan, left) = consent::plan_for(planned, &options.target, &options.exclude, options.destroy)?;
     if let Some(file) = &options.out {
         save(&plan, file)?;
     }
     if printer.json {
         printer.data_json(&plan.public_json());
     } else {
-        printer.data(show(&plan, &planned.place(), global));
+        let asked = diff::ask(planned, &plan, options.shown, printer).await;
+        printer.data(show::plan(&plan, planned, global, options.shown, &asked, printer.columns(true)));
+        consent::say_left_out(&left, printer);
         if let Some(file) = &options.out {
             printer.say(format!("kept in {file}; carry it out with: {} apply {file}", typed(global)));
         } else if !plan.steps.is_empty() && plan.problems.is_empty() {

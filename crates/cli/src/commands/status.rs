@@ -11,6 +11,7 @@ use crate::args::{self, Global};
 use crate::commands::plan::{Planned, typed};
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
+use crate::{running, urls};
 
 /// Shows every container and service of the site, once or again and again.
 pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> Outcome {
@@ -50,14 +51,20 @@ fn due(planned: &Planned, now: Timestamp) -> Vec<Address> {
 
 async fn once(global: &Global, printer: Printer) -> Outcome {
     let planned = Planned::new(global, printer).await?;
+    let runs = running::look(&planned.connection, &planned.blueprint).await;
     planned.connection.close().await;
+    let mut runs = runs?;
     let plan = planned.plan(&[], false)?;
+    if plan.steps.is_empty() && plan.problems.is_empty() {
+        // Whatever it left undone has been done since.
+        runs.failed = None;
+    }
     let containers: Vec<_> =
         planned.desired.containers.values().map(|c| container(&planned, &plan, c)).collect();
     let services: Vec<_> = planned.desired.services.values().map(|s| {
         let mark = planned.desired.containers.get(&s.on).and_then(|c| planned.inventory.guests.get(&c.id)).and_then(|g| g.mark.as_ref());
         let proven = mark.and_then(|m| m.services.get(&s.name)) == Some(&s.fingerprint);
-        json!({ "address": Address::service(&s.name), "url": s.url(), "browser": browser(s), "through": s.via.as_ref().map(|via| via.kind.as_str()), "on": s.on,
+        json!({ "address": Address::service(&s.name), "url": urls::url(&planned.connection, s), "browser": browser(s), "through": s.via.as_ref().map(|via| via.kind.as_str()), "on": s.on,
                 "proven": proven, "state": if proven { "proven at the last apply" } else { "not proven yet" } })
     }).collect();
     let extra: Vec<_> = planned
@@ -72,7 +79,7 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
             "certificates": planned.desired.certificates.len(), "certificates_due": due, "flows": planned.desired.flows.len(),
             "site": planned.desired.site, "node": planned.inventory.node, "simulated": planned.connection.simulated(),
             "lab": planned.connection.lab.is_some(),
-            "containers": containers, "services": services, "extra": extra, "waiting_steps": plan.steps.len(),
+            "containers": containers, "services": services, "extra": extra, "waiting_steps": plan.steps.len(), "runs": runs.json(),
         }));
         return Ok(0);
     }
@@ -103,6 +110,9 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     printer.data(format!("  {certificates} certificates, {} due; {flows} flows", due.len()));
     for e in &extra {
         printer.data(format!("✗ {:<28} {:>9}  {}", text(&e["address"]), e["id"], text(&e["state"])));
+    }
+    for line in runs.lines(&typed(global)) {
+        printer.data(line);
     }
     match plan.steps.len() {
         0 if plan.problems.is_empty() => printer.say("as the blueprint wants it"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["init"],
     &["validate"],
@@ -27,6 +27,9 @@ const COMMANDS: [&[&str]; 38] = [
     &["trace"],
     &["health"],
     &["logs"],
+    &["secrets"],
+    &["secrets", "list"],
+    &["secrets", "show"],
     &["backup"],
     &["backup", "ca"],
     &["restore"],

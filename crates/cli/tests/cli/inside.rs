@@ -56,7 +56,53 @@ fn a_simulated_lab_says_what_it_cannot_show() {
     }
     assert!(!again.iter().any(|a| a.starts_with("container.")), "a guest is not made anew: {again:?}");
     lab.run(&["apply", "--again", "--target", "certificate.notes"]).ended(0);
+    // A guest takes along all that is on it, also a service of another name, and its certificate at the gateway.
+    lab.env.edit("guests.json", "\"services\": { \"notes\":", "\"services\": { \"wiki\":");
+    lab.run(&["apply"]).ended(0);
+    let again = addresses(&["plan", "--again", "--json", "--target", "container.notes"]);
+    for address in ["feature.static-site@container.notes", "service.wiki"] {
+        assert!(again.iter().any(|a| a == address), "no {address} in {again:?}");
+    }
+    assert!(!again.iter().any(|a| a.ends_with("@container.status") || a == "service.status"), "{again:?}");
+    let applied = lab.run(&["apply", "--again", "--target", "notes"]).ended(0);
+    assert!(applied.err.contains("✔ service.wiki"), "{applied:#?}");
     assert!(addresses(&["plan", "--json"]).is_empty());
+}
+
+/// A password that a run makes: it is said where it is, and shown to who asks for it, on a terminal or on purpose.
+#[test]
+fn secrets_are_listed_and_shown_on_purpose() {
+    let lab = Lab::up();
+    lab.run(&["secrets", "list", "--json"]).ended(0).json();
+    let users = r#""expose": "gateway", "access": { "basic": { "anna": { "generate": "anna-password" } } }"#;
+    lab.env.edit("guests.json", "\"expose\": \"gateway\"", users);
+    let listed = lab.run(&["secrets", "list", "--json"]).ended(0).json();
+    let one = &listed["secrets"][0];
+    assert_eq!((&one["name"], &one["state"]), (&"anna-password".into(), &"not made yet".into()));
+    assert!(one["used_by"].to_string().contains("service.notes (user anna)"), "{listed:#}");
+    let file = lab.env.path().join(".phoenix/secrets/generated/anna-password");
+    lab.run(&["secrets", "show", "anna-password", "--reveal"]).ended(1);
+    assert!(!file.exists(), "looking made it");
+
+    let applied = lab.run(&["apply"]).ended(0);
+    assert!(applied.err.contains("secrets show anna-password"), "{applied:#?}");
+    let value = std::fs::read_to_string(&file).unwrap();
+    // Never where somebody may keep it by chance.
+    for args in [&["secrets", "show", "anna-password"][..], &["secrets", "list"]] {
+        let said = lab.run(args);
+        assert!(!said.out.contains(&value) && !said.err.contains(&value), "{said:#?}");
+    }
+    let json = lab.run(&["secrets", "show", "anna-password", "--reveal", "--json"]).ended(2);
+    json.error("secrets::not-shown", "--reveal");
+    assert!(!json.out.contains(&value));
+    assert_eq!(lab.run(&["secrets", "show", "anna-password", "--reveal"]).ended(0).out, format!("{value}\n"));
+    lab.run(&["secrets", "show", "ana-password", "--json"])
+        .ended(2)
+        .error("secrets::unknown", "`anna-password`");
+    // Made once: a later run says nothing of it.
+    lab.env.edit("guests.json", "\"id\": 120,", "\"id\": 120, \"cores\": 2,");
+    let again = lab.run(&["apply"]).ended(0);
+    assert!(!again.err.contains("made the secret"), "{again:#?}");
 }
 
 #[test]

@@ -85,8 +85,12 @@ fn a_second_run_at_the_same_time_is_told_who_is_at_work() {
     let json = said.error("lock::taken", "wait");
     let message = json["error"]["message"].as_str().unwrap();
     assert!(message.contains("tester@") && message.contains(&child.id().to_string()), "{message}");
-    // Looking is allowed meanwhile.
-    lab.run(&["status"]).ended(0);
+    // Looking is allowed meanwhile, and tells of it.
+    let status = lab.run(&["status"]).ended(0);
+    assert!(
+        status.out.contains("a run is going on: ") && !status.out.contains("the last run"),
+        "{status:#?}"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     drop(lines);
@@ -107,6 +111,10 @@ fn stopped_by_a_person_and_carried_on() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let history = lab.run(&["history", "--json"]).ended(0).json();
     assert_eq!(history["runs"][0]["outcome"], "interrupted");
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert_eq!(status["runs"]["failed"]["cut_off"], true, "{status:#}");
+    let status = lab.run(&["status"]).ended(0).out;
+    assert!(status.contains("was cut off") && status.contains("phoenix-cli apply carries on"), "{status}");
     lab.run(&["apply"]).ended(0);
     state(&lab);
 }

@@ -27,6 +27,7 @@ fn a_whole_life() {
     }
     let shown = lab.run(&["plan"]).ended(0);
     assert!(shown.out.contains("+ container.gateway") && shown.out.contains("simulated"), "{shown:#?}");
+    a_plan_is_short_and_says_at_the_end_what_it_comes_to(&lab, &shown.out);
     assert!(shown.err.contains("phoenix-cli up"), "{shown:#?}");
 
     // Kept, carried out, and carried out again, which no longer fits.
@@ -86,11 +87,36 @@ fn a_whole_life() {
     lab.run(&["plan", "--target", "nope", "--json"])
         .ended(2)
         .error("plan::no-such-target", "phoenix-cli graph");
+    lab.run(&["plan", "--target", "ntes", "--json"]).ended(2).error("plan::no-such-target", "`notes`");
+    lab.run(&["plan", "--exclude", "nope", "--json"])
+        .ended(2)
+        .error("plan::no-such-target", "phoenix-cli graph");
+    let rest = lab.run(&["plan", "--exclude", "status"]).ended(0);
+    assert!(rest.err.contains("left out: container.status") && !rest.out.contains("status"), "{rest:#?}");
     lab.run(&["up", "--json"]).ended(4).error("consent::nobody-to-ask", "--yes");
     lab.run(&["up", "--yes"]).ended(0);
 
     a_container_goes(&lab);
     all_of_it_goes(&lab);
+}
+
+/// By guest, each in a few lines; the counts last; every step with `--full`.
+fn a_plan_is_short_and_says_at_the_end_what_it_comes_to(lab: &Lab, short: &str) {
+    let lines: Vec<&str> = short.lines().collect();
+    let guests: Vec<&&str> = lines.iter().filter(|line| line.starts_with("+ container.")).collect();
+    assert_eq!(guests.len(), 3, "{short}");
+    assert!(guests[0].contains("create 101 · 10.0.0.153/24 · 1 core"), "{short}");
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("16 steps: 5 to create, 11 to run"), "{short}");
+    assert!(lines.len() < 25, "{short}");
+    let full = lab.run(&["plan", "--full"]).ended(0).out;
+    assert!(full.lines().last().unwrap().starts_with("16 steps: "), "{full}");
+    for part in ["+ feature.static-site@container.notes", "package", "/etc/nginx/", "unit"] {
+        assert!(full.contains(part), "no {part}: {full}");
+    }
+    assert!(!full.contains("fingerprint") && !short.contains("fingerprint"), "{full}");
+    let asked = lab.run(&["plan", "--diff"]).ended(0).out;
+    assert!(asked.contains("nothing in its guests to compare with"), "{asked}");
 }
 
 fn a_container_goes(lab: &Lab) {
@@ -111,6 +137,25 @@ fn a_container_goes(lab: &Lab) {
     let status = lab.run(&["status", "--json"]).ended(0).json();
     assert_eq!(status["extra"][0]["id"], 121, "{status:#}");
     lab.run(&["apply", "--allow-destroy", "container.other"]).ended(4);
+    // A pattern is no consent: it is said what it would have meant.
+    for pattern in ["*", "container.s*", "12?"] {
+        lab.run(&["apply", "--allow-destroy", pattern, "--json"])
+            .ended(2)
+            .error("consent::pattern", "it would have meant: --allow-destroy container.status");
+    }
+    // With a change beside it: nothing at all is done without consent, and what is left out is said.
+    lab.env.edit("guests.json", "\"id\": 120,", "\"id\": 120, \"cores\": 2,");
+    let runs = || lab.run(&["history", "--json"]).ended(0).json()["runs"].as_array().unwrap().len();
+    let before = runs();
+    lab.run(&["apply", "--json"]).ended(4).error("consent::missing", "--exclude container.status");
+    lab.run(&["up", "--yes", "--json"])
+        .ended(4)
+        .error("consent::missing", "--allow-destroy container.status");
+    assert_eq!(runs(), before, "a run began");
+    let rest = lab.run(&["apply", "--exclude", "container.status"]).ended(0);
+    assert!(rest.err.contains("left out: container.status"), "{rest:#?}");
+    let left = lab.run(&["plan", "--json"]).ended(0).json();
+    assert_eq!(addresses(&left), ["container.status"]);
     lab.run(&["apply", "--allow-destroy", "container.status"]).ended(0);
     assert!(addresses(&lab.run(&["plan", "--json"]).ended(0).json()).is_empty());
 }
@@ -124,6 +169,26 @@ fn all_of_it_goes(lab: &Lab) {
         .error("consent::other-site", "--confirm workshop");
     let status = lab.run(&["status", "--json"]).ended(0).json();
     assert_eq!(status["containers"][0]["state"], "running", "nothing was done without consent");
+    lab.run(&["destroy", "--allow-destroy", "*", "--json"])
+        .ended(2)
+        .error("consent::pattern", "--allow-destroy container.gateway --allow-destroy container.notes");
+    // One of them is protected: none goes, unless that one is left out by its name.
+    lab.env.edit("guests.json", "\"id\": 120,", "\"id\": 120, \"protected\": true,");
+    lab.run(&["up", "--yes"]).ended(0);
+    lab.run(&["destroy", "--confirm", "workshop", "--json"])
+        .ended(4)
+        .error("consent::protected", "--exclude container.notes");
+    let states = |lab: &Lab| -> Vec<String> {
+        let status = lab.run(&["status", "--json"]).ended(0).json();
+        let all = status["containers"].as_array().unwrap().iter();
+        all.map(|c| c["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states(lab), ["running", "running"], "something was touched");
+    let rest = lab.run(&["destroy", "--confirm", "workshop", "--exclude", "notes"]).ended(0);
+    assert!(rest.err.contains("left out: container.notes"), "{rest:#?}");
+    assert_eq!(states(lab), ["not there", "running"]);
+    lab.env.edit("guests.json", "\"protected\": true,", "\"protected\": false,");
+    lab.run(&["up", "--yes"]).ended(0);
     lab.run(&["destroy", "--confirm", "workshop"]).ended(0);
     let status = lab.run(&["status", "--json"]).ended(0).json();
     assert!(status["containers"].as_array().unwrap().iter().all(|c| c["state"] == "not there"), "{status:#}");
@@ -142,6 +207,19 @@ fn a_plan_for_another_site_is_refused() {
     let text = lab.env.read("mine.plan").replacen("\"site\": \"workshop\"", "\"site\": \"garage\"", 1);
     lab.env.write("other.plan", text);
     lab.run(&["apply", "other.plan", "--json"]).ended(2).error("plan::other-site", "--site");
+}
+
+/// The blueprint says where the lab is published, and a lab that runs keeps its ports.
+#[test]
+fn the_labs_ports_are_the_blueprints() {
+    let lab = Lab { env: TestEnv::site() };
+    let port = crate::free_port();
+    lab.env.edit("site.json", "\"lab\": {}", &format!("\"lab\": {{ \"ports\": {{ \"api\": {port} }} }}"));
+    let record = lab.run(&["lab", "up", "--simulated", "--json"]).ended(0).json();
+    assert_eq!(record["endpoint"], format!("https://127.0.0.1:{port}"), "{record:#}");
+    lab.env.edit("site.json", &format!("{{ \"ports\": {{ \"api\": {port} }} }}"), "{}");
+    let record = lab.run(&["lab", "up", "--simulated", "--json"]).ended(0).json();
+    assert_eq!(record["ports"]["api"], port, "{record:#}");
 }
 
 #[test]

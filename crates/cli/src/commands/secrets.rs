@@ -1,0 +1,174 @@
+//! `secrets`: which secrets a site uses and where they are, and a look at one of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blueprint::model::{Credential, SecretRef, Target};
+use blueprint::secret::GENERATED_FOLDER;
+use camino::Utf8Path;
+use managers::features::Rendered;
+use plan::{Address, Desired};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::args::{Global, SecretsCommand};
+use crate::commands::plan::typed;
+use crate::error::{CommandError, Outcome};
+use crate::printer::Printer;
+use crate::secrets::SiteSecrets;
+use crate::site;
+
+/// A secret that the site uses.
+#[derive(Debug)]
+struct Used {
+    reference: SecretRef,
+    /// What uses it.
+    by: BTreeSet<String>,
+}
+
+/// Lists secrets, or shows one. Makes none.
+pub fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Outcome {
+    let loaded = site::load(&global.site, printer)?;
+    let authority = site::authority(&loaded.blueprint, printer)?;
+    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let all = used(&loaded.blueprint.target, &desired);
+    let root = &loaded.blueprint.root;
+    match what {
+        SecretsCommand::List => list(&all, root, printer),
+        SecretsCommand::Show { name, reveal } => show(&all, root, global, name, *reveal, printer),
+    }
+}
+
+/// All secrets by the name that `show` takes.
+fn used(target: &Target, desired: &Desired) -> BTreeMap<String, Used> {
+    let mut all: BTreeMap<String, Used> = BTreeMap::new();
+    let mut add = |reference: &SecretRef, by: String| {
+        let used = all
+            .entry(name(reference))
+            .or_insert_with(|| Used { reference: reference.clone(), by: BTreeSet::new() });
+        used.by.insert(by);
+    };
+    if let Target::Proxmox(target) = target {
+        match &target.credential {
+            Credential::Token(reference) => add(reference, "target".to_owned()),
+            Credential::Ticket { password, .. } => add(password, "target".to_owned()),
+        }
+    }
+    for service in desired.services.values() {
+        for (user, reference) in &service.users {
+            add(reference, format!("{} (user {user})", Address::service(&service.name)));
+        }
+    }
+    for container in desired.containers.values() {
+        for feature in &container.features {
+            // What cannot be read here is an error of `apply`.
+            let rendered = serde_json::from_value::<Rendered>(Value::clone(&feature.payload));
+            for reference in rendered.iter().flat_map(|rendered| &rendered.secrets) {
+                add(reference, Address::feature(&feature.name, &container.resource()).to_string());
+            }
+        }
+    }
+    all
+}
+
+/// What a secret is called: a generated one by its own name, others by where they are.
+fn name(reference: &SecretRef) -> String {
+    match reference {
+        SecretRef::Generate(name) | SecretRef::Env(name) => name.clone(),
+        SecretRef::File(path) => path.to_string(),
+        SecretRef::Command(argv) => argv.join(" "),
+    }
+}
+
+/// Where it comes from, and whether it is there. Nothing is run for it.
+fn origin(reference: &SecretRef, root: &Utf8Path) -> (String, &'static str) {
+    match reference {
+        SecretRef::Generate(name) => {
+            let file = Utf8Path::new(GENERATED_FOLDER).join(name);
+            let there = if root.join(&file).exists() { "made" } else { "not made yet" };
+            (format!("generated, in {file}"), there)
+        }
+        SecretRef::Env(name) => {
+            let set = std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            ("environment variable".to_owned(), if set { "set" } else { "not set here" })
+        }
+        SecretRef::File(path) => {
+            ("file".to_owned(), if root.join(path).exists() { "there" } else { "missing" })
+        }
+        SecretRef::Command(_) => ("command".to_owned(), "not asked"),
+    }
+}
+
+fn list(all: &BTreeMap<String, Used>, root: &Utf8Path, printer: Printer) -> Outcome {
+    if printer.json {
+        let rows: Vec<Value> = all
+            .iter()
+            .map(|(name, used)| {
+                let (origin, state) = origin(&used.reference, root);
+                json!({ "name": name, "origin": origin, "state": state, "used_by": used.by })
+            })
+            .collect();
+        printer.data_json(&json!({ "secrets": rows }));
+        return Ok(0);
+    }
+    if all.is_empty() {
+        printer.say("the site uses no secrets");
+    }
+    for (name, used) in all {
+        let (origin, state) = origin(&used.reference, root);
+        printer.data(format!("{name}  ********  {origin} ({state})"));
+        for by in &used.by {
+            printer.data(format!("    for {by}"));
+        }
+    }
+    Ok(0)
+}
+
+fn show(
+    all: &BTreeMap<String, Used>,
+    root: &Utf8Path,
+    global: &Global,
+    name: &str,
+    reveal: bool,
+    printer: Printer,
+) -> Outcome {
+    let Some(used) = all.get(name) else {
+        let near = blueprint::nearest(name, all.keys().map(String::as_str));
+        let typed = typed(global);
+        return Err(CommandError::usage("secrets::unknown", format!("the site uses no secret `{name}`"))
+            .hint(near.map_or_else(
+                || format!("{typed} secrets list"),
+                |near| format!("did you mean `{near}`? {typed} secrets list"),
+            )));
+    };
+    // A record that somebody keeps is no place for a secret.
+    if printer.json || !(reveal || printer.data_is_watched()) {
+        let message = "a secret is shown on a terminal only, and never as JSON";
+        return Err(CommandError::usage("secrets::not-shown", message)
+            .hint(format!("{} secrets show {name} --reveal prints it anywhere", typed(global))));
+    }
+    if matches!(used.reference, SecretRef::Generate(_)) && origin(&used.reference, root).1 != "made" {
+        return Err(CommandError::failed("secrets::not-made", format!("`{name}` has not been made yet"))
+            .hint(format!("{} apply makes it when it is first used", typed(global))));
+    }
+    let secret = SiteSecrets::new(root.to_owned()).get(&used.reference)?;
+    printer.data(secret.expose_secret());
+    Ok(0)
+}
+
+/// The names of the secrets that have been made in a site's folder.
+pub fn made(root: &Utf8Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root.join(GENERATED_FOLDER)).into_iter().flatten();
+    entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect()
+}
+
+/// What is said at the end of a run that made secrets.
+pub fn new_ones(before: &BTreeSet<String>, after: &BTreeSet<String>, typed: &str) -> Vec<String> {
+    after
+        .difference(before)
+        .map(|name| {
+            format!(
+                "made the secret {name} in {GENERATED_FOLDER}/{name}; to see it: {typed} secrets show {name}"
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,179 @@
+//! What features would change in a guest, asked there: the engine's own check, and the differences of small text files.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apply::Failure;
+use blueprint::model::SecretRef;
+use transport::{Command, Runner};
+
+use super::{Action, ActionKind, Change, Mode, Rendered, RenderedFile, Report, parse_report, script};
+use crate::settle;
+
+/// Prints the files whose differences are shown.
+const READ: &str = include_str!("read.sh");
+
+/// A check installs and waits for nothing.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Larger files are not shown line by line.
+const LARGEST: usize = 64 << 10;
+
+/// So many lines of a file's differences are shown.
+const LINES: usize = 60;
+
+/// What would change in a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preview {
+    /// What would be done, in the order it would be.
+    pub actions: Vec<Action>,
+    /// Differences of files, by path, as `diff -u` prints them.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Asks a guest what these features would change; changes nothing. `secrets` gives values for the comparison, which is made
+/// in the guest by checksums; files with secrets in them are never shown.
+///
+/// # Errors
+/// When the script cannot be made, the guest does not take commands, or what it says cannot be read.
+pub async fn preview(
+    inside: &dyn Runner,
+    rendered: &[Rendered],
+    secrets: &dyn Fn(&SecretRef) -> Result<String, Failure>,
+) -> Result<Preview, Failure> {
+    let resolve =
+        |reference: &SecretRef| secrets(reference).map_err(|f| std::io::Error::other(f.errors.join(": ")));
+    let script =
+        script(rendered, Mode::Check, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
+    let purpose = "asking what would change";
+    let output = settle::command(inside, &Command::script(purpose, script.text).limit(LIMIT)).await?;
+    let mut preview = Preview::default();
+    let mut ended = false;
+    for line in output.text().lines() {
+        match parse_report(line).map_err(|e| Failure::from_error("features::failed", &e))? {
+            Report::Action(action) => preview.actions.push(action),
+            Report::FeatureDone { .. } => {}
+            Report::Done { .. } => ended = true,
+        }
+    }
+    if !ended {
+        return Err(Failure::new("features::cut-off", "the script was cut off")
+            .while_doing("failed while asking what would change")
+            .said(output.tail(5))
+            .hint("phoenix-cli plan tells without asking"));
+    }
+    let files: Vec<&RenderedFile> = (rendered.iter().flat_map(|feature| &feature.files))
+        .filter(|file| can_be_shown(file))
+        .filter(|file| preview.actions.iter().any(|action| updates(action, file)))
+        .collect();
+    if !files.is_empty() {
+        let argv =
+            ["sh", "-c", READ, "phoenix-read"].into_iter().chain(files.iter().map(|f| f.path.as_str()));
+        let command = Command::new("reading files to compare", argv).limit(Duration::from_secs(60));
+        let there = read(&settle::command(inside, &command).await?.text());
+        for (number, file) in files.iter().enumerate() {
+            let (Some(old), Ok(new)) = (there.get(&(number + 1)), std::str::from_utf8(file.content.bytes()))
+            else {
+                continue;
+            };
+            preview.files.insert(file.path.clone(), difference(old, new));
+        }
+    }
+    Ok(preview)
+}
+
+fn updates(action: &Action, file: &RenderedFile) -> bool {
+    action.kind == ActionKind::File && action.change == Change::Update && action.target == file.path
+}
+
+/// Small texts without secrets that everybody may read.
+fn can_be_shown(file: &RenderedFile) -> bool {
+    let bytes = file.content.bytes();
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    file.block.is_none()
+        && file.mode & 0o004 != 0
+        && bytes.len() <= LARGEST
+        && text.is_some_and(|text| !(file.template && text.contains("@@secret:")))
+}
+
+/// The files that `read.sh` printed, by number. What is no text is left out.
+fn read(printed: &str) -> BTreeMap<usize, String> {
+    let mut files: BTreeMap<usize, String> = BTreeMap::new();
+    let mut number = 0;
+    for line in printed.lines() {
+        if let Some(content) = line.strip_prefix('|') {
+            if let Some(file) = files.get_mut(&number) {
+                file.push_str(content);
+                file.push('\n');
+            }
+        } else if let Some(next) = line.strip_prefix('@').and_then(|n| n.parse().ok()) {
+            number = next;
+            files.insert(number, String::new());
+        }
+    }
+    files.retain(|_, text| !text.contains(['\u{fffd}', '\0']));
+    files
+}
+
+/// The lines that differ, with three lines around, as far as they are few.
+fn difference(old: &str, new: &str) -> String {
+    let diff = similar::TextDiff::from_lines(old, new);
+    let text = diff.unified_diff().context_radius(3).to_string();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("\\ No newline")).collect();
+    let mut shown = lines.iter().take(LINES).fold(String::new(), |text, line| text + line + "\n");
+    if lines.len() > LINES {
+        shown.push_str(&format!("… {} more lines\n", lines.len() - LINES));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(content: &str, mode: u32) -> RenderedFile {
+        serde_json::from_value(serde_json::json!({
+            "path": "/etc/x", "content": { "text": content }, "template": true, "mode": mode, "owner": "root:root",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_may_hold_secrets_is_never_shown() {
+        assert!(can_be_shown(&file("a\n", 0o644)));
+        assert!(!can_be_shown(&file("password = @@secret:0@@\n", 0o644)));
+        assert!(!can_be_shown(&file("a\n", 0o640)));
+        assert!(!can_be_shown(&file(&"a".repeat(LARGEST + 1), 0o644)));
+    }
+
+    #[test]
+    fn differences_are_lines_and_few() {
+        assert_eq!(difference("a\nb\n", "a\nc\n"), "@@ -1,2 +1,2 @@\n a\n-b\n+c\n");
+        let long: String = (0..500).map(|n| format!("{n}\n")).collect();
+        let shown = difference("", &long);
+        assert_eq!(shown.lines().count(), LINES + 1);
+        assert!(shown.ends_with("more lines\n"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn only_what_everybody_may_read_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        for (name, mode) in [("open", 0o644), ("closed", 0o640)] {
+            fs_err::write(path(name), format!("{name}\nlast line")).unwrap();
+            fs_err::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+        let paths = [path("missing"), path("closed"), path("open")];
+        let argv = ["sh", "-c", READ, "phoenix-read"].into_iter().chain(paths.iter().map(String::as_str));
+        let output = transport::Local.run(&Command::new("reading", argv)).await.unwrap();
+        assert_eq!(read(&output.text()), BTreeMap::from([(3, "open\nlast line\n".to_owned())]));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_is_read(text in "(@[0-9]{0,3}|\\|.{0,8}|.{0,8}|\n){0,20}") {
+            let _ = read(&text);
+        }
+    }
+}

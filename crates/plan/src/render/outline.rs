@@ -1,0 +1,307 @@
+//! A plan in short: by guest, with what happens to it in a few words, and at the end what it comes to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{Style, counts, line, problems, sign, style, value};
+use crate::address::Address;
+use crate::desired::Desired;
+use crate::step::{Action, Consent, Grade, Plan, SITE_GOES, Step};
+use crate::targets::Guests;
+
+/// How a plan is shown to a person.
+#[expect(missing_debug_implementations, reason = "it holds functions")]
+pub struct View<'a> {
+    /// What the target is called.
+    pub target: &'a str,
+    /// What the person typed to get here, for hints: `phoenix-cli` and its options for the site.
+    pub command: &'a str,
+    /// Puts a piece in colour.
+    pub paint: &'a dyn Fn(Style, &str) -> String,
+    /// What a step consists of, in words, where that is known: a feature's packages, files, units.
+    pub parts: &'a dyn Fn(&Step) -> Vec<String>,
+    /// What stands before the summary, as it is.
+    pub before_summary: &'a str,
+}
+
+/// The plan by guest: a heading for each, what happens in it below, then what is the whole site's, and the summary.
+pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}", (view.paint)(Style::Strong, &format!("{} on {}", plan.site, view.target)));
+    let guests = Guests::new(desired);
+    // In the order of the plan, as far as groups allow it.
+    let mut order: Vec<Option<Address>> = Vec::new();
+    let mut groups: BTreeMap<Option<Address>, Vec<&Step>> = BTreeMap::new();
+    for step in &plan.steps {
+        let guest = guests.of(step);
+        groups.entry(guest.clone()).or_insert_with(|| {
+            order.push(guest);
+            Vec::new()
+        });
+        if let Some(group) = groups.get_mut(&guests.of(step)) {
+            group.push(step);
+        }
+    }
+    if !plan.steps.is_empty() {
+        out.push('\n');
+    }
+    let width = order.iter().flatten().map(|a| a.as_str().chars().count()).max().unwrap_or(0).min(32);
+    for guest in order.iter().flatten() {
+        let steps = groups.get(&Some(guest.clone())).map(Vec::as_slice).unwrap_or_default();
+        one_guest(guest, steps, width, view, &mut out);
+    }
+    if let Some(steps) = groups.get(&None) {
+        if order.len() > 1 {
+            let _ = writeln!(out, "{}", (view.paint)(Style::Strong, "for the whole site"));
+        }
+        for step in steps {
+            let head = format!("{} {}", sign(step), step.address);
+            let _ = writeln!(out, "{}  {}", (view.paint)(style(step), &head), step.reasons.join("; "));
+            own_changes(step, &mut out);
+        }
+    }
+    out.push_str(view.before_summary);
+    for (n, note) in plan.notes.iter().enumerate() {
+        let gap = if n == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{gap}{}", (view.paint)(Style::Dim, &format!("note: {note}")));
+    }
+    out.push_str(&summary(plan, view));
+    out
+}
+
+fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, out: &mut String) {
+    let own = steps.iter().find(|step| step.address == *guest);
+    let head = format!("{} {:width$}", own.map_or('~', |step| sign(step)), guest.as_str());
+    let head = (view.paint)(own.map_or(Style::Change, |step| style(step)), &head);
+    let _ = writeln!(out, "{head}  {}", own.map_or_else(|| inside_only(steps), |step| fate(step)));
+    let anew = own.is_some_and(|step| matches!(step.action, Action::Create | Action::Replace));
+    if let Some(step) = own.filter(|step| !matches!(step.action, Action::Create | Action::Delete)) {
+        own_changes(step, out);
+    }
+    // What is said of several things in the same words is said once.
+    let mut lines: Vec<(String, Vec<String>, String)> = Vec::new();
+    for step in steps.iter().filter(|step| step.address != *guest) {
+        let name = step.address.name().split('@').next().unwrap_or_default().to_owned();
+        let said = words(step, anew, view);
+        let label = label(step);
+        let name = if Address::firewall(&name) == step.address { String::new() } else { name };
+        match lines.iter_mut().find(|(l, _, s)| *l == label && *s == said) {
+            Some((_, names, _)) => names.push(name),
+            None => lines.push((label, vec![name], said)),
+        }
+    }
+    for (label, names, said) in lines {
+        let colon = if said.is_empty() { "" } else { ": " };
+        let names = names.join(", ");
+        let gap = if names.is_empty() { "" } else { " " };
+        let _ = writeln!(out, "    {label}{gap}{names}{colon}{said}");
+    }
+}
+
+/// Where nothing happens to the guest itself.
+fn inside_only(steps: &[&Step]) -> String {
+    let proofs = steps.iter().all(|step| step.address.kind() == "service");
+    if proofs { String::new() } else { "changes in it".to_owned() }
+}
+
+/// What becomes of a guest.
+fn fate(step: &Step) -> String {
+    let because = step.reasons.join("; ");
+    if let Consent::Refused(why) = &step.consent {
+        return format!("refused: {why}");
+    }
+    let data = if step.grade == Grade::DataLoss { ", with its data" } else { "" };
+    match step.action {
+        Action::Create => {
+            let known = |path: &str| step.changes.iter().find(|c| c.path == path).map(|c| value(&c.new));
+            // Bridge, MAC and storage are for who wants every step.
+            let short = |path: &str| known(path).and_then(|n| n.split(" on ").next().map(str::to_owned));
+            let facts: Vec<String> =
+                [known("id"), short("network"), short("size")].into_iter().flatten().collect();
+            format!("create {}", facts.join(" · "))
+        }
+        Action::Update => "change".to_owned(),
+        Action::Restart => format!("change, and restart: {because}"),
+        Action::Replace => format!("destroy{data}, and make anew: {because}"),
+        Action::Delete => format!("destroy{data}: {because}"),
+        Action::Run => because,
+    }
+}
+
+fn own_changes(step: &Step, out: &mut String) {
+    let pad = step.changes.iter().map(|c| c.path.chars().count()).max().unwrap_or(0);
+    for change in &step.changes {
+        let _ = writeln!(out, "    {}", line(change, pad));
+    }
+}
+
+/// What is done to the things of a kind.
+fn label(step: &Step) -> String {
+    let kind = step.address.kind();
+    let new = step.changes.iter().all(|change| change.old.is_null());
+    match (kind, step.action) {
+        ("service", _) => "prove".to_owned(),
+        ("feature", _) if new => "install".to_owned(),
+        ("feature", _) => "update".to_owned(),
+        (_, Action::Delete) => format!("remove {kind}"),
+        (_, Action::Update | Action::Restart | Action::Replace) => format!("change {kind}"),
+        (_, Action::Create | Action::Run) => kind.to_owned(),
+    }
+}
+
+/// Why, or what it consists of. In a guest that is made anew, everything is for the same reason.
+fn words(step: &Step, anew: bool, view: &View<'_>) -> String {
+    if let Consent::Refused(why) = &step.consent {
+        return format!("refused: {why}");
+    }
+    match step.address.kind() {
+        _ if anew => String::new(),
+        "service" => String::new(),
+        "feature" => {
+            let parts = (view.parts)(step);
+            if parts.is_empty() { step.reasons.join("; ") } else { parts.join("; ") }
+        }
+        _ => step.reasons.join("; "),
+    }
+}
+
+/// What a plan comes to: counts, what is destroyed, what restarts, what takes consent and root, and what is in the way.
+/// Stands at the end, before the question.
+pub(super) fn summary(plan: &Plan, view: &View<'_>) -> String {
+    let mut out = String::from("\n");
+    let rooted: Vec<&Step> = plan.steps.iter().filter(|step| step.root.is_some()).collect();
+    if let Some(why) = rooted.first().and_then(|step| step.root.as_deref()) {
+        let all = rooted.iter().all(|step| step.root.as_deref() == Some(why));
+        let why = if all { why } else { "each for its own reason (--full)" };
+        let said = format!("{} take root on the node: {why}", steps(rooted.len()));
+        let _ = writeln!(out, "{}", (view.paint)(Style::Dim, &said));
+    }
+    let _ = writeln!(out, "{}", (view.paint)(Style::Strong, &headline(plan)));
+    let restarts: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter(|s| s.grade == Grade::Restart && !matches!(s.consent, Consent::Refused(_)))
+        .map(|s| s.address.as_str())
+        .collect();
+    if !restarts.is_empty() {
+        let _ =
+            writeln!(out, "{}", (view.paint)(Style::Change, &format!("restarts {}", restarts.join(", "))));
+    }
+    for step in destroyed(plan) {
+        let data = if step.grade == Grade::DataLoss { ", with its data" } else { "" };
+        let again = if step.action == Action::Replace { ", and makes it anew" } else { "" };
+        let said = format!("destroys {}{data}{again}: {}", step.address, step.reasons.join("; "));
+        let _ = writeln!(out, "{}", (view.paint)(Style::Remove, &said));
+    }
+    for step in &plan.steps {
+        if let Consent::Refused(why) = &step.consent {
+            let said = format!("refused {}: {why}", step.address);
+            let _ = writeln!(out, "{}", (view.paint)(Style::Remove, &said));
+        }
+    }
+    let asked: Vec<String> = (plan.steps.iter())
+        .filter(|s| s.consent == Consent::Needed && !s.reasons.iter().any(|r| r == SITE_GOES))
+        .map(|s| format!("--allow-destroy {}", s.address))
+        .collect();
+    if !asked.is_empty() {
+        let said = format!("takes consent: {} apply {}", view.command, asked.join(" "));
+        let _ = writeln!(out, "{}", (view.paint)(Style::Hint, &said));
+    }
+    out.push_str(&problems(plan, view.paint));
+    out
+}
+
+/// What a person would miss afterwards: guests, and whatever takes consent.
+fn destroyed(plan: &Plan) -> impl Iterator<Item = &Step> {
+    plan.steps.iter().filter(|step| {
+        let goes =
+            matches!(step.action, Action::Delete | Action::Replace) && step.address.kind() == "container";
+        (goes || step.consent == Consent::Needed) && !matches!(step.consent, Consent::Refused(_))
+    })
+}
+
+fn steps(count: usize) -> String {
+    format!("{count} step{}", if count == 1 { "" } else { "s" })
+}
+
+fn headline(plan: &Plan) -> String {
+    if plan.steps.is_empty() && plan.problems.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    format!("{}: {}", steps(plan.steps.len()), counts(plan).join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn plan(steps: &[Value]) -> Plan {
+        serde_json::from_value(json!({ "version": 1, "site": "workshop", "steps": steps })).unwrap()
+    }
+
+    fn step(address: &str, action: &str, grade: &str, reason: &str, changes: &Value) -> Value {
+        json!({
+            "address": address, "id": null, "action": action, "grade": grade, "reasons": [reason], "changes": changes,
+            "needs": [],
+        })
+    }
+
+    #[test]
+    fn by_guest_with_the_summary_at_the_end() {
+        let mut gone = step("container.old", "delete", "data-loss", "no longer in the blueprint", &json!([]));
+        gone["consent"] = json!("needed");
+        let mut kept = step("container.ca", "delete", "data-loss", "no longer in the blueprint", &json!([]));
+        kept["consent"] = json!({ "refused": "it is protected" });
+        let facts = json!([
+            { "path": "id", "old": null, "new": 101 },
+            { "path": "network", "old": null, "new": "10.0.0.2/24 on vmbr0 as AA" },
+            { "path": "size", "old": null, "new": "1 core · 4 GiB on local" },
+        ]);
+        let memory = json!([{ "path": "memory", "old": "1 GiB", "new": "2 GiB" }]);
+        let mark = |old: Option<&str>| json!([{ "path": "fingerprint", "old": old, "new": "b" }]);
+        let plan = plan(&[
+            step("container.web", "create", "live", "new in guests.json:3", &facts),
+            step("feature.base@container.web", "run", "live", "new", &mark(None)),
+            step("feature.nginx@container.web", "run", "live", "new", &mark(None)),
+            step("container.db", "restart", "restart", "differs from guests.json:5", &memory),
+            step(
+                "feature.postgres@container.db",
+                "run",
+                "live",
+                "what it renders to has changed",
+                &mark(Some("a")),
+            ),
+            gone,
+            kept,
+            step("firewall.site", "create", "live", "nothing filters the node yet", &json!([])),
+        ]);
+        let view = View {
+            target: "pve1",
+            command: "phoenix-cli",
+            paint: &|_, text| text.to_owned(),
+            parts: &|step| vec![format!("now the parts of {}", step.address.name())],
+            before_summary: "",
+        };
+        let expected = "\
+workshop on pve1
+
++ container.web  create 101 · 10.0.0.2/24 · 1 core · 4 GiB
+    install base, nginx
+^ container.db   change, and restart: differs from guests.json:5
+    memory  1 GiB → 2 GiB
+    update postgres: now the parts of postgres@container.db
+- container.old  destroy, with its data: no longer in the blueprint
+✗ container.ca   refused: it is protected
+for the whole site
++ firewall.site  nothing filters the node yet
+
+8 steps: 2 to create, 1 to restart, 2 to destroy, 3 to run, 1 refused
+restarts container.db
+destroys container.old, with its data: no longer in the blueprint
+refused container.ca: it is protected
+takes consent: phoenix-cli apply --allow-destroy container.old
+";
+        assert_eq!(outline(&plan, &Desired::default(), &view), expected);
+    }
+}

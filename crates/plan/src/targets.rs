@@ -1,0 +1,91 @@
+//! What a name on the command line takes along, and what a plan is without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::{self, Address};
+use crate::desired::Desired;
+use crate::inventory::Inventory;
+use crate::step::{Plan, Step};
+
+/// All that is on a guest: its features, certificates, authority, services and its firewall. Nothing for what is no guest.
+pub fn on(desired: &Desired, guest: &Address) -> Vec<Address> {
+    let Some(container) =
+        desired.containers.get(guest.name()).filter(|container| container.resource() == *guest)
+    else {
+        return Vec::new();
+    };
+    let name = &container.name;
+    let features = container.features.iter().map(|f| Address::feature(&f.name, guest));
+    let certificates = desired.certificates.values().filter(|c| c.on == *name).map(|c| c.resource());
+    let services = desired.services.values().filter(|s| s.on == *name).map(|s| Address::service(&s.name));
+    let authority = desired.authority.iter().filter(|a| a.on == *name).map(|a| Address::authority(&a.on));
+    let firewall = desired.firewall.iter().map(|_| Address::firewall(name));
+    features.chain(certificates).chain(services).chain(authority).chain(firewall).collect()
+}
+
+/// The guests by their ids, to find the one that a step is about.
+#[derive(Debug)]
+pub struct Guests<'a> {
+    desired: &'a Desired,
+    by_id: BTreeMap<u32, &'a str>,
+}
+
+impl<'a> Guests<'a> {
+    /// Those that are wanted.
+    pub fn new(desired: &'a Desired) -> Self {
+        Self { desired, by_id: desired.containers.values().map(|c| (c.id, c.name.as_str())).collect() }
+    }
+
+    /// The guest that a step is about, or about something on it; none for what is the whole site's or the node's.
+    pub fn of(&self, step: &Step) -> Option<Address> {
+        let address = &step.address;
+        if address.kind() == "container" {
+            return Some(address.clone());
+        }
+        if let Some(guest) = address.guest() {
+            return Some(guest);
+        }
+        if let Some(service) =
+            self.desired.services.get(address.name()).filter(|_| address.kind() == "service")
+        {
+            return Some(Address::container(&service.on));
+        }
+        self.by_id.get(&step.id?).map(|name| Address::container(name))
+    }
+}
+
+/// Everything that can be named: what is wanted, and what is there with the site's mark.
+pub fn all(desired: &Desired, inventory: &Inventory) -> BTreeSet<Address> {
+    let marked = inventory.of_site(&desired.site).filter_map(|g| Some(g.mark.as_ref()?.address.clone()));
+    desired.graph.addresses().cloned().chain(marked).collect()
+}
+
+/// Leaves out of a plan what `patterns` name, all that is on a guest among it, and whatever needs one of these. What was
+/// left out is said.
+pub fn exclude(desired: &Desired, plan: &mut Plan, patterns: &[String]) -> Vec<Address> {
+    let named = |address: &Address, id| patterns.iter().any(|p| address::matches(p, address, id));
+    let guests = Guests::new(desired);
+    let mut out: BTreeSet<Address> = plan
+        .steps
+        .iter()
+        .filter(|step| {
+            named(&step.address, step.id)
+                || guests
+                    .of(step)
+                    .is_some_and(|guest| named(&guest, desired.containers.get(guest.name()).map(|c| c.id)))
+        })
+        .map(|step| step.address.clone())
+        .collect();
+    // Each step comes after what it needs, so once through is enough.
+    for step in &plan.steps {
+        if step.needs.iter().any(|need| out.contains(need)) {
+            out.insert(step.address.clone());
+        }
+    }
+    plan.steps.retain(|step| !out.contains(&step.address));
+    plan.problems.retain(|problem| {
+        let id = desired.containers.get(problem.address.name()).map(|c| c.id);
+        !named(&problem.address, id.filter(|_| problem.address.kind() == "container"))
+    });
+    out.into_iter().collect()
+}
