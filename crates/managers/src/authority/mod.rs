@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use plan::desired::Authority;
 use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Step};
+use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use transport::Command;
 
+use crate::Manager;
 use crate::certificates::renew_at;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
@@ -37,6 +38,24 @@ pub struct Work {
     pub id: u32,
     /// What is wanted.
     pub authority: Authority,
+}
+
+impl Manager for Authorities {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(AuthorityCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let authority = desired.authority.as_ref().filter(|it| *it.on == *address.name())?;
+        Some(json!({
+            "on": authority.on, "url": authority.url, "signs below": authority.domain,
+            "longest life": format!("{} days", authority.life.as_secs() / 86_400),
+        }))
+    }
 }
 
 impl Kind for Authorities {

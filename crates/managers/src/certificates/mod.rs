@@ -21,10 +21,11 @@ use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
 use plan::{Action, Address, Change, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use removing::Removal;
 
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 
@@ -67,9 +68,31 @@ pub struct Introduction {
     pub life: u64,
 }
 
+/// What is known of a certificate on paper.
+pub(crate) fn facts_of(certificate: &Certificate) -> Value {
+    json!({
+        "names": certificate.names.join(", "), "on": certificate.on.short(),
+        "life": format!("{} days", certificate.life.as_secs() / 86_400), "path": path(&certificate.name),
+    })
+}
+
 /// When a certificate is renewed.
 pub fn renew_at(mark: &CertificateMark) -> Option<Timestamp> {
     Some(pki::renew_at(Timestamp::from_second(mark.begin).ok()?, Timestamp::from_second(mark.end).ok()?))
+}
+
+impl Manager for Certificates {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(CertificateCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        Some(facts_of(desired.certificates.get(address.name())?))
+    }
 }
 
 impl Kind for Certificates {

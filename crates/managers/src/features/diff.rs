@@ -1,16 +1,40 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
 //! into the guest: the mark's fingerprints are believed.
 
-use plan::desired::Guest;
+use std::sync::Arc;
+
+use apply::Crew;
+use plan::desired::{Feature, Guest};
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Mark, Step};
-use serde_json::Value;
+use plan::{Action, Address, Change, Desired, Mark, Step};
+use serde_json::{Value, json};
 
 use super::crew::Work;
+use crate::Manager;
+use crate::worksite::Worksite;
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Features;
+
+impl Manager for Features {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(super::crew::FeatureCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let feature = feature_of(desired, address)?;
+        let declared = feature.declared.as_ref().map(ToString::to_string);
+        Some(json!({
+            "fingerprint": feature.fingerprint,
+            "declared": declared.unwrap_or_else(|| "required by another feature".to_owned()),
+        }))
+    }
+}
 
 impl Kind for Features {
     fn kind(&self) -> &'static str {
@@ -25,6 +49,12 @@ impl Kind for Features {
             guest(world, container, proposal);
         }
     }
+}
+
+/// The feature at this address.
+pub fn feature_of<'a>(desired: &'a Desired, address: &Address) -> Option<&'a Feature> {
+    let guest = desired.guests.get(address.host()?.guest()?)?;
+    guest.features.iter().find(|feature| feature.name == address.name())
 }
 
 /// The mark a container will have when the steps proposed so far are done: none when it is made anew.

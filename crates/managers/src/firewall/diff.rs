@@ -1,24 +1,29 @@
 //! What differs between the rules wanted and those in the files. Pure; files are compared by what they mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use plan::desired::{Firewall, Guest};
+use apply::Crew;
+
+use plan::desired::{End, Firewall, Guest};
 use plan::planner::{Kind, Proposal, World};
 use plan::step::SITE_GOES;
-use plan::{Action, Address, Change, Problem, Step};
+use plan::{Action, Address, Change, Desired, Problem, Step};
 use proxmox::firewall::change::FileChange;
 use proxmox::firewall::judge::{enabled, policy_of};
 use proxmox::firewall::{Action as Verdict, Direction, FirewallFile, Range, Rule};
 use proxmox::inventory::host_fw;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::files::{Wanted, before, is_in, text, with, without};
 use super::rules::{Ends, all_fixed};
 use super::way::Way;
 use super::{SITE, prefix};
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::observe::firewall_file;
+use crate::worksite::Worksite;
 
 /// The cluster's file.
 const CLUSTER: &str = "cluster.fw";
@@ -32,6 +37,39 @@ pub struct Firewalls;
 pub struct Work {
     /// The files in the order in which they are written.
     pub files: Vec<FileChange>,
+}
+
+impl Manager for Firewalls {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(super::FirewallCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let firewall = desired.firewall.as_ref()?;
+        let flows = |of: &dyn Fn(&End) -> bool| {
+            let ids = desired.flows.iter().filter(|flow| of(&flow.from) || of(&flow.to));
+            ids.map(|flow| flow.id.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        if address.name() == SITE {
+            let nets = |nets: &[cidr::Ipv4Cidr]| {
+                nets.iter().map(|n| format!("{n:#}")).collect::<Vec<_>>().join(", ")
+            };
+            return Some(json!({
+                "zero trust": firewall.zero_trust, "inside": nets(&firewall.subnets),
+                "management": if firewall.management.is_empty() { "anybody".to_owned() } else { nets(&firewall.management) },
+                "flows": flows(&|end| matches!(end, End::Host(host) if host.is_node())),
+            }));
+        }
+        let guest = desired.guests.get(address.name())?;
+        Some(json!({
+            "guest": guest.resource(), "file": format!("{}.fw", guest.id),
+            "flows": flows(&|end| end.guest() == Some(&guest.name)),
+        }))
+    }
 }
 
 impl Kind for Firewalls {

@@ -8,14 +8,19 @@ mod crew;
 
 pub use crew::HypervisorCrew;
 
+use std::sync::Arc;
+
+use apply::Crew;
 use plan::desired::{Certificate, HYPERVISOR, Issuer};
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Problem, Step};
+use plan::{Action, Address, Change, Desired, Problem, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::certificates::{date, due, promised};
+use crate::Manager;
+use crate::certificates::{date, due, facts_of, promised};
+use crate::worksite::Worksite;
 
 /// The node's own resources, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +56,23 @@ pub struct Put {
 
 /// Why a node is touched beyond its API.
 const ROOT: &str = "the certificate and what renews it are put on the node itself";
+
+impl Manager for Hypervisors {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(HypervisorCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let node = desired.hypervisor.as_ref().filter(|_| *address == Address::hypervisor_certificate())?;
+        let mut facts = facts_of(&node.certificate);
+        facts["declared"] = node.declared.to_string().into();
+        Some(facts)
+    }
+}
 
 impl Kind for Hypervisors {
     fn kind(&self) -> &'static str {

@@ -4,20 +4,46 @@
 //! restart is a fact of the recordings of a real node ("Changing a running guest").
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use apply::Crew;
 
 use blueprint::model::MountSource;
 use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Kind, Proposal, World, state_of};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Problem, Step};
-use serde_json::Value;
+use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
+use serde_json::{Value, json};
 
 use super::settings;
 use super::work::{Create, Keep, Place, Update, Work};
+use crate::Manager;
+use crate::worksite::Worksite;
 
 /// Containers, for planning.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Containers;
+
+impl Manager for Containers {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(super::crew::ContainerCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let c = desired.guest(address)?;
+        let nets = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac));
+        Some(json!({
+            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
+            "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", c.disk.size_gib),
+            "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
+            "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+        }))
+    }
+}
 
 impl Kind for Containers {
     fn kind(&self) -> &'static str {

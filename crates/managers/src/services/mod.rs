@@ -9,13 +9,14 @@ use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::desired::Service;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Step};
+use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use probe::TlsProber;
 
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 
@@ -33,6 +34,25 @@ pub struct Work {
     pub id: u32,
     /// What is probed.
     pub service: Service,
+}
+
+impl Manager for Services {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(ServiceCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let s = desired.services.get(address.name())?;
+        let through = s.via.as_ref().map(|via| format!("{} ({})", via.on, via.address));
+        Some(json!({
+            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
+            "through": through.unwrap_or_else(|| "directly".to_owned()),
+        }))
+    }
 }
 
 impl Kind for Services {
