@@ -202,7 +202,7 @@ fn the_defaults_shown_are_the_defaults_used() {
 #[test]
 fn every_code_has_a_case() {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut texts = fs_err::read_to_string(root.join("disk.rs")).unwrap();
+    let mut texts = fs_err::read_to_string(root.join("it/disk.rs")).unwrap();
     for entry in root.join("invalid").read_dir_utf8().unwrap() {
         texts.push_str(&fs_err::read_to_string(entry.unwrap().path()).unwrap());
     }

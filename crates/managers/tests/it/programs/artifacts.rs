@@ -208,16 +208,6 @@ fn what_cannot_be_put_leaves_the_old_one() {
     );
 }
 
-#[test]
-fn the_scripts_are_clean_for_shellcheck() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/artifacts");
-    let scripts = ["check.sh", "put.sh"].map(|name| format!("{folder}/{name}"));
-    match std::process::Command::new("shellcheck").args(["-s", "dash"]).args(scripts).output() {
-        Err(_) => println!("skipped: no shellcheck"),
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
-    }
-}
-
 /// Every program of the list that is in the cache of this machine says that it is what it is; building them takes minutes,
 /// so `phoenix-cli artifacts fetch` does that.
 #[test]

@@ -434,12 +434,3 @@ fn answers_come_as_they_are_made_and_limits_hold() {
     assert!(told.starts_with("413"), "{told}");
     assert_eq!(guest.ask("slow", "/", "--data-binary @/root/large"), "1100000\n");
 }
-
-#[test]
-fn the_guard_is_clean_for_shellcheck() {
-    let guard = concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog/traefik/traefik-guard");
-    match std::process::Command::new("shellcheck").args(["-s", "dash", guard]).output() {
-        Err(_) => println!("skipped: no shellcheck"),
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
-    }
-}

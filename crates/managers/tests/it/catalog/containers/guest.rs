@@ -76,13 +76,7 @@ fn make_base() -> Result<PathBuf, String> {
     let map: String = (0..=1000).chain([65534]).map(|n| format!("+{n} :{}\n", n + SHIFT)).collect();
     fs_err::write(path("map"), map).map_err(|e| e.to_string())?;
     fs_err::create_dir(path("shifted")).map_err(|e| e.to_string())?;
-    let shift = r#"
-        set -e
-        rm -f "$1/etc/machine-id" "$1/etc/resolv.conf" "$1/etc/hostname"
-        touch "$1/etc/machine-id" "$1/etc/resolv.conf"
-        tar -C "$1" --numeric-owner --owner-map="$3" --group-map="$3" --exclude='./dev/*' -cf - . |
-            tar -C "$2" --numeric-owner -xpf -
-    "#;
+    let shift = include_str!("shift.sh");
     run("sh", &["-c", shift, "sh", &path("plain"), &path("shifted"), &path("map")])?;
     fs_err::rename(path("shifted"), &root).map_err(|e| e.to_string())?;
     Ok(root)
@@ -120,36 +114,7 @@ impl Guest {
         println!("real containers: catalog::{name}");
         let dir = tempfile::tempdir().unwrap();
         let container = format!("phoenix-{}-{name}", std::process::id());
-        let setup = r#"
-            set -e
-            dir=$1 base=$2 name=$3
-            mount --make-rprivate /
-            # LXC asks this file whether root may use these user numbers; the machine's own stays as it is.
-            echo root:100000:65536 >"$dir/subid"
-            mount --bind "$dir/subid" /etc/subuid
-            mount --bind "$dir/subid" /etc/subgid
-            mkdir -p "$dir/disk" "$dir/root" "$dir/lxc/$name" "$dir/volume"
-            chmod 755 "$dir"
-            chown 100000:100000 "$dir/volume"
-            mount -t tmpfs none "$dir/disk"
-            mkdir "$dir/disk/upper" "$dir/disk/work"
-            chown 100000:100000 "$dir/disk/upper" "$dir/disk/work"
-            mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/disk/upper,workdir=$dir/disk/work" "$dir/root"
-            cat >"$dir/lxc/$name/config" <<-CONFIG
-		lxc.include = /usr/share/lxc/config/common.conf
-		lxc.include = /usr/share/lxc/config/userns.conf
-		lxc.include = /usr/share/lxc/config/nesting.conf
-		lxc.uts.name = fresh
-		lxc.apparmor.profile = unconfined
-		lxc.rootfs.path = dir:$dir/root
-		lxc.idmap = u 0 100000 65536
-		lxc.idmap = g 0 100000 65536
-		lxc.net.0.type = empty
-		# A volume of its own, on the machine's file system: layers cannot be laid over an overlay.
-		lxc.mount.entry = $dir/volume srv/volume none bind,create=dir 0 0
-		CONFIG
-            exec lxc-start -P "$dir/lxc" -n "$name" -F
-        "#;
+        let setup = include_str!("guest.sh");
         let console = fs_err::File::create(dir.path().join("console")).unwrap().into_parts().0;
         let monitor = Command::new("unshare")
             .args(["-m", "sh", "-c", setup, "sh"])

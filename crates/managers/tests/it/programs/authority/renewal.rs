@@ -370,24 +370,3 @@ fn the_timer_follows_the_shortest_life() {
         assert!(text.contains(&format!("OnUnitInactiveSec={wanted}s")), "{lives:?}: {text}");
     }
 }
-
-#[test]
-fn the_scripts_are_clean_for_shellcheck() {
-    let catalog = format!("{}/../../catalog", env!("CARGO_MANIFEST_DIR"));
-    let run = Command::new("shellcheck")
-        .args([
-            "-x",
-            "-P",
-            "SCRIPTDIR",
-            "certificates/certificates",
-            "certificates/pairs",
-            "step-ca/authority",
-        ])
-        .current_dir(catalog)
-        .output();
-    let Ok(output) = run else {
-        println!("skipped: no shellcheck");
-        return;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}

@@ -18,7 +18,7 @@ while (my $client = $server->accept) {
 		for my $n (1 .. 10) { print $client "2\r\n" . ($n % 10) . "\n\r\n"; select undef, undef, undef, 0.3 }
 		print $client "0\r\n\r\n";
 	} else {
-		read $client, my $body, $length;
+		read($client, my $body, $length);
 		my $answer = length($body // '') . "\n";
 		print $client "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " . length($answer) . "\r\n\r\n$answer";
 	}
