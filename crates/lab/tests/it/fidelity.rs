@@ -32,7 +32,7 @@ const SESSIONS: [&[&str]; 2] = [
 #[tokio::test(start_paused = true)]
 async fn a_real_nodes_answers() {
     let Some(folder) = recordings() else {
-        println!("no recordings beside the workspace: nothing compared");
+        println!("skipped: no recordings beside the workspace");
         return;
     };
     let listed = Listed::parse(include_str!("fidelity.txt"));

@@ -7,6 +7,7 @@ mod catalog;
 mod firewall;
 mod programs;
 mod properties;
+mod rendering;
 mod root;
 mod support;
 mod trace;

@@ -1,4 +1,4 @@
-//! Features from their description to a guest: what they render to, and what their script does in a real root.
+//! Features in a real root: what their script does there. What they render to is in `rendering.rs`.
 
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
@@ -12,10 +12,10 @@ use std::convert::Infallible;
 use crate::root::Root;
 use blueprint::catalog::{Feature, FeatureSpec};
 use blueprint::model::{SecretRef, SiteFile};
-use managers::features::{GuestFacts, Mode, RenderError, Rendered, builtin, order, render, script};
+use managers::features::{GuestFacts, Mode, RenderError, Rendered, builtin, render, script};
 use serde_json::{Value, json};
 
-fn facts() -> GuestFacts {
+pub fn facts() -> GuestFacts {
     GuestFacts {
         name: "notes".into(),
         hostname: "notes".into(),
@@ -27,13 +27,13 @@ fn facts() -> GuestFacts {
     }
 }
 
-fn files(list: &[(&str, &[u8])]) -> Vec<SiteFile> {
+pub fn files(list: &[(&str, &[u8])]) -> Vec<SiteFile> {
     list.iter()
         .map(|(path, bytes)| SiteFile { path: (*path).into(), bytes: (*bytes).into(), executable: false })
         .collect()
 }
 
-fn built_in(name: &str) -> Feature {
+pub fn built_in(name: &str) -> Feature {
     let prefix = format!("{name}/");
     let mut files = BTreeMap::new();
     let mut spec = None;
@@ -50,7 +50,7 @@ fn built_in(name: &str) -> Feature {
     Feature { name: name.into(), spec: spec.unwrap(), files, built_in: true }
 }
 
-fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
+pub fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
     let spec = serde_json::from_value(spec).unwrap();
     let files = list
         .iter()
@@ -62,15 +62,15 @@ fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
     Feature { name: name.into(), spec, files, built_in: false }
 }
 
-fn parameters(value: Value) -> BTreeMap<String, Value> {
+pub fn parameters(value: Value) -> BTreeMap<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
-fn try_with(feature: &Feature, values: Value) -> Result<Rendered, RenderError> {
+pub fn try_with(feature: &Feature, values: Value) -> Result<Rendered, RenderError> {
     render(feature, &parameters(values), &BTreeMap::new(), &facts())
 }
 
-fn with(feature: &Feature, values: Value) -> Rendered {
+pub fn with(feature: &Feature, values: Value) -> Rendered {
     try_with(feature, values).unwrap()
 }
 
@@ -80,11 +80,11 @@ fn text_of(features: &[Rendered], mode: Mode) -> Vec<u8> {
         .text
 }
 
-fn apply(features: &[Rendered]) -> Vec<u8> {
+pub fn apply(features: &[Rendered]) -> Vec<u8> {
     text_of(features, Mode::Apply)
 }
 
-fn check(features: &[Rendered]) -> Vec<u8> {
+pub fn check(features: &[Rendered]) -> Vec<u8> {
     text_of(features, Mode::Check)
 }
 
@@ -97,15 +97,15 @@ fn same(now: &str, before: &str) {
     assert_eq!((only(&now, &before), only(&before, &now)), (Vec::new(), Vec::new()), "(now, before)");
 }
 
-const ROOT_PEM: &str = "-----BEGIN CERTIFICATE-----\nline1\n-----END CERTIFICATE-----\n";
+pub const ROOT_PEM: &str = "-----BEGIN CERTIFICATE-----\nline1\n-----END CERTIFICATE-----\n";
 
-fn base() -> Rendered {
+pub fn base() -> Rendered {
     let names =
         json!([{ "address": "10.0.0.2", "names": ["notes.workshop.internal", "wiki.workshop.internal"] }]);
     with(&built_in("base"), json!({ "names": names }))
 }
 
-fn site(page: &str) -> Rendered {
+pub fn site(page: &str) -> Rendered {
     let contents = BTreeMap::from([(
         "root".to_owned(),
         files(&[("index.html", page.as_bytes()), ("img/a b'\".bin", &[0, 255, 10, 13])]),
@@ -113,7 +113,7 @@ fn site(page: &str) -> Rendered {
     render(&built_in("static-site"), &parameters(json!({ "root": "site/" })), &contents, &facts()).unwrap()
 }
 
-fn gateway(services: &[&str]) -> Rendered {
+pub fn gateway(services: &[&str]) -> Rendered {
     let sites: Vec<Value> = services
         .iter()
         .map(|name| {
@@ -126,209 +126,6 @@ fn gateway(services: &[&str]) -> Rendered {
         })
         .collect();
     with(&built_in("nginx-gateway"), json!({ "sites": sites }))
-}
-
-// ---- rendering -----------------------------------------------------------------------------------------------------
-
-#[test]
-fn built_in_features_render_to_what_they_did() {
-    let trusted = with(&built_in("trusted-ca"), json!({ "root": ROOT_PEM }));
-    for rendered in [base(), trusted, site("<h1>Notes</h1>\n"), gateway(&["notes", "wiki"])] {
-        insta::assert_json_snapshot!(format!("rendered-{}", rendered.name), rendered);
-    }
-}
-
-#[test]
-fn built_in_features_are_complete() {
-    let names: std::collections::BTreeSet<_> =
-        builtin().filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect();
-    assert!(names.len() >= 5 && !names.contains("artifacts"), "{names:?}");
-    for name in &names {
-        let feature = built_in(name);
-        assert!(feature.spec.description.ends_with('.'), "{name}");
-        for (parameter, described) in &feature.spec.parameters {
-            assert!(described.description.ends_with('.'), "{name}.{parameter}");
-        }
-    }
-    let all: BTreeMap<_, _> = names.iter().map(|name| (*name, built_in(name).spec.requires)).collect();
-    let order = order(&["nginx-gateway", "static-site"], |name| all.get(name).map(Vec::as_slice)).unwrap();
-    assert_eq!(order, ["base", "trusted-ca", "nginx-gateway", "static-site"]);
-}
-
-#[test]
-fn a_rendered_feature_survives_a_plan_file() {
-    for rendered in [base(), site("x"), gateway(&["notes"])] {
-        let json = serde_json::to_string(&rendered).unwrap();
-        assert_eq!(serde_json::from_str::<Rendered>(&json).unwrap(), rendered);
-    }
-}
-
-#[test]
-fn the_fingerprint_follows_everything_that_is_rendered() {
-    assert_eq!(site("a").fingerprint, site("a").fingerprint);
-    assert_ne!(site("a").fingerprint, site("b").fingerprint);
-    assert_eq!(site("a").fingerprint.len(), 16);
-    assert_ne!(gateway(&["notes"]).fingerprint, gateway(&["notes", "wiki"]).fingerprint);
-    let other = GuestFacts { timezone: Some("Asia/Tokyo".into()), hostname: "other".into(), ..facts() };
-    let moved = render(&built_in("base"), &parameters(json!({})), &BTreeMap::new(), &other).unwrap();
-    assert_ne!(moved.fingerprint, with(&built_in("base"), json!({})).fingerprint);
-}
-
-#[test]
-fn secrets_are_in_the_script_alone() {
-    let spec = json!({
-        "parameters": { "password": { "type": "secret" }, "token": { "type": "secret" } },
-        "files": [{ "path": "/etc/x", "content": "a={{ password }} b={{ token }} a={{ password }}", "mode": "0600" }],
-    });
-    let feature = own("x", spec, &[]);
-    let values = json!({ "password": { "env": "P" }, "token": { "generate": "t" } });
-    let rendered = with(&feature, values.clone());
-    assert_eq!(rendered.secrets, [SecretRef::Env("P".into()), SecretRef::Generate("t".into())]);
-    // A secret that looks like a placeholder stays what it is.
-    let made = script(std::slice::from_ref(&rendered), Mode::Apply, &|secret: &SecretRef| {
-        Ok::<_, Infallible>(
-            if matches!(secret, SecretRef::Env(_)) { "@@secret:1@@" } else { "s3cret" }.to_owned(),
-        )
-    })
-    .unwrap();
-    let text = String::from_utf8(made.text.clone()).unwrap();
-    // base64 of `a=@@secret:1@@ b=s3cret a=@@secret:1@@`
-    assert!(text.contains("YT1AQHNlY3JldDoxQEAgYj1zM2NyZXQgYT1AQHNlY3JldDoxQEA="), "{text}");
-    assert!(!format!("{made:?}").contains("cret:1"));
-    let json = serde_json::to_string(&rendered).unwrap();
-    assert!(json.contains("@@secret:0@@") && !json.contains("s3cret"), "{json}");
-    let refused = script(&[rendered], Mode::Apply, &|_: &SecretRef| Err::<String, _>("not set")).unwrap_err();
-    assert_eq!(refused.to_string(), "failed to get a secret for the feature `x`");
-
-    let in_command = json!({
-        "parameters": { "password": { "type": "secret" } },
-        "commands": [{ "name": "log in", "run": "login {{ password }}", "unless": "false" }],
-    });
-    let error = try_with(&own("x", in_command, &[]), json!({ "password": { "env": "P" } })).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`commands[0].run` in the feature `x` holds a secret, which may only be in a file"
-    );
-    let error = try_with(&feature, json!({ "password": "hunter2", "token": { "env": "T" } })).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the parameter `password` of the feature `x` must be a reference to a secret"
-    );
-}
-
-#[test]
-fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
-    let spec = json!({
-        "parameters": { "list": { "type": "json", "derived": true } },
-        "files": [{ "path": "/etc/x", "content": "{% for e in list %}{{ e.user }}={{ e.key }};{{ e.key | crypt(e.user) }} {% endfor %}" }],
-    });
-    let feature = own("x", spec, &[]);
-    let list = json!([
-        { "user": "anna", "key": { "$secret": { "env": "A" } } },
-        { "user": "ben", "key": { "$secret": { "generate": "b" } } },
-        { "user": "eve", "key": { "$secret": { "env": "A" } } },
-    ]);
-    let rendered = with(&feature, json!({ "list": list }));
-    assert_eq!(rendered.secrets, [SecretRef::Env("A".into()), SecretRef::Generate("b".into())]);
-    let made = |password: &str| {
-        let password = password.to_owned();
-        let text = script(std::slice::from_ref(&rendered), Mode::Apply, &|_: &SecretRef| {
-            Ok::<_, Infallible>(password.clone())
-        });
-        text.unwrap().text
-    };
-    assert_eq!(made("hunter2"), made("hunter2"), "the same hash each time");
-    assert_ne!(made("hunter2"), made("hunter3"));
-    let json = serde_json::to_string(&rendered).unwrap();
-    assert!(json.contains("anna=@@secret:0@@;@@secret:0:") && json.contains("eve=@@secret:0@@;"), "{json}");
-    // What is no reference may be the secret itself, so it is not repeated.
-    let error = try_with(&feature, json!({ "list": [{ "user": "anna", "key": { "$secret": "hunter2" } }] }))
-        .unwrap_err();
-    let error = error.to_string();
-    assert!(error.contains("a reference to a secret") && !error.contains("hunter2"), "{error}");
-    let hashed = json!({ "parameters": { "a": { "type": "string", "default": "x" } }, "files": [{ "path": "/a", "content": "{{ a | crypt(a) }}" }] });
-    let error = try_with(&own("x", hashed, &[]), json!({})).unwrap_err().to_string();
-    assert!(error.contains("line 1: ") && error.contains("crypt"), "{error}");
-}
-
-// P-32, P-56: what is wrong with a feature is said before anything is contacted, with its place.
-#[test]
-fn what_is_wrong_with_a_feature_is_said_with_its_place() {
-    let wrong = |spec: Value| {
-        try_with(&own("x", spec, &[("t", "one\n{{ nothing }}\n")]), json!({})).unwrap_err().to_string()
-    };
-    for (spec, message) in [
-        (json!({ "parameters": { "a": { "type": "string" } } }), "the feature `x` needs the parameter `a`"),
-        (
-            json!({ "files": [{ "path": "/a", "template": "t" }] }),
-            "failed to render `t` of the feature `x`, line 2: `nothing` is undefined",
-        ),
-        (
-            json!({ "files": [{ "path": "a", "content": "" }] }),
-            "`files[0].path` in the feature `x` is no absolute path: `a`",
-        ),
-        (
-            json!({ "files": [{ "path": "/a/../b", "content": "" }] }),
-            "`files[0].path` in the feature `x` is a path with an empty part, `.` or `..`: `/a/../b`",
-        ),
-        (
-            json!({ "files": [{ "path": "/a" }] }),
-            "`files[0]` in the feature `x` must have one of template, from and content",
-        ),
-        (
-            json!({ "files": [{ "path": "/a", "template": "u" }] }),
-            "`files[0]` in the feature `x` takes the file `u`, which the feature does not have",
-        ),
-        (
-            json!({ "files": [{ "path": "/a", "content": "", "mode": "rw" }] }),
-            "`files[0].mode` in the feature `x` is no mode like 0644: `rw`",
-        ),
-        (
-            json!({ "files": [{ "path": "/a", "content": "", "owner": "Root" }] }),
-            "`files[0].owner` in the feature `x` is no user or user:group: `Root`",
-        ),
-        (json!({ "packages": ["a b"] }), "`packages[0]` in the feature `x` is no package name: `a b`"),
-        (json!({ "units": { "a b": {} } }), "`units.a b` in the feature `x` is no unit name: `a b`"),
-        (json!({ "health": [{}] }), "`health[0]` in the feature `x` must be one of http, tcp and command"),
-        (
-            json!({ "files": [{ "path": "/a", "content": "" }, { "path": "/a", "content": "" }] }),
-            "`files` in the feature `x` puts `/a` in place twice",
-        ),
-        (
-            json!({ "files": [{ "path": "/a", "content": "", "runs": "b" }] }),
-            "`runs` in the feature `x` names the command `b`, which does not exist",
-        ),
-        (
-            json!({ "files": [{ "path": "/a", "content": "", "each": "b" }] }),
-            "`files[0]` in the feature `x` goes over `b`, which is no list parameter",
-        ),
-    ] {
-        assert_eq!(wrong(spec), message);
-    }
-    let port = json!({ "parameters": { "port": { "type": "port", "default": 80 } } });
-    let error = try_with(&own("x", port.clone(), &[]), json!({ "port": 0 })).unwrap_err();
-    assert_eq!(error.to_string(), "the parameter `port` of the feature `x` must be a port, 1 to 65535");
-    let error = try_with(&own("x", port, &[]), json!({ "prot": 1 })).unwrap_err();
-    assert_eq!(error.to_string(), "the feature `x` has no parameter `prot`");
-    let both = [
-        own("a", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
-        own("b", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
-    ]
-    .map(|f| with(&f, json!({})));
-    let error = script(&both, Mode::Check, &|_: &SecretRef| Ok::<_, Infallible>(String::new())).unwrap_err();
-    assert_eq!(error.to_string(), "the features `a` and `b` both want to be `/a`");
-}
-
-#[test]
-fn the_first_line_tells_what_a_script_is() {
-    let features = [base(), site("x")];
-    let text = String::from_utf8(check(&features)).unwrap();
-    let line = text.lines().next().unwrap().strip_prefix("# phoenix-script: ").unwrap();
-    let header: Value = serde_json::from_str(line).unwrap();
-    let named: Vec<_> =
-        features.iter().map(|f| json!({ "name": f.name, "fingerprint": f.fingerprint })).collect();
-    assert_eq!(header, json!({ "features": named, "check": true }));
-    assert!(text.ends_with("\nmain </dev/null\nexit\n"), "the last line starts it");
 }
 
 #[test]

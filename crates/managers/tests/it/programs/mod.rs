@@ -2,5 +2,5 @@
 
 mod artifacts;
 mod authority;
-mod features;
+pub mod features;
 mod mesh;
