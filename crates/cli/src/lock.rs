@@ -20,17 +20,7 @@ pub struct SiteLock {
 
 /// `flock` holds the lock as long as `cat` waits for its input, which ends with the connection. The file tells who has
 /// it. `/run` is gone after a reboot, and so are the runs that a reboot ended.
-const HOLD: &str = r#"file=/run/lock/phoenix-$1.lock
-exec 9<>"$file" || exit 3
-if flock -n 9; then
-  printf '%s\n' "$2" > "$file.owner"
-  echo locked
-  cat > /dev/null
-else
-  echo "held by $(cat "$file.owner" 2>/dev/null)"
-  exit 1
-fi
-"#;
+const HOLD: &str = include_str!("lock.sh");
 
 impl SiteLock {
     /// Takes the lock, or says who has it.

@@ -1,3 +1,4 @@
+# shellcheck shell=dash disable=SC2154 # acting and version are told in front of it
 # What follows is the engine, the same for every guest; what this guest gets stands after it.
 # It is one POSIX shell script (dash), read in full before anything runs: the last line calls main.
 # Reports go to file descriptor 3, one JSON object a line; everything else goes to standard error.

@@ -32,20 +32,7 @@ pub struct HypervisorCrew {
 
 /// What is on the node goes, and only if it is still ours, the certificate that its API shows: Proxmox VE goes back to its
 /// own by itself. Whoever has put another one there since keeps it.
-const REMOVE: &str = r#"set -u
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
-units='phoenix-certificates.timer phoenix-certificates.service phoenix-pveproxy.service'
-systemctl disable --now $units >/dev/null 2>&1
-if [ -e /usr/local/lib/phoenix/pveproxy ]; then /usr/local/lib/phoenix/pveproxy forget >/dev/null || exit 1; fi
-for unit in $units; do rm -f "/etc/systemd/system/$unit" || exit 1; done
-systemctl daemon-reload
-rm -f "$root" && update-ca-certificates >/dev/null 2>&1
-for program in certificates pairs pveproxy; do rm -f "/usr/local/lib/phoenix/$program" || exit 1; done
-rm -rf /var/lib/phoenix/certificates /etc/phoenix/certificates /etc/phoenix/certificates.d || exit 1
-rm -f /etc/phoenix/certificates.conf /etc/phoenix/applied.json "$mark" || exit 1
-echo phoenix: removed certificates
-"#;
+const REMOVE: &str = include_str!("remove.sh");
 
 impl HypervisorCrew {
     /// A crew on this worksite.

@@ -1,0 +1,160 @@
+//! The life of a site through the real binary, in the simulated lab.
+
+use serde_json::Value;
+
+use super::{Lab, Said, TestEnv, processes};
+
+fn addresses(plan: &Value) -> Vec<&str> {
+    plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_whole_life() {
+    let lab = Lab::up();
+    // The lab says what it is.
+    let status = lab.run(&["lab", "status"]).ended(0);
+    assert!(status.out.contains("simulated"), "{status:#?}");
+    lab.run(&["lab", "status", "--json"]).ended(0).json();
+
+    // Changes wait.
+    let plan = lab.run(&["plan", "--detailed-exitcode", "--json"]).ended(3).json();
+    assert_eq!((&plan["version"], &plan["site"]), (&1.into(), &"workshop".into()));
+    assert_eq!(plan["summary"]["actions"]["create"], 5, "{}", plan["summary"]);
+    for step in plan["steps"].as_array().unwrap() {
+        for key in ["address", "action", "grade", "reasons", "changes", "needs"] {
+            assert!(!step[key].is_null(), "{key} of {step}");
+        }
+    }
+    let shown = lab.run(&["plan"]).ended(0);
+    assert!(shown.out.contains("+ container.gateway") && shown.out.contains("simulated"), "{shown:#?}");
+    assert!(shown.err.contains("phoenix-cli up"), "{shown:#?}");
+
+    // Kept, carried out, and carried out again, which no longer fits.
+    let kept = lab.run(&["plan", "--out", "first.plan"]).ended(0);
+    assert!(kept.err.contains("apply first.plan"), "{kept:#?}");
+    assert_eq!(addresses(&plan), addresses(&serde_json::from_str(&lab.env.read("first.plan")).unwrap()));
+    let applied = lab.run(&["apply", "first.plan"]).ended(0);
+    assert!(applied.err.contains("done: "), "{applied:#?}");
+    assert!(applied.out.is_empty(), "talk is on standard error: {applied:#?}");
+    let stale = lab.run(&["apply", "first.plan", "--json"]).ended(1);
+    stale.error("plan::stale", "plan --out");
+
+    // P-79: nothing is left to do.
+    let nothing = lab.run(&["plan", "--detailed-exitcode", "--json"]).ended(0).json();
+    assert!(addresses(&nothing).is_empty(), "{nothing}");
+    let again = lab.run(&["apply"]).ended(0);
+    assert!(again.err.contains("nothing to do"), "{again:#?}");
+    let again = lab.run(&["apply", "--json"]).ended(0).json();
+    assert!(addresses(&again).is_empty());
+
+    // What is there.
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert_eq!((&status["simulated"], &status["waiting_steps"]), (&true.into(), &0.into()));
+    let states: Vec<&Value> = status["containers"].as_array().unwrap().iter().map(|c| &c["state"]).collect();
+    assert_eq!(states, ["running", "running", "running"]);
+    let certs = lab.run(&["certs", "--json"]).ended(0).json();
+    for certificate in certs["certificates"].as_array().unwrap() {
+        assert_eq!(certificate["state"], "good", "{certificate}");
+        assert!(certificate["days_left"].as_i64().unwrap() > 30, "{certificate}");
+    }
+    assert_eq!(certs["certificates"].as_array().unwrap().len(), 2);
+    let doctor = lab.run(&["doctor", "--json"]).ended(0).json();
+    assert_eq!(doctor["ok"], true, "{doctor:#}");
+    let said = lab.run(&["exec", "notes", "--", "echo", "a b"]).ended(0);
+    assert_eq!(said.out, "a b\n");
+    lab.run(&["exec", "notes", "--", "false"]).ended(1);
+    let no_shell = lab.run(&["shell", "notes", "--json"]).ended(1);
+    no_shell.error("lab::simulated", "lab");
+
+    // Earlier runs.
+    let history = lab.run(&["history", "--json"]).ended(0).json();
+    let runs = history["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1, "a run that has nothing to do is none: {history:#}");
+    assert_eq!((&runs[0]["outcome"], &runs[0]["command"]), (&"done".into(), &"apply first.plan".into()));
+    let one = lab.run(&["history", runs[0]["run"].as_str().unwrap()]).ended(0);
+    assert!(one.out.contains("run finished"), "{one:#?}");
+
+    // A change of one container alone.
+    lab.env.edit("guests.json", "\"id\": 120,", "\"id\": 120, \"memory\": \"1G\",");
+    lab.env.edit("guests.json", "\"id\": 121,", "\"id\": 121, \"memory\": \"1G\",");
+    let plan = lab.run(&["plan", "--json", "--target", "notes"]).ended(0).json();
+    assert!(addresses(&plan).contains(&"container.notes") && !addresses(&plan).contains(&"container.status"));
+    lab.run(&["apply", "--target", "container.notes"]).ended(0);
+    let plan = lab.run(&["plan", "--json"]).ended(0).json();
+    assert!(!addresses(&plan).contains(&"container.notes"), "{:?}", addresses(&plan));
+    assert!(addresses(&plan).contains(&"container.status"));
+    lab.run(&["plan", "--target", "nope", "--json"])
+        .ended(2)
+        .error("plan::no-such-target", "phoenix-cli graph");
+    lab.run(&["up", "--json"]).ended(4).error("consent::nobody-to-ask", "--yes");
+    lab.run(&["up", "--yes"]).ended(0);
+
+    a_container_goes(&lab);
+    all_of_it_goes(&lab);
+}
+
+fn a_container_goes(lab: &Lab) {
+    let text = lab.env.read("guests.json");
+    let begin = text.find("\"status\": {").unwrap();
+    let less = format!("{}\n  }}\n}}\n", text[..begin].trim_end().trim_end_matches(','));
+    lab.env.write("guests.json", less);
+    let plan = lab.run(&["plan"]).ended(0);
+    assert!(
+        plan.out.contains("container.status") && plan.out.contains("--allow-destroy container.status"),
+        "{plan:#?}"
+    );
+    let refused = lab.run(&["apply"]).ended(4);
+    assert!(
+        refused.err.contains("hint: ") && refused.err.contains("--allow-destroy container.status"),
+        "{refused:#?}"
+    );
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert_eq!(status["extra"][0]["id"], 121, "{status:#}");
+    lab.run(&["apply", "--allow-destroy", "container.other"]).ended(4);
+    lab.run(&["apply", "--allow-destroy", "container.status"]).ended(0);
+    assert!(addresses(&lab.run(&["plan", "--json"]).ended(0).json()).is_empty());
+}
+
+fn all_of_it_goes(lab: &Lab) {
+    let before = lab.run(&["destroy"]).ended(4);
+    assert!(before.err.contains("destroy --confirm workshop"), "{before:#?}");
+    lab.run(&["destroy", "--json"]).ended(4).error("consent::missing", "--confirm workshop");
+    lab.run(&["destroy", "--confirm", "garage", "--json"])
+        .ended(4)
+        .error("consent::other-site", "--confirm workshop");
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert_eq!(status["containers"][0]["state"], "running", "nothing was done without consent");
+    lab.run(&["destroy", "--confirm", "workshop"]).ended(0);
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert!(status["containers"].as_array().unwrap().iter().all(|c| c["state"] == "not there"), "{status:#}");
+    lab.run(&["destroy", "--confirm", "workshop"]).ended(0);
+
+    lab.run(&["lab", "down"]).ended(0);
+    assert_eq!(processes(&lab.env.path()), Vec::<String>::new(), "a process was left");
+    let again = lab.run(&["lab", "down"]).ended(0);
+    assert!(again.err.contains("no lab"), "{again:#?}");
+}
+
+#[test]
+fn a_plan_for_another_site_is_refused() {
+    let lab = Lab::up();
+    lab.run(&["plan", "--out", "mine.plan"]).ended(0);
+    let text = lab.env.read("mine.plan").replacen("\"site\": \"workshop\"", "\"site\": \"garage\"", 1);
+    lab.env.write("other.plan", text);
+    lab.run(&["apply", "other.plan", "--json"]).ended(2).error("plan::other-site", "--site");
+}
+
+#[test]
+fn the_lab_is_started_once_and_a_taken_port_is_said() {
+    let lab = Lab::up();
+    let record: Value = lab.run(&["lab", "up", "--simulated", "--json"]).ended(0).json();
+    let endpoint = record["endpoint"].as_str().unwrap().to_owned();
+    let port = endpoint.rsplit(':').next().unwrap();
+    let other = TestEnv::site();
+    let said: Said = other.run(&["lab", "up", "--simulated", "--api-port", port]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(
+        said.err.contains(port) && said.err.contains("hint: ") && said.err.contains("--api-port"),
+        "{said:#?}"
+    );
+}
