@@ -2,7 +2,7 @@
 //! that is carried out ([`apply::Crew`]).
 //!
 //! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
-//! is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
+//! is in [`mod@observe`], what a guest's configuration is held against in [`keys`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
 //! programs that no package brings in [`artifacts`].
 //! What is wrong with what is there, and why, is in [`trace`] and [`health`].
 
@@ -13,6 +13,7 @@ pub mod features;
 pub mod firewall;
 pub mod health;
 pub mod hypervisor;
+pub mod keys;
 pub mod lxc;
 pub mod observe;
 pub mod services;

@@ -258,13 +258,7 @@ impl Worksite {
             if new.trim_end() == description.trim_end() {
                 return Ok(());
             }
-            if new.len() > mark::DESCRIPTION_LIMIT {
-                return Err(Failure::new(
-                    "managers::description-full",
-                    format!("the description of {id} would be longer than Proxmox VE takes ({})", new.len()),
-                )
-                .hint("shorten its `description`, or spread its services over more guests"));
-            }
+            fits(id, &new)?;
             let digest = config.get("digest").cloned().unwrap_or_default();
             let params = vec![("description".to_owned(), new.clone()), ("digest".to_owned(), digest)];
             let done = settle::set(self, &guest, params, progress).await?;
@@ -278,6 +272,21 @@ impl Worksite {
         )
         .hint("find out who, then phoenix-cli apply"))
     }
+}
+
+/// Whether Proxmox VE takes a description of this length.
+///
+/// # Errors
+/// When it does not.
+pub fn fits(id: u32, description: &str) -> Result<(), Failure> {
+    if description.len() <= mark::DESCRIPTION_LIMIT {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "managers::description-full",
+        format!("the description of {id} would be longer than Proxmox VE takes ({})", description.len()),
+    )
+    .hint("shorten its `description`, or spread its services over more guests"))
 }
 
 /// The longest a script in a guest may take: a slow mirror and a large package on a slow line; what is longer hangs.

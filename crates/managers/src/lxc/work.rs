@@ -62,7 +62,10 @@ pub struct Update {
     /// Keys to remove.
     #[serde(default)]
     pub delete: Vec<String>,
-    /// What only root on the node may set.
+    /// Keys whose waiting change is taken back.
+    #[serde(default)]
+    pub revert: Vec<String>,
+    /// What only root on the node may set, as options of its command: `delete` and `revert` are among them.
     #[serde(default)]
     pub root: Params,
     /// Disks to grow: key and size as the API wants it (`12G`).

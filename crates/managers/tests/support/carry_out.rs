@@ -150,8 +150,16 @@ fn change(update: &Update, there: &mut Inventory) {
     let guest = there.guests.get_mut(&update.id).expect("what is changed is there");
     assert_eq!((&guest.node, &guest.digest), (&update.node, &update.digest));
     for (key, value) in update.set.iter().chain(&update.root) {
-        if key == "delete" {
-            put(guest, value, None);
+        match key.as_str() {
+            "delete" => put(guest, value, None),
+            "revert" => drop(guest.pending.remove(value)),
+            "description" => {
+                let (text, mark) = plan::mark::parse(value).unwrap();
+                (guest.text, guest.mark) = (text, mark);
+            }
+            _ => {}
+        }
+        if ["delete", "revert", "description"].contains(&key.as_str()) {
             continue;
         }
         let value = value_of(update.id, key, value);
@@ -159,6 +167,9 @@ fn change(update: &Update, there: &mut Inventory) {
     }
     for key in &update.delete {
         put(guest, key, None);
+    }
+    for key in &update.revert {
+        guest.pending.remove(key);
     }
     for (key, size) in &update.grow {
         let old = guest.config.as_ref().unwrap()[key].clone();
@@ -202,6 +213,10 @@ fn change(update: &Update, there: &mut Inventory) {
 /// Sets or removes a key: at once, or at the next restart.
 fn put(guest: &mut Guest, key: &str, value: Option<String>) {
     let config = guest.config.as_mut().unwrap();
+    // Deleting what is only waiting leaves it waiting (recorded); it has to be reverted.
+    if value.is_none() && !config.contains_key(key) {
+        return;
+    }
     guest.pending.remove(key);
     // What waits and is then what is there already, waits no more (pve-container, `cleanup_pending`).
     if config.get(key) == value.as_ref() {
