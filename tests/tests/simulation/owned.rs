@@ -162,6 +162,9 @@ fn what_was_set_goes_when_it_is_wanted_no_more() {
         assert_eq!(config(&world).current.get("nameserver"), None);
         assert!(config(&world).pending.is_empty());
         assert!(apply(&world, &without).await.plan().steps.is_empty());
+        // What Phoenix set once is anybody's to set now.
+        by_hand(&world, &[("nameserver", "10.0.0.2")]).await;
+        assert!(apply(&world, &without).await.plan().steps.is_empty());
     });
 }
 

@@ -118,7 +118,7 @@ impl Gather<'_> {
         let Some(mark) = &self.guest.mark else { return };
         let mut after = mark.clone();
         after.set = keys::remembered(self.container, self.looked.around());
-        // What goes at a restart is Phoenix' to restart for until it is gone.
+        // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then.
         let waits = |key: &&String| self.restart.contains(*key) && self.update.delete.contains(*key);
         let waiting = mark.set.keys().filter(waits).cloned().collect::<Vec<_>>();
         after.set.extend(waiting.into_iter().map(|key| (key.clone(), mark.set[&key].clone())));
@@ -253,6 +253,9 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<Step> {
         step.action = Action::Restart;
         step.grade = Grade::Restart;
         update.restart = true;
+        let wanted = keys::remembered(gather.container, gather.looked.around());
+        let goes = |key: &&String| !wanted.contains_key(*key) && keys.contains(&key.as_str());
+        update.forget = gather.looked.there.set.keys().filter(goes).cloned().collect();
     }
     if !guest.running {
         step.reasons.push("it does not run".into());

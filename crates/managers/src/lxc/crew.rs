@@ -282,6 +282,12 @@ impl ContainerCrew {
         if update.restart || update.start {
             self.start(&guest, progress).await?;
         }
+        if !update.forget.is_empty() {
+            let forget = |_: &mut String, mark: &mut plan::Mark| {
+                mark.set.retain(|key, _| !update.forget.contains(key))
+            };
+            self.site.change_mark(guest.id, progress, forget).await?;
+        }
         Ok(Done::default())
     }
 

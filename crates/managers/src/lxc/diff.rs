@@ -171,7 +171,7 @@ fn one(
 
 fn tagged(guest: &Guest) -> bool {
     let tags = guest.config.as_ref().and_then(|c| c.get("tags")).map_or("", String::as_str);
-    tags.split([';', ',', ' ']).any(|t| t.eq_ignore_ascii_case(plan::mark::TAG))
+    proxmox::property::list(tags).any(|tag| tag.eq_ignore_ascii_case(plan::mark::TAG))
 }
 
 fn taken(site: &str, container: &Container, other: &Guest) -> Problem {

@@ -105,7 +105,10 @@ pub static ROWS: [Row<Container>; 16] = [
         gone: Some("its volume is kept as unused"),
         ..Row::new("mp", "`mounts`", mounts)
     },
-    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(c.description.clone())) },
+    Row {
+        form: Form::Prose,
+        ..Row::new("description", "`description`", |c, _| text(plan::mark::text(&c.description)))
+    },
 ];
 
 /// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.

@@ -83,6 +83,9 @@ pub struct Update {
     /// Restart it at the end, so that what waits for that applies.
     #[serde(default)]
     pub restart: bool,
+    /// Keys that are gone after the restart, and that the mark need not remember any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<String>,
     /// Start it: it does not run.
     #[serde(default)]
     pub start: bool,

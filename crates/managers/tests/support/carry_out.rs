@@ -188,6 +188,9 @@ fn change(update: &Update, there: &mut Inventory) {
     if let Some(keep) = &update.keep {
         keep.apply_to(guest.mark.as_mut().unwrap());
     }
+    for key in &update.forget {
+        assert!(guest.mark.as_mut().unwrap().set.remove(key).is_some(), "what is forgotten was remembered");
+    }
     assert!(!(update.restart && update.start), "started or restarted, not both");
     assert!(!update.restart || guest.running, "what does not run is not restarted");
     if update.restart || update.start {
