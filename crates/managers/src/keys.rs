@@ -144,7 +144,6 @@ impl<G> Row<G> {
     }
 
     /// Whether `key` is this row's, and which of a numbered one's: `Some(Some(3))` for `net3`.
-    #[expect(clippy::option_option, reason = "whether it is this row's, and its number if it has one")]
     pub fn slot(&self, key: &str) -> Option<Option<u8>> {
         if !self.numbered {
             return (key == self.name).then_some(None);

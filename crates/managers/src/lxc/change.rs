@@ -112,24 +112,18 @@ impl Gather<'_> {
         })
     }
 
-    /// The mark goes with the keys in one call where it remembers what is set there: cut off between two, it would claim what
-    /// is somebody else's.
+    /// What the mark is to remember of what is set there.
     fn remember(&mut self) {
         let Some(mark) = &self.guest.mark else { return };
-        let mut after = mark.clone();
-        after.set = keys::remembered(self.container, self.looked.around());
+        let mut set = keys::remembered(self.container, self.looked.around());
         // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then.
-        let waits = |key: &&String| self.restart.contains(*key) && self.update.delete.contains(*key);
-        let waiting = mark.set.keys().filter(waits).cloned().collect::<Vec<_>>();
-        after.set.extend(waiting.into_iter().map(|key| (key.clone(), mark.set[&key].clone())));
-        if after.set == mark.set || (self.update.set.is_empty() && self.update.delete.is_empty()) {
-            return;
+        let waits =
+            |(key, _): &(&String, &String)| self.restart.contains(*key) && self.update.delete.contains(*key);
+        set.extend(mark.set.iter().filter(waits).map(|(key, value)| (key.clone(), value.clone())));
+        let changes = !(self.update.set.is_empty() && self.update.delete.is_empty());
+        if changes && set != mark.set {
+            self.update.remember = Some(set);
         }
-        if let Some(keep) = self.update.keep.take() {
-            keep.apply_to(&mut after);
-        }
-        let text = self.update.text.take().unwrap_or_else(|| self.guest.text.clone());
-        self.update.set.push(("description".into(), plan::mark::render(&text, &after)));
     }
 }
 
@@ -266,7 +260,7 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<Step> {
     if step.changes.is_empty() && !update.restart && !update.start {
         return None;
     }
-    step.work = serde_json::to_value(Work::Update(update)).unwrap_or_default();
+    step.work = serde_json::to_value(Work::Update(Box::new(update))).unwrap_or_default();
     Some(step)
 }
 

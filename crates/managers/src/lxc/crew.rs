@@ -1,5 +1,6 @@
 //! Carrying out what was planned for containers. It converges from wherever it was cut off.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,8 +238,8 @@ impl ContainerCrew {
         }
         if !params.is_empty() {
             progress.doing("changing its configuration");
-            if let Some((_, description)) = params.iter().find(|(key, _)| key == "description") {
-                crate::worksite::fits(update.id, description)?;
+            if let Some(set) = &update.remember {
+                params.push(("description".into(), self.remembering(&guest, set).await?));
             }
             params.push(("digest".into(), digest));
             if settle::set(&self.site, &guest, params, progress).await? == settle::Set::Modified {
@@ -284,11 +285,22 @@ impl ContainerCrew {
         }
         if !update.forget.is_empty() {
             let forget = |_: &mut String, mark: &mut plan::Mark| {
-                mark.set.retain(|key, _| !update.forget.contains(key))
+                mark.set.retain(|key, _| !update.forget.contains(key));
             };
             self.site.change_mark(guest.id, progress, forget).await?;
         }
         Ok(Done::default())
+    }
+
+    /// The description with a mark that remembers what is set. The digest it is written with says that it is still so.
+    async fn remembering(&self, guest: &GuestRef, set: &BTreeMap<String, String>) -> Result<String, Failure> {
+        let config = settle::read("reading the description", || self.site.reader().config(guest)).await?;
+        let (text, mut mark) =
+            self.site.marked(guest.id, config.get("description").map_or("", String::as_str))?;
+        mark.set.clone_from(set);
+        let description = plan::mark::render(&text, &mark);
+        crate::worksite::fits(guest.id, &description)?;
+        Ok(description)
     }
 
     /// Takes the protection off for as long as mounts are changed: Proxmox VE refuses that otherwise. Should the run be cut

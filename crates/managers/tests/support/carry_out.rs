@@ -153,13 +153,9 @@ fn change(update: &Update, there: &mut Inventory) {
         match key.as_str() {
             "delete" => put(guest, value, None),
             "revert" => drop(guest.pending.remove(value)),
-            "description" => {
-                let (text, mark) = plan::mark::parse(value).unwrap();
-                (guest.text, guest.mark) = (text, mark);
-            }
             _ => {}
         }
-        if ["delete", "revert", "description"].contains(&key.as_str()) {
+        if ["delete", "revert"].contains(&key.as_str()) {
             continue;
         }
         let value = value_of(update.id, key, value);
@@ -187,6 +183,9 @@ fn change(update: &Update, there: &mut Inventory) {
     }
     if let Some(keep) = &update.keep {
         keep.apply_to(guest.mark.as_mut().unwrap());
+    }
+    if let Some(set) = &update.remember {
+        guest.mark.as_mut().unwrap().set.clone_from(set);
     }
     for key in &update.forget {
         assert!(guest.mark.as_mut().unwrap().set.remove(key).is_some(), "what is forgotten was remembered");
