@@ -2,7 +2,7 @@
 
 use managers::keys::{Others, Row, Shown, Takes};
 use managers::lxc::keys::ROWS;
-use plan::desired::Container;
+use plan::desired::Guest;
 
 const HEAD: &str = "\
 # Keys of a container
@@ -31,7 +31,7 @@ pub fn markdown() -> String {
     format!("{HEAD}{rows}{FOOT}")
 }
 
-fn line(row: &Row<Container>) -> String {
+fn line(row: &Row<Guest>) -> String {
     let number = if row.numbered { "*N*" } else { "" };
     let takes = match row.takes {
         Takes::Live => "at once",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plan::desired::Container;
+use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Proposal, World};
 use plan::{Action, Change, Grade, Mark, Problem, Step};
@@ -75,7 +75,7 @@ impl Gather<'_> {
             _ => {}
         }
         if row.name == "description" {
-            self.update.text = Some(plan::mark::text(&self.container.description));
+            self.update.text = Some(keys::description(self.container));
             return;
         }
         let old = self.looked.there.now.get(&key).map(String::as_str);
@@ -214,8 +214,8 @@ pub(super) fn update(
     if !others.is_empty() {
         proposal.note(others_wait(container, &others));
     }
-    if let Some(step) = finish(&gather, &waits) {
-        proposal.step(step);
+    if let Some((step, update)) = finish(&gather, &waits) {
+        proposal.step(step, &Work::Update(Box::new(update)));
     }
 }
 
@@ -226,7 +226,7 @@ fn others_wait(container: &Container, keys: &[&String]) -> String {
 }
 
 /// The step, if there is anything to do; `waits` are keys of the blueprint's that wait for a restart already.
-fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<Step> {
+fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
     let (guest, restart) = (gather.guest, &gather.restart);
     let (mut step, mut update) = (gather.step.clone(), gather.update.clone());
     if !step.changes.is_empty() {
@@ -260,8 +260,7 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<Step> {
     if step.changes.is_empty() && !update.restart && !update.start {
         return None;
     }
-    step.work = serde_json::to_value(Work::Update(Box::new(update))).unwrap_or_default();
-    Some(step)
+    Some((step, update))
 }
 
 /// What is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plan::desired::Container;
+use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Kind, Proposal, World, state_of};
 use plan::{Action, Address, Change, Consent, Grade, Mark, Problem, Step};
@@ -28,7 +28,7 @@ impl Kind for Containers {
         let ours = ours(world, proposal);
         let mut others = BTreeSet::new();
         if !world.options.destroy {
-            for container in world.desired.containers.values() {
+            for container in world.desired.guests.values() {
                 let resource = container.resource();
                 if proposal.has_problem(&resource) {
                     continue;
@@ -43,11 +43,12 @@ impl Kind for Containers {
         let wanted: BTreeSet<Address> = if world.options.destroy {
             BTreeSet::new()
         } else {
-            world.desired.containers.values().map(Container::resource).collect()
+            world.desired.guests.values().map(Container::resource).collect()
         };
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
             proposal.relies_on(guest.id, state_of(world.inventory, guest.id));
-            proposal.step(delete(address, guest, world.options.destroy));
+            let (step, work) = delete(address, guest, world.options.destroy);
+            proposal.step(step, &work);
         }
     }
 }
@@ -63,7 +64,7 @@ fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, 
     }
     let mut ours = BTreeMap::new();
     for (address, guests) in all {
-        let wanted = world.desired.containers.get(address.name()).map(|c| c.id);
+        let wanted = world.desired.guests.get(address.name()).map(|c| c.id);
         let one = match guests.as_slice() {
             [only] => Some(*only),
             several => several.iter().find(|g| Some(g.id) == wanted).copied(),
@@ -107,7 +108,7 @@ fn one(
     let mut after = Vec::new();
     if let Some(other) = in_the_way {
         let going =
-            ours.iter().find(|(a, g)| g.id == other.id && !world.desired.containers.contains_key(a.name()));
+            ours.iter().find(|(a, g)| g.id == other.id && !world.desired.guests.contains_key(a.name()));
         let Some((going, _)) = going else {
             proposal.problem(taken(&world.desired.site, container, other));
             return;
@@ -229,20 +230,8 @@ pub(super) fn step(
     reasons: Vec<String>,
     node: &str,
 ) -> Step {
-    Step {
-        address: container.resource(),
-        id: Some(container.id),
-        action,
-        grade,
-        reasons,
-        changes: Vec::new(),
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: None,
-        holds: vec![format!("guest:{}", container.id), format!("node:{node}")],
-        batch: None,
-        work: Value::Null,
-    }
+    let step = Step::new(container.resource(), action).on_guest(container.id).grade(grade).hold("node", node);
+    Step { reasons, ..step }
 }
 
 /// Marks a step as one that takes root; whether there is a way to run root's commands. Without one it is tried with the
@@ -260,32 +249,21 @@ pub(super) fn guest_protected(guest: &Guest) -> bool {
     guest.config.as_ref().and_then(|c| c.get("protection")).is_some_and(|v| v == "1")
 }
 
-fn delete(address: &Address, guest: &Guest, destroy: bool) -> Step {
-    let mut reasons = vec![if destroy {
-        plan::step::SITE_GOES.to_owned()
-    } else {
-        "no longer in the blueprint".to_owned()
-    }];
-    if let Some(used) = guest.disk_used.filter(|b| *b > 0) {
-        reasons.push(format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
-    }
-    Step {
-        address: address.clone(),
-        id: Some(guest.id),
-        action: Action::Delete,
-        grade: Grade::DataLoss,
-        reasons,
-        changes: vec![Change::new("id", guest.id, Value::Null)],
-        needs: Vec::new(),
-        consent: if guest_protected(guest) {
+fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, Work) {
+    let reason = if destroy { plan::step::SITE_GOES } else { "no longer in the blueprint" };
+    let used = guest.disk_used.filter(|b| *b > 0);
+    let used = used.map(|used| format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
+    let step = Step::new(address.clone(), Action::Delete)
+        .on_guest(guest.id)
+        .grade(Grade::DataLoss)
+        .reason(reason)
+        .change(Change::new("id", guest.id, Value::Null))
+        .consent(if guest_protected(guest) {
             Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
         } else {
             Consent::Needed
-        },
-        root: None,
-        holds: vec![format!("guest:{}", guest.id), format!("node:{}", guest.node)],
-        batch: None,
-        work: serde_json::to_value(Work::Delete(Place { id: guest.id, node: guest.node.clone() }))
-            .unwrap_or_default(),
-    }
+        })
+        .hold("node", &guest.node);
+    let work = Work::Delete(Place { id: guest.id, node: guest.node.clone() });
+    (used.into_iter().fold(step, Step::reason), work)
 }

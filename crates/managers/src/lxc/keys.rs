@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use blueprint::model::MountSource;
-use plan::desired::{Container, Nic};
+use plan::desired::{Guest as Container, Nic};
 use proxmox::property::PropertyString;
 use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
 
 use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
 
-/// The blueprint's words for a container, as far as they become keys; accesses to [`Container`] are in this file alone.
+/// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
 pub static ROWS: [Row<Container>; 16] = [
     Row {
         form: Form::Flag,
@@ -105,11 +105,13 @@ pub static ROWS: [Row<Container>; 16] = [
         gone: Some("its volume is kept as unused"),
         ..Row::new("mp", "`mounts`", mounts)
     },
-    Row {
-        form: Form::Prose,
-        ..Row::new("description", "`description`", |c, _| text(plan::mark::text(&c.description)))
-    },
+    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
 ];
+
+/// The text for people in its description.
+pub(super) fn description(container: &Container) -> String {
+    plan::mark::text(container.description.as_deref().unwrap_or_default())
+}
 
 /// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.
 pub fn remembered(container: &Container, around: Around<'_>) -> BTreeMap<String, String> {

@@ -1,6 +1,6 @@
 //! Making a container, where there is none or where what is there cannot become it.
 
-use plan::desired::Container;
+use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Proposal, World};
 use plan::{Action, Address, Change, Consent, Grade, Mark, Problem};
@@ -53,11 +53,8 @@ pub(super) fn create(
         });
         return;
     };
-    let node = container
-        .node
-        .clone()
-        .or_else(|| world.desired.node.clone())
-        .unwrap_or_else(|| world.inventory.node.clone());
+    let node = container.node.as_ref().or(world.desired.node.as_ref());
+    let node = node.map_or_else(|| world.inventory.node.clone(), ToString::to_string);
     if !world.inventory.nodes.is_empty() && !world.inventory.nodes.contains(&node) {
         proposal.problem(Problem {
             address,
@@ -121,7 +118,7 @@ pub(super) fn create(
     }
     let mut mark = Mark::new(&world.desired.site, container.resource());
     mark.set = keys::remembered(container, around);
-    params.push(("description".into(), plan::mark::render(&container.description, &mark)));
+    params.push(("description".into(), plan::mark::render(&keys::description(container), &mark)));
     step.changes = vec![
         Change::new("id", Value::Null, container.id),
         Change::new("node", Value::Null, node.clone()),
@@ -135,8 +132,7 @@ pub(super) fn create(
         params,
         root,
     });
-    step.work = serde_json::to_value(work).unwrap_or_default();
-    proposal.step(step);
+    proposal.step(step, &work);
 }
 
 /// The data that goes with a container beside its root disk: its volumes, also those that it no longer mounts.

@@ -1,7 +1,7 @@
 //! What the node offers: templates, storages and pools. Pure.
 
 use plan::Problem;
-use plan::desired::Container;
+use plan::desired::Guest as Container;
 use plan::inventory::Inventory;
 use plan::planner::World;
 
