@@ -747,8 +747,8 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "proxmox::locked",
         "the guest is locked",
-        "Another task (a backup, a snapshot, another person) holds the guest. Phoenix has waited for it as long as it may.",
-        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`.",
+        "Another task (a backup, a snapshot, another person) holds the guest, and Phoenix has waited for it as long as it may; or a lock stands in its configuration that no task works under any more, and nobody will take it away.",
+        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`, one that `pct mount` left with `pct unmount ID`.",
     ),
     code(
         "proxmox::modified",

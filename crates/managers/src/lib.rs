@@ -2,8 +2,8 @@
 //! how it differs ([`plan::Kind`]), how that is carried out ([`apply::Crew`]), and what there is to know of it.
 //!
 //! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
-//! What is observed is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in
-//! [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
+//! What is observed is in [`mod@observe`], what a guest's configuration is held against in [`keys`], what crews work with in
+//! [`worksite`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
 pub mod artifacts;
@@ -13,6 +13,7 @@ pub mod features;
 pub mod firewall;
 pub mod health;
 pub mod hypervisor;
+pub mod keys;
 pub mod lxc;
 pub mod observe;
 pub mod services;

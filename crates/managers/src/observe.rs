@@ -66,7 +66,8 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
 
 /// Observes, and again while a task holds one of the guests `ids` or one that carries the mark of `site`: what a run that
 /// was cut off left working is waited for, since a plan would otherwise be made against something half done. Bounded by
-/// [`settle::LOCKED`]; after that the plan is made of what is there. `waiting` is told once, with the guests that are held.
+/// [`settle::LOCKED`], and by [`settle::LEFT`] for locks that no task works under; after that the plan is made of what is
+/// there. `waiting` is told once, what for and how long at most.
 ///
 /// # Errors
 /// As [`observe`].
@@ -75,23 +76,42 @@ pub async fn observe_settled(
     commands: Option<&dyn Runner>,
     site: &str,
     ids: &BTreeSet<u32>,
-    waiting: &(dyn Fn(&[u32], Duration) + Sync),
+    waiting: &(dyn Fn(&str, Duration) + Sync),
 ) -> Result<Inventory, Failure> {
     let begin = Instant::now();
     let mut told = false;
+    let mut left_since: BTreeMap<u32, Instant> = BTreeMap::new();
     loop {
         // Tasks first: one that ends after it was looked for is seen in what is observed then.
-        let busy = busy(reader, ids).await?;
+        let tasks = active(reader).await?;
         let inventory = observe(reader, commands).await?;
         let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
-        let held = inventory.guests.values().filter(|g| g.lock.is_some());
-        let held = held.filter(|g| ids.contains(&g.id) || ours(g)).map(|g| g.id);
-        let held: Vec<u32> = held.chain(busy).collect::<BTreeSet<u32>>().into_iter().collect();
-        if held.is_empty() || begin.elapsed() > settle::LOCKED {
+        let locked: BTreeMap<u32, &str> = inventory
+            .guests
+            .values()
+            .filter(|g| ids.contains(&g.id) || ours(g))
+            .filter_map(|g| Some((g.id, g.lock.as_deref()?)))
+            .collect();
+        let (left, held): (BTreeMap<u32, &str>, BTreeMap<u32, &str>) =
+            locked.into_iter().partition(|(id, lock)| settle::is_left(lock, *id, &tasks));
+        left_since.retain(|id, _| left.contains_key(id));
+        for id in left.keys() {
+            left_since.entry(*id).or_insert_with(Instant::now);
+        }
+        let held: BTreeSet<u32> = held.into_keys().chain(busy(&tasks, ids)).collect();
+        let abandoned = left_since.values().all(|since| since.elapsed() >= settle::LEFT);
+        if (held.is_empty() && abandoned) || begin.elapsed() > settle::LOCKED {
             return Ok(inventory);
         }
         if !told {
-            waiting(&held, settle::LOCKED);
+            if held.is_empty() {
+                let locks: Vec<String> = left.iter().map(|(id, lock)| format!("{id} ({lock})")).collect();
+                let words = format!("the lock on {}, which no task holds", locks.join(", "));
+                waiting(&words, settle::LEFT);
+            } else {
+                let ids: Vec<String> = held.iter().map(u32::to_string).collect();
+                waiting(&format!("a task that holds {}", ids.join(", ")), settle::LOCKED);
+            }
             told = true;
         }
         sleep(settle::PAUSE * 2).await;
@@ -102,18 +122,19 @@ pub async fn observe_settled(
 const OURS: [&str; 7] = ["vzcreate", "vzstart", "vzstop", "vzshutdown", "vzdestroy", "resize", "move_volume"];
 
 /// The guests of `ids` that a task works on. A start or a stop leaves no lock in the configuration.
-async fn busy(reader: &Reader, ids: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Failure> {
+fn busy(tasks: &[TaskEntry], ids: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let ours = tasks.iter().filter(|task| OURS.contains(&task.kind.as_str()));
+    ours.filter_map(|task| task.id.as_deref()?.parse().ok()).filter(|id| ids.contains(id)).collect()
+}
+
+/// The tasks that run on all nodes.
+async fn active(reader: &Reader) -> Result<Vec<TaskEntry>, Failure> {
     let nodes = settle::read("listing the nodes", || reader.nodes()).await?;
-    let mut found = BTreeSet::new();
+    let mut tasks = Vec::new();
     for node in nodes.iter().filter(|n| n.status == "online") {
-        let path = proxmox::client::path(["nodes", &node.node, "tasks"]);
-        let active = [("source", "active"), ("limit", "500")];
-        let list = settle::read("asking what tasks run", || reader.get(&path, &active)).await?;
-        let tasks: Vec<TaskEntry> = serde_json::from_value(list).unwrap_or_default();
-        let ours = tasks.iter().filter(|t| OURS.contains(&t.kind.as_str()) && settle::runs(t));
-        found.extend(ours.filter_map(|t| t.id.as_deref()?.parse::<u32>().ok()).filter(|id| ids.contains(id)));
+        tasks.extend(settle::active(reader, &node.node).await?);
     }
-    Ok(found)
+    Ok(tasks)
 }
 
 async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failure> {
@@ -214,8 +235,10 @@ fn fill(guest: &mut Guest, file: GuestFile, unread: &mut Vec<Unread>) {
     }
     guest.config = Some(current.values);
     let pending = file.config.pending;
-    guest.pending = pending.section.values.into_iter().map(|(k, v)| (k, Some(v))).collect();
-    guest.pending.extend(pending.delete.into_iter().map(|k| (k.trim_start_matches('!').to_owned(), None)));
+    // Where a key is to go and to have a value, it has the value in the end: removals are carried out first.
+    guest.pending =
+        pending.delete.into_iter().map(|k| (k.trim_start_matches('!').to_owned(), None)).collect();
+    guest.pending.extend(pending.section.values.into_iter().map(|(k, v)| (k, Some(v))));
 }
 
 async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {

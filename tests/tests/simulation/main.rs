@@ -7,6 +7,7 @@ mod changes;
 mod destroy;
 mod firewall;
 mod kills;
+mod owned;
 mod renewal;
 mod seeds;
 mod trouble;

@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod errors;
 mod features;
+mod keys;
 mod packages;
 
 use camino::Utf8Path;
@@ -40,6 +41,7 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
         ("docs/src/reference/blueprint.md", page(blueprint::reference_markdown())),
         ("docs/src/reference/cli.md", page(cli::markdown())),
         ("docs/src/reference/features.md", page(features::markdown(&catalog))),
+        ("docs/src/reference/keys.md", page(keys::markdown())),
         ("docs/src/reference/errors.md", page(errors::markdown())),
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),
         ("docs/feature.schema.json", schema(blueprint::feature_schema())?),

@@ -58,13 +58,8 @@ impl Planned {
     /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
     pub async fn look(&mut self, printer: Printer) -> Result<(), CommandError> {
         let ids = self.desired.guests.values().map(|c| c.id).collect();
-        let waiting = |held: &[u32], limit: std::time::Duration| {
-            let ids: Vec<String> = held.iter().map(u32::to_string).collect();
-            printer.say(format!(
-                "waiting for a task that holds {} (at most {} s)",
-                ids.join(", "),
-                limit.as_secs()
-            ));
+        let waiting = |what: &str, limit: std::time::Duration| {
+            printer.say(format!("waiting for {what} (at most {} s)", limit.as_secs()));
         };
         let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
         self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;

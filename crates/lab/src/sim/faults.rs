@@ -180,14 +180,8 @@ impl Faults {
             }
             (n, fault)
         };
-        if let Some(Fault::Locked(id, time)) = fault
-            && node.set_guest_lock(id, Some("backup"))
-        {
-            let node = node.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(time).await;
-                node.set_guest_lock(id, None);
-            });
+        if let Some(Fault::Locked(id, time)) = fault {
+            node.back_up(id, time);
         }
         (n, fault)
     }

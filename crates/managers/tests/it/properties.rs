@@ -77,6 +77,71 @@ fn happened() -> impl Strategy<Value = String> {
     (what, id).prop_map(|(what, id)| what.replace("ID", &id))
 }
 
+/// A text as people write it, with whatever at its ends.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[ -~]{0,12}",
+        "[äßé ✓\\t]{0,6}",
+        Just("\n".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("  \n".to_owned()),
+        Just("```sh\nls\n```".to_owned()),
+        Just("\u{0}\u{1b}".to_owned()),
+    ];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// A site of one container with whatever a blueprint can say of it.
+fn anything() -> impl Strategy<Value = Value> {
+    let tag = "[a-z0-9_][a-z0-9_+.-]{0,6}";
+    let lists = (proptest::collection::vec(tag, 0..4), proptest::collection::vec(tag, 0..3));
+    let sizes = (1u32..64, 16u64..9000, 0u64..9000, 1u64..2100);
+    let startup = proptest::array::uniform3(proptest::option::of(0u32..600));
+    let mount = ("/[a-zA-Z0-9 =;._-]{1,9}", proptest::option::of(1u64..2100), any::<bool>(), any::<bool>());
+    let mounts = proptest::collection::btree_map(0u8..4, mount, 0..3);
+    let mac = "(0[26ae]|BC|bc)(:[0-9A-Fa-f]{2}){5}";
+    let nics = proptest::collection::btree_map(
+        1u8..4,
+        (mac, any::<bool>(), proptest::option::of(576u32..1500), "[a-z][a-z0-9]{1,5}"),
+        0..3,
+    );
+    (text(), lists, sizes, startup, mounts, nics, any::<[bool; 8]>()).prop_map(
+        |(text, (tags, kinds), (cores, memory, swap, disk), startup, mounts, nics, bits)| {
+            let mut one = json!({
+                "id": 120, "address": "10.0.0.120", "description": text, "tags": tags, "cores": cores,
+                "memory": format!("{memory}M"), "swap": format!("{swap}M"), "disk": format!("{disk}G"),
+                "onboot": bits[0], "unprivileged": bits[1], "protected": bits[2],
+                "options": { "nesting": bits[3], "fuse": bits[4], "mknod": bits[5], "mount": kinds },
+            });
+            let numbers = ["order", "up", "down"].into_iter().zip(startup);
+            let numbers: Map<String, Value> =
+                numbers.filter_map(|(key, n)| Some((key.to_owned(), n?.into()))).collect();
+            one["startup"] = numbers.into();
+            for (slot, (path, size, read_only, backup)) in mounts {
+                let from = match size {
+                    Some(gib) => json!({ "size": format!("{gib}G"), "backup": backup }),
+                    None => json!({ "host": format!("/tank{path}") }),
+                };
+                let mut mount = json!({ "path": format!("{path}/{slot}"), "read-only": read_only });
+                mount.as_object_mut().unwrap().extend(from.as_object().unwrap().clone());
+                one["mounts"][format!("mp{slot}")] = mount;
+            }
+            if !nics.is_empty() {
+                one.as_object_mut().unwrap().remove("address");
+                one["networks"]["net0"] = json!({ "network": "lan", "address": "10.0.0.120" });
+                for (slot, (mac, firewall, mtu, name)) in nics {
+                    let mut nic = json!({ "network": "lan", "mac": mac, "firewall": firewall, "name": format!("{name}{slot}") });
+                    if let Some(mtu) = mtu {
+                        nic["mtu"] = mtu.into();
+                    }
+                    one["networks"][format!("net{slot}")] = nic;
+                }
+            }
+            json!({ "containers": { "c0": one } })
+        },
+    )
+}
+
 #[derive(Debug)]
 struct Case {
     wanted: Desired,
@@ -182,5 +247,21 @@ proptest! {
         let options = Options { destroy: true, ..plain(now()) };
         let all = holds(&case, &options)?;
         prop_assert!(all.steps.iter().all(|s| s.action == Action::Delete));
+    }
+
+    /// T-7: whatever texts, lists, sizes, names and mounts a blueprint holds, the plan after its apply is empty; from an
+    /// empty node, and from what another blueprint left.
+    #[test]
+    fn whatever_is_written_settles(before in anything(), after in anything()) {
+        let try_wanted = |site: &Value| desired(&files(site), ROOT);
+        // Some of it is refused on paper, such as a device that has another's name.
+        let (Ok(_), Ok(wanted)) = (try_wanted(&before), try_wanted(&after)) else { return Err(TestCaseError::reject("refused")) };
+        scenario::settles(&wanted, now());
+        let nothing = world::empty();
+        let plan = plan_of(&wanted, &nothing, &plain(now()));
+        scenario::arrives(&wanted, &nothing, &plain(now()), &plan);
+        let case = case(&before, &after, &[]);
+        let plan = holds(&case, &plain(now()))?;
+        scenario::arrives(&case.wanted, &case.there, &plain(now()), &plan);
     }
 }

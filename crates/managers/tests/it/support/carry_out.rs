@@ -148,8 +148,12 @@ fn change(update: &Update, there: &mut Inventory) {
     let guest = there.guests.get_mut(&update.id).expect("what is changed is there");
     assert_eq!((&guest.node, &guest.digest), (&update.node, &update.digest));
     for (key, value) in update.set.iter().chain(&update.root) {
-        if key == "delete" {
-            put(guest, value, None);
+        match key.as_str() {
+            "delete" => put(guest, value, None),
+            "revert" => drop(guest.pending.remove(value)),
+            _ => {}
+        }
+        if ["delete", "revert"].contains(&key.as_str()) {
             continue;
         }
         let value = value_of(update.id, key, value);
@@ -157,6 +161,9 @@ fn change(update: &Update, there: &mut Inventory) {
     }
     for key in &update.delete {
         put(guest, key, None);
+    }
+    for key in &update.revert {
+        guest.pending.remove(key);
     }
     for (key, size) in &update.grow {
         let old = guest.config.as_ref().unwrap()[key].clone();
@@ -174,6 +181,12 @@ fn change(update: &Update, there: &mut Inventory) {
     }
     if let Some(keep) = &update.keep {
         keep.apply_to(guest.mark.as_mut().unwrap());
+    }
+    if let Some(set) = &update.remember {
+        guest.mark.as_mut().unwrap().set.clone_from(set);
+    }
+    for key in &update.forget {
+        assert!(guest.mark.as_mut().unwrap().set.remove(key).is_some(), "what is forgotten was remembered");
     }
     assert!(!(update.restart && update.start), "started or restarted, not both");
     assert!(!update.restart || guest.running, "what does not run is not restarted");
@@ -200,6 +213,10 @@ fn change(update: &Update, there: &mut Inventory) {
 /// Sets or removes a key: at once, or at the next restart.
 fn put(guest: &mut Guest, key: &str, value: Option<String>) {
     let config = guest.config.as_mut().unwrap();
+    // Deleting what is only waiting leaves it waiting (recorded); it has to be reverted.
+    if value.is_none() && !config.contains_key(key) {
+        return;
+    }
     guest.pending.remove(key);
     // What waits and is then what is there already, waits no more (pve-container, `cleanup_pending`).
     if config.get(key) == value.as_ref() {

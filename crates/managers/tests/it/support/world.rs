@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use blueprint::model::MountSource;
 use jiff::Timestamp;
+use managers::keys::{self, Around};
+use managers::lxc::keys::{ROWS, remembered};
 use plan::desired::{self, Hypervisor};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
 use plan::mark::{CertificateMark, Mark};
@@ -74,6 +76,7 @@ pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (S
     for service in desired.services.values().filter(|s| s.on == container.name) {
         mark.services.insert(service.name.clone(), service.fingerprint.clone());
     }
+    mark.set = remembered(container, Around { storage: "local-zfs" });
     (container.description.clone().unwrap_or_default(), mark)
 }
 
@@ -134,9 +137,11 @@ fn written(container: &desired::Guest) -> BTreeMap<String, String> {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-    for (key, value) in managers::lxc::settings::scalars(container) {
-        if let Some(value) = value.filter(|v| managers::lxc::settings::default(key) != Some(v)) {
-            values.insert(key.to_owned(), value);
+    let around = Around { storage: container.disk.storage.as_deref().unwrap_or("local-zfs") };
+    for (row, key, value) in keys::written(&ROWS, container, around) {
+        let apart = row.numbered || ["description", "rootfs", "unprivileged"].contains(&row.name);
+        if !apart && row.default != Some(value.as_str()) {
+            values.insert(key, value);
         }
     }
     if container.unprivileged {
