@@ -51,6 +51,9 @@ said=$(timeout 4 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "$port" 2>&1)
 status=$?
 ended "$status" "$begin"
 printf '%s\n' "$said"
+# Who answers for it on the network, as the kernel has learned just now.
+part neighbour
+ip -4 neigh show to "$address" 2>/dev/null
 [ "$status" -eq 0 ] || exit 0
 
 if [ "$sni" != - ]; then

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::neighbour::{self, Neighbour};
 use super::parts::{Parts, value};
 use super::question::{self, Reply};
 
@@ -15,6 +16,8 @@ pub struct Leg {
     pub route: Option<String>,
     /// The connection.
     pub tcp: Option<Tcp>,
+    /// Who answers for the address on the network, where that is known and no router is between.
+    pub neighbour: Option<Neighbour>,
     /// The handshake.
     pub tls: Option<Tls>,
     /// The answer.
@@ -93,6 +96,7 @@ impl Leg {
             names: parts.get("names").map(|text| names(text, parts.get("server"))),
             route: parts.get("route").map(|text| text.trim().to_owned()),
             tcp: parts.get("tcp").map(tcp),
+            neighbour: parts.get("neighbour").and_then(|text| neighbour::table(text).pop()).map(|found| found.1),
             tls: parts.get("tls").map(tls),
             http: parts.get("http").map(http),
             lost: None,

@@ -8,8 +8,10 @@ mod support;
 
 mod answers;
 mod bench;
+mod beside;
 mod certificates;
 mod connections;
 mod health;
 mod names;
 mod paper;
+mod together;
