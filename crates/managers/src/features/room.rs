@@ -10,9 +10,15 @@ use crate::worksite::Place;
 /// `df` asks file systems that may hang.
 const ASK: Duration = Duration::from_secs(10);
 
-/// What programs say when there is no room for what they write (`ENOSPC`, `EDQUOT`; `dpkg` and `apt` in words of their own).
-const WORDS: [&str; 4] =
-    ["No space left on device", "not enough space", "don't have enough free space", "Disk quota exceeded"];
+/// What programs say when there is no room for what they write (`ENOSPC`, `EDQUOT`; `dpkg` and `apt` in words of their own),
+/// and what the script says itself of its own files.
+const WORDS: [&str; 5] = [
+    "No space left on device",
+    "not enough space",
+    "don't have enough free space",
+    "Disk quota exceeded",
+    "cannot write ",
+];
 
 /// The same failure, naming the disk where it was for want of room.
 pub(super) async fn named(failure: Failure, place: &Place) -> Failure {
@@ -93,16 +99,16 @@ mod tests {
 
     use super::*;
 
-    // Recorded in a container with Debian 12 whose disk was filled with `fallocate`.
-    const FULL: &str = "Filesystem     1024-blocks    Used Available Capacity Mounted on\n/dev/loop0         4046560 4030180         0     100% /\n\
-        none                   492       4       488       1% /dev\ntmpfs              4088740       0   4088740       0% /dev/shm\n\n\
-        Filesystem      Inodes IUsed   IFree IUse% Mounted on\n/dev/loop0      262144 17046  245098    7% /\nnone           1022185    27 1022158    1% /dev\n";
+    // Recorded in a container with Debian 12 whose disk was filled with `dd`.
+    const FULL: &str = "Filesystem     1024-blocks    Used Available Capacity Mounted on\n/dev/loop0         4128768 4128576       192     100% /\n\
+        none                   492       4       488       1% /dev\ntmpfs              4936820      48   4936772       1% /run\n\n\
+        Filesystem      Inodes IUsed   IFree IUse% Mounted on\n/dev/loop0        8640  7947     693   92% /\nnone           3085510    24 3085486    1% /dev\n";
 
     #[test]
     fn the_disk_is_named() {
-        assert_eq!(full(FULL), ["/ (/dev/loop0) of 3951 MiB is 100 % full, 0 MiB left"]);
-        let files = FULL.replace("17046  245098    7%", "262144       0  100%").replace("4030180         0", "30180   4016380");
-        assert_eq!(full(&files), ["/ (/dev/loop0) has room for 0 more of 262144 files"]);
+        assert_eq!(full(FULL), ["/ (/dev/loop0) of 4032 MiB is 100 % full, 0 MiB left"]);
+        let files = FULL.replace("7947     693   92%", "8640       0  100%").replace("4128576       192     100%", "28576    4100192       1%");
+        assert_eq!(full(&files), ["/ (/dev/loop0) has room for 0 more of 8640 files"]);
     }
 
     #[tokio::test]

@@ -103,6 +103,14 @@ impl Leg {
         }
     }
 
+    /// Who answers for the address: whom the place has, or else `known`. One that is only remembered counts where somebody did
+    /// answer, since it was asked.
+    pub fn answering<'a>(&'a self, known: Option<&'a Neighbour>) -> Option<&'a Neighbour> {
+        let answered = matches!(self.tcp, Some(Tcp::Open(_) | Tcp::Refused));
+        let counts = |found: &&Neighbour| answered || !matches!(found, Neighbour::Remembered(_));
+        self.neighbour.as_ref().or(known).filter(counts)
+    }
+
     /// Nothing could be asked, for this reason.
     pub fn lost(reason: impl Into<String>) -> Self {
         Self { lost: Some(reason.into()), ..Self::default() }

@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 pub enum Neighbour {
     /// This MAC answers, in capitals as in [`plan::desired::Nic::mac`].
     Answers(String),
+    /// This one answered some time ago, and whether it still does is not known.
+    Remembered(String),
     /// It asked, and nobody answers.
     Nobody,
 }
@@ -28,6 +30,7 @@ fn line(line: &str) -> Option<(Ipv4Addr, Neighbour)> {
     let mac = words.iter().position(|word| *word == "lladdr").and_then(|at| words.get(at + 1));
     match (*words.last()?, mac) {
         ("FAILED" | "INCOMPLETE", _) => Some((address, Neighbour::Nobody)),
+        ("STALE" | "DELAY" | "PROBE", Some(mac)) => Some((address, Neighbour::Remembered(mac.to_uppercase()))),
         (_, Some(mac)) => Some((address, Neighbour::Answers(mac.to_uppercase()))),
         _ => None,
     }
@@ -40,12 +43,15 @@ mod tests {
 
     #[test]
     fn neighbours() {
-        // Recorded in a container with Debian 12 (iproute2 6.1).
+        // As iproute2 6.1 of Debian 12 prints them; the states as in its `nud_state_n2a`.
         let text = "10.0.0.1 dev eth0 lladdr 72:35:a1:46:2c:9b REACHABLE\n10.0.0.120 dev eth0 lladdr bc:24:11:3a:71:0f router DELAY \n\
                     10.0.0.77 dev eth0 FAILED\n10.0.0.78 dev eth0 INCOMPLETE \n10.0.0.79 dev eth0 NONE\nfe80::1 dev eth0 lladdr 72:35:a1:46:2c:9b STALE\n";
         assert_eq!(table(text).len(), 4);
-        let answers = Neighbour::Answers("BC:24:11:3A:71:0F".into());
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 120)), Some(answers));
+        let mac = |text: &str| text.to_owned();
+        let remembered = Neighbour::Remembered(mac("BC:24:11:3A:71:0F"));
+        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 120)), Some(remembered));
+        let answers = Neighbour::Answers(mac("72:35:A1:46:2C:9B"));
+        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 1)), Some(answers));
         assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 77)), Some(Neighbour::Nobody));
         assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 78)), Some(Neighbour::Nobody));
         assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 79)), None);

@@ -56,10 +56,10 @@ pub fn upstream(world: &World<'_>, path: &Path, to: &Upstream, leg: &Leg, again:
         let why = leg.lost.clone().unwrap_or_else(|| "it was not reached within its time".into());
         return vec![super::walk::not_asked(world, Hop::Tcp, &place, &to.from, &why)];
     };
-    let met = Met { tcp: connection, route: leg.route.as_deref(), neighbour: leg.neighbour.as_ref() };
+    let met = Met { tcp: connection, route: leg.route.as_deref(), neighbour: leg.answering(None) };
     let mut found = Vec::new();
     if matches!(connection, Tcp::Open(_)) {
-        found.extend(near::link(world, &place, at, leg.neighbour.as_ref()));
+        found.extend(near::link(world, &place, at, leg.answering(None)));
     }
     found.push(tcp(world, &place, Asker::Guest(&to.from), at, met));
     if let Some(handshake) = leg.tls.as_ref().filter(|_| to.speaks == Speaks::Https) {

@@ -88,7 +88,7 @@ fn taken(world: &World<'_>, to: To<'_>, neighbour: Option<&Neighbour>) -> Option
 
 /// The MAC that answers, where it is not the declared one.
 pub fn stranger<'a>(world: &World<'_>, to: To<'_>, neighbour: Option<&'a Neighbour>) -> Option<&'a str> {
-    let Some(Neighbour::Answers(mac)) = neighbour else { return None };
+    let Some(Neighbour::Answers(mac) | Neighbour::Remembered(mac)) = neighbour else { return None };
     let own = own_mac(world, to.guest, to.address)?;
     (!own.eq_ignore_ascii_case(mac)).then_some(mac.as_str())
 }

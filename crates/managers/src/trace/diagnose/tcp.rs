@@ -48,7 +48,7 @@ pub struct Met<'a> {
 impl<'a> Met<'a> {
     /// On a leg that came to connecting.
     pub fn of(leg: &'a Leg) -> Option<Self> {
-        Some(Self { tcp: leg.tcp.as_ref()?, route: leg.route.as_deref(), neighbour: leg.neighbour.as_ref() })
+        Some(Self { tcp: leg.tcp.as_ref()?, route: leg.route.as_deref(), neighbour: leg.answering(None) })
     }
 }
 

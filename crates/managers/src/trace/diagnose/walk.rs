@@ -99,7 +99,7 @@ fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Findin
 /// Who answers for the far end, as whoever asked has it; the node's own table stands for those outside.
 fn neighbour<'a>(world: &'a World<'_>, place: &Place, leg: &'a Leg, to: To<'_>) -> Option<&'a Neighbour> {
     let of_the_node = || world.neighbours.get(&to.address).filter(|_| *place == Place::Outside);
-    leg.neighbour.as_ref().or_else(of_the_node)
+    leg.answering(of_the_node())
 }
 
 /// The MACs that answer where others should have, of all that was asked.
@@ -111,7 +111,7 @@ pub fn strangers(world: &World<'_>, path: &Path, asked: &[(&Place, &Leg)], upstr
     });
     let behind = path.upstream.as_ref().zip(upstream).and_then(|(to, leg)| {
         let to = To { guest: &to.guest, address: to.address, port: to.port };
-        near::stranger(world, to, leg.neighbour.as_ref())
+        near::stranger(world, to, leg.answering(None))
     });
     front.chain(behind).map(str::to_owned).collect()
 }
