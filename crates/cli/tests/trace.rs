@@ -282,7 +282,10 @@ fn troubles_are_called_by_their_names() {
     let (_, said) = trace(&site, &[]);
     let causes: Vec<&str> =
         said["verdict"]["causes"].as_array().unwrap().iter().map(|c| c["code"].as_str().unwrap()).collect();
-    assert_eq!((said["verdict"]["state"].as_str(), causes), (Some("broken"), vec!["trace::link-down", "trace::unit-stopped"]));
+    assert_eq!(
+        (said["verdict"]["state"].as_str(), causes),
+        (Some("broken"), vec!["trace::link-down", "trace::unit-stopped"])
+    );
     site.node("pct reboot 120");
     watch.end("a backend whose network device is off and whose Nginx is stopped");
     well(&site);

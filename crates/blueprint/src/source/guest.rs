@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use super::SecretSource;
 use super::name;
 use crate::values::{
-    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, Rate, Tag, Text, UrlPath, Wait,
+    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, Rate, Tag, Text,
+    UrlPath, Wait,
 };
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay

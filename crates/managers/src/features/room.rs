@@ -54,7 +54,13 @@ fn full(printed: &str) -> Vec<String> {
             mib @ 0..10240 => format!("{mib} MiB"),
             mib => format!("{} GiB", mib / 1024),
         };
-        format!("{} ({}) of {size} is {} % full, {} MiB left", at.mounted, at.device, at.percent(), at.left / 1024)
+        format!(
+            "{} ({}) of {size} is {} % full, {} MiB left",
+            at.mounted,
+            at.device,
+            at.percent(),
+            at.left / 1024
+        )
     });
     let inodes = inodes.lines().skip(1).filter_map(FileSystem::parse).filter(FileSystem::full).map(|at| {
         format!("{} ({}) has room for {} more of {} files", at.mounted, at.device, at.left, at.all)
@@ -107,7 +113,9 @@ mod tests {
     #[test]
     fn the_disk_is_named() {
         assert_eq!(full(FULL), ["/ (/dev/loop0) of 4032 MiB is 100 % full, 0 MiB left"]);
-        let files = FULL.replace("7947     693   92%", "8640       0  100%").replace("4128576       192     100%", "28576    4100192       1%");
+        let files = FULL
+            .replace("7947     693   92%", "8640       0  100%")
+            .replace("4128576       192     100%", "28576    4100192       1%");
         assert_eq!(full(&files), ["/ (/dev/loop0) has room for 0 more of 8640 files"]);
     }
 

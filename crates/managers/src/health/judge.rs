@@ -272,8 +272,11 @@ mod tests {
             fingerprint: String::new(),
         };
         let folder = tempfile::tempdir().unwrap();
-        let settings =
-            pki::AuthoritySettings { site: "workshop".into(), domain: "workshop.internal".into(), subnets: Vec::new() };
+        let settings = pki::AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
         let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
         let authority = pki::Authority::open_or_create(&root, &settings, now).unwrap();
         let request = pki::LeafRequest {
@@ -289,10 +292,14 @@ mod tests {
             let renewal = Renewal { failures, error: error.map(str::to_owned), ..Renewal::default() };
             late(&world, &wanted, Some(&renewal), later, &leaf, same).map(|trouble| trouble.code)
         };
-        let served = Some("127.0.0.1:8006/pve1.workshop.internal serves another certificate than the one in …");
+        let served =
+            Some("127.0.0.1:8006/pve1.workshop.internal serves another certificate than the one in …");
         assert_eq!(told(0, served, Some(true)), None);
         assert_eq!(told(0, served, None).as_deref(), Some("trace::certificate-stale"));
-        assert_eq!(told(2, Some("the authority does not answer"), Some(true)).as_deref(), Some("trace::renewal-failed"));
+        assert_eq!(
+            told(2, Some("the authority does not answer"), Some(true)).as_deref(),
+            Some("trace::renewal-failed")
+        );
         assert_eq!(told(0, None, Some(true)), None);
     }
 

@@ -62,8 +62,11 @@ impl Declared {
                 };
                 declared.unexposed.entry(service.name.clone()).or_insert(unexposed);
             }
-            let needs: Vec<Need> =
-                container.needs.iter().flat_map(|need| needs(blueprint, desired, &container.name, need)).collect();
+            let needs: Vec<Need> = container
+                .needs
+                .iter()
+                .flat_map(|need| needs(blueprint, desired, &container.name, need))
+                .collect();
             if !needs.is_empty() {
                 declared.needs.insert(container.name.clone(), needs);
             }
@@ -73,7 +76,10 @@ impl Declared {
 
     /// The guests that need this one, by name.
     pub fn needed_by<'a>(&'a self, guest: &'a str) -> impl Iterator<Item = &'a String> {
-        self.needs.iter().filter(move |(_, needs)| needs.iter().any(|need| need.guest == guest)).map(|(name, _)| name)
+        self.needs
+            .iter()
+            .filter(move |(_, needs)| needs.iter().any(|need| need.guest == guest))
+            .map(|(name, _)| name)
     }
 }
 
@@ -86,9 +92,16 @@ fn needs(blueprint: &Blueprint, desired: &Desired, from: &str, need: &str) -> Ve
         return Vec::new();
     };
     let ends = (End::Guest(from.to_owned()), End::Guest(guest.to_owned()));
-    let flows = desired.flows.iter().filter(|f| f.protocol == Transport::Tcp && (&f.from, &f.to) == (&ends.0, &ends.1));
-    let ports: BTreeSet<u16> =
-        other.services.values().map(|s| s.port).chain(flows.flat_map(|flow| flow.ports.iter().copied())).collect();
+    let flows = desired
+        .flows
+        .iter()
+        .filter(|f| f.protocol == Transport::Tcp && (&f.from, &f.to) == (&ends.0, &ends.1));
+    let ports: BTreeSet<u16> = other
+        .services
+        .values()
+        .map(|s| s.port)
+        .chain(flows.flat_map(|flow| flow.ports.iter().copied()))
+        .collect();
     let of = |port| Need { guest: guest.to_owned(), address, port };
     match ports.is_empty() {
         true => vec![of(None)],

@@ -20,7 +20,9 @@ pub fn devices(links: &str, addresses: &str) -> BTreeMap<String, Device> {
     let mut all: BTreeMap<String, Device> = links.lines().filter_map(link).collect();
     for line in addresses.lines() {
         let mut words = line.split_whitespace().skip(1);
-        let (Some(name), Some("inet"), Some(inet)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(name), Some("inet"), Some(inet)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         if let Some(device) = all.get_mut(name) {
             device.addresses.push(inet.to_owned());
         }
@@ -47,7 +49,8 @@ mod tests {
     use proptest::prelude::*;
 
     const LOOPBACK: &str = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n";
-    const LO: &str = "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n";
+    const LO: &str =
+        "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n";
 
     fn eth0(flags: &str, inet: &str) -> Device {
         let links = format!(

@@ -106,20 +106,35 @@ impl Cause {
     /// How near to the wire it is: what is nearer has to be mended first, since nothing beyond it can work.
     pub fn layer(&self) -> Layer {
         match self.code {
-            "trace::guest-missing" | "trace::guest-stopped" | "trace::guest-hangs" | "trace::cannot-ask" => Layer::Guest,
+            "trace::guest-missing" | "trace::guest-stopped" | "trace::guest-hangs" | "trace::cannot-ask" => {
+                Layer::Guest
+            }
             "trace::link-down" => Layer::Link,
             "trace::address-missing" => Layer::Address,
             "trace::address-taken" | "trace::unreachable" => Layer::Neighbour,
             "trace::no-route" => Layer::Route,
-            "trace::no-flow" | "trace::rule-missing" | "trace::rule-drops" | "trace::silent" => Layer::Firewall,
+            "trace::no-flow" | "trace::rule-missing" | "trace::rule-drops" | "trace::silent" => {
+                Layer::Firewall
+            }
             code if code.starts_with("trace::dns-") => Layer::Names,
             "trace::no-such-name" | "trace::not-outside" => Layer::Names,
-            "trace::unit-missing" | "trace::unit-never-ran" | "trace::unit-stopped" | "trace::unit-failed"
-            | "trace::port-taken" | "trace::disk-full" | "trace::listens-elsewhere" | "trace::refused"
+            "trace::unit-missing"
+            | "trace::unit-never-ran"
+            | "trace::unit-stopped"
+            | "trace::unit-failed"
+            | "trace::port-taken"
+            | "trace::disk-full"
+            | "trace::listens-elsewhere"
+            | "trace::refused"
             | "trace::connection" => Layer::Port,
             code if code.starts_with("trace::certificate-") => Layer::Tls,
-            "trace::clock" | "trace::renewal-failed" | "trace::ca-down" | "trace::not-trusted" | "trace::tls"
-            | "trace::site-aside" | "trace::site-missing" => Layer::Tls,
+            "trace::clock"
+            | "trace::renewal-failed"
+            | "trace::ca-down"
+            | "trace::not-trusted"
+            | "trace::tls"
+            | "trace::site-aside"
+            | "trace::site-missing" => Layer::Tls,
             _ => Layer::Http,
         }
     }
@@ -145,12 +160,26 @@ pub struct Finding {
 impl Finding {
     /// A hop that is as it should be.
     pub fn good(hop: Hop, place: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { hop, place: place.into(), state: State::Good, seen: seen.into(), cause: None, also: Vec::new() }
+        Self {
+            hop,
+            place: place.into(),
+            state: State::Good,
+            seen: seen.into(),
+            cause: None,
+            also: Vec::new(),
+        }
     }
 
     /// A hop that breaks.
     pub fn broken(hop: Hop, place: impl Into<String>, seen: impl Into<String>, cause: Cause) -> Self {
-        Self { hop, place: place.into(), state: State::Broken, seen: seen.into(), cause: Some(cause), also: Vec::new() }
+        Self {
+            hop,
+            place: place.into(),
+            state: State::Broken,
+            seen: seen.into(),
+            cause: Some(cause),
+            also: Vec::new(),
+        }
     }
 
     /// The same, which holds for now.

@@ -96,7 +96,10 @@ impl Leg {
             names: parts.get("names").map(|text| names(text, parts.get("server"))),
             route: parts.get("route").map(|text| text.trim().to_owned()),
             tcp: parts.get("tcp").map(tcp),
-            neighbour: parts.get("neighbour").and_then(|text| neighbour::table(text).pop()).map(|found| found.1),
+            neighbour: parts
+                .get("neighbour")
+                .and_then(|text| neighbour::table(text).pop())
+                .map(|found| found.1),
             tls: parts.get("tls").map(tls),
             http: parts.get("http").map(http),
             lost: None,

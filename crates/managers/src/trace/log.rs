@@ -23,7 +23,9 @@ impl ProxyLog {
     /// Reads what [`SCRIPT`] prints; lines that are older than a minute are left out.
     pub fn parse(text: &str) -> Self {
         let parts = Parts::parse(text);
-        let Some(now) = parts.get("now").and_then(|text| time(value(text, "now")?)) else { return Self::default() };
+        let Some(now) = parts.get("now").and_then(|text| time(value(text, "now")?)) else {
+            return Self::default();
+        };
         let lines = parts.get("log").unwrap_or_default().lines();
         Self(lines.filter_map(|line| Line::parse(line, now)).collect())
     }

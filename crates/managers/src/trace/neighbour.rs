@@ -30,7 +30,9 @@ fn line(line: &str) -> Option<(Ipv4Addr, Neighbour)> {
     let mac = words.iter().position(|word| *word == "lladdr").and_then(|at| words.get(at + 1));
     match (*words.last()?, mac) {
         ("FAILED" | "INCOMPLETE", _) => Some((address, Neighbour::Nobody)),
-        ("STALE" | "DELAY" | "PROBE", Some(mac)) => Some((address, Neighbour::Remembered(mac.to_uppercase()))),
+        ("STALE" | "DELAY" | "PROBE", Some(mac)) => {
+            Some((address, Neighbour::Remembered(mac.to_uppercase())))
+        }
         (_, Some(mac)) => Some((address, Neighbour::Answers(mac.to_uppercase()))),
         _ => None,
     }

@@ -78,7 +78,14 @@ impl Observer<'_> {
         let mut places = Vec::new();
         // What is exposed to nobody is for those who need it; its guest can always ask itself.
         if let (Target::Unexposed(_), Some(guest)) = (&path.target, &path.guest) {
-            places.extend(declared.needed_by(guest).filter(|name| running.contains(*name)).take(2).cloned().map(Place::Guest));
+            places.extend(
+                declared
+                    .needed_by(guest)
+                    .filter(|name| running.contains(*name))
+                    .take(2)
+                    .cloned()
+                    .map(Place::Guest),
+            );
             if places.is_empty() {
                 places.push(Place::Guest(guest.clone()));
             }
@@ -102,7 +109,10 @@ impl Observer<'_> {
     pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
         let Some(node) = &self.node else { return Rules::default() };
         let guarded = self.desired.firewall.is_some();
-        let ids = guests.iter().filter_map(|name| self.desired.containers.get(*name)).map(|c| format!("{}.fw", c.id));
+        let ids = guests
+            .iter()
+            .filter_map(|name| self.desired.containers.get(*name))
+            .map(|c| format!("{}.fw", c.id));
         let files = ids.chain(["cluster.fw".to_owned()]).filter(|_| guarded);
         let argv = ["sh", "-c", rules::SCRIPT, "sh"].map(str::to_owned);
         let command = Command::new("reading the firewall's files", argv.into_iter().chain(files)).limit(NODE);
@@ -126,7 +136,9 @@ impl Observer<'_> {
     async fn log(&self, path: &Path) -> ProxyLog {
         let gateway = path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway));
         let (Some(entrance), Some(node)) = (gateway, &self.node) else { return ProxyLog::default() };
-        let Some(container) = self.desired.containers.get(&entrance.guest) else { return ProxyLog::default() };
+        let Some(container) = self.desired.containers.get(&entrance.guest) else {
+            return ProxyLog::default();
+        };
         let argv = ["sh", "-c", log::SCRIPT, "sh", log::NGINX];
         let command = Command::new("reading the gateway's log", argv).limit(NODE);
         match timeout(NODE, InGuest::new(node.clone(), container.id).run(&command)).await {
@@ -148,7 +160,12 @@ impl Observer<'_> {
     }
 
     /// How what a guest needs answers it, and what the guests it needs say about themselves.
-    async fn needs(&self, guest: &str, needs: &[Need], limit: Duration) -> (Vec<(Need, Leg)>, Vec<(String, Look)>) {
+    async fn needs(
+        &self,
+        guest: &str,
+        needs: &[Need],
+        limit: Duration,
+    ) -> (Vec<(Need, Leg)>, Vec<(String, Look)>) {
         let place = Place::Guest(guest.to_owned());
         let asked = needs.iter().map(|need| {
             let place = &place;

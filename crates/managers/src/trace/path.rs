@@ -135,12 +135,14 @@ fn named(desired: &Desired, declared: &Declared, name: &str) -> Result<Path, Fai
     }
     let lower = name.to_lowercase();
     let bare = lower.strip_prefix("service.").unwrap_or(&lower);
-    let hidden = |bare: &str| declared.unexposed.get_key_value(bare).filter(|_| !desired.services.contains_key(bare));
+    let hidden =
+        |bare: &str| declared.unexposed.get_key_value(bare).filter(|_| !desired.services.contains_key(bare));
     if let Some((name, service)) = hidden(bare) {
         return Ok(to_unexposed(desired, name, service));
     }
     let found = path(desired, name)?;
-    let short = lower.trim_end_matches('.').strip_suffix(&desired.domain).and_then(|rest| rest.strip_suffix('.'));
+    let short =
+        lower.trim_end_matches('.').strip_suffix(&desired.domain).and_then(|rest| rest.strip_suffix('.'));
     match short.and_then(hidden).filter(|_| found.target == Target::Nothing) {
         Some((name, service)) => Ok(to_unexposed(desired, name, service)),
         None => Ok(found),
@@ -158,7 +160,12 @@ fn at_port(desired: &Desired, declared: &Declared, found: Path, port: u16) -> Pa
     };
     let hidden = declared.unexposed.iter().find(|(_, s)| s.guest == guest && s.port == port);
     if let (Target::Guest(_), Some((name, service))) = (&found.target, hidden) {
-        return Path { name: found.name, inside: found.inside, outside: found.outside, ..to_unexposed(desired, name, service) };
+        return Path {
+            name: found.name,
+            inside: found.inside,
+            outside: found.outside,
+            ..to_unexposed(desired, name, service)
+        };
     }
     let own = desired.services.values().find(|s| s.on == guest && s.port == port && s.speaks != Speaks::Tcp);
     let own = own.filter(|_| matches!(found.target, Target::Guest(_)));

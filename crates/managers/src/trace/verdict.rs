@@ -35,7 +35,9 @@ pub fn verdict(path: &Path, walks: &[Walk]) -> Verdict {
         }
     }
     // What holds for now waits, unless it is so near to the wire that it may be what breaks the rest.
-    found.sort_by_key(|(state, cause)| (*state != State::Broken && cause.layer() > Layer::Neighbour, cause.layer()));
+    found.sort_by_key(|(state, cause)| {
+        (*state != State::Broken && cause.layer() > Layer::Neighbour, cause.layer())
+    });
     let causes: Vec<Cause> = found.into_iter().map(|(_, cause)| cause.clone()).collect();
     Verdict { state, text: words(path, walks, state, &causes), causes }
 }
@@ -62,7 +64,11 @@ fn words(path: &Path, walks: &[Walk], state: State, causes: &[Cause]) -> String 
         State::Broken => {
             let others = from(&|state| state != State::Broken);
             let others = if others.is_empty() { String::new() } else { format!(" ({well} from {others})") };
-            format!("{name} {ill} {}, from {}{others}: {first}{more}", bare(well), from(&|s| s == State::Broken))
+            format!(
+                "{name} {ill} {}, from {}{others}: {first}{more}",
+                bare(well),
+                from(&|s| s == State::Broken)
+            )
         }
     }
 }

@@ -78,9 +78,11 @@ kill -0 $!
 fn the_nodes_api_shows_the_old_one_for_a_while() {
     let Some(root) = crate::root::Root::new() else { return };
     let program = include_str!("../../../../catalog/certificates/pveproxy");
-    for (path, text) in
-        [("/usr/local/sbin/pvenode", PVENODE), ("/usr/local/sbin/api", API), ("/usr/local/lib/phoenix/pveproxy", program)]
-    {
+    for (path, text) in [
+        ("/usr/local/sbin/pvenode", PVENODE),
+        ("/usr/local/sbin/api", API),
+        ("/usr/local/lib/phoenix/pveproxy", program),
+    ] {
         root.put(path, text.as_bytes());
         root.sh(&format!("chmod 755 {path}"));
     }
@@ -93,8 +95,12 @@ fn the_nodes_api_shows_the_old_one_for_a_while() {
     let begin = std::time::Instant::now();
     root.sh("/usr/local/lib/phoenix/pveproxy show");
     let took = begin.elapsed();
-    let shown = root.sh("echo | openssl s_client -connect 127.0.0.1:8006 2>/dev/null | openssl x509 -noout -subject");
-    assert!(shown.contains("CN = new") && took.as_secs() >= 6 && took.as_secs() < 60, "{shown} after {took:?}");
+    let shown =
+        root.sh("echo | openssl s_client -connect 127.0.0.1:8006 2>/dev/null | openssl x509 -noout -subject");
+    assert!(
+        shown.contains("CN = new") && took.as_secs() >= 6 && took.as_secs() < 60,
+        "{shown} after {took:?}"
+    );
     // Nothing is to be done twice.
     root.sh("/usr/local/lib/phoenix/pveproxy show");
     assert_eq!(root.sh("cat /root/pvenode").lines().count(), 1);

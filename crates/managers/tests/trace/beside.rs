@@ -29,7 +29,10 @@ fn a_service_that_is_exposed_to_nobody() {
         let found = bench.find(text);
         assert_eq!(found.target, Target::Unexposed("db".into()), "{text}");
         let entrance = found.entrance.as_ref().unwrap();
-        assert_eq!((entrance.guest.as_str(), entrance.address, entrance.port, &entrance.url), ("db", ip(130), 5432, &None));
+        assert_eq!(
+            (entrance.guest.as_str(), entrance.address, entrance.port, &entrance.url),
+            ("db", ip(130), 5432, &None)
+        );
         let note = found.note.as_ref().unwrap();
         assert!(note.starts_with("service.db is exposed to nobody"), "{note}");
     }
@@ -49,7 +52,10 @@ fn a_service_that_is_exposed_to_nobody() {
     assert_eq!((broken(&walk).0, broken(&walk).2), (Hop::Tcp, "trace::unit-stopped"));
     // HTTP is asked for its path, and held against the status that it says.
     let figures = bench.find("figures");
-    assert_eq!(figures.entrance.as_ref().unwrap().url.as_deref(), Some("http://app.guest.workshop.internal:9000/metrics"));
+    assert_eq!(
+        figures.entrance.as_ref().unwrap().url.as_deref(),
+        Some("http://app.guest.workshop.internal:9000/metrics")
+    );
     let answers = |code| Leg { http: Some(status(code)), ..bench.leg("figures") };
     assert_eq!(bench.walk("gateway", "figures", &answers(204), None).state(), State::Good);
     assert_eq!(broken(&bench.walk("gateway", "figures", &answers(200), None)).2, "trace::http-status");
@@ -72,17 +78,24 @@ fn a_name_with_a_port() {
     assert_eq!(found("app.workshop.internal:443").0, Target::Service("app".into()));
     assert_eq!(found("https://app.workshop.internal/x").0, Target::Service("app".into()));
     let straight = found("container.app:8000");
-    assert_eq!((straight.0, straight.4.as_deref()), (Target::Guest("app".into()), Some("http://app.guest.workshop.internal:8000/")));
+    assert_eq!(
+        (straight.0, straight.4.as_deref()),
+        (Target::Guest("app".into()), Some("http://app.guest.workshop.internal:8000/"))
+    );
     // Another port of a service's name is one of its gateway's.
     let (target, guest, address, port, _) = found("app.workshop.internal:80");
-    assert_eq!((target, guest.as_str(), address, port), (Target::Guest("gateway".into()), "gateway", ip(153), 80));
+    assert_eq!(
+        (target, guest.as_str(), address, port),
+        (Target::Guest("gateway".into()), "gateway", ip(153), 80)
+    );
     assert_eq!(bench.find("10.0.0.130").target, Target::Guest("db".into()));
     for text in ["container.db:x", "db:0", "db:70000", "10.0.0.99:80", "example.com:443"] {
         let refused = path::find(&bench.desired, &bench.declared, text);
         assert_eq!(refused.unwrap_err().code, "trace::unknown", "{text}");
     }
     // Without a name there is none to ask for.
-    let walk = bench.walk("app", "10.0.0.130:5433", &Leg { names: None, ..bench.leg("10.0.0.130:5433") }, None);
+    let walk =
+        bench.walk("app", "10.0.0.130:5433", &Leg { names: None, ..bench.leg("10.0.0.130:5433") }, None);
     assert_eq!((walk.state(), walk.findings[0].hop), (State::Good, Hop::Tcp), "{walk:#?}");
 }
 
@@ -102,7 +115,10 @@ fn what_a_service_needs() {
     bench.needs.insert("app".into(), met(open()));
     let found = walk(&bench);
     assert_eq!(broken(&found).2, "trace::service-error");
-    assert!(broken(&found).3.ends_with("what it needs can be connected to (container.db:5432)"), "{found:#?}");
+    assert!(
+        broken(&found).3.ends_with("what it needs can be connected to (container.db:5432)"),
+        "{found:#?}"
+    );
     bench.needs.insert("app".into(), met(Tcp::Refused));
     bench.change("db", |guest| {
         guest.nobody_listens();
@@ -125,7 +141,10 @@ fn what_a_service_needs() {
 
 #[test]
 fn what_the_gateway_says_itself() {
-    let guests = NEEDS.replace(r#""port": 8000, "expose": "gateway""#, r#""port": 8000, "expose": "gateway", "limits": { "headers": "128K" }"#);
+    let guests = NEEDS.replace(
+        r#""port": 8000, "expose": "gateway""#,
+        r#""port": 8000, "expose": "gateway", "limits": { "headers": "128K" }"#,
+    );
     for (guests, limit) in [(NEEDS, 64), (guests.as_str(), 128)] {
         let mut bench = Bench::of(SITE, guests);
         let said = "upstream sent too big header while reading response header from upstream";

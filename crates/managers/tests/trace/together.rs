@@ -55,17 +55,32 @@ fn a_link_that_is_down_and_a_service_that_is_stopped() {
         assert_eq!(text, "eth0 of container.notes, its way to the network, is switched off in it");
         assert_eq!(codes(&walk), ["trace::link-down", "trace::unit-stopped"]);
         let last = walk.findings.last().unwrap();
-        assert!(last.causes().all(|cause| !cause.hint.contains("nft") && !cause.hint.contains("iptables")), "{last:#?}");
+        assert!(
+            last.causes().all(|cause| !cause.hint.contains("nft") && !cause.hint.contains("iptables")),
+            "{last:#?}"
+        );
     }
 }
 
 #[test]
 fn devices_and_addresses() {
     for (name, flags, inet, code, words) in [
-        ("eth0", "NO-CARRIER,BROADCAST,MULTICAST,UP", Some("10.0.0.120/24"), "trace::link-down", "is not connected on the node's side"),
+        (
+            "eth0",
+            "NO-CARRIER,BROADCAST,MULTICAST,UP",
+            Some("10.0.0.120/24"),
+            "trace::link-down",
+            "is not connected on the node's side",
+        ),
         ("eth7", "BROADCAST,MULTICAST,UP,LOWER_UP", None, "trace::link-down", "is not there"),
         ("eth0", "BROADCAST,MULTICAST,UP,LOWER_UP", None, "trace::address-missing", "it has none"),
-        ("eth0", "BROADCAST,MULTICAST,UP,LOWER_UP", Some("10.0.0.99/24"), "trace::address-missing", "it has 10.0.0.99/24"),
+        (
+            "eth0",
+            "BROADCAST,MULTICAST,UP,LOWER_UP",
+            Some("10.0.0.99/24"),
+            "trace::address-missing",
+            "it has 10.0.0.99/24",
+        ),
     ] {
         let mut bench = Bench::new();
         bench.change("notes", |guest| guest.only_device(name, flags, inet));
@@ -89,8 +104,16 @@ fn guests() -> Vec<GuestFile> {
         digest: String::new(),
     };
     vec![
-        file(120, GuestKind::Container, "hostname: notes\nnet0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=10.0.0.120/24\n"),
-        file(130, GuestKind::Container, "hostname: stray\nnet0: name=eth0,bridge=vmbr0,hwaddr=bc:24:11:00:00:77,ip=10.0.0.120/24\n"),
+        file(
+            120,
+            GuestKind::Container,
+            "hostname: notes\nnet0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=10.0.0.120/24\n",
+        ),
+        file(
+            130,
+            GuestKind::Container,
+            "hostname: stray\nnet0: name=eth0,bridge=vmbr0,hwaddr=bc:24:11:00:00:77,ip=10.0.0.120/24\n",
+        ),
         file(131, GuestKind::Vm, "name: old\nnet1: virtio=BC:24:11:00:00:78,bridge=vmbr0\n"),
     ]
 }
@@ -99,15 +122,21 @@ fn guests() -> Vec<GuestFile> {
 #[test]
 fn somebody_else_has_the_address() {
     let guests = guests();
-    assert_eq!(holder(STRAY, guests.iter()).unwrap(), Holder { id: 130, kind: GuestKind::Container, name: "stray".into() });
+    assert_eq!(
+        holder(STRAY, guests.iter()).unwrap(),
+        Holder { id: 130, kind: GuestKind::Container, name: "stray".into() }
+    );
     assert_eq!(holder("BC:24:11:00:00:78", guests.iter()).unwrap().name, "old");
     assert_eq!(holder("BC:24:11:00:00:99", guests.iter()), None);
 
     let mut bench = Bench::new();
     // It refuses, it drops, and it answers something: each time it is the same cause.
     let met = |tcp: Tcp, http| Leg { neighbour: Some(Neighbour::Answers(STRAY.into())), ..behind(tcp, http) };
-    let legs =
-        [met(Tcp::Refused, None), met(Tcp::Silent(Duration::from_secs(4)), None), met(open(), Some(status(404)))];
+    let legs = [
+        met(Tcp::Refused, None),
+        met(Tcp::Silent(Duration::from_secs(4)), None),
+        met(open(), Some(status(404))),
+    ];
     {
         let (world, path) = (bench.world(), bench.path("notes"));
         let found = strangers(&world, &path, &[], Some(&legs[0]));
@@ -121,13 +150,19 @@ fn somebody_else_has_the_address() {
     for leg in &legs {
         let walk = backend(&bench, leg);
         let found = verdict(&bench.path("notes"), std::slice::from_ref(&walk));
-        assert_eq!((found.causes[0].code, found.causes[0].text.as_str()), ("trace::address-taken", words.as_str()), "{walk:#?}");
+        assert_eq!(
+            (found.causes[0].code, found.causes[0].text.as_str()),
+            ("trace::address-taken", words.as_str()),
+            "{walk:#?}"
+        );
         assert!(found.causes[0].hint.contains("pct config 130"), "{found:#?}");
         assert!(found.text.contains(&words), "{}", found.text);
     }
     bench.holders.clear();
     assert!(codes(&backend(&bench, &legs[0])).contains(&"trace::address-taken"));
-    assert!(broken(&backend(&bench, &legs[0])).3.ends_with("that is a stranger: no guest of the node has it"));
+    assert!(
+        broken(&backend(&bench, &legs[0])).3.ends_with("that is a stranger: no guest of the node has it")
+    );
 
     // The gateway's own address, as the node has it: what answers is weak even where it answers well.
     bench.neighbours.insert(ip(153), Neighbour::Answers(STRAY.into()));
@@ -141,10 +176,14 @@ fn somebody_else_has_the_address() {
 /// A command is only hinted at where it shows something.
 #[test]
 fn the_command_that_shows_the_nodes_rules() {
-    for (nftables, shows, not) in [(true, "nft list ruleset", "iptables"), (false, "iptables-save | grep -E 'PVEFW|veth120i'", "nft")] {
+    for (nftables, shows, not) in
+        [(true, "nft list ruleset", "iptables"), (false, "iptables-save | grep -E 'PVEFW|veth120i'", "nft")]
+    {
         let mut bench = Bench::new();
         bench.rules = Rules { nftables, ..Rules::default() };
-        for tcp in [Tcp::Silent(Duration::from_secs(4)), Tcp::Unreachable(Duration::from_millis(3)), Tcp::Refused] {
+        for tcp in
+            [Tcp::Silent(Duration::from_secs(4)), Tcp::Unreachable(Duration::from_millis(3)), Tcp::Refused]
+        {
             let walk = backend(&bench, &behind(tcp, None));
             let hint = &walk.findings.last().unwrap().cause.as_ref().unwrap().hint;
             assert!(hint.contains(shows) && !hint.contains(not), "{hint}");
@@ -158,7 +197,12 @@ fn units_that_do_not_run() {
     let missing = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success\nStateChangeTimestamp=\nActiveEnterTimestamp=";
     for (state, code, words, hint) in [
         (missing, "trace::unit-missing", "is not installed in it", "phoenix-cli apply --again"),
-        (crate::bench::NEVER, "trace::unit-never-ran", "has not run since the guest started 2 h ago", "phoenix-cli logs notes --unit nginx"),
+        (
+            crate::bench::NEVER,
+            "trace::unit-never-ran",
+            "has not run since the guest started 2 h ago",
+            "phoenix-cli logs notes --unit nginx",
+        ),
         (STOPPED, "trace::unit-stopped", "was stopped 3 min ago", "systemctl start nginx.service"),
         (FAILED, "trace::unit-failed", "failed 3 min ago", "phoenix-cli logs notes --unit nginx"),
     ] {
@@ -206,7 +250,11 @@ fn a_verdict_is_of_all_walks() {
     let found = verdict(&path, &[far.clone(), far]);
     let codes: Vec<&str> = found.causes.iter().map(|cause| cause.code).collect();
     assert_eq!(codes, ["trace::link-down", "trace::unit-stopped"]);
-    assert!(found.text.ends_with("is switched off in it (and 1 more, to be mended after that)"), "{}", found.text);
+    assert!(
+        found.text.ends_with("is switched off in it (and 1 more, to be mended after that)"),
+        "{}",
+        found.text
+    );
     assert_eq!(verdict(&path, &[]).state, State::Broken);
     let place = Place::Outside.to_string();
     assert!(all.iter().any(|walk| walk.from == place));

@@ -113,7 +113,9 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
             let up_for = span(i64::try_from(seen.up.as_secs()).unwrap_or(i64::MAX));
             return Some(Cause::new(
                 "trace::unit-never-ran",
-                format!("{up}; {name} is installed in it and has not run since the guest started {up_for} ago"),
+                format!(
+                    "{up}; {name} is installed in it and has not run since the guest started {up_for} ago"
+                ),
                 format!("{}; then phoenix-cli logs {guest} --unit {}", again_in(guest), short(name)),
             ));
         }
@@ -178,9 +180,9 @@ fn taken(
 
 /// What keeps a guest from serving a port, as far as it says so itself.
 pub fn port(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Option<Cause> {
-    trouble(world, guest, Some((address, port)))
-        .or_else(|| full(guest, world.seen(guest)?))
-        .or_else(|| world.seen(guest)?.listener(address, port).is_none().then(|| refused(world, guest, address, port)))
+    trouble(world, guest, Some((address, port))).or_else(|| full(guest, world.seen(guest)?)).or_else(|| {
+        world.seen(guest)?.listener(address, port).is_none().then(|| refused(world, guest, address, port))
+    })
 }
 
 /// Why a port refuses.
@@ -262,7 +264,9 @@ pub fn rejected(world: &World<'_>, guest: &str, port: u16) -> Option<Cause> {
         format!("a firewall inside container.{guest} keeps it out: {line}"),
         match line.starts_with(['-', ':']) {
             true => format!("phoenix-cli exec {guest} -- iptables -S shows the rule to delete"),
-            false => format!("phoenix-cli exec {guest} -- nft -a list ruleset shows the handle of the rule to delete"),
+            false => format!(
+                "phoenix-cli exec {guest} -- nft -a list ruleset shows the handle of the rule to delete"
+            ),
         },
     ))
 }

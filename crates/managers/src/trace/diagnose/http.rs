@@ -258,12 +258,16 @@ fn logged(
                 "service.{name} answers with a head (its header fields, such as cookies) of more than the {limit} KiB that {who} \
                  passes; its log: {said}"
             ),
-            format!("raise `limits.headers` of the service ({limit}K now, 1M at most), then phoenix-cli apply"),
+            format!(
+                "raise `limits.headers` of the service ({limit}K now, 1M at most), then phoenix-cli apply"
+            ),
         );
     }
     Cause::new(
         "trace::proxy",
-        format!("what is behind it answers as it should, so the {status} is of {who} itself; the log of the {kind} says: {said}"),
+        format!(
+            "what is behind it answers as it should, so the {status} is of {who} itself; the log of the {kind} says: {said}"
+        ),
         logs,
     )
 }

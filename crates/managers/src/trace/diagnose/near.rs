@@ -35,15 +35,23 @@ fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
     if devices.is_empty() {
         return None;
     }
-    let again = format!("phoenix-cli exec {guest} -- ip link set {name} up; if that is not enough, on the node: pct reboot {id}");
+    let again = format!(
+        "phoenix-cli exec {guest} -- ip link set {name} up; if that is not enough, on the node: pct reboot {id}"
+    );
     let down = |what: &str, hint: String| {
-        Some(Cause::new("trace::link-down", format!("{name} of container.{guest}, its way to the network, {what}"), hint))
+        Some(Cause::new(
+            "trace::link-down",
+            format!("{name} of container.{guest}, its way to the network, {what}"),
+            hint,
+        ))
     };
     match devices.get(name) {
         None => return down("is not there", format!("on the node: pct reboot {id}")),
         Some(Device { up: false, .. }) => return down("is switched off in it", again),
         Some(Device { carrier: false, .. }) => {
-            let hint = format!("on the node: pct config {id} shows whether it says link_down=1; phoenix-cli apply --target container.{guest}");
+            let hint = format!(
+                "on the node: pct config {id} shows whether it says link_down=1; phoenix-cli apply --target container.{guest}"
+            );
             return down("is not connected on the node's side", hint);
         }
         Some(_) => {}
@@ -73,14 +81,21 @@ fn taken(world: &World<'_>, to: To<'_>, neighbour: Option<&Neighbour>) -> Option
             };
             let ours = world.desired.containers.values().find(|c| c.id == *id);
             let hint = match ours {
-                Some(ours) => format!("phoenix-cli apply --target container.{}; on the node: {tool} config {id}", ours.name),
-                None => format!("on the node: {tool} config {id}; give one of both another address, or stop that one: {tool} stop {id}"),
+                Some(ours) => format!(
+                    "phoenix-cli apply --target container.{}; on the node: {tool} config {id}",
+                    ours.name
+                ),
+                None => format!(
+                    "on the node: {tool} config {id}; give one of both another address, or stop that one: {tool} stop {id}"
+                ),
             };
             (format!("that is the {what} {id} ({name})"), hint)
         }
         None => (
             "that is a stranger: no guest of the node has it".to_owned(),
-            format!("on the node: bridge fdb show | grep -i {mac} shows behind which port it is; give one of both another address"),
+            format!(
+                "on the node: bridge fdb show | grep -i {mac} shows behind which port it is; give one of both another address"
+            ),
         ),
     };
     Some(Cause::new("trace::address-taken", format!("{said}; {whose}"), hint))
@@ -114,7 +129,8 @@ pub struct Holder {
 pub fn holder<'a>(mac: &str, mut guests: impl Iterator<Item = &'a GuestFile>) -> Option<Holder> {
     let mac = mac.to_uppercase();
     let has = |(key, value): (&String, &String)| {
-        key.strip_prefix("net").is_some_and(|slot| slot.parse::<u8>().is_ok()) && value.to_uppercase().contains(&mac)
+        key.strip_prefix("net").is_some_and(|slot| slot.parse::<u8>().is_ok())
+            && value.to_uppercase().contains(&mac)
     };
     let found = guests.find(|guest| guest.config.current.values.iter().any(has))?;
     let key = if found.kind == GuestKind::Container { "hostname" } else { "name" };

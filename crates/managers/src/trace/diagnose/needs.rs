@@ -17,7 +17,8 @@ pub fn failing(world: &World<'_>, guest: &str) -> Vec<Cause> {
         match asked {
             Some(finding) if finding.state == State::Broken => found.extend(blamed(&need.guest, finding)),
             Some(_) => {}
-            None => found.extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&need.guest, "", cause))),
+            None => found
+                .extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&need.guest, "", cause))),
         }
     }
     found
@@ -42,5 +43,9 @@ pub fn met(world: &World<'_>, guest: &str) -> String {
         .flatten()
         .filter_map(|(need, _)| Some(format!("container.{}:{}", need.guest, need.port?)))
         .collect();
-    if asked.is_empty() { String::new() } else { format!("; what it needs can be connected to ({})", asked.join(", ")) }
+    if asked.is_empty() {
+        String::new()
+    } else {
+        format!("; what it needs can be connected to ({})", asked.join(", "))
+    }
 }

@@ -73,8 +73,11 @@ pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, met: Met<
     all.sort_by_key(|(_, cause)| cause.layer());
     let mut all = all.into_iter();
     let Some((hop, cause)) = all.next() else {
-        let cause =
-            Cause::new("trace::connection", "the connection could not be made", "phoenix-cli doctor tries the way there");
+        let cause = Cause::new(
+            "trace::connection",
+            "the connection could not be made",
+            "phoenix-cli doctor tries the way there",
+        );
         return Finding::broken(Hop::Tcp, place, format!("{between} {seen}"), cause);
     };
     let mut finding = Finding::broken(hop, place, format!("{between} {seen}"), cause);
@@ -84,7 +87,13 @@ pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, met: Met<
 }
 
 /// All that is wrong on the way to a port that does not open.
-fn causes(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>, met: Met<'_>) -> Vec<(Hop, Cause)> {
+fn causes(
+    world: &World<'_>,
+    who: Asker<'_>,
+    to: To<'_>,
+    verdict: Verdict<'_>,
+    met: Met<'_>,
+) -> Vec<(Hop, Cause)> {
     if let Some(cause) = far_end::down(world, to.guest) {
         return vec![(Hop::Tcp, cause)];
     }

@@ -103,7 +103,12 @@ fn neighbour<'a>(world: &'a World<'_>, place: &Place, leg: &'a Leg, to: To<'_>) 
 }
 
 /// The MACs that answer where others should have, of all that was asked.
-pub fn strangers(world: &World<'_>, path: &Path, asked: &[(&Place, &Leg)], upstream: Option<&Leg>) -> BTreeSet<String> {
+pub fn strangers(
+    world: &World<'_>,
+    path: &Path,
+    asked: &[(&Place, &Leg)],
+    upstream: Option<&Leg>,
+) -> BTreeSet<String> {
     let entrance = path.entrance.as_ref().map(|e| To { guest: &e.guest, address: e.address, port: e.port });
     let front = asked.iter().filter_map(|(place, leg)| {
         let to = entrance?;

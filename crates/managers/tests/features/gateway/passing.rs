@@ -186,7 +186,8 @@ fn heads_are_passed_up_to_their_limit() {
         }
     }
     // The gateway's log names what it refused, and `trace` reads that.
-    let log = front.root.sh(&format!("set -- {}\n{}", managers::trace::log::NGINX, managers::trace::log::SCRIPT));
+    let log =
+        front.root.sh(&format!("set -- {}\n{}", managers::trace::log::NGINX, managers::trace::log::SCRIPT));
     let log = managers::trace::log::ProxyLog::parse(&log);
     let said = log.of("usual.workshop.internal");
     assert_eq!(said, Some("upstream sent too big header while reading response header from upstream"));
@@ -194,7 +195,8 @@ fn heads_are_passed_up_to_their_limit() {
 
     // One field of a question, and all of them.
     let asked = |name: &str, version: &str, cookies: usize, bytes: usize| {
-        let fields: String = (0..cookies).map(|n| format!("-H 'X-{n}: '$(head -c {bytes} /dev/zero | tr '\\0' x) ")).collect();
+        let fields: String =
+            (0..cookies).map(|n| format!("-H 'X-{n}: '$(head -c {bytes} /dev/zero | tr '\\0' x) ")).collect();
         front.curl(&format!(
             "{version} -o /dev/null -w '%{{http_code}}' {fields} 'https://{name}.workshop.internal/'"
         ))
