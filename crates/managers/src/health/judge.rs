@@ -245,7 +245,7 @@ mod tests {
         };
         let files = [("cluster.fw", cluster), ("101.fw", a), ("102.fw", b)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        let rules = rules::Rules { files };
+        let rules = rules::Rules { files, ..rules::Rules::default() };
         [("a", 101), ("b", 102)].map(|(name, id)| {
             firewall(&desired, name, id, &rules)
                 .trouble
