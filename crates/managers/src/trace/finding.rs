@@ -105,6 +105,7 @@ impl Cause {
 
     /// How near to the wire it is: what is nearer has to be mended first, since nothing beyond it can work.
     pub fn layer(&self) -> Layer {
+        let about = self.code.strip_prefix("trace::").unwrap_or_default();
         match self.code {
             "trace::guest-missing" | "trace::guest-stopped" | "trace::guest-hangs" | "trace::cannot-ask" => {
                 Layer::Guest
@@ -116,7 +117,7 @@ impl Cause {
             "trace::no-flow" | "trace::rule-missing" | "trace::rule-drops" | "trace::silent" => {
                 Layer::Firewall
             }
-            code if code.starts_with("trace::dns-") => Layer::Names,
+            _ if about.starts_with("dns-") => Layer::Names,
             "trace::no-such-name" | "trace::not-outside" => Layer::Names,
             "trace::unit-missing"
             | "trace::unit-never-ran"
@@ -127,7 +128,7 @@ impl Cause {
             | "trace::listens-elsewhere"
             | "trace::refused"
             | "trace::connection" => Layer::Port,
-            code if code.starts_with("trace::certificate-") => Layer::Tls,
+            _ if about.starts_with("certificate-") => Layer::Tls,
             "trace::clock"
             | "trace::renewal-failed"
             | "trace::ca-down"
