@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, Expose, Protocol};
-use plan::Desired;
 use plan::desired::{End, Speaks, Transport};
+use plan::{Desired, Host};
 
 /// What is declared beside the desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Declared {
         for container in blueprint.containers.values() {
             for service in container.services.values().filter(|s| s.expose == Expose::None) {
                 let unexposed = Unexposed {
-                    guest: container.name.clone(),
+                    guest: container.name.to_string(),
                     port: service.port,
                     speaks: match service.protocol {
                         Protocol::Http => Speaks::Http,
@@ -68,7 +68,7 @@ impl Declared {
                 .flat_map(|need| needs(blueprint, desired, &container.name, need))
                 .collect();
             if !needs.is_empty() {
-                declared.needs.insert(container.name.clone(), needs);
+                declared.needs.insert(container.name.to_string(), needs);
             }
         }
         declared
@@ -83,15 +83,15 @@ impl Declared {
     }
 }
 
-/// A need by its address (`container.db`): the ports of the other's services, and those that a flow between them names.
+/// A need of another guest: the ports of the other's services, and those that a flow between them names.
 fn needs(blueprint: &Blueprint, desired: &Desired, from: &str, need: &str) -> Vec<Need> {
-    let guest = need.strip_prefix("container.").unwrap_or(need);
+    let guest = need;
     let (Some(other), Some(address)) =
-        (blueprint.containers.get(guest), desired.containers.get(guest).and_then(|c| c.address))
+        (blueprint.containers.get(guest), desired.guests.get(guest).and_then(|c| c.address))
     else {
         return Vec::new();
     };
-    let ends = (End::Guest(from.to_owned()), End::Guest(guest.to_owned()));
+    let ends = (End::Host(Host::container(from)), End::Host(Host::container(guest)));
     let flows = desired
         .flows
         .iter()

@@ -9,7 +9,7 @@ use apply::Failure;
 use futures::future::join_all;
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::{Container, HYPERVISOR, Issuer, ViaKind};
+use plan::desired::{Guest, HYPERVISOR, Issuer, ViaKind};
 use proxmox::inventory::read_by_files;
 use tokio::time::{Instant, timeout};
 use transport::{Command, Error, InGuest, Local, Runner};
@@ -69,8 +69,8 @@ impl Observer<'_> {
         });
         let output = output.map_err(|error| transport_failure(&command.purpose, &error))?;
         let ids: BTreeSet<u32> = output.text().split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        let runs = |c: &&Container| !output.success() || ids.contains(&c.id);
-        Ok(self.desired.containers.values().filter(runs).map(|c| c.name.clone()).collect())
+        let runs = |c: &&Guest| !output.success() || ids.contains(&c.id);
+        Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 
     /// Where a walk begins when nobody says: outside, the gateway, and one guest that has nothing to do with it.
@@ -106,13 +106,11 @@ impl Observer<'_> {
     }
 
     /// The rules of these guests, where Phoenix looks after the firewall.
-    pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
+    pub async fn rules_of<'n>(&self, guests: impl IntoIterator<Item = &'n str>) -> Rules {
         let Some(node) = &self.node else { return Rules::default() };
         let guarded = self.desired.firewall.is_some();
-        let ids = guests
-            .iter()
-            .filter_map(|name| self.desired.containers.get(*name))
-            .map(|c| format!("{}.fw", c.id));
+        let known = guests.into_iter().filter_map(|name| self.desired.guests.get(name));
+        let ids = known.map(|c| format!("{}.fw", c.id));
         let files = ids.chain(["cluster.fw".to_owned()]).filter(|_| guarded);
         let argv = ["sh", "-c", rules::SCRIPT, "sh"].map(str::to_owned);
         let command = Command::new("reading the firewall's files", argv.into_iter().chain(files)).limit(NODE);
@@ -136,7 +134,7 @@ impl Observer<'_> {
     async fn log(&self, path: &Path) -> ProxyLog {
         let gateway = path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway));
         let (Some(entrance), Some(node)) = (gateway, &self.node) else { return ProxyLog::default() };
-        let Some(container) = self.desired.containers.get(&entrance.guest) else {
+        let Some(container) = self.desired.guests.get(&*entrance.guest) else {
             return ProxyLog::default();
         };
         let argv = ["sh", "-c", log::SCRIPT, "sh", log::NGINX];
@@ -192,7 +190,7 @@ impl Observer<'_> {
     async fn ask(&self, place: &Place, question: &Question) -> Leg {
         match (place, &self.node) {
             (Place::Outside, _) => ask::outside(&*self.outside(), question).await,
-            (Place::Guest(name), Some(node)) => match self.desired.containers.get(name) {
+            (Place::Guest(name), Some(node)) => match self.desired.guests.get(&**name) {
                 Some(container) => ask::inside(&InGuest::new(node.clone(), container.id), question).await,
                 None => Leg::lost(format!("no container is called {name}")),
             },
@@ -202,7 +200,7 @@ impl Observer<'_> {
 
     /// What a guest says about itself, with these of its certificates.
     pub async fn look(&self, guest: &str, certificates: &[String]) -> Look {
-        let (Some(node), Some(container)) = (&self.node, self.desired.containers.get(guest)) else {
+        let (Some(node), Some(container)) = (&self.node, self.desired.guests.get(guest)) else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
         look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
@@ -270,8 +268,8 @@ pub async fn trace(
         Place::Guest(name) => Some(name.clone()),
         Place::Outside => None,
     }));
-    guests.extend(desired.dns.iter().map(|(name, _)| name.clone()));
-    guests.extend(desired.authority.iter().map(|authority| authority.on.clone()));
+    guests.extend(desired.dns.iter().map(|(name, _)| name.to_string()));
+    guests.extend(desired.authority.iter().map(|authority| authority.on.to_string()));
     let question = Question::client(path, desired.dns.as_ref().map(|(_, address)| *address));
     let looks = guests.iter().map(|guest| async {
         let look = observer.look(guest, &certificates(desired, path, guest)).await;
@@ -281,8 +279,8 @@ pub async fn trace(
         let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
         timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
     });
-    let on_the_way: BTreeSet<&String> = guests.iter().collect();
-    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
+    let on_the_way = observer.rules_of(guests.iter().map(String::as_str));
+    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), on_the_way);
     let mut world = World::new(desired, observer.root, (observer.clock)());
     world.looks = looks.into_iter().collect();
     world.rules = rules;

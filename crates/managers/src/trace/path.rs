@@ -126,7 +126,7 @@ pub fn find(desired: &Desired, declared: &Declared, text: &str) -> Result<Path, 
 fn named(desired: &Desired, declared: &Declared, name: &str) -> Result<Path, Failure> {
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         let has = |ip: &str| ip.split('/').next().is_some_and(|found| found.parse() == Ok(address));
-        let guest = desired.containers.values().find(|c| c.nets.values().any(|nic| has(&nic.ip)));
+        let guest = desired.guests.values().find(|c| c.nets.values().any(|nic| has(&nic.ip)));
         return match guest {
             Some(guest) => Ok(to_guest(desired, &guest.name, address.to_string())),
             None => Err(Failure::new("trace::unknown", format!("no container has the address {address}"))
@@ -155,7 +155,7 @@ fn at_port(desired: &Desired, declared: &Declared, found: Path, port: u16) -> Pa
     let (guest, address) = match (&found.entrance, &found.guest) {
         (Some(entrance), _) if entrance.port == port => return found,
         (Some(entrance), _) => (entrance.guest.clone(), Some(entrance.address)),
-        (None, Some(guest)) => (guest.clone(), desired.containers.get(guest).and_then(|c| c.address)),
+        (None, Some(guest)) => (guest.clone(), desired.guests.get(&**guest).and_then(|c| c.address)),
         (None, None) => return found,
     };
     let hidden = declared.unexposed.iter().find(|(_, s)| s.guest == guest && s.port == port);
@@ -167,7 +167,7 @@ fn at_port(desired: &Desired, declared: &Declared, found: Path, port: u16) -> Pa
             ..to_unexposed(desired, name, service)
         };
     }
-    let own = desired.services.values().find(|s| s.on == guest && s.port == port && s.speaks != Speaks::Tcp);
+    let own = desired.services.values().find(|s| s.on == *guest && s.port == port && s.speaks != Speaks::Tcp);
     let own = own.filter(|_| matches!(found.target, Target::Guest(_)));
     let address = found.name.parse().ok().or(found.inside).or(address);
     let entrance = address.map(|address| {
@@ -212,7 +212,7 @@ fn straight(
 fn to_unexposed(desired: &Desired, name: &str, service: &Unexposed) -> Path {
     let guest = &service.guest;
     let mut path = to_guest(desired, guest, own_name(desired, guest));
-    let address = desired.containers.get(guest).and_then(|c| c.address);
+    let address = desired.guests.get(&**guest).and_then(|c| c.address);
     path.entrance = address.map(|address| {
         straight(desired, guest, address, service.port, &path.name, service.speaks, &service.path)
     });
@@ -242,7 +242,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         };
     }
     if let Some(guest) = name.strip_prefix("container.").filter(|g| !g.contains('.')) {
-        return match desired.containers.contains_key(guest) {
+        return match desired.guests.contains_key(guest) {
             true => Ok(to_guest(desired, guest, own_name(desired, guest))),
             false => unknown(&format!("no container is called `{guest}`"), names_of(desired)),
         };
@@ -257,7 +257,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     if let Some(service) = desired.services.get(&name) {
         return Ok(to_service(desired, service, first(service)));
     }
-    if desired.containers.contains_key(&name) {
+    if desired.guests.contains_key(&*name) {
         let own = own_name(desired, &name);
         return Ok(to_guest(desired, &name, own));
     }
@@ -267,7 +267,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
             || name == format!("{hostname}.{domain}")
             || name == format!("{hostname}.guest.{domain}")
     };
-    if let Some(container) = desired.containers.values().find(|c| own(&c.hostname)) {
+    if let Some(container) = desired.guests.values().find(|c| own(&c.hostname)) {
         let full = if name.contains('.') { name } else { own_name(desired, &container.name) };
         return Ok(to_guest(desired, &container.name, full));
     }
@@ -310,7 +310,7 @@ fn first(service: &Service) -> String {
 
 /// A name that leads to the guest itself, or what it would be.
 fn own_name(desired: &Desired, guest: &str) -> String {
-    let Some(container) = desired.containers.get(guest) else { return guest.to_owned() };
+    let Some(container) = desired.guests.get(guest) else { return guest.to_owned() };
     let short = format!("{}.{}", container.hostname, desired.domain);
     let own = format!("{}.guest.{}", container.hostname, desired.domain);
     let leads =
@@ -362,7 +362,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
     let usual = if tls { 443 } else { 80 };
     let at = if port == usual { name.clone() } else { format!("{name}:{port}") };
     let entrance = Entrance {
-        guest: guest.clone(),
+        guest: guest.to_string(),
         address,
         port,
         tls,
@@ -372,8 +372,8 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         public,
     };
     let upstream = service.via.as_ref().map(|via| Upstream {
-        from: via.on.clone(),
-        guest: service.on.clone(),
+        from: via.on.to_string(),
+        guest: service.on.to_string(),
         address: service.address,
         port: service.port,
         speaks: service.speaks,
@@ -386,7 +386,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         inside: desired.names.get(&name).copied(),
         outside: desired.outside_names.get(&name).copied(),
         target: Target::Service(service.name.clone()),
-        guest: Some(service.on.clone()),
+        guest: Some(service.on.to_string()),
         entrance: Some(entrance),
         upstream,
         status: service.probe_status,

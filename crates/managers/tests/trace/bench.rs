@@ -98,7 +98,7 @@ impl Bench {
             needs: BTreeMap::new(),
             _folder: folder,
         };
-        let names: Vec<String> = bench.desired.containers.keys().cloned().collect();
+        let names: Vec<String> = bench.desired.guests.keys().map(ToString::to_string).collect();
         for name in names {
             let guest = bench.guest(&name);
             bench.tell(&name, &guest);
@@ -108,7 +108,7 @@ impl Bench {
 
     /// A guest in which all is well.
     pub fn guest(&self, name: &str) -> Guest {
-        let container = &self.desired.containers[name];
+        let container = &self.desired.guests[name];
         let mut guest = Guest { units: managers::trace::diagnose::units_of(container), ..Guest::default() };
         for (slot, nic) in &container.nets {
             guest.device(*slot, &nic.name, "BROADCAST,MULTICAST,UP,LOWER_UP", &nic.mac, Some(&nic.ip));
@@ -122,7 +122,7 @@ impl Bench {
         let named: Vec<String> = self.desired.names.iter().map(|(n, a)| format!("{a} {n}\n")).collect();
         guest.hosts =
             format!("127.0.0.1 localhost\n# BEGIN phoenix names\n{}# END phoenix names\n", named.concat());
-        for certificate in self.desired.certificates.values().filter(|c| c.on == name) {
+        for certificate in self.desired.certificates.values().filter(|c| c.on.is_guest(name)) {
             let chain = self.chain_for(&certificate.names);
             guest.certificates.insert(certificate.name.clone(), format!("key fits\n{chain}"));
         }

@@ -143,7 +143,7 @@ fn somebody_else_has_the_address() {
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [STRAY]);
     }
     bench.holders = BTreeMap::from([(STRAY.to_owned(), holder(STRAY, guests.iter()).unwrap())]);
-    let own = &bench.desired.containers["notes"].nets[&0].mac;
+    let own = &bench.desired.guests["notes"].nets[&0].mac;
     let words = format!(
         "{STRAY} answers for 10.0.0.120, which is container.notes's ({own}); that is the container 130 (stray)"
     );
@@ -168,7 +168,7 @@ fn somebody_else_has_the_address() {
     bench.neighbours.insert(ip(153), Neighbour::Answers(STRAY.into()));
     let walk = bench.walk("outside", "notes", &bench.leg("notes"), None);
     assert_eq!((weak(&walk).0, weak(&walk).2), (Hop::Link, "trace::address-taken"));
-    let own = bench.desired.containers["gateway"].nets[&0].mac.clone();
+    let own = bench.desired.guests["gateway"].nets[&0].mac.clone();
     bench.neighbours.insert(ip(153), Neighbour::Answers(own));
     assert_eq!(bench.walk("outside", "notes", &bench.leg("notes"), None).state(), State::Good);
 }

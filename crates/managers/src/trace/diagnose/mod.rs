@@ -14,7 +14,8 @@ use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::Container;
+use plan::Host;
+use plan::desired::Guest;
 
 use super::declared::Need;
 use super::flows::{Asker, Flows};
@@ -43,6 +44,8 @@ pub struct World<'a> {
     pub now: Timestamp,
     /// What guests say about themselves, by name; those on the way.
     pub looks: BTreeMap<String, Look>,
+    /// What the node says of itself, where it was asked.
+    pub node: Option<Look>,
     /// The rules that are there.
     pub rules: Rules,
     /// Whom those who asked from outside have as neighbours.
@@ -92,6 +95,7 @@ impl<'a> World<'a> {
             root,
             now,
             looks: BTreeMap::new(),
+            node: None,
             rules: Rules::default(),
             neighbours: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -102,7 +106,7 @@ impl<'a> World<'a> {
 
     /// The command that shows which rules the node has in force for a guest.
     pub fn shows_rules(&self, guest: &str) -> String {
-        self.rules.shown_by(self.desired.containers.get(guest).map_or(0, |c| c.id))
+        self.rules.shown_by(self.desired.guests.get(guest).map_or(0, |c| c.id))
     }
 
     /// What is known of a guest.
@@ -115,14 +119,22 @@ impl<'a> World<'a> {
         self.look(guest)?.seen()
     }
 
+    /// The same for a guest or the node.
+    pub fn seen_on(&self, host: &Host) -> Option<&Seen> {
+        match host {
+            Host::Guest(_, name) => self.seen(name),
+            Host::Node(_) => self.node.as_ref()?.seen(),
+        }
+    }
+
     /// The units that features keep running in a guest.
     pub fn units(&self, guest: &str) -> Vec<String> {
-        self.desired.containers.get(guest).map(units_of).unwrap_or_default()
+        self.desired.guests.get(guest).map(units_of).unwrap_or_default()
     }
 }
 
 /// The units that features keep running in a container, by their full names.
-pub fn units_of(container: &Container) -> Vec<String> {
+pub fn units_of(container: &Guest) -> Vec<String> {
     let mut all: Vec<String> = container
         .features
         .iter()

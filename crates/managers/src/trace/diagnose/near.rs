@@ -27,7 +27,7 @@ pub fn link(world: &World<'_>, place: &str, to: To<'_>, neighbour: Option<&Neigh
 
 /// What a guest says of the device that is to have the address. Nothing where it could not list them.
 fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
-    let container = world.desired.containers.get(to.guest)?;
+    let container = world.desired.guests.get(to.guest)?;
     let has = |inet: &str| inet.split('/').next().is_some_and(|found| found.parse() == Ok(to.address));
     let declared = container.nets.values().find(|nic| has(&nic.ip))?;
     let devices = &world.seen(to.guest)?.devices;
@@ -79,7 +79,7 @@ fn taken(world: &World<'_>, to: To<'_>, neighbour: Option<&Neighbour>) -> Option
                 GuestKind::Container => ("container", "pct"),
                 GuestKind::Vm => ("virtual machine", "qm"),
             };
-            let ours = world.desired.containers.values().find(|c| c.id == *id);
+            let ours = world.desired.guests.values().find(|c| c.id == *id);
             let hint = match ours {
                 Some(ours) => format!(
                     "phoenix-cli apply --target container.{}; on the node: {tool} config {id}",
@@ -109,7 +109,7 @@ pub fn stranger<'a>(world: &World<'_>, to: To<'_>, neighbour: Option<&'a Neighbo
 }
 
 fn own_mac<'a>(world: &World<'a>, guest: &str, address: Ipv4Addr) -> Option<&'a str> {
-    let nets = &world.desired.containers.get(guest)?.nets;
+    let nets = &world.desired.guests.get(guest)?.nets;
     let has = |ip: &str| ip.split('/').next().is_some_and(|found| found.parse() == Ok(address));
     nets.values().find(|nic| has(&nic.ip)).map(|nic| nic.mac.as_str())
 }
