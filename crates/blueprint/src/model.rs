@@ -499,6 +499,8 @@ pub enum Protocol {
 pub struct Limits {
     /// The largest request in MiB, 0 for any; the proxy's own default where absent.
     pub body_mib: Option<u64>,
+    /// The largest head of a request or an answer in bytes; the proxy's own default where absent.
+    pub headers: Option<u64>,
     /// How long the service may be silent; the proxy's own default where absent.
     pub timeout: Option<Duration>,
     /// How many requests a client may make, as it is written: `10/s`.

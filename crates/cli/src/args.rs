@@ -271,7 +271,8 @@ pub struct Health {
 /// Options of `trace`.
 #[derive(Debug, Args)]
 pub struct Trace {
-    /// A host name or URL, a service (notes, service.notes) or a container (container.notes)
+    /// A host name or URL, a service (notes, service.notes), a container (container.notes) or its address; each with a port
+    /// where another one is meant (container.notes:5432)
     pub name: String,
     /// Where to begin: outside, gateway, or a container; may be repeated. Where absent: outside, the gateway, and one other
     /// container

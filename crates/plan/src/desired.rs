@@ -351,6 +351,9 @@ pub struct Service {
 pub struct Limits {
     /// The largest request in MiB, 0 for any.
     pub body_mib: Option<u64>,
+    /// The largest head of a request or an answer, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<u64>,
     /// Seconds the service may be silent.
     pub timeout: Option<u64>,
     /// How many requests a client may make: `10/s`.

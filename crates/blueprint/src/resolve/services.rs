@@ -64,6 +64,7 @@ fn service(name: &str, written: &ServiceSource) -> Service {
         client_certificate: access.client_certificate.unwrap_or(false),
         limits: Limits {
             body_mib: limits.body.map(|size| size.mib),
+            headers: limits.headers.map(|size| size.kib * 1024),
             timeout: limits.timeout.map(|wait| wait.0),
             rate: limits.rate,
             burst: limits.burst.unwrap_or(defaults::BURST),
@@ -116,7 +117,7 @@ impl Needs {
 }
 
 /// Keys below a service that only mean something together with others.
-const CONDITIONS: [(&[&str], Needs); 12] = [
+const CONDITIONS: [(&[&str], Needs); 13] = [
     (&["public"], Needs::HttpAtTheGateway),
     (&["listen"], Needs::TcpAtTheGateway),
     (&["tls"], Needs::TcpAtTheGateway),
@@ -124,6 +125,7 @@ const CONDITIONS: [(&[&str], Needs); 12] = [
     (&["access", "basic"], Needs::HttpAtTheGateway),
     (&["access", "client-certificate"], Needs::HttpAtAProxy),
     (&["limits", "body"], Needs::HttpAtAProxy),
+    (&["limits", "headers"], Needs::HttpAtTheGateway),
     (&["limits", "rate"], Needs::HttpAtTheGateway),
     (&["limits", "burst"], Needs::Gateway),
     (&["limits", "timeout"], Needs::Proxy),

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use blueprint::values::{Address, DiskSize, Life, Mac, MemorySize, Rate, Subnet, Wait};
+use blueprint::values::{Address, DiskSize, HeadSize, Life, Mac, MemorySize, Rate, Subnet, Wait};
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
@@ -104,6 +104,12 @@ proptest! {
     fn lives_print_back(minutes in 5u64..20 * 365 * 24 * 60) {
         let life = Life(std::time::Duration::from_secs(minutes * 60));
         prop_assert_eq!(life.to_string().parse::<Life>().unwrap(), life);
+    }
+
+    #[test]
+    fn sizes_of_heads(kib in 4u64..=1024) {
+        let size = HeadSize { kib };
+        prop_assert_eq!(size.to_string().parse::<HeadSize>().unwrap(), size);
     }
 
     #[test]

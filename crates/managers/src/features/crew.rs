@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use transport::{Command, Sent};
 
+use super::room;
 use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
 use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
@@ -285,7 +286,11 @@ impl Crew for FeatureCrew {
                 Err(failure) => {
                     let hint =
                         format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
-                    results.push(Err(failure.hint(hint)));
+                    let failure = match self.site.guest_place(id) {
+                        Ok(place) => room::named(failure.hint(hint), &place).await,
+                        Err(_) => failure.hint(hint),
+                    };
+                    results.push(Err(failure));
                     break;
                 }
             }

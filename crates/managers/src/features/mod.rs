@@ -16,6 +16,7 @@ mod render;
 mod rendered;
 pub mod renderer;
 mod report;
+mod room;
 mod script;
 mod secrets;
 mod template;

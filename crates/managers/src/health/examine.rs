@@ -16,7 +16,6 @@ use super::{Certificate, Guest, Health, Part, Service, Trouble, judge};
 use crate::trace::ask::{Question, Trust, outside};
 use crate::trace::chain::judge as judge_chain;
 use crate::trace::diagnose::World;
-use crate::trace::flows::Flows;
 use crate::trace::leg::{Http, Leg, Tls};
 use crate::trace::look::Look;
 use crate::trace::question::Reply;
@@ -164,15 +163,8 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
             .entry(name.to_string())
             .or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
     }
-    let world = World {
-        desired,
-        flows: Flows::new(desired),
-        root: examiner.observer.root,
-        now: (examiner.observer.clock)(),
-        looks: known,
-        node,
-        rules,
-    };
+    let mut world = World::new(desired, examiner.observer.root, (examiner.observer.clock)());
+    (world.looks, world.rules, world.node) = (known, rules, node);
     let (services, certificates, authority, names) = tokio::join!(
         probes(examiner, &world, &services),
         certified(examiner, &world, &certificates),

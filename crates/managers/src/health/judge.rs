@@ -126,7 +126,7 @@ pub fn certificate(
         let hint = if wanted.on.is_node() { again } else { format!("phoenix-cli trace {host}") };
         Some(Trouble::new("trace::certificate-stale", text, hint))
     } else {
-        late(world, wanted, renewal, renew_at, leaf)
+        late(world, wanted, renewal, renew_at, leaf, same)
     };
     Certificate { name, ends: Some(leaf.not_after), same, failures, seen, trouble }
 }
@@ -138,8 +138,20 @@ fn late(
     renewal: Option<&Renewal>,
     renew_at: Timestamp,
     leaf: &CertificateFacts,
+    same: Option<bool>,
 ) -> Option<Trouble> {
-    if let Some(error) = renewal.and_then(|renewal| renewal.error.as_ref()) {
+    if let Some((renewal, error)) = renewal.and_then(|renewal| Some((renewal, renewal.error.as_ref()?))) {
+        // It was renewed; whoever serves it had not taken it over when it was looked at last. By now it may have.
+        if renewal.failures == 0 && renew_at > world.now {
+            if same == Some(true) {
+                return None;
+            }
+            return Some(Trouble::new(
+                "trace::certificate-stale",
+                format!("it was renewed, and was not served when it was looked at last: {error}"),
+                wanted.on.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
+            ));
+        }
         return Some(Trouble::new(
             "trace::renewal-failed",
             format!("renewing it failed: {error}"),
@@ -234,12 +246,62 @@ mod tests {
         };
         let files = [("cluster.fw", cluster), ("101.fw", a), ("102.fw", b)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        let rules = rules::Rules { files };
+        let rules = rules::Rules { files, ..rules::Rules::default() };
         [("a", 101), ("b", 102)].map(|(name, id)| {
             firewall(&desired, name, id, &rules)
                 .trouble
                 .map(|trouble| format!("{}: {}", trouble.code, trouble.text))
         })
+    }
+
+    /// Renewed, and shown by nobody when it was looked at: that is not the renewal, and it passes as soon as it is shown.
+    #[test]
+    fn what_was_renewed_and_not_served_at_once() {
+        let desired = Desired::default();
+        let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let world = World::new(&desired, "", now);
+        let wanted = desired::Certificate {
+            name: desired::HYPERVISOR.into(),
+            names: vec!["pve1.workshop.internal".into()],
+            life: std::time::Duration::from_hours(24),
+            on: Host::THE_NODE,
+            issuer: Issuer::StepCa,
+            owner: None,
+            reloads: Vec::new(),
+            restarts: Vec::new(),
+            served: Vec::new(),
+            fingerprint: String::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let settings = pki::AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
+        let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
+        let authority = pki::Authority::open_or_create(&root, &settings, now).unwrap();
+        let request = pki::LeafRequest {
+            name: "x".into(),
+            dns_names: wanted.names.clone(),
+            addresses: Vec::new(),
+            life: wanted.life,
+        };
+        let leaf = CertificateFacts::parse(&authority.issue(&request, now).unwrap().chain_pem).unwrap();
+        let later = leaf.renew_at();
+        assert!(later > now);
+        let told = |failures, error: Option<&str>, same| {
+            let renewal = Renewal { failures, error: error.map(str::to_owned), ..Renewal::default() };
+            late(&world, &wanted, Some(&renewal), later, &leaf, same).map(|trouble| trouble.code)
+        };
+        let served =
+            Some("127.0.0.1:8006/pve1.workshop.internal serves another certificate than the one in …");
+        assert_eq!(told(0, served, Some(true)), None);
+        assert_eq!(told(0, served, None).as_deref(), Some("trace::certificate-stale"));
+        assert_eq!(
+            told(2, Some("the authority does not answer"), Some(true)).as_deref(),
+            Some("trace::renewal-failed")
+        );
+        assert_eq!(told(0, None, Some(true)), None);
     }
 
     #[test]

@@ -24,6 +24,12 @@ use crate::{authority, settle};
 /// Files and units on the node, and its API that starts anew: seconds.
 const LIMIT: Duration = Duration::from_mins(3);
 
+/// What puts it in place on the node, from the feature `certificates`.
+const PROGRAM: &str = "/usr/local/lib/phoenix/pveproxy";
+
+/// How long the node's API may show its old certificate: measured were six seconds and more.
+const SHOWN: Duration = Duration::from_mins(1);
+
 /// The crew for the node.
 #[derive(Debug, Clone)]
 pub struct HypervisorCrew {
@@ -65,7 +71,7 @@ impl HypervisorCrew {
             Issuer::Embedded => embedded::put(&self.site, &place, &certificates, progress).await?,
             Issuer::StepCa | Issuer::Acme => renewing::fetch(&place, &certificates, progress).await?,
         };
-        is_shown(&place, &put.certificate).await?;
+        is_shown(&place, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();
         mark.certificates.extend(marks.iter().cloned());
         remember(&place, &mark).await?;
@@ -95,24 +101,34 @@ impl HypervisorCrew {
     }
 }
 
-/// No step after this one could mend what is shown instead, so it is no warning as it is in a guest.
-async fn is_shown(place: &Place, certificate: &Certificate) -> Result<(), Failure> {
+/// No step after this one could mend what is shown instead, so it is no warning as it is in a guest. The API's old workers
+/// finish what they have begun, and show the old certificate until then.
+async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress) -> Result<(), Failure> {
     let command = show(&*place.runner, &[certificate]);
     let begin = Instant::now();
-    let seen = loop {
+    let mut told = false;
+    loop {
         let seen = parse(&settle::command(&*place.runner, &command).await?.text());
-        // An answer that was cut off tells nothing of it.
-        if !seen.is_empty() || begin.elapsed() > settle::UNREACHABLE {
-            break seen;
+        let shown = |at: &Served| {
+            let mut served = seen.iter().flat_map(|seen| &seen.served);
+            served.any(|found| found.at == at.to_string() && found.same == Some(true))
+        };
+        if certificate.served.iter().all(shown) {
+            return Ok(());
+        }
+        if begin.elapsed() > SHOWN {
+            break;
+        }
+        if !told {
+            // What was not even put in place is waited for in vain.
+            let placed = Command::new("asking whether it was put in place", [PROGRAM, "placed"]).limit(LIMIT);
+            if settle::command(&*place.runner, &placed).await?.status == 1 {
+                break;
+            }
+            progress.waiting("the node's API to show its new certificate", SHOWN);
+            told = true;
         }
         sleep(settle::PAUSE).await;
-    };
-    let shown = |at: &Served| {
-        let mut served = seen.iter().flat_map(|seen| &seen.served);
-        served.any(|found| found.at == at.to_string() && found.same == Some(true))
-    };
-    if certificate.served.iter().all(shown) {
-        return Ok(());
     }
     let what = "the node's API does not show the certificate that was put in place for it";
     Err(Failure::new("hypervisor::not-shown", what)

@@ -217,6 +217,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> Value 
         "upstream_name": service.upstream_name.as_deref().unwrap_or_default(),
         "mutual": service.mutual, "client_certificate": service.client_certificate, "users": users,
         "body": limits.body_mib.map(|mib| if mib == 0 { "0".to_owned() } else { format!("{mib}m") }).unwrap_or_default(),
+        "headers": limits.headers.unwrap_or(0),
         "timeout": limits.timeout.unwrap_or(0),
         // Nginx writes `r/s`.
         "rate": limits.rate.as_deref().map(|rate| rate.replace('/', "r/")).unwrap_or_default(),

@@ -100,6 +100,7 @@ fn wired(
         users: service.users.clone(),
         limits: Limits {
             body_mib: service.limits.body_mib,
+            headers: service.limits.headers,
             timeout: service.limits.timeout.map(|t| t.as_secs()),
             rate: service.limits.rate.map(|rate| rate.to_string()),
             burst: service.limits.burst,

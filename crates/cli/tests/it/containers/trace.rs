@@ -272,6 +272,44 @@ fn troubles_are_called_by_their_names() {
     watch.end("a stopped backend");
     well(&site);
 
+    // Two things at once: the wire comes first, and the other is listed. No firewall is blamed.
+    let watch = Watch::begin(&site);
+    inside(&site, "notes", "systemctl stop nginx; ip link set eth0 down");
+    let found = seen(&site, "outside", "link", "trace::link-down");
+    assert_eq!(found["also"][0]["code"], "trace::unit-stopped", "{found:#}");
+    let (_, said) = trace(&site, &[]);
+    let causes: Vec<&str> =
+        said["verdict"]["causes"].as_array().unwrap().iter().map(|c| c["code"].as_str().unwrap()).collect();
+    assert_eq!(
+        (said["verdict"]["state"].as_str(), causes),
+        (Some("broken"), vec!["trace::link-down", "trace::unit-stopped"])
+    );
+    site.node("pct reboot 120");
+    watch.end("a backend whose network device is off and whose Nginx is stopped");
+    well(&site);
+
+    // A guest that somebody made with the address of another: whoever answers is named.
+    site.node(
+        "pct create 900 local:vztmpl/$(ls /var/lib/vz/template/cache | head -1) --hostname stray --rootfs local:1 --memory 128 \
+         --net0 name=eth0,bridge=vmbr0,ip=10.0.0.120/24,gw=10.0.0.1 && pct start 900",
+    );
+    // Both answer, and the gateway takes either.
+    let mut tries = 0;
+    let found = loop {
+        inside(&site, "gateway", "ip neigh flush all");
+        let (_, said) = trace(&site, &["--from", "outside"]);
+        let cause = said["verdict"]["causes"][0].clone();
+        tries += 1;
+        if cause["code"] == "trace::address-taken" || tries == 30 {
+            break cause;
+        }
+    };
+    assert_eq!(found["code"], "trace::address-taken");
+    assert!(found["cause"].as_str().unwrap().ends_with("that is the container 900 (stray)"), "{found}");
+    site.node("pct stop 900; pct destroy 900");
+    inside(&site, "gateway", "ip neigh flush all");
+    well(&site);
+
     // Nothing in it goes on, and nothing that is asked comes to an end: not even then it takes longer.
     let watch = Watch::begin(&site);
     site.node("lxc-freeze -n 120");

@@ -3,24 +3,33 @@
 mod dns;
 mod far_end;
 mod http;
+mod near;
+mod needs;
 mod tcp;
 mod tls;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use plan::Desired;
 use plan::Host;
 use plan::desired::Guest;
 
+use super::declared::Need;
 use super::flows::{Asker, Flows};
+use super::leg::Leg;
+use super::log::ProxyLog;
 use super::look::{Look, Seen};
+use super::neighbour::Neighbour;
 use super::path::Path;
 use super::rules::Rules;
 
 pub use far_end::{down, trouble, wrong_clock};
-pub use walk::{needs_upstream, walk};
+pub use near::{Holder, holder};
+pub use needs::failing;
+pub use walk::{needs_upstream, strangers, walk};
 
 /// Everything that is known when a walk is judged.
 #[derive(Debug)]
@@ -39,6 +48,14 @@ pub struct World<'a> {
     pub node: Option<Look>,
     /// The rules that are there.
     pub rules: Rules,
+    /// Whom those who asked from outside have as neighbours.
+    pub neighbours: BTreeMap<Ipv4Addr, Neighbour>,
+    /// Guests of the node, by the MAC that answered where another should have.
+    pub holders: BTreeMap<String, Holder>,
+    /// What the gateway's log says of what was just asked.
+    pub log: ProxyLog,
+    /// How what a guest needs answers it, by the guest that needs it.
+    pub needs: BTreeMap<String, Vec<(Need, Leg)>>,
 }
 
 /// A place a walk begins at.
@@ -69,7 +86,29 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// What is wanted, and nothing seen yet.
+    pub fn new(desired: &'a Desired, root: &'a str, now: Timestamp) -> Self {
+        Self {
+            desired,
+            flows: Flows::new(desired),
+            root,
+            now,
+            looks: BTreeMap::new(),
+            node: None,
+            rules: Rules::default(),
+            neighbours: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            log: ProxyLog::default(),
+            needs: BTreeMap::new(),
+        }
+    }
+
+    /// The command that shows which rules the node has in force for a guest.
+    pub fn shows_rules(&self, guest: &str) -> String {
+        self.rules.shown_by(self.desired.guests.get(guest).map_or(0, |c| c.id))
+    }
+
     /// What is known of a guest.
     pub fn look(&self, guest: &str) -> Option<&Look> {
         self.looks.get(guest)

@@ -82,7 +82,7 @@ fn route(name: &str, port: u16, differently: Value) -> Value {
         "service": name, "names": [format!("{name}.workshop.internal")],
         "certificate": format!("{folder}/fullchain.pem"), "key": format!("{folder}/key.pem"),
         "upstream_address": "127.0.0.1", "upstream_port": port, "upstream_protocol": "http", "upstream_name": "",
-        "mutual": false, "client_certificate": false, "body": "", "timeout": 0,
+        "mutual": false, "client_certificate": false, "body": "", "headers": 0, "timeout": 0,
         "users": [], "rate": "", "burst": 0, "public": false,
     });
     all.as_object_mut().unwrap().append(&mut differently.as_object().unwrap().clone());
@@ -433,4 +433,10 @@ fn answers_come_as_they_are_made_and_limits_hold() {
     let told = guest.ask("small", "/", "--data-binary @/root/large -o /dev/null -w '%{http_code}'");
     assert!(told.starts_with("413"), "{told}");
     assert_eq!(guest.ask("slow", "/", "--data-binary @/root/large"), "1100000\n");
+    // Heads: what the gateway passes unless a service says otherwise, and the most that a service can say.
+    for bytes in [65_536, 250_000] {
+        assert_eq!(guest.ask("slow", &format!("/head/{bytes}"), ""), "ok\n", "{bytes}");
+    }
+    let cookie = "-H \"Cookie: c=$(head -c 64000 /dev/zero | tr '\\0' x)\"";
+    assert_eq!(guest.ask("slow", "/", cookie), "0\n");
 }

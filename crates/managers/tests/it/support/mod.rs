@@ -40,13 +40,21 @@ pub fn now() -> Timestamp {
 
 /// What is wanted, or what is wrong with the blueprint, as text.
 pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
+    read(files, root).map(|(_, desired)| desired)
+}
+
+/// The same, with the blueprint.
+pub fn read(files: &Files, root: &str) -> Result<(blueprint::model::Blueprint, Desired), String> {
     static CATALOG: LazyLock<Catalog> =
         LazyLock::new(|| Catalog::from_files(managers::features::builtin()).expect("the catalog is sound"));
     let files = files.iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
     let loaded = blueprint::load_from_memory(files, &CATALOG).map_err(|failure| failure.to_text())?;
-    plan::wire::wire(&loaded.blueprint, root, &Renderer::new(&loaded.blueprint)).map_err(|errors| {
-        errors.iter().map(|e| format!("{}: {}\n  hint: {}\n", e.address, e.message, e.hint)).collect()
-    })
+    let wired = plan::wire::wire(&loaded.blueprint, root, &Renderer::new(&loaded.blueprint));
+    let desired = wired.map_err(|errors| {
+        let words = errors.iter().map(|e| format!("{}: {}\n  hint: {}\n", e.address, e.message, e.hint));
+        words.collect::<String>()
+    })?;
+    Ok((loaded.blueprint, desired))
 }
 
 /// The plan.

@@ -6,16 +6,18 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use managers::trace::diagnose::{World, needs_upstream, walk};
-use managers::trace::flows::Flows;
+use managers::trace::declared::Need;
+use managers::trace::diagnose::{Holder, World, needs_upstream, walk};
 use managers::trace::leg::{Http, Leg, Names, Tcp, Tls};
+use managers::trace::log::ProxyLog;
 use managers::trace::look::{Look, Seen};
+use managers::trace::neighbour::Neighbour;
 use managers::trace::question::Reply;
 use managers::trace::rules::Rules;
-use managers::trace::{Finding, Hop, Path, Place, State, Walk, path};
+use managers::trace::{Declared, Finding, Hop, Path, Place, State, Walk, path};
 use plan::Desired;
 
-use crate::support::{Files, SITE, desired, now};
+use crate::support::{Files, SITE, now, read};
 
 /// The first workshop.
 pub const GUESTS: &str = r#"{
@@ -40,6 +42,11 @@ pub struct Bench {
     pub now: Timestamp,
     pub looks: BTreeMap<String, Look>,
     pub rules: Rules,
+    pub declared: Declared,
+    pub neighbours: BTreeMap<Ipv4Addr, Neighbour>,
+    pub holders: BTreeMap<String, Holder>,
+    pub log: ProxyLog,
+    pub needs: BTreeMap<String, Vec<(Need, Leg)>>,
     _folder: tempfile::TempDir,
 }
 
@@ -76,13 +83,19 @@ impl Bench {
         .into_iter()
         .map(|(path, text)| (path.into(), text.into()))
         .collect();
-        let desired = desired(&files, authority.root_pem()).unwrap_or_else(|text| panic!("{text}"));
+        let (blueprint, desired) = read(&files, authority.root_pem()).unwrap_or_else(|text| panic!("{text}"));
+        let declared = Declared::of(&blueprint, &desired);
         let mut bench = Self {
             desired,
             authority,
             now: now(),
             looks: BTreeMap::new(),
             rules: Rules::default(),
+            declared,
+            neighbours: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            log: ProxyLog::default(),
+            needs: BTreeMap::new(),
             _folder: folder,
         };
         let names: Vec<String> = bench.desired.guests.keys().map(ToString::to_string).collect();
@@ -97,6 +110,9 @@ impl Bench {
     pub fn guest(&self, name: &str) -> Guest {
         let container = &self.desired.guests[name];
         let mut guest = Guest { units: managers::trace::diagnose::units_of(container), ..Guest::default() };
+        for (slot, nic) in &container.nets {
+            guest.device(*slot, &nic.name, "BROADCAST,MULTICAST,UP,LOWER_UP", &nic.mac, Some(&nic.ip));
+        }
         let ports = self.desired.services.values().filter(|s| s.on == name).map(|s| s.port);
         let proxy = self.desired.services.values().filter_map(|s| s.via.as_ref()).any(|via| via.on == name);
         let unit = guest.units.first().cloned().unwrap_or_default();
@@ -154,20 +170,24 @@ impl Bench {
     }
 
     pub fn world(&self) -> World<'_> {
-        World {
-            desired: &self.desired,
-            flows: Flows::new(&self.desired),
-            root: self.authority.root_pem(),
-            now: self.now,
-            looks: self.looks.clone(),
-            node: None,
-            rules: self.rules.clone(),
-        }
+        let mut world = World::new(&self.desired, self.authority.root_pem(), self.now);
+        world.looks = self.looks.clone();
+        world.rules = self.rules.clone();
+        world.neighbours = self.neighbours.clone();
+        world.holders = self.holders.clone();
+        world.log = self.log.clone();
+        world.needs = self.needs.clone();
+        world
+    }
+
+    /// The way to what a person calls so, also with a port and to what is exposed to nobody.
+    pub fn find(&self, text: &str) -> Path {
+        path::find(&self.desired, &self.declared, text).unwrap()
     }
 
     /// What a client meets at a guest when all is well.
     pub fn leg(&self, name: &str) -> Leg {
-        let path = self.path(name);
+        let path = self.find(name);
         let entrance = path.entrance.as_ref();
         let shown = entrance.filter(|e| e.tls).map(|e| {
             let names = e.certificate.as_ref().map_or_else(
@@ -189,6 +209,7 @@ impl Bench {
             }),
             route: None,
             tcp: Some(Tcp::Open(Duration::from_millis(1))),
+            neighbour: None,
             tls: shown,
             http: entrance.and_then(|e| e.url.as_ref()).map(|_| status(200)),
             lost: None,
@@ -201,7 +222,7 @@ impl Bench {
             "outside" => Place::Outside,
             guest => Place::Guest(guest.to_owned()),
         };
-        let (world, path) = (self.world(), self.path(name));
+        let (world, path) = (self.world(), self.find(name));
         assert_eq!(
             needs_upstream(&world, &place, &path, leg),
             upstream.is_some(),
@@ -263,6 +284,8 @@ pub struct Guest {
     pub memory_left: u64,
     pub hosts: String,
     pub resolvers: String,
+    links: String,
+    addresses: String,
     pub units: Vec<String>,
     /// Of a unit: its state, and the end of its journal.
     pub troubles: BTreeMap<String, (&'static str, &'static str)>,
@@ -282,6 +305,8 @@ impl Default for Guest {
             memory_left: 400_000,
             hosts: String::new(),
             resolvers: "10.255.255.53".into(),
+            links: String::new(),
+            addresses: String::new(),
             units: Vec::new(),
             troubles: BTreeMap::new(),
             listeners: String::new(),
@@ -295,6 +320,8 @@ impl Default for Guest {
 }
 
 pub const FAILED: &str = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code";
+/// As `systemctl show` prints a unit that has not been active since the start.
+pub const NEVER: &str = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nResult=success\nStateChangeTimestamp=\nActiveEnterTimestamp=";
 pub const STOPPED: &str = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nResult=success";
 
 impl Guest {
@@ -302,6 +329,28 @@ impl Guest {
         let _ =
             writeln!(self.listeners, "LISTEN 0 511 {at} 0.0.0.0:* users:((\"{program}\",pid={pid},fd=5))");
         let _ = writeln!(self.owners, "{pid} {}", unit.unwrap_or_default());
+    }
+
+    /// A network device with these flags, as `ip -o link` prints it, and its address.
+    pub fn device(&mut self, slot: u8, name: &str, flags: &str, mac: &str, inet: Option<&str>) {
+        let (n, mac) = (slot + 2, mac.to_lowercase());
+        let _ = writeln!(
+            self.links,
+            "{n}: {name}@if5: <{flags}> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000\\    link/ether {mac} brd ff:ff:ff:ff:ff:ff link-netnsid 0"
+        );
+        if let Some(inet) = inet {
+            let _ = writeln!(
+                self.addresses,
+                "{n}: {name}    inet {inet} brd 10.0.0.255 scope global {name}\\       valid_lft forever preferred_lft forever"
+            );
+        }
+    }
+
+    /// It has no network device but this one.
+    pub fn only_device(&mut self, name: &str, flags: &str, inet: Option<&str>) {
+        self.links.clear();
+        self.addresses.clear();
+        self.device(0, name, flags, "bc:24:11:3a:71:0f", inet);
     }
 
     pub fn nobody_listens(&mut self) {
@@ -318,11 +367,13 @@ impl Guest {
         let mut out = format!(
             "\u{1e}clock\n{begin}\n\u{1e}uptime\n7300.5 1\n\u{1e}system\nrunning\n\u{1e}disk\nFilesystem 1024-blocks Used Available\n\
              /dev/loop0 4128768 1 {} 1% /\n\u{1e}memory\nMemTotal 524288\nMemAvailable {}\n\u{1e}hosts\n{}\u{1e}resolvers\n{}\n\
-             \u{1e}listeners\n{}\u{1e}owners\n{}\u{1e}aside nginx-guard\n{}\u{1e}renewals\n{}\u{1e}rules\n{}",
+             \u{1e}links\n{}\u{1e}addresses\n{}\u{1e}listeners\n{}\u{1e}owners\n{}\u{1e}aside nginx-guard\n{}\u{1e}renewals\n{}\u{1e}rules\n{}",
             self.disk_left,
             self.memory_left,
             self.hosts,
             self.resolvers,
+            self.links,
+            self.addresses,
             self.listeners,
             self.owners,
             self.aside,
@@ -339,7 +390,11 @@ impl Guest {
         for unit in &all {
             let active = "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success";
             let (state, _) = self.troubles.get(unit).copied().unwrap_or((active, ""));
-            let _ = write!(out, "Id={unit}\n{state}\nStateChangeTimestamp=@{since}\n\n");
+            let since = match state.contains("Timestamp=") || state.contains("not-found") {
+                true => String::new(),
+                false => format!("StateChangeTimestamp=@{since}\nActiveEnterTimestamp=@{since}\n"),
+            };
+            let _ = write!(out, "Id={unit}\n{state}\n{since}\n");
         }
         for (unit, (_, journal)) in &self.troubles {
             let _ = write!(out, "\u{1e}journal {unit}\n{journal}\n");

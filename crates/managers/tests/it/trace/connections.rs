@@ -117,7 +117,7 @@ fn a_unit_that_fails_again_and_again_or_for_want_of_memory() {
             guest.trouble("nginx.service", state, "panic: x");
         });
         let walk = backend(&bench, &behind(Tcp::Refused, None));
-        assert!(broken(&walk).3.ends_with(words), "{walk:#?}");
+        assert!(broken(&walk).3.contains(words), "{walk:#?}");
     }
 }
 

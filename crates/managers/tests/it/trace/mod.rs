@@ -5,8 +5,10 @@
 
 mod answers;
 mod bench;
+mod beside;
 mod certificates;
 mod connections;
 mod health;
 mod names;
 mod paper;
+mod together;

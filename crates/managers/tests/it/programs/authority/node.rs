@@ -57,3 +57,52 @@ fn the_node_asks_inside_the_authoritys_container() {
     assert!(said.err.contains("does not sign"), "{said:?}");
     assert_eq!(w.facts("hypervisor").serial, before);
 }
+
+/// An API whose old workers show the old certificate for seconds after it was told: two processes take turns at that.
+const PVENODE: &str = r#"#!/bin/sh
+printf '%s\n' "$*" >>/root/pvenode
+cp "$3" /etc/pve/local/pveproxy-ssl.pem
+old=$(cat /root/api.pid)
+(sleep "${PATIENCE:-7}"; kill "$old"; while ! api new; do sleep 0.1; done) >/dev/null 2>&1 &
+"#;
+
+const API: &str = r#"#!/bin/sh
+openssl s_server -accept 127.0.0.1:8006 -cert "/root/$1.pem" -key "/root/$1.key" -quiet >/dev/null 2>&1 </dev/zero &
+echo $! >/root/api.pid
+sleep 0.3
+kill -0 $!
+"#;
+
+// The node's own: put in place is not shown yet, and whoever waits for it waits for what is shown.
+#[test]
+fn the_nodes_api_shows_the_old_one_for_a_while() {
+    let Some(root) = crate::root::Root::new() else { return };
+    let program = include_str!("../../../../../../catalog/certificates/pveproxy");
+    for (path, text) in [
+        ("/usr/local/sbin/pvenode", PVENODE),
+        ("/usr/local/sbin/api", API),
+        ("/usr/local/lib/phoenix/pveproxy", program),
+    ] {
+        root.put(path, text.as_bytes());
+        root.sh(&format!("chmod 755 {path}"));
+    }
+    root.sh(
+        "cd /root; for name in old new; do openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name \
+         -keyout $name.key -out $name.pem -days 1 2>/dev/null || exit 1; done; mkdir -p /etc/pve/local /etc/phoenix/certificates/hypervisor; \
+         cp old.pem /etc/pve/local/pveproxy-ssl.pem; cp new.pem /etc/phoenix/certificates/hypervisor/fullchain.pem; \
+         cp new.key /etc/phoenix/certificates/hypervisor/key.pem; api old",
+    );
+    let begin = std::time::Instant::now();
+    root.sh("/usr/local/lib/phoenix/pveproxy show");
+    let took = begin.elapsed();
+    let shown =
+        root.sh("echo | openssl s_client -connect 127.0.0.1:8006 2>/dev/null | openssl x509 -noout -subject");
+    assert!(
+        shown.contains("CN = new") && took.as_secs() >= 6 && took.as_secs() < 60,
+        "{shown} after {took:?}"
+    );
+    // Nothing is to be done twice.
+    root.sh("/usr/local/lib/phoenix/pveproxy show");
+    assert_eq!(root.sh("cat /root/pvenode").lines().count(), 1);
+    root.sh("kill $(cat /root/api.pid)");
+}

@@ -17,6 +17,16 @@ while (my $client = $server->accept) {
 		print $client "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
 		for my $n (1 .. 10) { print $client "2\r\n" . ($n % 10) . "\n\r\n"; select undef, undef, undef, 0.3 }
 		print $client "0\r\n\r\n";
+	} elsif ($path =~ m{^/head/(\d+)$}) {
+		# A head of so many bytes, in cookies.
+		my ($head, $left) = ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n", $1);
+		$left -= length($head) + 2;
+		while ($left) {
+			my $line = $left < 4000 ? $left : 3000;
+			$head .= 'Set-Cookie: c=' . 'x' x ($line - 16) . "\r\n";
+			$left -= $line;
+		}
+		print $client "$head\r\nok\n";
 	} else {
 		read($client, my $body, $length);
 		my $answer = length($body // '') . "\n";

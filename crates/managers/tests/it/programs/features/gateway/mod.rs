@@ -102,7 +102,7 @@ impl Front {
             "service": name, "names": [format!("{name}.workshop.internal")],
             "certificate": format!("{folder}/fullchain.pem"), "key": format!("{folder}/key.pem"),
             "upstream_address": "127.0.0.1", "upstream_port": 8080, "upstream_protocol": "http",
-            "upstream_name": "", "mutual": false, "body": "", "timeout": 0, "rate": "", "burst": 0,
+            "upstream_name": "", "mutual": false, "body": "", "headers": 0, "timeout": 0, "rate": "", "burst": 0,
             "users": [], "client_certificate": false, "public": false,
         });
         self.sites.push(merged(plain, extra));

@@ -163,3 +163,50 @@ fn each_service_has_its_own_size_and_rate() {
     let usual = "-o /dev/null https://usual.workshop.internal/ ".repeat(10);
     assert_eq!(front.curl(&format!("-w '%{{http_code}} ' {usual}")).matches("200").count(), 10);
 }
+
+// Single sign-on sets large cookies, and browsers send them back. What is refused is called by its name.
+#[test]
+fn heads_are_passed_up_to_their_limit() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    front.site("usual", json!({}));
+    front.site("small", json!({ "headers": 8192 }));
+    // More than that curl itself does not take over HTTP/2 (128 KiB).
+    front.site("large", json!({ "headers": 122_880 }));
+    front.apply().ok();
+    let answered = |name: &str, version: &str, bytes: usize| {
+        front.curl(&format!(
+            "{version} -o /dev/null -w '%{{http_code}}' 'https://{name}.workshop.internal/head?bytes={bytes}'"
+        ))
+    };
+    for version in ["--http1.1", "--http2"] {
+        for (name, limit) in [("usual", 64 * 1024), ("small", 8 * 1024), ("large", 120 * 1024)] {
+            assert_eq!(answered(name, version, limit), "200", "{name} {version}");
+            assert_eq!(answered(name, version, limit + 1), "502", "{name} {version}");
+        }
+    }
+    // The gateway's log names what it refused, and `trace` reads that.
+    let log =
+        front.root.sh(&format!("set -- {}\n{}", managers::trace::log::NGINX, managers::trace::log::SCRIPT));
+    let log = managers::trace::log::ProxyLog::parse(&log);
+    let said = log.of("usual.workshop.internal");
+    assert_eq!(said, Some("upstream sent too big header while reading response header from upstream"));
+    assert_eq!(log.of("notes.workshop.internal"), None);
+
+    // One field of a question, and all of them.
+    let asked = |name: &str, version: &str, cookies: usize, bytes: usize| {
+        let fields: String =
+            (0..cookies).map(|n| format!("-H 'X-{n}: '$(head -c {bytes} /dev/zero | tr '\\0' x) ")).collect();
+        front.curl(&format!(
+            "{version} -o /dev/null -w '%{{http_code}}' {fields} 'https://{name}.workshop.internal/'"
+        ))
+    };
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(asked("usual", version, 1, 63_000), "200", "{version}");
+        assert_eq!(asked("small", version, 1, 7000), "200", "{version}");
+        assert_ne!(asked("small", version, 1, 12_000), "200", "{version}");
+    }
+    // More than 64 KiB in all curl itself does not send over HTTP/2.
+    assert_eq!(asked("usual", "--http1.1", 3, 40_000), "200");
+    assert_eq!(asked("usual", "--http1.1", 1, 66_000), "400");
+}

@@ -43,8 +43,21 @@ class Service(BaseHTTPRequestHandler):
             self.answer("at last")
         elif url.path == "/ws":
             self.echo()
+        elif url.path == "/head":
+            self.head(int(query["bytes"]))
         else:
             self.answer({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}})
+
+    def head(self, size):
+        """An answer whose head, from the status to the empty line, is so many bytes: cookies, as single sign-on sets them."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+        field = b"Set-Cookie: c=%s\r\n"
+        left = size - len(head) - 2
+        while left:
+            line = left if left < 4000 else 3000
+            head += field % (b"x" * (line - len(field) + 2))
+            left -= line
+        self.wfile.write(head + b"\r\nok")
 
     def events(self, count, pause):
         """So many events, each with the moment it was sent, in an answer that says nothing about buffering."""
