@@ -1,72 +1,29 @@
 //! `trace`: one request, hop by hop; which hop breaks, why, and what to do.
 
-use jiff::Timestamp;
-use managers::trace::{self, Finding, Observer, Place, State, Walk};
-use plan::Desired;
-use serde_json::json;
+use managers::trace::{Finding, State, Walk};
+use plan::Inventory;
+use site::{Question, Site};
 
 use crate::args::{self, Global};
 use crate::error::{CommandError, Kind, Outcome};
+use crate::opening;
 use crate::printer::{Printer, paint};
-use crate::site;
 
 /// Walks the hops and says what was found.
 pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-    let path = trace::path(&desired, &options.name)
-        .map_err(|failure| CommandError { kind: Kind::Usage, ..failure.into() })?;
-    let from: Vec<Place> = options.from.iter().map(|name| place(&desired, name)).collect::<Result<_, _>>()?;
-    let connection = site::connect(&loaded.blueprint)?;
-    if connection.simulated() {
-        return Err(CommandError::failed(
-            "lab::simulated",
-            "the lab is simulated: nothing runs in it, so there is no request to follow",
-        )
-        .hint(
-            "phoenix-cli graph shows what depends on what; phoenix-cli explain service.NAME the way on paper",
-        ));
-    }
-    let observer = Observer {
-        desired: &desired,
-        root: authority.root_pem(),
-        node: connection.node.clone(),
-        clock: Timestamp::now,
-    };
-    let walks = trace::trace(&observer, &path, &from).await;
-    let stands_for = connection.node.as_ref().map_or_else(|| "this machine".to_owned(), |node| node.place());
-    connection.close().await;
-    let walks = walks?;
-    let worst = walks.iter().map(Walk::state).max().unwrap_or(State::Good);
+    let paper = opening::paper(global, printer)?;
+    let question = Question::new(&paper.desired, &options.name, &options.from)?;
+    let connection = opening::connect(&paper.loaded.blueprint)?;
+    let site = Site::new(paper, connection, Inventory::default(), opening::environment());
+    let traced = site.trace(&question).await;
+    site.close().await;
+    let traced = traced?;
     if printer.json {
-        printer.data_json(&json!({
-            "name": path.name, "ok": worst == State::Good, "state": worst, "outside": stands_for,
-            "walks": walks.iter().map(Walk::json).collect::<Vec<_>>(),
-        }));
+        printer.data_json(&traced.json());
     } else {
-        show(&path.name, &walks, &stands_for, printer);
+        show(&traced.name, &traced.walks, &traced.outside, printer);
     }
-    if worst == State::Good { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
-}
-
-/// A place by what a person calls it.
-fn place(desired: &Desired, name: &str) -> Result<Place, CommandError> {
-    let bare = name.strip_prefix("container.").unwrap_or(name);
-    if name == "outside" {
-        return Ok(Place::Outside);
-    }
-    let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
-    let found =
-        desired.containers.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
-    match found.or_else(|| gateway.filter(|_| name == "gateway")) {
-        Some(guest) => Ok(Place::Guest(guest.clone())),
-        None => {
-            let names: Vec<&str> = desired.containers.keys().map(String::as_str).collect();
-            Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
-                .hint(format!("there are: outside, {}", names.join(", "))))
-        }
-    }
+    if traced.state() == State::Good { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
 }
 
 /// What is the same for all places is shown once.
