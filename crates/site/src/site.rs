@@ -222,7 +222,7 @@ impl Site {
         ))
     }
 
-    fn secrets(&self) -> Arc<dyn Secrets> {
+    pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
         Arc::new(SiteSecrets::new(self.blueprint.root.clone(), self.environment.clone()))
     }
 

@@ -1,6 +1,6 @@
 //! One request, hop by hop.
 
-use managers::trace::{self, Place, State, Walk};
+use managers::trace::{self, Finding, Place, State, Walk};
 use plan::Desired;
 
 use crate::error::{Error, Kind};
@@ -21,6 +21,12 @@ impl Traced {
     /// The worst of all hops.
     pub fn state(&self) -> State {
         self.walks.iter().map(Walk::state).max().unwrap_or(State::Good)
+    }
+
+    /// The first hop that breaks, from the first place where one does.
+    pub fn worst(&self) -> Option<&Finding> {
+        let broken = |f: &&Finding| f.state == State::Broken;
+        self.walks.iter().find_map(|walk| walk.findings.iter().find(broken))
     }
 
     /// As JSON.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Global};
 use crate::commands::plan::{self as planning, typed};
+use crate::commands::probing::{self, Probing};
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
 use crate::{opening, progress};
@@ -30,10 +31,18 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
                 if options.again {
                     planned.forget();
                 }
+                if options.deep {
+                    planned.look_inside(&options.target).await?;
+                }
                 planned.plan(&options.target, false)?
             }
         };
-        carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
+        let code = carry_out(global, &planned, &plan, &options.allow_destroy, printer).await?;
+        if options.no_probe {
+            return Ok(code);
+        }
+        let probing = Probing { targets: &options.target, mends: options.file.is_none(), asks: false };
+        probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
     planned.connection.close().await;
@@ -46,12 +55,20 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
     let result = async {
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;
+        if options.deep {
+            planned.look_inside(&options.target).await?;
+        }
         let plan = planned.plan(&options.target, false)?;
         if !options.yes && !plan.steps.is_empty() && plan.problems.is_empty() {
             printer.raw_error(planning::show(&plan, &planned.place(), global));
             confirm(&format!("carry out {} steps?", plan.steps.len()), "yes", printer)?;
         }
-        carry_out(global, &planned, &plan, &options.allow_destroy, printer).await
+        let code = carry_out(global, &planned, &plan, &options.allow_destroy, printer).await?;
+        if options.no_probe {
+            return Ok(code);
+        }
+        let probing = Probing { targets: &options.target, mends: true, asks: !options.yes };
+        probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
     planned.connection.close().await;

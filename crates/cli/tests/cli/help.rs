@@ -37,6 +37,7 @@ const COMMANDS: [&[&str]; 38] = [
     &["lab"],
     &["lab", "up"],
     &["lab", "down"],
+    &["drift"],
     &["lab", "status"],
     &["lab", "shell"],
     &["version"],

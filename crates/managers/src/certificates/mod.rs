@@ -84,7 +84,9 @@ impl Kind for Certificates {
                 certificate: certificate.clone(),
                 introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),
             };
-            match due(certificate, there, world.options.now) {
+            let found = there.and_then(|_| world.inventory.found.get(&certificate.resource()));
+            let found = found.map(|found| (Action::Update, found.join("; ")));
+            match due(certificate, there, world.options.now).or(found) {
                 Some((action, reason)) => proposal.step(step(&work, there, action, reason)),
                 // A new authority knows nobody.
                 None => {

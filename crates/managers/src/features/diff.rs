@@ -1,5 +1,5 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
-//! into the guest: the mark's fingerprints are believed.
+//! into the guest: the mark's fingerprints are believed, but where somebody has looked and found otherwise.
 
 use plan::desired::Container;
 use plan::planner::{Kind, Proposal, World};
@@ -7,6 +7,7 @@ use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
 use serde_json::Value;
 
 use super::crew::Work;
+use super::moves;
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +22,10 @@ impl Kind for Features {
         if world.options.destroy {
             return;
         }
+        let before = moves::before(world);
         for container in world.desired.containers.values() {
-            guest(world, container, proposal);
+            let before = before.get(container.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            guest(world, container, before, proposal);
         }
     }
 }
@@ -36,7 +39,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Propos
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Container, before: &[Address], proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -45,14 +48,19 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
         return;
     }
     for feature in &container.features {
+        let address = Address::feature(&feature.name, &resource);
         let applied = mark.and_then(|m| m.features.get(&feature.name));
-        if applied == Some(&feature.fingerprint) {
-            continue;
-        }
-        let reason = match (&applied, &feature.declared) {
-            (None, Some(place)) => format!("new in {place}"),
-            (None, None) => "required by another feature".to_owned(),
-            (Some(_), _) => "what it renders to has changed".to_owned(),
+        let same = applied == Some(&feature.fingerprint);
+        let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
+            (Some(_), _, Some(found)) if same => found.clone(),
+            _ if same => continue,
+            (None, Some(place), _) => vec![format!("new in {place}")],
+            (None, None, _) => vec!["required by another feature".to_owned()],
+            (Some(_), ..) => vec!["what it renders to has changed".to_owned()],
+        };
+        let changes = match same {
+            true => Vec::new(),
+            false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
         };
         let work = Work {
             id: container.id,
@@ -61,13 +69,13 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
         proposal.step(Step {
-            address: Address::feature(&feature.name, &resource),
+            address,
             id: Some(container.id),
             action: Action::Run,
             grade: Grade::Live,
-            reasons: vec![reason],
-            changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            needs: Vec::new(),
+            reasons,
+            changes,
+            needs: before.to_vec(),
             consent: Consent::NotNeeded,
             root: None,
             holds: vec![format!("guest:{}", container.id)],

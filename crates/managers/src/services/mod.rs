@@ -51,12 +51,14 @@ impl Kind for Services {
                 continue;
             }
             let proven = mark.and_then(|m| m.services.get(&service.name));
+            let address = Address::service(&service.name);
+            let found = world.inventory.found.get(&address);
             let step = Step {
-                address: Address::service(&service.name),
+                address,
                 id: None,
                 action: Action::Run,
                 grade: Grade::Live,
-                reasons: vec!["to be proven from outside".into()],
+                reasons: found.cloned().unwrap_or_else(|| vec!["to be proven from outside".into()]),
                 changes: vec![Change::new("url", Value::Null, service.url())],
                 needs: Vec::new(),
                 consent: Consent::NotNeeded,
@@ -66,7 +68,7 @@ impl Kind for Services {
                 work: serde_json::to_value(Work { id: container.id, service: service.clone() })
                     .unwrap_or_default(),
             };
-            if proven == Some(&service.fingerprint) {
+            if found.is_none() && proven == Some(&service.fingerprint) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
                     .desired
