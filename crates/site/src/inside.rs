@@ -185,18 +185,17 @@ impl Site {
                 Some(finding) => format!("{} ({})", finding.seen, finding.place),
                 None => silent.failure.errors.join(": "),
             };
-            let cause = finding.and_then(|finding| finding.cause);
-            let (text, hint) = match cause {
-                Some(cause) => (format!("{}: {seen}\n{}", silent.address(), cause.text), Some(cause.hint)),
-                None => (format!("{}: {seen}", silent.address()), silent.failure.hint.clone()),
+            let (why, hint) = match finding.and_then(|finding| finding.cause) {
+                Some(cause) => (format!("\n{}", cause.text), Some(cause.hint)),
+                None => (String::new(), silent.failure.hint.clone()),
             };
             // One place is wrong for many, mostly.
-            if !error.errors.contains(&text) {
-                error.errors.push(text);
+            if why.is_empty() || !error.errors.iter().any(|said| said.ends_with(&why)) {
+                error.errors.push(format!("{}: {seen}{why}", silent.address()));
             }
             error.hint = error.hint.or(hint);
         }
-        let names = silent.first().map(|s| s.name.as_str()).unwrap_or_default();
-        Error { hint: error.hint.or(Some(format!("phoenix-cli trace service.{names}"))), ..error }
+        let first = silent.first().map(|s| format!("phoenix-cli trace {}", s.address()));
+        Error { hint: error.hint.or(first), ..error }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["init"],
     &["validate"],
