@@ -52,7 +52,8 @@ fn killed_while_it_is_put_right() {
         virtually(async {
             let (world, before) = damaged(&wanted).await;
             let killed = deep(&world, &wanted, Some(n)).await;
-            assert!(matches!(killed, Ended::Killed) || n + 1 >= events, "at {n}: {killed:?}");
+            // The last events follow each other with no wait between, and the run ends before it can die.
+            assert!(matches!(killed, Ended::Killed) || n + 3 > events && killed.done(), "at {n}: {killed:?}");
             let ended = deep(&world, &wanted, None).await;
             assert!(ended.done(), "killed at {n}: {ended:#?}");
             assert_eq!(state::of(&world, &wanted).await, before, "killed at {n}");
