@@ -1,7 +1,7 @@
 //! What `apply` and `up` do last: every service is asked once. What does not answer is looked into, and put right where
 //! something is found.
 
-use site::Site;
+use site::{Silent, Site};
 
 use crate::args::Global;
 use crate::commands::apply::{carry_out, confirm};
@@ -32,20 +32,22 @@ pub async fn ask(global: &Global, site: &mut Site, probing: Probing<'_>, printer
     }
     let silent = site.ask(probing.targets).await?;
     if silent.is_empty() {
-        let (s, verb) = if asked == 1 { ("", "answers") } else { ("s", "answer") };
-        printer.say(format!("asked {asked} service{s}: {verb}"));
+        printer.say(match asked {
+            1 => "asked the service: it answers".to_owned(),
+            n => format!("asked {n} services: all answer"),
+        });
         return Ok(0);
     }
     for service in &silent {
         printer.say(format!("✘ {} does not answer: {}", service.url, service.failure.errors.join(": ")));
     }
     if !probing.mends {
-        return Err(site.unanswered(&silent).await.into());
+        return verdict(site, &silent, printer).await;
     }
     printer.say("looking into the guests on the way there");
     let plan = site.mend(&silent, &printer).await?;
     if plan.steps.is_empty() || !plan.problems.is_empty() {
-        return Err(site.unanswered(&silent).await.into());
+        return verdict(site, &silent, printer).await;
     }
     if !printer.json {
         printer.raw_error(planning::show(&plan, &site.place(), global));
@@ -55,10 +57,23 @@ pub async fn ask(global: &Global, site: &mut Site, probing: Probing<'_>, printer
     }
     match carry_out(global, site, &plan, &[], printer).await {
         Err(error) if error.kind != Kind::Interrupted => {
-            let names: Vec<String> = silent.iter().map(|s| s.address().to_string()).collect();
-            let still = site.ask(&names).await?;
-            if still.is_empty() { Err(error) } else { Err(site.unanswered(&still).await.into()) }
+            verdict(site, &silent, printer).await?;
+            Err(error)
         }
         outcome => outcome,
     }
+}
+
+/// Asks those once more that did not answer, since what was just started may need a moment; and says what is the matter with
+/// those that still do not.
+async fn verdict(site: &Site, silent: &[Silent], printer: Printer) -> Outcome {
+    let names: Vec<String> = silent.iter().map(|s| s.address().to_string()).collect();
+    let still = site.ask(&names).await?;
+    if !still.is_empty() {
+        return Err(site.unanswered(&still).await.into());
+    }
+    for service in silent {
+        printer.say(format!("✔ {} answers now", service.url));
+    }
+    Ok(0)
 }
