@@ -10,7 +10,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// The environment's variables, as the caller lets them be seen: secrets that a blueprint names, and where caches and
 /// temporary files go.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Variable>);
+
+/// A variable's value by its name.
+type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// What `variable` tells by name.
