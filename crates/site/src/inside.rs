@@ -129,7 +129,7 @@ impl Site {
     pub fn asked<'a>(&'a self, targets: &'a [String]) -> impl Iterator<Item = &'a Service> {
         let named = |address: &Address, id| targets.iter().any(|t| address::matches(t, address, id));
         self.desired.services.values().filter(move |service| {
-            let guest = self.desired.containers.get(&service.on);
+            let guest = self.desired.guests.get(&service.on);
             targets.is_empty()
                 || named(&Address::service(&service.name), None)
                 || guest.is_some_and(|guest| named(&guest.resource(), Some(guest.id)))

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
-use plan::desired::{Certificate, NODE};
+use plan::desired::Certificate;
 use plan::mark::CertificateMark;
 use plan::planner::state_of;
 use plan::{Desired, Inventory, Plan};
@@ -95,7 +95,7 @@ impl Site {
     /// # Errors
     /// When the target does not answer, or what works there does not end.
     pub async fn look_settled(&mut self, listener: &dyn Listener) -> Result<(), Error> {
-        let ids = self.desired.containers.values().map(|c| c.id).collect();
+        let ids = self.desired.guests.values().map(|c| c.id).collect();
         let waiting = |ids: &[u32], limit: Duration| listener.hear(&Notice::TaskAwaited { ids, limit });
         let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
         self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;
@@ -175,11 +175,9 @@ impl Site {
 
     /// What is remembered of a certificate where it is.
     pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
-        let mark = if certificate.on == NODE {
-            self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
-        } else {
-            let container = self.desired.containers.get(&certificate.on)?;
-            self.inventory.guests.get(&container.id)?.mark.as_ref()
+        let mark = match certificate.on.guest() {
+            None => self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site),
+            Some(name) => self.inventory.guests.get(&self.desired.guests.get(name)?.id)?.mark.as_ref(),
         };
         mark?.certificates.get(&certificate.name)
     }

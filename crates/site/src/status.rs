@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use managers::certificates::renew_at;
-use plan::desired::{Certificate, Container, Issuer, Service, Speaks};
+use plan::desired::{Certificate, Guest, Issuer, Service, Speaks};
 use plan::{Address, Plan};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ impl Site {
             node: self.inventory.node.clone(),
             simulated: self.connection.simulated(),
             lab: self.connection.lab.is_some(),
-            containers: desired.containers.values().map(|c| self.container(&plan, c)).collect(),
+            containers: desired.guests.values().map(|c| self.container(&plan, c)).collect(),
             services: desired.services.values().map(|s| self.service(s)).collect(),
             certificates: desired.certificates.len(),
             certificates_due: self.due(Timestamp::now()),
@@ -152,7 +152,7 @@ impl Site {
         all.filter(embedded).filter(due).map(Certificate::resource).collect()
     }
 
-    fn container(&self, plan: &Plan, container: &Container) -> ContainerStatus {
+    fn container(&self, plan: &Plan, container: &Guest) -> ContainerStatus {
         let guest = self.inventory.guests.get(&container.id);
         let ours = guest.is_some_and(|g| g.mark.as_ref().is_some_and(|m| m.site == self.desired.site));
         let state = match guest {
@@ -175,7 +175,7 @@ impl Site {
     }
 
     fn service(&self, service: &Service) -> ServiceStatus {
-        let guest = self.desired.containers.get(&service.on).and_then(|c| self.inventory.guests.get(&c.id));
+        let guest = self.desired.guests.get(&service.on).and_then(|c| self.inventory.guests.get(&c.id));
         let mark = guest.and_then(|g| g.mark.as_ref());
         let proven = mark.and_then(|m| m.services.get(&service.name)) == Some(&service.fingerprint);
         ServiceStatus {
@@ -183,7 +183,7 @@ impl Site {
             url: service.url(),
             browser: browser(service),
             through: service.via.as_ref().map(|via| via.kind.as_str()),
-            on: service.on.clone(),
+            on: service.on.to_string(),
             proven,
             state: if proven { "proven at the last apply" } else { "not proven yet" },
         }

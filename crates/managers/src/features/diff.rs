@@ -1,9 +1,9 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
 //! into the guest: the mark's fingerprints are believed, but where somebody has looked and found otherwise.
 
-use plan::desired::Container;
+use plan::desired::Guest;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
+use plan::{Action, Address, Change, Mark, Step};
 use serde_json::Value;
 
 use super::crew::Work;
@@ -23,15 +23,15 @@ impl Kind for Features {
             return;
         }
         let before = moves::before(world);
-        for container in world.desired.containers.values() {
-            let before = before.get(container.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        for container in world.desired.guests.values() {
+            let before = before.get(&container.name).map(Vec::as_slice).unwrap_or_default();
             guest(world, container, before, proposal);
         }
     }
 }
 
 /// The mark a container will have when the steps proposed so far are done: none when it is made anew.
-pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Proposal) -> Option<&'a Mark> {
+pub fn mark_after<'a>(world: World<'a>, container: &Guest, proposal: &Proposal) -> Option<&'a Mark> {
     if proposal.makes_anew(&container.resource()) {
         return None;
     }
@@ -39,7 +39,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Propos
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Container, before: &[Address], proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -48,7 +48,7 @@ fn guest(world: World<'_>, container: &Container, before: &[Address], proposal: 
         return;
     }
     for feature in &container.features {
-        let address = Address::feature(&feature.name, &resource);
+        let address = Address::feature(&feature.name, &container.host());
         let applied = mark.and_then(|m| m.features.get(&feature.name));
         let same = applied == Some(&feature.fingerprint);
         let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
@@ -68,23 +68,17 @@ fn guest(world: World<'_>, container: &Container, before: &[Address], proposal: 
             rendered: Value::clone(&feature.payload),
             keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
-        proposal.step(Step {
-            address,
-            id: Some(container.id),
-            action: Action::Run,
-            grade: Grade::Live,
-            reasons,
-            changes,
-            needs: before.to_vec(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
+        let batch = match feature.stage {
+            0 => format!("features@{resource}"),
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
-            batch: Some(match feature.stage {
-                0 => format!("features@{resource}"),
-                stage => format!("features@{resource}/{stage}"),
-            }),
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+            stage => format!("features@{resource}/{stage}"),
+        };
+        let step = Step::new(address, Action::Run)
+            .on_guest(container.id)
+            .reasons(reasons)
+            .changes(changes)
+            .needs(before.iter().cloned())
+            .batch(batch);
+        proposal.step(step, &work);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use apply::limits::LOOKS;
 use blueprint::model::SecretRef;
 use futures::{StreamExt as _, stream};
-use plan::desired::{Certificate, Container};
+use plan::desired::{Certificate, Guest};
 use plan::inventory::Unread;
 use plan::{Address, Desired, Inventory, address};
 use secrecy::ExposeSecret as _;
@@ -60,16 +60,15 @@ impl Looker<'_> {
     /// Looks into the guests that `targets` name (their addresses, names or ids, or those of features on them; all where
     /// empty), a few at a time: in one round trip each, and one more where there are certificates.
     pub async fn look(&self, targets: &[String]) -> Looked {
-        let wanted = |container: &&Container| {
+        let wanted = |container: &&Guest| {
             let features = container.features.iter();
-            let mut all = features
-                .map(|f| Address::feature(&f.name, &container.resource()))
-                .chain([container.resource()]);
+            let mut all =
+                features.map(|f| Address::feature(&f.name, &container.host())).chain([container.resource()]);
             targets.is_empty()
                 || all.any(|a| targets.iter().any(|t| address::matches(t, &a, Some(container.id))))
         };
-        let ours = |container: &&Container| self.applied(container).next().is_some();
-        let guests = self.desired.containers.values().filter(wanted).filter(ours);
+        let ours = |container: &&Guest| self.applied(container).next().is_some();
+        let guests = self.desired.guests.values().filter(wanted).filter(ours);
         let asked = guests.map(|container| async move { (container, self.guest(container).await) });
         let mut all: Vec<_> = stream::iter(asked).buffer_unordered(LOOKS).collect().await;
         all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
@@ -84,7 +83,7 @@ impl Looker<'_> {
                     let mut differences = seen.features;
                     for name in self.applied(container) {
                         if let Some(found) = differences.remove(name).filter(|found| !found.is_empty()) {
-                            looked.found.insert(Address::feature(name, &resource), found);
+                            looked.found.insert(Address::feature(name, &container.host()), found);
                         }
                     }
                 }
@@ -99,7 +98,7 @@ impl Looker<'_> {
     }
 
     /// The features that the mark says are there as they are wanted now: what else there is to do, the plan knows.
-    fn applied<'b>(&'b self, container: &'b Container) -> impl Iterator<Item = &'b str> {
+    fn applied<'b>(&'b self, container: &'b Guest) -> impl Iterator<Item = &'b str> {
         let guest = self.inventory.guests.get(&container.id);
         let mark = guest
             .and_then(|g| g.mark.as_ref())
@@ -111,7 +110,7 @@ impl Looker<'_> {
             .map(|f| f.name.as_str())
     }
 
-    async fn guest(&self, container: &Container) -> Result<Inside, String> {
+    async fn guest(&self, container: &Guest) -> Result<Inside, String> {
         if self.inventory.guests.get(&container.id).is_some_and(|guest| !guest.running) {
             return Err("it does not run".to_owned());
         }
@@ -143,13 +142,13 @@ impl Looker<'_> {
     /// The certificates that the mark says are there as they are wanted now, and are not.
     async fn certificates(
         &self,
-        container: &Container,
+        container: &Guest,
         guest: &InGuest,
     ) -> (BTreeMap<Address, Vec<String>>, Option<Unread>) {
         let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
         let applied = |c: &&Certificate| {
             let there = mark.and_then(|m| m.certificates.get(&c.name));
-            c.on == container.name && there.is_some_and(|there| there.fingerprint == c.fingerprint)
+            c.on.is_guest(&container.name) && there.is_some_and(|there| there.fingerprint == c.fingerprint)
         };
         let all: Vec<&Certificate> = self.desired.certificates.values().filter(applied).collect();
         if all.is_empty() {

@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use blueprint::names::GuestName;
 use plan::Address;
-use plan::desired::Container;
+use plan::desired::Guest;
 use plan::planner::World;
 
 /// For each proxy what has to be done before its features are: the last feature of each guest to which a service behind it
 /// moves. A guest that waits for the proxy itself (for names, say) is left out, since the two would wait for each other.
-pub fn before<'a>(world: World<'a>) -> BTreeMap<&'a str, Vec<Address>> {
-    let guests = &world.desired.containers;
+pub fn before<'a>(world: World<'a>) -> BTreeMap<&'a GuestName, Vec<Address>> {
+    let guests = &world.desired.guests;
     let mut had: BTreeMap<&str, u32> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
         had.extend(guest.mark.iter().flat_map(|m| m.services.keys()).map(|name| (name.as_str(), guest.id)));
     }
-    let mut all: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
+    let mut all: BTreeMap<&GuestName, Vec<Address>> = BTreeMap::new();
     for service in world.desired.services.values() {
         let proxy = service.via.as_ref().and_then(|via| guests.get(&via.on));
         let (Some(proxy), Some(guest)) = (proxy, guests.get(&service.on)) else { continue };
@@ -23,16 +24,16 @@ pub fn before<'a>(world: World<'a>) -> BTreeMap<&'a str, Vec<Address>> {
         let Some(last) = last(guest).filter(|_| moves && proxy.name != guest.name) else { continue };
         let needs = world.desired.graph.needs_of_needs(&last);
         if !features(proxy).any(|feature| needs.contains(&feature)) {
-            all.entry(proxy.name.as_str()).or_default().push(last);
+            all.entry(&proxy.name).or_default().push(last);
         }
     }
     all
 }
 
-fn features(guest: &Container) -> impl DoubleEndedIterator<Item = Address> {
-    guest.features.iter().map(|f| Address::feature(&f.name, &guest.resource()))
+fn features(guest: &Guest) -> impl DoubleEndedIterator<Item = Address> {
+    guest.features.iter().map(|f| Address::feature(&f.name, &guest.host()))
 }
 
-fn last(guest: &Container) -> Option<Address> {
+fn last(guest: &Guest) -> Option<Address> {
     features(guest).next_back()
 }
