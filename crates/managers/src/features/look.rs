@@ -77,7 +77,6 @@ impl Looker<'_> {
             match seen {
                 Ok(seen) => {
                     looked.guests += 1;
-                    let resource = container.resource();
                     looked.found.extend(seen.certificates);
                     looked.unseen.extend(seen.unseen);
                     let mut differences = seen.features;
