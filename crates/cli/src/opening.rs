@@ -42,10 +42,9 @@ pub async fn look(global: &Global, printer: Printer) -> Result<Site, CommandErro
 impl Listener for Printer {
     fn hear(&self, notice: &Notice<'_>) {
         match notice {
-            Notice::Warnings { diagnostics, sources } => {
-                if !self.json {
-                    self.raw_error(diagnostics::text(diagnostics, sources));
-                }
+            // With `--json`, standard output has them where they are asked for.
+            Notice::Warnings { diagnostics, sources } if !self.json => {
+                self.raw_error(diagnostics::text(diagnostics, sources));
             }
             Notice::AuthorityMade { folder } => self.say(format!(
                 "made the workshop's certificate authority in {folder}; keep that folder, and keep it secret"

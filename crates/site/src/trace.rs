@@ -1,5 +1,6 @@
 //! One request, hop by hop.
 
+use blueprint::names::GuestName;
 use managers::trace::{self, Finding, Place, State, Walk};
 use plan::Desired;
 
@@ -93,7 +94,7 @@ fn place(desired: &Desired, name: &str) -> Result<Place, Error> {
     match found.or_else(|| gateway.filter(|_| name == "gateway")) {
         Some(guest) => Ok(Place::Guest(guest.to_string())),
         None => {
-            let names: Vec<&str> = desired.guests.keys().map(|name| name.as_str()).collect();
+            let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();
             Err(Error::usage("guest::unknown", format!("no container is called `{name}`"))
                 .hint(format!("there are: outside, {}", names.join(", "))))
         }

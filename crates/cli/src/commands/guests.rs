@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
+use blueprint::names::GuestName;
 use plan::address;
 use site::{Connection, OnPaper};
 use transport::{Command, InGuest, Runner as _};
@@ -22,7 +23,7 @@ pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection
     let found: Vec<_> =
         desired.guests.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
     let [one] = found.as_slice() else {
-        let names: Vec<&str> = desired.guests.keys().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();
         return Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
             .hint(format!("there are: {}", names.join(", "))));
     };
