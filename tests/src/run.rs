@@ -12,6 +12,7 @@ use blueprint::model::SecretRef;
 use blueprint::names::GuestName;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
+use managers::features::look::Looker;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Service;
 use plan::{Action, Address, Options, Plan, Step};
@@ -40,6 +41,8 @@ pub struct Try {
     pub stop: CancellationToken,
     /// There is no way to run commands on the node.
     pub no_commands: bool,
+    /// What is inside guests is looked at before.
+    pub deep: bool,
 }
 
 /// How a run ended.
@@ -162,10 +165,18 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let ids = site.desired.guests.values().map(|c| c.id).collect();
     let looked =
         managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
-    let inventory = match looked {
+    let mut inventory = match looked {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
+    if options.deep {
+        let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
+        let looked = Looker { desired, inventory: &inventory, node: node.clone(), secrets }
+            .look(&options.targets)
+            .await;
+        inventory.found = looked.found;
+        inventory.unread.extend(looked.unseen);
+    }
     let wishes = Options { now: now(), targets: options.targets.clone(), destroy: options.destroy };
     let plan = plan::plan(&site.desired, &inventory, &managers::kinds(), &wishes);
     if !plan.problems.is_empty() {

@@ -59,6 +59,13 @@ pub const CODES: &[CodeInfo] = &[
         "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
     ),
     code(
+        "apply::unanswered",
+        "services do not answer",
+        "When all was done, every service was asked once. These do not answer, and looking inside the guests on their way \
+         found nothing that applying puts right. What `trace` found is shown; `--no-probe` leaves asking out.",
+        "Follow the hint; `phoenix-cli trace service.NAME` walks the whole way.",
+    ),
+    code(
         "artifacts::busy",
         "another run obtains the same program",
         "Two runs on one machine do not build the same thing twice: the second waits for the first. The first has \

@@ -1,8 +1,8 @@
 //! The command line of Phoenix, as a library: so that the reference in the book can be made from what the binary
 //! `phoenix-cli` really takes.
 //!
-//! Start at [`args`] for what can be typed, and at `commands` for what is done. All printing is in `printer`, all
-//! wording of failures in `error`.
+//! Start at [`args`] for what can be typed, and at `commands` for what is done: each parses, calls the library `site`,
+//! prints and says how to exit. All printing is in `printer`, all wording of failures in `error`.
 
 pub mod args;
 pub mod codes;
@@ -10,13 +10,10 @@ pub mod codes;
 mod commands;
 mod diagnostics;
 mod error;
-mod lock;
+mod opening;
 mod passphrase;
 mod printer;
 mod progress;
-mod secrets;
-mod simulated;
-mod site;
 
 use std::process::ExitCode;
 
@@ -37,7 +34,7 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             printer.error(&error);
-            ExitCode::from(error.kind.exit_code())
+            ExitCode::from(error::exit_code(error.kind))
         }
     }
 }

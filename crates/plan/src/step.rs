@@ -178,6 +178,13 @@ impl Step {
         Self { grade, ..self }
     }
 
+    /// With more reasons, a sentence each.
+    #[must_use]
+    pub fn reasons(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
+        self.reasons.extend(reasons);
+        self
+    }
+
     /// With one more reason, a sentence.
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@ mod calls;
 mod changes;
 mod destroy;
 mod firewall;
+mod inside;
 mod kills;
 mod owned;
 mod renewal;

@@ -11,13 +11,13 @@ use plan::Host;
 use plan::desired::{Certificate, Issuer};
 use plan::mark::CertificateMark;
 use serde_json::{Value, json};
+use site::Site;
 use transport::{InGuest, Runner};
 
 use crate::args::{Certs, CertsCommand, Global};
-use crate::commands::plan::Planned;
 use crate::error::Outcome;
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// How many guests are asked at once: each is a command on the node, which has other things to do.
 const AT_ONCE: usize = 8;
@@ -27,8 +27,7 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
     match options.what {
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
-            let loaded = site::load(&global.site, printer.quiet())?;
-            let authority = site::authority(&loaded.blueprint, printer.quiet())?;
+            let authority = opening::paper(global, printer.quiet())?.authority;
             printer.data(format!("{}\n", authority.root_pem().trim_end()));
             Ok(0)
         }
@@ -40,7 +39,7 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
 type Asked = BTreeMap<Host, Result<Vec<Seen>, String>>;
 
 async fn list(global: &Global, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
+    let planned = opening::look(global, printer).await?;
     let asked = ask(&planned).await;
     planned.connection.close().await;
     let now = Timestamp::now();
@@ -74,13 +73,13 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
 }
 
 /// All of the site's, the node's own last.
-fn certificates(planned: &Planned) -> impl Iterator<Item = &Certificate> {
+fn certificates(planned: &Site) -> impl Iterator<Item = &Certificate> {
     let own = planned.desired.hypervisor.iter().map(|node| &node.certificate);
     planned.desired.certificates.values().chain(own)
 }
 
 /// Asks the guests, several at once; each within its own time.
-async fn ask(planned: &Planned) -> Asked {
+async fn ask(planned: &Site) -> Asked {
     let mut by_host: BTreeMap<&Host, Vec<&Certificate>> = BTreeMap::new();
     for certificate in certificates(planned) {
         by_host.entry(&certificate.on).or_default().push(certificate);

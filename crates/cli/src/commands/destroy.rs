@@ -2,17 +2,17 @@
 
 use crate::args::{self, Global};
 use crate::commands::apply::{carry_out, confirm};
-use crate::commands::plan::{self as planning, Planned, typed};
+use crate::commands::plan::{self as planning, typed};
 use crate::error::{CommandError, Kind, Outcome};
-use crate::lock::SiteLock;
+use crate::opening;
 use crate::printer::Printer;
 
 /// Destroys with consent: the site's name typed, or every resource named.
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = opening::open(global, printer)?;
     let result = async {
-        let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
-        planned.look(printer).await?;
+        let _lock = planned.lock(&printer).await?;
+        planned.look_settled(&printer).await?;
         let plan = planned.plan(&options.target, true)?;
         let mut granted = options.allow_destroy.clone();
         if let Some(name) = &options.confirm {

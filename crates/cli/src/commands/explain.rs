@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::args::{Explain, Global};
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Explains whatever was named.
 pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
@@ -149,9 +149,7 @@ fn feature(global: &Global, name: &str, printer: Printer) -> Outcome {
 }
 
 fn resource(global: &Global, address: &Address, with_script: bool, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let desired = opening::paper(global, printer)?.desired;
     let unknown = || {
         CommandError::usage("explain::unknown", format!("the site has no {address}"))
             .hint("phoenix-cli graph shows all addresses")

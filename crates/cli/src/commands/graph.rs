@@ -9,14 +9,12 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, Graph, GraphFormat};
 use crate::error::Outcome;
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Draws the graph of resources, or the flows.
 pub fn run(global: &Global, options: &Graph, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let desired = opening::paper(global, printer)?.desired;
     if !options.flows {
         if printer.json {
             printer.data_json(&desired.graph.json());

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::args::{Global, LabCommand, LabDown, LabUp};
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Leads to what is to be done with the lab.
 pub async fn run(global: &Global, command: LabCommand, printer: Printer) -> Outcome {
@@ -113,7 +113,7 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
 }
 
 async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
+    let loaded = opening::load(global, printer)?;
     let spec = spec(&loaded.blueprint, options)?;
     let report = |event: Event| match event {
         Event::Doing { what, usually } => {

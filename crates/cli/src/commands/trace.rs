@@ -1,74 +1,30 @@
 //! `trace`: one request, hop by hop; which hop breaks, why, and what to do.
 
-use jiff::Timestamp;
-use managers::trace::{self, Declared, Finding, Observer, Path, Place, State, Verdict, Walk};
-use plan::Desired;
-use serde_json::json;
+use managers::trace::{Finding, Path, State, Verdict, Walk};
+use plan::Inventory;
+use site::{Question, Site};
 
 use crate::args::{self, Global};
 use crate::error::{CommandError, Kind, Outcome};
+use crate::opening;
 use crate::printer::{Printer, paint};
-use crate::site;
 
 /// Walks the hops and says what was found.
 pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-    let declared = Declared::of(&loaded.blueprint, &desired);
-    let path = trace::path::find(&desired, &declared, &options.name)
-        .map_err(|failure| CommandError { kind: Kind::Usage, ..failure.into() })?;
-    let from: Vec<Place> = options.from.iter().map(|name| place(&desired, name)).collect::<Result<_, _>>()?;
-    let connection = site::connect(&loaded.blueprint)?;
-    if connection.simulated() {
-        return Err(CommandError::failed(
-            "lab::simulated",
-            "the lab is simulated: nothing runs in it, so there is no request to follow",
-        )
-        .hint(
-            "phoenix-cli graph shows what depends on what; phoenix-cli explain service.NAME the way on paper",
-        ));
-    }
-    let observer = Observer {
-        desired: &desired,
-        root: authority.root_pem(),
-        node: connection.node.clone(),
-        clock: Timestamp::now,
-    };
-    let walks = trace::trace(&observer, &declared, &path, &from).await;
-    let stands_for = connection.node.as_ref().map_or_else(|| "this machine".to_owned(), |node| node.place());
-    connection.close().await;
-    let walks = walks?;
-    let verdict = trace::verdict(&path, &walks);
-    let good = verdict.state == State::Good;
+    let paper = opening::paper(global, printer)?;
+    let question = Question::new(&paper.loaded.blueprint, &paper.desired, &options.name, &options.from)?;
+    let connection = opening::connect(&paper.loaded.blueprint)?;
+    let site = Site::new(paper, connection, Inventory::default(), opening::environment());
+    let traced = site.trace(&question).await;
+    site.close().await;
+    let traced = traced?;
     if printer.json {
-        printer.data_json(&json!({
-            "name": path.name, "ok": good, "state": verdict.state, "outside": stands_for, "note": path.note,
-            "walks": walks.iter().map(Walk::json).collect::<Vec<_>>(), "verdict": verdict.json(),
-        }));
+        printer.data_json(&traced.json());
     } else {
-        show(&path, &walks, &stands_for, printer);
-        conclude(&verdict, printer);
+        show(&traced.path, &traced.walks, &traced.outside, printer);
+        conclude(&traced.verdict, printer);
     }
-    if good { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
-}
-
-/// A place by what a person calls it.
-fn place(desired: &Desired, name: &str) -> Result<Place, CommandError> {
-    let bare = name.strip_prefix("container.").unwrap_or(name);
-    if name == "outside" {
-        return Ok(Place::Outside);
-    }
-    let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
-    let found = desired.guests.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
-    match found.or_else(|| gateway.filter(|_| name == "gateway")) {
-        Some(guest) => Ok(Place::Guest(guest.to_string())),
-        None => {
-            let names: Vec<&str> = desired.guests.keys().map(|name| name.as_str()).collect();
-            Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
-                .hint(format!("there are: outside, {}", names.join(", "))))
-        }
-    }
+    if traced.verdict.state == State::Good { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
 }
 
 /// What is the same for all places is shown once; what is not well is never left out.

@@ -120,9 +120,11 @@ impl Kind for Certificates {
                 certificate: certificate.clone(),
                 introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),
             };
+            let found = there.and_then(|_| world.inventory.found.get(&certificate.resource()));
+            let found = found.map(|found| (Action::Update, found.join("; ")));
             let step = |action, reason| step(&put, there, action, reason);
             let work = || Work::Put(Box::new(put.clone()));
-            match due(certificate, there, world.options.now) {
+            match due(certificate, there, world.options.now).or(found) {
                 Some((action, reason)) => proposal.step(step(action, reason), &work()),
                 // A new authority knows nobody.
                 None => {

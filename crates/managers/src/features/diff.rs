@@ -1,5 +1,5 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
-//! into the guest: the mark's fingerprints are believed.
+//! into the guest: the mark's fingerprints are believed, but where somebody has looked and found otherwise.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
 use super::crew::Work;
+use super::moves;
 use crate::Manager;
 use crate::worksite::Worksite;
 
@@ -45,8 +46,10 @@ impl Kind for Features {
         if world.options.destroy {
             return;
         }
+        let before = moves::before(world);
         for container in world.desired.guests.values() {
-            guest(world, container, proposal);
+            let before = before.get(&container.name).map(Vec::as_slice).unwrap_or_default();
+            guest(world, container, before, proposal);
         }
     }
 }
@@ -66,7 +69,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Guest, proposal: &Proposal) 
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Guest, proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -75,14 +78,19 @@ fn guest(world: World<'_>, container: &Guest, proposal: &mut Proposal) {
         return;
     }
     for feature in &container.features {
+        let address = Address::feature(&feature.name, &container.host());
         let applied = mark.and_then(|m| m.features.get(&feature.name));
-        if applied == Some(&feature.fingerprint) {
-            continue;
-        }
-        let reason = match (&applied, &feature.declared) {
-            (None, Some(place)) => format!("new in {place}"),
-            (None, None) => "required by another feature".to_owned(),
-            (Some(_), _) => "what it renders to has changed".to_owned(),
+        let same = applied == Some(&feature.fingerprint);
+        let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
+            (Some(_), _, Some(found)) if same => found.clone(),
+            _ if same => continue,
+            (None, Some(place), _) => vec![format!("new in {place}")],
+            (None, None, _) => vec!["required by another feature".to_owned()],
+            (Some(_), ..) => vec!["what it renders to has changed".to_owned()],
+        };
+        let changes = match same {
+            true => Vec::new(),
+            false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
         };
         let work = Work {
             id: container.id,
@@ -95,11 +103,11 @@ fn guest(world: World<'_>, container: &Guest, proposal: &mut Proposal) {
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
             stage => format!("features@{resource}/{stage}"),
         };
-        let change = Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone());
-        let step = Step::new(Address::feature(&feature.name, &container.host()), Action::Run)
+        let step = Step::new(address, Action::Run)
             .on_guest(container.id)
-            .reason(reason)
-            .change(change)
+            .reasons(reasons)
+            .changes(changes)
+            .needs(before.iter().cloned())
             .batch(batch);
         proposal.step(step, &work);
     }

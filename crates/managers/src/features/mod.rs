@@ -10,6 +10,8 @@ pub mod crew;
 mod crypt;
 pub mod diff;
 mod error;
+pub mod look;
+mod moves;
 mod order;
 mod quote;
 mod render;

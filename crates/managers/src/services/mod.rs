@@ -71,11 +71,16 @@ impl Kind for Services {
                 continue;
             }
             let proven = mark.and_then(|m| m.services.get(&service.name));
-            let step = Step::new(Address::service(&service.name), Action::Run)
-                .reason("to be proven from outside")
-                .change(Change::new("url", Value::Null, service.url()));
+            let address = Address::service(&service.name);
+            let found = world.inventory.found.get(&address);
+            let reasons = found.cloned().unwrap_or_else(|| vec!["to be proven from outside".into()]);
+            let step = Step::new(address, Action::Run).reasons(reasons).change(Change::new(
+                "url",
+                Value::Null,
+                service.url(),
+            ));
             let work = Work { id: container.id, service: service.clone() };
-            if proven == Some(&service.fingerprint) {
+            if found.is_none() && proven == Some(&service.fingerprint) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
                     .desired

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["init"],
     &["validate"],
@@ -37,6 +37,7 @@ const COMMANDS: [&[&str]; 38] = [
     &["lab"],
     &["lab", "up"],
     &["lab", "down"],
+    &["drift"],
     &["lab", "status"],
     &["lab", "shell"],
     &["version"],

@@ -47,6 +47,8 @@ fn a_whole_life() {
     let again = lab.run(&["apply", "--json"]).ended(0).json();
     assert!(addresses(&again).is_empty());
 
+    a_plan_says_what_it_trusts(&lab);
+
     // What is there.
     let status = lab.run(&["status", "--json"]).ended(0).json();
     assert_eq!((&status["simulated"], &status["waiting_steps"]), (&true.into(), &0.into()));
@@ -91,6 +93,28 @@ fn a_whole_life() {
 
     a_container_goes(&lab);
     all_of_it_goes(&lab);
+}
+
+/// What is inside guests is taken on trust until somebody looks, and a plan says so.
+fn a_plan_says_what_it_trusts(lab: &Lab) {
+    let plan = lab.run(&["plan"]).ended(0);
+    let trust = "what is inside guests was not looked at (never from this folder); to look: phoenix-cli";
+    assert!(plan.err.contains(trust), "{plan:#?}");
+    let drift = lab.run(&["drift", "--detailed-exitcode"]).ended(0);
+    assert!(drift.out.contains("nothing to do") && drift.err.contains("looked into 3 guests"), "{drift:#?}");
+    let plan = lab.run(&["plan"]).ended(0);
+    assert!(plan.err.contains("was not looked at (last at 20"), "{plan:#?}");
+    let deep = lab.run(&["plan", "--deep", "--json"]).ended(0).json();
+    assert!(addresses(&deep).is_empty() && deep["inside"]["looked"] == 3, "{deep:#}");
+    let plan = lab.run(&["plan", "--json"]).ended(0).json();
+    assert!(plan["inside"]["looked"].is_null() && plan["inside"]["last"].is_string(), "{plan:#}");
+    // Nothing answers in a simulated lab, and that is said rather than taken for an answer.
+    let apply = lab.run(&["apply"]).ended(0);
+    assert!(apply.err.contains("services were not asked: the lab is simulated"), "{apply:#?}");
+    assert!(!lab.run(&["apply", "--no-probe"]).ended(0).err.contains("services were not asked"));
+    lab.run(&["drift", "--target", "nope", "--json"])
+        .ended(2)
+        .error("plan::no-such-target", "phoenix-cli graph");
 }
 
 fn a_container_goes(lab: &Lab) {

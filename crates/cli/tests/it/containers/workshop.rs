@@ -54,6 +54,8 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
 
     packets_fit_the_way_out(&site);
 
+    what_is_purged_is_found_and_put_right(&site);
+
     the_node_shows_what_it_was_given(&site);
 
     // One line of one page: that one file is changed, and nothing else.
@@ -121,6 +123,56 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     assert!(left.contains("foreign") && !left.contains("notes"), "{left}");
 
     site.lab_down_leaves_nothing();
+}
+
+/// Nginx purged inside the gateway: a plan takes it on trust and says so, looking names it, and `up` asks the services, sees
+/// that they do not answer, and puts it right.
+fn what_is_purged_is_found_and_put_right(site: &Site) {
+    let nothing = site.json(&["drift", "--json"]);
+    assert_eq!(nothing["steps"].as_array().unwrap().len(), 0, "{nothing:#}");
+    assert_eq!(nothing["inside"]["looked"], 3, "{nothing:#}");
+    let purge = "DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge 'nginx*' && rm -rf /etc/nginx";
+    assert!(site.inside("gateway", purge).0);
+    assert_ne!(site.fetch("notes.workshop.internal").0, "200");
+
+    let plan = site.run(&["plan", "--detailed-exitcode"]);
+    let said = String::from_utf8_lossy(&plan.stderr);
+    assert!(
+        plan.status.code() == Some(0) && said.contains("what is inside guests was not looked at"),
+        "{said}"
+    );
+    let drift = site.json(&["drift", "--json"]);
+    let steps = drift["steps"].as_array().unwrap();
+    let gateway = steps.iter().find(|s| s["address"] == "feature.nginx-gateway@container.gateway").unwrap();
+    for reason in ["the package nginx-light is not installed", "/etc/nginx/nginx.conf is missing"] {
+        assert!(gateway["reasons"].as_array().unwrap().contains(&reason.into()), "{gateway:#}");
+    }
+    let silent = steps.iter().find(|s| s["address"] == "service.notes").unwrap();
+    assert!(silent["reasons"][0].as_str().unwrap().starts_with("it does not answer"), "{silent:#}");
+    assert!(
+        steps.iter().all(|s| s["address"].as_str().unwrap().contains("gateway") || s["id"].is_null()),
+        "{steps:#?}"
+    );
+    assert_eq!(site.run(&["drift", "--detailed-exitcode"]).status.code(), Some(3));
+
+    let up = site.run(&["up", "--yes"]);
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert!(up.status.success() && said.contains("does not answer"), "{said}");
+    assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+    let drift = site.run(&["drift", "--detailed-exitcode"]);
+    assert_eq!(drift.status.code(), Some(0));
+    // What applying cannot put right is said, with where the way breaks.
+    assert!(site.inside("notes", "echo 'nonsense;' > /etc/nginx/conf.d/x.conf; ! systemctl restart nginx").0);
+    let apply = site.run(&["apply"]);
+    let said = String::from_utf8_lossy(&apply.stderr);
+    assert_eq!(apply.status.code(), Some(1), "{said}");
+    assert!(said.contains("feature.static-site@container.notes: run"), "{said}");
+    assert!(said.contains("error: https://notes.workshop.internal/ does not answer"), "{said}");
+    assert!(said.contains("service.notes: "), "{said}");
+    assert_eq!(site.run(&["apply", "--no-probe"]).status.code(), Some(0));
+    assert!(site.inside("notes", "rm /etc/nginx/conf.d/x.conf").0);
+    site.ok(&["apply"]);
+    assert_eq!(site.fetch("notes.workshop.internal").0, "200");
 }
 
 /// Where the way out takes smaller packets than a guest's own link, the other end is told when the guest connects: what it

@@ -24,6 +24,7 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
             skipped.insert(step.address.clone());
             continue;
         }
+        there.found.remove(&step.address);
         match step.address.kind() {
             "container" => container(step, &mut there),
             "feature" => {

@@ -328,6 +328,12 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         "no-pools" => world.pools.clear(),
         "node" => drop(world.nodes.insert(words[1].to_owned())),
         "pools" => world.pools.extend(words[1..].iter().map(|w| (*w).to_owned())),
+        // Somebody looked inside, and this is what differs.
+        "found" => {
+            let (address, what) =
+                rest(1).split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            world.found.entry(address.parse().unwrap()).or_default().push(what);
+        }
         "unread" => {
             let (what, why) = rest(1).split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
             world.unread.push(Unread { what, why });

@@ -5,16 +5,19 @@ use blueprint::model::SecretRef;
 use camino::Utf8PathBuf;
 use secrecy::SecretString;
 
+use crate::environment::Environment;
+
 /// Resolves a site's secret references.
 #[derive(Debug, Clone)]
 pub struct SiteSecrets {
     root: Utf8PathBuf,
+    environment: Environment,
 }
 
 impl SiteSecrets {
-    /// For the site in `root`.
-    pub fn new(root: Utf8PathBuf) -> Self {
-        Self { root }
+    /// For the site in `root`; `environment` has those that are variables.
+    pub fn new(root: Utf8PathBuf, environment: Environment) -> Self {
+        Self { root, environment }
     }
 
     /// The secret that `reference` means.
@@ -22,7 +25,7 @@ impl SiteSecrets {
     /// # Errors
     /// When it cannot be had.
     pub fn get(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
-        blueprint::secret::resolve(reference, &self.root, |name: &str| std::env::var(name).ok()).map_err(
+        blueprint::secret::resolve(reference, &self.root, |name: &str| self.environment.get(name)).map_err(
             |e| {
                 let mut failure = Failure::from_error("secrets::unavailable", &e);
                 failure.hint = e.hint();

@@ -7,9 +7,10 @@ use blueprint::model::Blueprint;
 use camino::Utf8Path;
 use transport::{Command, Held};
 
-use crate::error::CommandError;
-use crate::printer::Printer;
-use crate::site::{self, Connection};
+use crate::connect::Connection;
+use crate::environment::{Environment, Listener, Notice};
+use crate::error::Error;
+use crate::folders::state;
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -24,15 +25,16 @@ const HOLD: &str = include_str!("lock.sh");
 
 impl SiteLock {
     /// Takes the lock, or says who has it.
-    pub async fn take(
+    pub(crate) async fn take(
         connection: &Connection,
         blueprint: &Blueprint,
-        printer: Printer,
-    ) -> Result<Self, CommandError> {
+        environment: &Environment,
+        listener: &dyn Listener,
+    ) -> Result<Self, Error> {
         let site = &blueprint.site.name;
-        let owner = owner();
+        let owner = owner(environment);
         let Some(node) = &connection.node else {
-            return Self::here(&site::state(&blueprint.root).join("lock"), &owner);
+            return Self::here(&state(&blueprint.root).join("lock"), &owner);
         };
         let argv = ["sh", "-c", HOLD, "phoenix-lock", site.as_str(), owner.as_str()];
         // Taking a lock takes no time; a node that is slow to answer gets the time of a connection.
@@ -42,17 +44,15 @@ impl SiteLock {
             Ok(Ok((line, _))) => Err(taken(site, &line)),
             Ok(Err(output)) if output.text().contains("held by") => Err(taken(site, output.text().trim())),
             Ok(Err(output)) => {
-                printer.warn(format!("the site's lock could not be taken on the node: {}", output.tail(2)));
-                Self::here(&site::state(&blueprint.root).join("lock"), &owner)
+                listener.hear(&Notice::LockedHere { why: output.tail(2) });
+                Self::here(&state(&blueprint.root).join("lock"), &owner)
             }
-            Err(error) => {
-                Err(CommandError::from_error("lock::unreachable", &error).hint("phoenix-cli doctor"))
-            }
+            Err(error) => Err(Error::from_error("lock::unreachable", &error).hint("phoenix-cli doctor")),
         }
     }
 
-    fn here(path: &Utf8Path, owner: &str) -> Result<Self, CommandError> {
-        let wrong = |e: std::io::Error| CommandError::from_error("lock::file", &e);
+    fn here(path: &Utf8Path, owner: &str) -> Result<Self, Error> {
+        let wrong = |e: std::io::Error| Error::from_error("lock::file", &e);
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent).map_err(wrong)?;
         }
@@ -77,15 +77,15 @@ impl SiteLock {
     }
 }
 
-fn taken(site: &str, who: &str) -> CommandError {
-    CommandError::failed("lock::taken", format!("another run works on {site}: {who}"))
+fn taken(site: &str, who: &str) -> Error {
+    Error::failed("lock::taken", format!("another run works on {site}: {who}"))
         .hint("wait until it has ended, or stop it there; its lock ends with it")
 }
 
 /// Who holds the lock: user, machine, process, time.
-fn owner() -> String {
+fn owner(environment: &Environment) -> String {
     let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
+    let user = environment.get("USER").unwrap_or_else(|| "somebody".into());
     let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
     format!("{user}@{} (process {}) since {now}", machine.trim(), std::process::id())
 }
