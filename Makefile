@@ -1,5 +1,4 @@
-# The two commands: `make up` shows a running workshop, `make test` proves it. `make help` lists the others; how long each takes
-# is in CONTRIBUTING.md.
+# The two commands: `make up` shows a running workshop, `make test` proves it. `make help` lists the others.
 
 SITE ?= examples/first-workshop
 # Where everything is built. Said here, so that the binary is always at target/release/phoenix-cli.
