@@ -15,7 +15,7 @@ pub use command::{Command, Output};
 pub use error::{Error, Sent};
 pub use in_guest::InGuest;
 pub use local::Local;
-pub use ssh::{MAX_SESSIONS, Ssh, SshOptions};
+pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept, private_folder};
 
 use std::fmt::Debug;
 use std::time::Duration;
