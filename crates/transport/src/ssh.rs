@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use argv::{REMOTE_255, escaped};
+use argv::REMOTE_255;
 pub use keep::{Keep, close_kept, private_folder};
 
 use crate::process::{self, HeldProcess};

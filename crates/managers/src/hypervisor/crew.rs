@@ -10,7 +10,7 @@ use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Command;
 
 use super::{Put, Work};
@@ -112,13 +112,14 @@ impl HypervisorCrew {
 async fn is_shown(place: &Place, certificate: &Certificate) -> Result<(), Failure> {
     let command = show(&*place.runner, &[certificate]);
     let begin = Instant::now();
+    let mut pauses = settle::Pauses::up_to(settle::PAUSE);
     let seen = loop {
         let seen = parse(&settle::command(&*place.runner, &command).await?.text());
         // An answer that was cut off tells nothing of it.
         if !seen.is_empty() || begin.elapsed() > settle::UNREACHABLE {
             break seen;
         }
-        sleep(settle::PAUSE).await;
+        pauses.pause().await;
     };
     let shown = |at: &Served| {
         let mut served = seen.iter().flat_map(|seen| &seen.served);

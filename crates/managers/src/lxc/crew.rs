@@ -9,7 +9,7 @@ use plan::Step;
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
 use proxmox::error::Kind;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Command;
 
 use super::settings;
@@ -189,6 +189,7 @@ impl ContainerCrew {
         let command = Command::new("setting what takes root", argv).limit(Duration::from_secs(120));
         let begin = Instant::now();
         let mut told = false;
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE * 2);
         let output = loop {
             // Setting the same twice is the same as once.
             let output = settle::command(node.as_ref(), &command).await?;
@@ -203,7 +204,7 @@ impl ContainerCrew {
                 progress.waiting(format!("the lock on {} that another task holds", guest.id), settle::LOCKED);
                 told = true;
             }
-            sleep(settle::PAUSE * 2).await;
+            pauses.pause().await;
         };
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
@@ -301,12 +302,13 @@ impl ContainerCrew {
     /// Puts it into a pool. After an answer that got lost it is looked whether it is there.
     async fn join(&self, guest: &GuestRef, pool: &str) -> Result<(), Failure> {
         let begin = Instant::now();
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE);
         loop {
             let Err(error) = self.site.writer.join_pool(pool, guest.id, true).await else { return Ok(()) };
             if error.kind().is_some() || begin.elapsed() > settle::UNREACHABLE {
                 return Err(failure("joining the pool", &error));
             }
-            sleep(settle::PAUSE).await;
+            pauses.pause().await;
             let all =
                 settle::read("looking at the pools", || self.site.reader().resources(Some("vm"))).await?;
             if all.iter().any(|r| r.vmid == Some(guest.id) && r.pool.as_deref() == Some(pool)) {
