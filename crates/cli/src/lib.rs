@@ -8,12 +8,15 @@ pub mod args;
 pub mod codes;
 
 mod commands;
+mod control;
 mod diagnostics;
 mod error;
 mod lock;
+mod log;
 mod passphrase;
 mod printer;
 mod progress;
+mod scrub;
 mod secrets;
 mod simulated;
 mod site;
@@ -33,7 +36,11 @@ pub fn run() -> ExitCode {
         }
     };
     let printer = printer::Printer::new(&cli.global);
-    match commands::run(cli, printer) {
+    let outcome = match log::begin(&cli.global, printer) {
+        Ok(()) => commands::run(cli, printer),
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             printer.error(&error);

@@ -12,8 +12,9 @@ use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use proxmox::http::{Credential, HttpOptions, Named, Trust};
 use secrecy::{ExposeSecret as _, SecretString};
-use transport::{Runner, Ssh, SshOptions};
+use transport::{Runner, Ssh, SshOptions, Traced};
 
+use crate::control::Control;
 use crate::diagnostics;
 use crate::error::{CommandError, Kind};
 use crate::printer::Printer;
@@ -155,7 +156,7 @@ pub struct Connection {
     pub login: Option<Vec<String>>,
     /// The lab, where the target is one.
     pub lab: Option<lab::up::NodeRecord>,
-    control: Utf8PathBuf,
+    control: Control,
 }
 
 impl Connection {
@@ -183,20 +184,24 @@ impl Connection {
         }
     }
 
-    /// Closes what was opened; nothing of it stays behind.
+    /// Begins to make the ssh connection, while something else is done. Within the runtime.
+    pub fn open(&self) {
+        if let Some(ssh) = self.ssh.clone() {
+            tokio::spawn(async move { ssh.open().await });
+        }
+    }
+
+    /// Ends what was begun. The ssh connection stays for the next command, where that is wanted.
     pub async fn close(&self) {
         if let Some(ssh) = &self.ssh {
             ssh.close().await;
         }
-        let _ = fs_err::tokio::remove_dir_all(&self.control).await;
+        self.control.close().await;
     }
 }
 
 /// Prepares the way to the target. Nothing is sent yet.
-pub fn connect(blueprint: &Blueprint) -> Result<Connection, CommandError> {
-    let control = Utf8PathBuf::from_path_buf(std::env::temp_dir())
-        .unwrap_or_else(|_| "/tmp".into())
-        .join(format!("phoenix-{}", std::process::id()));
+pub fn connect(blueprint: &Blueprint, control: Control) -> Result<Connection, CommandError> {
     match &blueprint.target {
         Target::Proxmox(target) => proxmox_node(blueprint, target, control),
         Target::Lab(_) => lab_node(blueprint, control),
@@ -229,7 +234,7 @@ fn token(secret: &SecretString, whence: &str) -> Result<Credential, CommandError
 fn proxmox_node(
     blueprint: &Blueprint,
     target: &model::ProxmoxTarget,
-    control: Utf8PathBuf,
+    control: Control,
 ) -> Result<Connection, CommandError> {
     let secrets = SiteSecrets::new(blueprint.root.clone());
     let credential = match &target.credential {
@@ -257,7 +262,8 @@ fn proxmox_node(
         port: s.port,
         identity: s.identity.as_ref().map(|i| blueprint.root.join(i)),
         host_key: s.host_key.clone(),
-        control_dir: control.clone(),
+        control_dir: control.folder.clone(),
+        keep: control.keep.clone(),
     });
     Ok(with_ssh(exchange, ssh, None, control))
 }
@@ -266,7 +272,7 @@ fn with_ssh(
     exchange: Arc<dyn Exchange>,
     options: Option<SshOptions>,
     lab: Option<lab::up::NodeRecord>,
-    control: Utf8PathBuf,
+    control: Control,
 ) -> Connection {
     let login = options.as_ref().map(|o| {
         let mut argv = vec!["ssh".to_owned(), "-p".into(), o.port.to_string()];
@@ -277,10 +283,11 @@ fn with_ssh(
         argv
     });
     let ssh = options.map(|o| Arc::new(Ssh::new(o)));
-    Connection { exchange, node: ssh.clone().map(|s| s as Arc<dyn Runner>), ssh, login, lab, control }
+    let node = ssh.clone().map(|s| Arc::new(Traced::new(s)) as Arc<dyn Runner>);
+    Connection { exchange, node, ssh, login, lab, control }
 }
 
-fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, CommandError> {
+fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, CommandError> {
     let folder = lab_folder(blueprint);
     let record = lab::up::NodeRecord::read(&folder).ok_or_else(|| {
         CommandError::failed("lab::not-running", "the site's target is its lab, and the lab is not running")
@@ -288,7 +295,9 @@ fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, C
     })?;
     let secret =
         fs_err::read_to_string(&record.token_file).map_err(|e| CommandError::from_error("lab::token", &e))?;
-    let credential = token(&secret.into(), record.token_file.as_str())?;
+    let secret = secret.into();
+    crate::scrub::remember(&secret);
+    let credential = token(&secret, record.token_file.as_str())?;
     let fingerprint = record
         .fingerprint
         .parse()
@@ -300,12 +309,13 @@ fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, C
         port: s.port,
         identity: Some(s.identity.clone()),
         host_key: Some(s.host_key.clone()),
-        control_dir: control.clone(),
+        control_dir: control.folder.clone(),
+        keep: control.keep.clone(),
     });
     let node = record.node.clone();
     let mut connection = with_ssh(exchange, ssh, Some(record), control);
     if connection.simulated() {
-        connection.node = Some(Arc::new(lab::up::SimNodeRunner::new(&folder, node)));
+        connection.node = Some(Arc::new(Traced::new(Arc::new(lab::up::SimNodeRunner::new(&folder, node)))));
     }
     Ok(connection)
 }

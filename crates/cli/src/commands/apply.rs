@@ -25,7 +25,7 @@ use crate::{progress, site};
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
     let saved = options.file.as_deref().map(planning::read).transpose()?;
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = Planned::unseen(global, printer).await?;
     let result = async {
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
 
 /// `up`: plan, confirm, apply.
 pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcome {
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = Planned::unseen(global, printer).await?;
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
         planned.look(printer).await?;

@@ -9,7 +9,7 @@ use crate::printer::Printer;
 
 /// Destroys with consent: the site's name typed, or every resource named.
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = Planned::unseen(global, printer).await?;
     let result = async {
         let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
         planned.look(printer).await?;

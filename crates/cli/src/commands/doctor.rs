@@ -9,6 +9,7 @@ use transport::Command;
 use crate::args::Global;
 use crate::commands::health;
 use crate::commands::plan::{Planned, typed};
+use crate::control::Control;
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::Printer;
 use crate::site;
@@ -75,7 +76,8 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let authority = site::authority(&loaded.blueprint, printer)?;
     findings.good("certificate authority", "root and intermediate are readable and belong together");
     let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-    match site::connect(&loaded.blueprint) {
+    // A connection that was kept would not tell whether one can log in now.
+    match site::connect(&loaded.blueprint, Control::of(&loaded.blueprint.root, false)) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
             let inventory = hops(&connection, &desired, global, &mut findings).await;

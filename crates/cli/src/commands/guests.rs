@@ -3,11 +3,13 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
+use blueprint::model::Blueprint;
 use plan::address;
 use transport::{Command, InGuest, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
+use crate::control::Control;
 use crate::error::{CommandError, Outcome};
 use crate::printer::Printer;
 use crate::site::{self, Connection};
@@ -28,7 +30,11 @@ pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection
             .hint(format!("there are: {}", names.join(", "))));
     };
     let id = one.id;
-    Ok((site::connect(&loaded.blueprint)?, id))
+    Ok((connect(&loaded.blueprint, global)?, id))
+}
+
+fn connect(blueprint: &Blueprint, global: &Global) -> Result<Connection, CommandError> {
+    site::connect(blueprint, Control::of(&blueprint.root, !global.no_keep))
 }
 
 /// Nothing can be run on the node.
@@ -74,7 +80,7 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
             let (connection, id) = find(global, name, printer)?;
             (connection, Some(id))
         }
-        None => (site::connect(&site::load(&global.site, printer)?.blueprint)?, None),
+        None => (connect(&site::load(&global.site, printer)?.blueprint, global)?, None),
     };
     if connection.simulated() {
         return Err(CommandError::failed(

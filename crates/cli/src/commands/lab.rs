@@ -9,6 +9,7 @@ use lab::up::{self, Event, LabSpec, Network, Ports};
 use serde_json::json;
 
 use crate::args::{Global, LabCommand, LabDown, LabUp};
+use crate::control::Control;
 use crate::error::{CommandError, Outcome};
 use crate::printer::Printer;
 use crate::site;
@@ -155,6 +156,9 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
 }
 
 async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
+    if !options.all {
+        Control::close_kept(&site::folder(&global.site)?).await;
+    }
     let removed = if options.all {
         up::sweep().await.map_err(|e| wrong(&e))?
     } else {

@@ -8,9 +8,13 @@ use jiff::Timestamp;
 use plan::desired::{Certificate, NODE};
 use plan::mark::CertificateMark;
 use plan::{Desired, Inventory, Plan};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use crate::args::{self, Global};
+use crate::control::Control;
 use crate::error::{CommandError, Outcome};
+use crate::log::SPAN;
 use crate::printer::{Printer, paint};
 use crate::site::{self, Connection};
 
@@ -32,27 +36,58 @@ pub struct Planned {
 impl Planned {
     /// Reads blueprint and target.
     pub async fn new(global: &Global, printer: Printer) -> Result<Self, CommandError> {
-        let mut planned = Self::unseen(global, printer)?;
-        let observed =
-            managers::observe(&planned.connection.reader(), planned.connection.node.as_deref()).await;
-        match observed {
+        let mut observing = None;
+        let begin = |connection: &Connection| {
+            let (reader, node) = (connection.reader(), connection.node.clone());
+            let observe = async move { managers::observe(&reader, node.as_deref()).await };
+            let span = tracing::info_span!(target: SPAN, "observing");
+            // What is not waited for is given up.
+            observing = Some(AbortOnDropHandle::new(tokio::spawn(observe.instrument(span))));
+        };
+        let mut planned = Self::prepared(global, printer, begin).await?;
+        let Some(observing) = observing else { return Ok(planned) };
+        let observed = observing.await.map_err(|e| CommandError::from_error("phoenix::runtime", &e));
+        match observed.and_then(|observed| Ok(observed?)) {
             Ok(inventory) => planned.inventory = inventory,
-            Err(failure) => {
+            Err(error) => {
                 planned.connection.close().await;
-                return Err(failure.into());
+                return Err(error);
             }
         }
         Ok(planned)
     }
 
     /// Reads the blueprint and prepares the way to the target, for who takes the site's lock before looking there.
-    pub fn unseen(global: &Global, printer: Printer) -> Result<Self, CommandError> {
-        let loaded = site::load(&global.site, printer)?;
-        let authority = site::authority(&loaded.blueprint, printer)?;
-        let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-        let connection = site::connect(&loaded.blueprint)?;
+    pub async fn unseen(global: &Global, printer: Printer) -> Result<Self, CommandError> {
+        Self::prepared(global, printer, Connection::open).await
+    }
+
+    /// `begin` begins what takes its time on the way to the target, while what is wanted is worked out here.
+    async fn prepared(
+        global: &Global,
+        printer: Printer,
+        begin: impl FnOnce(&Connection),
+    ) -> Result<Self, CommandError> {
+        let loaded =
+            tracing::info_span!(target: SPAN, "loading").in_scope(|| site::load(&global.site, printer))?;
+        let blueprint = loaded.blueprint;
+        let authority = site::authority(&blueprint, printer)?;
+        let connection = site::connect(&blueprint, Control::of(&blueprint.root, !global.no_keep));
+        if let Ok(connection) = &connection {
+            begin(connection);
+        }
+        let desired = tracing::info_span!(target: SPAN, "wiring")
+            .in_scope(|| site::desired(&blueprint, &authority, printer));
+        let desired = match (desired, &connection) {
+            (Err(error), Ok(connection)) => {
+                connection.close().await;
+                return Err(error);
+            }
+            (desired, _) => desired?,
+        };
+        let connection = connection?;
         let inventory = Inventory::default();
-        Ok(Self { blueprint: loaded.blueprint, authority, desired, inventory, connection })
+        Ok(Self { blueprint, authority, desired, inventory, connection })
     }
 
     /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
@@ -83,7 +118,8 @@ impl Planned {
             }
         }
         let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
-        Ok(plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options))
+        Ok(tracing::info_span!(target: SPAN, "planning")
+            .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }
 
     /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and

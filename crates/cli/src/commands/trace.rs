@@ -6,6 +6,7 @@ use plan::Desired;
 use serde_json::json;
 
 use crate::args::{self, Global};
+use crate::control::Control;
 use crate::error::{CommandError, Kind, Outcome};
 use crate::printer::{Printer, paint};
 use crate::site;
@@ -18,7 +19,7 @@ pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Ou
     let path = trace::path(&desired, &options.name)
         .map_err(|failure| CommandError { kind: Kind::Usage, ..failure.into() })?;
     let from: Vec<Place> = options.from.iter().map(|name| place(&desired, name)).collect::<Result<_, _>>()?;
-    let connection = site::connect(&loaded.blueprint)?;
+    let connection = site::connect(&loaded.blueprint, Control::of(&loaded.blueprint.root, !global.no_keep))?;
     if connection.simulated() {
         return Err(CommandError::failed(
             "lab::simulated",
