@@ -1,6 +1,7 @@
 //! Where the sockets of ssh connections are, and whether the connections stay for the next run.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -30,8 +31,14 @@ impl Control {
     /// For the site in `root`: in the user's own runtime folder, else in the site's, else, where that path is too long for
     /// a socket, in one that is this process' alone and has a name nobody can know before.
     pub fn of(root: &Utf8Path, keep: bool) -> Self {
-        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
-        let runtime = var("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()).map(|path| path.join("phoenix"));
+        let var =
+            |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
+        // With `sudo` it may be another user's, who could put another folder in the place of ours.
+        let ours = |path: &Utf8PathBuf| {
+            let user = rustix::process::geteuid().as_raw();
+            path.is_absolute() && fs_err::metadata(path).is_ok_and(|it| it.is_dir() && it.uid() == user)
+        };
+        let runtime = var("XDG_RUNTIME_DIR").filter(ours).map(|path| path.join("phoenix"));
         let own = site::state(root).join("ssh");
         if let Some(folder) =
             [runtime, Some(own)].into_iter().flatten().find(|it| it.as_str().len() <= LONGEST_FOLDER)

@@ -54,7 +54,8 @@ fn create(path: &Utf8Path) -> Result<Mutex<fs_err::File>, CommandError> {
     };
     open().map_err(|e| CommandError {
         kind: crate::error::Kind::Usage,
-        ..CommandError::from_error("phoenix::log-file", &e).hint("give a file that can be written: --log FILE")
+        ..CommandError::from_error("phoenix::log-file", &e)
+            .hint("give a file that can be written: --log FILE")
     })
 }
 
@@ -156,9 +157,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
             }
             return;
         }
-        let within = context.event_span(event).and_then(|span| {
-            span.extensions().get::<Begun>().map(|Begun(_, name)| format!("  ({name})"))
-        });
+        let within = context
+            .event_span(event)
+            .and_then(|span| span.extensions().get::<Begun>().map(|Begun(_, name)| format!("  ({name})")));
         let more = format!("  {}  {} bytes{}", fields.outcome, fields.bytes, within.unwrap_or_default());
         self.line(&fields.what, fields.took, &more);
     }

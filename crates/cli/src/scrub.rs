@@ -88,7 +88,8 @@ fn assigned(text: &str) -> String {
         while let Some(at) = rest.find(['=', ':']) {
             let (name, after) = (rest[..at].trim_end_matches([' ', '"', '\'', '\\']), &rest[at + 1..]);
             let start = name.rfind(|c: char| !(c.is_alphanumeric() || "_-".contains(c)));
-            let name = &name[start.map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8))..];
+            let name =
+                &name[start.map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8))..];
             out.push_str(&rest[..=at]);
             rest = after;
             if is_secret(name) {
@@ -109,7 +110,9 @@ fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['-', '_'], "");
     let exact = ["ticket", "token", "pveauthcookie", "pveapitoken", "authorization", "privatekey"];
     exact.contains(&name.as_str())
-        || ["password", "passwd", "passphrase", "secret", "csrfpreventiontoken"].iter().any(|it| name.ends_with(it))
+        || ["password", "passwd", "passphrase", "secret", "csrfpreventiontoken"]
+            .iter()
+            .any(|it| name.ends_with(it))
 }
 
 /// A document without secrets. Its form stays, so that it can be read as before.
@@ -155,9 +158,13 @@ mod tests {
         let key = "a\n-----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END EC PRIVATE KEY-----\nb\n-----BEGIN CERTIFICATE-----\nx\n";
         let masked = "*".repeat(64);
         assert_eq!(text(key), format!("a\n{masked}\nb\n-----BEGIN CERTIFICATE-----\nx\n"));
-        let mut made = json!({ "data": { "full-tokenid": "a!b", "value": "1-2", "info": {} }, "value": "stays" });
+        let mut made =
+            json!({ "data": { "full-tokenid": "a!b", "value": "1-2", "info": {} }, "value": "stays" });
         value(&mut made);
-        assert_eq!(made, json!({ "data": { "full-tokenid": "a!b", "value": "***", "info": {} }, "value": "stays" }));
+        assert_eq!(
+            made,
+            json!({ "data": { "full-tokenid": "a!b", "value": "***", "info": {} }, "value": "stays" })
+        );
     }
 
     proptest! {

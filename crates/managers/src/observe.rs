@@ -68,9 +68,7 @@ async fn listed(reader: &Reader, guests_too: bool) -> Result<Listed, Failure> {
     let resources = settle::read("asking what there is", || reader.resources(None)).await?;
     let nodes: BTreeSet<String> =
         resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
-    let guests = async {
-        if guests_too { by_api(reader, &resources).await.map(Some) } else { Ok(None) }
-    };
+    let guests = async { if guests_too { by_api(reader, &resources).await.map(Some) } else { Ok(None) } };
     let rest = async {
         let node = this_node(reader, &nodes).await?;
         let storages = storages(reader, &node, &resources).await;

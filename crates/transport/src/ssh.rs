@@ -13,8 +13,8 @@ mod failure;
 mod keep;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -202,6 +202,11 @@ impl Ssh {
                 return Ok(Link::Kept);
             }
             keep::end(self.socket()).await;
+            // ssh would make a connection all the same, which nobody could use or end.
+            if fs_err::symlink_metadata(self.socket()).is_ok() {
+                let said = format!("the socket {} cannot be removed", self.socket());
+                return Err(Failed::Said(Output { status: 255, stdout: Vec::new(), stderr: said.into() }));
+            }
         }
         let command = Command::new("connecting", Vec::<String>::new()).limit(CONNECT_LIMIT);
         match process::run(&self.kept_argv(time), &command, &self.place(), &mut |_| {}).await {
@@ -218,11 +223,9 @@ impl Ssh {
                 let said = format!("no answer within {} seconds", CONNECT_LIMIT.as_secs());
                 Failed::Said(Output { status: 255, stdout: Vec::new(), stderr: said.into() })
             }
-            Error::Io { source, .. } => Failed::Error(Error::Connect {
-                place: self.place(),
-                reason: source.to_string(),
-                hint: None,
-            }),
+            Error::Io { source, .. } => {
+                Failed::Error(Error::Connect { place: self.place(), reason: source.to_string(), hint: None })
+            }
             other => Failed::Error(other),
         }
     }
@@ -235,7 +238,8 @@ impl Ssh {
             hint: Some(hint.to_owned()),
         };
         let folder = &self.options.control_dir;
-        let longest = self.options.keep.as_ref().map_or_else(|| self.own.clone(), |keep| self.kept_socket(keep));
+        let longest =
+            self.options.keep.as_ref().map_or_else(|| self.own.clone(), |keep| self.kept_socket(keep));
         if longest.as_str().len() > LONGEST_SOCKET_PATH {
             return Err(failed(
                 format!("the path {longest} is too long for a socket"),

@@ -48,7 +48,8 @@ impl Server {
             let line = fs_err::read(path.join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).into_owned();
             // One that was kept calls itself `ssh: SOCKET [mux]`.
-            let mine = (line.starts_with("ssh\0") || line.starts_with("ssh: ")) && line.contains(self.dir().as_str());
+            let mine = (line.starts_with("ssh\0") || line.starts_with("ssh: "))
+                && line.contains(self.dir().as_str());
             if mine { Pid::from_raw(path.file_name()?.to_str()?.parse().ok()?) } else { None }
         };
         fs_err::read_dir("/proc").unwrap().filter_map(mine).collect()

@@ -62,8 +62,7 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("phx-bench").tempdir()?;
         let mut lab = Self { binary: binary.to_owned(), folder, ssh: Vec::new(), template: String::new() };
         lab.run(&["init"])?;
-        let listeners =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let listeners = (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
         let ports = listeners.iter().map(|l| Ok(l.local_addr()?.port().to_string()));
         let ports = ports.collect::<Result<Vec<_>, std::io::Error>>()?;
         drop(listeners);
@@ -74,9 +73,21 @@ impl Lab {
         let known = lab.folder.path().join("known_hosts");
         fs_err::write(&known, format!("[127.0.0.1]:{} {}\n", ports[1], text(&record["ssh"]["host_key"])?))?;
         lab.ssh = [
-            "-F", "none", "-o", "BatchMode=yes", "-o", "ControlPath=none", "-o", "IdentitiesOnly=yes", "-o",
-            &format!("UserKnownHostsFile={}", known.display()), "-p", &ports[1], "-i",
-            &text(&record["ssh"]["identity"])?, "root@127.0.0.1",
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ControlPath=none",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            &format!("UserKnownHostsFile={}", known.display()),
+            "-p",
+            &ports[1],
+            "-i",
+            &text(&record["ssh"]["identity"])?,
+            "root@127.0.0.1",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -132,19 +143,16 @@ fn checked(what: &str, output: &Output) -> Result<(), Box<dyn Error>> {
     if output.status.success() {
         return Ok(());
     }
-    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+    let said =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
     Err(format!("{what} ended with {}: {said}", output.status).into())
 }
 
 /// From nothing to Nginx in three containers: by hand, and by the site.
 fn apply(lab: &Lab, table: &mut Table) -> Result<(), Box<dyn Error>> {
     let pairs: Vec<String> = HAND.iter().map(|(id, address)| format!("{id}={address}/24")).collect();
-    let script = format!(
-        "sh -c {} by_hand {} local 10.0.0.1 {}",
-        quoted(BY_HAND),
-        lab.template,
-        pairs.join(" ")
-    );
+    let script =
+        format!("sh -c {} by_hand {} local 10.0.0.1 {}", quoted(BY_HAND), lab.template, pairs.join(" "));
     let (mut hand, mut phoenix, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..APPLIES {
         let by_hand = lab.on_node(&script)?;
@@ -172,10 +180,10 @@ fn plan(lab: &Lab, table: &mut Table) -> Result<(), Box<dyn Error>> {
     let (mut plain, mut new, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let (mut new_ratio, mut kept_ratio) = (Vec::new(), Vec::new());
     for _ in 0..PLANS {
+        // Nothing is kept after this one; the next one makes the connection that the one after it finds.
+        lab.run(&["plan", "--no-keep"])?;
         let one = lab.on_node("true")?;
-        let first = lab.run(&["plan", "--no-keep"])?;
-        // This one makes the connection that the next one finds.
-        lab.run(&["plan"])?;
+        let first = lab.run(&["plan"])?;
         let second = lab.run(&["plan"])?;
         new_ratio.push(first / one);
         kept_ratio.push(second / one);

@@ -38,7 +38,13 @@ fn calls_are_told_and_recorded_without_a_secret_and_can_be_replayed() {
         }
     }
     for text in [&applied.err, &log] {
-        for told in ["GET /cluster/resources  200", "POST /nodes/pve1/lxc  200", "taking the site's lock on", "bytes  (step container.notes", "wiring ended"] {
+        for told in [
+            "GET /cluster/resources  200",
+            "POST /nodes/pve1/lxc  200",
+            "taking the site's lock on",
+            "bytes  (step container.notes",
+            "wiring ended",
+        ] {
             assert!(text.contains(told), "`{told}` is not told:\n{text}");
         }
     }
@@ -124,12 +130,7 @@ impl Runner for Replayed {
         panic!("{command:?} was not recorded")
     }
 
-    async fn connect(
-        &self,
-        host: &str,
-        port: u16,
-        _: Duration,
-    ) -> Result<Box<dyn Stream>, transport::Error> {
+    async fn connect(&self, host: &str, port: u16, _: Duration) -> Result<Box<dyn Stream>, transport::Error> {
         panic!("{host}:{port} was not recorded")
     }
 

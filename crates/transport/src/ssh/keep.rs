@@ -90,7 +90,8 @@ pub(super) async fn end(socket: &Utf8Path) {
         return;
     }
     // The host's name is not used: the socket is all that counts.
-    let argv = ["ssh", "-F", "none", "-S", &super::argv::escaped(socket), "-O", "exit", "--", "kept"].map(str::to_owned);
+    let argv = ["ssh", "-F", "none", "-S", &super::argv::escaped(socket), "-O", "exit", "--", "kept"]
+        .map(str::to_owned);
     let command = Command::new("closing a connection", Vec::<String>::new()).limit(EXIT_LIMIT);
     let _ = process::run(&argv, &command, "this machine", &mut |_| {}).await;
     let _ = fs_err::tokio::remove_file(socket).await;
@@ -144,9 +145,8 @@ pub fn private_folder(path: &Utf8Path) -> std::io::Result<()> {
         Err(error) => return Err(std::io::Error::new(error.kind(), format!("cannot make {path}: {error}"))),
     }
     let found = fs_err::symlink_metadata(path)?;
-    let wrong = |what: &str| {
-        Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, format!("{path} {what}")))
-    };
+    let wrong =
+        |what: &str| Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, format!("{path} {what}")));
     if !found.is_dir() {
         return wrong("is no folder");
     }
