@@ -115,7 +115,7 @@ fn case(before: &Value, after: &Value, happened: &[String]) -> Case {
 fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     let mut ids = BTreeSet::new();
     for step in plan.steps.iter().filter(|s| s.address.kind() == "container") {
-        match Work::read(&step.work).unwrap() {
+        match apply::work(step).unwrap() {
             Work::Create(create) => {
                 ids.insert((create.place.id, false));
                 ids.extend(create.replaces.map(|old| (old.id, true)));

@@ -145,8 +145,7 @@ impl FeatureCrew {
             progress.of(&step.address).doing(format!("installing {}", names.join(", ")));
         }
         let tell = |action: &Action| {
-            let of = format!("{}@", action.feature);
-            if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&of)) {
+            if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
                 progress.of(&step.address).changed(words(action));
             }
         };
@@ -243,14 +242,13 @@ impl Crew for FeatureCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut works = Vec::new();
         for step in steps {
-            let read = serde_json::from_value::<Work>(step.work.clone())
-                .and_then(|w| Ok((serde_json::from_value::<Rendered>(w.rendered.clone())?, w)));
+            let read = apply::work::<Work>(step).and_then(|work| {
+                let rendered = serde_json::from_value::<Rendered>(work.rendered.clone());
+                Ok((rendered.map_err(|error| apply::crew::unreadable(&error))?, work))
+            });
             match read {
                 Ok(work) => works.push(work),
-                Err(error) => {
-                    return vec![Err(Failure::from_error("apply::plan-unreadable", &error)
-                        .hint("make the plan again with this phoenix-cli"))];
-                }
+                Err(failure) => return vec![Err(failure)],
             }
         }
         let Some(id) = works.first().map(|(_, w)| w.id) else { return Vec::new() };

@@ -1,9 +1,9 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
 //! into the guest: the mark's fingerprints are believed.
 
-use plan::desired::Container;
+use plan::desired::Guest;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
+use plan::{Action, Address, Change, Mark, Step};
 use serde_json::Value;
 
 use super::crew::Work;
@@ -21,14 +21,14 @@ impl Kind for Features {
         if world.options.destroy {
             return;
         }
-        for container in world.desired.containers.values() {
+        for container in world.desired.guests.values() {
             guest(world, container, proposal);
         }
     }
 }
 
 /// The mark a container will have when the steps proposed so far are done: none when it is made anew.
-pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Proposal) -> Option<&'a Mark> {
+pub fn mark_after<'a>(world: World<'a>, container: &Guest, proposal: &Proposal) -> Option<&'a Mark> {
     if proposal.makes_anew(&container.resource()) {
         return None;
     }
@@ -36,7 +36,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Propos
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Guest, proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -60,23 +60,17 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             rendered: Value::clone(&feature.payload),
             keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
-        proposal.step(Step {
-            address: Address::feature(&feature.name, &resource),
-            id: Some(container.id),
-            action: Action::Run,
-            grade: Grade::Live,
-            reasons: vec![reason],
-            changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            needs: Vec::new(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
+        let batch = match feature.stage {
+            0 => format!("features@{resource}"),
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
-            batch: Some(match feature.stage {
-                0 => format!("features@{resource}"),
-                stage => format!("features@{resource}/{stage}"),
-            }),
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+            stage => format!("features@{resource}/{stage}"),
+        };
+        let change = Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone());
+        let step = Step::new(Address::feature(&feature.name, &container.host()), Action::Run)
+            .on_guest(container.id)
+            .reason(reason)
+            .change(change)
+            .batch(batch);
+        proposal.step(step, &work);
     }
 }
