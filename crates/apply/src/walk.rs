@@ -266,7 +266,7 @@ impl Walk<'_> {
             }
             let progress = Progress::new(steps[0].address.clone(), sink);
             let refs: Vec<&Step> = steps.iter().collect();
-            let span = tracing::info_span!(target: "phoenix::span", "step", what = %steps[0].address);
+            let span = tracing::info_span!(target: "phoenix.span", "step", what = %steps[0].address);
             let results = crew.carry_out(&refs, &progress).instrument(span).await;
             (index, results, millis(started))
         });

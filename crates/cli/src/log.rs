@@ -21,7 +21,7 @@ use crate::printer::Printer;
 use crate::scrub;
 
 /// The target of spans of time.
-pub const SPAN: &str = "phoenix::span";
+pub const SPAN: &str = "phoenix.span";
 
 /// Begins to listen, where somebody wants to know. Without that, telling costs nothing.
 ///

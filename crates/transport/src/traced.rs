@@ -9,11 +9,11 @@ use crate::{Command, Error, Held, Output, Runner, Stream};
 
 /// The target of the events that tell of calls: to the API, and of commands. Their fields: `what`, `took` (milliseconds,
 /// a decimal), `bytes` of the answer, and `outcome` in words.
-pub const CALL: &str = "phoenix::call";
+pub const CALL: &str = "phoenix.call";
 
 /// The target of the events whose field `line` is a whole exchange as JSON, in the form of recordings. Nothing is masked
 /// in it yet.
-pub const RECORD: &str = "phoenix::record";
+pub const RECORD: &str = "phoenix.record";
 
 /// Tells of every command: what it was for, how long it took, the size of its output, how it ended. Never its standard
 /// input, which may hold secrets.
