@@ -33,6 +33,9 @@ enum Task {
         /// Only the gateway beside a hand-written Nginx, which takes no build with optimizations; the table alone
         #[arg(long)]
         gateway: bool,
+        /// Only what takes real containers, with this build of phoenix-cli; the table alone
+        #[arg(long, value_name = "BINARY")]
+        real: Option<camino::Utf8PathBuf>,
     },
     /// Tell which dependencies are declared and not used
     Unused,
@@ -44,7 +47,7 @@ type Outcome = Result<bool, Box<dyn Error>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
-        Task::Bench { gateway } => bench::run(gateway),
+        Task::Bench { gateway, real } => bench::run(gateway, real.as_deref()),
         Task::Unused => unused::run(),
     };
     match outcome {

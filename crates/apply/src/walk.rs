@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::crew::{Crew, Done, Failure, Progress};
 use crate::event::{Event, Outcome, Sink};
@@ -265,7 +266,8 @@ impl Walk<'_> {
             }
             let progress = Progress::new(steps[0].address.clone(), sink);
             let refs: Vec<&Step> = steps.iter().collect();
-            let results = crew.carry_out(&refs, &progress).await;
+            let span = tracing::info_span!(target: "phoenix.span", "step", what = %steps[0].address);
+            let results = crew.carry_out(&refs, &progress).instrument(span).await;
             (index, results, millis(started))
         });
         self.unit_of_task.insert(task.id(), index);

@@ -48,6 +48,18 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
+    /// Tell on standard error what takes time: every call to the node, every command on it, every step
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the same to FILE, with the time; secrets are masked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log: Option<Utf8PathBuf>,
+    /// Write the exchanges with the node to FILE for a bug report, as JSON lines; secrets are masked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub record: Option<Utf8PathBuf>,
+    /// Close the ssh connection at the end; otherwise it is kept for the next command, for five minutes at most
+    #[arg(long, global = true, env = "PHOENIX_NO_KEEP", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_keep: bool,
 }
 
 /// When to use colour.

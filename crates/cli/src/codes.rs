@@ -525,6 +525,12 @@ pub const CODES: &[CodeInfo] = &[
         "Please report it; a freshly built binary helps if this one is damaged.",
     ),
     code(
+        "phoenix::log-file",
+        "a file to tell in cannot be made",
+        "The file that `--log` or `--record` names cannot be written.",
+        "Name one in a folder that is there and yours.",
+    ),
+    code(
         "phoenix::runtime",
         "no threads",
         "The system does not let the process start its threads.",

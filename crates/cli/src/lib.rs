@@ -10,6 +10,7 @@ pub mod codes;
 mod commands;
 mod diagnostics;
 mod error;
+mod log;
 mod opening;
 mod passphrase;
 mod printer;
@@ -30,7 +31,11 @@ pub fn run() -> ExitCode {
         }
     };
     let printer = printer::Printer::new(&cli.global);
-    match commands::run(cli, printer) {
+    let outcome = match log::begin(&cli.global, printer) {
+        Ok(()) => commands::run(cli, printer),
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             printer.error(&error);

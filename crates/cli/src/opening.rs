@@ -14,6 +14,11 @@ pub fn environment() -> Environment {
     Environment::new(|name| std::env::var(name).ok())
 }
 
+/// The same, with what was said of the connection to the node.
+fn keeping(global: &Global) -> Environment {
+    environment().keeping(!global.no_keep)
+}
+
 /// The blueprint alone.
 pub fn load(global: &Global, printer: Printer) -> Result<Loaded, CommandError> {
     Ok(site::load(&global.site, &printer)?)
@@ -25,18 +30,18 @@ pub fn paper(global: &Global, printer: Printer) -> Result<OnPaper, CommandError>
 }
 
 /// The way to a blueprint's target.
-pub fn connect(blueprint: &Blueprint) -> Result<Connection, CommandError> {
-    Ok(site::connect(blueprint, &environment())?)
+pub fn connect(blueprint: &Blueprint, global: &Global) -> Result<Connection, CommandError> {
+    Ok(site::connect(blueprint, &keeping(global))?)
 }
 
 /// The site, for who takes its lock before looking at the target.
-pub fn open(global: &Global, printer: Printer) -> Result<Site, CommandError> {
-    Ok(Site::open(&global.site, environment(), &printer)?)
+pub async fn open(global: &Global, printer: Printer) -> Result<Site, CommandError> {
+    Ok(Site::open(&global.site, keeping(global), &printer).await?)
 }
 
 /// The site, and what is there.
 pub async fn look(global: &Global, printer: Printer) -> Result<Site, CommandError> {
-    Ok(Site::look(&global.site, environment(), &printer).await?)
+    Ok(Site::look(&global.site, keeping(global), &printer).await?)
 }
 
 impl Listener for Printer {

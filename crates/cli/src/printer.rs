@@ -18,6 +18,8 @@ pub struct Printer {
     pub json: bool,
     /// No talk.
     pub quiet: bool,
+    /// Every call is told, in lines.
+    pub verbose: bool,
     /// The site's folder where it is not the current one: hints name it, so that they can be copied.
     pub site: Option<&'static str>,
 }
@@ -32,13 +34,13 @@ impl Printer {
         }
         // Once a process, and needed to its end.
         let site = (global.site != ".").then(|| &*global.site.to_string().leak());
-        Self { json: global.json, quiet: global.quiet, site }
+        Self { json: global.json, quiet: global.quiet, verbose: global.verbose > 0, site }
     }
 
     /// For tests: text, with nothing left out.
     #[cfg(test)]
     pub fn plain() -> Self {
-        Self { json: false, quiet: false, site: None }
+        Self { json: false, quiet: false, verbose: false, site: None }
     }
 
     /// The same without talk.

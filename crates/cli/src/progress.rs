@@ -16,7 +16,7 @@ use crate::printer::Printer;
 pub fn sink(printer: Printer) -> Arc<dyn Sink> {
     if printer.json {
         Arc::new(JsonLines(printer))
-    } else if printer.watched() && !printer.quiet {
+    } else if printer.watched() && !printer.quiet && !printer.verbose {
         Arc::new(Terminal::new(printer))
     } else {
         Arc::new(Plain(printer))

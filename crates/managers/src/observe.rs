@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use apply::Failure;
 use cidr::Ipv4Inet;
+use futures::future::{join_all, try_join_all};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
-use proxmox::client::{Reader, Resource, TaskEntry};
+use proxmox::client::{Reader, Resource, TaskEntry, Volume};
 use proxmox::config::GuestKind;
 use proxmox::inventory::{FilesError, GuestFile, Guests, NodeAddress, read_by_files, read_listed_by_api};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Runner;
 
-use crate::settle::{self, failure};
+use crate::settle::{self, Pauses, failure};
 
 /// Reads what a plan needs to know. Nothing is changed: there is no way to from a [`Reader`].
 ///
@@ -21,18 +22,19 @@ use crate::settle::{self, failure};
 /// When the node cannot be asked at all. What else could not be read is in [`Inventory::unread`].
 pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<Inventory, Failure> {
     let mut inventory = Inventory { commands: commands.is_some(), ..Inventory::default() };
-    // Independent of each other, so at once. Everything of the cluster comes in one answer.
-    let (resources, files) =
-        tokio::join!(settle::read("asking what there is", || reader.resources(None)), async {
-            match commands {
-                Some(node) => Some(files(node).await),
-                None => None,
-            }
-        });
-    let resources = resources?;
-    let read = match files {
-        Some(Ok(read)) => read,
-        Some(Err(error)) => {
+    // What does not need another's answer is asked at the same time: the files while the API is asked, and of the API the
+    // storages, their templates and (without commands) the guests. Everything of the cluster comes in one answer.
+    let by_files = async {
+        match commands {
+            Some(node) => Some(files(node).await),
+            None => None,
+        }
+    };
+    let (listed, by_files) = tokio::join!(listed(reader, commands.is_none()), by_files);
+    let Listed { resources, nodes, node, guests: read, storages } = listed?;
+    let read = match (by_files, read) {
+        (Some(Ok(read)), _) | (None, Some(read)) => read,
+        (Some(Err(error)), _) => {
             // The API can tell the same, only slower.
             inventory.unread.push(Unread {
                 what: "the configuration files".into(),
@@ -41,23 +43,49 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
             inventory.commands = !matches!(error, FilesError::Transport(_));
             by_api(reader, &resources).await?
         }
-        None => by_api(reader, &resources).await?,
+        (None, None) => by_api(reader, &resources).await?,
     };
     let read = firewall(&mut inventory, read);
     guests(&mut inventory, &resources, read);
-    inventory.nodes = resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
-    inventory.node = this_node(reader, &inventory).await?;
-    let node = inventory.node.clone();
-    storages(reader, &node, &mut inventory).await;
+    (inventory.nodes, inventory.node) = (nodes, node);
+    (inventory.storages, inventory.templates) = (storages.storages, storages.templates);
+    inventory.unread.extend(storages.unread);
     inventory.pools = resources.iter().filter(|r| r.kind == "pool").filter_map(|r| r.pool.clone()).collect();
     Ok(inventory)
 }
 
-/// All configuration files, in one command; tried three times, so that one lost answer costs no more than a second.
+/// What the API tells.
+struct Listed {
+    resources: Vec<Resource>,
+    nodes: BTreeSet<String>,
+    node: String,
+    guests: Option<Guests>,
+    storages: Storages,
+}
+
+/// Asks the API, for the guests' configuration only where nothing else tells it.
+async fn listed(reader: &Reader, guests_too: bool) -> Result<Listed, Failure> {
+    let resources = settle::read("asking what there is", || reader.resources(None)).await?;
+    let nodes: BTreeSet<String> =
+        resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
+    let guests = async { if guests_too { by_api(reader, &resources).await.map(Some) } else { Ok(None) } };
+    let rest = async {
+        let node = this_node(reader, &nodes).await?;
+        let storages = storages(reader, &node, &resources).await;
+        Ok::<_, Failure>((node, storages))
+    };
+    let (guests, rest) = tokio::join!(guests, rest);
+    let guests = guests?;
+    let (node, storages) = rest?;
+    Ok(Listed { resources, nodes, node, guests, storages })
+}
+
+/// All configuration files, in one command; tried three times, so that one lost answer costs next to nothing.
 async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
+    let mut pauses = Pauses::up_to(settle::PAUSE);
     for _ in 0..2 {
         match read_by_files(node).await {
-            Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => sleep(settle::PAUSE).await,
+            Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => pauses.pause().await,
             result => return result,
         }
     }
@@ -81,8 +109,10 @@ pub async fn observe_settled(
     let begin = Instant::now();
     let mut told = false;
     let mut left_since: BTreeMap<u32, Instant> = BTreeMap::new();
+    let mut pauses = Pauses::up_to(settle::PAUSE * 2);
     loop {
-        // Tasks first: one that ends after it was looked for is seen in what is observed then.
+        // Tasks first, and nothing of what is observed at the same time: one that ends after it was looked for is seen in
+        // what is observed then.
         let tasks = active(reader).await?;
         let inventory = observe(reader, commands).await?;
         let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
@@ -114,7 +144,7 @@ pub async fn observe_settled(
             }
             told = true;
         }
-        sleep(settle::PAUSE * 2).await;
+        pauses.pause().await;
     }
 }
 
@@ -130,11 +160,9 @@ fn busy(tasks: &[TaskEntry], ids: &BTreeSet<u32>) -> BTreeSet<u32> {
 /// The tasks that run on all nodes.
 async fn active(reader: &Reader) -> Result<Vec<TaskEntry>, Failure> {
     let nodes = settle::read("listing the nodes", || reader.nodes()).await?;
-    let mut tasks = Vec::new();
-    for node in nodes.iter().filter(|n| n.status == "online") {
-        tasks.extend(settle::active(reader, &node.node).await?);
-    }
-    Ok(tasks)
+    let online = nodes.iter().filter(|n| n.status == "online");
+    let lists = try_join_all(online.map(|node| settle::active(reader, &node.node))).await?;
+    Ok(lists.into_iter().flatten().collect())
 }
 
 async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failure> {
@@ -143,16 +171,16 @@ async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failu
 }
 
 /// The node that answers: the only one, or the one the cluster's list calls local.
-async fn this_node(reader: &Reader, inventory: &Inventory) -> Result<String, Failure> {
-    if inventory.nodes.len() == 1
-        && let Some(only) = inventory.nodes.first()
+async fn this_node(reader: &Reader, nodes: &BTreeSet<String>) -> Result<String, Failure> {
+    if nodes.len() == 1
+        && let Some(only) = nodes.first()
     {
         return Ok(only.clone());
     }
     let status = settle::read("asking which node this is", || reader.get("/cluster/status", &[])).await?;
     let local = status.as_array().into_iter().flatten().find(|n| n["type"] == "node" && n["local"] == 1);
     let name = local.and_then(|n| n["name"].as_str()).map(str::to_owned);
-    name.or_else(|| inventory.nodes.first().cloned()).ok_or_else(|| {
+    name.or_else(|| nodes.first().cloned()).ok_or_else(|| {
         Failure::new("proxmox::no-node", "the answer names no node")
             .hint("may the token see nodes? give it the role PVEAuditor on /")
     })
@@ -241,26 +269,53 @@ fn fill(guest: &mut Guest, file: GuestFile, unread: &mut Vec<Unread>) {
     guest.pending.extend(pending.section.values.into_iter().map(|(k, v)| (k, Some(v))));
 }
 
-async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {
-    let list = match settle::read("listing the storages", || reader.storages(node)).await {
+/// The storages of a node, and the templates on them.
+#[derive(Default)]
+struct Storages {
+    storages: BTreeMap<String, Storage>,
+    templates: BTreeSet<String>,
+    unread: Vec<Unread>,
+}
+
+/// Which storages are likely to have templates, the cluster's list tells already, so that they are asked without waiting
+/// for the node's own list. That one decides.
+async fn storages(reader: &Reader, node: &str, resources: &[Resource]) -> Storages {
+    let templates = |storage: String| async move {
+        let list = || reader.volumes(node, &storage, Some("vztmpl"));
+        let list = settle::read("listing the templates", list).await;
+        (storage, list)
+    };
+    let likely = resources.iter().filter(|r| {
+        r.kind == "storage" && r.node.as_deref() == Some(node) && r.status.as_deref() == Some("available")
+    });
+    let likely = likely.filter(|r| r.holds("vztmpl")).filter_map(|r| r.storage.clone());
+    let (list, asked) = tokio::join!(
+        settle::read("listing the storages", || reader.storages(node)),
+        join_all(likely.map(templates))
+    );
+    let mut found = Storages::default();
+    let list = match list {
         Ok(list) => list,
         Err(failure) => {
-            inventory.unread.push(Unread { what: "the storages".into(), why: failure.to_string() });
-            return;
+            found.unread.push(Unread { what: "the storages".into(), why: failure.to_string() });
+            return found;
         }
     };
+    let holds = |storage: &proxmox::client::Storage| storage.active && storage.holds("vztmpl");
+    let mut asked: BTreeMap<String, Result<Vec<Volume>, Failure>> = asked.into_iter().collect();
+    let missing = list.iter().filter(|it| holds(it) && !asked.contains_key(&it.storage));
+    let more = join_all(missing.map(|it| templates(it.storage.clone()))).await;
+    asked.extend(more);
     for storage in list {
-        if storage.active && storage.holds("vztmpl") {
-            let list = || reader.volumes(node, &storage.storage, Some("vztmpl"));
-            match settle::read("listing the templates", list).await {
-                Ok(volumes) => inventory.templates.extend(volumes.into_iter().map(|v| v.volid)),
-                Err(error) => inventory.unread.push(Unread {
-                    what: format!("the templates on {}", storage.storage),
-                    why: error.to_string(),
-                }),
-            }
+        match asked.remove(&storage.storage).filter(|_| holds(&storage)) {
+            Some(Ok(volumes)) => found.templates.extend(volumes.into_iter().map(|v| v.volid)),
+            Some(Err(error)) => found.unread.push(Unread {
+                what: format!("the templates on {}", storage.storage),
+                why: error.to_string(),
+            }),
+            None => {}
         }
-        inventory.storages.insert(
+        found.storages.insert(
             storage.storage.clone(),
             Storage {
                 content: storage.content.split(',').map(|c| c.trim().to_owned()).collect(),
@@ -269,4 +324,5 @@ async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {
             },
         );
     }
+    found
 }

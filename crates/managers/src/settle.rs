@@ -24,8 +24,29 @@ pub const LOCKED: Duration = Duration::from_mins(10);
 /// How long a lock is waited for that no task works under: one that is about to begin is listed by then.
 pub const LEFT: Duration = Duration::from_secs(10);
 
-/// Pause between two tries.
+/// The longest pause between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pauses between looking whether something has come: short at first, since most of it is there in no time, then twice as
+/// long each time.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    /// Until they are `longest`.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { next: Duration::from_millis(25).min(longest), longest }
+    }
+
+    /// The next one.
+    pub(crate) async fn pause(&mut self) {
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}
 
 /// How long a task may need until it is listed, after an answer that got lost.
 const LISTED: Duration = Duration::from_secs(5);
@@ -89,13 +110,14 @@ pub fn transport_failure(what: &str, error: &transport::Error) -> Failure {
 /// When that stays so. How the command ended is the caller's to judge.
 pub async fn command(node: &dyn Runner, command: &Command) -> Result<Output, Failure> {
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match node.run(command).await {
             Ok(output) => return Ok(output),
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. })
                 if begin.elapsed() < UNREACHABLE =>
             {
-                sleep(PAUSE).await;
+                pauses.pause().await;
             }
             Err(error) => return Err(transport_failure(&command.purpose, &error)),
         }
@@ -178,13 +200,14 @@ where
     T: Send,
 {
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match call().await {
             // Reading twice does no harm, whatever became of the first.
             Err(error @ (Error::Exchange(_) | Error::Answer { .. }))
                 if !certificate(&error) && begin.elapsed() < UNREACHABLE =>
             {
-                sleep(PAUSE).await;
+                pauses.pause().await;
             }
             result => return result,
         }
@@ -227,6 +250,7 @@ impl Task<'_> {
         let mut lock = Lock::new(self.site, self.guest, self.what, self.progress);
         // Tasks of this guest that were there before: theirs is not ours.
         let mut retried = false;
+        let mut pauses = Pauses::up_to(PAUSE);
         loop {
             let error = match dispatch().await {
                 Ok(upid) if self.ended(&upid, begin).await? => return Ok(()),
@@ -242,7 +266,7 @@ impl Task<'_> {
                 // "Already exists" on a retry is our own first try.
                 (Some(Kind::AlreadyExists), _) if retried && seen().await? == Seen::Done => return Ok(()),
                 (None, Sent::Never) if begin.elapsed() < UNREACHABLE && !certificate(&error) => {
-                    sleep(PAUSE).await;
+                    pauses.pause().await;
                 }
                 (_, Sent::Maybe) if begin.elapsed() < UNREACHABLE + self.limit => {
                     match self.find_lost(&error).await? {
@@ -287,6 +311,7 @@ impl Task<'_> {
         self.progress
             .warning(format!("the node's answer got lost while {}; looking whether it was done", self.what));
         let begin = Instant::now();
+        let mut pauses = Pauses::up_to(PAUSE);
         loop {
             let tasks = read("looking for the task", || {
                 self.site.reader().tasks(&self.guest.node, Some(self.guest.id))
@@ -302,7 +327,7 @@ impl Task<'_> {
             if error.kind().is_some() || begin.elapsed() > LISTED {
                 return Ok(None);
             }
-            sleep(PAUSE).await;
+            pauses.pause().await;
         }
     }
 }
@@ -450,6 +475,7 @@ pub async fn set(
     let what = "changing the configuration";
     let begin = Instant::now();
     let mut lock = Lock::new(site, guest, what, progress);
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match site.writer.update(guest, params.clone()).await {
             Ok(_) => return Ok(Set::Done),
@@ -458,7 +484,7 @@ pub async fn set(
                 Some(Kind::Locked) if begin.elapsed() < LOCKED => {
                     lock.pause().await?;
                 }
-                None if begin.elapsed() < UNREACHABLE && !certificate(&error) => sleep(PAUSE).await,
+                None if begin.elapsed() < UNREACHABLE && !certificate(&error) => pauses.pause().await,
                 _ => return Err(failure(what, &error)),
             },
         }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use blueprint::model::{self, Blueprint, Target};
-use camino::Utf8PathBuf;
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use proxmox::http::{Credential, HttpOptions, Named, Trust};
 use secrecy::{ExposeSecret as _, SecretString};
-use transport::{Runner, Ssh, SshOptions};
+use transport::{Runner, Ssh, SshOptions, Traced};
 
+use crate::control::Control;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::folders::{lab_folder, state};
@@ -28,7 +28,7 @@ pub struct Connection {
     pub login: Option<Vec<String>>,
     /// The lab, where the target is one.
     pub lab: Option<lab::up::NodeRecord>,
-    control: Utf8PathBuf,
+    control: Control,
 }
 
 impl Connection {
@@ -56,12 +56,19 @@ impl Connection {
         }
     }
 
-    /// Closes what was opened; nothing of it stays behind.
+    /// Begins to make the ssh connection, while something else is done. Within the runtime.
+    pub fn open(&self) {
+        if let Some(ssh) = self.ssh.clone() {
+            tokio::spawn(async move { ssh.open().await });
+        }
+    }
+
+    /// Ends what was begun. The ssh connection stays for the next command, where that is wanted.
     pub async fn close(&self) {
         if let Some(ssh) = &self.ssh {
             ssh.close().await;
         }
-        let _ = fs_err::tokio::remove_dir_all(&self.control).await;
+        self.control.close().await;
     }
 }
 
@@ -70,10 +77,7 @@ impl Connection {
 /// # Errors
 /// When a credential cannot be had, what is to be believed is no certificate, or the lab does not run.
 pub fn connect(blueprint: &Blueprint, environment: &Environment) -> Result<Connection, Error> {
-    let control = environment
-        .path("TMPDIR")
-        .unwrap_or_else(|| "/tmp".into())
-        .join(format!("phoenix-{}", std::process::id()));
+    let control = Control::of(&blueprint.root, environment);
     match &blueprint.target {
         Target::Proxmox(target) => proxmox_node(blueprint, target, control, environment),
         Target::Lab(_) => lab_node(blueprint, control),
@@ -106,7 +110,7 @@ fn token(secret: &SecretString, whence: &str) -> Result<Credential, Error> {
 fn proxmox_node(
     blueprint: &Blueprint,
     target: &model::ProxmoxTarget,
-    control: Utf8PathBuf,
+    control: Control,
     environment: &Environment,
 ) -> Result<Connection, Error> {
     let secrets = SiteSecrets::new(blueprint.root.clone(), environment.clone());
@@ -135,7 +139,8 @@ fn proxmox_node(
         port: s.port,
         identity: s.identity.as_ref().map(|i| blueprint.root.join(i)),
         host_key: s.host_key.clone(),
-        control_dir: control.clone(),
+        control_dir: control.folder.clone(),
+        keep: control.keep.clone(),
     });
     Ok(with_ssh(exchange, ssh, None, control))
 }
@@ -144,7 +149,7 @@ fn with_ssh(
     exchange: Arc<dyn Exchange>,
     options: Option<SshOptions>,
     lab: Option<lab::up::NodeRecord>,
-    control: Utf8PathBuf,
+    control: Control,
 ) -> Connection {
     let login = options.as_ref().map(|o| {
         let mut argv = vec!["ssh".to_owned(), "-p".into(), o.port.to_string()];
@@ -155,10 +160,11 @@ fn with_ssh(
         argv
     });
     let ssh = options.map(|o| Arc::new(Ssh::new(o)));
-    Connection { exchange, node: ssh.clone().map(|s| s as Arc<dyn Runner>), ssh, login, lab, control }
+    let node = ssh.clone().map(|s| Arc::new(Traced::new(s)) as Arc<dyn Runner>);
+    Connection { exchange, node, ssh, login, lab, control }
 }
 
-fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, Error> {
+fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error> {
     let folder = lab_folder(blueprint);
     let record = lab::up::NodeRecord::read(&folder).ok_or_else(|| {
         Error::failed("lab::not-running", "the site's target is its lab, and the lab is not running")
@@ -166,7 +172,9 @@ fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, E
     })?;
     let secret =
         fs_err::read_to_string(&record.token_file).map_err(|e| Error::from_error("lab::token", &e))?;
-    let credential = token(&secret.into(), record.token_file.as_str())?;
+    let secret = secret.into();
+    crate::scrub::remember(&secret);
+    let credential = token(&secret, record.token_file.as_str())?;
     let fingerprint = record
         .fingerprint
         .parse()
@@ -178,12 +186,13 @@ fn lab_node(blueprint: &Blueprint, control: Utf8PathBuf) -> Result<Connection, E
         port: s.port,
         identity: Some(s.identity.clone()),
         host_key: Some(s.host_key.clone()),
-        control_dir: control.clone(),
+        control_dir: control.folder.clone(),
+        keep: control.keep.clone(),
     });
     let node = record.node.clone();
     let mut connection = with_ssh(exchange, ssh, Some(record), control);
     if connection.simulated() {
-        connection.node = Some(Arc::new(lab::up::SimNodeRunner::new(&folder, node)));
+        connection.node = Some(Arc::new(Traced::new(Arc::new(lab::up::SimNodeRunner::new(&folder, node)))));
     }
     Ok(connection)
 }

@@ -10,7 +10,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// The environment's variables, as the caller lets them be seen: secrets that a blueprint names, and where caches and
 /// temporary files go.
 #[derive(Clone)]
-pub struct Environment(Arc<Variable>);
+pub struct Environment {
+    variable: Arc<Variable>,
+    /// Whether the connection to the node stays for the next command.
+    pub keep: bool,
+}
 
 /// A variable's value by its name.
 type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -18,12 +22,18 @@ type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 impl Environment {
     /// What `variable` tells by name.
     pub fn new(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(variable))
+        Self { variable: Arc::new(variable), keep: false }
+    }
+
+    /// The same, whose connection to the node stays for the next command where `keep`.
+    #[must_use]
+    pub fn keeping(self, keep: bool) -> Self {
+        Self { keep, ..self }
     }
 
     /// A variable's value.
     pub fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name)
+        (self.variable)(name)
     }
 
     /// A variable that is a path; an empty one is none (XDG Base Directory Specification).

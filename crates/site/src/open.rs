@@ -8,10 +8,12 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use plan::Desired;
+use tracing::info_span;
 
 use crate::environment::{Listener, Notice};
 use crate::error::Error;
 use crate::folders::{folder, state};
+use crate::site::SPAN;
 
 /// A site as its blueprint wants it.
 #[derive(Debug)]
@@ -30,9 +32,10 @@ impl OnPaper {
     /// # Errors
     /// Whatever can be found wrong before anything is contacted, all at once.
     pub fn read(folder: &Utf8Path, listener: &dyn Listener) -> Result<Self, Error> {
-        let loaded = load(folder, listener)?;
+        let loaded = info_span!(target: SPAN, "loading").in_scope(|| load(folder, listener))?;
         let authority = authority(&loaded.blueprint, listener)?;
-        let desired = desired(&loaded.blueprint, &authority)?;
+        let desired =
+            info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, &authority))?;
         Ok(Self { loaded, authority, desired })
     }
 }
@@ -63,7 +66,10 @@ pub fn load(site: &Utf8Path, listener: &dyn Listener) -> Result<Loaded, Error> {
 }
 
 /// The workshop's authority; made the first time it is needed.
-fn authority(blueprint: &Blueprint, listener: &dyn Listener) -> Result<Arc<pki::Authority>, Error> {
+pub(crate) fn authority(
+    blueprint: &Blueprint,
+    listener: &dyn Listener,
+) -> Result<Arc<pki::Authority>, Error> {
     let folder = state(&blueprint.root).join("secrets/authority");
     let new = !folder.join("root.crt").exists();
     let settings = pki::AuthoritySettings {
@@ -80,7 +86,7 @@ fn authority(blueprint: &Blueprint, listener: &dyn Listener) -> Result<Arc<pki::
 }
 
 /// The desired state, of which every path works on paper.
-fn desired(blueprint: &Blueprint, authority: &pki::Authority) -> Result<Desired, Error> {
+pub(crate) fn desired(blueprint: &Blueprint, authority: &pki::Authority) -> Result<Desired, Error> {
     let wired = plan::wire::wire(blueprint, authority.root_pem(), &Renderer::new(blueprint));
     let desired = wired.map_err(|errors| {
         let errors = errors

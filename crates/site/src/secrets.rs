@@ -25,13 +25,15 @@ impl SiteSecrets {
     /// # Errors
     /// When it cannot be had.
     pub fn get(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
-        blueprint::secret::resolve(reference, &self.root, |name: &str| self.environment.get(name)).map_err(
-            |e| {
-                let mut failure = Failure::from_error("secrets::unavailable", &e);
-                failure.hint = e.hint();
-                failure
-            },
-        )
+        let secret =
+            blueprint::secret::resolve(reference, &self.root, |name: &str| self.environment.get(name))
+                .map_err(|e| {
+                    let mut failure = Failure::from_error("secrets::unavailable", &e);
+                    failure.hint = e.hint();
+                    failure
+                })?;
+        crate::scrub::remember(&secret);
+        Ok(secret)
     }
 }
 

@@ -12,15 +12,20 @@ use plan::desired::Certificate;
 use plan::mark::CertificateMark;
 use plan::planner::state_of;
 use plan::{Desired, Inventory, Plan};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
 
 use crate::connect::{Connection, connect};
 use crate::environment::{Environment, Listener, Notice};
 use crate::error::Error;
 use crate::lock::SiteLock;
-use crate::open::OnPaper;
+use crate::open::{OnPaper, authority, desired, load};
 use crate::secrets::SiteSecrets;
 use crate::simulated::SimulatedProber;
+
+/// What the spans are called that say what a command does.
+pub const SPAN: &str = "phoenix.span";
 
 /// A site, opened. [`Self::close`] it at the end.
 #[derive(Debug)]
@@ -39,15 +44,42 @@ pub struct Site {
 }
 
 impl Site {
-    /// Reads the blueprint and prepares the way to the target, which is not looked at: for who takes the site's lock
+    /// Reads the blueprint and begins to make the way to the target, which is not looked at: for who takes the site's lock
     /// before that.
     ///
     /// # Errors
     /// What is wrong with the blueprint, and what of the way to the target can be known here.
-    pub fn open(folder: &Utf8Path, environment: Environment, listener: &dyn Listener) -> Result<Self, Error> {
-        let paper = OnPaper::read(folder, listener)?;
-        let connection = connect(&paper.loaded.blueprint, &environment)?;
-        Ok(Self::new(paper, connection, Inventory::default(), environment))
+    pub async fn open(
+        folder: &Utf8Path,
+        environment: Environment,
+        listener: &dyn Listener,
+    ) -> Result<Self, Error> {
+        Self::prepare(folder, environment, listener, Connection::open).await
+    }
+
+    /// `begin` begins what takes its time on the way to the target, while what is wanted is worked out here.
+    async fn prepare(
+        folder: &Utf8Path,
+        environment: Environment,
+        listener: &dyn Listener,
+        begin: impl FnOnce(&Connection),
+    ) -> Result<Self, Error> {
+        let loaded = info_span!(target: SPAN, "loading").in_scope(|| load(folder, listener))?;
+        let authority = authority(&loaded.blueprint, listener)?;
+        let connection = connect(&loaded.blueprint, &environment);
+        if let Ok(connection) = &connection {
+            begin(connection);
+        }
+        let wired = info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, &authority));
+        let desired = match (wired, &connection) {
+            (Err(error), Ok(connection)) => {
+                connection.close().await;
+                return Err(error);
+            }
+            (wired, _) => wired?,
+        };
+        let paper = OnPaper { loaded, authority, desired };
+        Ok(Self::new(paper, connection?, Inventory::default(), environment))
     }
 
     /// From its parts.
@@ -70,13 +102,22 @@ impl Site {
         environment: Environment,
         listener: &dyn Listener,
     ) -> Result<Self, Error> {
-        let mut site = Self::open(folder, environment, listener)?;
-        let observed = managers::observe(&site.connection.reader(), site.connection.node.as_deref()).await;
-        match observed {
+        let mut observing = None;
+        let begin = |connection: &Connection| {
+            let (reader, node) = (connection.reader(), connection.node.clone());
+            let observe = async move { managers::observe(&reader, node.as_deref()).await };
+            // What is not waited for is given up.
+            let span = info_span!(target: SPAN, "observing");
+            observing = Some(AbortOnDropHandle::new(tokio::spawn(observe.instrument(span))));
+        };
+        let mut site = Self::prepare(folder, environment, listener, begin).await?;
+        let Some(observing) = observing else { return Ok(site) };
+        let observed = observing.await.map_err(|e| Error::from_error("phoenix::runtime", &e));
+        match observed.and_then(|observed| Ok(observed?)) {
             Ok(inventory) => site.inventory = inventory,
-            Err(failure) => {
+            Err(error) => {
                 site.close().await;
-                return Err(failure.into());
+                return Err(error);
             }
         }
         Ok(site)
@@ -120,7 +161,8 @@ impl Site {
     pub fn plan(&self, targets: &[String], destroy: bool) -> Result<Plan, Error> {
         self.known(targets)?;
         let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
-        Ok(plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options))
+        Ok(info_span!(target: SPAN, "planning")
+            .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }
 
     /// A saved plan is only carried out when the world is still the one it was made against.

@@ -17,7 +17,7 @@ use crate::{opening, progress};
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
     let saved = options.file.as_deref().map(site::read).transpose()?;
-    let mut planned = opening::open(global, printer)?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
         let _lock = planned.lock(&printer).await?;
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
 
 /// `up`: plan, confirm, apply.
 pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcome {
-    let mut planned = opening::open(global, printer)?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;

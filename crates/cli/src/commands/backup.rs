@@ -37,7 +37,7 @@ pub async fn backup(global: &Global, what: &BackupCommand, printer: Printer) -> 
         return Err(CommandError::usage("backup::exists", format!("{} is there already", options.out))
             .hint("give another --out: a backup is never written over"));
     }
-    let planned = opening::open(global, printer)?;
+    let planned = opening::open(global, printer).await?;
     let result = async {
         let authority = authority(&planned)?;
         let secret = passphrase::get(options.passphrase.as_deref(), true, printer)?;
@@ -72,7 +72,7 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
     let RestoreCommand::Ca(options) = what;
     let sealed =
         fs_err::read(&options.file).map_err(|e| CommandError::from_error("backup::unreadable", &e))?;
-    let planned = opening::open(global, printer)?;
+    let planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock(&printer).await?;
         take_back(&planned, options, &sealed, printer).await

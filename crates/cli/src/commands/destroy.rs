@@ -9,7 +9,7 @@ use crate::printer::Printer;
 
 /// Destroys with consent: the site's name typed, or every resource named.
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
-    let mut planned = opening::open(global, printer)?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;

@@ -74,7 +74,8 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
     findings.good("certificate authority", "root and intermediate are readable and belong together");
-    match opening::connect(&paper.loaded.blueprint) {
+    // A connection that was kept would not tell whether one can log in now.
+    match site::connect(&paper.loaded.blueprint, &opening::environment()).map_err(CommandError::from) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
             let inventory = hops(&connection, &paper.desired, global, &mut findings).await;

@@ -28,7 +28,7 @@ pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection
             .hint(format!("there are: {}", names.join(", "))));
     };
     let id = one.id;
-    Ok((opening::connect(&loaded.blueprint)?, id))
+    Ok((opening::connect(&loaded.blueprint, global)?, id))
 }
 
 /// Nothing can be run on the node.
@@ -74,7 +74,7 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
             let (connection, id) = find(global, name, printer)?;
             (connection, Some(id))
         }
-        None => (opening::connect(&opening::load(global, printer)?.blueprint)?, None),
+        None => (opening::connect(&opening::load(global, printer)?.blueprint, global)?, None),
     };
     if connection.simulated() {
         return Err(CommandError::failed(

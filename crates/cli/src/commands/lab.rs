@@ -155,6 +155,9 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
 }
 
 async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
+    if !options.all {
+        site::Control::close_kept(&site::folder(&global.site)?, &crate::opening::environment()).await;
+    }
     let removed = if options.all {
         up::sweep().await.map_err(|e| wrong(&e))?
     } else {

@@ -13,7 +13,7 @@ use crate::printer::{Printer, paint};
 pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Outcome {
     let paper = opening::paper(global, printer)?;
     let question = Question::new(&paper.loaded.blueprint, &paper.desired, &options.name, &options.from)?;
-    let connection = opening::connect(&paper.loaded.blueprint)?;
+    let connection = opening::connect(&paper.loaded.blueprint, global)?;
     let site = Site::new(paper, connection, Inventory::default(), opening::environment());
     let traced = site.trace(&question).await;
     site.close().await;

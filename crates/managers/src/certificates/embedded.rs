@@ -41,6 +41,7 @@ pub(crate) async fn put(
     progress.doing(format!("putting {} certificate(s) in place", certificates.len()));
     let command = Command::script(format!("putting certificates in {place}"), script).limit(INSTALL);
     let begin = tokio::time::Instant::now();
+    let mut pauses = crate::settle::Pauses::up_to(Duration::from_millis(500));
     let output = loop {
         match place.runner.run(&command).await {
             // The script's first word says that it ran; anything else is a guest that just starts.
@@ -50,7 +51,7 @@ pub(crate) async fn put(
             Err(error) if begin.elapsed() > crate::settle::UNREACHABLE => {
                 return Err(crate::settle::transport_failure(&command.purpose, &error));
             }
-            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Ok(_) | Err(_) => pauses.pause().await,
         }
     };
     if output.success() {

@@ -10,11 +10,12 @@ use plan::Step;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::{Command, Sent};
 
 use super::room;
 use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
+use crate::settle::Pauses;
 use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
 /// How long a guest that has just been started may need until commands run in it.
@@ -175,6 +176,8 @@ pub(crate) async fn run(
         .limit(SCRIPT_LIMIT);
     let begin = Instant::now();
     let mut told = false;
+    let mut starting = Pauses::up_to(Duration::from_millis(500));
+    let mut pauses = Pauses::up_to(crate::settle::PAUSE);
     loop {
         let mut heard = Heard::default();
         let result = {
@@ -197,7 +200,7 @@ pub(crate) async fn run(
                     progress.waiting(format!("{place} to take commands"), READY);
                     told = true;
                 }
-                sleep(Duration::from_millis(500)).await;
+                starting.pause().await;
             }
             // It ended well, so what is missing was lost on the way here; it converges, so it can be run again.
             Ok(output)
@@ -206,7 +209,7 @@ pub(crate) async fn run(
                     && begin.elapsed() < crate::settle::UNREACHABLE =>
             {
                 progress.warning(format!("what the script in {place} said was cut off; running it again"));
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Ok(output) => {
                 if heard.end.is_none() {
@@ -220,11 +223,11 @@ pub(crate) async fn run(
             }
             // The script converges from wherever it was cut off, and holds a lock in the guest: running it again is safe.
             Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Err(error @ transport::Error::Broken { .. }) if begin.elapsed() < crate::settle::UNREACHABLE => {
                 progress.warning(format!("{error}; running it again"));
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Err(error) => return Err(crate::settle::transport_failure(&command.purpose, &error)),
         }

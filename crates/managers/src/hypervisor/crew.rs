@@ -10,7 +10,7 @@ use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Command;
 
 use super::{Put, Work};
@@ -107,6 +107,7 @@ async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress)
     let command = show(&*place.runner, &[certificate]);
     let begin = Instant::now();
     let mut told = false;
+    let mut pauses = settle::Pauses::up_to(settle::PAUSE);
     loop {
         let seen = parse(&settle::command(&*place.runner, &command).await?.text());
         let shown = |at: &Served| {
@@ -128,7 +129,7 @@ async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress)
             progress.waiting("the node's API to show its new certificate", SHOWN);
             told = true;
         }
-        sleep(settle::PAUSE).await;
+        pauses.pause().await;
     }
     let what = "the node's API does not show the certificate that was put in place for it";
     Err(Failure::new("hypervisor::not-shown", what)

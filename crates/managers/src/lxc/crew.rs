@@ -11,7 +11,7 @@ use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
 use proxmox::error::Kind;
 use proxmox::property::{PropertyString, Size};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Command;
 
 use super::keys::ROWS;
@@ -341,12 +341,13 @@ impl ContainerCrew {
     /// Puts it into a pool. After an answer that got lost it is looked whether it is there.
     async fn join(&self, guest: &GuestRef, pool: &str) -> Result<(), Failure> {
         let begin = Instant::now();
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE);
         loop {
             let Err(error) = self.site.writer.join_pool(pool, guest.id, true).await else { return Ok(()) };
             if error.kind().is_some() || begin.elapsed() > settle::UNREACHABLE {
                 return Err(failure("joining the pool", &error));
             }
-            sleep(settle::PAUSE).await;
+            pauses.pause().await;
             let all =
                 settle::read("looking at the pools", || self.site.reader().resources(Some("vm"))).await?;
             if all.iter().any(|r| r.vmid == Some(guest.id) && r.pool.as_deref() == Some(pool)) {

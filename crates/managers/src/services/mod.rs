@@ -12,7 +12,7 @@ use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 pub use probe::TlsProber;
 
@@ -114,6 +114,7 @@ impl ServiceCrew {
         progress.doing(format!("asking {}", service.url()));
         let begin = Instant::now();
         let mut told = false;
+        let mut pauses = crate::settle::Pauses::up_to(Duration::from_millis(500));
         let seen = loop {
             match self.site.prober.probe(service).await {
                 Ok(seen) => break seen,
@@ -125,7 +126,7 @@ impl ServiceCrew {
                         progress.waiting(format!("{} to answer", service.url()), ANSWERS);
                         told = true;
                     }
-                    sleep(Duration::from_millis(500)).await;
+                    pauses.pause().await;
                 }
             }
         };

@@ -8,6 +8,7 @@ mod help;
 mod inside;
 mod killed;
 mod life;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -33,6 +33,7 @@ impl Server {
             identity: Some(self.dir().join("id")),
             host_key: Some(self.host_key.clone()),
             control_dir: self.dir().join("c"),
+            keep: None,
         }
     }
 
@@ -46,7 +47,9 @@ impl Server {
             let path = entry.ok()?.path();
             let line = fs_err::read(path.join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).into_owned();
-            let mine = line.starts_with("ssh\0") && line.contains(self.dir().as_str());
+            // One that was kept calls itself `ssh: SOCKET [mux]`.
+            let mine = (line.starts_with("ssh\0") || line.starts_with("ssh: "))
+                && line.contains(self.dir().as_str());
             if mine { Pid::from_raw(path.file_name()?.to_str()?.parse().ok()?) } else { None }
         };
         fs_err::read_dir("/proc").unwrap().filter_map(mine).collect()
@@ -137,6 +140,8 @@ macro_rules! server {
         server!("")
     };
 }
+
+mod kept;
 
 fn sh(script: &str) -> Command {
     Command::new("testing", ["sh", "-c", script])
@@ -271,6 +276,7 @@ async fn a_path_too_long_for_a_socket_is_said() {
         identity: None,
         host_key: None,
         control_dir: Utf8PathBuf::from(format!("/tmp/{}", "x".repeat(80))),
+        keep: None,
     };
     let error = Ssh::new(options).run(&Command::new("testing", ["true"])).await.unwrap_err();
     assert!(format!("{error}").contains("too long for a socket"), "{error}");
