@@ -7,6 +7,10 @@ mod root;
 // A file for each feature that has more to it than rendering.
 #[path = "features/gateway/mod.rs"]
 mod gateway;
+#[path = "features/page.rs"]
+mod page;
+#[path = "features/record.rs"]
+mod record;
 #[path = "features/static_site.rs"]
 mod static_site;
 

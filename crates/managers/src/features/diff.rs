@@ -6,7 +6,8 @@ use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
 use serde_json::Value;
 
-use super::crew::Work;
+use super::Rendered;
+use super::crew::{Removal, Work};
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +45,7 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
+    let gone = gone(container, mark, proposal);
     for feature in &container.features {
         let applied = mark.and_then(|m| m.features.get(&feature.name));
         if applied == Some(&feature.fingerprint) {
@@ -58,7 +60,6 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             id: container.id,
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
-            keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
         proposal.step(Step {
             address: Address::feature(&feature.name, &resource),
@@ -67,7 +68,8 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             grade: Grade::Live,
             reasons: vec![reason],
             changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            needs: Vec::new(),
+            // What goes may have what comes: a port, a name.
+            needs: gone.clone(),
             consent: Consent::NotNeeded,
             root: None,
             holds: vec![format!("guest:{}", container.id)],
@@ -79,4 +81,42 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             work: serde_json::to_value(work).unwrap_or_default(),
         });
     }
+}
+
+/// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was.
+fn gone(container: &Container, mark: Option<&Mark>, proposal: &mut Proposal) -> Vec<Address> {
+    let resource = container.resource();
+    let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
+    let had: Vec<(&String, &String)> =
+        mark.into_iter().flat_map(|mark| &mark.features).filter(|(name, _)| !wanted(name)).collect();
+    if had.is_empty() {
+        return Vec::new();
+    }
+    // A payload that cannot be read is found when its own feature is carried out.
+    let rendered: Vec<Rendered> = (container.features.iter())
+        .filter_map(|feature| serde_json::from_value(Value::clone(&feature.payload)).ok())
+        .collect();
+    let needed = super::packages(&rendered);
+    let mut addresses = Vec::new();
+    for (name, fingerprint) in had {
+        let address = Address::feature(name, &resource);
+        let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
+        proposal.step(Step {
+            address: address.clone(),
+            id: Some(container.id),
+            action: Action::Delete,
+            // What people keep in it stays.
+            grade: Grade::Live,
+            reasons: vec!["no longer in the blueprint".to_owned()],
+            changes: vec![Change::new("fingerprint", fingerprint.clone(), Value::Null)],
+            needs: vec![resource.clone()],
+            consent: Consent::NotNeeded,
+            root: None,
+            holds: vec![format!("guest:{}", container.id)],
+            batch: Some(format!("features@{resource}/gone")),
+            work: serde_json::to_value(removal).unwrap_or_default(),
+        });
+        addresses.push(address);
+    }
+    addresses
 }

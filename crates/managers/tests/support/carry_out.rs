@@ -26,10 +26,15 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
         }
         match step.address.kind() {
             "container" => container(step, &mut there),
+            "feature" if step.action == plan::Action::Delete => {
+                let gone: managers::features::crew::Removal =
+                    serde_json::from_value(step.work.clone()).unwrap();
+                let mark = ours(&mut there, gone.id);
+                assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
+            }
             "feature" => {
                 let work: managers::features::crew::Work = serde_json::from_value(step.work.clone()).unwrap();
                 let mark = ours(&mut there, work.id);
-                mark.features.retain(|name, _| work.keep.contains(name));
                 let name = step.address.name().split('@').next().unwrap();
                 mark.features.insert(name.to_owned(), work.fingerprint);
             }
