@@ -17,6 +17,7 @@ nl='
 tab=$(printf '\t')
 total=0
 feature=
+fingerprint=
 pending=
 undo=
 apt_updated=

@@ -357,10 +357,14 @@ orphans() { run 120 apt-get -s autoremove | sed -n 's/^Remv \([^ ]*\).*/\1/p' | 
 # back_packages NAMES: those that nothing else needs, with what came along. They are not purged: that would take data, of
 # databases for example, along. What was not needed by anything before stays as it is.
 back_packages() {
-	local all='' before after out package folder
+	local all='' before after out package folder='' folders='' told_of=''
 	for package in $1; do
 		case " $needed " in *" $package "*) continue ;; esac
-		[ -z "$(missing "$package")" ] && all="$all $package"
+		# Half removed is not removed.
+		case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+		'' | not-installed | config-files) ;;
+		*) all="$all $package" ;;
+		esac
 	done
 	[ -n "$all" ] || return 0
 	if [ "$acting" != true ]; then
@@ -384,6 +388,11 @@ back_packages() {
 	} | awk '$1 == "B" { was[$2] = 1 } $1 == "A" && NF > 1 && !($2 in was) { print $2 }')
 	if [ -n "$after" ]; then
 		# shellcheck disable=SC2086
+		folders=$(dpkg-query -L $after 2>/dev/null | grep -E '^/(var|srv)/' | sort -u | while IFS= read -r folder; do
+			[ -d "$folder" ] && ! dpkg-query -S "$folder" 2>/dev/null | sed 's/: .*//' | tr -s ', ' '\n' |
+				grep -qvxF -e "$after" && printf '%s\n' "$folder"
+		done)
+		# shellcheck disable=SC2086
 		out=$(apt remove $after) || {
 			fail "failed to remove $(printf '%s' "$after" | tr '\n' ' '): $(last "$out")"
 			return 1
@@ -400,10 +409,14 @@ back_packages() {
 			act package name "$package" remove
 		fi
 	done
+	# What is left in folders that were theirs alone is somebody's data.
 	while IFS= read -r folder; do
-		case $folder in /var/* | /srv/*) stays folder path "$folder" ;; esac
+		case $folder in '' | "${told_of:-/}"/*) continue ;; esac
+		[ -z "$(find "$folder" -mindepth 1 -print -quit 2>/dev/null)" ] && continue
+		told_of=$folder
+		stays folder path "$folder"
 	done <<-LINES
-		$(printf '%s\n' "$out" | sed -n "s/^dpkg: warning: while removing .*, directory '\(.*\)' not empty so not removed\$/\1/p")
+		$folders
 	LINES
 }
 
