@@ -45,7 +45,14 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
-    let gone = gone(container, mark, proposal);
+    let changes = |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
+    let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
+        Vec::new()
+    } else {
+        world.desired.services.keys().map(|name| Address::service(name)).collect()
+    };
+    let gone = gone(container, mark, after, proposal);
     for feature in &container.features {
         let applied = mark.and_then(|m| m.features.get(&feature.name));
         if applied == Some(&feature.fingerprint) {
@@ -68,7 +75,6 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             grade: Grade::Live,
             reasons: vec![reason],
             changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            // What goes may have what comes: a port, a name.
             needs: gone.clone(),
             consent: Consent::NotNeeded,
             root: None,
@@ -83,8 +89,13 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
     }
 }
 
-/// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was.
-fn gone(container: &Container, mark: Option<&Mark>, proposal: &mut Proposal) -> Vec<Address> {
+/// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
+fn gone(
+    container: &Container,
+    mark: Option<&Mark>,
+    after: Vec<Address>,
+    proposal: &mut Proposal,
+) -> Vec<Address> {
     let resource = container.resource();
     let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
     let had: Vec<(&String, &String)> =
@@ -109,7 +120,7 @@ fn gone(container: &Container, mark: Option<&Mark>, proposal: &mut Proposal) -> 
             grade: Grade::Live,
             reasons: vec!["no longer in the blueprint".to_owned()],
             changes: vec![Change::new("fingerprint", fingerprint.clone(), Value::Null)],
-            needs: vec![resource.clone()],
+            needs: after.iter().chain([&resource]).cloned().collect(),
             consent: Consent::NotNeeded,
             root: None,
             holds: vec![format!("guest:{}", container.id)],

@@ -420,6 +420,20 @@ back_packages() {
 	LINES
 }
 
+# latest_first NAME...: what was applied last comes first, since it may need what was there before it.
+latest_first() {
+	{
+		printf '%s\n' "$@"
+		[ ! -e "$record" ] || cat "$record"
+	} | awk -F '"' '
+		NF == 1 && $0 !~ /[{}]/ && !($0 in name) { name[$0] = ++n; all[n] = $0 }
+		NF > 1 && $2 in name { found[++m] = $2; listed[$2] = 1 }
+		END {
+			for (i = m; i >= 1; i--) print found[i]
+			for (i = 1; i <= n; i++) if (!(all[i] in listed)) print all[i]
+		}'
+}
+
 wanted_none() { :; }
 content_none() { :; }
 

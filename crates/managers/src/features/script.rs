@@ -104,18 +104,21 @@ pub fn script<E: Into<Box<dyn Error + Send + Sync>>>(
 /// How every script ends: its last line starts it, so that one that was cut off does nothing.
 const END: &str = "\t[ -n \"$ok\" ]\n}\n\nmain </dev/null\nexit\n";
 
-/// Makes the script that takes back what these features made in a guest, in this order, as far as the guest remembers it.
+/// Makes the script that takes back what these features made in a guest, the latest first, as far as the guest remembers it.
 /// `needed` are the packages that the guest's other features list.
 ///
 /// Its first line is that of [`script`], with the names under `remove`; it reports in the same way.
 pub fn removal(features: &[String], needed: &[String], mode: Mode) -> Script {
     let header = Header { features: Vec::new(), remove: features, check: mode == Mode::Check };
     let mut out = beginning(&header, needed.iter().map(String::as_str));
-    out.push_str("\n# ---- all of it ----\n\nall() {\n\tlocal ok=1\n");
-    for name in features.iter().map(|name| shell_quote(name)) {
-        // Writing to a String does not fail.
-        let _ = writeln!(out, "\tif [ -n \"$ok\" ]; then uninstall {name} || ok=; else skipped {name}; fi");
-    }
+    let names: Vec<_> = features.iter().map(|name| shell_quote(name)).collect();
+    out.push_str("\n# ---- all of it ----\n\nall() {\n\tlocal ok=1 name\n");
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        out,
+        "\tfor name in $(latest_first {}); do\n\t\tif [ -n \"$ok\" ]; then uninstall \"$name\" || ok=; else skipped \"$name\"; fi\n\tdone",
+        names.join(" ")
+    );
     out.push_str(END);
     Script { text: out.into_bytes() }
 }

@@ -27,6 +27,10 @@ pub(super) fn lines(feature: &Rendered) -> String {
     for folder in &feature.folders {
         line("folder", &folder.path, "-");
     }
+    // Where its files are looked after, the folder is its own.
+    for prune in &feature.prunes {
+        line("folder", &prune.folder, "-");
+    }
     for file in &feature.files {
         match &file.block {
             Some(word) => line(&format!("block:{word}"), &file.path, &notes(file)),

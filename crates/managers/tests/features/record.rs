@@ -220,6 +220,16 @@ fn what_is_not_known_stays() {
     assert_eq!(root.sh("cat /etc/hello-x/conf"), "more\n");
 }
 
+#[test]
+fn what_was_applied_last_goes_first() {
+    let Some(root) = Root::new() else { return };
+    let one = |name: &str| with(&own(name, json!({ "files": [{ "path": format!("/etc/{name}/x"), "content": "x" }] }), &[]), json!({}));
+    root.run(&apply(&[one("a"), one("c"), one("b")])).ok();
+    let words = root.run(&remove(&["a", "b", "c", "d"], &[], Mode::Apply)).ok().words();
+    let files: Vec<_> = words.iter().filter_map(|word| word.strip_prefix("file remove ")).collect();
+    assert_eq!(files, ["/etc/b/x", "/etc/c/x", "/etc/a/x"]);
+}
+
 // ---- packages ------------------------------------------------------------------------------------------------------
 
 fn wants(name: &str, package: &str) -> Rendered {
