@@ -316,10 +316,13 @@ user() {
 		}
 		begin_change || return 1
 		remember user "$1" new - || return 1
+		# A group of that name may be left of an earlier user.
+		local own="--user-group"
+		if getent group "$1" >/dev/null; then own="--gid=$1"; fi
 		if [ "$2" = true ]; then
-			set -- "$1" --system --user-group --home-dir "${home:-/nonexistent}" --shell "${shell:-/usr/sbin/nologin}"
+			set -- "$1" --system "$own" --home-dir "${home:-/nonexistent}" --shell "${shell:-/usr/sbin/nologin}"
 		else
-			set -- "$1" --user-group --create-home --home-dir "${home:-/home/$1}" --shell "${shell:-/bin/bash}"
+			set -- "$1" "$own" --create-home --home-dir "${home:-/home/$1}" --shell "${shell:-/bin/bash}"
 		fi
 		local name="$1"
 		shift

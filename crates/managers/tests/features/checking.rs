@@ -7,7 +7,7 @@ use super::*;
 fn looking_tells_every_difference() {
     let Some(root) = Root::new() else { return };
     let spec = json!({
-        "packages": ["jq"],
+        "packages": ["hello-x"],
         "users": [{ "name": "notes", "groups": ["adm"] }],
         "folders": [{ "path": "/srv/notes", "mode": "0750", "owner": "notes" }],
         "files": [
@@ -21,12 +21,13 @@ fn looking_tells_every_difference() {
         "units": { "notes": {}, "off": { "enabled": false, "running": false } },
     });
     let feature = [with(&own("x", spec, &[]), json!({}))];
+    record::packages(&root, &["hello-x"]);
     root.sh("echo theirs >/etc/shared");
     root.run(&apply(&feature)).ok();
     root.run(&check(&feature)).nothing_to_do();
     for (change, told) in [
-        ("dpkg -r --force-depends jq >/dev/null 2>&1", &["package install jq"][..]),
-        ("userdel notes; groupadd -f notes", &["user create notes", "folder update /srv/notes", "file update /etc/notes.conf", "unit restart notes"]),
+        ("dpkg -P hello-x >/dev/null", &["package install hello-x"][..]),
+        ("userdel notes; useradd --system --user-group heir; groupadd notes", &["user create notes", "folder update /srv/notes", "file update /etc/notes.conf", "unit restart notes"]),
         ("gpasswd -d notes adm >/dev/null", &["user update notes"]),
         ("rm -r /srv/notes", &["folder create /srv/notes"]),
         ("chmod 700 /srv/notes", &["folder update /srv/notes"]),

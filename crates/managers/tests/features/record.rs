@@ -17,7 +17,7 @@ fn result(ran: &root::Ran, name: &str) -> Option<Outcome> {
 }
 
 /// A source of packages in the root itself, and a list of how apt-get was called.
-fn packages(root: &Root, names: &[&str]) {
+pub(super) fn packages(root: &Root, names: &[&str]) {
     root.sh(
         "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*; mkdir -p /repo
          echo 'deb [trusted=yes] copy:/repo ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*
