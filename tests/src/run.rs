@@ -9,11 +9,12 @@ use apply::walk::Run;
 use apply::{Done, Event, Failure, Foreman, Progress, Report, Sink};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
+use blueprint::names::GuestName;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Service;
-use plan::{Action, Address, Consent, Grade, Options, Plan, Step};
+use plan::{Action, Address, Options, Plan, Step};
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use secrecy::SecretString;
@@ -158,7 +159,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         },
     };
     let reader = Reader::new(exchange.clone());
-    let ids = site.desired.containers.values().map(|c| c.id).collect();
+    let ids = site.desired.guests.values().map(|c| c.id).collect();
     let looked =
         managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
     let inventory = match looked {
@@ -214,20 +215,7 @@ pub async fn carry_out(
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
     let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));
-    let step = Step {
-        address,
-        id: None,
-        action: Action::Update,
-        grade: Grade::Live,
-        reasons: Vec::new(),
-        changes: Vec::new(),
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: None,
-        holds: Vec::new(),
-        batch: None,
-        work,
-    };
+    let step = Step { work, ..Step::new(address, Action::Update) };
     let mut results = crew.carry_out(&[&step], &progress).await;
     results.pop().expect("an answer for each step")
 }
@@ -247,12 +235,12 @@ impl Secrets for NoSecrets {
 #[derive(Debug)]
 struct RunningProber {
     world: World,
-    ids: BTreeMap<String, u32>,
+    ids: BTreeMap<GuestName, u32>,
 }
 
 impl RunningProber {
     fn new(world: World, site: &Site) -> Self {
-        Self { world, ids: site.desired.containers.values().map(|c| (c.name.clone(), c.id)).collect() }
+        Self { world, ids: site.desired.guests.values().map(|c| (c.name.clone(), c.id)).collect() }
     }
 }
 

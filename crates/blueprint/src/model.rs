@@ -13,6 +13,7 @@ use cidr::Ipv4Inet;
 use serde_json::Value;
 
 use crate::catalog::Feature;
+use crate::names::{GuestName, NodeName};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -37,6 +38,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// The containers of a site, by name.
+pub type Containers = BTreeMap<GuestName, Arc<Container>>;
+
 /// A whole site, checked: what a person wants, with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Blueprint {
@@ -57,7 +61,7 @@ pub struct Blueprint {
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
     /// The containers, by name.
-    pub containers: BTreeMap<String, Container>,
+    pub containers: Containers,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
 }
@@ -75,7 +79,7 @@ impl Blueprint {
             let mut served = services.flat_map(|service| service.aliases.iter().chain([&service.name]));
             is_it(&container.hostname) || served.any(is_it)
         };
-        (!self.containers.values().any(of)).then_some(whole)
+        (!self.containers.values().map(AsRef::as_ref).any(of)).then_some(whole)
     }
 }
 
@@ -107,7 +111,7 @@ pub struct ProxmoxTarget {
     /// `https://host:8006`.
     pub endpoint: String,
     /// The node guests are placed on; where absent, the one that answers.
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// An API token or a user's password.
     pub credential: Credential,
     /// How its certificate is checked.
@@ -275,7 +279,7 @@ pub struct Flow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlowEnd {
     /// A container, by name.
-    Container(String),
+    Container(GuestName),
     /// All guests of the site.
     Inside,
     /// Everybody who is no guest of the site.
@@ -305,11 +309,11 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
     /// The name, which is also its host name unless `hostname` says otherwise.
-    pub name: String,
+    pub name: GuestName,
     /// The id, 100 to 999999999; where absent, derived from the name.
     pub id: Option<u32>,
     /// The node it is placed on; where absent, the target's.
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// The host name.
     pub hostname: String,
     /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
@@ -342,8 +346,8 @@ pub struct Container {
     pub protected: bool,
     /// The resource pool.
     pub pool: Option<String>,
-    /// What must be healthy before it is made, as resource addresses (`container.ca`).
-    pub needs: Vec<String>,
+    /// The guests that must be healthy before it is made.
+    pub needs: Vec<GuestName>,
     /// What is installed in it, in order, with parameters.
     pub features: Vec<FeatureUse>,
     /// The services it runs, by name.

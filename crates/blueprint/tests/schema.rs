@@ -190,7 +190,8 @@ fn the_defaults_shown_are_the_defaults_used() {
         shown("ServiceSource", "path"),
         shown("MountSource", "read-only"),
     ));
-    let strip = |mut container: blueprint::model::Container| {
+    let strip = |container: std::sync::Arc<blueprint::model::Container>| {
+        let mut container = std::sync::Arc::unwrap_or_clone(container);
         container.declared = blueprint::model::Place::default();
         container.services.values_mut().for_each(|s| s.declared = blueprint::model::Place::default());
         container

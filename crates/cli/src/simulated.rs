@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use apply::Failure;
 use async_trait::async_trait;
+use blueprint::names::GuestName;
 use plan::Desired;
 use plan::desired::Service;
 use proxmox::client::{GuestRef, Reader};
@@ -13,13 +14,13 @@ use proxmox::config::GuestKind;
 #[derive(Debug)]
 pub struct SimulatedProber {
     reader: Reader,
-    ids: BTreeMap<String, u32>,
+    ids: BTreeMap<GuestName, u32>,
 }
 
 impl SimulatedProber {
     /// Over the simulated node.
     pub fn new(reader: Reader, desired: &Desired) -> Self {
-        Self { reader, ids: desired.containers.values().map(|c| (c.name.clone(), c.id)).collect() }
+        Self { reader, ids: desired.guests.values().map(|c| (c.name.clone(), c.id)).collect() }
     }
 }
 

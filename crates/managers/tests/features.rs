@@ -5,10 +5,10 @@
 mod root;
 
 // A file for each feature that has more to it than rendering.
-#[path = "features/gateway/mod.rs"]
-mod gateway;
 #[path = "features/checking.rs"]
 mod checking;
+#[path = "features/gateway/mod.rs"]
+mod gateway;
 #[path = "features/page.rs"]
 mod page;
 #[path = "features/record.rs"]
@@ -629,7 +629,10 @@ fn a_big_folder_is_carried_whole() {
     let ran = root.run(&apply(&[rendered]));
     let words = ran.ok().words();
     let (folder, pages) = words.split_last().unwrap();
-    assert!(pages.iter().all(|w| w.starts_with("file remove /srv/x/3/page ")) && pages.len() == 57, "{ran:?}");
+    assert!(
+        pages.iter().all(|w| w.starts_with("file remove /srv/x/3/page ")) && pages.len() == 57,
+        "{ran:?}"
+    );
     assert_eq!(folder, "folder remove /srv/x/3");
     assert_eq!(root.sh("ls /srv/x"), "0\n1\n2\n4\n5\n6\nbig.bin\n");
 }

@@ -115,7 +115,7 @@ fn case(before: &Value, after: &Value, happened: &[String]) -> Case {
 fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     let mut ids = BTreeSet::new();
     for step in plan.steps.iter().filter(|s| s.address.kind() == "container") {
-        match Work::read(&step.work).unwrap() {
+        match apply::work(step).unwrap() {
             Work::Create(create) => {
                 ids.insert((create.place.id, false));
                 ids.extend(create.replaces.map(|old| (old.id, true)));
@@ -143,7 +143,9 @@ fn holds(case: &Case, options: &Options) -> Result<Plan, TestCaseError> {
     for step in &plan.steps {
         // What people keep in a feature stays when it goes.
         let harmless = step.address.kind() == "feature";
-        if step.grade >= Grade::Rebuild || !harmless && matches!(step.action, Action::Delete | Action::Replace) {
+        if step.grade >= Grade::Rebuild
+            || !harmless && matches!(step.action, Action::Delete | Action::Replace)
+        {
             prop_assert!(step.consent != Consent::NotNeeded, "{} needs no consent", step.address);
             prop_assert!(step.grade >= Grade::Rebuild, "{} says it is harmless", step.address);
         }

@@ -217,7 +217,7 @@ fn no_space() {
             let failure = failed_alone(&ended, &address, &[]);
             told(&failure, "proxmox::no-space", "out of space");
             // Everything that does not need it was made; of what failed nothing is left.
-            assert_eq!(world.node.configuration_files().len(), site.desired.containers.len() - 1);
+            assert_eq!(world.node.configuration_files().len(), site.desired.guests.len() - 1);
             let again = apply(world, site).await;
             told(&only(&again), "proxmox::no-space", "out of space");
         },

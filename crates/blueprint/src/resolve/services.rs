@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::guests::defaults;
 use crate::codes;
-use crate::model::{Acme, Expose, Limits, Protocol, Service};
+use crate::model::{Acme, Containers, Expose, Limits, Protocol, Service};
 use crate::namespace::{Entry, place};
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
@@ -182,15 +182,12 @@ fn check(
 }
 
 /// Ports of the gateway that two services want, and public names that two services have.
-pub(super) fn check_together(
-    containers: &BTreeMap<String, crate::model::Container>,
-    context: &mut Context<'_, '_>,
-) {
+pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let mut ports: BTreeMap<u16, (&str, Spot)> = BTreeMap::new();
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
             if service.protocol == Protocol::Tcp {
                 let spot = entry.spot(&["services", &service.name, "listen"]);

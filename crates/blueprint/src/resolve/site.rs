@@ -205,7 +205,7 @@ fn proxmox(
     };
     Some(ProxmoxTarget {
         endpoint: source.endpoint.0.trim_end_matches('/').to_owned(),
-        node: source.node.as_ref().map(|n| n.0.clone()),
+        node: source.node.as_ref().map(|n| n.0.clone().into()),
         credential: credential?,
         trust,
         ssh,

@@ -134,7 +134,7 @@ fn authority(planned: &Planned) -> Result<&Authority, CommandError> {
 fn guest(planned: &Planned, authority: &Authority) -> Result<u32, CommandError> {
     planned
         .desired
-        .containers
+        .guests
         .get(&authority.on)
         .map(|container| container.id)
         .ok_or_else(|| CommandError::failed("guest::unknown", format!("there is no {}", authority.on)))

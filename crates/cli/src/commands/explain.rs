@@ -148,13 +148,7 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
         return Err(unknown());
     }
     if address.kind() == "feature" {
-        let (name, guest) = address.name().split_once('@').ok_or_else(unknown)?;
-        let guest = guest.strip_prefix("container.").unwrap_or(guest);
-        let feature = desired
-            .containers
-            .get(guest)
-            .and_then(|c| c.features.iter().find(|f| f.name == name))
-            .ok_or_else(unknown)?;
+        let feature = feature_of(&desired, address).ok_or_else(unknown)?;
         if with_script {
             let rendered: Rendered = serde_json::from_value(Value::clone(&feature.payload))
                 .map_err(|e| CommandError::from_error("features::unreadable", &e))?;
@@ -201,9 +195,14 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
     Ok(0)
 }
 
+fn feature_of<'a>(desired: &'a plan::Desired, address: &Address) -> Option<&'a plan::desired::Feature> {
+    let guest = desired.guests.get(address.host()?.guest()?)?;
+    guest.features.iter().find(|f| f.name == address.name())
+}
+
 fn facts(address: &Address, desired: &plan::Desired) -> Value {
     match address.kind() {
-        "container" => desired.containers.get(address.name()).map(|c| {
+        "container" => desired.guests.get(address.name()).map(|c| {
             let nets: Vec<String> = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac)).collect();
             json!({
                 "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
@@ -213,20 +212,18 @@ fn facts(address: &Address, desired: &plan::Desired) -> Value {
             })
         }),
         "certificate" => desired.certificates.get(address.name()).map(|c| {
-            json!({ "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
+            json!({ "names": c.names.join(", "), "on": c.on.short(), "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
         }),
         "hypervisor" => desired.hypervisor.as_ref().map(|node| {
             let c = &node.certificate;
-            json!({ "declared": node.declared.to_string(), "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
+            json!({ "declared": node.declared.to_string(), "names": c.names.join(", "), "on": c.on.short(), "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
         }),
         "service" => desired.services.get(address.name()).map(|s| {
             json!({ "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
                     "through": s.via.as_ref().map_or("directly".to_owned(), |via| format!("{} ({})", via.on, via.address)) })
         }),
-        "feature" => address.name().split_once('@').and_then(|(name, guest)| {
-            let container = desired.containers.get(guest.strip_prefix("container.").unwrap_or(guest))?;
-            let feature = container.features.iter().find(|f| f.name == name)?;
-            Some(json!({ "fingerprint": feature.fingerprint, "declared": feature.declared.as_ref().map_or("required by another feature".to_owned(), ToString::to_string) }))
+        "feature" => feature_of(desired, address).map(|feature| {
+            json!({ "fingerprint": feature.fingerprint, "declared": feature.declared.as_ref().map_or("required by another feature".to_owned(), ToString::to_string) })
         }),
         _ => None,
     }

@@ -21,9 +21,9 @@ pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection
     let authority = site::authority(&loaded.blueprint, printer)?;
     let desired = site::desired(&loaded.blueprint, &authority, printer)?;
     let found: Vec<_> =
-        desired.containers.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
+        desired.guests.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
     let [one] = found.as_slice() else {
-        let names: Vec<&str> = desired.containers.keys().map(String::as_str).collect();
+        let names: Vec<&str> = desired.guests.keys().map(|name| name.as_str()).collect();
         return Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
             .hint(format!("there are: {}", names.join(", "))));
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use blueprint::model::Blueprint;
 use camino::Utf8Path;
 use jiff::Timestamp;
-use plan::desired::{Certificate, NODE};
+use plan::desired::Certificate;
 use plan::mark::CertificateMark;
 use plan::{Desired, Inventory, Plan};
 
@@ -57,7 +57,7 @@ impl Planned {
 
     /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
     pub async fn look(&mut self, printer: Printer) -> Result<(), CommandError> {
-        let ids = self.desired.containers.values().map(|c| c.id).collect();
+        let ids = self.desired.guests.values().map(|c| c.id).collect();
         let waiting = |held: &[u32], limit: std::time::Duration| {
             let ids: Vec<String> = held.iter().map(u32::to_string).collect();
             printer.say(format!(
@@ -105,11 +105,9 @@ impl Planned {
 
     /// What is remembered of a certificate where it is.
     pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
-        let mark = if certificate.on == NODE {
-            self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
-        } else {
-            let container = self.desired.containers.get(&certificate.on)?;
-            self.inventory.guests.get(&container.id)?.mark.as_ref()
+        let mark = match certificate.on.guest() {
+            None => self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site),
+            Some(name) => self.inventory.guests.get(&self.desired.guests.get(name)?.id)?.mark.as_ref(),
         };
         mark?.certificates.get(&certificate.name)
     }

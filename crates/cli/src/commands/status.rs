@@ -52,10 +52,9 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     let planned = Planned::new(global, printer).await?;
     planned.connection.close().await;
     let plan = planned.plan(&[], false)?;
-    let containers: Vec<_> =
-        planned.desired.containers.values().map(|c| container(&planned, &plan, c)).collect();
+    let containers: Vec<_> = planned.desired.guests.values().map(|c| container(&planned, &plan, c)).collect();
     let services: Vec<_> = planned.desired.services.values().map(|s| {
-        let mark = planned.desired.containers.get(&s.on).and_then(|c| planned.inventory.guests.get(&c.id)).and_then(|g| g.mark.as_ref());
+        let mark = planned.desired.guests.get(&s.on).and_then(|c| planned.inventory.guests.get(&c.id)).and_then(|g| g.mark.as_ref());
         let proven = mark.and_then(|m| m.services.get(&s.name)) == Some(&s.fingerprint);
         json!({ "address": Address::service(&s.name), "url": s.url(), "browser": browser(s), "through": s.via.as_ref().map(|via| via.kind.as_str()), "on": s.on,
                 "proven": proven, "state": if proven { "proven at the last apply" } else { "not proven yet" } })
@@ -122,7 +121,7 @@ fn text(value: &serde_json::Value) -> &str {
     value.as_str().unwrap_or("")
 }
 
-fn container(planned: &Planned, plan: &Plan, container: &plan::desired::Container) -> serde_json::Value {
+fn container(planned: &Planned, plan: &Plan, container: &plan::desired::Guest) -> serde_json::Value {
     let guest = planned.inventory.guests.get(&container.id);
     let ours = guest.is_some_and(|g| g.mark.as_ref().is_some_and(|m| m.site == planned.desired.site));
     let state = match guest {

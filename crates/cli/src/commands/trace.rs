@@ -57,12 +57,11 @@ fn place(desired: &Desired, name: &str) -> Result<Place, CommandError> {
         return Ok(Place::Outside);
     }
     let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
-    let found =
-        desired.containers.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
+    let found = desired.guests.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
     match found.or_else(|| gateway.filter(|_| name == "gateway")) {
-        Some(guest) => Ok(Place::Guest(guest.clone())),
+        Some(guest) => Ok(Place::Guest(guest.to_string())),
         None => {
-            let names: Vec<&str> = desired.containers.keys().map(String::as_str).collect();
+            let names: Vec<&str> = desired.guests.keys().map(|name| name.as_str()).collect();
             Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
                 .hint(format!("there are: outside, {}", names.join(", "))))
         }

@@ -16,7 +16,7 @@ pub fn run(global: &Global, printer: Printer) -> Outcome {
         printer.data_json(&json!({
             "valid": true, "site": desired.site, "errors": 0,
             "diagnostics": diagnostics::json(&loaded.warnings, &loaded.sources),
-            "containers": desired.containers.len(), "services": desired.services.len(),
+            "containers": desired.guests.len(), "services": desired.services.len(),
             "certificates": desired.certificates.len(),
         }));
     } else {
@@ -24,7 +24,7 @@ pub fn run(global: &Global, printer: Printer) -> Outcome {
         printer.say(format!(
             "✔ {}: {}, {}, {}",
             desired.site,
-            count(desired.containers.len(), "container"),
+            count(desired.guests.len(), "container"),
             count(desired.services.len(), "service"),
             count(desired.certificates.len(), "certificate"),
         ));

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use plan::desired::Authority;
 use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use transport::Command;
@@ -48,7 +48,7 @@ impl Kind for Authorities {
         let Some(authority) = world.desired.authority.as_ref().filter(|_| !world.options.destroy) else {
             return;
         };
-        let Some(container) = world.desired.containers.get(&authority.on) else { return };
+        let Some(container) = world.desired.guests.get(&authority.on) else { return };
         let mark = mark_after(world, container, proposal);
         if mark.is_none() && !proposal.makes_anew(&container.resource()) {
             return;
@@ -65,20 +65,11 @@ impl Kind for Authorities {
             Some(_) => return,
         };
         let work = Work { id: container.id, authority: authority.clone() };
-        proposal.step(Step {
-            address: Address::authority(&authority.on),
-            id: Some(container.id),
-            action,
-            grade: Grade::Live,
-            reasons: vec![reason.to_owned()],
-            changes: vec![Change::new("url", Value::Null, authority.url.clone())],
-            needs: Vec::new(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
-            batch: None,
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+        let step = Step::new(Address::authority(&authority.on), action)
+            .on_guest(container.id)
+            .reason(reason)
+            .change(Change::new("url", Value::Null, authority.url.clone()));
+        proposal.step(step, &work);
     }
 }
 
@@ -146,10 +137,9 @@ impl Crew for AuthorityCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            results.push(match serde_json::from_value::<Work>(step.work.clone()) {
+            results.push(match apply::work::<Work>(step) {
                 Ok(work) => self.bring_up(&work, progress).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             });
         }
         results

@@ -103,11 +103,14 @@ impl Heard {
     fn removed(&self, name: &str, place: &Place) -> Result<String, Failure> {
         let changed = match (self.features.get(name), self.outcome(name, place)) {
             (Some((Outcome::Unknown, ..)), Ok(0)) => {
-                return Ok("what it made is not known and stays: it was put there before that was written down".into());
+                return Ok(
+                    "what it made is not known and stays: it was put there before that was written down"
+                        .into(),
+                );
             }
-            (_, outcome) => {
-                outcome.map_err(|failure| failure.while_doing(format!("failed while removing {name} from {place}")))?
-            }
+            (_, outcome) => outcome.map_err(|failure| {
+                failure.while_doing(format!("failed while removing {name} from {place}"))
+            })?,
         };
         let kept = |action: &&Action| action.feature == name && action.change == Change::Keep;
         let stays: Vec<String> = self
@@ -156,19 +159,22 @@ impl FeatureCrew {
 
     /// Tells each action to the step of its feature.
     fn tell(progress: &Progress, steps: &[&Step], action: &Action) {
-        let of = format!("{}@", action.feature);
-        if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&of)) {
+        if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
             progress.of(&step.address).changed(words(action));
         }
     }
 
-    async fn install(&self, steps: &[&Step], progress: &Progress) -> Result<Vec<Result<Done, Failure>>, Failure> {
+    async fn install(
+        &self,
+        steps: &[&Step],
+        progress: &Progress,
+    ) -> Result<Vec<Result<Done, Failure>>, Failure> {
         let works: Vec<Work> = read(steps)?;
         let rendered: Vec<Rendered> = works
             .iter()
             .map(|work| serde_json::from_value(work.rendered.clone()))
             .collect::<Result<_, _>>()
-            .map_err(|error| unreadable(&error))?;
+            .map_err(|error| apply::crew::unreadable(&error))?;
         let Some(id) = works.first().map(|work| work.id) else { return Ok(Vec::new()) };
         let doing = |what: String| {
             for step in steps {
@@ -185,9 +191,7 @@ impl FeatureCrew {
             .filter(|(r, _)| fine(&r.name))
             .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
             .collect();
-        self.site
-            .change_mark(id, progress, |_, mark| mark.features.extend(applied.iter().cloned()))
-            .await?;
+        self.site.change_mark(id, progress, |_, mark| mark.features.extend(applied.iter().cloned())).await?;
         let mut results = Vec::new();
         for feature in &rendered {
             match heard.outcome(&feature.name, &id) {
@@ -203,7 +207,11 @@ impl FeatureCrew {
         Ok(results)
     }
 
-    async fn remove(&self, steps: &[&Step], progress: &Progress) -> Result<Vec<Result<Done, Failure>>, Failure> {
+    async fn remove(
+        &self,
+        steps: &[&Step],
+        progress: &Progress,
+    ) -> Result<Vec<Result<Done, Failure>>, Failure> {
         let removals: Vec<Removal> = read(steps)?;
         let Some(first) = removals.first() else { return Ok(Vec::new()) };
         let names: Vec<String> = removals.iter().map(|removal| removal.name.clone()).collect();
@@ -237,15 +245,7 @@ impl FeatureCrew {
 
 /// What steps say, in the form of their action.
 fn read<T: serde::de::DeserializeOwned>(steps: &[&Step]) -> Result<Vec<T>, Failure> {
-    steps
-        .iter()
-        .map(|step| serde_json::from_value(step.work.clone()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &serde_json::Error) -> Failure {
-    Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
+    steps.iter().map(|step| apply::work(step)).collect()
 }
 
 /// Programs first: the script starts what runs them. The node gets none: whatever needs one there runs it in a guest.

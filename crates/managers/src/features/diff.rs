@@ -1,9 +1,9 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
 //! into the guest: the mark's fingerprints are believed.
 
-use plan::desired::Container;
+use plan::desired::Guest;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
+use plan::{Action, Address, Change, Mark, Step};
 use serde_json::Value;
 
 use super::Rendered;
@@ -22,14 +22,14 @@ impl Kind for Features {
         if world.options.destroy {
             return;
         }
-        for container in world.desired.containers.values() {
+        for container in world.desired.guests.values() {
             guest(world, container, proposal);
         }
     }
 }
 
 /// The mark a container will have when the steps proposed so far are done: none when it is made anew.
-pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Proposal) -> Option<&'a Mark> {
+pub fn mark_after<'a>(world: World<'a>, container: &Guest, proposal: &Proposal) -> Option<&'a Mark> {
     if proposal.makes_anew(&container.resource()) {
         return None;
     }
@@ -37,7 +37,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Propos
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Guest, proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -45,7 +45,8 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
-    let changes = |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    let changes =
+        |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
     // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
     let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
         Vec::new()
@@ -68,30 +69,25 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
         };
-        proposal.step(Step {
-            address: Address::feature(&feature.name, &resource),
-            id: Some(container.id),
-            action: Action::Run,
-            grade: Grade::Live,
-            reasons: vec![reason],
-            changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            needs: gone.clone(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
+        let batch = match feature.stage {
+            0 => format!("features@{resource}"),
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
-            batch: Some(match feature.stage {
-                0 => format!("features@{resource}"),
-                stage => format!("features@{resource}/{stage}"),
-            }),
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+            stage => format!("features@{resource}/{stage}"),
+        };
+        let change = Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone());
+        let step = Step::new(Address::feature(&feature.name, &container.host()), Action::Run)
+            .on_guest(container.id)
+            .reason(reason)
+            .change(change)
+            .needs(gone.clone())
+            .batch(batch);
+        proposal.step(step, &work);
     }
 }
 
 /// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
 fn gone(
-    container: &Container,
+    container: &Guest,
     mark: Option<&Mark>,
     after: Vec<Address>,
     proposal: &mut Proposal,
@@ -110,23 +106,17 @@ fn gone(
     let needed = super::packages(&rendered);
     let mut addresses = Vec::new();
     for (name, fingerprint) in had {
-        let address = Address::feature(name, &resource);
+        let address = Address::feature(name, &container.host());
         let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
-        proposal.step(Step {
-            address: address.clone(),
-            id: Some(container.id),
-            action: Action::Delete,
-            // What people keep in it stays.
-            grade: Grade::Live,
-            reasons: vec!["no longer in the blueprint".to_owned()],
-            changes: vec![Change::new("fingerprint", fingerprint.clone(), Value::Null)],
-            needs: after.iter().chain([&resource]).cloned().collect(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
-            batch: Some(format!("features@{resource}/gone")),
-            work: serde_json::to_value(removal).unwrap_or_default(),
-        });
+        // What people keep in it stays, so it costs nothing and nobody is asked.
+        let step = Step::new(address.clone(), Action::Delete)
+            .on_guest(container.id)
+            .reason("no longer in the blueprint")
+            .change(Change::new("fingerprint", fingerprint.clone(), Value::Null))
+            .needs(after.iter().cloned())
+            .needs([resource.clone()])
+            .batch(format!("features@{resource}/gone"));
+        proposal.step(step, &removal);
         addresses.push(address);
     }
     addresses

@@ -307,7 +307,10 @@ impl Renderer<'_> {
 
     /// A parameter by the name that templates have for it.
     fn parameter(&self, name: &str) -> Option<&Value> {
-        self.parameters.iter().find(|(n, _)| n.replace('-', "_") == name.replace('-', "_")).map(|(_, value)| value)
+        self.parameters
+            .iter()
+            .find(|(n, _)| n.replace('-', "_") == name.replace('-', "_"))
+            .map(|(_, value)| value)
     }
 
     /// A unit's name without `.service`, which is what systemd takes a bare name for.

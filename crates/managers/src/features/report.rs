@@ -240,12 +240,8 @@ mod tests {
             C::Reload,
             C::Restart,
         ]);
-        let outcome = prop::sample::select(vec![
-            Outcome::Ok,
-            Outcome::Failed,
-            Outcome::Skipped,
-            Outcome::Unknown,
-        ]);
+        let outcome =
+            prop::sample::select(vec![Outcome::Ok, Outcome::Failed, Outcome::Skipped, Outcome::Unknown]);
         let error = prop::option::of(".*");
         prop_oneof![
             ("[a-z-]+", kind, ".*", change, any::<bool>()).prop_map(

@@ -48,7 +48,8 @@ pub(super) fn lines(feature: &Rendered) -> String {
 
 /// Whether a file is a setting of apt's or dpkg's that counts for all packages, and so comes before them.
 pub(super) fn is_apt_setting(file: &RenderedFile) -> bool {
-    let places = ["/etc/apt/apt.conf.d/", "/etc/apt/preferences.d/", "/etc/apt/auth.conf.d/", "/etc/dpkg/dpkg.cfg.d/"];
+    let places =
+        ["/etc/apt/apt.conf.d/", "/etc/apt/preferences.d/", "/etc/apt/auth.conf.d/", "/etc/dpkg/dpkg.cfg.d/"];
     let alone = file.block.is_none() && file.check.is_none() && file.owner == "root:root";
     let follows = [&file.reloads, &file.restarts, &file.runs].into_iter().any(|list| !list.is_empty());
     alone && !follows && places.iter().any(|place| file.path.starts_with(place))

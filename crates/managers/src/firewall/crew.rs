@@ -266,10 +266,9 @@ impl Crew for FirewallCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match serde_json::from_value::<Work>(step.work.clone()) {
+            let result = match apply::work::<Work>(step) {
                 Ok(work) => self.change(work.files, &progress.of(&step.address)).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             results.push(result);
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use pki::CertificateFacts;
 use plan::Desired;
+use plan::Host;
 use plan::desired::{self, Issuer};
 use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
@@ -82,17 +83,17 @@ pub fn certificate(
     served: &[Option<String>],
 ) -> Certificate {
     let name = wanted.name.clone();
-    let renewal = world.seen(&wanted.on).and_then(|seen| seen.renewals.get(&name));
+    let renewal = world.seen_on(&wanted.on).and_then(|seen| seen.renewals.get(&name));
     let failures = renewal.map(|renewal| renewal.failures);
     let again = format!("phoenix-cli apply --again --target {}", wanted.resource());
     let Some(disk) = disk else {
-        let seen = format!("not looked at: {} does not tell", wanted.place());
+        let seen = format!("not looked at: {} does not tell", wanted.on);
         return Certificate { name, ends: None, same: None, failures, seen, trouble: None };
     };
     let host = wanted.names.first().map_or("", String::as_str);
     let root = (wanted.issuer != Issuer::Acme).then_some(world.root);
     let Some(chain) = judge(&disk.chain, host, root, world.now) else {
-        let text = format!("{} is not there in {}", crate::certificates::path(&name), wanted.place());
+        let text = format!("{} is not there in {}", crate::certificates::path(&name), wanted.on);
         let trouble = Some(Trouble::new("trace::certificate-missing", text, again));
         return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
     };
@@ -121,8 +122,8 @@ pub fn certificate(
         };
         Some(Trouble::new(code, text, again))
     } else if same == Some(false) {
-        let text = format!("{} serves another one than it has on disk", wanted.place());
-        let hint = if wanted.on == desired::NODE { again } else { format!("phoenix-cli trace {host}") };
+        let text = format!("{} serves another one than it has on disk", wanted.on);
+        let hint = if wanted.on.is_node() { again } else { format!("phoenix-cli trace {host}") };
         Some(Trouble::new("trace::certificate-stale", text, hint))
     } else {
         late(world, wanted, renewal, renew_at, leaf)
@@ -142,7 +143,7 @@ fn late(
         return Some(Trouble::new(
             "trace::renewal-failed",
             format!("renewing it failed: {error}"),
-            wanted.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
+            wanted.on.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
         ));
     }
     if renew_at > world.now {
@@ -161,10 +162,10 @@ fn late(
     (world.now.as_second() > renew_at.as_second() + left / 2).then(|| {
         Trouble::new(
             "health::certificate-due",
-            format!("it is due for {due}, and {} has not renewed it", wanted.place()),
-            match wanted.on.as_str() {
-                desired::NODE => wanted.typed("journalctl -u phoenix-certificates -n 30"),
-                guest => format!("phoenix-cli logs {guest} --unit phoenix-certificates"),
+            format!("it is due for {due}, and {} has not renewed it", wanted.on),
+            match wanted.on.guest() {
+                None => wanted.on.typed("journalctl -u phoenix-certificates -n 30"),
+                Some(guest) => format!("phoenix-cli logs {guest} --unit phoenix-certificates"),
             },
         )
     })
@@ -173,7 +174,7 @@ fn late(
 /// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.
 pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
     let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
-    let this = desired::End::Guest(guest.to_owned());
+    let this = desired::End::Host(Host::container(guest));
     let zero_trust = desired.firewall.as_ref().is_some_and(|firewall| firewall.zero_trust);
     let ends = desired.flows.iter().flat_map(|flow| {
         let sent = (flow.to == this).then_some((flow, Direction::In));
@@ -216,7 +217,7 @@ mod tests {
 
     /// What is wrong with the rules of both ends of a flow from `a` (101) to `b` (102).
     fn trouble(zero_trust: bool, cluster: &str, a: &str, b: &str) -> [Option<String>; 2] {
-        let guest = |name: &str| End::Guest(name.to_owned());
+        let guest = |name: &str| End::Host(Host::container(name));
         let flow = Flow {
             id: "one".into(),
             from: guest("a"),

@@ -61,7 +61,7 @@ impl HypervisorCrew {
             .iter()
             .map(|feature| serde_json::from_value(feature.clone()))
             .collect::<Result<_, _>>()
-            .map_err(|error| unreadable(&error))?;
+            .map_err(|error| apply::crew::unreadable(&error))?;
         let tell = |action: &crate::features::Action| progress.changed(words(action));
         let doing = |_: String| progress.doing("installing what keeps the certificate");
         let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
@@ -154,10 +154,6 @@ async fn said(place: &Place, command: &Command) -> Result<(), Failure> {
         .hint("phoenix-cli apply tries again"))
 }
 
-fn unreadable(error: &serde_json::Error) -> Failure {
-    Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
-}
-
 #[async_trait]
 impl Crew for HypervisorCrew {
     fn kind(&self) -> &'static str {
@@ -167,10 +163,10 @@ impl Crew for HypervisorCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            results.push(match serde_json::from_value(step.work.clone()) {
+            results.push(match apply::work(step) {
                 Ok(Work::Put(put)) => self.put(&put, progress).await,
                 Ok(Work::Remove { authority }) => self.remove(authority, progress).await,
-                Err(error) => Err(unreadable(&error)),
+                Err(failure) => Err(failure),
             });
         }
         results

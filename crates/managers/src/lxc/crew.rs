@@ -372,14 +372,13 @@ impl Crew for ContainerCrew {
         let mut results = Vec::new();
         for step in steps {
             let progress = progress.of(&step.address);
-            let result = match Work::read(&step.work) {
+            let result = match apply::work(step) {
                 Ok(Work::Create(create)) => self.create(&create, &progress).await,
                 Ok(Work::Update(update)) => self.update(&update, &progress).await,
                 Ok(Work::Delete(place)) => {
                     self.destroy(&place, &progress).await.map(|()| Done::new(format!("{} is gone", place.id)))
                 }
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             let failed = result.is_err();
             results.push(result);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use blueprint::model::MountSource;
-use plan::desired::Container;
+use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Kind, Proposal, World, state_of};
 use plan::{Action, Address, Change, Consent, Grade, Mark, Problem, Step};
@@ -27,7 +27,7 @@ impl Kind for Containers {
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
         let ours = ours(world, proposal);
         if !world.options.destroy {
-            for container in world.desired.containers.values() {
+            for container in world.desired.guests.values() {
                 let resource = container.resource();
                 if proposal.has_problem(&resource) {
                     continue;
@@ -38,11 +38,12 @@ impl Kind for Containers {
         let wanted: BTreeSet<Address> = if world.options.destroy {
             BTreeSet::new()
         } else {
-            world.desired.containers.values().map(Container::resource).collect()
+            world.desired.guests.values().map(Container::resource).collect()
         };
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
             proposal.relies_on(guest.id, state_of(world.inventory, guest.id));
-            proposal.step(delete(address, guest, world.options.destroy));
+            let (step, work) = delete(address, guest, world.options.destroy);
+            proposal.step(step, &work);
         }
     }
 }
@@ -58,7 +59,7 @@ fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, 
     }
     let mut ours = BTreeMap::new();
     for (address, guests) in all {
-        let wanted = world.desired.containers.get(address.name()).map(|c| c.id);
+        let wanted = world.desired.guests.get(address.name()).map(|c| c.id);
         let one = match guests.as_slice() {
             [only] => Some(*only),
             several => several.iter().find(|g| Some(g.id) == wanted).copied(),
@@ -96,7 +97,7 @@ fn one(world: World<'_>, container: &Container, ours: &BTreeMap<&Address, &Guest
     let mut after = Vec::new();
     if let Some(other) = in_the_way {
         let going =
-            ours.iter().find(|(a, g)| g.id == other.id && !world.desired.containers.contains_key(a.name()));
+            ours.iter().find(|(a, g)| g.id == other.id && !world.desired.guests.contains_key(a.name()));
         let Some((going, _)) = going else {
             proposal.problem(taken(&world.desired.site, container, other));
             return;
@@ -200,20 +201,8 @@ fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
 }
 
 fn step(container: &Container, action: Action, grade: Grade, reasons: Vec<String>, node: &str) -> Step {
-    Step {
-        address: container.resource(),
-        id: Some(container.id),
-        action,
-        grade,
-        reasons,
-        changes: Vec::new(),
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: None,
-        holds: vec![format!("guest:{}", container.id), format!("node:{node}")],
-        batch: None,
-        work: Value::Null,
-    }
+    let step = Step::new(container.resource(), action).on_guest(container.id).grade(grade).hold("node", node);
+    Step { reasons, ..step }
 }
 
 fn gib(mib: u64) -> String {
@@ -260,11 +249,8 @@ fn create(
         });
         return;
     };
-    let node = container
-        .node
-        .clone()
-        .or_else(|| world.desired.node.clone())
-        .unwrap_or_else(|| world.inventory.node.clone());
+    let node = container.node.as_ref().or(world.desired.node.as_ref());
+    let node = node.map_or_else(|| world.inventory.node.clone(), ToString::to_string);
     if !world.inventory.nodes.is_empty() && !world.inventory.nodes.contains(&node) {
         proposal.problem(Problem {
             address,
@@ -331,7 +317,10 @@ fn create(
         params.push(("pool".into(), pool.clone()));
     }
     let mark = Mark::new(&world.desired.site, container.resource());
-    params.push(("description".into(), plan::mark::render(&container.description, &mark)));
+    params.push((
+        "description".into(),
+        plan::mark::render(container.description.as_deref().unwrap_or_default(), &mark),
+    ));
     step.changes = vec![
         Change::new("id", Value::Null, container.id),
         Change::new("node", Value::Null, node.clone()),
@@ -364,8 +353,7 @@ fn create(
         params,
         root,
     });
-    step.work = serde_json::to_value(work).unwrap_or_default();
-    proposal.step(step);
+    proposal.step(step, &work);
 }
 
 /// Why a volume cannot be made on one of these storages of `node`, if it cannot.
@@ -442,34 +430,23 @@ fn guest_protected(guest: &Guest) -> bool {
     guest.config.as_ref().and_then(|c| c.get("protection")).is_some_and(|v| v == "1")
 }
 
-fn delete(address: &Address, guest: &Guest, destroy: bool) -> Step {
-    let mut reasons = vec![if destroy {
-        plan::step::SITE_GOES.to_owned()
-    } else {
-        "no longer in the blueprint".to_owned()
-    }];
-    if let Some(used) = guest.disk_used.filter(|b| *b > 0) {
-        reasons.push(format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
-    }
-    Step {
-        address: address.clone(),
-        id: Some(guest.id),
-        action: Action::Delete,
-        grade: Grade::DataLoss,
-        reasons,
-        changes: vec![Change::new("id", guest.id, Value::Null)],
-        needs: Vec::new(),
-        consent: if guest_protected(guest) {
+fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, Work) {
+    let reason = if destroy { plan::step::SITE_GOES } else { "no longer in the blueprint" };
+    let used = guest.disk_used.filter(|b| *b > 0);
+    let used = used.map(|used| format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
+    let step = Step::new(address.clone(), Action::Delete)
+        .on_guest(guest.id)
+        .grade(Grade::DataLoss)
+        .reason(reason)
+        .change(Change::new("id", guest.id, Value::Null))
+        .consent(if guest_protected(guest) {
             Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
         } else {
             Consent::Needed
-        },
-        root: None,
-        holds: vec![format!("guest:{}", guest.id), format!("node:{}", guest.node)],
-        batch: None,
-        work: serde_json::to_value(Work::Delete(Place { id: guest.id, node: guest.node.clone() }))
-            .unwrap_or_default(),
-    }
+        })
+        .hold("node", &guest.node);
+    let work = Work::Delete(Place { id: guest.id, node: guest.node.clone() });
+    (used.into_iter().fold(step, Step::reason), work)
 }
 
 /// What an update gathers.
@@ -567,9 +544,10 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
         gather.change(Change::new("pool", guest.pool.clone(), pool.clone()));
         gather.update.pool = Some(pool.clone());
     }
-    if guest.text.trim_end() != container.description.trim_end() {
-        gather.change(Change::new("description", guest.text.clone(), container.description.clone()));
-        gather.update.text = Some(container.description.clone());
+    let description = container.description.clone().unwrap_or_default();
+    if guest.text.trim_end() != description.trim_end() {
+        gather.change(Change::new("description", guest.text.clone(), description.clone()));
+        gather.update.text = Some(description);
     }
     forget(&mut gather, guest);
     if let Some(node) = container.node.as_ref().filter(|n| **n != guest.node) {
@@ -615,8 +593,7 @@ fn update(world: World<'_>, container: &Container, guest: &Guest, proposal: &mut
     if step.changes.is_empty() && !update.restart && !update.start {
         return;
     }
-    step.work = serde_json::to_value(Work::Update(update)).unwrap_or_default();
-    proposal.step(step);
+    proposal.step(step, &Work::Update(update));
 }
 
 /// A service that is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blueprint::model::{Mount, MountSource, Startup};
-use plan::desired::{Container, Nic};
+use plan::desired::{Guest as Container, Nic};
 use plan::inventory::Inventory;
 
 /// Which changes a token may not make, and why: `old` is what is in force, `new` what is wanted, absent where the key

@@ -99,13 +99,3 @@ impl Keep {
         mark.services.retain(|name, _| self.services.contains(name));
     }
 }
-
-impl Work {
-    /// Reads a step's instruction.
-    ///
-    /// # Errors
-    /// When the plan is of another version.
-    pub fn read(value: &serde_json::Value) -> Result<Self, serde_json::Error> {
-        serde_json::from_value(value.clone())
-    }
-}

@@ -9,7 +9,7 @@ use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::desired::Service;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -45,27 +45,16 @@ impl Kind for Services {
             return;
         }
         for service in world.desired.services.values() {
-            let Some(container) = world.desired.containers.get(&service.on) else { continue };
+            let Some(container) = world.desired.guests.get(&service.on) else { continue };
             let mark = mark_after(world, container, proposal);
             if mark.is_none() && !proposal.makes_anew(&container.resource()) {
                 continue;
             }
             let proven = mark.and_then(|m| m.services.get(&service.name));
-            let step = Step {
-                address: Address::service(&service.name),
-                id: None,
-                action: Action::Run,
-                grade: Grade::Live,
-                reasons: vec!["to be proven from outside".into()],
-                changes: vec![Change::new("url", Value::Null, service.url())],
-                needs: Vec::new(),
-                consent: Consent::NotNeeded,
-                root: None,
-                holds: Vec::new(),
-                batch: None,
-                work: serde_json::to_value(Work { id: container.id, service: service.clone() })
-                    .unwrap_or_default(),
-            };
+            let step = Step::new(Address::service(&service.name), Action::Run)
+                .reason("to be proven from outside")
+                .change(Change::new("url", Value::Null, service.url()));
+            let work = Work { id: container.id, service: service.clone() };
             if proven == Some(&service.fingerprint) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
@@ -75,9 +64,9 @@ impl Kind for Services {
                     .into_iter()
                     .cloned()
                     .collect::<Vec<_>>();
-                proposal.step_if_any(way, step);
+                proposal.step_if_any(way, step, &work);
             } else {
-                proposal.step(step);
+                proposal.step(step, &work);
             }
         }
     }
@@ -133,10 +122,9 @@ impl Crew for ServiceCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match serde_json::from_value::<Work>(step.work.clone()) {
+            let result = match apply::work::<Work>(step) {
                 Ok(work) => self.prove(&work, &progress.of(&step.address)).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             results.push(result);
         }

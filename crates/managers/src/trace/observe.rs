@@ -8,7 +8,7 @@ use apply::Failure;
 use futures::future::join_all;
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::{Container, HYPERVISOR, Issuer};
+use plan::desired::{Guest, HYPERVISOR, Issuer};
 use tokio::time::timeout;
 use transport::{Command, Error, InGuest, Local, Runner};
 
@@ -64,8 +64,8 @@ impl Observer<'_> {
         });
         let output = output.map_err(|error| transport_failure(&command.purpose, &error))?;
         let ids: BTreeSet<u32> = output.text().split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        let runs = |c: &&Container| !output.success() || ids.contains(&c.id);
-        Ok(self.desired.containers.values().filter(runs).map(|c| c.name.clone()).collect())
+        let runs = |c: &&Guest| !output.success() || ids.contains(&c.id);
+        Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 
     /// Where a walk begins when nobody says: outside, the gateway, and one guest that has nothing to do with it.
@@ -83,12 +83,10 @@ impl Observer<'_> {
     }
 
     /// The rules of these guests, where Phoenix looks after the firewall.
-    pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
+    pub async fn rules_of<'n>(&self, guests: impl IntoIterator<Item = &'n str>) -> Rules {
         let (Some(node), Some(_)) = (&self.node, &self.desired.firewall) else { return Rules::default() };
-        let ids = guests
-            .iter()
-            .filter_map(|name| self.desired.containers.get(*name))
-            .map(|c| format!("{}.fw", c.id));
+        let known = guests.into_iter().filter_map(|name| self.desired.guests.get(name));
+        let ids = known.map(|c| format!("{}.fw", c.id));
         let read =
             "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
         let argv =
@@ -108,7 +106,7 @@ impl Observer<'_> {
     async fn ask(&self, place: &Place, question: &Question) -> Leg {
         match (place, &self.node) {
             (Place::Outside, _) => ask::outside(&*self.outside(), question).await,
-            (Place::Guest(name), Some(node)) => match self.desired.containers.get(name) {
+            (Place::Guest(name), Some(node)) => match self.desired.guests.get(&**name) {
                 Some(container) => ask::inside(&InGuest::new(node.clone(), container.id), question).await,
                 None => Leg::lost(format!("no container is called {name}")),
             },
@@ -118,7 +116,7 @@ impl Observer<'_> {
 
     /// What a guest says about itself, with these of its certificates.
     pub async fn look(&self, guest: &str, certificates: &[String]) -> Look {
-        let (Some(node), Some(container)) = (&self.node, self.desired.containers.get(guest)) else {
+        let (Some(node), Some(container)) = (&self.node, self.desired.guests.get(guest)) else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
         look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
@@ -180,8 +178,8 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         Place::Guest(name) => Some(name.clone()),
         Place::Outside => None,
     }));
-    guests.extend(desired.dns.iter().map(|(name, _)| name.clone()));
-    guests.extend(desired.authority.iter().map(|authority| authority.on.clone()));
+    guests.extend(desired.dns.iter().map(|(name, _)| name.to_string()));
+    guests.extend(desired.authority.iter().map(|authority| authority.on.to_string()));
     let question = Question::client(path, desired.dns.as_ref().map(|(_, address)| *address));
     let looks = guests.iter().map(|guest| async {
         let look = observer.look(guest, &certificates(desired, path, guest)).await;
@@ -191,14 +189,15 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
         timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
     });
-    let on_the_way: BTreeSet<&String> = guests.iter().collect();
-    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
+    let on_the_way = observer.rules_of(guests.iter().map(String::as_str));
+    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), on_the_way);
     let world = World {
         desired,
         flows: Flows::new(desired),
         root: observer.root,
         now: (observer.clock)(),
         looks: looks.into_iter().collect::<BTreeMap<_, _>>(),
+        node: None,
         rules,
     };
     let needed =

@@ -100,7 +100,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         };
     }
     if let Some(guest) = name.strip_prefix("container.").filter(|g| !g.contains('.')) {
-        return match desired.containers.contains_key(guest) {
+        return match desired.guests.contains_key(guest) {
             true => Ok(to_guest(desired, guest, own_name(desired, guest))),
             false => unknown(&format!("no container is called `{guest}`"), names_of(desired)),
         };
@@ -115,7 +115,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     if let Some(service) = desired.services.get(&name) {
         return Ok(to_service(desired, service, first(service)));
     }
-    if desired.containers.contains_key(&name) {
+    if desired.guests.contains_key(&*name) {
         let own = own_name(desired, &name);
         return Ok(to_guest(desired, &name, own));
     }
@@ -125,7 +125,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
             || name == format!("{hostname}.{domain}")
             || name == format!("{hostname}.guest.{domain}")
     };
-    if let Some(container) = desired.containers.values().find(|c| own(&c.hostname)) {
+    if let Some(container) = desired.guests.values().find(|c| own(&c.hostname)) {
         let full = if name.contains('.') { name } else { own_name(desired, &container.name) };
         return Ok(to_guest(desired, &container.name, full));
     }
@@ -166,7 +166,7 @@ fn first(service: &Service) -> String {
 
 /// A name that leads to the guest itself, or what it would be.
 fn own_name(desired: &Desired, guest: &str) -> String {
-    let Some(container) = desired.containers.get(guest) else { return guest.to_owned() };
+    let Some(container) = desired.guests.get(guest) else { return guest.to_owned() };
     let short = format!("{}.{}", container.hostname, desired.domain);
     let own = format!("{}.guest.{}", container.hostname, desired.domain);
     let leads =
@@ -216,7 +216,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
     let usual = if tls { 443 } else { 80 };
     let at = if port == usual { name.clone() } else { format!("{name}:{port}") };
     let entrance = Entrance {
-        guest: guest.clone(),
+        guest: guest.to_string(),
         address,
         port,
         tls,
@@ -226,8 +226,8 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         public,
     };
     let upstream = service.via.as_ref().map(|via| Upstream {
-        from: via.on.clone(),
-        guest: service.on.clone(),
+        from: via.on.to_string(),
+        guest: service.on.to_string(),
         address: service.address,
         port: service.port,
         speaks: service.speaks,
@@ -240,7 +240,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         inside: desired.names.get(&name).copied(),
         outside: desired.outside_names.get(&name).copied(),
         target: Target::Service(service.name.clone()),
-        guest: Some(service.on.clone()),
+        guest: Some(service.on.to_string()),
         entrance: Some(entrance),
         upstream,
         name,

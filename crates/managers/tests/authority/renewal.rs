@@ -180,7 +180,7 @@ fn embed(w: &Workshop) -> String {
         name: "notes".into(),
         names: vec!["notes.workshop.internal".into()],
         life: Duration::from_secs(86_400),
-        on: "gateway".into(),
+        on: plan::Host::container("gateway"),
         issuer: plan::desired::Issuer::Embedded,
         owner: None,
         reloads: vec!["nginx".into()],

@@ -27,7 +27,15 @@ fn looking_tells_every_difference() {
     root.run(&check(&feature)).nothing_to_do();
     for (change, told) in [
         ("dpkg -P hello-x >/dev/null", &["package install hello-x"][..]),
-        ("userdel notes; useradd --system --user-group heir; groupadd notes", &["user create notes", "folder update /srv/notes", "file update /etc/notes.conf", "unit restart notes"]),
+        (
+            "userdel notes; useradd --system --user-group heir; groupadd notes",
+            &[
+                "user create notes",
+                "folder update /srv/notes",
+                "file update /etc/notes.conf",
+                "unit restart notes",
+            ],
+        ),
         ("gpasswd -d notes adm >/dev/null", &["user update notes"]),
         ("rm -r /srv/notes", &["folder create /srv/notes"]),
         ("chmod 700 /srv/notes", &["folder update /srv/notes"]),
@@ -37,7 +45,10 @@ fn looking_tells_every_difference() {
         ("chmod 644 /etc/notes.conf", &["file update /etc/notes.conf", "unit restart notes"]),
         ("chown notes /etc/notes.conf", &["file update /etc/notes.conf", "unit restart notes"]),
         ("chgrp root /etc/notes.conf", &["file update /etc/notes.conf", "unit restart notes"]),
-        ("mv /etc/notes.conf /etc/n; ln -s n /etc/notes.conf", &["file update /etc/notes.conf", "unit restart notes"]),
+        (
+            "mv /etc/notes.conf /etc/n; ln -s n /etc/notes.conf",
+            &["file update /etc/notes.conf", "unit restart notes"],
+        ),
         ("sed -i s/ours/yours/ /etc/shared", &["file update /etc/shared"]),
         ("rm /etc/shared", &["file create /etc/shared"]),
         ("rm /srv/made", &["command run make it", "command run tell"]),

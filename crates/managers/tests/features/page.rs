@@ -42,9 +42,12 @@ fn every_example_of_the_page_renders() {
             continue;
         }
         used.extend(
-            ["each", "prune", "runs", "commands", "unless", "block", "check", "folders", "schema", "data", "health", "units"]
-                .into_iter()
-                .filter(|key| text.contains(&format!("\"{key}\":"))),
+            [
+                "each", "prune", "runs", "commands", "unless", "block", "check", "folders", "schema", "data",
+                "health", "units",
+            ]
+            .into_iter()
+            .filter(|key| text.contains(&format!("\"{key}\":"))),
         );
         let feature = own("example", spec, &files);
         let contents = feature

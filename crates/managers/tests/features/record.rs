@@ -71,7 +71,13 @@ fn before(root: &Root) {
 
 fn state(root: &Root) -> String {
     let users = root.sh("getent passwd notes || true; dpkg-query -W -f '${Package} ${db:Status-Status}\\n' hello-x 2>&1 || true");
-    format!("{}{users}{}", root.end_state(WHERE), root.sh("ls -A /var/lib/phoenix/made /var/lib/phoenix/kept /var/lib/phoenix/pending 2>/dev/null || true"))
+    format!(
+        "{}{users}{}",
+        root.end_state(WHERE),
+        root.sh(
+            "ls -A /var/lib/phoenix/made /var/lib/phoenix/kept /var/lib/phoenix/pending 2>/dev/null || true"
+        )
+    )
 }
 
 #[test]
@@ -89,18 +95,37 @@ fn what_a_feature_made_goes_with_it() {
     let ran = root.run(&remove(&["notes"], &[], Mode::Apply));
     let words = ran.ok().words();
     for word in [
-        "unit stop x", "unit disable x", "unit enable off", "unit start off", "file restore /etc/before", "file restore /etc/hello-x/conf",
-        "file remove /etc/notes/new/conf", "file update /etc/shared", "folder remove /srv/notes", "folder remove /etc/notes",
-        "user remove notes", "package remove hello-x", "unit reload other",
+        "unit stop x",
+        "unit disable x",
+        "unit enable off",
+        "unit start off",
+        "file restore /etc/before",
+        "file restore /etc/hello-x/conf",
+        "file remove /etc/notes/new/conf",
+        "file update /etc/shared",
+        "folder remove /srv/notes",
+        "folder remove /etc/notes",
+        "user remove notes",
+        "package remove hello-x",
+        "unit reload other",
     ] {
         assert!(words.contains(&word.to_owned()), "{word}: {words:#?}");
     }
     assert!(looked.contains(&"file remove /etc/notes/extra".to_owned()), "{looked:#?}");
     assert_eq!(root.end_state("/etc/before /etc/shared /srv /var/lib/test-units"), was);
-    assert_eq!(root.sh("ls -d /etc/notes /etc/alone /srv/* 2>/dev/null || true; getent passwd notes || true"), "");
+    assert_eq!(
+        root.sh("ls -d /etc/notes /etc/alone /srv/* 2>/dev/null || true; getent passwd notes || true"),
+        ""
+    );
     // Not purged: what a package's settings were comes back with it.
-    assert_eq!(root.sh("cat /etc/hello-x/conf; dpkg-query -W -f '${db:Status-Status}' hello-x"), "packaged\nconfig-files");
-    assert_eq!(root.sh("cat /etc/phoenix/applied.json; ls -A /var/lib/phoenix/made /var/lib/phoenix/kept"), "{\n}\n/var/lib/phoenix/kept:\n\n/var/lib/phoenix/made:\n");
+    assert_eq!(
+        root.sh("cat /etc/hello-x/conf; dpkg-query -W -f '${db:Status-Status}' hello-x"),
+        "packaged\nconfig-files"
+    );
+    assert_eq!(
+        root.sh("cat /etc/phoenix/applied.json; ls -A /var/lib/phoenix/made /var/lib/phoenix/kept"),
+        "{\n}\n/var/lib/phoenix/kept:\n\n/var/lib/phoenix/made:\n"
+    );
     root.run(&remove(&["notes"], &[], Mode::Apply)).nothing_to_do();
     // And it comes back as new.
     root.run(&apply(&[with(&whole(), json!({}))])).ok();
@@ -134,12 +159,8 @@ fn what_a_feature_no_longer_says_goes() {
     before(&root);
     root.run(&apply(&[with(&whole(), json!({}))])).ok();
     let less = with(&whole(), json!({ "extra": false }));
-    let expected = [
-        "unit disable extra",
-        "unit stop extra",
-        "file restore /etc/before",
-        "file remove /etc/notes/extra",
-    ];
+    let expected =
+        ["unit disable extra", "unit stop extra", "file restore /etc/before", "file remove /etc/notes/extra"];
     assert_eq!(root.run(&check(std::slice::from_ref(&less))).ok().words(), expected);
     assert_eq!(root.run(&apply(std::slice::from_ref(&less))).ok().words(), expected);
     assert_eq!(root.sh("cat /etc/before; stat -c %a /etc/before; ls /etc/notes"), "theirs\n640\nnew\n");
@@ -186,7 +207,9 @@ fn what_people_keep_and_what_others_need_stays_and_is_named() {
         ]
     );
     assert!(matches!(ran.reports[ran.reports.len() - 2], Report::FeatureDone { changed: 2, .. }), "{ran:?}");
-    root.sh("test -e /srv/notes/db && test -e /var/lib/hello-x/db && id notes && dpkg -s hello-y bash >/dev/null");
+    root.sh(
+        "test -e /srv/notes/db && test -e /var/lib/hello-x/db && id notes && dpkg -s hello-y bash >/dev/null",
+    );
 }
 
 // A guest of before there was a record: nothing is guessed.
@@ -212,9 +235,14 @@ fn what_is_not_known_stays() {
         (
             Some(Outcome::Unknown),
             // Blocks say themselves whose they are.
-            ["file remove /etc/notes/new/conf", "file update /etc/alone", "file update /etc/shared", "unit reload other"]
-                .map(str::to_owned)
-                .to_vec()
+            [
+                "file remove /etc/notes/new/conf",
+                "file update /etc/alone",
+                "file update /etc/shared",
+                "unit reload other"
+            ]
+            .map(str::to_owned)
+            .to_vec()
         )
     );
     assert_eq!(root.sh("cat /etc/hello-x/conf"), "more\n");
@@ -223,7 +251,12 @@ fn what_is_not_known_stays() {
 #[test]
 fn what_was_applied_last_goes_first() {
     let Some(root) = Root::new() else { return };
-    let one = |name: &str| with(&own(name, json!({ "files": [{ "path": format!("/etc/{name}/x"), "content": "x" }] }), &[]), json!({}));
+    let one = |name: &str| {
+        with(
+            &own(name, json!({ "files": [{ "path": format!("/etc/{name}/x"), "content": "x" }] }), &[]),
+            json!({}),
+        )
+    };
     root.run(&apply(&[one("a"), one("c"), one("b")])).ok();
     let words = root.run(&remove(&["a", "b", "c", "d"], &[], Mode::Apply)).ok().words();
     let files: Vec<_> = words.iter().filter_map(|word| word.strip_prefix("file remove ")).collect();
@@ -248,12 +281,20 @@ fn all_packages_come_in_one_transaction() {
     let ran = root.run(&apply(&three));
     assert_eq!(
         ran.ok().words(),
-        ["file create /etc/apt/apt.conf.d/99x", "package install hello-x", "package install hello-y", "package install hello-z"]
+        [
+            "file create /etc/apt/apt.conf.d/99x",
+            "package install hello-x",
+            "package install hello-y",
+            "package install hello-z"
+        ]
     );
     let of: Vec<_> = ran.actions().iter().map(|a| a.feature.clone()).collect();
     assert_eq!(of, ["x", "x", "y", "z"]);
     assert!(matches!(ran.reports[2], Report::FeatureDone { changed: 2, .. }), "{ran:?}");
-    assert_eq!((transactions(&root), root.sh("grep -c update /repo/calls; cat /repo/settings | uniq")), (1, "1\nin force\n".into()));
+    assert_eq!(
+        (transactions(&root), root.sh("grep -c update /repo/calls; cat /repo/settings | uniq")),
+        (1, "1\nin force\n".into())
+    );
     root.run(&apply(&three)).nothing_to_do();
     assert_eq!(transactions(&root), 1);
 }
@@ -265,7 +306,10 @@ fn a_package_that_cannot_be_had_is_its_own_features_fault() {
     let ran = root.run(&apply(&[wants("x", "hello-x"), wants("z", "hello-z"), wants("y", "hello-y")]));
     assert_eq!(ran.failed().words(), ["package install hello-x"]);
     let error = ran.error("z").unwrap();
-    assert!(error.starts_with("failed to install hello-z: ") && error.contains("Unable to locate package"), "{error}");
+    assert!(
+        error.starts_with("failed to install hello-z: ") && error.contains("Unable to locate package"),
+        "{error}"
+    );
     assert_eq!(ran.error("y").unwrap(), "z failed before it");
     assert_eq!(root.sh("ls /usr/sbin/policy-rc.d 2>/dev/null || true"), "");
     // One that would have come in the same transaction, and whose guest is not fit for it, holds back nobody.
@@ -281,12 +325,24 @@ fn what_sets_up_apt_comes_before_the_packages_of_others() {
     packages(&root, &["hello-x"]);
     root.sh("mkdir /more; cd /repo; mkdir -p kept; mv Packages hello-x.deb /more/; : >Packages; touch /var/lib/phoenix/lists 2>/dev/null || true");
     let source = json!({ "files": [{ "path": "/etc/apt/sources.list.d/more.list", "content": "deb [trusted=yes] copy:/more ./\n" }] });
-    let ran = root.run(&apply(&[with(&own("source", source, &[]), json!({})), wants("x", "hello-x"), wants("y", "bash")]));
-    assert_eq!(ran.ok().words(), ["file create /etc/apt/sources.list.d/more.list", "package install hello-x"]);
+    let ran = root.run(&apply(&[
+        with(&own("source", source, &[]), json!({})),
+        wants("x", "hello-x"),
+        wants("y", "bash"),
+    ]));
+    assert_eq!(
+        ran.ok().words(),
+        ["file create /etc/apt/sources.list.d/more.list", "package install hello-x"]
+    );
     assert!(!ran.stderr.contains("tries for itself"), "{}", ran.stderr);
     let answers = json!({ "commands": [{ "name": "answer", "run": "dpkg -s hello-x >/dev/null 2>&1 && echo late >>/repo/order; true" }],
         "files": [{ "path": "/etc/answers", "content": "{{ word }}", "runs": "answer" }], "parameters": { "word": { "type": "string" } } });
     root.sh("dpkg -P hello-x");
-    root.run(&apply(&[with(&own("answers", answers, &[]), json!({ "word": "a" })), wants("x", "hello-x"), wants("y", "hello-x")])).ok();
+    root.run(&apply(&[
+        with(&own("answers", answers, &[]), json!({ "word": "a" })),
+        wants("x", "hello-x"),
+        wants("y", "hello-x"),
+    ]))
+    .ok();
     assert_eq!(root.sh("cat /repo/order 2>/dev/null || echo in time"), "in time\n");
 }

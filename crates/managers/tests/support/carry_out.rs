@@ -27,35 +27,32 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
         match step.address.kind() {
             "container" => container(step, &mut there),
             "feature" if step.action == plan::Action::Delete => {
-                let gone: managers::features::crew::Removal =
-                    serde_json::from_value(step.work.clone()).unwrap();
+                let gone: managers::features::crew::Removal = apply::work(step).unwrap();
                 let mark = ours(&mut there, gone.id);
                 assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
             }
             "feature" => {
-                let work: managers::features::crew::Work = serde_json::from_value(step.work.clone()).unwrap();
+                let work: managers::features::crew::Work = apply::work(step).unwrap();
                 let mark = ours(&mut there, work.id);
-                let name = step.address.name().split('@').next().unwrap();
-                mark.features.insert(name.to_owned(), work.fingerprint);
-            }
-            "certificate" if step.action == plan::Action::Run => {
-                let gone: managers::certificates::removing::Removal =
-                    serde_json::from_value(step.work.clone()).unwrap();
-                let mark = ours(&mut there, gone.id);
-                assert!(mark.certificates.remove(&gone.name).is_some(), "what is removed is there");
+                mark.features.insert(step.address.name().to_owned(), work.fingerprint);
             }
             "authority" => {
-                let work: managers::authority::Work = serde_json::from_value(step.work.clone()).unwrap();
+                let work: managers::authority::Work = apply::work(step).unwrap();
                 ours(&mut there, work.id).authority = Some(world::authority_mark(&work.authority, now));
             }
-            "certificate" => {
-                let work: managers::certificates::Work = serde_json::from_value(step.work.clone()).unwrap();
-                let made = world::certificate_mark(&work.certificate, now);
-                ours(&mut there, work.id).certificates.insert(work.certificate.name, made);
-            }
+            "certificate" => match apply::work(step).unwrap() {
+                managers::certificates::Work::Put(put) => {
+                    let made = world::certificate_mark(&put.certificate, now);
+                    ours(&mut there, put.id).certificates.insert(put.certificate.name, made);
+                }
+                managers::certificates::Work::Remove(gone) => {
+                    let mark = ours(&mut there, gone.id);
+                    assert!(mark.certificates.remove(&gone.name).is_some(), "what is removed is there");
+                }
+            },
             "hypervisor" => hypervisor(step, &mut there, now),
             "service" => {
-                let work: managers::services::Work = serde_json::from_value(step.work.clone()).unwrap();
+                let work: managers::services::Work = apply::work(step).unwrap();
                 ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
             }
             "firewall" => firewall(step, &mut there),
@@ -67,7 +64,7 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
 
 fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
     use managers::hypervisor::Work;
-    there.hypervisor = match serde_json::from_value(step.work.clone()).unwrap() {
+    there.hypervisor = match apply::work(step).unwrap() {
         Work::Put(put) => {
             let mut mark = put.mark;
             let made = world::certificate_mark(&put.certificate, now);
@@ -83,7 +80,7 @@ fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
 
 /// Writes the files, which are as the plan took them to be.
 pub fn firewall(step: &Step, there: &mut Inventory) {
-    let work: managers::firewall::diff::Work = serde_json::from_value(step.work.clone()).unwrap();
+    let work: managers::firewall::diff::Work = apply::work(step).unwrap();
     for file in work.files {
         assert_eq!(there.firewall.get(&file.name), file.old.as_ref(), "{}", file.name);
         match file.new {
@@ -101,7 +98,7 @@ fn ours(there: &mut Inventory, id: u32) -> &mut Mark {
 }
 
 fn container(step: &Step, there: &mut Inventory) {
-    match Work::read(&step.work).unwrap() {
+    match apply::work(step).unwrap() {
         Work::Create(create) => make(&create, there),
         Work::Update(update) => change(&update, there),
         Work::Delete(place) => {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use blueprint::model::MountSource;
 use jiff::Timestamp;
-use plan::desired::{Container, Hypervisor};
+use plan::desired::{self, Hypervisor};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
 use plan::mark::{CertificateMark, Mark};
 use plan::{Address, Desired};
@@ -42,8 +42,8 @@ pub fn empty() -> Inventory {
 /// The node after everything was applied at `now`.
 pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
     let mut inventory = empty();
-    for container in desired.containers.values() {
-        let node = container.node.clone().or_else(|| desired.node.clone());
+    for container in desired.guests.values() {
+        let node = container.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string);
         let mut guest = read(container.id, &written(container), &mark(desired, container, now));
         guest.node = node.unwrap_or_else(|| inventory.node.clone());
         guest.name.clone_from(&container.hostname);
@@ -63,10 +63,10 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
 }
 
 /// The mark after everything in the guest was applied.
-pub fn mark(desired: &Desired, container: &Container, now: Timestamp) -> (String, Mark) {
+pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (String, Mark) {
     let mut mark = Mark::new(&desired.site, container.resource());
     mark.features = container.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
-    for certificate in desired.certificates.values().filter(|c| c.on == container.name) {
+    for certificate in desired.certificates.values().filter(|c| c.on == container.host()) {
         mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
     }
     mark.authority =
@@ -74,7 +74,7 @@ pub fn mark(desired: &Desired, container: &Container, now: Timestamp) -> (String
     for service in desired.services.values().filter(|s| s.on == container.name) {
         mark.services.insert(service.name.clone(), service.fingerprint.clone());
     }
-    (container.description.clone(), mark)
+    (container.description.clone().unwrap_or_default(), mark)
 }
 
 /// What the node remembers after its certificate was put in place.
@@ -129,7 +129,7 @@ pub fn read(id: u32, values: &BTreeMap<String, String>, (text, mark): &(String, 
 
 /// The values of a container's file as the node writes them: parts in the node's order, with what it fills in, and
 /// without what is the default.
-fn written(container: &Container) -> BTreeMap<String, String> {
+fn written(container: &desired::Guest) -> BTreeMap<String, String> {
     let mut values: BTreeMap<String, String> = [("arch", "amd64"), ("ostype", "debian")]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -85,7 +85,7 @@ impl Bench {
             rules: Rules::default(),
             _folder: folder,
         };
-        let names: Vec<String> = bench.desired.containers.keys().cloned().collect();
+        let names: Vec<String> = bench.desired.guests.keys().map(ToString::to_string).collect();
         for name in names {
             let guest = bench.guest(&name);
             bench.tell(&name, &guest);
@@ -95,7 +95,7 @@ impl Bench {
 
     /// A guest in which all is well.
     pub fn guest(&self, name: &str) -> Guest {
-        let container = &self.desired.containers[name];
+        let container = &self.desired.guests[name];
         let mut guest = Guest { units: managers::trace::diagnose::units_of(container), ..Guest::default() };
         let ports = self.desired.services.values().filter(|s| s.on == name).map(|s| s.port);
         let proxy = self.desired.services.values().filter_map(|s| s.via.as_ref()).any(|via| via.on == name);
@@ -106,7 +106,7 @@ impl Bench {
         let named: Vec<String> = self.desired.names.iter().map(|(n, a)| format!("{a} {n}\n")).collect();
         guest.hosts =
             format!("127.0.0.1 localhost\n# BEGIN phoenix names\n{}# END phoenix names\n", named.concat());
-        for certificate in self.desired.certificates.values().filter(|c| c.on == name) {
+        for certificate in self.desired.certificates.values().filter(|c| c.on.is_guest(name)) {
             let chain = self.chain_for(&certificate.names);
             guest.certificates.insert(certificate.name.clone(), format!("key fits\n{chain}"));
         }
@@ -160,6 +160,7 @@ impl Bench {
             root: self.authority.root_pem(),
             now: self.now,
             looks: self.looks.clone(),
+            node: None,
             rules: self.rules.clone(),
         }
     }

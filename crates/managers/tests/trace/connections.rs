@@ -267,12 +267,12 @@ const GUARDED: &str = r#""firewall": { "zero-trust": true, "management": ["10.0.
 
 fn guarded() -> Bench {
     let mut bench = Bench::of(&site_with(GUARDED), GUESTS);
-    for container in bench.desired.containers.values() {
+    for container in bench.desired.guests.values() {
         let rules: String = bench
             .desired
             .flows
             .iter()
-            .filter(|f| f.to == plan::desired::End::Guest(container.name.clone()))
+            .filter(|f| f.to == plan::desired::End::Host(container.host()))
             .map(|f| {
                 format!(
                     "IN ACCEPT -p {} -dport {} # phoenix:workshop:{}\n",
@@ -322,7 +322,7 @@ fn firewalls() {
     let sender = |change: fn(&str) -> String| {
         let mut bench = guarded();
         bench.desired.firewall.as_mut().unwrap().zero_trust = true;
-        let id = bench.desired.containers["gateway"].id;
+        let id = bench.desired.guests["gateway"].id;
         let file = bench.rules.files.get_mut(&format!("{id}.fw")).unwrap();
         *file = change(&format!(
             "{file}\nOUT ACCEPT -dest 10.0.0.120 -p tcp -dport 80 # phoenix:workshop:service.notes\n"

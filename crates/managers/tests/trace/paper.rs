@@ -110,7 +110,7 @@ fn a_direct_service_over_tls_has_its_names() {
 #[test]
 fn versions_that_do_not_go_together() {
     let mut bench = Bench::new();
-    let gateway = bench.desired.containers.get_mut("gateway").unwrap();
+    let gateway = bench.desired.guests.get_mut("gateway").unwrap();
     let feature = gateway.features.iter_mut().find(|f| f.name == "nginx-gateway").unwrap();
     let mut payload = serde_json::Value::clone(&feature.payload);
     payload["artifacts"] = serde_json::json!([

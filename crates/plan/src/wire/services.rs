@@ -149,7 +149,7 @@ pub(super) fn names(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired)
 pub(super) fn path_fingerprints(desired: &mut Desired) {
     let feature_prints = |name: &str| -> String {
         desired
-            .containers
+            .guests
             .get(name)
             .map(|c| c.features.iter().map(|f| f.fingerprint.as_str()).collect::<Vec<_>>().join(","))
             .unwrap_or_default()

@@ -223,7 +223,7 @@ fn unknown(world: &World<'_>, guest: &str) -> String {
 /// A rule of the file of a guest that drops what goes to a port. Phoenix' own rules only let through, so it is somebody's,
 /// and `apply` leaves it.
 pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) -> Option<Cause> {
-    let id = world.desired.containers.get(guest)?.id;
+    let id = world.desired.guests.get(guest)?.id;
     let line = dropping(&world.rules.of(id)?, direction, port)?;
     let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
     Some(Cause::new(

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::Container;
+use plan::Host;
+use plan::desired::Guest;
 
 use super::flows::{Asker, Flows};
 use super::look::{Look, Seen};
@@ -34,6 +35,8 @@ pub struct World<'a> {
     pub now: Timestamp,
     /// What guests say about themselves, by name; those on the way.
     pub looks: BTreeMap<String, Look>,
+    /// What the node says of itself, where it was asked.
+    pub node: Option<Look>,
     /// The rules that are there.
     pub rules: Rules,
 }
@@ -77,14 +80,22 @@ impl World<'_> {
         self.look(guest)?.seen()
     }
 
+    /// The same for a guest or the node.
+    pub fn seen_on(&self, host: &Host) -> Option<&Seen> {
+        match host {
+            Host::Guest(_, name) => self.seen(name),
+            Host::Node(_) => self.node.as_ref()?.seen(),
+        }
+    }
+
     /// The units that features keep running in a guest.
     pub fn units(&self, guest: &str) -> Vec<String> {
-        self.desired.containers.get(guest).map(units_of).unwrap_or_default()
+        self.desired.guests.get(guest).map(units_of).unwrap_or_default()
     }
 }
 
 /// The units that features keep running in a container, by their full names.
-pub fn units_of(container: &Container) -> Vec<String> {
+pub fn units_of(container: &Guest) -> Vec<String> {
     let mut all: Vec<String> = container
         .features
         .iter()
