@@ -130,7 +130,8 @@ pub async fn carry_out(
             .hint(format!("{} apply carries on", typed(global))));
         }
     };
-    let only_destroys = plan.steps.iter().all(|s| s.action == plan::Action::Delete);
+    let destroys = |s: &plan::Step| s.action == plan::Action::Delete && s.address.kind() != "feature";
+    let only_destroys = plan.steps.iter().all(destroys);
     finish(global, planned, &report, &withheld, only_destroys, printer)
 }
 

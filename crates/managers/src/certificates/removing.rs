@@ -84,6 +84,11 @@ pub(super) async fn remove(
              /var/lib/phoenix/certificates/{name}.state /var/lib/phoenix/certificates/{name}.orphan || exit 1\n"
         ));
     }
+    // The folder is a feature's, and may have stayed for what was in it when that feature went.
+    script.push_str(&format!(
+        "if [ -d /var/lib/phoenix/made ] && ! grep -qs '^folder\t{CERTIFICATES}\t' /var/lib/phoenix/made/*; then \
+         rmdir {CERTIFICATES} /var/lib/phoenix/certificates 2>/dev/null; fi\n"
+    ));
     script.push_str("echo phoenix: removed certificates\n");
     let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
     site.said(id, &command).await?;

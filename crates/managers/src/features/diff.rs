@@ -9,8 +9,8 @@ use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
-use super::crew::Work;
-use super::moves;
+use super::crew::{Removal, Work};
+use super::{Rendered, moves};
 use crate::Manager;
 use crate::worksite::Worksite;
 
@@ -77,6 +77,15 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
+    let changes =
+        |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
+    let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
+        Vec::new()
+    } else {
+        world.desired.services.keys().map(|name| Address::service(name)).collect()
+    };
+    let gone = gone(container, mark, after, proposal);
     for feature in &container.features {
         let address = Address::feature(&feature.name, &container.host());
         let applied = mark.and_then(|m| m.features.get(&feature.name));
@@ -96,7 +105,6 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
             id: container.id,
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
-            keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
         let batch = match feature.stage {
             0 => format!("features@{resource}"),
@@ -108,7 +116,45 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
             .reasons(reasons)
             .changes(changes)
             .needs(before.iter().cloned())
+            .needs(gone.clone())
             .batch(batch);
         proposal.step(step, &work);
     }
+}
+
+/// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
+fn gone(
+    container: &Guest,
+    mark: Option<&Mark>,
+    after: Vec<Address>,
+    proposal: &mut Proposal,
+) -> Vec<Address> {
+    let resource = container.resource();
+    let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
+    let had: Vec<(&String, &String)> =
+        mark.into_iter().flat_map(|mark| &mark.features).filter(|(name, _)| !wanted(name)).collect();
+    if had.is_empty() {
+        return Vec::new();
+    }
+    // A payload that cannot be read is found when its own feature is carried out.
+    let rendered: Vec<Rendered> = (container.features.iter())
+        .filter_map(|feature| serde_json::from_value(Value::clone(&feature.payload)).ok())
+        .collect();
+    let needed = super::packages(&rendered);
+    let mut addresses = Vec::new();
+    for (name, fingerprint) in had {
+        let address = Address::feature(name, &container.host());
+        let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
+        // What people keep in it stays, so it costs nothing and nobody is asked.
+        let step = Step::new(address.clone(), Action::Delete)
+            .on_guest(container.id)
+            .reason("no longer in the blueprint")
+            .change(Change::new("fingerprint", fingerprint.clone(), Value::Null))
+            .needs(after.iter().cloned())
+            .needs([resource.clone()])
+            .batch(format!("features@{resource}/gone"));
+        proposal.step(step, &removal);
+        addresses.push(address);
+    }
+    addresses
 }

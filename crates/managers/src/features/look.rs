@@ -178,6 +178,8 @@ pub fn differences(report: &str) -> Result<BTreeMap<String, Vec<String>>, String
     let mut complete = false;
     for line in report.lines() {
         match parse_report(line).map_err(|error| error.to_string())? {
+            // What stays is no difference.
+            Report::Action(Action { change: Change::Keep, .. }) => {}
             Report::Action(action) => {
                 found.entry(action.feature.clone()).or_default().push(sentence(&action));
             }
@@ -221,6 +223,8 @@ fn sentence(action: &Action) -> String {
         Change::Stop => "runs, and should not",
         Change::Reload => "has not read its settings as they are to be",
         Change::Restart => "does not run with its settings as they are to be",
+        Change::Restore => "is not as it was before a feature changed it",
+        Change::Keep => "stays",
     };
     format!("{what} {is}")
 }

@@ -2,7 +2,8 @@
 //!
 //! [`render`] works out one feature for one guest, purely: packages, files to the last byte, commands, units, health
 //! checks, and a fingerprint of it all. [`script`] makes the POSIX shell script of all features of a guest; what it
-//! does is in `engine.sh`, which a person can read. [`parse_report`] reads what it says while it runs.
+//! does is in `engine.sh`, which a person can read; what a guest remembers of it, and how that is taken back ([`removal`]),
+//! in `record.sh`. [`parse_report`] reads what it says while it runs.
 
 mod builtin;
 mod content;
@@ -22,6 +23,7 @@ mod room;
 mod script;
 mod secrets;
 mod template;
+mod wanted;
 
 pub use builtin::builtin;
 pub(crate) use builtin::catalog_file;
@@ -34,4 +36,5 @@ pub use render::{GuestFacts, render};
 pub use rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
 pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};
 pub(crate) use script::hex;
-pub use script::{Mode, Script, script};
+pub use script::{Mode, Script, removal, script};
+pub use wanted::packages;

@@ -17,7 +17,7 @@ use super::{Put, Work};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{date, embedded, renewing};
 use crate::features::Rendered;
-use crate::features::crew::{run, words};
+use crate::features::crew::{bring, words};
 use crate::worksite::{Place, Worksite};
 use crate::{authority, settle};
 
@@ -54,9 +54,9 @@ impl HypervisorCrew {
             .map(|feature| serde_json::from_value(feature.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| apply::crew::unreadable(&error))?;
-        progress.doing("installing what keeps the certificate");
         let tell = |action: &crate::features::Action| progress.changed(words(action));
-        let heard = run(&self.site, &place, &rendered, progress, &tell).await?;
+        let doing = |_: String| progress.doing("installing what keeps the certificate");
+        let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
         for feature in &rendered {
             heard.outcome(&feature.name, &place).map_err(|failure| {
                 failure.hint("on the node, `journalctl -b -p warning` may tell more; then phoenix-cli apply")

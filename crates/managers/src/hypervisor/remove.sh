@@ -11,5 +11,6 @@ systemctl daemon-reload
 rm -f "$root" && update-ca-certificates >/dev/null 2>&1
 for program in certificates pairs pveproxy; do rm -f "/usr/local/lib/phoenix/$program" || exit 1; done
 rm -rf /var/lib/phoenix/certificates /etc/phoenix/certificates /etc/phoenix/certificates.d || exit 1
+rm -rf /var/lib/phoenix/made /var/lib/phoenix/kept || exit 1
 rm -f /etc/phoenix/certificates.conf /etc/phoenix/applied.json "$mark" || exit 1
 echo phoenix: removed certificates

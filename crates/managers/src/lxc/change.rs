@@ -263,22 +263,16 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
     Some((step, update))
 }
 
-/// What is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.
+/// A service that is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.
 fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     let Some(mark) = &guest.mark else { return };
     let (desired, name) = (gather.world.desired, &gather.container.name);
     let keep = Keep {
-        features: gather.container.features.iter().map(|f| f.name.clone()).collect(),
         services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
     };
-    let gone = |kind: &str, name: &str, note: &str| {
-        Change::new(format!("{kind}.{name}"), "applied", Value::Null).note(note)
-    };
-    for name in mark.features.keys().filter(|n| !keep.features.contains(*n)) {
-        gather.change(gone("feature", name, "what it installed stays; it is only forgotten"));
-    }
     for name in mark.services.keys().filter(|n| !keep.services.contains(*n)) {
-        gather.change(gone("service", name, "no longer proven"));
+        let change = Change::new(format!("service.{name}"), "applied", Value::Null);
+        gather.change(change.note("no longer proven"));
     }
     let mut after = mark.clone();
     keep.apply_to(&mut after);

@@ -96,11 +96,9 @@ pub struct Update {
 }
 
 /// The names that a mark goes on remembering: what is no longer in the blueprint is forgotten, so that it counts as new
-/// when it comes back.
+/// when it comes back. Features are not among them: one that goes is taken away first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Keep {
-    /// Features.
-    pub features: BTreeSet<String>,
     /// Services.
     pub services: BTreeSet<String>,
 }
@@ -108,7 +106,6 @@ pub struct Keep {
 impl Keep {
     /// Lets a mark forget the rest.
     pub fn apply_to(&self, mark: &mut Mark) {
-        mark.features.retain(|name, _| self.features.contains(name));
         mark.services.retain(|name, _| self.services.contains(name));
     }
 }

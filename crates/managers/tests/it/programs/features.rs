@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 // A file for each feature that has more to it than rendering.
+mod checking;
 mod gateway;
+mod page;
+mod record;
 mod static_site;
 
 use std::collections::BTreeMap;
@@ -414,7 +417,13 @@ fn a_big_folder_is_carried_whole() {
     )]);
     let rendered = render(&feature, &parameters(json!({ "root": "x/" })), &fewer, &facts()).unwrap();
     let ran = root.run(&apply(&[rendered]));
-    assert!(ran.ok().words().iter().all(|w| w.starts_with("file remove /srv/x/3/page ")), "{ran:?}");
+    let words = ran.ok().words();
+    let (folder, pages) = words.split_last().unwrap();
+    assert!(
+        pages.iter().all(|w| w.starts_with("file remove /srv/x/3/page ")) && pages.len() == 57,
+        "{ran:?}"
+    );
+    assert_eq!(folder, "folder remove /srv/x/3");
     assert_eq!(root.sh("ls /srv/x"), "0\n1\n2\n4\n5\n6\nbig.bin\n");
 }
 

@@ -27,10 +27,14 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
         there.found.remove(&step.address);
         match step.address.kind() {
             "container" => container(step, &mut there),
+            "feature" if step.action == plan::Action::Delete => {
+                let gone: managers::features::crew::Removal = apply::work(step).unwrap();
+                let mark = ours(&mut there, gone.id);
+                assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
+            }
             "feature" => {
                 let work: managers::features::crew::Work = apply::work(step).unwrap();
                 let mark = ours(&mut there, work.id);
-                mark.features.retain(|name, _| work.keep.contains(name));
                 mark.features.insert(step.address.name().to_owned(), work.fingerprint);
             }
             "authority" => {
