@@ -7,13 +7,16 @@ export CARGO_TARGET_DIR := $(TARGET)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test check bench gen book
+.PHONY: help setup up down quick test test-containers check release bench gen book
 
 help:
 	@echo 'make up [SITE=DIR]    build, start the lab, apply the site ($(SITE)), fetch it over HTTPS'
 	@echo 'make down [SITE=DIR]  end the lab; leaves the machine as it was'
+	@echo 'make quick            while working: does it compile, and the tests that need nothing else'
 	@echo 'make test             every test, on real containers too where there is root and LXC'
+	@echo 'make test-containers  only the tests on real containers'
 	@echo 'make check            formatting, lints, generated files, documentation'
+	@echo 'make release          the optimised binary, target/release/phoenix-cli'
 	@echo 'make bench            measure, print a table, write target/bench.jsonl'
 	@echo 'make gen              write the generated reference pages and schemas'
 	@echo 'make book             the book, in target/book'
@@ -33,9 +36,20 @@ test:
 	@tools/setup test
 	@tools/test
 
+quick:
+	@cargo check --workspace --all-targets --locked --quiet
+	@tools/test quick
+
+test-containers:
+	@tools/setup test
+	@tools/test containers
+
 check:
 	@tools/setup test
 	@tools/check
+
+release: setup
+	@cargo build --release --locked -p phoenix-cli
 
 bench: setup
 	@cargo xtask bench

@@ -9,11 +9,13 @@ use apply::walk::Run;
 use apply::{Done, Event, Failure, Foreman, Progress, Report, Sink};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
+use blueprint::names::GuestName;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
+use managers::features::look::Looker;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Service;
-use plan::{Action, Address, Consent, Grade, Options, Plan, Step};
+use plan::{Action, Address, Options, Plan, Step};
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use secrecy::SecretString;
@@ -41,6 +43,8 @@ pub struct Try {
     pub stop: CancellationToken,
     /// There is no way to run commands on the node.
     pub no_commands: bool,
+    /// What is inside guests is looked at before.
+    pub deep: bool,
 }
 
 /// How a run ended.
@@ -160,13 +164,21 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         },
     };
     let reader = Reader::new(exchange.clone());
-    let ids = site.desired.containers.values().map(|c| c.id).collect();
+    let ids = site.desired.guests.values().map(|c| c.id).collect();
     let looked =
         managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
-    let inventory = match looked {
+    let mut inventory = match looked {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
+    if options.deep {
+        let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
+        let looked = Looker { desired, inventory: &inventory, node: node.clone(), secrets }
+            .look(&options.targets)
+            .await;
+        inventory.found = looked.found;
+        inventory.unread.extend(looked.unseen);
+    }
     let wishes = Options { now: now(), targets: options.targets.clone(), destroy: options.destroy };
     let plan = plan::plan(&site.desired, &inventory, &managers::kinds(), &wishes);
     if !plan.problems.is_empty() {
@@ -220,20 +232,7 @@ pub async fn carry_out(
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
     let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));
-    let step = Step {
-        address,
-        id: None,
-        action: Action::Update,
-        grade: Grade::Live,
-        reasons: Vec::new(),
-        changes: Vec::new(),
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: None,
-        holds: Vec::new(),
-        batch: None,
-        work,
-    };
+    let step = Step { work, ..Step::new(address, Action::Update) };
     let mut results = crew.carry_out(&[&step], &progress).await;
     results.pop().expect("an answer for each step")
 }
@@ -253,12 +252,12 @@ impl Secrets for NoSecrets {
 #[derive(Debug)]
 struct RunningProber {
     world: World,
-    ids: BTreeMap<String, u32>,
+    ids: BTreeMap<GuestName, u32>,
 }
 
 impl RunningProber {
     fn new(world: World, site: &Site) -> Self {
-        Self { world, ids: site.desired.containers.values().map(|c| (c.name.clone(), c.id)).collect() }
+        Self { world, ids: site.desired.guests.values().map(|c| (c.name.clone(), c.id)).collect() }
     }
 }
 

@@ -71,7 +71,7 @@ impl Site {
     /// # Panics
     /// When there is none of that name.
     pub fn id(&self, name: &str) -> u32 {
-        self.desired.containers.get(name).unwrap_or_else(|| panic!("no container {name}")).id
+        self.desired.guests.get(name).unwrap_or_else(|| panic!("no container {name}")).id
     }
 }
 

@@ -75,7 +75,7 @@ async fn node(world: &World, out: &mut String) {
 
 /// Whether what is inside is what the mark says.
 async fn inside(world: &World, site: &Site, id: u32, mark: &plan::Mark, out: &mut String) {
-    let Some(container) = site.desired.containers.values().find(|c| c.id == id) else { return };
+    let Some(container) = site.desired.guests.values().find(|c| c.id == id) else { return };
     let rendered: Vec<Rendered> = container
         .features
         .iter()

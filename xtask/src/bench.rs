@@ -12,6 +12,7 @@ mod converge;
 mod gateway;
 mod node;
 mod process;
+mod real;
 mod site;
 
 use std::error::Error;
@@ -88,10 +89,13 @@ impl Table {
 }
 
 /// Measures everything, or the gateway alone.
-pub(crate) fn run(gateway_alone: bool) -> Outcome {
+pub(crate) fn run(gateway_alone: bool, real: Option<&Utf8Path>) -> Outcome {
     if gateway_alone {
         // What is measured is Nginx, not this program.
         return gateway::measure(&mut Table::default()).map(|()| true);
+    }
+    if let Some(binary) = real {
+        return real::measure(binary, &mut Table::default()).map(|()| true);
     }
     let cargo = |arguments: &[&str]| -> Result<(), Box<dyn Error>> {
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -135,9 +139,21 @@ fn measure(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
         let applied = node::applied(&site)?;
         plans(binary, &site, &applied, count, table)?;
     }
+    large(binary, table)?;
+    real::measure(binary, table)?;
     apply_time::measure(table)?;
     converge::measure(table)?;
     gateway::measure(table)
+}
+
+/// Ten times what anybody has: nothing may grow faster than the number of guests.
+fn large(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
+    let site = site::Site::new(10_000)?;
+    let applied = node::applied(&site)?;
+    let _served = node::Served::start(&site, &applied, Reach::Commands, Duration::ZERO)?;
+    let (times, _) = process::time(binary, &["--site", site.path(), "plan", "--detailed-exitcode"], 5)?;
+    table.times("plan_10000_ms", &times, Some(1000.0));
+    Ok(())
 }
 
 /// The four ways to plan a site with nothing to do: with commands on the node and without, near and far.

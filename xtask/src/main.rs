@@ -1,12 +1,15 @@
 //! Chores of this repository: `cargo xtask gen` writes the generated files, `cargo xtask gen --check` tells which of
-//! them are out of date; `cargo xtask bench` measures. Each subcommand is a module.
+//! them are out of date; `cargo xtask bench` measures; `cargo xtask unused` tells which
+//! dependencies nobody uses. Each subcommand is a module.
 
 mod bench;
 mod r#gen;
+mod unused;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 
 /// Chores of this repository.
@@ -30,7 +33,12 @@ enum Task {
         /// Only the gateway beside a hand-written Nginx, which takes no build with optimizations; the table alone
         #[arg(long)]
         gateway: bool,
+        /// Only what takes real containers, with this build of phoenix-cli; the table alone
+        #[arg(long, value_name = "BINARY")]
+        real: Option<camino::Utf8PathBuf>,
     },
+    /// Tell which dependencies are declared and not used
+    Unused,
 }
 
 /// Whether all is well; what is wrong has been said.
@@ -39,7 +47,8 @@ type Outcome = Result<bool, Box<dyn Error>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
-        Task::Bench { gateway } => bench::run(gateway),
+        Task::Bench { gateway, real } => bench::run(gateway, real.as_deref()),
+        Task::Unused => unused::run(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -49,6 +58,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The root of the repository.
+fn root() -> Utf8PathBuf {
+    let own = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
 }
 
 /// Talk goes to standard error.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use plan::{Address, Step};
+use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Sink};
 
@@ -75,6 +76,19 @@ impl Failure {
         self.errors.insert(0, what.into());
         self
     }
+}
+
+/// Reads what a step's crew needs to know.
+///
+/// # Errors
+/// When the plan is of another version.
+pub fn work<T: DeserializeOwned>(step: &Step) -> Result<T, Failure> {
+    T::deserialize(&step.work).map_err(|error| unreadable(&error))
+}
+
+/// The failure of a plan whose steps cannot be read.
+pub fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
 }
 
 /// How a crew tells what it is doing.

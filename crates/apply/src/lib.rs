@@ -10,6 +10,6 @@ pub mod journal;
 pub mod limits;
 pub mod walk;
 
-pub use crew::{Crew, Done, Failure, Progress};
+pub use crew::{Crew, Done, Failure, Progress, work};
 pub use event::{Event, Outcome, Sink};
 pub use walk::{Foreman, Report};

@@ -16,6 +16,11 @@ pub const NODE: usize = 8;
 /// Steps at once in all: connections and memory here; what is beyond it would wait on nodes and storages anyway.
 pub const TOTAL: usize = 32;
 
+/// Guests looked into, and services asked, at once: each look is a script that reads files, packages and units on the node's
+/// processors, and a command over the one connection there, which carries eight (`transport::MAX_SESSIONS`). Two are
+/// left, so that none waits with its clock running.
+pub const LOOKS: usize = 6;
+
 /// The limit for a class of `class:name`.
 pub fn of(class: &str) -> usize {
     match class {

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::crew::{Crew, Done, Failure, Progress};
 use crate::event::{Event, Outcome, Sink};
@@ -202,7 +203,12 @@ impl Walk<'_> {
         }
         for index in 0..self.units.len() {
             if self.state[index] == State::Waiting {
-                self.skip_one(index, "the run was stopped");
+                let why = match self.foreman.stop.is_cancelled() {
+                    true => "the run was stopped",
+                    // A planner says so as a problem; a plan file may have been edited.
+                    false => "it waits for steps that wait for it",
+                };
+                self.skip_one(index, why);
             }
         }
     }
@@ -258,7 +264,8 @@ impl Walk<'_> {
             }
             let progress = Progress::new(steps[0].address.clone(), sink);
             let refs: Vec<&Step> = steps.iter().collect();
-            let results = crew.carry_out(&refs, &progress).await;
+            let span = tracing::info_span!(target: "phoenix.span", "step", what = %steps[0].address);
+            let results = crew.carry_out(&refs, &progress).instrument(span).await;
             (index, results, millis(started))
         });
         self.unit_of_task.insert(task.id(), index);
@@ -374,7 +381,7 @@ mod tests {
     use std::time::Duration;
 
     use async_trait::async_trait;
-    use plan::{Action, Grade};
+    use plan::Action;
 
     use super::*;
     use crate::event::Recorder;
@@ -414,18 +421,10 @@ mod tests {
 
     fn step(name: &str, needs: &[&str], holds: &[&str], batch: Option<&str>) -> Step {
         Step {
-            address: Address::container(name),
-            id: None,
-            action: Action::Create,
-            grade: Grade::Live,
-            reasons: vec![],
-            changes: vec![],
-            needs: needs.iter().map(|n| Address::container(n)).collect(),
-            consent: Consent::NotNeeded,
-            root: None,
             holds: holds.iter().map(|h| (*h).to_owned()).collect(),
             batch: batch.map(str::to_owned),
-            work: serde_json::Value::Null,
+            ..Step::new(Address::container(name), Action::Create)
+                .needs(needs.iter().map(|n| Address::container(n)))
         }
     }
 
@@ -525,6 +524,15 @@ mod tests {
         assert!(
             recorder.events().iter().any(|e| matches!(e, Event::Stopping { running } if running.len() == 1))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_that_wait_for_each_other_are_not_called_stopped() {
+        let plan = plan_of(vec![step("a", &["b"], &[], None), step("b", &["a"], &[], None)]);
+        let (report, events) = walk(Arc::new(TestCrew::default()), plan).await;
+        assert_eq!((report.outcome, report.skipped.len()), (Outcome::Failed, 2));
+        let waits = |e: &&Event| matches!(e, Event::StepSkipped { why, .. } if why.contains("wait for it"));
+        assert_eq!(events.iter().filter(waits).count(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,6 +43,13 @@ pub struct FeatureSpec {
     /// What must hold in the guest before anything is changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preflight: Vec<PreflightSpec>,
+    /// Whether the packages of features that come after it are installed only when it is done, because it sets up apt for
+    /// them: sources, keys, answers. Where its files or commands show that, it need not be said.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub before_packages: bool,
+    /// What people keep in it, as paths: it stays when the feature is taken away, and is named then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
     /// Packages of the guest's distribution.
     pub packages: Vec<String>,
     /// Programs that no package brings, by their names in the list of artifacts; put in place before anything else.

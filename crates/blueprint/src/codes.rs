@@ -178,7 +178,8 @@ mod tests {
         for (index, info) in CODES.iter().enumerate() {
             assert!(!CODES[..index].iter().any(|other| other.code == info.code), "{} twice", info.code);
             assert!(info.explanation.ends_with('.') && info.remedy.ends_with('.'), "{}", info.code);
-            assert_eq!(find(info.code), Some(info));
         }
+        assert_eq!(find("blueprint::syntax").map(|info| info.code), Some(SYNTAX));
+        assert!(find("syntax").is_none() && find("").is_none());
     }
 }

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod codes;
 pub mod init;
 pub mod model;
+pub mod names;
 pub mod secret;
 pub mod source;
 pub mod values;

@@ -13,6 +13,7 @@ use cidr::Ipv4Inet;
 use serde_json::Value;
 
 use crate::catalog::Feature;
+use crate::names::{GuestName, NodeName};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -37,6 +38,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// The containers of a site, by name.
+pub type Containers = BTreeMap<GuestName, Arc<Container>>;
+
 /// A whole site, checked: what a person wants, with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Blueprint {
@@ -57,7 +61,7 @@ pub struct Blueprint {
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
     /// The containers, by name.
-    pub containers: BTreeMap<String, Container>,
+    pub containers: Containers,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
 }
@@ -75,7 +79,7 @@ impl Blueprint {
             let mut served = services.flat_map(|service| service.aliases.iter().chain([&service.name]));
             is_it(&container.hostname) || served.any(is_it)
         };
-        (!self.containers.values().any(of)).then_some(whole)
+        (!self.containers.values().map(AsRef::as_ref).any(of)).then_some(whole)
     }
 }
 
@@ -109,7 +113,7 @@ pub struct ProxmoxTarget {
     /// `https://host:8006`.
     pub endpoint: String,
     /// The node guests are placed on; where absent, the one that answers.
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// An API token or a user's password.
     pub credential: Credential,
     /// How its certificate is checked.
@@ -290,7 +294,7 @@ pub struct Flow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlowEnd {
     /// A container, by name.
-    Container(String),
+    Container(GuestName),
     /// All guests of the site.
     Inside,
     /// Everybody who is no guest of the site.
@@ -320,11 +324,11 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
     /// The name, which is also its host name unless `hostname` says otherwise.
-    pub name: String,
+    pub name: GuestName,
     /// The id, 100 to 999999999; where absent, derived from the name.
     pub id: Option<u32>,
     /// The node it is placed on; where absent, the target's.
-    pub node: Option<String>,
+    pub node: Option<NodeName>,
     /// The host name.
     pub hostname: String,
     /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
@@ -357,8 +361,8 @@ pub struct Container {
     pub protected: bool,
     /// The resource pool.
     pub pool: Option<String>,
-    /// What must be healthy before it is made, as resource addresses (`container.ca`).
-    pub needs: Vec<String>,
+    /// The guests that must be healthy before it is made.
+    pub needs: Vec<GuestName>,
     /// What is installed in it, in order, with parameters.
     pub features: Vec<FeatureUse>,
     /// The services it runs, by name.
@@ -510,6 +514,8 @@ pub enum Protocol {
 pub struct Limits {
     /// The largest request in MiB, 0 for any; the proxy's own default where absent.
     pub body_mib: Option<u64>,
+    /// The largest head of a request or an answer in bytes; the proxy's own default where absent.
+    pub headers: Option<u64>,
     /// How long the service may be silent; the proxy's own default where absent.
     pub timeout: Option<Duration>,
     /// How many requests a client may make, as it is written: `10/s`.

@@ -1,6 +1,7 @@
 //! Blueprints with errors in them, as text files: the files of a site, and what Phoenix says about them. A new case is a
 //! new file in `tests/invalid/`. With `UPDATE_GOLDENS=1` the expected part is written anew.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ const EXAMPLES: &str = "Examples:
   phoenix-cli up --site my-workshop            plan, confirm, apply
   phoenix-cli explain containers.memory        what a key of a blueprint means
 
-Exit codes: 0 done, 1 failed, 2 bad usage or blueprint, 3 changes wait (plan --detailed-exitcode),
+Exit codes: 0 done, 1 failed, 2 bad usage or blueprint, 3 changes wait (plan or drift --detailed-exitcode),
 4 refused for want of consent, 130 interrupted.";
 
 /// An IT department in a box: JSON blueprints become a running private cloud on Proxmox VE.
@@ -48,6 +48,18 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
+    /// Tell on standard error what takes time: every call to the node, every command on it, every step
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the same to FILE, with the time; secrets are masked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log: Option<Utf8PathBuf>,
+    /// Write the exchanges with the node to FILE for a bug report, as JSON lines; secrets are masked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub record: Option<Utf8PathBuf>,
+    /// Close the ssh connection at the end; otherwise it is kept for the next command, for five minutes at most
+    #[arg(long, global = true, env = "PHOENIX_NO_KEEP", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_keep: bool,
 }
 
 /// When to use colour.
@@ -77,6 +89,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli plan\n  phoenix-cli plan --target container.notes\n  phoenix-cli plan --out change.plan && phoenix-cli apply change.plan\n  phoenix-cli plan --full                   every step with all its changes\n  phoenix-cli plan --json --detailed-exitcode\n\nSigns: + create or run   ~ change in place   ^ change and restart   ± replace   - destroy   ✗ refused"
     )]
     Plan(Plan),
+    /// Look inside all guests, and show as a plan what differs there; nothing is changed
+    #[command(
+        after_help = "Examples:\n  phoenix-cli drift\n  phoenix-cli drift --target notes\n  phoenix-cli drift --json --detailed-exitcode\n  phoenix-cli drift --out mend.plan && phoenix-cli apply mend.plan\n\nThe same as `phoenix-cli plan --deep`: a plan alone believes what the last apply remembered."
+    )]
+    Drift(Drift),
     /// Carry out a plan: the one in FILE, or the one that would be made now
     #[command(
         after_help = "Examples:\n  phoenix-cli apply\n  phoenix-cli apply change.plan\n  phoenix-cli apply --target notes\n  phoenix-cli apply --allow-destroy container.old\n  phoenix-cli apply --exclude container.old        all but that\n  phoenix-cli apply --again --target notes      after somebody changed something inside\n\nCtrl-C once: nothing new is started and what runs is waited for. Twice: stop at once. `phoenix-cli apply` then carries on."
@@ -192,7 +209,7 @@ pub struct Init {
 }
 
 /// Options of `plan`.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Default)]
 pub struct Plan {
     /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
@@ -206,6 +223,9 @@ pub struct Plan {
     /// As if nothing were known of what was done inside: features, certificates and probes once more
     #[arg(long, conflicts_with = "destroy")]
     pub again: bool,
+    /// Look inside guests, too: packages, files and units there, and whether services answer
+    #[arg(long, conflicts_with_all = ["destroy", "again"])]
+    pub deep: bool,
     /// Plan the destruction of all that Phoenix made for the site
     #[arg(long)]
     pub destroy: bool,
@@ -226,6 +246,20 @@ pub struct Shown {
     /// Ask the guests what would change in them: files, units, packages
     #[arg(long)]
     pub diff: bool,
+}
+
+/// Options of `drift`.
+#[derive(Debug, Args)]
+pub struct Drift {
+    /// Only this resource and what it needs: an address, a name, an id or a glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Keep the plan in a file, for `apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Exit with 3 when something differs
+    #[arg(long)]
+    pub detailed_exitcode: bool,
 }
 
 /// Options of `apply`.
@@ -249,6 +283,12 @@ pub struct Apply {
     /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
+    /// Look inside guests first, as `drift` does, and put right what differs there
+    #[arg(long, conflicts_with_all = ["file", "again"])]
+    pub deep: bool,
+    /// Do not ask services at the end whether they answer
+    #[arg(long)]
+    pub no_probe: bool,
 }
 
 /// Options of `up`.
@@ -269,6 +309,12 @@ pub struct Up {
     /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
+    /// Look inside guests first, as `drift` does, and put right what differs there
+    #[arg(long)]
+    pub deep: bool,
+    /// Do not ask services at the end whether they answer
+    #[arg(long)]
+    pub no_probe: bool,
 }
 
 /// Options of `destroy`.
@@ -310,7 +356,8 @@ pub struct Health {
 /// Options of `trace`.
 #[derive(Debug, Args)]
 pub struct Trace {
-    /// A host name or URL, a service (notes, service.notes) or a container (container.notes)
+    /// A host name or URL, a service (notes, service.notes), a container (container.notes) or its address; each with a port
+    /// where another one is meant (container.notes:5432)
     pub name: String,
     /// Where to begin: outside, gateway, or a container; may be repeated. Where absent: outside, the gateway, and one other
     /// container

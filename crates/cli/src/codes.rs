@@ -59,6 +59,13 @@ pub const CODES: &[CodeInfo] = &[
         "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
     ),
     code(
+        "apply::unanswered",
+        "services do not answer",
+        "When all was done, every service was asked once. These do not answer, and looking inside the guests on their way \
+         found nothing that applying puts right. What `trace` found is shown; `--no-probe` leaves asking out.",
+        "Follow the hint; `phoenix-cli trace service.NAME` walks the whole way.",
+    ),
+    code(
         "artifacts::busy",
         "another run obtains the same program",
         "Two runs on one machine do not build the same thing twice: the second waits for the first. The first has \
@@ -532,6 +539,12 @@ pub const CODES: &[CodeInfo] = &[
         "Please report it; a freshly built binary helps if this one is damaged.",
     ),
     code(
+        "phoenix::log-file",
+        "a file to tell in cannot be made",
+        "The file that `--log` or `--record` names cannot be written.",
+        "Name one in a folder that is there and yours.",
+    ),
+    code(
         "phoenix::runtime",
         "no threads",
         "The system does not let the process start its threads.",
@@ -761,8 +774,8 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "proxmox::locked",
         "the guest is locked",
-        "Another task (a backup, a snapshot, another person) holds the guest. Phoenix has waited for it as long as it may.",
-        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`.",
+        "Another task (a backup, a snapshot, another person) holds the guest, and Phoenix has waited for it as long as it may; or a lock stands in its configuration that no task works under any more, and nobody will take it away.",
+        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`, one that `pct mount` left with `pct unmount ID`.",
     ),
     code(
         "proxmox::modified",
@@ -964,7 +977,10 @@ mod tests {
         for info in all() {
             assert!(blueprint::codes::find(info.code).is_none(), "{} is a diagnostic's", info.code);
             assert!(info.explanation.ends_with('.') && info.remedy.ends_with('.'), "{}", info.code);
-            assert_eq!(find(info.code), Some(info));
         }
+        let known = find("lock::unreachable").expect("a code of a command");
+        assert_eq!(known.code, "lock::unreachable");
+        assert!(find(blueprint::codes::SYNTAX).is_some(), "a code of a blueprint");
+        assert!(find("lock::").is_none() && find("").is_none());
     }
 }

@@ -2,29 +2,16 @@
 
 use apply::Failure;
 use serde_json::json;
+pub use site::Kind;
+use site::{Error, Invalid};
 
-/// How a command ended badly; decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It failed: 1.
-    Failed,
-    /// Bad usage or a bad blueprint: 2.
-    Usage,
-    /// A person's consent is missing: 4.
-    Consent,
-    /// Stopped by a person: 130.
-    Interrupted,
-}
-
-impl Kind {
-    /// The process' exit code.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Consent => 4,
-            Self::Interrupted => 130,
-        }
+/// The process' exit code for how a command ended badly.
+pub fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Failed => 1,
+        Kind::Usage => 2,
+        Kind::Consent => 4,
+        Kind::Interrupted => 130,
     }
 }
 
@@ -39,7 +26,11 @@ pub struct CommandError {
     pub errors: Vec<String>,
     /// The next thing to do.
     pub hint: Option<String>,
-    /// Whether everything has been said already (diagnostics, a run's events).
+    /// What else was found; said before it.
+    pub before: Vec<Self>,
+    /// Where this is about a blueprint that is wrong: each of its errors.
+    pub invalid: Option<Box<Invalid>>,
+    /// Whether everything has been said already (a run's events).
     pub said: bool,
 }
 
@@ -49,22 +40,22 @@ pub type Outcome = Result<u8, CommandError>;
 impl CommandError {
     /// A failure.
     pub fn failed(code: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, code: code.into(), errors: vec![error.into()], hint: None, said: false }
+        Error::failed(code, error).into()
     }
 
     /// Bad usage.
     pub fn usage(code: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, ..Self::failed(code, error) }
+        Error::usage(code, error).into()
     }
 
     /// From an error with all its causes.
     pub fn from_error(code: impl Into<String>, error: &dyn std::error::Error) -> Self {
-        Self { errors: Failure::from_error("", error).errors, ..Self::failed(code, "") }
+        Error::from_error(code, error).into()
     }
 
     /// Everything has been said; only the exit code is left.
     pub fn said(kind: Kind) -> Self {
-        Self { kind, code: String::new(), errors: Vec::new(), hint: None, said: true }
+        Self { kind, errors: Vec::new(), said: true, ..Self::failed("", "") }
     }
 
     /// With the next thing to do.
@@ -85,19 +76,21 @@ impl CommandError {
     pub fn json(&self) -> serde_json::Value {
         json!({ "error": {
             "code": self.code, "message": self.errors.first(), "causes": self.errors.get(1..).unwrap_or_default(),
-            "hint": self.hint, "exit": self.kind.exit_code(),
+            "hint": self.hint, "exit": exit_code(self.kind),
         }})
+    }
+}
+
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        let Error { kind, code, errors, hint, before, invalid } = error;
+        let before = before.into_iter().map(Self::from).collect();
+        Self { kind, code, errors, hint, before, invalid, said: false }
     }
 }
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        Self {
-            kind: Kind::Failed,
-            code: failure.code,
-            errors: failure.errors,
-            hint: failure.hint,
-            said: false,
-        }
+        Error::from(failure).into()
     }
 }

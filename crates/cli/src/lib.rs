@@ -1,8 +1,8 @@
 //! The command line of Phoenix, as a library: so that the reference in the book can be made from what the binary
 //! `phoenix-cli` really takes.
 //!
-//! Start at [`args`] for what can be typed, and at `commands` for what is done. All printing is in `printer`, all
-//! wording of failures in `error`.
+//! Start at [`args`] for what can be typed, and at `commands` for what is done: each parses, calls the library `site`,
+//! prints and says how to exit. All printing is in `printer`, all wording of failures in `error`.
 
 pub mod args;
 pub mod codes;
@@ -11,15 +11,12 @@ mod commands;
 mod diagnostics;
 mod error;
 mod hostkey;
-mod lock;
+mod log;
+mod opening;
 mod passphrase;
 mod printer;
 mod progress;
 mod running;
-mod secrets;
-mod simulated;
-mod site;
-mod urls;
 
 use std::process::ExitCode;
 
@@ -36,11 +33,15 @@ pub fn run() -> ExitCode {
         }
     };
     let printer = printer::Printer::new(&cli.global);
-    match commands::run(cli, printer) {
+    let outcome = match log::begin(&cli.global, printer) {
+        Ok(()) => commands::run(cli, printer),
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             printer.error(&error);
-            ExitCode::from(error.kind.exit_code())
+            ExitCode::from(error::exit_code(error.kind))
         }
     }
 }

@@ -1,39 +1,12 @@
-//! Passphrases: from the environment, from a file, or typed where nobody sees it. Never an argument.
+//! Passphrases: named, or typed where nobody sees it. Never an argument.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::str::FromStr;
-
-use camino::Utf8PathBuf;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
+use site::Passphrase;
 
 use crate::error::CommandError;
+use crate::opening::environment;
 use crate::printer::Printer;
-
-/// The fewest characters of a passphrase that seals keys; the guest refuses shorter ones, too.
-const LEAST: usize = 12;
-
-/// Where a passphrase comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Whence {
-    /// An environment variable: `env:NAME`.
-    Env(String),
-    /// The first line of a file that only its owner can read: `file:PATH`.
-    File(Utf8PathBuf),
-}
-
-impl FromStr for Whence {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // What was typed is not repeated: it may be the passphrase itself.
-        match text.split_once(':') {
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err("a passphrase is named by `env:NAME` or `file:PATH`, never written here".to_owned()),
-        }
-    }
-}
 
 /// Gets it; `again`: where it is typed, it is typed twice.
 ///
@@ -41,40 +14,14 @@ impl FromStr for Whence {
 /// When it cannot be had, is too short, or more than a line.
 pub fn get(named: Option<&str>, again: bool, printer: Printer) -> Result<SecretString, CommandError> {
     // Read here and not by the command line's own parser, which repeats what it does not understand.
-    let whence = named
-        .map(str::parse)
+    let named = named
+        .map(str::parse::<Passphrase>)
         .transpose()
         .map_err(|e: String| CommandError::usage("secrets::unavailable", e))?;
-    let secret = match &whence {
-        Some(Whence::Env(name)) => std::env::var(name).map(SecretString::from).map_err(|_| {
-            CommandError::usage(
-                "secrets::unavailable",
-                format!("the environment variable `{name}` is not set"),
-            )
-        })?,
-        Some(Whence::File(path)) => file(path)?,
-        None => typed(again, printer)?,
-    };
-    let text = secret.expose_secret().trim_end_matches(['\n', '\r']);
-    if text.contains('\n') || text.chars().count() < LEAST {
-        return Err(CommandError::usage(
-            "secrets::weak",
-            format!("a passphrase is one line of {LEAST} characters or more"),
-        )
-        .hint("keep it apart from the backup: whoever has both has the authority's keys"));
-    }
-    Ok(text.to_owned().into())
-}
-
-fn file(path: &Utf8PathBuf) -> Result<SecretString, CommandError> {
-    let unreadable = |e: std::io::Error| CommandError::from_error("secrets::unavailable", &e);
-    let mode = fs_err::metadata(path).map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let text =
-            format!("`{path}` has mode {mode:04o}: others than its owner can use the passphrase in it");
-        return Err(CommandError::usage("secrets::unavailable", text).hint(format!("chmod 0600 {path}")));
-    }
-    fs_err::read_to_string(path).map(SecretString::from).map_err(unreadable)
+    Ok(match named {
+        Some(passphrase) => passphrase.read(&environment())?,
+        None => Passphrase::strong(&typed(again, printer)?)?,
+    })
 }
 
 fn typed(again: bool, printer: Printer) -> Result<SecretString, CommandError> {
@@ -108,36 +55,4 @@ fn hidden(question: &str, printer: Printer) -> Result<SecretString, CommandError
     read.map_err(failed)?;
     restored.map_err(|e| failed(e.into()))?;
     Ok(line.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_named_and_never_repeated() {
-        assert_eq!("env:PASS".parse(), Ok(Whence::Env("PASS".into())));
-        assert_eq!("file:/run/pass".parse(), Ok(Whence::File("/run/pass".into())));
-        for wrong in ["correct horse battery", "pass:word"] {
-            let said = wrong.parse::<Whence>().unwrap_err();
-            assert!(!said.contains(wrong), "{said}");
-        }
-    }
-
-    #[test]
-    fn files_are_for_their_owner_and_long_enough() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().join("pass")).unwrap();
-        let mode = |mode| fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let get = || get(Some(&format!("file:{path}")), false, Printer::plain());
-        fs_err::write(&path, "a horse and a staple\n").unwrap();
-        mode(0o644);
-        assert_eq!(get().unwrap_err().hint.unwrap(), format!("chmod 0600 {path}"));
-        mode(0o600);
-        assert_eq!(get().unwrap().expose_secret(), "a horse and a staple");
-        for weak in ["short", "two lines that\nare long enough"] {
-            fs_err::write(&path, weak).unwrap();
-            assert_eq!(get().unwrap_err().code, "secrets::weak");
-        }
-    }
 }

@@ -5,9 +5,11 @@ use std::io::IsTerminal as _;
 use anstream::{eprint, eprintln, print, println};
 use owo_colors::OwoColorize as _;
 use plan::render::Style;
+use site::Invalid;
 
 use crate::args::{Color, Global};
-use crate::error::CommandError;
+use crate::diagnostics;
+use crate::error::{CommandError, exit_code};
 
 /// Prints as the person wants it.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +18,8 @@ pub struct Printer {
     pub json: bool,
     /// No talk.
     pub quiet: bool,
+    /// Every call is told, in lines.
+    pub verbose: bool,
     /// The site's folder where it is not the current one: hints name it, so that they can be copied.
     pub site: Option<&'static str>,
 }
@@ -30,13 +34,13 @@ impl Printer {
         }
         // Once a process, and needed to its end.
         let site = (global.site != ".").then(|| &*global.site.to_string().leak());
-        Self { json: global.json, quiet: global.quiet, site }
+        Self { json: global.json, quiet: global.quiet, verbose: global.verbose > 0, site }
     }
 
     /// For tests: text, with nothing left out.
     #[cfg(test)]
     pub fn plain() -> Self {
-        Self { json: false, quiet: false, site: None }
+        Self { json: false, quiet: false, verbose: false, site: None }
     }
 
     /// The same without talk.
@@ -110,6 +114,12 @@ impl Printer {
         if error.said {
             return;
         }
+        for before in &error.before {
+            self.error(before);
+        }
+        if let Some(invalid) = &error.invalid {
+            return self.invalid(error, invalid);
+        }
         if self.json {
             println!("{}", error.json());
             return;
@@ -122,6 +132,23 @@ impl Printer {
         }
         if let Some(hint) = &error.hint {
             eprintln!("  {} {}", "hint:".cyan(), self.hint(hint));
+        }
+    }
+
+    /// A blueprint's errors, each underlined in its file.
+    fn invalid(self, error: &CommandError, invalid: &Invalid) {
+        let Invalid { root, failure } = invalid;
+        let count = failure.errors();
+        if self.json {
+            let list = diagnostics::json(&failure.diagnostics, &failure.sources);
+            self.data_json(&serde_json::json!({
+                "valid": false, "errors": count, "diagnostics": list,
+                "error": { "code": error.code, "message": error.errors.first(), "exit": exit_code(error.kind) },
+            }));
+        } else {
+            self.raw_error(diagnostics::text(&failure.diagnostics, &failure.sources));
+            let s = if count == 1 { "" } else { "s" };
+            self.raw_error(format!("{count} error{s} in {root}\n"));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::printer::Printer;
 pub fn sink(printer: Printer) -> Arc<dyn Sink> {
     if printer.json {
         Arc::new(JsonLines(printer))
-    } else if printer.watched() && !printer.quiet {
+    } else if printer.watched() && !printer.quiet && !printer.verbose {
         Arc::new(Terminal::new(printer))
     } else {
         Arc::new(Plain { printer, scripts: Scripts::default() })
@@ -54,7 +54,7 @@ impl Scripts {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let this = match event {
             Event::StepDone { address, milliseconds, .. } if address.kind() == "feature" => {
-                address.guest().map(|guest| (guest, *milliseconds))
+                address.host().and_then(plan::Host::address).map(|guest| (guest, *milliseconds))
             }
             // Whatever else is said of a step stands between two scripts.
             _ => None,
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn the_time_of_one_script_is_said_once() {
         let done = |feature: &str, guest: &str, milliseconds| Event::StepDone {
-            address: Address::feature(feature, &Address::container(guest)),
+            address: Address::feature(feature, &plan::Host::container(guest)),
             what: "1 action".into(),
             milliseconds,
         };

@@ -10,7 +10,7 @@ use plan::Address;
 use transport::Command;
 
 use crate::error::CommandError;
-use crate::site::{self, Connection};
+use site::Connection;
 
 /// Looks at the lock without waiting for it: whoever holds it is printed.
 const LOOK: &str = r#"file=/run/lock/phoenix-$1.lock

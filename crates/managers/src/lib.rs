@@ -1,10 +1,10 @@
-//! The crews: a folder for each kind of resource, holding everything about it: how it differs ([`plan::Kind`]) and how
-//! that is carried out ([`apply::Crew`]).
+//! The crews: a folder for each kind of resource, holding everything about it. Start at [`Manager`], what a kind registers:
+//! how it differs ([`plan::Kind`]), how that is carried out ([`apply::Crew`]), and what there is to know of it.
 //!
-//! To add a kind, make a folder, implement the two traits, and add a line to [`kinds`] and [`crews`]. What is observed
-//! is in [`mod@observe`], what crews work with in [`worksite`], how a call to the node is got through in [`settle`], and the
-//! programs that no package brings in [`artifacts`].
-//! What is wrong with what is there, and why, is in [`trace`] and [`health`].
+//! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
+//! What is observed is in [`mod@observe`], what a guest's configuration is held against in [`keys`], what crews work with in
+//! [`worksite`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
+//! [`trace`] and [`health`].
 
 pub mod artifacts;
 pub mod authority;
@@ -13,6 +13,7 @@ pub mod features;
 pub mod firewall;
 pub mod health;
 pub mod hypervisor;
+pub mod keys;
 pub mod lxc;
 pub mod observe;
 pub mod services;
@@ -20,13 +21,29 @@ pub mod settle;
 pub mod trace;
 pub mod worksite;
 
+use std::fmt::Debug;
 use std::sync::Arc;
+
+use plan::{Address, Desired};
+use serde_json::Value;
 
 pub use observe::{observe, observe_settled};
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
-/// Every kind of resource, for planning, in the order they are asked: guests before what is in them.
-pub fn kinds() -> [&'static dyn plan::Kind; 7] {
+/// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.
+pub trait Manager: Debug + Send + Sync {
+    /// How what is wanted differs from what is there, and what goes when the site does.
+    fn kind(&self) -> &dyn plan::Kind;
+
+    /// Who carries that out.
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn apply::Crew>;
+
+    /// What is known of a resource on paper, an object of texts and numbers; `None` where the site has no such resource.
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value>;
+}
+
+/// Every kind of resource, in the order in which they are asked: guests before what is in them.
+pub fn managers() -> [&'static dyn Manager; 7] {
     [
         &lxc::diff::Containers,
         &authority::Authorities,
@@ -38,15 +55,17 @@ pub fn kinds() -> [&'static dyn plan::Kind; 7] {
     ]
 }
 
+/// The manager of this kind.
+pub fn manager_of(kind: &str) -> Option<&'static dyn Manager> {
+    managers().into_iter().find(|manager| manager.kind().kind() == kind)
+}
+
+/// Every kind of resource, for planning.
+pub fn kinds() -> Vec<&'static dyn plan::Kind> {
+    managers().into_iter().map(Manager::kind).collect()
+}
+
 /// Every crew, for applying.
 pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
-    vec![
-        Arc::new(lxc::crew::ContainerCrew::new(site.clone())),
-        Arc::new(authority::AuthorityCrew::new(site.clone())),
-        Arc::new(firewall::FirewallCrew::new(site.clone())),
-        Arc::new(hypervisor::HypervisorCrew::new(site.clone())),
-        Arc::new(certificates::CertificateCrew::new(site.clone())),
-        Arc::new(features::crew::FeatureCrew::new(site.clone())),
-        Arc::new(services::ServiceCrew::new(site.clone())),
-    ]
+    managers().into_iter().map(|manager| manager.crew(site)).collect()
 }

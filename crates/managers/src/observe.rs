@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use apply::Failure;
 use cidr::Ipv4Inet;
+use futures::future::{join_all, try_join_all};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
-use proxmox::client::{Reader, Resource, TaskEntry};
+use proxmox::client::{Reader, Resource, TaskEntry, Volume};
 use proxmox::config::GuestKind;
 use proxmox::inventory::{FilesError, GuestFile, Guests, NodeAddress, read_by_files, read_listed_by_api};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Runner;
 
-use crate::settle::{self, failure};
+use crate::settle::{self, Pauses, failure};
 
 /// Reads what a plan needs to know. Nothing is changed: there is no way to from a [`Reader`].
 ///
@@ -21,18 +22,19 @@ use crate::settle::{self, failure};
 /// When the node cannot be asked at all. What else could not be read is in [`Inventory::unread`].
 pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<Inventory, Failure> {
     let mut inventory = Inventory { commands: commands.is_some(), ..Inventory::default() };
-    // Independent of each other, so at once. Everything of the cluster comes in one answer.
-    let (resources, files) =
-        tokio::join!(settle::read("asking what there is", || reader.resources(None)), async {
-            match commands {
-                Some(node) => Some(files(node).await),
-                None => None,
-            }
-        });
-    let resources = resources?;
-    let read = match files {
-        Some(Ok(read)) => read,
-        Some(Err(error)) => {
+    // What does not need another's answer is asked at the same time: the files while the API is asked, and of the API the
+    // storages, their templates and (without commands) the guests. Everything of the cluster comes in one answer.
+    let by_files = async {
+        match commands {
+            Some(node) => Some(files(node).await),
+            None => None,
+        }
+    };
+    let (listed, by_files) = tokio::join!(listed(reader, commands.is_none()), by_files);
+    let Listed { resources, nodes, node, guests: read, storages } = listed?;
+    let read = match (by_files, read) {
+        (Some(Ok(read)), _) | (None, Some(read)) => read,
+        (Some(Err(error)), _) => {
             // The API can tell the same, only slower.
             inventory.unread.push(Unread {
                 what: "the configuration files".into(),
@@ -41,23 +43,49 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
             inventory.commands = !matches!(error, FilesError::Transport(_));
             by_api(reader, &resources).await?
         }
-        None => by_api(reader, &resources).await?,
+        (None, None) => by_api(reader, &resources).await?,
     };
     let read = firewall(&mut inventory, read);
     guests(&mut inventory, &resources, read);
-    inventory.nodes = resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
-    inventory.node = this_node(reader, &inventory).await?;
-    let node = inventory.node.clone();
-    storages(reader, &node, &mut inventory).await;
+    (inventory.nodes, inventory.node) = (nodes, node);
+    (inventory.storages, inventory.templates) = (storages.storages, storages.templates);
+    inventory.unread.extend(storages.unread);
     inventory.pools = resources.iter().filter(|r| r.kind == "pool").filter_map(|r| r.pool.clone()).collect();
     Ok(inventory)
 }
 
-/// All configuration files, in one command; tried three times, so that one lost answer costs no more than a second.
+/// What the API tells.
+struct Listed {
+    resources: Vec<Resource>,
+    nodes: BTreeSet<String>,
+    node: String,
+    guests: Option<Guests>,
+    storages: Storages,
+}
+
+/// Asks the API, for the guests' configuration only where nothing else tells it.
+async fn listed(reader: &Reader, guests_too: bool) -> Result<Listed, Failure> {
+    let resources = settle::read("asking what there is", || reader.resources(None)).await?;
+    let nodes: BTreeSet<String> =
+        resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
+    let guests = async { if guests_too { by_api(reader, &resources).await.map(Some) } else { Ok(None) } };
+    let rest = async {
+        let node = this_node(reader, &nodes).await?;
+        let storages = storages(reader, &node, &resources).await;
+        Ok::<_, Failure>((node, storages))
+    };
+    let (guests, rest) = tokio::join!(guests, rest);
+    let guests = guests?;
+    let (node, storages) = rest?;
+    Ok(Listed { resources, nodes, node, guests, storages })
+}
+
+/// All configuration files, in one command; tried three times, so that one lost answer costs next to nothing.
 async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
+    let mut pauses = Pauses::up_to(settle::PAUSE);
     for _ in 0..2 {
         match read_by_files(node).await {
-            Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => sleep(settle::PAUSE).await,
+            Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => pauses.pause().await,
             result => return result,
         }
     }
@@ -66,7 +94,8 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
 
 /// Observes, and again while a task holds one of the guests `ids` or one that carries the mark of `site`: what a run that
 /// was cut off left working is waited for, since a plan would otherwise be made against something half done. Bounded by
-/// [`settle::LOCKED`]; after that the plan is made of what is there. `waiting` is told once, with the guests that are held.
+/// [`settle::LOCKED`], and by [`settle::LEFT`] for locks that no task works under; after that the plan is made of what is
+/// there. `waiting` is told once, what for and how long at most.
 ///
 /// # Errors
 /// As [`observe`].
@@ -75,26 +104,47 @@ pub async fn observe_settled(
     commands: Option<&dyn Runner>,
     site: &str,
     ids: &BTreeSet<u32>,
-    waiting: &(dyn Fn(&[u32], Duration) + Sync),
+    waiting: &(dyn Fn(&str, Duration) + Sync),
 ) -> Result<Inventory, Failure> {
     let begin = Instant::now();
     let mut told = false;
+    let mut left_since: BTreeMap<u32, Instant> = BTreeMap::new();
+    let mut pauses = Pauses::up_to(settle::PAUSE * 2);
     loop {
-        // Tasks first: one that ends after it was looked for is seen in what is observed then.
-        let busy = busy(reader, ids).await?;
+        // Tasks first, and nothing of what is observed at the same time: one that ends after it was looked for is seen in
+        // what is observed then.
+        let tasks = active(reader).await?;
         let inventory = observe(reader, commands).await?;
         let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
-        let held = inventory.guests.values().filter(|g| g.lock.is_some());
-        let held = held.filter(|g| ids.contains(&g.id) || ours(g)).map(|g| g.id);
-        let held: Vec<u32> = held.chain(busy).collect::<BTreeSet<u32>>().into_iter().collect();
-        if held.is_empty() || begin.elapsed() > settle::LOCKED {
+        let locked: BTreeMap<u32, &str> = inventory
+            .guests
+            .values()
+            .filter(|g| ids.contains(&g.id) || ours(g))
+            .filter_map(|g| Some((g.id, g.lock.as_deref()?)))
+            .collect();
+        let (left, held): (BTreeMap<u32, &str>, BTreeMap<u32, &str>) =
+            locked.into_iter().partition(|(id, lock)| settle::is_left(lock, *id, &tasks));
+        left_since.retain(|id, _| left.contains_key(id));
+        for id in left.keys() {
+            left_since.entry(*id).or_insert_with(Instant::now);
+        }
+        let held: BTreeSet<u32> = held.into_keys().chain(busy(&tasks, ids)).collect();
+        let abandoned = left_since.values().all(|since| since.elapsed() >= settle::LEFT);
+        if (held.is_empty() && abandoned) || begin.elapsed() > settle::LOCKED {
             return Ok(inventory);
         }
         if !told {
-            waiting(&held, settle::LOCKED);
+            if held.is_empty() {
+                let locks: Vec<String> = left.iter().map(|(id, lock)| format!("{id} ({lock})")).collect();
+                let words = format!("the lock on {}, which no task holds", locks.join(", "));
+                waiting(&words, settle::LEFT);
+            } else {
+                let ids: Vec<String> = held.iter().map(u32::to_string).collect();
+                waiting(&format!("a task that holds {}", ids.join(", ")), settle::LOCKED);
+            }
             told = true;
         }
-        sleep(settle::PAUSE * 2).await;
+        pauses.pause().await;
     }
 }
 
@@ -102,18 +152,17 @@ pub async fn observe_settled(
 const OURS: [&str; 7] = ["vzcreate", "vzstart", "vzstop", "vzshutdown", "vzdestroy", "resize", "move_volume"];
 
 /// The guests of `ids` that a task works on. A start or a stop leaves no lock in the configuration.
-async fn busy(reader: &Reader, ids: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Failure> {
+fn busy(tasks: &[TaskEntry], ids: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let ours = tasks.iter().filter(|task| OURS.contains(&task.kind.as_str()));
+    ours.filter_map(|task| task.id.as_deref()?.parse().ok()).filter(|id| ids.contains(id)).collect()
+}
+
+/// The tasks that run on all nodes.
+async fn active(reader: &Reader) -> Result<Vec<TaskEntry>, Failure> {
     let nodes = settle::read("listing the nodes", || reader.nodes()).await?;
-    let mut found = BTreeSet::new();
-    for node in nodes.iter().filter(|n| n.status == "online") {
-        let path = proxmox::client::path(["nodes", &node.node, "tasks"]);
-        let active = [("source", "active"), ("limit", "500")];
-        let list = settle::read("asking what tasks run", || reader.get(&path, &active)).await?;
-        let tasks: Vec<TaskEntry> = serde_json::from_value(list).unwrap_or_default();
-        let ours = tasks.iter().filter(|t| OURS.contains(&t.kind.as_str()) && settle::runs(t));
-        found.extend(ours.filter_map(|t| t.id.as_deref()?.parse::<u32>().ok()).filter(|id| ids.contains(id)));
-    }
-    Ok(found)
+    let online = nodes.iter().filter(|n| n.status == "online");
+    let lists = try_join_all(online.map(|node| settle::active(reader, &node.node))).await?;
+    Ok(lists.into_iter().flatten().collect())
 }
 
 async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failure> {
@@ -122,16 +171,16 @@ async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failu
 }
 
 /// The node that answers: the only one, or the one the cluster's list calls local.
-async fn this_node(reader: &Reader, inventory: &Inventory) -> Result<String, Failure> {
-    if inventory.nodes.len() == 1
-        && let Some(only) = inventory.nodes.first()
+async fn this_node(reader: &Reader, nodes: &BTreeSet<String>) -> Result<String, Failure> {
+    if nodes.len() == 1
+        && let Some(only) = nodes.first()
     {
         return Ok(only.clone());
     }
     let status = settle::read("asking which node this is", || reader.get("/cluster/status", &[])).await?;
     let local = status.as_array().into_iter().flatten().find(|n| n["type"] == "node" && n["local"] == 1);
     let name = local.and_then(|n| n["name"].as_str()).map(str::to_owned);
-    name.or_else(|| inventory.nodes.first().cloned()).ok_or_else(|| {
+    name.or_else(|| nodes.first().cloned()).ok_or_else(|| {
         Failure::new("proxmox::no-node", "the answer names no node")
             .hint("may the token see nodes? give it the role PVEAuditor on /")
     })
@@ -214,30 +263,59 @@ fn fill(guest: &mut Guest, file: GuestFile, unread: &mut Vec<Unread>) {
     }
     guest.config = Some(current.values);
     let pending = file.config.pending;
-    guest.pending = pending.section.values.into_iter().map(|(k, v)| (k, Some(v))).collect();
-    guest.pending.extend(pending.delete.into_iter().map(|k| (k.trim_start_matches('!').to_owned(), None)));
+    // Where a key is to go and to have a value, it has the value in the end: removals are carried out first.
+    guest.pending =
+        pending.delete.into_iter().map(|k| (k.trim_start_matches('!').to_owned(), None)).collect();
+    guest.pending.extend(pending.section.values.into_iter().map(|(k, v)| (k, Some(v))));
 }
 
-async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {
-    let list = match settle::read("listing the storages", || reader.storages(node)).await {
+/// The storages of a node, and the templates on them.
+#[derive(Default)]
+struct Storages {
+    storages: BTreeMap<String, Storage>,
+    templates: BTreeSet<String>,
+    unread: Vec<Unread>,
+}
+
+/// Which storages are likely to have templates, the cluster's list tells already, so that they are asked without waiting
+/// for the node's own list. That one decides.
+async fn storages(reader: &Reader, node: &str, resources: &[Resource]) -> Storages {
+    let templates = |storage: String| async move {
+        let list = || reader.volumes(node, &storage, Some("vztmpl"));
+        let list = settle::read("listing the templates", list).await;
+        (storage, list)
+    };
+    let likely = resources.iter().filter(|r| {
+        r.kind == "storage" && r.node.as_deref() == Some(node) && r.status.as_deref() == Some("available")
+    });
+    let likely = likely.filter(|r| r.holds("vztmpl")).filter_map(|r| r.storage.clone());
+    let (list, asked) = tokio::join!(
+        settle::read("listing the storages", || reader.storages(node)),
+        join_all(likely.map(templates))
+    );
+    let mut found = Storages::default();
+    let list = match list {
         Ok(list) => list,
         Err(failure) => {
-            inventory.unread.push(Unread { what: "the storages".into(), why: failure.to_string() });
-            return;
+            found.unread.push(Unread { what: "the storages".into(), why: failure.to_string() });
+            return found;
         }
     };
+    let holds = |storage: &proxmox::client::Storage| storage.active && storage.holds("vztmpl");
+    let mut asked: BTreeMap<String, Result<Vec<Volume>, Failure>> = asked.into_iter().collect();
+    let missing = list.iter().filter(|it| holds(it) && !asked.contains_key(&it.storage));
+    let more = join_all(missing.map(|it| templates(it.storage.clone()))).await;
+    asked.extend(more);
     for storage in list {
-        if storage.active && storage.holds("vztmpl") {
-            let list = || reader.volumes(node, &storage.storage, Some("vztmpl"));
-            match settle::read("listing the templates", list).await {
-                Ok(volumes) => inventory.templates.extend(volumes.into_iter().map(|v| v.volid)),
-                Err(error) => inventory.unread.push(Unread {
-                    what: format!("the templates on {}", storage.storage),
-                    why: error.to_string(),
-                }),
-            }
+        match asked.remove(&storage.storage).filter(|_| holds(&storage)) {
+            Some(Ok(volumes)) => found.templates.extend(volumes.into_iter().map(|v| v.volid)),
+            Some(Err(error)) => found.unread.push(Unread {
+                what: format!("the templates on {}", storage.storage),
+                why: error.to_string(),
+            }),
+            None => {}
         }
-        inventory.storages.insert(
+        found.storages.insert(
             storage.storage.clone(),
             Storage {
                 content: storage.content.split(',').map(|c| c.trim().to_owned()).collect(),
@@ -246,4 +324,5 @@ async fn storages(reader: &Reader, node: &str, inventory: &mut Inventory) {
             },
         );
     }
+    found
 }

@@ -1,11 +1,13 @@
 //! Getting a call to the node through: what never arrived is sent again, what may have arrived is looked at first, and
 //! once there is a task it is only waited for (T-3, T-17; every external call may be lost on the way there or back).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use apply::{Failure, Progress};
 use proxmox::Upid;
-use proxmox::client::{GuestRef, Pace, TaskEnd, TaskEntry, TaskError};
+use proxmox::client::{GuestRef, Pace, Reader, TaskEnd, TaskEntry, TaskError};
+use proxmox::config::GuestKind;
 use proxmox::error::{Error, Kind};
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner, Sent};
@@ -19,8 +21,32 @@ pub const UNREACHABLE: Duration = Duration::from_secs(60);
 /// How long a guest's lock is waited for: a backup or another person's task may hold it (T-3).
 pub const LOCKED: Duration = Duration::from_mins(10);
 
-/// Pause between two tries.
+/// How long a lock is waited for that no task works under: one that is about to begin is listed by then.
+pub const LEFT: Duration = Duration::from_secs(10);
+
+/// The longest pause between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+
+/// Pauses between looking whether something has come: short at first, since most of it is there in no time, then twice as
+/// long each time.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    /// Until they are `longest`.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { next: Duration::from_millis(25).min(longest), longest }
+    }
+
+    /// The next one.
+    pub(crate) async fn pause(&mut self) {
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}
 
 /// How long a task may need until it is listed, after an answer that got lost.
 const LISTED: Duration = Duration::from_secs(5);
@@ -84,13 +110,14 @@ pub fn transport_failure(what: &str, error: &transport::Error) -> Failure {
 /// When that stays so. How the command ended is the caller's to judge.
 pub async fn command(node: &dyn Runner, command: &Command) -> Result<Output, Failure> {
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match node.run(command).await {
             Ok(output) => return Ok(output),
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. })
                 if begin.elapsed() < UNREACHABLE =>
             {
-                sleep(PAUSE).await;
+                pauses.pause().await;
             }
             Err(error) => return Err(transport_failure(&command.purpose, &error)),
         }
@@ -173,13 +200,14 @@ where
     T: Send,
 {
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match call().await {
             // Reading twice does no harm, whatever became of the first.
             Err(error @ (Error::Exchange(_) | Error::Answer { .. }))
                 if !certificate(&error) && begin.elapsed() < UNREACHABLE =>
             {
-                sleep(PAUSE).await;
+                pauses.pause().await;
             }
             result => return result,
         }
@@ -219,30 +247,31 @@ impl Task<'_> {
     {
         self.progress.doing(self.what);
         let begin = Instant::now();
-        let mut told = false;
+        let mut lock = Lock::new(self.site, self.guest, self.what, self.progress);
         // Tasks of this guest that were there before: theirs is not ours.
         let mut retried = false;
+        let mut pauses = Pauses::up_to(PAUSE);
         loop {
             let error = match dispatch().await {
                 Ok(upid) if self.ended(&upid, begin).await? => return Ok(()),
                 Ok(_) => {
-                    self.wait_for_lock(&mut told).await;
+                    lock.wait().await?;
                     continue;
                 }
                 Err(error) => error,
             };
             match (error.kind(), error.sent()) {
-                (Some(Kind::Locked), _) if begin.elapsed() < LOCKED => self.wait_for_lock(&mut told).await,
+                (Some(Kind::Locked), _) if begin.elapsed() < LOCKED => lock.wait().await?,
                 (Some(kind), _) if self.fine.contains(kind) => return Ok(()),
                 // "Already exists" on a retry is our own first try.
                 (Some(Kind::AlreadyExists), _) if retried && seen().await? == Seen::Done => return Ok(()),
                 (None, Sent::Never) if begin.elapsed() < UNREACHABLE && !certificate(&error) => {
-                    sleep(PAUSE).await;
+                    pauses.pause().await;
                 }
                 (_, Sent::Maybe) if begin.elapsed() < UNREACHABLE + self.limit => {
                     match self.find_lost(&error).await? {
                         Some(upid) if self.ended(&upid, begin).await? => return Ok(()),
-                        Some(_) => self.wait_for_lock(&mut told).await,
+                        Some(_) => lock.wait().await?,
                         None if seen().await? == Seen::Done => return Ok(()),
                         // A refusal of the node's that is an error of its own is no reason to try for minutes.
                         None if error.kind().is_some() && retried => return Err(failure(self.what, &error)),
@@ -267,24 +296,6 @@ impl Task<'_> {
         }
     }
 
-    async fn wait_for_lock(&self, told: &mut bool) {
-        if !*told {
-            self.progress.waiting(format!("the lock on {} that another task holds", self.guest.id), LOCKED);
-            *told = true;
-        }
-        // A lock that stands in the configuration (a backup's) is waited for by looking: every try would be one more failed
-        // task in the node's list.
-        let begin = Instant::now();
-        loop {
-            sleep(PAUSE * 2).await;
-            let config = find("looking at the lock", || self.site.reader().config(self.guest)).await;
-            let held = config.ok().flatten().is_some_and(|c| c.contains_key("lock"));
-            if !held || begin.elapsed() > LOCKED {
-                return;
-            }
-        }
-    }
-
     async fn wait(&self, upid: &Upid) -> Result<(), TaskError> {
         let end = self.site.reader().wait_task(upid, self.limit, Pace::default(), &mut |_| {}).await?;
         if let TaskEnd::Warnings(warnings) = end {
@@ -300,6 +311,7 @@ impl Task<'_> {
         self.progress
             .warning(format!("the node's answer got lost while {}; looking whether it was done", self.what));
         let begin = Instant::now();
+        let mut pauses = Pauses::up_to(PAUSE);
         loop {
             let tasks = read("looking for the task", || {
                 self.site.reader().tasks(&self.guest.node, Some(self.guest.id))
@@ -315,9 +327,120 @@ impl Task<'_> {
             if error.kind().is_some() || begin.elapsed() > LISTED {
                 return Ok(None);
             }
-            sleep(PAUSE).await;
+            pauses.pause().await;
         }
     }
+}
+
+/// A guest's lock, while somebody waits for it.
+pub(crate) struct Lock<'a> {
+    site: &'a Worksite,
+    guest: &'a GuestRef,
+    what: &'a str,
+    progress: &'a Progress,
+    told: bool,
+    /// Since when nobody is seen to work under it.
+    left: Option<Instant>,
+}
+
+impl<'a> Lock<'a> {
+    /// The lock on a guest; `what` is what it keeps from being done.
+    pub(crate) fn new(
+        site: &'a Worksite,
+        guest: &'a GuestRef,
+        what: &'a str,
+        progress: &'a Progress,
+    ) -> Self {
+        Self { site, guest, what, progress, told: false, left: None }
+    }
+
+    /// Waits until no lock stands in the configuration (a backup's), by looking: every try would be one more failed task in
+    /// the node's list. At most for [`LOCKED`].
+    ///
+    /// # Errors
+    /// As [`Lock::pause`].
+    pub(crate) async fn wait(&mut self) -> Result<(), Failure> {
+        let begin = Instant::now();
+        while self.pause().await? && begin.elapsed() <= LOCKED {}
+        Ok(())
+    }
+
+    /// A pause between two tries, and whether a lock stands in the configuration after it. What is waited for is told once.
+    ///
+    /// # Errors
+    /// When a lock stands there that no task has worked under for [`LEFT`]: nobody will take it away.
+    pub(crate) async fn pause(&mut self) -> Result<bool, Failure> {
+        let reader = self.site.reader();
+        let id = self.guest.id;
+        let lock = |config: Option<BTreeMap<String, String>>| config.and_then(|mut c| c.remove("lock"));
+        let stands = find("looking at the lock", || reader.config(self.guest)).await.ok().and_then(lock);
+        // That the tasks cannot be listed is no reason to give up.
+        let held = match &stands {
+            Some(lock) => {
+                let tasks = active(reader, &self.guest.node).await;
+                tasks.map_or(true, |tasks| !is_left(lock, id, &tasks))
+            }
+            None => true,
+        };
+        let (words, limit) = match (&stands, held) {
+            (Some(lock), false) => (format!("the lock on {id} ({lock}), which no task holds"), LEFT),
+            (Some(lock), true) => (format!("the lock on {id} ({lock}) that another task holds"), LOCKED),
+            (None, _) => (format!("the lock on {id} that another task holds"), LOCKED),
+        };
+        if !self.told {
+            self.progress.waiting(words, limit);
+            self.told = true;
+        }
+        match stands.filter(|_| !held) {
+            None => self.left = None,
+            Some(lock) if self.left.get_or_insert_with(Instant::now).elapsed() >= LEFT => {
+                return Err(left_behind(self.guest, &lock).while_doing(format!("failed while {}", self.what)));
+            }
+            Some(_) => {}
+        }
+        sleep(PAUSE * 2).await;
+        Ok(find("looking at the lock", || reader.config(self.guest)).await.ok().and_then(lock).is_some())
+    }
+}
+
+/// A lock that nobody works under any more.
+fn left_behind(guest: &GuestRef, lock: &str) -> Failure {
+    let command = match guest.kind {
+        GuestKind::Container => "pct",
+        GuestKind::Vm => "qm",
+    };
+    // What `pct mount` left is taken away by its counterpart.
+    let verb = if lock == "mounted" { "unmount" } else { "unlock" };
+    Failure::new("proxmox::locked", format!("{} is locked ({lock}), and no task works on it", guest.id))
+        .hint(format!("on the node: {command} {verb} {}", guest.id))
+}
+
+/// Whether what takes this lock is no task: `pct fstrim`.
+fn works_alone(lock: &str) -> bool {
+    lock == "fstrim"
+}
+
+/// The tasks that run on a node, whoever began them.
+///
+/// # Errors
+/// When the node cannot be asked.
+pub(crate) async fn active(reader: &Reader, node: &str) -> Result<Vec<TaskEntry>, Failure> {
+    let path = proxmox::client::path(["nodes", node, "tasks"]);
+    let params = [("source", "active"), ("limit", "500")];
+    let list = read("asking what tasks run", || reader.get(&path, &params)).await?;
+    let tasks: Vec<TaskEntry> = serde_json::from_value(list).unwrap_or_default();
+    Ok(tasks.into_iter().filter(runs).collect())
+}
+
+/// Whether a task works on this guest. A backup of several guests says of none.
+pub(crate) fn works_on(task: &TaskEntry, id: u32) -> bool {
+    let of = task.id.as_deref().unwrap_or_default();
+    of.parse() == Ok(id) || (of.is_empty() && task.kind == "vzdump")
+}
+
+/// Whether a lock in the configuration is one that nobody works under, as far as `tasks` tell.
+pub(crate) fn is_left(lock: &str, id: u32, tasks: &[TaskEntry]) -> bool {
+    !works_alone(lock) && !tasks.iter().any(|task| works_on(task, id))
 }
 
 /// Whether a task runs: it has no status yet, or says so.
@@ -351,20 +474,17 @@ pub async fn set(
 ) -> Result<Set, Failure> {
     let what = "changing the configuration";
     let begin = Instant::now();
-    let mut told = false;
+    let mut lock = Lock::new(site, guest, what, progress);
+    let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match site.writer.update(guest, params.clone()).await {
             Ok(_) => return Ok(Set::Done),
             Err(error) => match error.kind() {
                 Some(Kind::Modified) => return Ok(Set::Modified),
                 Some(Kind::Locked) if begin.elapsed() < LOCKED => {
-                    if !told {
-                        progress.waiting(format!("the lock on {} that another task holds", guest.id), LOCKED);
-                        told = true;
-                    }
-                    sleep(PAUSE * 2).await;
+                    lock.pause().await?;
                 }
-                None if begin.elapsed() < UNREACHABLE && !certificate(&error) => sleep(PAUSE).await,
+                None if begin.elapsed() < UNREACHABLE && !certificate(&error) => pauses.pause().await,
                 _ => return Err(failure(what, &error)),
             },
         }

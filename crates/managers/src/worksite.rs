@@ -225,6 +225,23 @@ impl Worksite {
         Ok(GuestRef::new(node, GuestKind::Container, id))
     }
 
+    /// Text and mark of a guest's description.
+    ///
+    /// # Errors
+    /// When it does not carry the mark of this site.
+    pub fn marked(&self, id: u32, description: &str) -> Result<(String, Mark), Failure> {
+        let (text, found) = mark::parse(description)
+            .map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
+        let found = found.filter(|mark| mark.site == self.site).ok_or_else(|| {
+            Failure::new(
+                "managers::not-ours",
+                format!("{id} does not carry the mark of the site `{}`", self.site),
+            )
+            .hint("phoenix-cli plan")
+        })?;
+        Ok((text, found))
+    }
+
     /// Changes the mark of a guest: reads its description, lets `change` work on text and mark, writes it back with the
     /// digest that was read, and again when somebody else was quicker.
     ///
@@ -243,28 +260,13 @@ impl Worksite {
         for _ in 0..5 {
             let config = settle::read("reading the description", || self.reader().config(&guest)).await?;
             let description = config.get("description").cloned().unwrap_or_default();
-            let not_ours = || {
-                Failure::new(
-                    "managers::not-ours",
-                    format!("{id} does not carry the mark of the site `{}`", self.site),
-                )
-                .hint("phoenix-cli plan")
-            };
-            let (mut text, found) = mark::parse(&description)
-                .map_err(|e| Failure::from_error("managers::mark-unreadable", &e))?;
-            let mut found = found.filter(|m| m.site == self.site).ok_or_else(not_ours)?;
+            let (mut text, mut found) = self.marked(id, &description)?;
             change(&mut text, &mut found);
             let new = mark::render(&text, &found);
             if new.trim_end() == description.trim_end() {
                 return Ok(());
             }
-            if new.len() > mark::DESCRIPTION_LIMIT {
-                return Err(Failure::new(
-                    "managers::description-full",
-                    format!("the description of {id} would be longer than Proxmox VE takes ({})", new.len()),
-                )
-                .hint("shorten its `description`, or spread its services over more guests"));
-            }
+            fits(id, &new)?;
             let digest = config.get("digest").cloned().unwrap_or_default();
             let params = vec![("description".to_owned(), new.clone()), ("digest".to_owned(), digest)];
             let done = settle::set(self, &guest, params, progress).await?;
@@ -278,6 +280,21 @@ impl Worksite {
         )
         .hint("find out who, then phoenix-cli apply"))
     }
+}
+
+/// Whether Proxmox VE takes a description of this length.
+///
+/// # Errors
+/// When it does not.
+pub fn fits(id: u32, description: &str) -> Result<(), Failure> {
+    if description.len() <= mark::DESCRIPTION_LIMIT {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "managers::description-full",
+        format!("the description of {id} would be longer than Proxmox VE takes ({})", description.len()),
+    )
+    .hint("shorten its `description`, or spread its services over more guests"))
 }
 
 /// The longest a script in a guest may take: a slow mirror and a large package on a slow line; what is longer hangs.

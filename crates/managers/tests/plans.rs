@@ -3,6 +3,7 @@
 
 #![expect(clippy::panic, reason = "a failing test panics")]
 
+#[path = "it/support/mod.rs"]
 mod support;
 
 use datatest_stable::Utf8Path;

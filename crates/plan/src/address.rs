@@ -3,94 +3,157 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The address of a resource, e.g. `container.gateway`, `certificate.notes`, `feature.base@container.notes`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Address(String);
+use crate::host::Host;
+
+/// The address of a resource, e.g. `container.gateway`, `certificate.notes`, `feature.base@container.notes`: its kind, its
+/// name, and, where the name alone does not say it, the host it is on.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// As it prints; what addresses are compared and sorted by.
+    text: String,
+    /// Bytes of the kind, which is followed by a dot.
+    kind: usize,
+    /// Bytes of kind, dot and name.
+    name: usize,
+    host: Option<Host>,
+}
 
 /// A text that is no resource address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no resource address; they look like `container.gateway`")]
 pub struct AddressError(String);
 
+impl AddressError {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl Address {
+    /// The address of a thing that its name tells apart from all others of its kind.
+    pub fn new(kind: &str, name: &str) -> Self {
+        let text = format!("{kind}.{name}");
+        Self { kind: kind.len(), name: text.len(), text, host: None }
+    }
+
+    /// The address of a thing that another host may have, too.
+    pub fn on(kind: &str, name: &str, host: &Host) -> Self {
+        let Self { kind, name, text, .. } = Self::new(kind, name);
+        // The node that answers has no name of its own.
+        let text = if *host == Host::THE_NODE { text } else { format!("{text}@{host}") };
+        Self { kind, name, text, host: Some(host.clone()).filter(|host| *host != Host::THE_NODE) }
+    }
+
     /// The address of a container.
     pub fn container(name: &str) -> Self {
-        Self(format!("container.{name}"))
+        Self::new("container", name)
     }
 
     /// The address of a certificate.
     pub fn certificate(name: &str) -> Self {
-        Self(format!("certificate.{name}"))
+        Self::new("certificate", name)
     }
 
     /// The address of a service.
     pub fn service(name: &str) -> Self {
-        Self(format!("service.{name}"))
+        Self::new("service", name)
     }
 
-    /// The address of the certificate authority in a container.
-    pub fn authority(container: &str) -> Self {
-        Self(format!("authority.{container}"))
+    /// The address of the certificate authority in a guest.
+    pub fn authority(guest: &str) -> Self {
+        Self::new("authority", guest)
     }
 
-    /// The address of a container's firewall, or of the site's own: `firewall.site`.
+    /// The address of a guest's firewall, or of the site's own: `firewall.site`.
     pub fn firewall(name: &str) -> Self {
-        Self(format!("firewall.{name}"))
+        Self::new("firewall", name)
     }
 
     /// The address of the node's own certificate.
     pub fn hypervisor_certificate() -> Self {
-        Self("hypervisor.certificate".to_owned())
+        Self::new("hypervisor", "certificate")
     }
 
     /// The address of a certificate as one guest has it: where another has one of the same name, too.
-    pub fn certificate_on(name: &str, guest: &Self) -> Self {
-        Self(format!("certificate.{name}@{guest}"))
+    pub fn certificate_on(name: &str, host: &Host) -> Self {
+        Self::on("certificate", name, host)
     }
 
-    /// The address of a feature on a guest.
-    pub fn feature(feature: &str, guest: &Self) -> Self {
-        Self(format!("feature.{feature}@{guest}"))
+    /// The address of a feature on a host.
+    pub fn feature(feature: &str, host: &Host) -> Self {
+        Self::on("feature", feature, host)
     }
 
-    /// What comes before the first dot: `container`.
+    /// The kind of resource: `container`.
     pub fn kind(&self) -> &str {
-        self.0.split_once('.').map_or("", |(kind, _)| kind)
+        &self.text[..self.kind]
     }
 
-    /// What comes after it: `gateway`, or `base@container.notes`.
+    /// Its name among those of its kind and host: `gateway`, or `base` of `feature.base@container.notes`.
     pub fn name(&self) -> &str {
-        self.0.split_once('.').map_or("", |(_, name)| name)
+        &self.text[self.kind + 1..self.name]
     }
 
-    /// For a feature: the guest it is on.
-    pub fn guest(&self) -> Option<Self> {
-        self.0.split_once('@').map(|(_, guest)| Self(guest.to_owned()))
+    /// The host it is on, where the address says so.
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// The whole address.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Address {}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl std::hash::Hash for Address {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl FromStr for Address {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let valid = text.split_once('.').is_some_and(|(kind, name)| {
-            !kind.is_empty() && !name.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-        });
-        if valid && !text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(AddressError(text.to_owned()))
+        let wrong = || AddressError::new(text);
+        let (kind, rest) = text.split_once('.').ok_or_else(wrong)?;
+        let word = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        if !word || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(wrong());
+        }
+        let (name, host) = match rest.rsplit_once('@') {
+            Some((name, host)) => (name, Some(host.parse::<Host>().map_err(|_| wrong())?)),
+            None => (rest, None),
+        };
+        match (name, &host) {
+            ("", _) => Err(wrong()),
+            (name, Some(host)) => Ok(Self::on(kind, name, host)),
+            (name, None) => Ok(Self::new(kind, name)),
         }
     }
 }
@@ -104,14 +167,27 @@ impl TryFrom<String> for Address {
 
 impl From<Address> for String {
     fn from(address: Address) -> Self {
-        address.0
+        address.text
+    }
+}
+
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
 /// Whether `pattern` names this resource: its address, its name, its guest id, or a glob (`*`, `?`) over these.
 pub fn matches(pattern: &str, address: &Address, id: Option<u32>) -> bool {
     glob(pattern, address.as_str())
-        || (!matches!(address.kind(), "feature") && glob(pattern, address.name()))
+        || (address.host().is_none() && glob(pattern, address.name()))
         || id.is_some_and(|id| glob(pattern, &id.to_string()))
 }
 
@@ -157,11 +233,17 @@ mod tests {
 
     #[test]
     fn parts() {
-        let a = Address::feature("base", &Address::container("notes"));
-        assert_eq!((a.kind(), a.name()), ("feature", "base@container.notes"));
-        assert_eq!(a.guest(), Some(Address::container("notes")));
-        assert!("container".parse::<Address>().is_err());
-        assert!("container. x".parse::<Address>().is_err());
+        let host = Host::container("notes");
+        let a = Address::feature("base", &host);
+        assert_eq!(a.as_str(), "feature.base@container.notes");
+        assert_eq!((a.kind(), a.name(), a.host()), ("feature", "base", Some(&host)));
+        assert_eq!(a.as_str().parse::<Address>().unwrap().host(), Some(&host));
+        assert_eq!(Address::on("dataset", "tank/vm", &Host::THE_NODE).as_str(), "dataset.tank/vm");
+        for wrong in
+            ["container", "container. x", "container.", "Container.x", "feature.x@y", "feature.@vm.y"]
+        {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -195,9 +277,16 @@ mod tests {
         }
 
         #[test]
-        fn prints_what_it_parsed(kind in "[a-z-]{1,8}", name in "[a-z0-9./@-]{1,20}") {
-            let text = format!("{kind}.{name}");
-            prop_assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        fn prints_what_it_parsed(kind in "[a-z-]{1,8}", name in "[a-z0-9./-]{1,20}", host in "|@(container|vm|node)\\.[a-z0-9-]{1,8}") {
+            let text = format!("{kind}.{name}{host}");
+            let address: Address = text.parse().unwrap();
+            prop_assert_eq!((address.kind(), address.name()), (&*kind, &*name));
+            prop_assert_eq!(address.to_string(), text);
+        }
+
+        #[test]
+        fn whatever_the_text_there_is_no_panic(text in ".{0,20}") {
+            let _ = text.parse::<Address>();
         }
 
         #[test]

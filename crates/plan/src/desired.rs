@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use blueprint::model::{Disk, Mount, Place, SecretRef, Startup};
+use blueprint::model::{self, Place, SecretRef};
+use blueprint::names::{GuestName, NodeName};
 use cidr::Ipv4Cidr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::address::Address;
 use crate::graph::Graph;
+use crate::host::{GuestKind, Host};
 
 /// All that is to be.
 #[derive(Debug, Clone, Default)]
@@ -21,9 +24,9 @@ pub struct Desired {
     /// The domain names end in.
     pub domain: String,
     /// The node guests are placed on; the one that answers where absent.
-    pub node: Option<String>,
-    /// The containers, by name.
-    pub containers: BTreeMap<String, Container>,
+    pub node: Option<NodeName>,
+    /// The guests, by name.
+    pub guests: BTreeMap<GuestName, Guest>,
     /// The certificates, by name.
     pub certificates: BTreeMap<String, Certificate>,
     /// What Phoenix looks after on the node itself.
@@ -36,59 +39,47 @@ pub struct Desired {
     pub outside_names: BTreeMap<String, Ipv4Addr>,
     /// The certificate authority in a guest; Phoenix' own signs where absent.
     pub authority: Option<Authority>,
-    /// The container that serves as the workshop's name server, with its address.
-    pub dns: Option<(String, Ipv4Addr)>,
+    /// The guest that serves as the workshop's name server, with its address.
+    pub dns: Option<(GuestName, Ipv4Addr)>,
     /// The firewall, where Phoenix looks after it.
     pub firewall: Option<Firewall>,
     /// Who may talk to whom, sorted by id.
     pub flows: Vec<Flow>,
+    /// Resources of kinds that nobody else looks into.
+    pub resources: BTreeMap<Address, Resource>,
     /// What a person should know of the whole: ends up in the plan's notes.
     pub notes: Vec<String>,
     /// Who needs whom.
     pub graph: Graph,
 }
 
-/// A container, definite.
+impl Desired {
+    /// The guest that this address is the one of.
+    pub fn guest(&self, address: &Address) -> Option<&Guest> {
+        GuestKind::of_word(address.kind())?;
+        self.guests.get(address.name()).filter(|guest| guest.kind.as_str() == address.kind())
+    }
+
+    /// The id of the guest that this address is the one of.
+    pub fn id_of(&self, address: &Address) -> Option<u32> {
+        self.guest(address).map(|guest| guest.id)
+    }
+}
+
+/// A guest, definite: as it is declared, shared with the blueprint, and what is derived. It reads as its declaration where
+/// nothing is derived: `guest.cores`.
 #[derive(Debug, Clone)]
-pub struct Container {
-    /// The name in the blueprint.
-    pub name: String,
+pub struct Guest {
+    /// Which kind of guest it is.
+    pub kind: GuestKind,
+    /// As it is declared.
+    pub spec: Arc<model::Container>,
     /// Its id.
     pub id: u32,
-    /// The node it is placed on; the site's where absent.
-    pub node: Option<String>,
-    /// The host name.
-    pub hostname: String,
-    /// A volume id or the beginning of a template's file name.
-    pub template: String,
-    /// Cores.
-    pub cores: u32,
-    /// Memory, MiB.
-    pub memory_mib: u64,
-    /// Swap, MiB.
-    pub swap_mib: u64,
-    /// The root disk.
-    pub disk: Disk,
     /// Network devices by slot.
     pub nets: BTreeMap<u8, Nic>,
-    /// Mount points by slot.
-    pub mounts: BTreeMap<u8, Mount>,
-    /// Proxmox' feature flags.
-    pub options: BTreeMap<String, String>,
-    /// Starts with the node.
-    pub onboot: bool,
-    /// Start order.
-    pub startup: Option<Startup>,
     /// Tags, Phoenix' own included, lower case.
     pub tags: BTreeSet<String>,
-    /// Description for people.
-    pub description: String,
-    /// Unprivileged.
-    pub unprivileged: bool,
-    /// Protected.
-    pub protected: bool,
-    /// Resource pool.
-    pub pool: Option<String>,
     /// Name servers; the node's own settings where empty.
     pub nameservers: Vec<Ipv4Addr>,
     /// Search domain.
@@ -97,14 +88,24 @@ pub struct Container {
     pub address: Option<Ipv4Addr>,
     /// What is installed in it, in order.
     pub features: Vec<Feature>,
-    /// Where it is declared.
-    pub declared: Place,
 }
 
-impl Container {
+impl std::ops::Deref for Guest {
+    type Target = model::Container;
+    fn deref(&self) -> &model::Container {
+        &self.spec
+    }
+}
+
+impl Guest {
+    /// Where things are that are in it.
+    pub fn host(&self) -> Host {
+        Host::Guest(self.kind, self.name.clone())
+    }
+
     /// Its resource address.
     pub fn resource(&self) -> Address {
-        Address::container(&self.name)
+        Address::new(self.kind.as_str(), &self.name)
     }
 }
 
@@ -129,6 +130,17 @@ pub struct Nic {
     pub mtu: Option<u32>,
 }
 
+/// A resource of a kind that nobody else looks into: what its own manager makes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    /// What is wanted, as its manager wants it: opaque here.
+    pub wanted: Arc<Value>,
+    /// What must be there first.
+    pub needs: Vec<Address>,
+    /// Where it is declared.
+    pub declared: Option<Place>,
+}
+
 /// A feature on a guest, rendered.
 #[derive(Debug, Clone)]
 pub struct Feature {
@@ -137,7 +149,7 @@ pub struct Feature {
     /// Fingerprint of all it renders to.
     pub fingerprint: String,
     /// What it renders to, as its crew wants it: opaque here.
-    pub payload: std::sync::Arc<Value>,
+    pub payload: Arc<Value>,
     /// Where its use is declared.
     pub declared: Option<Place>,
     /// Features of a later stage wait for the guest's certificates, which need what the earlier stage puts in place.
@@ -181,9 +193,6 @@ impl Issuer {
 /// The name of the node's own certificate.
 pub const HYPERVISOR: &str = "hypervisor";
 
-/// What the node's own certificate is on, as people read it; no container can be called that.
-pub const NODE: &str = "the node";
-
 /// A certificate, and where it is put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
@@ -193,8 +202,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// How long it lives.
     pub life: Duration,
-    /// The container it is put in; [`NODE`] for the node's own, which is not among those of containers.
-    pub on: String,
+    /// Where it is put.
+    pub on: Host,
     /// Who signs it.
     pub issuer: Issuer,
     /// `user:group` whose group may read the key; root alone where absent.
@@ -212,20 +221,9 @@ pub struct Certificate {
 impl Certificate {
     /// Its resource address.
     pub fn resource(&self) -> Address {
-        if self.on == NODE { Address::hypervisor_certificate() } else { Address::certificate(&self.name) }
-    }
-
-    /// Where it is, for people.
-    pub fn place(&self) -> String {
-        if self.on == NODE { NODE.to_owned() } else { format!("container.{}", self.on) }
-    }
-
-    /// How a person has a command run where it is.
-    pub fn typed(&self, command: &str) -> String {
-        if self.on == NODE {
-            format!("on the node: {command}")
-        } else {
-            format!("phoenix-cli exec {} -- {command}", self.on)
+        match self.on {
+            Host::Node(_) => Address::hypervisor_certificate(),
+            Host::Guest(..) => Address::certificate(&self.name),
         }
     }
 }
@@ -250,8 +248,8 @@ impl std::fmt::Display for Served {
 /// The certificate authority in a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
-    /// Its container.
-    pub on: String,
+    /// Its guest.
+    pub on: GuestName,
     /// Its name, always direct (P-44).
     pub host: String,
     /// Its address for clients.
@@ -281,8 +279,8 @@ pub enum Speaks {
 pub struct Via {
     /// Gateway or mesh.
     pub kind: ViaKind,
-    /// Its container.
-    pub on: String,
+    /// Its guest.
+    pub on: GuestName,
     /// Its address.
     pub address: Ipv4Addr,
     /// The port clients go to.
@@ -316,8 +314,8 @@ impl ViaKind {
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// The container that runs it.
-    pub on: String,
+    /// The guest that runs it.
+    pub on: GuestName,
     /// The host names clients use, the first one leading.
     pub hosts: Vec<String>,
     /// Names of a public domain.
@@ -353,6 +351,9 @@ pub struct Service {
 pub struct Limits {
     /// The largest request in MiB, 0 for any.
     pub body_mib: Option<u64>,
+    /// The largest head of a request or an answer, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<u64>,
     /// Seconds the service may be silent.
     pub timeout: Option<u64>,
     /// How many requests a client may make: `10/s`.
@@ -362,6 +363,11 @@ pub struct Limits {
 }
 
 impl Service {
+    /// Its resource address.
+    pub fn resource(&self) -> Address {
+        Address::service(&self.name)
+    }
+
     /// The address a browser is given.
     pub fn url(&self) -> String {
         let host = self.hosts.first().map_or("", String::as_str);
@@ -422,12 +428,23 @@ pub enum End {
     Outside,
     /// All guests of the site.
     Inside,
-    /// The node.
-    Node,
-    /// A guest, by name.
-    Guest(String),
+    /// A node, or a guest.
+    Host(Host),
     /// A subnet.
     Net(Ipv4Cidr),
+}
+
+impl End {
+    /// The node that answers.
+    pub const THE_NODE: Self = Self::Host(Host::THE_NODE);
+
+    /// The guest's name, where it is one.
+    pub fn guest(&self) -> Option<&GuestName> {
+        match self {
+            Self::Host(host) => host.guest(),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for End {
@@ -435,8 +452,7 @@ impl std::fmt::Display for End {
         match self {
             Self::Outside => f.write_str("outside"),
             Self::Inside => f.write_str("inside"),
-            Self::Node => f.write_str("the node"),
-            Self::Guest(name) => write!(f, "container.{name}"),
+            Self::Host(host) => write!(f, "{host}"),
             Self::Net(net) => write!(f, "{net:#}"),
         }
     }

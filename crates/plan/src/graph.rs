@@ -71,20 +71,25 @@ impl Graph {
 
     /// The first circle of needs, by the names in it, if there is one.
     pub fn circle(&self) -> Option<Vec<Address>> {
+        self.circles().into_iter().next()
+    }
+
+    /// All circles of needs, each by the names in it.
+    pub fn circles(&self) -> Vec<Vec<Address>> {
+        let mut circles = Vec::new();
         let mut graph = DiGraph::<&Address, ()>::new();
         let index: BTreeMap<&Address, _> = self.nodes.keys().map(|a| (a, graph.add_node(a))).collect();
         for from in self.nodes.keys() {
             for to in self.needs(from) {
                 if from == to {
-                    return Some(vec![from.clone()]);
+                    circles.push(vec![from.clone()]);
                 }
                 graph.add_edge(index[from], index[to], ());
             }
         }
-        tarjan_scc(&graph)
-            .into_iter()
-            .find(|part| part.len() > 1)
-            .map(|part| part.into_iter().rev().map(|n| graph[n].clone()).collect())
+        let parts = tarjan_scc(&graph).into_iter().filter(|part| part.len() > 1);
+        circles.extend(parts.map(|part| part.into_iter().rev().map(|n| graph[n].clone()).collect()));
+        circles
     }
 
     /// As a Mermaid flowchart: arrows lead from a resource to what it needs; dotted ones to what boots before it.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use cidr::Ipv4Inet;
 
+use crate::address::Address;
 use crate::mark::Mark;
 
 /// Everything a plan is made against.
@@ -35,6 +36,9 @@ pub struct Inventory {
     pub way_in: Option<WayIn>,
     /// What was done on the node itself, as it remembers it. `None` without commands on the node, too.
     pub hypervisor: Option<Mark>,
+    /// What was found not to be as its mark says, where somebody looked: each difference as a sentence, by resource. What
+    /// nobody looked at is taken on trust.
+    pub found: BTreeMap<Address, Vec<String>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
 }

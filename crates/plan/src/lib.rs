@@ -7,6 +7,7 @@
 pub mod address;
 pub mod desired;
 pub mod graph;
+pub mod host;
 pub mod inventory;
 pub mod mark;
 pub mod planner;
@@ -17,6 +18,7 @@ pub mod wire;
 
 pub use address::Address;
 pub use desired::Desired;
+pub use host::{GuestKind, Host};
 pub use inventory::Inventory;
 pub use mark::Mark;
 pub use planner::{Kind, Options, Proposal, World, plan};

@@ -1,12 +1,16 @@
 //! The planner itself: asks each kind of resource for its differences, then orders, cuts to the targets, and checks.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::address::{self, Address};
 use crate::desired::Desired;
+use crate::graph::{EdgeKind, Graph};
+use crate::host::GuestKind;
 use crate::inventory::Inventory;
 use crate::step::{Action, Consent, Plan, Problem, Step, VERSION};
 use crate::targets;
@@ -53,14 +57,58 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// A step to do. One step a resource: a second one for the same address replaces the first.
-    pub fn step(&mut self, step: Step) {
-        self.steps.insert(step.address.clone(), step);
+    /// A step to do, with what its crew needs to know. One step a resource: a second one is a problem, and so is work that
+    /// cannot be written down.
+    pub fn step(&mut self, step: Step, work: &impl Serialize) {
+        let Some(step) = self.with_work(step, work) else { return };
+        match self.steps.entry(step.address.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(step);
+            }
+            Entry::Occupied(taken) => {
+                let problem = Problem::new(
+                    step.address.clone(),
+                    "plan::two-steps",
+                    format!(
+                        "{} has two steps in one plan: {} ({}) and {} ({})",
+                        step.address,
+                        taken.get().action.as_str(),
+                        taken.get().reasons.join("; "),
+                        step.action.as_str(),
+                        step.reasons.join("; ")
+                    ),
+                    "this is a defect of Phoenix: please report it with the blueprint",
+                );
+                self.problems.push(problem);
+            }
+        }
     }
 
     /// A step to do only if one of `triggers` is in the plan.
-    pub fn step_if_any(&mut self, triggers: impl IntoIterator<Item = Address>, step: Step) {
-        self.conditional.push((triggers.into_iter().collect(), step));
+    pub fn step_if_any(
+        &mut self,
+        triggers: impl IntoIterator<Item = Address>,
+        step: Step,
+        work: &impl Serialize,
+    ) {
+        if let Some(step) = self.with_work(step, work) {
+            self.conditional.push((triggers.into_iter().collect(), step));
+        }
+    }
+
+    fn with_work(&mut self, step: Step, work: &impl Serialize) -> Option<Step> {
+        match serde_json::to_value(work) {
+            Ok(work) => Some(Step { work, ..step }),
+            Err(error) => {
+                self.problems.push(Problem::new(
+                    step.address.clone(),
+                    "plan::work-unwritable",
+                    format!("what is to be done for {} cannot be written down: {error}", step.address),
+                    "this is a defect of Phoenix: please report it with the blueprint",
+                ));
+                None
+            }
+        }
     }
 
     /// Something that keeps the plan from being carried out.
@@ -143,12 +191,18 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         problems.retain(|p| kept.contains(&p.address));
     }
     // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
-    let order = order(&steps);
     let mut sorted = Vec::with_capacity(steps.len());
-    for address in order {
+    for address in order(&steps) {
         if let Some(step) = steps.remove(&address) {
             sorted.push(step);
         }
+    }
+    // What is left waits for itself. It stays in the plan, which cannot be carried out like this.
+    if !steps.is_empty() {
+        problems.extend(in_a_circle(&steps));
+        sorted.extend(steps.into_values());
+    } else {
+        problems.extend(batches_in_a_circle(&sorted));
     }
     Plan { version: VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
 }
@@ -206,17 +260,13 @@ fn cut(
     targets: &[String],
 ) -> BTreeSet<Address> {
     let named = |address: &Address, id: Option<u32>| targets.iter().any(|t| address::matches(t, address, id));
-    let id_of = |address: &Address| match address.kind() {
-        "container" => desired.containers.get(address.name()).map(|c| c.id),
-        _ => None,
-    };
-    let wanted = desired.graph.addresses().filter(|a| named(a, id_of(a))).cloned();
+    let wanted = desired.graph.addresses().filter(|a| named(a, desired.id_of(a))).cloned();
     // What is there and no longer wanted has no place in the graph.
     let there = marked(desired, inventory).filter(|(a, id)| named(a, *id)).map(|(a, _)| a.clone());
     let mut open: Vec<Address> = wanted.chain(there).collect();
     // A guest takes along all that is on it.
     open.extend(open.iter().flat_map(|a| targets::on(desired, a)).collect::<Vec<_>>());
-    let guests: BTreeSet<&Address> = open.iter().filter(|a| a.kind() == "container").collect();
+    let guests: BTreeSet<&Address> = open.iter().filter(|a| GuestKind::of_word(a.kind()).is_some()).collect();
     let of = targets::Guests::new(desired);
     let on_them: Vec<Address> = (steps.values())
         .filter(|step| of.of(step).is_some_and(|guest| guests.contains(&guest)))
@@ -237,10 +287,8 @@ fn cut(
 
 /// Whether any resource, wanted or of this site on the target, is named by `pattern`.
 pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
-    desired.graph.addresses().any(|a| {
-        let id = (a.kind() == "container").then(|| desired.containers.get(a.name()).map(|c| c.id)).flatten();
-        address::matches(pattern, a, id)
-    }) || marked(desired, inventory).any(|(address, id)| address::matches(pattern, address, id))
+    desired.graph.addresses().any(|a| address::matches(pattern, a, desired.id_of(a)))
+        || marked(desired, inventory).any(|(address, id)| address::matches(pattern, address, id))
 }
 
 /// What carries the site's mark: guests with their ids, and the node.
@@ -254,14 +302,66 @@ fn marked<'a>(
     guests.chain(node)
 }
 
+/// The circles among steps that wait for each other, a problem for each.
+fn in_a_circle(steps: &BTreeMap<Address, Step>) -> Vec<Problem> {
+    let mut graph = Graph::default();
+    for (address, step) in steps {
+        for need in step.needs.iter().filter(|need| steps.contains_key(*need)) {
+            graph.edge(address, need, EdgeKind::Needs);
+        }
+    }
+    graph.circles().into_iter().filter_map(|circle| circle_problem(&circle, "these steps")).collect()
+}
+
+/// Batches are carried out as one, so they must not wait for each other either.
+fn batches_in_a_circle(steps: &[Step]) -> Vec<Problem> {
+    // A batch goes by its first step.
+    let mut first: BTreeMap<&str, &Address> = BTreeMap::new();
+    let mut of: BTreeMap<&Address, &Address> = BTreeMap::new();
+    for step in steps {
+        let as_one = match &step.batch {
+            Some(batch) => *first.entry(batch).or_insert(&step.address),
+            None => &step.address,
+        };
+        of.insert(&step.address, as_one);
+    }
+    let mut graph = Graph::default();
+    for step in steps {
+        for need in step.needs.iter().filter_map(|need| of.get(need)) {
+            if *need != of[&step.address] {
+                graph.edge(of[&step.address], need, EdgeKind::Needs);
+            }
+        }
+    }
+    let circles = graph.circles();
+    let all = |circle: &Vec<Address>| -> Vec<Address> {
+        steps.iter().map(|s| &s.address).filter(|a| circle.contains(of[a])).cloned().collect()
+    };
+    circles
+        .iter()
+        .filter_map(|circle| circle_problem(&all(circle), "these steps are carried out together, and"))
+        .collect()
+}
+
+fn circle_problem(circle: &[Address], who: &str) -> Option<Problem> {
+    let names: Vec<&str> = circle.iter().map(Address::as_str).collect();
+    Some(Problem::new(
+        circle.first()?.clone(),
+        "plan::circle",
+        format!("{who} wait for each other: {}", names.join(", ")),
+        "apply a part of it first, with --target; or remove one of the `needs` among them",
+    ))
+}
+
 /// An order in which each step comes after what it needs; by address where there is a choice, so that the same
 /// input always gives the same plan.
 fn order(steps: &BTreeMap<Address, Step>) -> Vec<Address> {
     let mut waiting: BTreeMap<&Address, usize> = BTreeMap::new();
     let mut dependents: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
     for (address, step) in steps {
-        waiting.insert(address, step.needs.len());
-        for need in &step.needs {
+        let needs = step.needs.iter().filter(|need| steps.contains_key(*need));
+        waiting.insert(address, needs.clone().count());
+        for need in needs {
             dependents.entry(need).or_default().push(address);
         }
     }

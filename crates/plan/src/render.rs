@@ -183,27 +183,15 @@ fn value(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::step::{Grade, VERSION};
+    use crate::step::VERSION;
 
     #[test]
     fn a_plan_reads_without_colour() {
-        let step = Step {
-            address: Address::container("notes"),
-            id: Some(120),
-            action: Action::Update,
-            grade: Grade::Live,
-            reasons: vec!["differs from guests.json:7".into()],
-            changes: vec![
-                Change::new("memory", "1 GiB", "2 GiB"),
-                Change::new("disk", "8 GiB", "12 GiB").note("grows in place"),
-            ],
-            needs: vec![],
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![],
-            batch: None,
-            work: Value::Null,
-        };
+        let step = Step::new(Address::container("notes"), Action::Update)
+            .on_guest(120)
+            .reason("differs from guests.json:7")
+            .change(Change::new("memory", "1 GiB", "2 GiB"))
+            .change(Change::new("disk", "8 GiB", "12 GiB").note("grows in place"));
         let plan = Plan {
             version: VERSION,
             site: "workshop".into(),

@@ -147,6 +147,98 @@ pub struct Step {
     pub work: Value,
 }
 
+impl Step {
+    /// A step that costs nothing and asks nobody; [`crate::Proposal::step`] adds what its crew needs to know.
+    pub fn new(address: Address, action: Action) -> Self {
+        Self {
+            address,
+            id: None,
+            action,
+            grade: Grade::Live,
+            reasons: Vec::new(),
+            changes: Vec::new(),
+            needs: Vec::new(),
+            consent: Consent::NotNeeded,
+            root: None,
+            holds: Vec::new(),
+            batch: None,
+            work: Value::Null,
+        }
+    }
+
+    /// On the guest with this id, which it holds while it runs: one step at a time.
+    #[must_use]
+    pub fn on_guest(self, id: u32) -> Self {
+        Self { id: Some(id), ..self }.hold("guest", id)
+    }
+
+    /// Of this cost.
+    #[must_use]
+    pub fn grade(self, grade: Grade) -> Self {
+        Self { grade, ..self }
+    }
+
+    /// With more reasons, a sentence each.
+    #[must_use]
+    pub fn reasons(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
+        self.reasons.extend(reasons);
+        self
+    }
+
+    /// With one more reason, a sentence.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reasons.push(reason.into());
+        self
+    }
+
+    /// With one more value that changes.
+    #[must_use]
+    pub fn change(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// With these values that change, too.
+    #[must_use]
+    pub fn changes(mut self, changes: impl IntoIterator<Item = Change>) -> Self {
+        self.changes.extend(changes);
+        self
+    }
+
+    /// After these steps, where they are in the plan; what the graph says comes on top.
+    #[must_use]
+    pub fn needs(mut self, needs: impl IntoIterator<Item = Address>) -> Self {
+        self.needs.extend(needs);
+        self
+    }
+
+    /// Only with this consent.
+    #[must_use]
+    pub fn consent(self, consent: Consent) -> Self {
+        Self { consent, ..self }
+    }
+
+    /// With root on the node rather than the token, and why.
+    #[must_use]
+    pub fn root(self, why: impl Into<String>) -> Self {
+        Self { root: Some(why.into()), ..self }
+    }
+
+    /// Holding one more thing while it runs: a class that the foreman has a limit for, and which of it.
+    #[must_use]
+    pub fn hold(mut self, class: &str, name: impl std::fmt::Display) -> Self {
+        self.holds.push(format!("{class}:{name}"));
+        self
+    }
+
+    /// Together with all steps of the same batch, by one call of their crew.
+    #[must_use]
+    pub fn batch(self, batch: impl Into<String>) -> Self {
+        Self { batch: Some(batch.into()), ..self }
+    }
+}
+
 /// Something that keeps the plan from being carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -158,6 +250,13 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub hint: String,
+}
+
+impl Problem {
+    /// A problem of a resource: a stable code, what is wrong, what to do.
+    pub fn new(address: Address, code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { address, code: code.to_owned(), message: message.into(), hint: hint.into() }
+    }
 }
 
 /// What apply will do, in an order in which it can be done.

@@ -3,20 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{self, Address};
-use crate::desired::Desired;
+use crate::desired::{Desired, Guest};
+use crate::host::GuestKind;
 use crate::inventory::Inventory;
 use crate::step::{Plan, Step};
 
 /// All that is on a guest: its features, certificates, authority, services and its firewall. Nothing for what is no guest.
 pub fn on(desired: &Desired, guest: &Address) -> Vec<Address> {
-    let Some(container) =
-        desired.containers.get(guest.name()).filter(|container| container.resource() == *guest)
-    else {
-        return Vec::new();
-    };
-    let name = &container.name;
-    let features = container.features.iter().map(|f| Address::feature(&f.name, guest));
-    let certificates = desired.certificates.values().filter(|c| c.on == *name).map(|c| c.resource());
+    let Some(guest) = desired.guest(guest) else { return Vec::new() };
+    let (name, host) = (&guest.name, guest.host());
+    let features = guest.features.iter().map(|f| Address::feature(&f.name, &host));
+    let certificates = desired.certificates.values().filter(|c| c.on == host).map(|c| c.resource());
     let services = desired.services.values().filter(|s| s.on == *name).map(|s| Address::service(&s.name));
     let authority = desired.authority.iter().filter(|a| a.on == *name).map(|a| Address::authority(&a.on));
     let firewall = desired.firewall.iter().map(|_| Address::firewall(name));
@@ -27,30 +24,29 @@ pub fn on(desired: &Desired, guest: &Address) -> Vec<Address> {
 #[derive(Debug)]
 pub struct Guests<'a> {
     desired: &'a Desired,
-    by_id: BTreeMap<u32, &'a str>,
+    by_id: BTreeMap<u32, Address>,
 }
 
 impl<'a> Guests<'a> {
     /// Those that are wanted.
     pub fn new(desired: &'a Desired) -> Self {
-        Self { desired, by_id: desired.containers.values().map(|c| (c.id, c.name.as_str())).collect() }
+        Self { desired, by_id: desired.guests.values().map(|g| (g.id, g.resource())).collect() }
     }
 
     /// The guest that a step is about, or about something on it; none for what is the whole site's or the node's.
     pub fn of(&self, step: &Step) -> Option<Address> {
         let address = &step.address;
-        if address.kind() == "container" {
+        if GuestKind::of_word(address.kind()).is_some() {
             return Some(address.clone());
         }
-        if let Some(guest) = address.guest() {
-            return Some(guest);
+        if let Some(host) = address.host() {
+            return host.address();
         }
-        if let Some(service) =
-            self.desired.services.get(address.name()).filter(|_| address.kind() == "service")
-        {
-            return Some(Address::container(&service.on));
+        let service = self.desired.services.get(address.name()).filter(|s| s.resource() == *address);
+        if let Some(service) = service {
+            return self.desired.guests.get(&service.on).map(Guest::resource);
         }
-        self.by_id.get(&step.id?).map(|name| Address::container(name))
+        self.by_id.get(&step.id?).cloned()
     }
 }
 
@@ -70,9 +66,7 @@ pub fn exclude(desired: &Desired, plan: &mut Plan, patterns: &[String]) -> Vec<A
         .iter()
         .filter(|step| {
             named(&step.address, step.id)
-                || guests
-                    .of(step)
-                    .is_some_and(|guest| named(&guest, desired.containers.get(guest.name()).map(|c| c.id)))
+                || guests.of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
         })
         .map(|step| step.address.clone())
         .collect();
@@ -83,9 +77,6 @@ pub fn exclude(desired: &Desired, plan: &mut Plan, patterns: &[String]) -> Vec<A
         }
     }
     plan.steps.retain(|step| !out.contains(&step.address));
-    plan.problems.retain(|problem| {
-        let id = desired.containers.get(problem.address.name()).map(|c| c.id);
-        !named(&problem.address, id.filter(|_| problem.address.kind() == "container"))
-    });
+    plan.problems.retain(|problem| !named(&problem.address, desired.id_of(&problem.address)));
     out.into_iter().collect()
 }

@@ -122,8 +122,9 @@ impl GuestConfig {
     pub fn parse(kind: GuestKind, text: &str) -> Self {
         let mut config = Self::empty(kind);
         let mut place = Place::Current;
-        for line in text.lines() {
-            let line = line.trim_end();
+        for line in text.split('\n') {
+            // A line of the description is text as it is; blanks at its end are people's.
+            let line = if line.starts_with('#') { line } else { line.trim_end() };
             if line.is_empty() {
                 continue;
             }

@@ -84,6 +84,44 @@ pub enum ExchangeError {
     },
 }
 
+/// Tells of an exchange, and records it where somebody listens: `{"method", "path", "params", "status", "reason",
+/// "body"}`, a repeated parameter as a list. What is secret is masked by whoever listens.
+pub(crate) fn tell(
+    request: &Request,
+    result: Result<&Response, &ExchangeError>,
+    begun: std::time::Instant,
+    size: usize,
+) {
+    let what = crate::error::described(request);
+    let outcome = match result {
+        Ok(response) => format!("{} {}", response.status, response.reason),
+        Err(error) => error.to_string(),
+    };
+    transport::told(&what, begun, size, outcome.trim_end());
+    if !tracing::enabled!(target: transport::RECORD, tracing::Level::TRACE) {
+        return;
+    }
+    let line = match result {
+        Ok(response) => {
+            let mut params = serde_json::Map::new();
+            for (key, value) in &request.params {
+                let value = Value::String(value.clone());
+                match params.get_mut(key) {
+                    None => drop(params.insert(key.clone(), value)),
+                    Some(Value::Array(list)) => list.push(value),
+                    Some(one) => *one = Value::Array(vec![one.take(), value]),
+                }
+            }
+            serde_json::json!({
+                "method": request.method.to_string(), "path": request.path, "params": params,
+                "status": response.status, "reason": response.reason, "body": response.body,
+            })
+        }
+        Err(error) => serde_json::json!({ "scenario": format!("{what}: {error}") }),
+    };
+    tracing::trace!(target: transport::RECORD, line = %line);
+}
+
 /// Something that carries a request to a Proxmox VE node and brings the answer.
 #[async_trait]
 pub trait Exchange: Send + Sync + Debug {

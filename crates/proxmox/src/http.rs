@@ -175,11 +175,25 @@ impl HttpExchange {
         })
     }
 
-    /// Sends one request with the headers given, and reads its answer.
+    /// Sends one request with the headers given, reads its answer, and tells of both.
     async fn send(
         &self,
         request: &Request,
         headers: &[(&str, &SecretString)],
+    ) -> Result<Response, ExchangeError> {
+        let begun = std::time::Instant::now();
+        let mut size = 0;
+        let result = self.send_untold(request, headers, &mut size).await;
+        crate::exchange::tell(request, result.as_ref(), begun, size);
+        result
+    }
+
+    /// `size` becomes that of the answer's body.
+    async fn send_untold(
+        &self,
+        request: &Request,
+        headers: &[(&str, &SecretString)],
+        size: &mut usize,
     ) -> Result<Response, ExchangeError> {
         let url = format!("{}{}", self.base, request.path);
         let mut builder = match request.method {
@@ -204,6 +218,7 @@ impl HttpExchange {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(request, chain(&error)))? {
             bytes.extend_from_slice(&chunk);
+            *size = bytes.len();
             if bytes.len() > LARGEST_ANSWER {
                 return Err(self.lost(request, format!("it is longer than {LARGEST_ANSWER} bytes")));
             }

@@ -20,7 +20,7 @@ pub(crate) fn as_flag(value: &Value) -> Option<bool> {
 }
 
 /// The words `PVE::JSONSchema::parse_boolean` knows.
-pub(crate) fn as_flag_text(text: &str) -> Option<bool> {
+pub fn as_flag_text(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "on" | "yes" | "true" => Some(true),
         "" | "0" | "off" | "no" | "false" => Some(false),

@@ -1,22 +1,21 @@
-//! Property strings (`name=eth0,bridge=vmbr0`), typed where Phoenix writes them, and compared as the node means them.
+//! Property strings (`name=eth0,bridge=vmbr0`) and lists, as Proxmox VE writes and compares them.
 //!
 //! Never compare what was sent with what is read back: keys come in another order, defaults are filled in, and a new
-//! volume gets its name. `same_as` knows that.
+//! volume gets its name. A [`Schema`] knows that; [`container`] has those of a container's keys.
 
-mod net;
-mod options;
+pub mod container;
+mod schema;
 mod size;
 mod volume;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use net::Net;
-pub use options::{Features, Startup, Tags};
+pub use schema::{Form, Schema, Sub};
 pub use size::Size;
-pub use volume::{MountPoint, RootFs, VolumeSource};
+pub use volume::VolumeSource;
 
-use crate::lenient::as_flag_text;
+pub use crate::lenient::as_flag_text as flag;
 
 /// A text that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,16 +47,14 @@ impl FromStr for PropertyString {
 
     fn from_str(text: &str) -> Result<Self, PropertyError> {
         let wrong = |reason: String| PropertyError::new(text, "property string", reason);
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
         let mut parts: Vec<(Option<String>, String)> = Vec::new();
-        for part in text.split(',') {
+        // Proxmox VE skips blank parts; it stores what was sent empty as one blank.
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (key, value) = match part.split_once('=') {
                 Some(("", _)) => return Err(wrong(format!("`{part}` has no key"))),
-                Some((key, value)) => (Some(key.to_owned()), value.to_owned()),
-                None if part.is_empty() => return Err(wrong("a part is empty".to_owned())),
-                None => (None, part.to_owned()),
+                // A folder may have a `=` in its name; a key has no `/`.
+                Some((key, value)) if !key.contains('/') => (Some(key.to_owned()), value.to_owned()),
+                _ => (None, part.to_owned()),
             };
             if parts.iter().any(|(known, _)| *known == key) {
                 return Err(wrong(format!(
@@ -102,65 +99,20 @@ impl PropertyString {
         self.parts.iter().map(|(key, value)| (key.as_deref(), value.as_str()))
     }
 
-    /// Adds a pair, unless there is no value.
-    pub(crate) fn push(&mut self, key: &str, value: Option<impl ToString>) {
-        if let Some(value) = value {
-            self.parts.push((Some(key.to_owned()), value.to_string()));
-        }
+    /// Adds a part; one without a key is the value of the format's default key.
+    pub(crate) fn push(&mut self, key: Option<&str>, value: impl Into<String>) {
+        self.parts.push((key.map(str::to_owned), value.into()));
     }
 
-    /// Adds a flag, unless it is not set.
-    pub(crate) fn push_flag(&mut self, key: &str, flag: bool) {
-        self.push(key, flag.then_some(1));
+    /// Whether it has no parts.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
+}
 
-    pub(crate) fn push_default(&mut self, value: &dyn fmt::Display) {
-        self.parts.push((None, value.to_string()));
-    }
-
-    /// Takes a key out: how a typed form is read, so that what is left is what it does not know.
-    pub(crate) fn take(&mut self, key: &str) -> Option<String> {
-        let at = self.parts.iter().position(|(known, _)| known.as_deref() == Some(key))?;
-        Some(self.parts.remove(at).1)
-    }
-
-    pub(crate) fn take_default(&mut self, key: &str) -> Option<String> {
-        match self.parts.iter().position(|(known, _)| known.is_none()) {
-            Some(at) => Some(self.parts.remove(at).1),
-            None => self.take(key),
-        }
-    }
-
-    pub(crate) fn take_flag(&mut self, key: &str, what: &'static str) -> Result<bool, PropertyError> {
-        let Some(text) = self.take(key) else { return Ok(false) };
-        as_flag_text(&text).ok_or_else(|| PropertyError::new(&text, what, format!("`{key}` is 0 or 1")))
-    }
-
-    pub(crate) fn take_number<N: FromStr>(
-        &mut self,
-        key: &str,
-        what: &'static str,
-    ) -> Result<Option<N>, PropertyError> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| PropertyError::new(&text, what, format!("`{key}` is a number")))
-    }
-
-    /// What is left after the known keys were taken. A second value without a key cannot be: reading refuses it.
-    pub(crate) fn rest(self) -> Vec<(String, String)> {
-        let mut rest: Vec<_> =
-            self.parts.into_iter().map(|(key, value)| (key.unwrap_or_default(), value)).collect();
-        rest.sort();
-        rest
-    }
-
-    pub(crate) fn push_rest(&mut self, rest: &[(String, String)]) {
-        for (key, value) in rest {
-            match key.as_str() {
-                "" => self.push_default(value),
-                key => self.push(key, Some(value)),
-            }
-        }
-    }
+/// The members of a list as Proxmox VE splits it: at commas, semicolons and white space (`PVE::Tools::split_list`).
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ';', ' ', '\t', '\n', '\0']).filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]
@@ -179,9 +131,11 @@ mod tests {
 
     #[test]
     fn what_is_none() {
-        for text in [",", "a=1,", "=1", "a=1,a=2", "x,y"] {
+        for text in ["=1", "a=1,a=2", "x,y", "/a=b,/c"] {
             assert!(text.parse::<PropertyString>().is_err(), "{text}");
         }
-        assert_eq!("".parse::<PropertyString>().unwrap().to_string(), "");
+        for (text, printed) in [("", ""), (" ", ""), ("a=1,", "a=1"), ("/a=b,mp=/c", "/a=b,mp=/c")] {
+            assert_eq!(text.parse::<PropertyString>().unwrap().to_string(), printed);
+        }
     }
 }

@@ -10,12 +10,14 @@ mod in_guest;
 mod local;
 mod process;
 mod ssh;
+mod traced;
 
 pub use command::{Command, Output};
 pub use error::{Error, Sent};
 pub use in_guest::InGuest;
 pub use local::Local;
-pub use ssh::{MAX_SESSIONS, Ssh, SshOptions};
+pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept, private_folder};
+pub use traced::{CALL, RECORD, Traced, told};
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -1,21 +1,28 @@
 //! Another machine, by the system's OpenSSH over one shared connection.
 //!
-//! The shared connection (ssh calls it the master) runs `cat` on the far side and ends with its standard input. So it
-//! lives exactly as long as this process wants it to, even when this process is killed. Commands are clients of it:
-//! one TCP connection and one handshake, however many commands. They are kept from falling back to a connection of
-//! their own (`ProxyCommand=false`), so that what never left can be told from what broke on the way.
+//! The shared connection (ssh calls it the master) is kept for the next run ([`Keep`]), or is this process' own. Its own
+//! runs `cat` on the far side and ends with its standard input: it lives exactly as long as this process wants it to,
+//! even when this process is killed. Commands are clients of the connection: one TCP connection and one handshake,
+//! however many commands. They are kept from falling back to a connection of their own (`ProxyCommand=false`), so that
+//! what never left can be told from what broke on the way. What they run ends with them, whatever becomes of the
+//! connection.
 
+mod argv;
 mod connect;
 mod failure;
+mod keep;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use argv::REMOTE_255;
+pub use keep::{Keep, close_kept, private_folder};
 
 use crate::process::{self, HeldProcess};
 use crate::{Command, Error, Held, Output, Runner, Stream};
@@ -36,9 +43,6 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// ssh appends while it makes the socket.
 const LONGEST_SOCKET_PATH: usize = 104 - 1 - 17;
 
-/// Printed on standard error after a command that itself ended with 255, which ssh also uses for its own failures.
-const REMOTE_255: &str = "\u{1}remote-255\u{1}";
-
 /// Where an ssh connection goes, and what proves that it got there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SshOptions {
@@ -51,9 +55,11 @@ pub struct SshOptions {
     /// The host key, as a `known_hosts` file has it: `ssh-ed25519 AAAA…`. When it is declared, nothing else is
     /// believed; when not, the user's own ssh settings and known hosts decide.
     pub host_key: Option<String>,
-    /// A folder of this process alone, with a short path (Unix sockets are limited to about 100 bytes). It is made
-    /// when missing, with mode 0700.
+    /// A folder of this user alone, with a short path (Unix sockets are limited to about 100 bytes). It is made when
+    /// missing, with mode 0700; one in which others could have put something is refused.
     pub control_dir: Utf8PathBuf,
+    /// Whether the connection is kept for the next run. Without it, it is this process' own and ends with it.
+    pub keep: Option<Keep>,
 }
 
 /// Runs commands on another machine over ssh.
@@ -63,14 +69,31 @@ pub struct SshOptions {
 #[derive(Debug)]
 pub struct Ssh {
     options: SshOptions,
-    socket: Utf8PathBuf,
+    /// The socket of a connection of this process' own.
+    own: Utf8PathBuf,
+    /// The socket of the kept connection, once it is this process' to use.
+    kept: OnceLock<Utf8PathBuf>,
     master: Mutex<Master>,
     sessions: Arc<Semaphore>,
 }
 
+/// The shared connection that there is.
+#[derive(Debug)]
+enum Link {
+    /// It ends with this process.
+    Own(HeldProcess),
+    /// It stays; that it is gone shows when it is used.
+    Kept,
+}
+
 #[derive(Debug, Default)]
 struct Master {
-    process: Option<HeldProcess>,
+    link: Option<Link>,
+    /// Counts the connections, so that nobody gives up the one that was made after the one that failed.
+    count: u64,
+    /// The right to use the kept connection; looked for once.
+    lease: Option<keep::Lease>,
+    asked: bool,
     /// The last attempt that failed, and what was said: those who were waiting for that attempt share its outcome,
     /// so that twenty commands to a dead host fail after one time limit, not after twenty.
     failed: Option<(Instant, Output)>,
@@ -83,19 +106,33 @@ impl Ssh {
         // A name of its own for every connection of every process, so that none closes another's.
         let mut hasher = DefaultHasher::new();
         (&options, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
-        let socket = options.control_dir.join(format!("{:016x}", hasher.finish()));
-        Self { options, socket, master: Mutex::default(), sessions: Arc::new(Semaphore::new(MAX_SESSIONS)) }
+        let own = options.control_dir.join(format!("{:016x}", hasher.finish()));
+        let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
+        Self { options, own, kept: OnceLock::new(), master: Mutex::default(), sessions }
     }
 
-    /// Closes the shared connection and waits until its process is gone. The next command opens it again.
+    /// Makes the connection now, so that the first command finds it. That it cannot be made is told to the command.
+    pub async fn open(&self) {
+        let _ = self.ready().await;
+    }
+
+    /// Ends what this process has of the shared connection: its own is closed, and waited for until its process is gone; a
+    /// kept one is left to the next run. The next command opens it again.
     pub async fn close(&self) {
-        let process = self.master.lock().await.process.take();
-        if let Some(process) = process {
+        let (link, lease) = {
+            let mut master = self.master.lock().await;
+            master.asked = false;
+            (master.link.take(), master.lease.take())
+        };
+        if let Some(Link::Own(process)) = link {
             process.close(CLOSE_GRACE).await;
+            // ssh removes its socket itself, unless it was killed.
+            let _ = fs_err::tokio::remove_file(&self.own).await;
         }
-        for path in [self.socket.clone(), self.known_hosts()] {
-            // ssh removes its socket itself; the list is there only when a key is declared.
-            let _ = fs_err::tokio::remove_file(path).await;
+        // The list is there only when a key is declared.
+        let _ = fs_err::tokio::remove_file(self.known_hosts()).await;
+        if let Some(lease) = lease {
+            lease.give_back();
         }
     }
 
@@ -103,154 +140,161 @@ impl Ssh {
         self.options.destination.rsplit_once('@').map_or(self.options.destination.as_str(), |(_, host)| host)
     }
 
+    /// The socket in use: that of the kept connection, where it is this process' to use.
+    fn socket(&self) -> &Utf8Path {
+        self.kept.get().unwrap_or(&self.own)
+    }
+
     fn known_hosts(&self) -> Utf8PathBuf {
-        Utf8PathBuf::from(format!("{}.hosts", self.socket))
+        Utf8PathBuf::from(format!("{}.hosts", self.own))
     }
 
-    /// The options every ssh process gets, with the socket of the shared connection.
-    fn base(&self) -> Vec<String> {
-        self.base_with(&escaped(&self.socket))
-    }
-
-    fn base_with(&self, socket: &str) -> Vec<String> {
-        let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a", "-p", &self.options.port.to_string(), "-S"]
-            .into_iter()
-            .chain([socket])
-            .map(str::to_owned)
-            .collect();
-        let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
-        // ControlPersist=no: the connection ends with the process that holds it, never by a timer of its own.
-        for fixed in ["BatchMode=yes", "ControlPersist=no", "ConnectTimeout=10", "EscapeChar=none"] {
-            option(fixed.to_owned());
-        }
-        // A dead line is noticed within 15 seconds.
-        for fixed in ["ServerAliveInterval=5", "ServerAliveCountMax=3", "PermitLocalCommand=no"] {
-            option(fixed.to_owned());
-        }
-        if let Some(identity) = &self.options.identity {
-            option(format!("IdentityFile=\"{}\"", escaped(identity)));
-            option("IdentitiesOnly=yes".to_owned());
-        }
-        if self.options.host_key.is_some() {
-            option(format!("UserKnownHostsFile=\"{}\"", escaped(&self.known_hosts())));
-            option(format!("HostKeyAlias={}", self.host()));
-            for fixed in [
-                "GlobalKnownHostsFile=/dev/null",
-                "StrictHostKeyChecking=yes",
-                "UpdateHostKeys=no",
-                "CheckHostIP=no",
-            ] {
-                option(fixed.to_owned());
-            }
-        }
-        argv
-    }
-
-    fn master_argv(&self) -> Vec<String> {
-        let mut argv = self.base();
-        argv.extend(["-o", "ControlMaster=yes", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
-        argv.push(self.options.destination.clone());
-        argv.push("echo ready && exec cat >/dev/null".to_owned());
-        argv
-    }
-
-    /// A connection of its own, for one command.
-    fn own_argv(&self) -> Vec<String> {
-        let mut argv = self.base_with("none");
-        argv.extend(["-o", "ControlMaster=no", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
-        argv.extend([self.options.destination.clone(), "true".to_owned()]);
-        argv
-    }
-
-    /// The options of a client of the shared connection, which never makes a connection of its own.
-    fn client(&self) -> Vec<String> {
-        let mut argv = self.base();
-        argv.extend(["-o", "ControlMaster=no", "-o", "ProxyCommand=false"].map(str::to_owned));
-        argv
-    }
-
-    fn client_argv(&self, command: &Command) -> Vec<String> {
-        // `sh -c` with the arguments after it needs nothing of the login shell but single quotes.
-        let script = format!(
-            r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#
-        );
-        let remote = shell_words::join(
-            ["sh", "-c", &script, "sh"].into_iter().chain(command.argv.iter().map(String::as_str)),
-        );
-        let mut argv = self.client();
-        argv.extend(["-o", "LogLevel=INFO", "--"].map(str::to_owned));
-        argv.push(self.options.destination.clone());
-        argv.push(remote);
-        argv
-    }
-
-    /// Makes the shared connection unless it is there.
-    async fn ready(&self) -> Result<(), Error> {
+    /// Makes the shared connection unless it is there. Which one it is.
+    async fn ready(&self) -> Result<u64, Error> {
         let asked = Instant::now();
         let mut master = self.master.lock().await;
-        match &master.process {
-            Some(process) if !process.ended() => return Ok(()),
-            _ => master.process = None,
+        match &master.link {
+            Some(Link::Own(process)) if process.ended() => master.link = None,
+            Some(_) => return Ok(master.count),
+            None => {}
         }
         if let Some((_, output)) = master.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(failure::connecting(&self.options, output));
         }
-        self.prepare().await?;
-        let command = Command::new("connecting", Vec::<String>::new()).limit(CONNECT_LIMIT);
-        match process::hold(&self.master_argv(), &command, &self.place()).await {
-            Ok(Ok((_, process))) => {
-                master.process = Some(process);
+        self.prepare(&mut master).await?;
+        let link = match self.options.keep.as_ref().and_then(|keep| keep.time) {
+            Some(time) if master.lease.is_some() => self.kept(time).await,
+            _ => self.own().await,
+        };
+        match link {
+            Ok(link) => {
+                master.link = Some(link);
+                master.count += 1;
                 master.failed = None;
-                Ok(())
+                Ok(master.count)
             }
-            Ok(Err(output)) => {
+            Err(Failed::Said(output)) => {
                 let error = failure::connecting(&self.options, &output);
                 master.failed = Some((Instant::now(), output));
                 Err(error)
             }
-            // Nothing but `echo` was sent: as far as commands go, nothing was.
-            Err(Error::TimedOut { .. }) => {
-                let said = format!("no answer within {} seconds", CONNECT_LIMIT.as_secs());
-                let output = Output { status: 255, stdout: Vec::new(), stderr: said.into() };
-                let error = failure::connecting(&self.options, &output);
-                master.failed = Some((Instant::now(), output));
-                Err(error)
-            }
-            Err(Error::Io { source, .. }) => {
-                Err(Error::Connect { place: self.place(), reason: source.to_string(), hint: None })
-            }
-            Err(other) => Err(other),
+            Err(Failed::Error(error)) => Err(error),
         }
     }
 
-    /// The folder of the socket, and the list of the one host key that is believed.
-    async fn prepare(&self) -> Result<(), Error> {
+    /// A connection of this process' own.
+    async fn own(&self) -> Result<Link, Failed> {
+        let command = Command::new("connecting", Vec::<String>::new()).limit(CONNECT_LIMIT);
+        match process::hold(&self.master_argv(), &command, &self.place()).await {
+            Ok(Ok((_, process))) => Ok(Link::Own(process)),
+            Ok(Err(output)) => Err(Failed::Said(output)),
+            Err(error) => Err(self.not_connected(error)),
+        }
+    }
+
+    /// The kept connection when it still leads there, and a new one to keep when not.
+    async fn kept(&self, time: Duration) -> Result<Link, Failed> {
+        if fs_err::symlink_metadata(self.socket()).is_ok() {
+            // That its master answers proves nothing: the line may be dead, or the far side frozen. A command proves it.
+            let proof = Command::new("trying the kept connection", ["true"]).limit(keep::PROOF_LIMIT);
+            let output = process::run(&self.client_argv(&proof), &proof, &self.place(), &mut |_| {}).await;
+            if output.is_ok_and(|output| output.success()) {
+                return Ok(Link::Kept);
+            }
+            keep::end(self.socket()).await;
+            // ssh would make a connection all the same, which nobody could use or end.
+            if fs_err::symlink_metadata(self.socket()).is_ok() {
+                let said = format!("the socket {} cannot be removed", self.socket());
+                return Err(Failed::Said(Output { status: 255, stdout: Vec::new(), stderr: said.into() }));
+            }
+        }
+        let command = Command::new("connecting", Vec::<String>::new()).limit(CONNECT_LIMIT);
+        match process::run(&self.kept_argv(time), &command, &self.place(), &mut |_| {}).await {
+            Ok(output) if output.success() => Ok(Link::Kept),
+            Ok(output) => Err(Failed::Said(output)),
+            Err(error) => Err(self.not_connected(error)),
+        }
+    }
+
+    /// Nothing but a login was tried: as far as commands go, nothing was sent.
+    fn not_connected(&self, error: Error) -> Failed {
+        match error {
+            Error::TimedOut { .. } => {
+                let said = format!("no answer within {} seconds", CONNECT_LIMIT.as_secs());
+                Failed::Said(Output { status: 255, stdout: Vec::new(), stderr: said.into() })
+            }
+            Error::Io { source, .. } => {
+                Failed::Error(Error::Connect { place: self.place(), reason: source.to_string(), hint: None })
+            }
+            other => Failed::Error(other),
+        }
+    }
+
+    /// The folder of the socket, which socket it is, and the list of the one host key that is believed.
+    async fn prepare(&self, master: &mut Master) -> Result<(), Error> {
         let failed = |reason: String, hint: &str| Error::Connect {
             place: self.place(),
             reason,
             hint: Some(hint.to_owned()),
         };
-        if self.socket.as_str().len() > LONGEST_SOCKET_PATH {
+        let folder = &self.options.control_dir;
+        let longest =
+            self.options.keep.as_ref().map_or_else(|| self.own.clone(), |keep| self.kept_socket(keep));
+        if longest.as_str().len() > LONGEST_SOCKET_PATH {
             return Err(failed(
-                format!("the path {} is too long for a socket", self.socket),
+                format!("the path {longest} is too long for a socket"),
                 "use a control folder with a shorter path",
             ));
         }
         let made = async {
-            fs_err::tokio::create_dir_all(&self.options.control_dir).await?;
-            let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            fs_err::tokio::set_permissions(&self.options.control_dir, private).await?;
-            // A master that was killed leaves its socket, and the next one would not share what it finds taken.
-            match fs_err::tokio::remove_file(&self.socket).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            private_folder(folder)?;
+            if let Some(keep) = self.options.keep.as_ref().filter(|_| !master.asked) {
+                self.lease(keep, master).await?;
+            }
+            if master.lease.is_none() {
+                // A master that was killed leaves its socket, and the next one would not share what it finds taken.
+                match fs_err::tokio::remove_file(&self.own).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
             if let Some(key) = &self.options.host_key {
                 fs_err::tokio::write(self.known_hosts(), format!("{} {}\n", self.host(), key.trim())).await?;
             }
             Ok::<(), std::io::Error>(())
         };
-        made.await.map_err(|error| failed(error.to_string(), "make the control folder writable"))
+        made.await.map_err(|error| {
+            failed(error.to_string(), "make it a folder of yours alone: chmod 700, or remove it")
+        })
+    }
+
+    fn kept_socket(&self, keep: &Keep) -> Utf8PathBuf {
+        let it = &self.options;
+        let files: Vec<&Utf8Path> =
+            keep.watched.iter().chain(&it.identity).map(Utf8PathBuf::as_path).collect();
+        let target = (&it.destination, it.port, &it.identity, &it.host_key);
+        it.control_dir.join(keep::name(keep, &target, &files))
+    }
+
+    /// Takes the right to the kept connection, unless another run has it, and closes those to other targets.
+    async fn lease(&self, keep: &Keep, master: &mut Master) -> std::io::Result<()> {
+        master.asked = true;
+        let folder = &self.options.control_dir;
+        if keep.time.is_none() {
+            keep::end_all(folder, &keep.owner, None).await;
+            return Ok(());
+        }
+        let socket = self.kept.get().cloned().unwrap_or_else(|| self.kept_socket(keep));
+        keep::end_all(folder, &keep.owner, socket.file_name()).await;
+        if let Some((lease, clean)) = keep::Lease::take(&socket)? {
+            if !clean {
+                keep::end(&socket).await;
+            }
+            // Set once: a second time it is the same.
+            let _ = self.kept.set(socket);
+            master.lease = Some(lease);
+        }
+        Ok(())
     }
 
     /// A place among the sessions of the connection, within the command's own limit.
@@ -266,7 +310,7 @@ impl Ssh {
     }
 
     /// What a finished client's output means: the command's own end, or ssh's.
-    fn judge(&self, mut output: Output, command: &Command) -> Result<Ended, Error> {
+    fn judge(&self, mut output: Output, command: &Command, count: u64) -> Result<Ended, Error> {
         if output.status != 255 {
             return Ok(Ended::Itself(output));
         }
@@ -277,7 +321,9 @@ impl Ssh {
                 output.stderr.drain(at..at + marker.len());
                 Ok(Ended::Itself(output))
             }
-            None => failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft),
+            None => {
+                failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft(count))
+            }
         }
     }
 
@@ -287,24 +333,30 @@ impl Ssh {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Ended, Error> {
-        self.ready().await?;
+        let count = self.ready().await?;
         let output = process::run(&self.client_argv(command), command, &self.place(), line).await?;
-        self.judge(output, command)
+        self.judge(output, command, count)
     }
 
     async fn attempt_hold(&self, command: &Command) -> Result<Result<(String, HeldProcess), Ended>, Error> {
-        self.ready().await?;
+        let count = self.ready().await?;
         match process::hold(&self.client_argv(command), command, &self.place()).await? {
             Ok(held) => Ok(Ok(held)),
-            Err(output) => self.judge(output, command).map(Err),
+            Err(output) => self.judge(output, command, count).map(Err),
         }
     }
 
-    /// The shared connection was gone when a client asked for it: let go of it, so that the next one makes it anew.
-    async fn forget(&self) {
-        let process = self.master.lock().await.process.take();
-        if let Some(process) = process {
-            process.close(CLOSE_GRACE).await;
+    /// The shared connection `count` was gone when a client asked for it: let go of it, so that the next one makes it
+    /// anew. Another command may have done so already.
+    async fn forget(&self, count: u64) {
+        let mut master = self.master.lock().await;
+        if master.count != count {
+            return;
+        }
+        match master.link.take() {
+            Some(Link::Own(process)) => process.close(CLOSE_GRACE).await,
+            Some(Link::Kept) => keep::end(self.socket()).await,
+            None => {}
         }
     }
 
@@ -321,8 +373,16 @@ impl Ssh {
 enum Ended {
     /// The command came to its end.
     Itself(Output),
-    /// The shared connection was not there: nothing left this machine.
-    NeverLeft,
+    /// The shared connection of this number was not there: nothing left this machine.
+    NeverLeft(u64),
+}
+
+/// Why there is no shared connection.
+enum Failed {
+    /// What ssh said.
+    Said(Output),
+    /// It did not come to that.
+    Error(Error),
 }
 
 /// A held command and its place among the sessions.
@@ -334,11 +394,6 @@ struct HeldSession {
 
 impl Held for HeldSession {}
 
-/// ssh expands `%` in paths.
-fn escaped(path: &Utf8Path) -> String {
-    path.as_str().replace('%', "%%")
-}
-
 #[async_trait]
 impl Runner for Ssh {
     async fn run_lines(
@@ -347,21 +402,22 @@ impl Runner for Ssh {
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
         let _session = self.session(command.limit).await?;
-        if let Ended::Itself(output) = self.attempt(command, line).await? {
-            return Ok(output);
-        }
-        self.forget().await;
+        let count = match self.attempt(command, line).await? {
+            Ended::Itself(output) => return Ok(output),
+            Ended::NeverLeft(count) => count,
+        };
+        self.forget(count).await;
         match self.attempt(command, line).await? {
             Ended::Itself(output) => Ok(output),
-            Ended::NeverLeft => Err(self.gone()),
+            Ended::NeverLeft(_) => Err(self.gone()),
         }
     }
 
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let session = self.session(command.limit).await?;
         let mut held = self.attempt_hold(command).await?;
-        if let Err(Ended::NeverLeft) = held {
-            self.forget().await;
+        if let Err(Ended::NeverLeft(count)) = held {
+            self.forget(count).await;
             held = self.attempt_hold(command).await?;
         }
         match held {
@@ -369,7 +425,7 @@ impl Runner for Ssh {
                 Ok(Ok((first, Box::new(HeldSession { _process: process, _session: session }))))
             }
             Err(Ended::Itself(output)) => Ok(Err(output)),
-            Err(Ended::NeverLeft) => Err(self.gone()),
+            Err(Ended::NeverLeft(_)) => Err(self.gone()),
         }
     }
 

@@ -1,6 +1,11 @@
 //! Every call of a run in turn goes wrong: P-24, T-17.
 
-use lab::sim::{Fault, Faults};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::sim::{Fault, Faults, Times, WorldOptions};
+use proxmox::client::Reader;
 use scenarios::{Ended, certified, state, virtually};
 
 use super::{LONGEST, apply, each, same, settle, site, undisturbed, world};
@@ -44,4 +49,29 @@ fn every_call_in_turn_loses_its_answer() {
 #[test]
 fn every_call_in_turn_has_its_answer_cut_in_the_middle() {
     every_call(&Fault::Cut);
+}
+
+/// A node in another house: what does not need another's answer is asked at the same time, and nothing twice for it.
+#[test]
+fn what_can_be_asked_at_once_is() {
+    virtually(async {
+        let far = Duration::from_millis(100);
+        let world = WorldOptions::new(1).times(Times::none()).latency(far).build().unwrap();
+        let reader = Reader::new(Arc::new(world.exchange.clone()));
+        let trips = |begin: tokio::time::Instant| begin.elapsed().as_millis() / far.as_millis();
+        let begin = tokio::time::Instant::now();
+        managers::observe(&reader, Some(&world.shell)).await.unwrap();
+        // What there is, and with it the files; then the storages, and with them the templates.
+        assert_eq!((trips(begin), world.faults.calls()), (2, 4));
+        let begin = tokio::time::Instant::now();
+        managers::observe(&reader, None).await.unwrap();
+        assert_eq!((trips(begin), world.faults.calls()), (2, 7));
+        let begin = tokio::time::Instant::now();
+        let waiting = |_: &str, _: Duration| panic!("nothing is under way");
+        managers::observe_settled(&reader, Some(&world.shell), "site", &BTreeSet::new(), &waiting)
+            .await
+            .unwrap();
+        // The nodes and their tasks before all that.
+        assert_eq!((trips(begin), world.faults.calls()), (4, 13));
+    });
 }

@@ -105,7 +105,7 @@ fn a_new_service_gets_its_certificate_and_its_place_behind_the_gateway() {
     assert!(steps.iter().all(|(_, _, grade)| *grade == Grade::Live), "{steps:?}");
 }
 
-/// P-7 of the promises, T-11: destroyed by hand, it comes back with the same id, MAC and address.
+/// T-11: destroyed by hand, it comes back with the same id, MAC and address.
 #[test]
 fn what_was_destroyed_by_hand_comes_back_the_same() {
     let site = site(&first());

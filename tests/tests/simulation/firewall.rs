@@ -54,7 +54,7 @@ fn it_is_there_and_a_second_run_has_nothing_to_do() {
         assert!(!found.contains("WRONG"), "{found}");
         let cluster = file(&world, "cluster.fw");
         assert!(cluster.contains("enable: 1") && cluster.contains("IN SSH(ACCEPT) # mine"), "{cluster}");
-        for container in site.desired.containers.values() {
+        for container in site.desired.guests.values() {
             let text = file(&world, &format!("{}.fw", container.id));
             assert!(
                 text.contains("policy_out: DROP") && text.contains("# phoenix:workshop:packages"),
@@ -64,7 +64,7 @@ fn it_is_there_and_a_second_run_has_nothing_to_do() {
         open(&world).await;
         // Steps that are there at the same time are one change: the site's, and all guests' together or one by one.
         let changes = world.faults.made().iter().filter(|made| made.what == "firewall apply").count();
-        assert!(changes <= 1 + site.desired.containers.len(), "{changes}");
+        assert!(changes <= 1 + site.desired.guests.len(), "{changes}");
 
         // The firewall is declared no more: what was there before is there.
         let without = Site::of(&first());

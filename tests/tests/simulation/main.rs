@@ -6,7 +6,9 @@ mod calls;
 mod changes;
 mod destroy;
 mod firewall;
+mod inside;
 mod kills;
+mod owned;
 mod renewal;
 mod seeds;
 mod trouble;
@@ -119,7 +121,7 @@ fn a_second_run_has_nothing_to_do() {
             assert_eq!(world.faults.made().len(), made);
             let found = state::of(&world, &site).await;
             assert!(!found.contains("WRONG"), "{found}");
-            assert_eq!(found.matches(" running\n").count(), site.desired.containers.len(), "{found}");
+            assert_eq!(found.matches(" running\n").count(), site.desired.guests.len(), "{found}");
             assert_eq!(world.faults.doubled(), Vec::<String>::new());
         });
     }

@@ -23,7 +23,7 @@ const ENOUGH: Duration = Duration::from_secs(40);
 fn bad_day(seed: u64, site: &Site, calls: u64) -> (Faults, Try) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut faults = Faults::none().random(seed, rng.random_range(0..60));
-    let ids: Vec<u32> = site.desired.containers.values().map(|c| c.id).collect();
+    let ids: Vec<u32> = site.desired.guests.values().map(|c| c.id).collect();
     for _ in 0..rng.random_range(0..3) {
         // Somebody else's backup (T-3).
         let id = ids[rng.random_range(0..ids.len())];

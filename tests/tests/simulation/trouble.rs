@@ -217,33 +217,62 @@ fn no_space() {
             let failure = failed_alone(&ended, &address, &[]);
             told(&failure, "proxmox::no-space", "out of space");
             // Everything that does not need it was made; of what failed nothing is left.
-            assert_eq!(world.node.configuration_files().len(), site.desired.containers.len() - 1);
+            assert_eq!(world.node.configuration_files().len(), site.desired.guests.len() - 1);
             let again = apply(world, site).await;
             told(&only(&again), "proxmox::no-space", "out of space");
         },
     );
 }
 
-/// T-3: somebody else's lock is waited for, but not for ever.
-#[test]
-fn a_guest_that_is_locked_for_ever() {
-    let wanted = site(&first());
+/// The first workshop, and the same with more memory.
+fn grown() -> (Site, Site) {
     let mut files = first();
     let text = String::from_utf8(files["guests.json"].clone()).unwrap();
     files.insert("guests.json".into(), text.replace("\"512M\"", "\"1G\"").into());
-    let changed = site(&files);
+    (site(&first()), site(&files))
+}
+
+/// T-3: a lock that no task works under was left by something that died: nobody will take it away, so it is not waited for
+/// as if somebody did.
+#[test]
+fn a_guest_that_is_locked_and_nobody_works_on_it() {
+    let (wanted, changed) = grown();
+    for (lock, command) in [("snapshot-delete", "pct unlock 120"), ("mounted", "pct unmount 120")] {
+        virtually(async {
+            let world = world(11, Faults::none());
+            assert!(apply(&world, &wanted).await.done());
+            world.node.set_guest_lock(120, Some(lock));
+            let begin = tokio::time::Instant::now();
+            let ended = apply(&world, &changed).await;
+            assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+            let others = ["container.gateway", "container.status"];
+            let failure = failed_alone(&ended, &Address::container("notes"), &others);
+            told(&failure, "proxmox::locked", &format!("120 is locked ({lock}), and no task works on it"));
+            assert_eq!(failure.hint.as_deref(), Some(format!("on the node: {command}").as_str()));
+            world.node.set_guest_lock(120, None);
+            assert!(apply(&world, &changed).await.done());
+        });
+    }
+}
+
+/// T-3: somebody else's task is waited for, and the screen says which lock it holds; but not for ever.
+#[test]
+fn a_guest_that_a_task_holds_for_ever() {
+    let (wanted, changed) = grown();
     virtually(async {
         let world = world(11, Faults::none());
         assert!(apply(&world, &wanted).await.done());
-        world.node.set_guest_lock(120, Some("backup"));
+        world.node.back_up(120, Duration::from_secs(300_000));
         let begin = tokio::time::Instant::now();
         let ended = apply(&world, &changed).await;
-        assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
+        let took = begin.elapsed();
+        assert!(took > Duration::from_secs(1100) && took < LONGEST, "{took:?}");
         let failure =
             failed_alone(&ended, &Address::container("notes"), &["container.gateway", "container.status"]);
         told(&failure, "proxmox::locked", "CT is locked (backup)");
-        world.node.set_guest_lock(120, None);
-        assert!(apply(&world, &changed).await.done());
+        let Ended::Walked { events, .. } = &ended else { panic!("{ended:?}") };
+        let waits = |e: &apply::Event| matches!(e, apply::Event::Waiting { what, .. } if what.contains("the lock on 120 (backup)"));
+        assert!(events.iter().any(waits), "{events:#?}");
     });
 }
 

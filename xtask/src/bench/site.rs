@@ -19,7 +19,7 @@ pub(crate) struct Site {
 const TYPE: &str = r#"{ "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" } }"#;
 
 /// One container in so many serves pages through the gateway. The gateway's description holds a word on each certificate,
-/// and takes some sixty.
+/// and takes some sixty; a site larger than a thousand serves no more pages than one of a thousand.
 const SERVES: u32 = 20;
 
 impl Site {
@@ -32,10 +32,11 @@ impl Site {
             "gateway".into(),
             json!({ "id": 1000, "type": "small", "address": "10.0.0.2", "features": ["nginx-gateway"] }),
         );
+        let serves = SERVES.max(containers / 50);
         for n in 1..containers {
             let (high, low) = (n / 250, n % 250 + 3);
             let mut one = json!({ "id": 1000 + n, "type": "small", "address": format!("10.0.{high}.{low}"), "features": ["base"] });
-            if n % SERVES == 1 {
+            if n % serves == 1 {
                 one["features"] = json!([{ "static-site": { "root": "pages/" } }]);
                 one["services"] = json!({ format!("page-{n}"): { "port": 80, "expose": "gateway" } });
             }

@@ -19,7 +19,7 @@ pub fn markdown() -> String {
         ("0", "done"),
         ("1", "failed"),
         ("2", "bad usage or blueprint"),
-        ("3", "`plan --detailed-exitcode`: changes wait"),
+        ("3", "`plan` or `drift` with `--detailed-exitcode`: changes wait"),
         ("4", "refused for want of consent"),
         ("130", "interrupted"),
     ] {

@@ -31,7 +31,7 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
         let Some(source) = &entry.value else { continue };
         for (key, written) in [("from", &source.from), ("to", &source.to)] {
             if let FlowEnd::Container(container) = end(written)
-                && !namespace.containers.contains_key(&container)
+                && !namespace.containers.contains_key(&*container)
             {
                 context.dangling(entry.spot(&[key]), "container", &container, &names);
             }
@@ -62,7 +62,7 @@ fn end(name: &EndName) -> FlowEnd {
     match name.0.as_str() {
         "inside" => FlowEnd::Inside,
         text => match (text.strip_prefix("container."), text.parse::<Subnet>()) {
-            (Some(container), _) => FlowEnd::Container(container.to_owned()),
+            (Some(container), _) => FlowEnd::Container(container.into()),
             (None, Ok(net)) => FlowEnd::Net(net.0),
             // The structural check lets nothing else through.
             (None, Err(_)) => FlowEnd::Outside,

@@ -11,7 +11,9 @@ use super::merge::{Merged, circle_error, short_need};
 use super::services;
 use crate::codes;
 use crate::cycles;
-use crate::model::{Acme, Container, Disk, Mount, MountSource as Shown, Network, Nic, NicAddress, Startup};
+use crate::model::{
+    Acme, Container, Containers, Disk, Mount, MountSource as Shown, Network, Nic, NicAddress, Startup,
+};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, DiskForm, MountSource, NicSource, OptionsSource};
@@ -128,9 +130,9 @@ pub(super) fn container(
     let options = options(settings.options.unwrap_or_default(), &template, unprivileged);
     features::check_options(entry, &features, &options, unprivileged, context);
     Some(Container {
-        name: name.to_owned(),
+        name: name.into(),
         id: source.id,
-        node: source.node.as_ref().map(|n| n.0.clone()),
+        node: source.node.as_ref().map(|n| n.0.clone().into()),
         hostname: source.hostname.as_ref().map_or_else(|| name.to_owned(), |h| h.0.clone()),
         cores: settings.cores.unwrap_or(defaults::CORES),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
@@ -147,7 +149,7 @@ pub(super) fn container(
         unprivileged,
         protected: settings.protected.unwrap_or(false),
         pool: settings.pool.map(|p| p.0),
-        needs: merged.needs.into_iter().map(|need| format!("container.{need}")).collect(),
+        needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
         services: services::services(entry, source, acme, context),
         declared: entry.place(context.report),
@@ -321,7 +323,7 @@ fn mounts(
 
 /// Checks what must differ between guests.
 pub(super) fn check_together(
-    containers: &BTreeMap<String, Container>,
+    containers: &Containers,
     networks: &BTreeMap<String, Network>,
     context: &mut Context<'_, '_>,
 ) {
@@ -330,7 +332,7 @@ pub(super) fn check_together(
     let mut addresses: BTreeMap<(&str, Option<u16>, Ipv4Addr), (&str, Spot)> = BTreeMap::new();
     let mut macs: BTreeMap<[u8; 6], (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
         if let Some(id) = container.id {
             if let Some(other) = ids.get(&id).and_then(|other| namespace.containers.get_key_value(*other)) {
                 let message = format!("the containers `{}` and `{name}` both have the id {id}", other.0);
@@ -370,13 +372,11 @@ pub(super) fn check_together(
 }
 
 /// Checks that no containers wait for each other.
-pub(super) fn check_needs(context: &mut Context<'_, '_>, containers: &BTreeMap<String, Container>) {
+pub(super) fn check_needs(context: &mut Context<'_, '_>, containers: &Containers) {
     let namespace = context.namespace;
     let edges: BTreeMap<&str, Vec<&str>> = containers
         .iter()
-        .map(|(name, container)| {
-            (name.as_str(), container.needs.iter().map(|need| short_need(need)).collect())
-        })
+        .map(|(name, container)| (name.as_str(), container.needs.iter().map(AsRef::as_ref).collect()))
         .collect();
     for circle in cycles::find(&edges) {
         let entries = circle.iter().filter_map(|name| namespace.containers.get(*name));

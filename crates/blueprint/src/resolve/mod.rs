@@ -10,14 +10,15 @@ mod parts;
 mod services;
 mod site;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, Container, RENEWS};
+use crate::model::{Authority, Blueprint, Containers, RENEWS};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -76,7 +77,7 @@ pub(crate) fn resolve(
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
     features::check_declared(&mut context, &mut contents);
-    let containers: BTreeMap<String, Container> = guests
+    let containers: Containers = guests
         .into_iter()
         .filter_map(|(name, merged)| {
             let container = guests::container(
@@ -87,7 +88,7 @@ pub(crate) fn resolve(
                 certificates.acme.as_ref(),
                 &mut context,
             )?;
-            Some((name, container))
+            Some((container.name.clone(), Arc::new(container)))
         })
         .collect();
     guests::check_together(&containers, &networks, &mut context);
@@ -103,10 +104,8 @@ pub(crate) fn resolve(
     if certificates.authority == Authority::StepCa || certificates.acme.is_some() || of_the_node {
         used.extend(features.closure(RENEWS));
     }
-    let features = used
-        .into_iter()
-        .filter_map(|name| features.get(&name).map(|f| (name, std::sync::Arc::clone(f))))
-        .collect();
+    let features =
+        used.into_iter().filter_map(|name| features.get(&name).map(|f| (name, Arc::clone(f)))).collect();
     Some(Blueprint {
         root,
         site: site?,

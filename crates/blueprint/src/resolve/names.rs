@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Container, Expose, Hypervisor};
+use crate::model::{Containers, Expose, Hypervisor};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::ContainerSource;
@@ -41,7 +41,7 @@ impl Claim<'_> {
 pub(super) fn check(
     domain: Option<&str>,
     node: Option<&Hypervisor>,
-    containers: &BTreeMap<String, Container>,
+    containers: &Containers,
     context: &mut Context<'_, '_>,
 ) {
     let mut services: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
@@ -53,7 +53,7 @@ pub(super) fn check(
         claims.push((node.hostname.clone(), Claim { container: None, service: None, spot }));
     }
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
         let hostname =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
         claims.push((
@@ -164,11 +164,7 @@ fn collisions(domain: Option<&str>, claims: &[(String, Claim<'_>)], context: &mu
 
 /// `ca` is always the certificate authority itself, never behind a proxy (P-44, P-55); below `guest` are the guests' own
 /// names, which their certificates carry.
-fn reserved(
-    containers: &BTreeMap<String, Container>,
-    claims: &[(String, Claim<'_>)],
-    context: &mut Context<'_, '_>,
-) {
+fn reserved(containers: &Containers, claims: &[(String, Claim<'_>)], context: &mut Context<'_, '_>) {
     let features = context.features;
     let is_ca = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == "ca"));
     let authority = containers.values().find(|c| c.features.iter().any(|f| is_ca(&f.name)));

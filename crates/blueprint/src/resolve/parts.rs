@@ -1,11 +1,9 @@
 //! The parts that a container can play for the whole workshop: gateway, mesh, name server, certificate authority. Each is
 //! played by at most one, which has a fixed address; and what is exposed has a complete path (P-03, P-09).
 
-use std::collections::BTreeMap;
-
 use super::Context;
 use crate::codes;
-use crate::model::{Authority, CertificateSettings, Container, Expose, NicAddress};
+use crate::model::{Authority, CertificateSettings, Container, Containers, Expose, NicAddress};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 
@@ -64,7 +62,7 @@ fn fixed(container: &Container) -> bool {
 
 /// Checks that every part that is needed is played by exactly one container, and can be found.
 pub(super) fn check(
-    containers: &BTreeMap<String, Container>,
+    containers: &Containers,
     certificates: &CertificateSettings,
     context: &mut Context<'_, '_>,
 ) {
@@ -75,7 +73,7 @@ pub(super) fn check(
     let exposed = |wanted: Expose| {
         containers.iter().find_map(|(name, container)| {
             let (service, _) = container.services.iter().find(|(_, s)| s.expose == wanted)?;
-            let spot = namespace.containers.get(name)?.spot(&["services", service, "expose"]);
+            let spot = namespace.containers.get(&**name)?.spot(&["services", service, "expose"]);
             Some((service.clone(), spot))
         })
     };
@@ -106,19 +104,17 @@ pub(super) fn check(
 }
 
 /// Reports `missing` where nobody plays a part, and everybody but the first where several do.
-fn played(
-    part: &Part,
-    containers: &BTreeMap<String, Container>,
-    missing: Option<Draft>,
-    context: &mut Context<'_, '_>,
-) {
+fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let features = context.features;
     let provides =
         |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == part.word));
-    let players: Vec<&Container> =
-        containers.values().filter(|c| c.features.iter().any(|f| provides(&f.name))).collect();
-    let key = |c: &Container| namespace.containers.get(&c.name).map(Entry::key);
+    let players: Vec<&Container> = containers
+        .values()
+        .map(AsRef::as_ref)
+        .filter(|c: &&Container| c.features.iter().any(|f| provides(&f.name)))
+        .collect();
+    let key = |c: &Container| namespace.containers.get(&*c.name).map(Entry::key);
     match players.as_slice() {
         [] => {
             if let Some(draft) = missing {
@@ -135,7 +131,7 @@ fn played(
         [_] => {}
     }
     for player in players {
-        let Some(entry) = namespace.containers.get(&player.name) else { continue };
+        let Some(entry) = namespace.containers.get(&*player.name) else { continue };
         if !fixed(player) && !entry.damaged {
             let message = format!("the {} `{}` has no fixed address", part.one, player.name);
             let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
@@ -145,10 +141,10 @@ fn played(
 }
 
 /// What is exposed can be found.
-fn addresses(containers: &BTreeMap<String, Container>, context: &mut Context<'_, '_>) {
+fn addresses(containers: &Containers, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
         if fixed(container) || entry.damaged {
             continue;
         }

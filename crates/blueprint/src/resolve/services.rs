@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::guests::defaults;
 use crate::codes;
-use crate::model::{Acme, Expose, Limits, Protocol, Service};
+use crate::model::{Acme, Containers, Expose, Limits, Protocol, Service};
 use crate::namespace::{Entry, place};
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
@@ -64,6 +64,7 @@ fn service(name: &str, written: &ServiceSource) -> Service {
         client_certificate: access.client_certificate.unwrap_or(false),
         limits: Limits {
             body_mib: limits.body.map(|size| size.mib),
+            headers: limits.headers.map(|size| size.kib * 1024),
             timeout: limits.timeout.map(|wait| wait.0),
             rate: limits.rate,
             burst: limits.burst.unwrap_or(defaults::BURST),
@@ -116,7 +117,7 @@ impl Needs {
 }
 
 /// Keys below a service that only mean something together with others.
-const CONDITIONS: [(&[&str], Needs); 12] = [
+const CONDITIONS: [(&[&str], Needs); 13] = [
     (&["public"], Needs::HttpAtTheGateway),
     (&["listen"], Needs::TcpAtTheGateway),
     (&["tls"], Needs::TcpAtTheGateway),
@@ -124,6 +125,7 @@ const CONDITIONS: [(&[&str], Needs); 12] = [
     (&["access", "basic"], Needs::HttpAtTheGateway),
     (&["access", "client-certificate"], Needs::HttpAtAProxy),
     (&["limits", "body"], Needs::HttpAtAProxy),
+    (&["limits", "headers"], Needs::HttpAtTheGateway),
     (&["limits", "rate"], Needs::HttpAtTheGateway),
     (&["limits", "burst"], Needs::Gateway),
     (&["limits", "timeout"], Needs::Proxy),
@@ -182,15 +184,12 @@ fn check(
 }
 
 /// Ports of the gateway that two services want, and public names that two services have.
-pub(super) fn check_together(
-    containers: &BTreeMap<String, crate::model::Container>,
-    context: &mut Context<'_, '_>,
-) {
+pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let mut ports: BTreeMap<u16, (&str, Spot)> = BTreeMap::new();
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(name) else { continue };
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
             if service.protocol == Protocol::Tcp {
                 let spot = entry.spot(&["services", &service.name, "listen"]);

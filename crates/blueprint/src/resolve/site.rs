@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Container, Credential, Hypervisor, LabPorts, LabTarget,
+    Acme, Authority, CertificateSettings, Challenge, Containers, Credential, Hypervisor, LabPorts, LabTarget,
     Network, PVE, ProxmoxTarget, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
@@ -42,11 +42,7 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
 }
 
 /// Whether the range of ids has one for every guest that declares none.
-pub(super) fn check_ids(
-    site: Option<&Site>,
-    containers: &BTreeMap<String, Container>,
-    context: &mut Context<'_, '_>,
-) {
+pub(super) fn check_ids(site: Option<&Site>, containers: &Containers, context: &mut Context<'_, '_>) {
     let Some((first, last)) = site.and_then(|site| site.ids) else { return };
     let Some(entry) = &context.namespace.site else { return };
     let wanted = containers.values().filter(|c| c.id.is_none()).count();
@@ -233,7 +229,7 @@ fn proxmox(
     };
     Some(ProxmoxTarget {
         endpoint: source.endpoint.0.trim_end_matches('/').to_owned(),
-        node: source.node.as_ref().map(|n| n.0.clone()),
+        node: source.node.as_ref().map(|n| n.0.clone().into()),
         credential: credential?,
         trust,
         ssh,

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use super::SecretSource;
 use super::name;
 use crate::values::{
-    Address, DeviceName, DiskSize, Domain, GuestPath, Label, Mac, MemorySize, Rate, Tag, Text, UrlPath, Wait,
+    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, Rate, Tag, Text,
+    UrlPath, Wait,
 };
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
@@ -321,6 +322,10 @@ pub struct AccessSource {
 pub struct LimitsSource {
     /// The largest request: `512M` is MiB, `0M` is any. Where absent, what the proxy's feature says.
     pub body: Option<MemorySize>,
+    /// The largest head, of a request and of an answer: all of its header fields, such as cookies. `128K` is KiB. Larger
+    /// requests are refused with 400, larger answers with 502. Only at the gateway; the mesh passes 1 MiB.
+    #[schemars(extend("default" = "64K"))]
+    pub headers: Option<HeadSize>,
     /// How long the service may be silent before the proxy gives up: `30s`, `1h`. A `tcp` service may be for a day.
     #[schemars(extend("default" = "10m"))]
     pub timeout: Option<Wait>,

@@ -71,6 +71,7 @@ const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 
 text_values! {
     MemorySize, "memory", "^(0|[1-9][0-9]{0,11})[MGT]$", "a size such as \"512M\" or \"2G\"", "2G";
+    HeadSize, "head", "^[1-9][0-9]{0,6}[KM]$", "a size such as \"64K\" or \"1M\"", "128K";
     DiskSize, "disk", "^[1-9][0-9]{0,8}[GT]$", "a size such as \"8G\"", "8G";
     Life, "life", "^[1-9][0-9]{0,6}(m|h|d|w|y)$", "a time such as \"90d\"", "90d";
     Wait, "wait", "^[1-9][0-9]{0,6}(s|m|h)$", "a time such as \"30s\" or \"1h\"", "1h";
@@ -104,6 +105,13 @@ text_values! {
 pub struct MemorySize {
     /// In MiB.
     pub mib: u64,
+}
+
+/// The size of the head of a request or an answer. `64K` and `1M` mean KiB and MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeadSize {
+    /// In KiB.
+    pub kib: u64,
 }
 
 /// The size of a disk. `8G` means GiB, as everywhere in Proxmox VE.
@@ -143,6 +151,28 @@ impl fmt::Display for MemorySize {
             n if n != 0 && n % (1024 * 1024) == 0 => write!(f, "{}T", n / (1024 * 1024)),
             n if n != 0 && n % 1024 == 0 => write!(f, "{}G", n / 1024),
             n => write!(f, "{n}M"),
+        }
+    }
+}
+
+impl FromStr for HeadSize {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write a whole number with `K` (KiB) or `M` (MiB), such as \"64K\"";
+        let kib = number_and_unit(text, "the size of a head", hint, &[("K", 1), ("M", 1024)])?;
+        // Less than any head needs, or more than browsers take.
+        if !(4..=1024).contains(&kib) {
+            return wrong(format!("`{text}` is out of range"), "between \"4K\" and \"1M\"");
+        }
+        Ok(Self { kib })
+    }
+}
+
+impl fmt::Display for HeadSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kib {
+            n if n % 1024 == 0 => write!(f, "{}M", n / 1024),
+            n => write!(f, "{n}K"),
         }
     }
 }

@@ -59,6 +59,20 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli doctor` tries each hop; `phoenix-cli exec GUEST -- true` this one.",
     ),
     code(
+        "trace::address-missing",
+        "the guest does not have its address",
+        "The guest runs, and no network device of it has the address that the blueprint declares.",
+        "`phoenix-cli apply --target container.GUEST`; after a change by hand inside of it, restart it: `pct reboot ID` on the node.",
+    ),
+    code(
+        "trace::address-taken",
+        "somebody else answers for the address",
+        "Whoever asked has another MAC address for the guest's address in its neighbour table than the declared one: two \
+         machines have the same address, and packets go to either. The cause says which guest of the node has that MAC, or that \
+         none has it.",
+        "Give one of both another address, or stop the other one, as the hint says.",
+    ),
+    code(
         "trace::ca-down",
         "the certificate authority is down",
         "A certificate expired because it could not be renewed, and the guest of the workshop's authority is stopped, or \
@@ -178,6 +192,13 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli apply --target container.NAME` starts it.",
     ),
     code(
+        "trace::head-too-large",
+        "the head of an answer is too large",
+        "The service answers with more header fields than the gateway passes, 64 KiB unless the service says otherwise: single \
+         sign-on sets large cookies. The gateway refuses such an answer with 502 and says so in its log.",
+        "Raise `limits.headers` of the service, and apply.",
+    ),
+    code(
         "trace::http-broken",
         "an answer breaks off",
         "The connection stands, and what comes over it is no answer, or ends in the middle.",
@@ -188,6 +209,13 @@ pub const CODES: &[CodeInfo] = &[
         "an unexpected status",
         "The service answers, with a status that is not the declared one, or not below 400.",
         "If that is as it should be, declare `path` and `status` of the service.",
+    ),
+    code(
+        "trace::link-down",
+        "a guest's network device is down",
+        "The guest runs, and the network device that is to have its address is switched off in it, not connected on the node's \
+         side, or not there.",
+        "Switch it on as the hint says; `pct reboot ID` on the node sets up all of its network anew.",
     ),
     code(
         "trace::listens-elsewhere",
@@ -292,7 +320,7 @@ pub const CODES: &[CodeInfo] = &[
         "trace::silent",
         "nobody answers",
         "Packets get no answer, although the guest runs, and no rule that drops them was found.",
-        "On the node: `nft list ruleset`, `pve-firewall status`; there may be a firewall between.",
+        "The hint has the command that shows which rules the node has in force; there may be another firewall between.",
     ),
     code(
         "trace::site-aside",
@@ -319,9 +347,23 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli logs GUEST --unit UNIT`; mend it, then `phoenix-cli apply --again --target '*@container.GUEST'`.",
     ),
     code(
+        "trace::unit-missing",
+        "a unit is not installed",
+        "A unit that a feature keeps running is not in the guest at all: the feature has failed before it came to it, or \
+         somebody has taken it away.",
+        "`phoenix-cli apply --again --target '*@container.GUEST'`.",
+    ),
+    code(
+        "trace::unit-never-ran",
+        "a unit has never come up",
+        "A unit that a feature keeps running is installed, and has not run since the guest started: the feature has failed \
+         before it started it, or it is not started at boot.",
+        "`phoenix-cli apply --again --target '*@container.GUEST'`, then `phoenix-cli logs GUEST --unit UNIT`.",
+    ),
+    code(
         "trace::unit-stopped",
         "a unit is stopped",
-        "A unit that a feature keeps running was stopped, or is not installed.",
+        "A unit that a feature keeps running was stopped.",
         "Start it: `phoenix-cli exec GUEST -- systemctl start UNIT`.",
     ),
     code(

@@ -1,40 +1,31 @@
 //! `apply` and `up`: carrying out a plan.
 
-use std::sync::Arc;
-
-use apply::event::{Recorder, Sinks};
-use apply::journal::{self, Journal};
-use apply::{Foreman, Outcome as RunOutcome, Report, Sink};
-use jiff::Timestamp;
-use managers::services::TlsProber;
-use managers::{Prober, Worksite};
+use apply::{Outcome as RunOutcome, Report};
 use plan::Plan;
 use plan::desired::Speaks;
-use plan::planner::state_of;
+use site::{Order, Site};
 use tokio_util::sync::CancellationToken;
-use transport::{Local, Runner};
 
 use crate::args::{self, Global};
 use crate::commands::consent::{self, Ask};
-use crate::commands::plan::{self as planning, Planned, typed};
+use crate::commands::plan::typed;
+use crate::commands::probing::{self, Probing};
 use crate::commands::{diff, secrets, show};
 use crate::error::{CommandError, Kind, Outcome};
-use crate::lock::SiteLock;
 use crate::printer::Printer;
-use crate::secrets::SiteSecrets;
-use crate::{progress, site, urls};
+use crate::{opening, progress};
 
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
-    let saved = options.file.as_deref().map(planning::read).transpose()?;
-    let mut planned = Planned::unseen(global, printer)?;
+    let saved = options.file.as_deref().map(site::read).transpose()?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
-        let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
-        planned.look(printer).await?;
+        let _lock = planned.lock(&printer).await?;
+        planned.look_settled(&printer).await?;
         let (plan, left) = match saved {
             Some(mut plan) => {
-                still_true(&plan, &planned)?;
+                planned.still_true(&plan)?;
                 consent::known(&planned, &options.exclude)?;
                 let left = plan::targets::exclude(&planned.desired, &mut plan, &options.exclude);
                 (plan, left)
@@ -42,6 +33,10 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
             None => {
                 if options.again {
                     planned.forget();
+                }
+                consent::known(&planned, &options.target)?;
+                if options.deep {
+                    planned.look_inside(&options.target).await?;
                 }
                 consent::plan_for(&planned, &options.target, &options.exclude, false)?
             }
@@ -67,7 +62,12 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
             let asked = diff::ask(&planned, &plan, options.shown, printer).await;
             show::before(&plan, &planned, global, options.shown, &asked, printer);
         }
-        carry_out(global, &planned, &plan, &granted, printer).await
+        let code = carry_out(global, &planned, &plan, &granted, printer).await?;
+        if options.no_probe {
+            return Ok(code);
+        }
+        let probing = Probing { targets: &options.target, mends: options.file.is_none(), asks: false };
+        probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
     planned.connection.close().await;
@@ -76,70 +76,50 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
 
 /// `up`: plan, confirm, apply.
 pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcome {
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
-        planned.look(printer).await?;
+        let _lock = planned.lock(&printer).await?;
+        planned.look_settled(&printer).await?;
+        consent::known(&planned, &options.target)?;
+        if options.deep {
+            planned.look_inside(&options.target).await?;
+        }
         let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, false)?;
-        if plan.steps.is_empty() || !plan.problems.is_empty() {
+        let granted = if plan.steps.is_empty() || !plan.problems.is_empty() {
             consent::say_left_out(&left, printer);
-            return carry_out(global, &planned, &plan, &[], printer).await;
+            Vec::new()
+        } else {
+            consent::only_names(&plan, &options.allow_destroy)?;
+            let shown = !options.yes || options.shown.full || options.shown.diff;
+            if shown && !printer.json {
+                let asked = diff::ask(&planned, &plan, options.shown, printer).await;
+                show::before(&plan, &planned, global, options.shown, &asked, printer);
+            }
+            consent::say_left_out(&left, printer);
+            consent::nothing_protected(&plan)?;
+            let ask = if options.yes { Ask::Nobody } else { Ask::Terminal };
+            if !options.yes {
+                consent::carry_out(&plan, printer)?;
+            }
+            let typed = format!("{} up --yes", typed(global));
+            consent::settle(&plan, &options.allow_destroy, ask, &typed, printer)?
+        };
+        let code = carry_out(global, &planned, &plan, &granted, printer).await?;
+        if options.no_probe {
+            return Ok(code);
         }
-        consent::only_names(&plan, &options.allow_destroy)?;
-        let shown = !options.yes || options.shown.full || options.shown.diff;
-        if shown && !printer.json {
-            let asked = diff::ask(&planned, &plan, options.shown, printer).await;
-            show::before(&plan, &planned, global, options.shown, &asked, printer);
-        }
-        consent::say_left_out(&left, printer);
-        consent::nothing_protected(&plan)?;
-        let ask = if options.yes { Ask::Nobody } else { Ask::Terminal };
-        if !options.yes {
-            consent::carry_out(&plan, printer)?;
-        }
-        let typed = format!("{} up --yes", typed(global));
-        let granted = consent::settle(&plan, &options.allow_destroy, ask, &typed, printer)?;
-        carry_out(global, &planned, &plan, &granted, printer).await
+        let probing = Probing { targets: &options.target, mends: true, asks: !options.yes };
+        probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
     planned.connection.close().await;
     result
 }
 
-/// A saved plan is only carried out when the world is still the one it was made against.
-fn still_true(plan: &Plan, planned: &Planned) -> Result<(), CommandError> {
-    if plan.site != planned.desired.site {
-        return Err(CommandError::usage(
-            "plan::other-site",
-            format!("the plan is for the site `{}`, and this is `{}`", plan.site, planned.desired.site),
-        )
-        .hint("give the right folder with --site"));
-    }
-    let changed: Vec<String> = plan
-        .basis
-        .iter()
-        .filter(|(id, state)| state_of(&planned.inventory, **id) != **state)
-        .map(|(id, _)| {
-            plan.steps
-                .iter()
-                .find(|s| s.id == Some(*id))
-                .map_or_else(|| id.to_string(), |s| format!("{id} ({})", s.address))
-        })
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    Err(CommandError::failed(
-        "plan::stale",
-        format!("the plan no longer fits: {} changed since it was made", changed.join(", ")),
-    )
-    .hint("make it again with: phoenix-cli plan --out FILE"))
-}
-
 /// Carries out `plan` and says how it went.
 pub async fn carry_out(
     global: &Global,
-    planned: &Planned,
+    planned: &Site,
     plan: &Plan,
     granted: &[String],
     printer: Printer,
@@ -156,22 +136,11 @@ pub async fn carry_out(
         return nothing(plan, planned, printer);
     }
     let root = &planned.blueprint.root;
-    let runs = site::runs(root);
-    let journal_error = |e: journal::JournalError| CommandError::from_error("apply::journal", &e);
-    let resumes = journal::cut_off(&runs).map_err(journal_error)?.map(|r| r.run);
-    let id = journal::run_id(Timestamp::now(), std::process::id());
-    let journal = Journal::begin(&runs, &id, Timestamp::now).map_err(journal_error)?;
-    let recorder = Arc::new(Recorder::default());
-    let sink: Arc<dyn Sink> =
-        Arc::new(Sinks::new(vec![Arc::new(journal), recorder.clone(), progress::sink(printer)]));
-    let worksite = worksite(planned)?;
     let secrets_before = secrets::made(root);
     let stop = CancellationToken::new();
-    let foreman = Foreman::new(managers::crews(&worksite), sink, stop.clone());
-    let run = apply::walk::Run { id, command: command_line(), resumes };
-    let walk = foreman.walk(plan, granted, run);
+    let order = Order { granted, command: command_line(), sink: progress::sink(printer), stop: stop.clone() };
     let report = tokio::select! {
-        report = walk => report,
+        report = planned.apply(plan, order) => report?,
         () = interrupted_twice(&stop) => {
             return Err(CommandError {
                 kind: Kind::Interrupted,
@@ -180,19 +149,17 @@ pub async fn carry_out(
             .hint(format!("{} apply carries on", typed(global))));
         }
     };
-    if planned.connection.lab.is_some() {
-        publish(planned);
-    }
     if !printer.json {
         for line in secrets::new_ones(&secrets_before, &secrets::made(root), &typed(global)) {
             printer.say(line);
         }
     }
-    let only_destroys = plan.steps.iter().all(|s| s.action == plan::Action::Delete);
+    let destroys = |s: &plan::Step| s.action == plan::Action::Delete && s.address.kind() != "feature";
+    let only_destroys = plan.steps.iter().all(destroys);
     finish(global, planned, &report, only_destroys, printer)
 }
 
-fn nothing(plan: &Plan, planned: &Planned, printer: Printer) -> Outcome {
+fn nothing(plan: &Plan, planned: &Site, printer: Printer) -> Outcome {
     if printer.json {
         printer.data_json(&plan.public_json());
     } else {
@@ -203,7 +170,7 @@ fn nothing(plan: &Plan, planned: &Planned, printer: Printer) -> Outcome {
 
 fn finish(
     global: &Global,
-    planned: &Planned,
+    planned: &Site,
     report: &Report,
     only_destroys: bool,
     printer: Printer,
@@ -230,10 +197,10 @@ fn finish(
 }
 
 /// How to look at what is there now.
-fn where_to_look(planned: &Planned) -> Vec<String> {
+fn where_to_look(planned: &Site) -> Vec<String> {
     let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
     let mut lines: Vec<String> =
-        services.iter().map(|s| format!("  {}", urls::url(&planned.connection, s))).collect();
+        services.iter().map(|s| format!("  {}", site::url(&planned.connection, s))).collect();
     let lab = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated());
     // A page, where there is one: curl has nothing to say to a TCP service.
     let page = services.iter().find(|s| s.speaks != Speaks::Tcp);
@@ -245,40 +212,6 @@ fn where_to_look(planned: &Planned) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// The lab's HTTPS port leads to the gateway, wherever it is now.
-fn publish(planned: &Planned) {
-    let gateway = planned.desired.services.values().find_map(|s| s.gateway().map(|via| via.address));
-    let target = gateway.map(|address| std::net::SocketAddrV4::new(address, 443));
-    if !planned.connection.simulated() {
-        // Only the lab's own convenience: a failure shows when the port is used.
-        let _ = lab::up::publish_https(&site::lab_folder(&planned.blueprint), target);
-    }
-}
-
-/// What crews work with.
-pub fn worksite(planned: &Planned) -> Result<Arc<Worksite>, CommandError> {
-    let from: Arc<dyn Runner> = planned.connection.node.clone().unwrap_or_else(|| Arc::new(Local));
-    let secrets: Arc<dyn managers::Secrets> = Arc::new(SiteSecrets::new(planned.blueprint.root.clone()));
-    let prober: Arc<dyn Prober> = if planned.connection.simulated() {
-        Arc::new(crate::simulated::SimulatedProber::new(planned.connection.reader(), &planned.desired))
-    } else {
-        Arc::new(TlsProber::new(from, &planned.authority, secrets.clone(), Timestamp::now())?)
-    };
-    let artifacts = super::artifacts::provider(&planned.blueprint.target, planned.connection.simulated())?;
-    Ok(Arc::new(
-        Worksite::new(
-            planned.desired.site.clone(),
-            planned.connection.writer(),
-            planned.connection.node.clone(),
-            planned.authority.clone(),
-            secrets,
-            prober,
-            Timestamp::now,
-        )
-        .with_artifacts(artifacts),
-    ))
 }
 
 /// What was typed; secrets are never arguments, so none can be in it.

@@ -1,45 +1,20 @@
 //! `artifacts`: the programs that no package brings.
 
-use std::env::consts::ARCH;
-use std::sync::Arc;
-
-use blueprint::model::Target;
-use camino::Utf8PathBuf;
-use managers::artifacts::{Cache, Standing, Store};
+use managers::artifacts::{Standing, Store};
 use serde_json::{Value, json};
 
 use crate::args::{Artifacts, ArtifactsCommand};
 use crate::error::{CommandError, Outcome};
+use crate::opening::environment;
 use crate::printer::Printer;
 
 /// Shows them, or gets them.
 pub async fn run(options: &Artifacts, printer: Printer) -> Outcome {
-    let store = store(None)?;
+    let store = site::artifacts(None, &environment())?;
     match &options.what {
         Some(ArtifactsCommand::Fetch { names }) => fetch(&store, names, printer).await,
         Some(ArtifactsCommand::List) | None => list(&store, printer),
     }
-}
-
-/// Artifacts for the guests of a target; for this machine where none is given.
-pub fn store(target: Option<&Target>) -> Result<Store, CommandError> {
-    // Go's names for them. Proxmox VE runs on amd64 alone; a lab is this machine.
-    let arch = match (target, ARCH) {
-        (None | Some(Target::Lab(_)), "aarch64") => "arm64",
-        _ => "amd64",
-    };
-    let path = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
-    let caches = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
-    let folder = caches.unwrap_or_else(|| "/var/cache".into()).join("phoenix/artifacts");
-    Ok(Store::new(Cache::new(folder, path("PHOENIX_ARTIFACTS")), arch).map_err(apply::Failure::from)?)
-}
-
-/// The same for a run.
-pub fn provider(target: &Target, simulated: bool) -> Result<Arc<dyn managers::Artifacts>, CommandError> {
-    if simulated {
-        return Ok(Arc::new(managers::artifacts::Simulated));
-    }
-    Ok(Arc::new(store(Some(target))?))
 }
 
 fn row(standing: &Standing) -> Value {

@@ -13,15 +13,14 @@ use plan::Address;
 use plan::desired::Authority;
 use plan::mark::CertificateMark;
 use secrecy::{ExposeSecret as _, SecretString};
+use site::Site;
 use transport::{Command, InGuest, Output, Runner as _};
 
 use crate::args::{BackupCommand, Global, Restore, RestoreCommand};
-use crate::commands::apply::worksite;
 use crate::commands::consent;
 use crate::commands::guests::no_way;
-use crate::commands::plan::Planned;
 use crate::error::{CommandError, Outcome};
-use crate::lock::SiteLock;
+use crate::opening;
 use crate::passphrase;
 use crate::printer::Printer;
 
@@ -38,7 +37,7 @@ pub async fn backup(global: &Global, what: &BackupCommand, printer: Printer) -> 
         return Err(CommandError::usage("backup::exists", format!("{} is there already", options.out))
             .hint("give another --out: a backup is never written over"));
     }
-    let planned = Planned::unseen(global, printer)?;
+    let planned = opening::open(global, printer).await?;
     let result = async {
         let authority = authority(&planned)?;
         let secret = passphrase::get(options.passphrase.as_deref(), true, printer)?;
@@ -73,9 +72,9 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
     let RestoreCommand::Ca(options) = what;
     let sealed =
         fs_err::read(&options.file).map_err(|e| CommandError::from_error("backup::unreadable", &e))?;
-    let planned = Planned::unseen(global, printer)?;
+    let planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
+        let _lock = planned.lock(&printer).await?;
         take_back(&planned, options, &sealed, printer).await
     }
     .await;
@@ -83,7 +82,7 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
     result
 }
 
-async fn take_back(planned: &Planned, options: &Restore, sealed: &[u8], printer: Printer) -> Outcome {
+async fn take_back(planned: &Site, options: &Restore, sealed: &[u8], printer: Printer) -> Outcome {
     let authority = authority(planned)?;
     if !options.yes {
         let question = format!(
@@ -100,7 +99,7 @@ async fn take_back(planned: &Planned, options: &Restore, sealed: &[u8], printer:
     ask(planned, authority, "restore", input).await?;
     // The mark tells the plan how long this one lasts.
     let id = guest(planned, authority)?;
-    let site = worksite(planned)?;
+    let site = planned.worksite()?;
     let read = Command::new("reading the authority's certificate", ["cat", "/etc/step-ca/intermediate.crt"]);
     let facts = pki::CertificateFacts::parse(&site.said(id, &read).await?)
         .map_err(|e| CommandError::from_error("pki::authority", &e))?;
@@ -125,17 +124,17 @@ fn line(secret: &SecretString) -> Vec<u8> {
     format!("{}\n", secret.expose_secret()).into_bytes()
 }
 
-fn authority(planned: &Planned) -> Result<&Authority, CommandError> {
+fn authority(planned: &Site) -> Result<&Authority, CommandError> {
     planned.desired.authority.as_ref().ok_or_else(|| {
         CommandError::usage("backup::no-authority", "no container of the site is its certificate authority")
             .hint("the embedded authority is the folder .phoenix/secrets/authority: keep a copy of that")
     })
 }
 
-fn guest(planned: &Planned, authority: &Authority) -> Result<u32, CommandError> {
+fn guest(planned: &Site, authority: &Authority) -> Result<u32, CommandError> {
     planned
         .desired
-        .containers
+        .guests
         .get(&authority.on)
         .map(|container| container.id)
         .ok_or_else(|| CommandError::failed("guest::unknown", format!("there is no {}", authority.on)))
@@ -143,7 +142,7 @@ fn guest(planned: &Planned, authority: &Authority) -> Result<u32, CommandError> 
 
 /// Has the authority's guest do something with what is on its standard input.
 async fn ask(
-    planned: &Planned,
+    planned: &Site,
     authority: &Authority,
     word: &str,
     input: Vec<u8>,

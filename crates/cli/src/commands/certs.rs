@@ -7,17 +7,17 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use managers::certificates::look::{Seen, look};
 use managers::certificates::renew_at;
-use plan::Address;
-use plan::desired::{Certificate, Issuer, NODE};
+use plan::Host;
+use plan::desired::{Certificate, Issuer};
 use plan::mark::CertificateMark;
 use serde_json::{Value, json};
+use site::Site;
 use transport::{InGuest, Runner};
 
 use crate::args::{Certs, CertsCommand, Global};
-use crate::commands::plan::Planned;
 use crate::error::Outcome;
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// How many guests are asked at once: each is a command on the node, which has other things to do.
 const AT_ONCE: usize = 8;
@@ -27,8 +27,7 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
     match options.what {
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
-            let loaded = site::load(&global.site, printer.quiet())?;
-            let authority = site::authority(&loaded.blueprint, printer.quiet())?;
+            let authority = opening::paper(global, printer.quiet())?.authority;
             printer.data(format!("{}\n", authority.root_pem().trim_end()));
             Ok(0)
         }
@@ -37,14 +36,14 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
 }
 
 /// What a guest said of all of its certificates, or why it was not asked.
-type Asked = BTreeMap<String, Result<Vec<Seen>, String>>;
+type Asked = BTreeMap<Host, Result<Vec<Seen>, String>>;
 
 async fn list(global: &Global, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
+    let planned = opening::look(global, printer).await?;
     let asked = ask(&planned).await;
     planned.connection.close().await;
     let now = Timestamp::now();
-    let rows: Vec<Value> = certificates(&planned)
+    let rows: Vec<(&Host, Value)> = certificates(&planned)
         .map(|certificate| {
             let mark = planned.mark_of(certificate);
             let seen = match asked.get(&certificate.on) {
@@ -52,19 +51,19 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
                 Some(Err(why)) => Err(why.as_str()),
                 None => Err("it is not there"),
             };
-            row(certificate, mark, seen, now)
+            (&certificate.on, row(certificate, mark, seen, now))
         })
         .collect();
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
+        let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
         printer.data_json(&json!({ "authority": signer, "certificates": rows }));
         return Ok(0);
     }
-    for row in &rows {
-        printer.data(text(row));
+    for (place, row) in &rows {
+        printer.data(text(place, row));
     }
-    for (guest, why) in asked.iter().filter_map(|(guest, said)| Some((guest, said.as_ref().err()?))) {
-        let place = if guest == NODE { guest.clone() } else { Address::container(guest).to_string() };
+    for (place, why) in asked.iter().filter_map(|(place, said)| Some((place, said.as_ref().err()?))) {
         printer.say(format!("{place}: {why}, so what is shown of it is what was known at the last apply"));
     }
     if rows.is_empty() {
@@ -74,25 +73,25 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
 }
 
 /// All of the site's, the node's own last.
-fn certificates(planned: &Planned) -> impl Iterator<Item = &Certificate> {
+fn certificates(planned: &Site) -> impl Iterator<Item = &Certificate> {
     let own = planned.desired.hypervisor.iter().map(|node| &node.certificate);
     planned.desired.certificates.values().chain(own)
 }
 
 /// Asks the guests, several at once; each within its own time.
-async fn ask(planned: &Planned) -> Asked {
-    let mut by_guest: BTreeMap<&str, Vec<&Certificate>> = BTreeMap::new();
+async fn ask(planned: &Site) -> Asked {
+    let mut by_host: BTreeMap<&Host, Vec<&Certificate>> = BTreeMap::new();
     for certificate in certificates(planned) {
-        by_guest.entry(&certificate.on).or_default().push(certificate);
+        by_host.entry(&certificate.on).or_default().push(certificate);
     }
     let node: Option<Arc<dyn Runner>> = planned.connection.node.clone();
-    let questions = by_guest.into_iter().map(|(name, certificates)| {
+    let questions = by_host.into_iter().map(|(host, certificates)| {
         let node = node.clone();
         async move {
-            let container = planned.desired.containers.get(name);
+            let container = host.guest().and_then(|name| planned.desired.guests.get(name));
             let guest = container.and_then(|c| planned.inventory.guests.get(&c.id));
             let said = match (guest, node) {
-                (None, Some(node)) if name == NODE && !planned.connection.simulated() => {
+                (None, Some(node)) if host.is_node() && !planned.connection.simulated() => {
                     look(&*node, &certificates)
                         .await
                         .map_err(|failure| format!("it could not be asked ({failure})"))
@@ -105,7 +104,7 @@ async fn ask(planned: &Planned) -> Asked {
                     .await
                     .map_err(|failure| format!("it could not be asked ({failure})")),
             };
-            (name.to_owned(), said)
+            (host.clone(), said)
         }
     });
     futures::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await
@@ -149,7 +148,7 @@ fn row(
     };
     let text = |at: Option<Timestamp>| at.map(|t| t.strftime("%Y-%m-%d %H:%M").to_string());
     json!({
-        "address": certificate.resource(), "names": certificate.names, "on": certificate.on,
+        "address": certificate.resource(), "names": certificate.names, "on": certificate.on.short(),
         "path": managers::certificates::path(&certificate.name), "issued_by": certificate.issuer.as_str(),
         "issuer": found.and_then(|s| s.by.as_deref()),
         "serial": found.and_then(|s| s.serial.as_deref()).or(known.map(|m| m.serial.as_str())),
@@ -160,7 +159,7 @@ fn row(
 }
 
 /// The same for people: a line, and one for each place where it is served.
-fn text(row: &Value) -> String {
+fn text(place: &Host, row: &Value) -> String {
     let of = |key: &str| row[key].as_str().unwrap_or("–").to_owned();
     let sign = match row["state"].as_str() {
         Some("good") if row["asked"] == true => "✔",
@@ -169,7 +168,6 @@ fn text(row: &Value) -> String {
     };
     let names: Vec<&str> = row["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let serial: String = of("serial").chars().take(12).collect();
-    let place = if of("on") == NODE { of("on") } else { format!("container.{}", of("on")) };
     let mut out = format!(
         "{sign} {:<32} {:<17} {:>13}, renewed from {}  {}\n    {}, serial {serial}, in {place}",
         of("address"),
@@ -217,7 +215,7 @@ mod tests {
             name: "notes".into(),
             names: vec!["notes.workshop.internal".into()],
             life: Duration::from_secs(86_400),
-            on: "gateway".into(),
+            on: Host::container("gateway"),
             issuer,
             owner: None,
             reloads: Vec::new(),
@@ -257,11 +255,11 @@ mod tests {
             (&json!("good"), &json!("1a"), &json!(80_000))
         );
         assert!(
-            text(&one).starts_with("✔ ")
-                && text(&one).contains("22 h left")
-                && text(&one).contains("as on disk"),
+            text(&renewing.on, &one).starts_with("✔ ")
+                && text(&renewing.on, &one).contains("22 h left")
+                && text(&renewing.on, &one).contains("as on disk"),
             "{}",
-            text(&one)
+            text(&renewing.on, &one)
         );
         // Nobody could ask: what guests renew by themselves is not called expired for an old mark.
         let unknown = row(&renewing, Some(&mark(10)), Err("it does not run"), now);
@@ -269,7 +267,7 @@ mod tests {
             (&unknown["state"], &unknown["asked"], &unknown["serial"]),
             (&json!("good"), &json!(false), &json!("0a"))
         );
-        assert!(text(&unknown).starts_with("· "));
+        assert!(text(&renewing.on, &unknown).starts_with("· "));
         let embedded = certificate(Issuer::Embedded);
         assert_eq!(row(&embedded, Some(&mark(10)), Err("it does not run"), now)["state"], "expired");
         assert_eq!(
@@ -287,7 +285,10 @@ mod tests {
         assert_eq!(state(&seen(180_000, Some(false))), "another is served");
         let failing = Seen { error: Some("connection refused".into()), failures: 3, ..seen(180_000, None) };
         assert_eq!(state(&failing), "not renewed");
-        assert!(text(&row(&renewing, None, Ok(Some(&failing)), now)).ends_with("\n    connection refused"));
+        assert!(
+            text(&renewing.on, &row(&renewing, None, Ok(Some(&failing)), now))
+                .ends_with("\n    connection refused")
+        );
         assert_eq!(row(&renewing, None, Ok(None), now)["state"], "not there yet");
         let old = CertificateMark { fingerprint: "other".into(), ..mark(10) };
         assert_eq!(

@@ -5,9 +5,9 @@ use plan::address;
 use plan::planner::consented;
 use plan::{Action, Consent, Grade, Plan, Step};
 
-use crate::commands::plan::Planned;
 use crate::error::{CommandError, Kind};
 use crate::printer::Printer;
+use site::Site;
 
 /// Who is asked for what is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn answer(question: &str, printer: Printer) -> Result<String, CommandError> {
 /// # Errors
 /// When a target or something to be left out is called like nothing there is.
 pub fn plan_for(
-    planned: &Planned,
+    planned: &Site,
     targets: &[String],
     exclude: &[String],
     destroy: bool,
@@ -199,7 +199,7 @@ pub fn plan_for(
 ///
 /// # Errors
 /// For the first that does not, with what was probably meant.
-pub fn known(planned: &Planned, words: &[String]) -> Result<(), CommandError> {
+pub fn known(planned: &Site, words: &[String]) -> Result<(), CommandError> {
     for word in words {
         if plan::planner::known(&planned.desired, &planned.inventory, word) {
             continue;
@@ -255,15 +255,18 @@ mod tests {
             assert_eq!(settle(&[good]).unwrap(), [good]);
         }
         let missing = settle(&["container.new"]).unwrap_err();
-        assert_eq!((missing.code.as_str(), missing.kind.exit_code()), ("consent::missing", 4));
+        assert_eq!((missing.code.as_str(), crate::error::exit_code(missing.kind)), ("consent::missing", 4));
         let hint = missing.hint.unwrap();
         assert!(hint.contains(
             "apply --allow-destroy container.old, or without: phoenix-cli apply --exclude container.old"
         ));
         let pattern = settle(&["container.*"]).unwrap_err();
-        assert_eq!((pattern.code.as_str(), pattern.kind.exit_code()), ("consent::pattern", 2));
+        assert_eq!((pattern.code.as_str(), crate::error::exit_code(pattern.kind)), ("consent::pattern", 2));
         let protected = nothing_protected(&plan(&Consent::Refused("it is protected".into()))).unwrap_err();
-        assert_eq!((protected.code.as_str(), protected.kind.exit_code()), ("consent::protected", 4));
+        assert_eq!(
+            (protected.code.as_str(), crate::error::exit_code(protected.kind)),
+            ("consent::protected", 4)
+        );
         assert!(nothing_protected(&needed).is_ok());
     }
 

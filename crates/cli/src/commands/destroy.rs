@@ -3,18 +3,18 @@
 use crate::args::{self, Global};
 use crate::commands::apply::carry_out;
 use crate::commands::consent::{self, Ask};
-use crate::commands::plan::{Planned, typed};
+use crate::commands::plan::typed;
 use crate::commands::show;
 use crate::error::{CommandError, Kind, Outcome};
-use crate::lock::SiteLock;
+use crate::opening;
 use crate::printer::Printer;
 
 /// Destroys with consent: the site's name typed, or every resource named.
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
-    let mut planned = Planned::unseen(global, printer)?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = SiteLock::take(&planned.connection, &planned.blueprint, printer).await?;
-        planned.look(printer).await?;
+        let _lock = planned.lock(&printer).await?;
+        planned.look_settled(&printer).await?;
         let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, true)?;
         let site = planned.desired.site.clone();
         if let Some(name) = options.confirm.as_ref().filter(|name| **name != site) {

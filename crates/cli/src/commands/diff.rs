@@ -12,21 +12,21 @@ use managers::features::Rendered;
 use managers::features::crew::{Work, words};
 use managers::features::preview::{Preview, preview};
 use plan::render::Style;
-use plan::{Action, Address, Plan, Step};
+use plan::{Action, Plan, Step};
 use secrecy::ExposeSecret as _;
 use transport::InGuest;
 
 use crate::args::Shown;
-use crate::commands::plan::Planned;
 use crate::commands::show::Asked;
 use crate::printer::{Printer, paint};
-use crate::secrets::SiteSecrets;
+use site::Site;
+use site::SiteSecrets;
 
 /// So many guests are asked at once: each runs a shell script, and they share the node's processor.
 const AT_ONCE: usize = 4;
 
 /// Asks the guests of a plan, where it is wished. What cannot be asked is said, and told from paper.
-pub async fn ask(planned: &Planned, plan: &Plan, shown: Shown, printer: Printer) -> Asked {
+pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) -> Asked {
     if !shown.diff {
         return Asked::default();
     }
@@ -89,17 +89,16 @@ pub async fn ask(planned: &Planned, plan: &Plan, shown: Shown, printer: Printer)
 }
 
 fn tell(steps: &[&Step], preview: &Preview, asked: &mut Asked) {
-    let of = |step: &Step| step.address.name().split('@').next().unwrap_or_default().to_owned();
     for step in steps {
-        let feature = of(step);
+        let feature = step.address.name();
         let actions: Vec<String> =
             preview.actions.iter().filter(|action| action.feature == feature).map(words).collect();
         let none = || vec!["changes nothing in the guest".to_owned()];
         asked.steps.insert(step.address.clone(), if actions.is_empty() { none() } else { actions });
     }
-    let guest = steps.first().and_then(|step| step.address.guest());
+    let guest = steps.first().and_then(|step| step.address.host()).map(ToString::to_string);
     for (path, text) in &preview.files {
-        let guest = guest.as_ref().map_or("", Address::as_str);
+        let guest = guest.as_deref().unwrap_or_default();
         let _ = writeln!(asked.text, "\n{}", paint(Style::Strong, &format!("{path} in {guest}")));
         for line in text.lines() {
             let style = match line.as_bytes().first() {
@@ -119,5 +118,7 @@ fn secret(root: &Utf8Path, reference: &SecretRef) -> Result<String, Failure> {
     {
         return Ok("(not made yet)".to_owned());
     }
-    SiteSecrets::new(root.to_owned()).get(reference).map(|value| value.expose_secret().to_owned())
+    SiteSecrets::new(root.to_owned(), crate::opening::environment())
+        .get(reference)
+        .map(|value| value.expose_secret().to_owned())
 }

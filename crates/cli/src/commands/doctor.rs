@@ -5,14 +5,16 @@ use std::time::Duration;
 use blueprint::model::Target;
 use managers::health::Check;
 use serde_json::json;
+use site::{Connection, Site};
 use transport::Command;
 
 use crate::args::Global;
 use crate::commands::health;
-use crate::commands::plan::{Planned, typed};
+use crate::commands::plan::typed;
 use crate::error::{CommandError, Kind, Outcome};
+use crate::hostkey;
+use crate::opening;
 use crate::printer::Printer;
-use crate::{hostkey, site};
 
 struct Findings {
     printer: Printer,
@@ -71,22 +73,21 @@ const PRIVILEGES: [&str; 9] = [
 /// Walks the hops: blueprint, authority, API, privileges, ssh, templates, guests.
 pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
-    let loaded = site::load(&global.site, printer)?;
-    findings.good("blueprint", &format!("{} containers", loaded.blueprint.containers.len()));
-    let authority = site::authority(&loaded.blueprint, printer)?;
+    let paper = opening::paper(global, printer)?;
+    findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
     findings.good("certificate authority", "root and intermediate are readable and belong together");
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-    match site::connect(&loaded.blueprint) {
+    // A connection that was kept would not tell whether one can log in now.
+    match site::connect(&paper.loaded.blueprint, &opening::environment()).map_err(CommandError::from) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
             let inventory =
-                hops(&connection, &loaded.blueprint.target, &desired, global, &mut findings).await;
+                hops(&connection, &paper.loaded.blueprint.target, &paper.desired, global, &mut findings)
+                    .await;
             // The way there holds, so what is there can be looked at: as `health` does.
             if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
-                let planned =
-                    Planned { blueprint: loaded.blueprint, authority, desired, inventory, connection };
-                let health = health::look(&planned, &[]).await;
-                planned.connection.close().await;
+                let planned = Site::new(paper, connection, inventory, opening::environment());
+                let health = planned.health(&[]).await;
+                planned.close().await;
                 findings.inside(&health?.checks());
             } else {
                 connection.close().await;
@@ -113,7 +114,7 @@ async fn unknown_key(target: &Target, error: &transport::Error) -> Option<String
 }
 
 async fn hops(
-    connection: &site::Connection,
+    connection: &Connection,
     target: &Target,
     desired: &plan::Desired,
     global: &Global,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::args::{Explain, Global};
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Explains whatever was named.
 pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
@@ -30,7 +30,9 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
         return feature(global, name, printer);
     }
     if let Ok(address) = what.parse::<Address>()
-        && matches!(address.kind(), "container" | "feature" | "certificate" | "service")
+        && managers::manager_of(address.kind()).is_some()
+        // `hypervisor.certificate` is a key, too: that is meant where the site has no such resource.
+        && (blueprint::explain(what).is_none() || has(global, &address))
     {
         return resource(global, &address, options.script, printer);
     }
@@ -48,6 +50,16 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
         printer.data(key(&found));
     }
     Ok(0)
+}
+
+/// Whether the site, where there is one, has this resource. Its addresses do not depend on who signs.
+fn has(global: &Global, address: &Address) -> bool {
+    let addresses = || {
+        let loaded = blueprint::load(&site::folder(&global.site).ok()?, &site::catalog().ok()?).ok()?;
+        let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
+        plan::wire::wire(&loaded.blueprint, "", &renderer).ok()
+    };
+    addresses().is_some_and(|desired| desired.graph.addresses().any(|a| a == address))
 }
 
 fn key(found: &blueprint::Explanation) -> String {
@@ -137,9 +149,7 @@ fn feature(global: &Global, name: &str, printer: Printer) -> Outcome {
 }
 
 fn resource(global: &Global, address: &Address, with_script: bool, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let desired = opening::paper(global, printer)?.desired;
     let unknown = || {
         CommandError::usage("explain::unknown", format!("the site has no {address}"))
             .hint("phoenix-cli graph shows all addresses")
@@ -148,13 +158,7 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
         return Err(unknown());
     }
     if address.kind() == "feature" {
-        let (name, guest) = address.name().split_once('@').ok_or_else(unknown)?;
-        let guest = guest.strip_prefix("container.").unwrap_or(guest);
-        let feature = desired
-            .containers
-            .get(guest)
-            .and_then(|c| c.features.iter().find(|f| f.name == name))
-            .ok_or_else(unknown)?;
+        let feature = managers::features::diff::feature_of(&desired, address).ok_or_else(unknown)?;
         if with_script {
             let rendered: Rendered = serde_json::from_value(Value::clone(&feature.payload))
                 .map_err(|e| CommandError::from_error("features::unreadable", &e))?;
@@ -184,7 +188,8 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
             format!("{} {to}", if *kind == plan::graph::EdgeKind::Needs { "needs" } else { "boots after" })
         })
         .collect();
-    let facts = facts(address, &desired);
+    let facts = managers::manager_of(address.kind()).and_then(|manager| manager.facts(address, &desired));
+    let facts = facts.ok_or_else(unknown)?;
     if printer.json {
         printer.data_json(&json!({ "address": address, "facts": facts, "edges": desired.graph.edges(address).map(|(to, kind)| json!({"to": to, "kind": kind})).collect::<Vec<_>>() }));
         return Ok(0);
@@ -199,36 +204,4 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
     }
     printer.data(out);
     Ok(0)
-}
-
-fn facts(address: &Address, desired: &plan::Desired) -> Value {
-    match address.kind() {
-        "container" => desired.containers.get(address.name()).map(|c| {
-            let nets: Vec<String> = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac)).collect();
-            json!({
-                "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
-                "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", c.disk.size_gib),
-                "network": nets.join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
-                "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
-            })
-        }),
-        "certificate" => desired.certificates.get(address.name()).map(|c| {
-            json!({ "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
-        }),
-        "hypervisor" => desired.hypervisor.as_ref().map(|node| {
-            let c = &node.certificate;
-            json!({ "declared": node.declared.to_string(), "names": c.names.join(", "), "on": c.on, "life": format!("{} days", c.life.as_secs() / 86_400), "path": managers::certificates::path(&c.name) })
-        }),
-        "service" => desired.services.get(address.name()).map(|s| {
-            json!({ "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
-                    "through": s.via.as_ref().map_or("directly".to_owned(), |via| format!("{} ({})", via.on, via.address)) })
-        }),
-        "feature" => address.name().split_once('@').and_then(|(name, guest)| {
-            let container = desired.containers.get(guest.strip_prefix("container.").unwrap_or(guest))?;
-            let feature = container.features.iter().find(|f| f.name == name)?;
-            Some(json!({ "fingerprint": feature.fingerprint, "declared": feature.declared.as_ref().map_or("required by another feature".to_owned(), ToString::to_string) }))
-        }),
-        _ => None,
-    }
-    .unwrap_or_else(|| json!({}))
 }

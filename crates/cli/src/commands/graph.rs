@@ -3,19 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use plan::Host;
 use plan::desired::{End, Flow};
 use serde_json::{Value, json};
 
 use crate::args::{Global, Graph, GraphFormat};
 use crate::error::Outcome;
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Draws the graph of resources, or the flows.
 pub fn run(global: &Global, options: &Graph, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let desired = opening::paper(global, printer)?.desired;
     if !options.flows {
         if printer.json {
             printer.data_json(&desired.graph.json());
@@ -69,7 +68,7 @@ fn mermaid(flows: &[Flow]) -> String {
     for (end, number) in &ends {
         // Writing to a String cannot fail.
         let _ = match end {
-            End::Guest(_) => writeln!(out, "    n{number}[\"{end}\"]"),
+            End::Host(Host::Guest(..)) => writeln!(out, "    n{number}[\"{end}\"]"),
             _ => writeln!(out, "    n{number}([\"{end}\"])"),
         };
     }
@@ -83,7 +82,7 @@ fn mermaid(flows: &[Flow]) -> String {
 fn dot(flows: &[Flow]) -> String {
     let mut out = String::from("digraph flows {\n    rankdir=LR;\n    node [shape=box];\n");
     for end in ends(flows).keys() {
-        let round = if matches!(end, End::Guest(_)) { "" } else { " [shape=ellipse]" };
+        let round = if end.guest().is_some() { "" } else { " [shape=ellipse]" };
         let _ = writeln!(out, "    \"{end}\"{round};");
     }
     for ((from, to), labels) in arrows(flows) {
@@ -114,7 +113,7 @@ mod tests {
     }
 
     fn flows() -> Vec<Flow> {
-        let (front, notes) = (End::Guest("front".into()), End::Guest("notes".into()));
+        let (front, notes) = (End::Host(Host::container("front")), End::Host(Host::container("notes")));
         vec![
             flow("gateway.outside", End::Outside, front.clone(), Transport::Tcp, &[80, 443]),
             flow("dns.tcp", End::Inside, front.clone(), Transport::Tcp, &[53]),

@@ -3,32 +3,32 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
+use blueprint::names::GuestName;
 use plan::address;
+use site::{Connection, OnPaper};
 use transport::{Command, InGuest, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site::{self, Connection};
 
 /// A command of a person's may take long; a day is longer than anybody waits.
 const PATIENCE: Duration = Duration::from_hours(24);
 
 /// The site's way to its target, and the id of the container a person means.
 pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let OnPaper { loaded, desired, .. } = opening::paper(global, printer)?;
     let found: Vec<_> =
-        desired.containers.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
+        desired.guests.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
     let [one] = found.as_slice() else {
-        let names: Vec<&str> = desired.containers.keys().map(String::as_str).collect();
+        let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();
         return Err(CommandError::usage("guest::unknown", format!("no container is called `{name}`"))
             .hint(format!("there are: {}", names.join(", "))));
     };
     let id = one.id;
-    Ok((site::connect(&loaded.blueprint)?, id))
+    Ok((opening::connect(&loaded.blueprint, global)?, id))
 }
 
 /// Nothing can be run on the node.
@@ -74,7 +74,7 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
             let (connection, id) = find(global, name, printer)?;
             (connection, Some(id))
         }
-        None => (site::connect(&site::load(&global.site, printer)?.blueprint)?, None),
+        None => (opening::connect(&opening::load(global, printer)?.blueprint, global)?, None),
     };
     if connection.simulated() {
         return Err(CommandError::failed(

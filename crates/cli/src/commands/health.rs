@@ -1,27 +1,19 @@
 //! `health`: how everything is, in a line each.
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use managers::health::{Check, Examiner, Health, examine};
-use managers::services::TlsProber;
-use managers::trace::Observer;
-use managers::{Prober, Secrets};
+use managers::health::Check;
 use plan::render::Style;
 use serde_json::json;
-use transport::{Local, Runner};
 
 use crate::args::{self, Global};
-use crate::commands::plan::Planned;
 use crate::error::{CommandError, Kind, Outcome};
+use crate::opening;
 use crate::printer::{Printer, paint};
-use crate::secrets::SiteSecrets;
 
 /// Looks at everything and says how it is.
 pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
-    let result = look(&planned, &options.targets).await;
-    planned.connection.close().await;
+    let planned = opening::look(global, printer).await?;
+    let result = planned.health(&options.targets).await;
+    planned.close().await;
     let health = result?;
     let checks = health.checks();
     if options.prometheus {
@@ -46,32 +38,6 @@ pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> O
         }
     }
     if health.ok() { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
-}
-
-/// What there is to see at a site.
-pub async fn look(planned: &Planned, targets: &[String]) -> Result<Health, CommandError> {
-    for target in targets {
-        if !plan::planner::known(&planned.desired, &planned.inventory, target) {
-            return Err(CommandError::usage("plan::no-such-target", format!("nothing is called `{target}`"))
-                .hint("phoenix-cli graph shows all addresses"));
-        }
-    }
-    let connection = &planned.connection;
-    let from: Arc<dyn Runner> = connection.node.clone().unwrap_or_else(|| Arc::new(Local));
-    let secrets: Arc<dyn Secrets> = Arc::new(SiteSecrets::new(planned.blueprint.root.clone()));
-    let prober: Arc<dyn Prober> = if connection.simulated() {
-        Arc::new(crate::simulated::SimulatedProber::new(connection.reader(), &planned.desired))
-    } else {
-        Arc::new(TlsProber::new(from, &planned.authority, secrets, Timestamp::now())?)
-    };
-    let observer = Observer {
-        desired: &planned.desired,
-        root: planned.authority.root_pem(),
-        node: connection.node.clone(),
-        clock: Timestamp::now,
-    };
-    let simulated = connection.simulated();
-    Ok(examine(&Examiner { observer, inventory: &planned.inventory, prober, simulated, targets }).await)
 }
 
 /// The checks, by group.

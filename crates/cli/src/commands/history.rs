@@ -6,7 +6,7 @@ use apply::{Event, Outcome as RunOutcome};
 use crate::args::{Global, History};
 use crate::error::{CommandError, Outcome};
 use crate::printer::Printer;
-use crate::{progress, site};
+use crate::progress;
 
 /// Lists the runs, or shows one.
 pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {

@@ -5,7 +5,6 @@ use camino::Utf8Path;
 use crate::args::{Global, Init};
 use crate::error::{CommandError, Outcome};
 use crate::printer::Printer;
-use crate::site;
 
 /// Writes a first site into the site's folder; never over something.
 pub fn run(global: &Global, options: &Init, printer: Printer) -> Outcome {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::args::{Global, LabCommand, LabDown, LabUp};
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site;
 
 /// Leads to what is to be done with the lab.
 pub async fn run(global: &Global, command: LabCommand, printer: Printer) -> Outcome {
@@ -130,7 +130,7 @@ fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
 }
 
 async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
+    let loaded = opening::load(global, printer)?;
     let spec = spec(&loaded.blueprint, options)?;
     let report = |event: Event| match event {
         Event::Doing { what, usually } => {
@@ -172,6 +172,9 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
 }
 
 async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
+    if !options.all {
+        site::Control::close_kept(&site::folder(&global.site)?, &crate::opening::environment()).await;
+    }
     let removed = if options.all {
         up::sweep().await.map_err(|e| wrong(&e))?
     } else {

@@ -17,6 +17,7 @@ mod init;
 mod lab;
 mod logs;
 mod plan;
+mod probing;
 mod schema;
 mod secrets;
 mod show;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Explain(options) => explain::run(&global, &options, printer),
         Command::History(options) => history::run(&global, &options, printer),
         Command::Plan(options) => wait(plan::run(&global, &options, printer)),
+        Command::Drift(options) => wait(plan::drift(&global, options, printer)),
         Command::Apply(options) => wait(apply::run(&global, &options, printer)),
         Command::Up(options) => wait(apply::up(&global, &options, printer)),
         Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),

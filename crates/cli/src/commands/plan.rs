@@ -1,160 +1,89 @@
 //! `plan`: what would be done, and why.
 
-use std::sync::Arc;
-
-use blueprint::model::Blueprint;
-use camino::Utf8Path;
-use jiff::Timestamp;
-use plan::desired::{Certificate, NODE};
-use plan::mark::CertificateMark;
-use plan::{Desired, Inventory, Plan};
+use managers::features::look::Looked;
+use site::Site;
 
 use crate::args::{self, Global};
 use crate::commands::{consent, diff, show};
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::site::{self, Connection};
-
-/// Everything a command that plans works with.
-#[derive(Debug)]
-pub struct Planned {
-    /// The blueprint.
-    pub blueprint: Blueprint,
-    /// The workshop's authority.
-    pub authority: Arc<pki::Authority>,
-    /// What is wanted.
-    pub desired: Desired,
-    /// What is there.
-    pub inventory: Inventory,
-    /// The way to the target.
-    pub connection: Connection,
-}
-
-impl Planned {
-    /// Reads blueprint and target.
-    pub async fn new(global: &Global, printer: Printer) -> Result<Self, CommandError> {
-        let mut planned = Self::unseen(global, printer)?;
-        let observed =
-            managers::observe(&planned.connection.reader(), planned.connection.node.as_deref()).await;
-        match observed {
-            Ok(inventory) => planned.inventory = inventory,
-            Err(failure) => {
-                planned.connection.close().await;
-                return Err(failure.into());
-            }
-        }
-        Ok(planned)
-    }
-
-    /// Reads the blueprint and prepares the way to the target, for who takes the site's lock before looking there.
-    pub fn unseen(global: &Global, printer: Printer) -> Result<Self, CommandError> {
-        let loaded = site::load(&global.site, printer)?;
-        let authority = site::authority(&loaded.blueprint, printer)?;
-        let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-        let connection = site::connect(&loaded.blueprint)?;
-        let inventory = Inventory::default();
-        Ok(Self { blueprint: loaded.blueprint, authority, desired, inventory, connection })
-    }
-
-    /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
-    pub async fn look(&mut self, printer: Printer) -> Result<(), CommandError> {
-        let ids = self.desired.containers.values().map(|c| c.id).collect();
-        let waiting = |held: &[u32], limit: std::time::Duration| {
-            let ids: Vec<String> = held.iter().map(u32::to_string).collect();
-            printer.say(format!(
-                "waiting for a task that holds {} (at most {} s)",
-                ids.join(", "),
-                limit.as_secs()
-            ));
-        };
-        let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
-        self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;
-        Ok(())
-    }
-
-    /// The plan, now.
-    pub fn plan(&self, targets: &[String], destroy: bool) -> Result<Plan, CommandError> {
-        for target in targets {
-            if !plan::planner::known(&self.desired, &self.inventory, target) {
-                return Err(CommandError::usage(
-                    "plan::no-such-target",
-                    format!("nothing is called `{target}`"),
-                )
-                .hint("phoenix-cli graph shows all addresses"));
-            }
-        }
-        let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
-        Ok(plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options))
-    }
-
-    /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
-    /// somebody may have changed something since.
-    pub fn forget(&mut self) {
-        for guest in self.inventory.guests.values_mut() {
-            if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
-                mark.features.clear();
-                mark.certificates.clear();
-                mark.authority = None;
-                mark.services.clear();
-            }
-        }
-        if let Some(mark) = self.inventory.hypervisor.as_mut().filter(|mark| mark.site == self.desired.site) {
-            mark.features.clear();
-            mark.certificates.clear();
-        }
-    }
-
-    /// What is remembered of a certificate where it is.
-    pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
-        let mark = if certificate.on == NODE {
-            self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
-        } else {
-            let container = self.desired.containers.get(&certificate.on)?;
-            self.inventory.guests.get(&container.id)?.mark.as_ref()
-        };
-        mark?.certificates.get(&certificate.name)
-    }
-
-    /// What the target is called on the screen.
-    pub fn place(&self) -> String {
-        self.connection.place(&self.inventory.node)
-    }
-}
 
 /// `phoenix-cli`, with the site where it is not this folder: what a person types for the next command.
 pub fn typed(global: &Global) -> String {
     if global.site == "." { "phoenix-cli".to_owned() } else { format!("phoenix-cli --site {}", global.site) }
 }
 
+/// `drift`: the plan, after a look inside.
+pub async fn drift(global: &Global, options: args::Drift, printer: Printer) -> Outcome {
+    let args::Drift { target, out, detailed_exitcode } = options;
+    let options = args::Plan { target, out, detailed_exitcode, deep: true, ..args::Plan::default() };
+    run(global, &options, printer).await
+}
+
+/// What was taken on trust, in a line.
+fn trust(global: &Global, site: &Site, looked: Option<&Looked>) -> String {
+    match (looked, site.looked_at()) {
+        (Some(looked), _) => {
+            let s = if looked.guests == 1 { "" } else { "s" };
+            format!("looked into {} guest{s}", looked.guests)
+        }
+        (None, last) => {
+            let last = last.map_or_else(
+                || "never from this folder".to_owned(),
+                |at| format!("last at {}", at.strftime("%Y-%m-%d %H:%M UTC")),
+            );
+            format!("what is inside guests was not looked at ({last}); to look: {} drift", typed(global))
+        }
+    }
+}
+
 /// Makes and shows the plan.
 pub async fn run(global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
-    let mut planned = Planned::new(global, printer).await?;
+    let mut planned = opening::look(global, printer).await?;
     let result = show_it(&mut planned, global, options, printer).await;
-    planned.connection.close().await;
+    planned.close().await;
     result
 }
 
-async fn show_it(planned: &mut Planned, global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
+async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
     if options.again {
         planned.forget();
     }
+    consent::known(planned, &options.target)?;
+    let looked = match options.deep {
+        true => Some(planned.look_inside(&options.target).await?),
+        false => None,
+    };
     let (plan, left) = consent::plan_for(planned, &options.target, &options.exclude, options.destroy)?;
     if let Some(file) = &options.out {
-        save(&plan, file)?;
+        site::save(&plan, file)?;
     }
     if printer.json {
-        printer.data_json(&plan.public_json());
+        let mut json = plan.public_json();
+        json["inside"] = serde_json::json!({
+            "looked": looked.as_ref().map(|looked| looked.guests), "last": planned.looked_at(),
+        });
+        printer.data_json(&json);
     } else {
         let asked = diff::ask(planned, &plan, options.shown, printer).await;
         printer.data(show::plan(&plan, planned, global, options.shown, &asked, printer.columns(true)));
         consent::say_left_out(&left, printer);
+        // Where nothing is there yet, there is nothing to trust.
+        if !options.destroy && planned.inventory.of_site(&planned.desired.site).next().is_some() {
+            printer.say(trust(global, planned, looked.as_ref()));
+        }
         if let Some(file) = &options.out {
             printer.say(format!("kept in {file}; carry it out with: {} apply {file}", typed(global)));
         } else if !plan.steps.is_empty() && plan.problems.is_empty() {
             printer.say(format!(
                 "\nto do it: {} {}",
                 typed(global),
-                if options.destroy { "destroy" } else { "up" }
+                match (options.destroy, options.deep) {
+                    (true, _) => "destroy",
+                    (_, true) => "up --deep",
+                    _ => "up",
+                }
             ));
         }
     }
@@ -162,40 +91,4 @@ async fn show_it(planned: &mut Planned, global: &Global, options: &args::Plan, p
         return Err(CommandError::said(crate::error::Kind::Failed));
     }
     Ok(if options.detailed_exitcode && !plan.steps.is_empty() { 3 } else { 0 })
-}
-
-fn save(plan: &Plan, file: &Utf8Path) -> Result<(), CommandError> {
-    let json = serde_json::to_vec_pretty(plan).map_err(|e| CommandError::from_error("plan::save", &e))?;
-    let part = file.with_extension("part");
-    fs_err::write(&part, json)
-        .and_then(|()| fs_err::rename(&part, file))
-        .map_err(|e| CommandError::from_error("plan::save", &e))
-}
-
-/// Reads a plan that `--out` made.
-pub fn read(file: &Utf8Path) -> Result<Plan, CommandError> {
-    let bytes = fs_err::read(file).map_err(|e| {
-        CommandError { kind: crate::error::Kind::Usage, ..CommandError::from_error("plan::file", &e) }
-            .hint("make one with: phoenix-cli plan --out FILE")
-    })?;
-    let wrong = |e: &dyn std::error::Error| {
-        let mut error = CommandError::from_error("plan::file", e);
-        error.kind = crate::error::Kind::Usage;
-        error.errors.insert(0, format!("{file} is no plan that can be read"));
-        error.hint("make it again with: phoenix-cli plan --out FILE")
-    };
-    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
-    let version = value.get("version").and_then(serde_json::Value::as_u64);
-    if version.is_some_and(|v| v != u64::from(plan::step::VERSION)) {
-        return Err(CommandError::usage(
-            "plan::version",
-            format!(
-                "{file} is a plan of version {}; this phoenix-cli makes and reads {}",
-                version.unwrap_or(0),
-                plan::step::VERSION
-            ),
-        )
-        .hint("make it again with: phoenix-cli plan --out FILE"));
-    }
-    serde_json::from_value(value).map_err(|e| wrong(&e))
 }

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::args::{Global, SecretsCommand};
 use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::secrets::SiteSecrets;
-use crate::site;
+use site::SiteSecrets;
 
 /// A secret that the site uses.
 #[derive(Debug)]
@@ -27,11 +27,9 @@ struct Used {
 
 /// Lists secrets, or shows one. Makes none.
 pub fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
-    let all = used(&loaded.blueprint.target, &desired);
-    let root = &loaded.blueprint.root;
+    let paper = opening::paper(global, printer)?;
+    let all = used(&paper.loaded.blueprint.target, &paper.desired);
+    let root = &paper.loaded.blueprint.root;
     match what {
         SecretsCommand::List => list(&all, root, printer),
         SecretsCommand::Show { name, reveal } => show(&all, root, global, name, *reveal, printer),
@@ -58,12 +56,12 @@ fn used(target: &Target, desired: &Desired) -> BTreeMap<String, Used> {
             add(reference, format!("{} (user {user})", Address::service(&service.name)));
         }
     }
-    for container in desired.containers.values() {
+    for container in desired.guests.values() {
         for feature in &container.features {
             // What cannot be read here is an error of `apply`.
             let rendered = serde_json::from_value::<Rendered>(Value::clone(&feature.payload));
             for reference in rendered.iter().flat_map(|rendered| &rendered.secrets) {
-                add(reference, Address::feature(&feature.name, &container.resource()).to_string());
+                add(reference, Address::feature(&feature.name, &container.host()).to_string());
             }
         }
     }
@@ -150,7 +148,7 @@ fn show(
         return Err(CommandError::failed("secrets::not-made", format!("`{name}` has not been made yet"))
             .hint(format!("{} apply makes it when it is first used", typed(global))));
     }
-    let secret = SiteSecrets::new(root.to_owned()).get(&used.reference)?;
+    let secret = SiteSecrets::new(root.to_owned(), opening::environment()).get(&used.reference)?;
     printer.data(secret.expose_secret());
     Ok(0)
 }

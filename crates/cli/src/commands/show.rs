@@ -4,7 +4,9 @@ use plan::render::{Style, View, full, outline, wrap};
 use plan::{Plan, Step};
 
 use crate::args::{Global, Shown};
-use crate::commands::plan::{Planned, typed};
+use site::Site;
+
+use crate::commands::plan::typed;
 use crate::printer::{Printer, paint};
 
 /// So many files, packages and units of a feature are named where it is told in short.
@@ -22,7 +24,7 @@ pub struct Asked {
 /// The plan as text for the terminal that it goes to.
 pub fn plan(
     plan: &Plan,
-    planned: &Planned,
+    planned: &Site,
     global: &Global,
     shown: Shown,
     asked: &Asked,
@@ -66,13 +68,6 @@ fn differs(step: &Step) -> bool {
 }
 
 /// The plan on standard error, for who is to agree to it.
-pub fn before(
-    plan: &Plan,
-    planned: &Planned,
-    global: &Global,
-    shown: Shown,
-    asked: &Asked,
-    printer: Printer,
-) {
+pub fn before(plan: &Plan, planned: &Site, global: &Global, shown: Shown, asked: &Asked, printer: Printer) {
     printer.raw_error(self::plan(plan, planned, global, shown, asked, printer.columns(false)));
 }

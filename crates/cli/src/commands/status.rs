@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, Zoned};
-use managers::certificates::renew_at;
-use plan::{Address, Plan};
-use serde_json::json;
+use jiff::Zoned;
+use plan::Address;
 
 use crate::args::{self, Global};
-use crate::commands::plan::{Planned, typed};
+use crate::commands::plan::typed;
 use crate::error::{CommandError, Kind, Outcome};
+use crate::opening;
 use crate::printer::Printer;
-use crate::{running, urls};
+use crate::running;
 
 /// Shows every container and service of the site, once or again and again.
 pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> Outcome {
@@ -35,118 +34,52 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
     }
 }
 
-/// The certificates that are missing or to be renewed by the next apply, by the marks.
-fn due(planned: &Planned, now: Timestamp) -> Vec<Address> {
-    let due = |certificate: &&plan::desired::Certificate| {
-        planned.mark_of(certificate).is_none_or(|m| {
-            m.fingerprint != certificate.fingerprint || renew_at(m).is_none_or(|at| at <= now)
-        })
-    };
-    let embedded =
-        |certificate: &&plan::desired::Certificate| certificate.issuer == plan::desired::Issuer::Embedded;
-    let own = planned.desired.hypervisor.iter().map(|node| &node.certificate);
-    let all = planned.desired.certificates.values().chain(own);
-    all.filter(embedded).filter(due).map(plan::desired::Certificate::resource).collect()
-}
-
 async fn once(global: &Global, printer: Printer) -> Outcome {
-    let planned = Planned::new(global, printer).await?;
+    let planned = opening::look(global, printer).await?;
     let runs = running::look(&planned.connection, &planned.blueprint).await;
-    planned.connection.close().await;
+    planned.close().await;
     let mut runs = runs?;
-    let plan = planned.plan(&[], false)?;
-    if plan.steps.is_empty() && plan.problems.is_empty() {
+    let status = planned.status()?;
+    if status.plan.steps.is_empty() && status.plan.problems.is_empty() {
         // Whatever it left undone has been done since.
         runs.failed = None;
     }
-    let containers: Vec<_> =
-        planned.desired.containers.values().map(|c| container(&planned, &plan, c)).collect();
-    let services: Vec<_> = planned.desired.services.values().map(|s| {
-        let mark = planned.desired.containers.get(&s.on).and_then(|c| planned.inventory.guests.get(&c.id)).and_then(|g| g.mark.as_ref());
-        let proven = mark.and_then(|m| m.services.get(&s.name)) == Some(&s.fingerprint);
-        json!({ "address": Address::service(&s.name), "url": urls::url(&planned.connection, s), "browser": browser(s), "through": s.via.as_ref().map(|via| via.kind.as_str()), "on": s.on,
-                "proven": proven, "state": if proven { "proven at the last apply" } else { "not proven yet" } })
-    }).collect();
-    let extra: Vec<_> = planned
-        .inventory
-        .of_site(&planned.desired.site)
-        .filter(|g| g.mark.as_ref().is_some_and(|m| !planned.desired.graph.addresses().any(|a| *a == m.address)))
-        .map(|g| json!({ "id": g.id, "name": g.name, "address": g.mark.as_ref().map(|m| &m.address), "state": "no longer in the blueprint" }))
-        .collect();
-    let due = due(&planned, Timestamp::now());
     if printer.json {
-        printer.data_json(&json!({
-            "certificates": planned.desired.certificates.len(), "certificates_due": due, "flows": planned.desired.flows.len(),
-            "site": planned.desired.site, "node": planned.inventory.node, "simulated": planned.connection.simulated(),
-            "lab": planned.connection.lab.is_some(),
-            "containers": containers, "services": services, "extra": extra, "waiting_steps": plan.steps.len(), "runs": runs.json(),
-        }));
+        let mut json = status.json();
+        json["runs"] = runs.json();
+        printer.data_json(&json);
         return Ok(0);
     }
-    printer.data(format!("{} on {}", planned.desired.site, planned.place()));
-    for c in &containers {
-        let sign = if c["state"] == "running" { "●" } else { "○" };
-        printer.data(format!(
-            "{sign} {:<28} {:>9}  {:<16} {}",
-            text(&c["address"]),
-            c["id"],
-            text(&c["ip"]),
-            text(&c["state"])
-        ));
+    printer.data(format!("{} on {}", status.site, planned.place()));
+    for c in &status.containers {
+        let sign = if c.state == "running" { "●" } else { "○" };
+        let ip = c.ip.map(|ip| ip.to_string()).unwrap_or_default();
+        printer.data(format!("{sign} {:<28} {:>9}  {ip:<16} {}", c.address.as_str(), c.id, c.state));
     }
-    for s in &services {
-        let sign = if s["proven"] == true { "✔" } else { "·" };
-        printer.data(format!(
-            "{sign} {:<28} {}  ({})",
-            text(&s["address"]),
-            text(&s["url"]),
-            text(&s["state"])
-        ));
+    for s in &status.services {
+        let sign = if s.proven { "✔" } else { "·" };
+        printer.data(format!("{sign} {:<28} {}  ({})", s.address.as_str(), s.url, s.state));
     }
-    for address in &due {
+    for address in &status.certificates_due {
         printer.data(format!("! {:<28} due: {} apply", address.as_str(), typed(global)));
     }
-    let (certificates, flows) = (planned.desired.certificates.len(), planned.desired.flows.len());
-    printer.data(format!("  {certificates} certificates, {} due; {flows} flows", due.len()));
-    for e in &extra {
-        printer.data(format!("✗ {:<28} {:>9}  {}", text(&e["address"]), e["id"], text(&e["state"])));
+    printer.data(format!(
+        "  {} certificates, {} due; {} flows",
+        status.certificates,
+        status.certificates_due.len(),
+        status.flows
+    ));
+    for e in &status.extra {
+        let address = e.address.as_ref().map_or("", Address::as_str);
+        printer.data(format!("✗ {address:<28} {:>9}  {}", e.id, e.state));
     }
     for line in runs.lines(&typed(global)) {
         printer.data(line);
     }
-    match plan.steps.len() {
-        0 if plan.problems.is_empty() => printer.say("as the blueprint wants it"),
+    match status.plan.steps.len() {
+        0 if status.plan.problems.is_empty() => printer.say("as the blueprint wants it"),
         0 => printer.say(format!("there are problems: {} plan", typed(global))),
         n => printer.say(format!("{n} step(s) wait: {} plan", typed(global))),
     }
     Ok(0)
-}
-
-/// The page behind the gateway that tells whether a service is well; none where a browser has nothing to show.
-fn browser(service: &plan::desired::Service) -> Option<String> {
-    let host = service.hosts.first().filter(|_| service.speaks != plan::desired::Speaks::Tcp)?;
-    service.gateway().map(|_| format!("https://{host}{}", service.probe_path))
-}
-
-fn text(value: &serde_json::Value) -> &str {
-    value.as_str().unwrap_or("")
-}
-
-fn container(planned: &Planned, plan: &Plan, container: &plan::desired::Container) -> serde_json::Value {
-    let guest = planned.inventory.guests.get(&container.id);
-    let ours = guest.is_some_and(|g| g.mark.as_ref().is_some_and(|m| m.site == planned.desired.site));
-    let state = match guest {
-        None => "not there",
-        Some(_) if !ours => "the id is somebody else's",
-        Some(g) if g.running => "running",
-        Some(_) => "stopped",
-    };
-    let waits: Vec<&str> =
-        plan.steps.iter().filter(|s| s.id == Some(container.id)).map(|s| s.address.as_str()).collect();
-    json!({
-        "address": container.resource(), "id": container.id, "hostname": container.hostname,
-        "ip": container.address.map(|a| a.to_string()), "state": state,
-        "node": guest.map(|g| g.node.clone()), "waiting_steps": waits,
-        "features": container.features.iter().map(|f| &f.name).collect::<Vec<_>>(),
-    })
 }

@@ -1,22 +1,21 @@
 //! `validate`: everything that can be known before anything is contacted.
 
 use serde_json::json;
+use site::OnPaper;
 
 use crate::args::Global;
 use crate::error::Outcome;
 use crate::printer::Printer;
-use crate::{diagnostics, site};
+use crate::{diagnostics, opening};
 
 /// Checks the blueprints, and that they can be wired.
 pub fn run(global: &Global, printer: Printer) -> Outcome {
-    let loaded = site::load(&global.site, printer)?;
-    let authority = site::authority(&loaded.blueprint, printer)?;
-    let desired = site::desired(&loaded.blueprint, &authority, printer)?;
+    let OnPaper { loaded, desired, .. } = opening::paper(global, printer)?;
     if printer.json {
         printer.data_json(&json!({
             "valid": true, "site": desired.site, "errors": 0,
             "diagnostics": diagnostics::json(&loaded.warnings, &loaded.sources),
-            "containers": desired.containers.len(), "services": desired.services.len(),
+            "containers": desired.guests.len(), "services": desired.services.len(),
             "certificates": desired.certificates.len(),
         }));
     } else {
@@ -24,7 +23,7 @@ pub fn run(global: &Global, printer: Printer) -> Outcome {
         printer.say(format!(
             "✔ {}: {}, {}, {}",
             desired.site,
-            count(desired.containers.len(), "container"),
+            count(desired.guests.len(), "container"),
             count(desired.services.len(), "service"),
             count(desired.certificates.len(), "certificate"),
         ));

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use proxmox::config::{GuestConfig, GuestKind};
 use proxmox::firewall::{FirewallFile, Range};
 use proxmox::inventory::{NodeAddress, firewall_path, host_fw, node_addresses};
-use proxmox::property::Net;
+use proxmox::property::{PropertyString, container::NET, flag};
 use transport::{Command, Local, Output, Runner as _};
 
 use super::compile::{Compiled, Input, Link, TABLE, compile, nothing};
@@ -127,10 +127,12 @@ fn links(id: u32, text: &str) -> Vec<Link> {
     let config = GuestConfig::parse(GuestKind::Container, text);
     let link = |(key, value): (&String, &String)| {
         let slot = key.strip_prefix("net")?.parse().ok()?;
-        let net: Net = value.parse().ok()?;
-        let fixed = [&net.ip, &net.ip6].into_iter().flatten();
+        let net: PropertyString = value.parse().ok()?;
+        let fixed = ["ip", "ip6"].into_iter().filter_map(|key| net.get(key));
         let addresses = fixed.filter_map(|it| Range::parse(it.split('/').next()?)).collect();
-        Some(Link { id, slot, mac: net.hwaddr, addresses, firewall: net.firewall })
+        let mac = NET.normal("hwaddr", net.get("hwaddr"));
+        let firewall = net.get("firewall").and_then(flag).unwrap_or(false);
+        Some(Link { id, slot, mac, addresses, firewall })
     };
     config.current.values.iter().filter_map(link).collect()
 }

@@ -25,9 +25,11 @@ impl Section {
     }
 
     fn print(&self, out: &mut String) {
-        for line in self.get("description").unwrap_or_default().lines() {
+        // Blanks at the ends of lines stay, line breaks at the end of all go (recorded: "description", KEYS of a real node).
+        let description = self.get("description").unwrap_or_default().trim_end_matches('\n');
+        for line in description.split('\n').filter(|_| !description.is_empty()) {
             out.push('#');
-            encode(line.trim_end(), out);
+            encode(line, out);
             out.push('\n');
         }
         for (key, value) in self.options.iter().filter(|(key, _)| *key != "description") {
@@ -59,7 +61,9 @@ impl GuestConf {
         let mut out = Self::default();
         let mut section = "";
         let mut notes = [String::new(), String::new()];
-        for line in text.lines().map(str::trim_end) {
+        for line in text.split('\n') {
+            // A line of the description is text as it is.
+            let line = if line.starts_with('#') { line } else { line.trim_end() };
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name;
                 if section != "pve:pending" {
@@ -282,13 +286,30 @@ mod tests {
         assert_eq!(read.get("description"), Some("line: ünïcode 50%\n```phoenix {}```\n"));
     }
 
+    /// What a real node gave back for what it was sent.
     #[test]
-    fn trailing_space_of_a_description_is_cut_when_it_is_written() {
-        let mut conf = GuestConf::default();
-        conf.current.options.insert("description".into(), "a  \n ".into());
-        let text = conf.print();
-        assert_eq!(text, "#a\n#\n");
-        assert_eq!(GuestConf::parse(&text).print(), text);
+    fn a_description_is_read_back_as_a_real_node_does() {
+        for (sent, file, read) in [
+            ("hello", "#hello\n", Some("hello\n")),
+            (
+                "line one   \nline two\t \n",
+                "#line one   \n#line two%09 \n",
+                Some("line one   \nline two\t \n"),
+            ),
+            ("a\r\nb\r\n", "#a%0D\n#b%0D\n", Some("a\r\nb\r\n")),
+            ("   indented\n\n\nafter", "#   indented\n#\n#\n#after\n", Some("   indented\n\n\nafter\n")),
+            ("  ", "#  \n", Some("  \n")),
+            ("text\n\n\n", "#text\n", Some("text\n")),
+            ("a\0b", "#a%00b\n", Some("a\0b\n")),
+            ("", "", None),
+        ] {
+            let mut conf = GuestConf::default();
+            conf.current.options.insert("description".into(), sent.into());
+            let text = conf.print();
+            assert_eq!(text, file);
+            assert_eq!(GuestConf::parse(&text).get("description"), read);
+            assert_eq!(GuestConf::parse(&text).print(), text);
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use proxmox::property::Size;
+pub(crate) use proxmox::property::list;
+
 use super::access::Privileges;
 
 /// Why a value is refused.
@@ -120,11 +123,6 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
 
 fn pattern(good: bool) -> Result<(), Error> {
     if good { Ok(()) } else { Err(Error::Pattern) }
-}
-
-/// The elements of a list, split as Proxmox VE splits: at commas, semicolons and white space.
-pub(crate) fn list(value: &str) -> impl Iterator<Item = &str> {
-    value.split([',', ';', ' ', '\t', '\n', '\0']).filter(|part| !part.is_empty())
 }
 
 /// Whether a text is PEM after what leads to its first block: one block of any kind, or several of one `label`
@@ -247,30 +245,12 @@ fn timezone(value: &str) -> bool {
 
 /// A size with a binary unit: `2G`, `512M`, bytes when bare.
 pub(crate) fn parse_size(value: &str) -> Option<u64> {
-    let (number, factor) = match value.char_indices().last()? {
-        (at, 'K') => (&value[..at], 1u64 << 10),
-        (at, 'M') => (&value[..at], 1 << 20),
-        (at, 'G') => (&value[..at], 1 << 30),
-        (at, 'T') => (&value[..at], 1 << 40),
-        _ => (value, 1),
-    };
-    let plain = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let number: f64 = number.parse().ok().filter(|_| plain)?;
-    Some((number * factor as f64) as u64)
+    value.parse::<Size>().ok().map(|size| size.0)
 }
 
-/// Prints a size with the largest unit that divides it, as PVE::JSONSchema's `format_size` does.
+/// Prints a size with the largest unit that divides it.
 pub(crate) fn print_size(bytes: u64) -> String {
-    let mut value = bytes;
-    let mut unit = "";
-    for next in ["K", "M", "G", "T"] {
-        if value == 0 || !value.is_multiple_of(1024) {
-            break;
-        }
-        value /= 1024;
-        unit = next;
-    }
-    format!("{value}{unit}")
+    Size(bytes).to_string()
 }
 
 #[cfg(test)]

@@ -269,7 +269,7 @@ fn queue(
             }
             _ => {}
         }
-        conf.pending.options.remove(key);
+        // A value that waits goes on waiting (recorded: "delete of a key that is only pending"); `revert` takes it back.
         conf.pending_delete.insert(key.clone());
     }
     for (key, value) in set {

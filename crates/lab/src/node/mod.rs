@@ -338,6 +338,20 @@ impl Node {
         state.etc.write(id, &conf).is_ok()
     }
 
+    /// Somebody backs a guest up for this long: a task that holds its lock. False when there is no such guest.
+    pub fn back_up(&self, id: u32, time: std::time::Duration) -> bool {
+        if !self.set_guest_lock(id, Some("backup")) {
+            return false;
+        }
+        let node = self.clone();
+        tasks::start(&self.inner, &Auth::root(), "vzdump", &id.to_string(), move |_| async move {
+            tokio::time::sleep(time).await;
+            node.set_guest_lock(id, None);
+            Ok(())
+        });
+        true
+    }
+
     /// Waits until no task runs.
     pub async fn idle(&self) {
         let all = lock(&self.inner.tasks).unfinished();

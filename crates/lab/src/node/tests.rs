@@ -137,6 +137,24 @@ async fn changes_of_a_running_guest() {
     );
 }
 
+/// Deleting does not take back what waits (a real node's file: `delete: nameserver`, and below it its waiting value).
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_only_taken_back_by_reverting() {
+    let it = Asked::new();
+    assert_eq!(it.create(221, &[("nameserver", "10.0.0.1"), ("start", "1")]).await, "OK");
+    let changed = async |params: &[(&str, &str)]| {
+        assert_eq!(it.put(221, params).await.status, 200);
+        let files = it.world.node.configuration_files();
+        let (_, text) = files.into_iter().find(|(id, _)| *id == 221).expect("it is there");
+        text.split_once("[pve:pending]\n").map(|(_, waits)| waits.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(changed(&[("nameserver", "1.1.1.1"), ("tty", "1")]).await, "nameserver: 1.1.1.1\ntty: 1\n");
+    let both = "delete: nameserver\nnameserver: 1.1.1.1\ntty: 1\n";
+    assert_eq!(changed(&[("delete", "nameserver,tty")]).await, both);
+    assert_eq!(changed(&[("revert", "nameserver")]).await, "tty: 1\n");
+    assert_eq!(changed(&[("revert", "tty")]).await, "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stale_digest_is_refused() {
     let it = Asked::new();

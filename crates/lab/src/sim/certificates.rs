@@ -161,18 +161,29 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
             for name in names.iter().filter(|name| **name != "--force") {
                 let chain = format!("{STORE}/{name}/fullchain.pem");
                 inside.files.entry(chain).or_insert_with(|| b"simulated\n".to_vec());
-                let seen = json!({
-                    "name": name, "by": "a simulated authority", "serial": "1", "not_before": LIFE[0],
-                    "not_after": LIFE[1], "renew_at": LIFE[1], "served": [], "failures": 0, "error": null,
-                });
                 // Writing to a String does not fail.
-                let _ = writeln!(out, "{seen}");
+                let _ = writeln!(out, "{}", fetched(name));
             }
             let actions = names.len() as u64;
             Ran { printed: (0, out.into_bytes(), Vec::new()), actions }
         }
+        ["list"] => {
+            let name = |path: &String| {
+                let inner = path.strip_prefix(STORE)?.strip_prefix('/')?.strip_suffix("/fullchain.pem")?;
+                Some(fetched(inner).to_string() + "\n")
+            };
+            said(inside.files.keys().filter_map(name).collect::<String>())
+        }
         _ => refused("a simulated guest does not do that"),
     }
+}
+
+/// What a guest tells of a certificate that it fetched.
+fn fetched(name: &str) -> Value {
+    json!({
+        "name": name, "by": "a simulated authority", "serial": "1", "not_before": LIFE[0], "not_after": LIFE[1],
+        "renew_at": LIFE[1], "served": [], "failures": 0, "error": null,
+    })
 }
 
 #[cfg(test)]

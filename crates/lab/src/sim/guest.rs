@@ -21,6 +21,9 @@ const HEADER_LINES: usize = 20;
 #[derive(Debug, Deserialize)]
 struct Header {
     features: Vec<Feature>,
+    /// The names of those that are taken away.
+    #[serde(default)]
+    remove: Vec<String>,
     /// Only looks, changes nothing.
     #[serde(default)]
     check: bool,
@@ -129,6 +132,14 @@ impl Inside {
             ));
             if !header.check {
                 self.features.insert(feature.name, feature.fingerprint);
+            }
+        }
+        for name in header.remove {
+            let changed = u64::from(self.features.contains_key(&name));
+            all += changed;
+            out.push_str(&format!("{}\n", json!({"feature": name, "result": "ok", "changed": changed})));
+            if !header.check {
+                self.features.remove(&name);
             }
         }
         out.push_str(&format!("{}\n", json!({"result": "ok", "changed": all})));

@@ -110,6 +110,11 @@ impl SimRuntime {
         self.guests().inside.entry(id).or_default().files.insert(path.to_owned(), content.into());
     }
 
+    /// Takes a feature out of a guest, as somebody does who purges its packages. The marks say what they said.
+    pub fn lose_feature(&self, id: u32, name: &str) {
+        self.guests().inside.entry(id).or_default().features.remove(name);
+    }
+
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::{Command, Runner};
 
 use super::cache::Found;
 use super::error::Error;
+use crate::settle::Pauses;
 use crate::worksite::WantedArtifact;
 
 const CHECK: &str = include_str!("check.sh");
@@ -29,6 +30,7 @@ pub(super) async fn missing(inside: &dyn Runner, all: &[WantedArtifact<'_>]) -> 
     }
     let command = Command::new("looking at programs", argv).stdin(CHECK).limit(CHECKING);
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(Duration::from_millis(500));
     loop {
         let result = inside.run(&command).await;
         let time_left = begin.elapsed() < READY;
@@ -46,7 +48,7 @@ pub(super) async fn missing(inside: &dyn Runner, all: &[WantedArtifact<'_>]) -> 
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. }) if time_left => {}
             Err(error) => return Err(error.into()),
         }
-        sleep(Duration::from_millis(500)).await;
+        pauses.pause().await;
     }
 }
 
@@ -70,6 +72,7 @@ pub(super) async fn put(
         .stdin(found.bytes.clone())
         .limit(PUTTING);
     let begin = Instant::now();
+    let mut pauses = Pauses::up_to(crate::settle::PAUSE);
     loop {
         match inside.run(&command).await {
             Ok(output) if output.success() => return Ok(()),
@@ -78,7 +81,7 @@ pub(super) async fn put(
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. })
                 if begin.elapsed() < crate::settle::UNREACHABLE =>
             {
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Err(error) => return Err(error.into()),
         }

@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use plan::desired::Authority;
 use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use transport::Command;
 
+use crate::Manager;
 use crate::certificates::renew_at;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
@@ -39,6 +40,24 @@ pub struct Work {
     pub authority: Authority,
 }
 
+impl Manager for Authorities {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(AuthorityCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let authority = desired.authority.as_ref().filter(|it| *it.on == *address.name())?;
+        Some(json!({
+            "on": authority.on, "url": authority.url, "signs below": authority.domain,
+            "longest life": format!("{} days", authority.life.as_secs() / 86_400),
+        }))
+    }
+}
+
 impl Kind for Authorities {
     fn kind(&self) -> &'static str {
         "authority"
@@ -48,7 +67,7 @@ impl Kind for Authorities {
         let Some(authority) = world.desired.authority.as_ref().filter(|_| !world.options.destroy) else {
             return;
         };
-        let Some(container) = world.desired.containers.get(&authority.on) else { return };
+        let Some(container) = world.desired.guests.get(&authority.on) else { return };
         let mark = mark_after(world, container, proposal);
         if mark.is_none() && !proposal.makes_anew(&container.resource()) {
             return;
@@ -65,20 +84,11 @@ impl Kind for Authorities {
             Some(_) => return,
         };
         let work = Work { id: container.id, authority: authority.clone() };
-        proposal.step(Step {
-            address: Address::authority(&authority.on),
-            id: Some(container.id),
-            action,
-            grade: Grade::Live,
-            reasons: vec![reason.to_owned()],
-            changes: vec![Change::new("url", Value::Null, authority.url.clone())],
-            needs: Vec::new(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
-            batch: None,
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+        let step = Step::new(Address::authority(&authority.on), action)
+            .on_guest(container.id)
+            .reason(reason)
+            .change(Change::new("url", Value::Null, authority.url.clone()));
+        proposal.step(step, &work);
     }
 }
 
@@ -146,10 +156,9 @@ impl Crew for AuthorityCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            results.push(match serde_json::from_value::<Work>(step.work.clone()) {
+            results.push(match apply::work::<Work>(step) {
                 Ok(work) => self.bring_up(&work, progress).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             });
         }
         results

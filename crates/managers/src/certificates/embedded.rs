@@ -20,44 +20,15 @@ const INSTALL: Duration = Duration::from_mins(2);
 /// How pairs lie in a guest; the same text that the guest's own renewal uses, so that either finds what the other left.
 const PAIRS: &str = include_str!("../../../../catalog/certificates/pairs");
 
-const PROLOGUE: &str = "set -u
-umask 077
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
-issuer=embedded restart='' reload=''
-";
+/// What it needs to be told first.
+const PROLOGUE: &str = include_str!("prologue.sh");
 
 /// Whoever renews by itself in the guest waits, and does not renew what Phoenix looks after from now on. A guest that has
 /// nothing yet has no openssl either: then plain files are enough, and nobody serves them yet.
-const FUNCTIONS: &str = r#"
-state=/var/lib/phoenix/certificates
-mkdir -p "$state" && chmod 0700 "$state" && exec 9>"$state/lock" && flock -w 60 9 || {
-	echo "somebody else has been at work on the certificates for a minute" >&2
-	exit 3
-}
-echo phoenix: putting certificates
-keep() { cat >"$new/$1"; }
-plain() {
-	mv -f "$new/key.pem" "$store/$1/key.pem" && chmod 0644 "$new/fullchain.pem" &&
-		mv -f "$new/fullchain.pem" "$store/$1/fullchain.pem" && rm -rf "$new"
-}
-done_with() {
-	if command -v openssl >/dev/null 2>&1; then put "$1"; else plain "$1"; fi || {
-		echo "cannot write to $store/$1" >&2
-		exit 3
-	}
-	rm -f "/etc/phoenix/certificates.d/$1.conf" "$state/$1.state" "$state/$1.orphan"
-	restart="$restart $restarts" reload="$reload $reloads"
-}
-back() { said=$(read_back "$1" 2>&1) || printf 'phoenix:note %s\n' "$said"; }
-"#;
+const FUNCTIONS: &str = include_str!("functions.sh");
 
 /// A consumer that does not take the new one does not undo it: whatever keeps it from that may be mended by a later step.
-const EPILOGUE: &str = r#"sync
-if command -v systemctl >/dev/null 2>&1 && command -v openssl >/dev/null 2>&1; then
-	said=$(tell_all "$restart" "$reload" 2>&1) || printf 'phoenix:note %s\n' "$said"
-"#;
+const EPILOGUE: &str = include_str!("epilogue.sh");
 
 /// Makes them and puts them in place. The names with what the mark will say.
 pub(crate) async fn put(
@@ -70,6 +41,7 @@ pub(crate) async fn put(
     progress.doing(format!("putting {} certificate(s) in place", certificates.len()));
     let command = Command::script(format!("putting certificates in {place}"), script).limit(INSTALL);
     let begin = tokio::time::Instant::now();
+    let mut pauses = crate::settle::Pauses::up_to(Duration::from_millis(500));
     let output = loop {
         match place.runner.run(&command).await {
             // The script's first word says that it ran; anything else is a guest that just starts.
@@ -79,7 +51,7 @@ pub(crate) async fn put(
             Err(error) if begin.elapsed() > crate::settle::UNREACHABLE => {
                 return Err(crate::settle::transport_failure(&command.purpose, &error));
             }
-            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Ok(_) | Err(_) => pauses.pause().await,
         }
     };
     if output.success() {
@@ -138,7 +110,7 @@ pub fn script(
             key = with_newline(leaf.key_pem.expose_secret()),
             chain = with_newline(&leaf.chain_pem),
         );
-        let _ = writeln!(back, "\t{settings}\n\tback {name}");
+        let _ = writeln!(back, "{settings}\nback {name}");
         marks.push((
             name.clone(),
             CertificateMark {
@@ -151,7 +123,7 @@ pub fn script(
     }
     script.push_str(EPILOGUE);
     script.push_str(&back);
-    script.push_str("fi\nexit 0\n");
+    script.push_str("exit 0\n");
     Ok((script, marks))
 }
 

@@ -64,28 +64,17 @@ pub fn parse(printed: &str) -> Vec<Seen> {
 /// For guests that do not renew by themselves: the same lines, made with the same functions.
 const PAIRS: &str = include_str!("../../../../catalog/certificates/pairs");
 
-const SHOW: &str = r#"
-LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
-text() { printf '%s' "$1" | tr -d '"\\\000-\037'; }
-show() {
-	if look "$store/$1"; then
-		printf '{"name":"%s","by":"%s","serial":"%s","not_before":%s,"not_after":%s,"served":[' "$1" "$(text "$by")" "$serial" "$begin" "$end"
-	else
-		serial=none
-		printf '{"name":"%s","served":[' "$1"
-	fi
-	comma=
-	for at in $2; do
-		found=$(shown "$at")
-		if [ -z "$found" ]; then found='null,"same":null'; elif [ "$found" = "$serial" ]; then found="\"$found\",\"same\":true"; else found="\"$found\",\"same\":false"; fi
-		printf '%s{"at":"%s","serial":%s}' "$comma" "$at" "$found"
-		comma=,
-	done
-	printf ']}\n'
+/// What prints a line for each; it stands behind [`PAIRS`].
+const SHOW: &str = include_str!("show.sh");
+
+/// What is the matter with a certificate that its guest was asked for, as a sentence: it is gone, or another is served.
+pub fn differs(seen: Option<&Seen>) -> Option<String> {
+    let Some(seen) = seen.filter(|seen| seen.serial.is_some()) else {
+        return Some("it is not in its guest any more".to_owned());
+    };
+    let other = seen.served.iter().find(|shown| shown.same == Some(false))?;
+    Some(format!("another one is served at {}", other.at))
 }
-"#;
 
 /// Asks a guest, or the node, for these certificates of its.
 ///

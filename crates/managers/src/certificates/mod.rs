@@ -19,10 +19,13 @@ use plan::desired::{Certificate, Desired, Issuer};
 use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+pub use removing::Removal;
+
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 
@@ -32,7 +35,17 @@ pub struct Certificates;
 
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A guest is to have it.
+    Put(Box<Put>),
+    /// A guest is no longer to have it.
+    Remove(Removal),
+}
+
+/// What is put in a guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Put {
     /// The guest it is put in.
     pub id: u32,
     /// What is wanted.
@@ -55,9 +68,31 @@ pub struct Introduction {
     pub life: u64,
 }
 
+/// What is known of a certificate on paper.
+pub(crate) fn facts_of(certificate: &Certificate) -> Value {
+    json!({
+        "names": certificate.names.join(", "), "on": certificate.on.short(),
+        "life": format!("{} days", certificate.life.as_secs() / 86_400), "path": path(&certificate.name),
+    })
+}
+
 /// When a certificate is renewed.
 pub fn renew_at(mark: &CertificateMark) -> Option<Timestamp> {
     Some(pki::renew_at(Timestamp::from_second(mark.begin).ok()?, Timestamp::from_second(mark.end).ok()?))
+}
+
+impl Manager for Certificates {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(CertificateCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        Some(facts_of(desired.certificates.get(address.name())?))
+    }
 }
 
 impl Kind for Certificates {
@@ -72,25 +107,30 @@ impl Kind for Certificates {
         let authority = world.desired.authority.as_ref().map(|a| Address::authority(&a.on));
         let introductions = introductions(world.desired);
         for certificate in world.desired.certificates.values() {
-            let Some(container) = world.desired.containers.get(&certificate.on) else { continue };
-            let mark = mark_after(world, container, proposal);
-            if mark.is_none() && !proposal.makes_anew(&container.resource()) {
+            let guest = certificate.on.guest().and_then(|name| world.desired.guests.get(name));
+            let Some(guest) = guest else { continue };
+            let mark = mark_after(world, guest, proposal);
+            if mark.is_none() && !proposal.makes_anew(&guest.resource()) {
                 continue;
             }
             let there = mark.and_then(|m| m.certificates.get(&certificate.name));
-            let introduction = introductions.get(certificate.on.as_str()).cloned();
-            let work = Work {
-                id: container.id,
+            let introduction = introductions.get(&*guest.name).cloned();
+            let put = Put {
+                id: guest.id,
                 certificate: certificate.clone(),
                 introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),
             };
-            match due(certificate, there, world.options.now) {
-                Some((action, reason)) => proposal.step(step(&work, there, action, reason)),
+            let found = there.and_then(|_| world.inventory.found.get(&certificate.resource()));
+            let found = found.map(|found| (Action::Update, found.join("; ")));
+            let step = |action, reason| step(&put, there, action, reason);
+            let work = || Work::Put(Box::new(put.clone()));
+            match due(certificate, there, world.options.now).or(found) {
+                Some((action, reason)) => proposal.step(step(action, reason), &work()),
                 // A new authority knows nobody.
                 None => {
                     if let (Issuer::StepCa, Some(authority)) = (certificate.issuer, &authority) {
                         let reason = "its authority is made anew and has to know the guest".to_owned();
-                        proposal.step_if_any([authority.clone()], step(&work, there, Action::Update, reason));
+                        proposal.step_if_any([authority.clone()], step(Action::Update, reason), &work());
                     }
                 }
             }
@@ -105,20 +145,20 @@ fn gone(
     introductions: &std::collections::BTreeMap<&str, Introduction>,
     proposal: &mut Proposal,
 ) {
-    let signs = world.desired.authority.as_ref().and_then(|a| world.desired.containers.get(&a.on));
-    for container in world.desired.containers.values() {
+    let signs = world.desired.authority.as_ref().and_then(|a| world.desired.guests.get(&a.on));
+    for container in world.desired.guests.values() {
         let Some(mark) = mark_after(world, container, proposal) else { continue };
         let wanted = |name: &str| {
-            world.desired.certificates.get(name).is_some_and(|certificate| certificate.on == container.name)
+            world.desired.certificates.get(name).is_some_and(|certificate| certificate.on == container.host())
         };
         let had: Vec<String> = mark.certificates.keys().filter(|name| !wanted(name)).cloned().collect();
         let nothing = signs.map(|authority| Introduction {
             authority: authority.id,
-            guest: container.name.clone(),
+            guest: container.name.to_string(),
             names: Vec::new(),
             life: 0,
         });
-        let told = introductions.get(container.name.as_str()).cloned().or(nothing);
+        let told = introductions.get(&*container.name).cloned().or(nothing);
         removing::propose(world, container, had.into_iter(), told.as_ref(), proposal);
     }
 }
@@ -126,12 +166,13 @@ fn gone(
 /// What each guest with certificates of the workshop's own authority is introduced with.
 fn introductions(desired: &Desired) -> std::collections::BTreeMap<&str, Introduction> {
     let mut all = std::collections::BTreeMap::new();
-    let guest = desired.authority.as_ref().and_then(|a| desired.containers.get(&a.on));
+    let guest = desired.authority.as_ref().and_then(|a| desired.guests.get(&a.on));
     let (Some(authority), Some(guest)) = (&desired.authority, guest) else { return all };
     for certificate in desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa) {
-        let entry = all.entry(certificate.on.as_str()).or_insert_with(|| Introduction {
+        let Some(name) = certificate.on.guest() else { continue };
+        let entry = all.entry(&**name).or_insert_with(|| Introduction {
             authority: guest.id,
-            guest: certificate.on.clone(),
+            guest: name.to_string(),
             names: Vec::new(),
             life: authority.life.as_secs(),
         });
@@ -161,32 +202,19 @@ pub(crate) fn due(
     }
 }
 
-fn step(work: &Work, there: Option<&CertificateMark>, action: Action, reason: String) -> Step {
-    let certificate = &work.certificate;
-    let guest = Address::container(&certificate.on);
-    let changes = vec![
-        Change::new("names", Value::Null, certificate.names.join(", ")),
-        promised(certificate, there.map(|m| date(m.end))),
-    ];
+fn step(put: &Put, there: Option<&CertificateMark>, action: Action, reason: String) -> Step {
+    let certificate = &put.certificate;
     // One call for all of a guest's that are made in the same way.
     let batch = match certificate.issuer {
-        Issuer::Acme => format!("certificates@{guest}/public"),
-        Issuer::StepCa | Issuer::Embedded => format!("certificates@{guest}"),
+        Issuer::Acme => format!("certificates@{}/public", certificate.on),
+        Issuer::StepCa | Issuer::Embedded => format!("certificates@{}", certificate.on),
     };
-    Step {
-        address: Address::certificate(&certificate.name),
-        id: Some(work.id),
-        action,
-        grade: Grade::Live,
-        reasons: vec![reason],
-        changes,
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: None,
-        holds: vec![format!("guest:{}", work.id)],
-        batch: Some(batch),
-        work: serde_json::to_value(work).unwrap_or_default(),
-    }
+    Step::new(Address::certificate(&certificate.name), action)
+        .on_guest(put.id)
+        .reason(reason)
+        .change(Change::new("names", Value::Null, certificate.names.join(", ")))
+        .change(promised(certificate, there.map(|m| date(m.end))))
+        .batch(batch)
 }
 
 /// Until when there is one, or who sees to that. `ends` is when the one that is there ends.
@@ -227,7 +255,7 @@ impl CertificateCrew {
     }
 
     /// Brings certificates of one guest about, all of one issuer, and remembers them in its mark.
-    async fn bring(&self, works: &[Work], progress: &Progress) -> Result<Vec<String>, Failure> {
+    async fn bring(&self, works: &[Put], progress: &Progress) -> Result<Vec<String>, Failure> {
         let Some(first) = works.first() else { return Ok(Vec::new()) };
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
@@ -251,31 +279,23 @@ impl Crew for CertificateCrew {
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         // A batch is all of one or all of the other.
-        let done = if steps.iter().all(|s| s.action == Action::Run) {
-            match read(steps) {
-                Ok(removals) => removing::remove(&self.site, &removals, progress).await,
-                Err(failure) => Err(failure),
+        let (mut puts, mut removals) = (Vec::new(), Vec::new());
+        for step in steps {
+            match apply::work::<Work>(step) {
+                Ok(Work::Put(put)) => puts.push(*put),
+                Ok(Work::Remove(removal)) => removals.push(removal),
+                Err(failure) => return steps.iter().map(|_| Err(failure.clone())).collect(),
             }
-        } else {
-            match read(steps) {
-                Ok(works) => self.bring(&works, progress).await,
-                Err(failure) => Err(failure),
-            }
+        }
+        let done = match removals.is_empty() {
+            true => self.bring(&puts, progress).await,
+            false => removing::remove(&self.site, &removals, progress).await,
         };
         match done {
             Ok(words) => words.into_iter().map(|word| Ok(Done::new(word))).collect(),
             Err(failure) => steps.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(steps: &[&Step]) -> Result<Vec<T>, Failure> {
-    steps.iter().map(|step| serde_json::from_value(step.work.clone())).collect::<Result<_, _>>().map_err(
-        |error| {
-            Failure::from_error("apply::plan-unreadable", &error)
-                .hint("make the plan again with this phoenix-cli")
-        },
-    )
 }
 
 /// The path of a certificate in its guest.

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use apply::{Failure, Progress};
-use plan::desired::Container;
+use plan::desired::Guest;
 use plan::planner::{Proposal, World};
 use plan::wire::CERTIFICATES;
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use transport::Command;
 
-use super::Introduction;
 use super::renewing::introduce;
+use super::{Introduction, Work};
 use crate::authority;
 use crate::worksite::Worksite;
 
@@ -34,7 +34,7 @@ pub struct Removal {
 /// The certificates that a guest has and is not to have.
 pub(super) fn propose(
     world: World<'_>,
-    container: &Container,
+    container: &Guest,
     had: impl Iterator<Item = String>,
     introduction: Option<&Introduction>,
     proposal: &mut Proposal,
@@ -43,25 +43,17 @@ pub(super) fn propose(
     for name in had {
         let removal = Removal { id: container.id, name, introduction: introduction.cloned() };
         // Whoever shows it is told of another first.
-        let mut needs: Vec<Address> =
-            container.features.iter().map(|f| Address::feature(&f.name, &guest)).collect();
-        needs.push(guest.clone());
-        needs.extend(world.desired.authority.iter().map(|a| Address::authority(&a.on)));
-        proposal.step(Step {
-            address: Address::certificate_on(&removal.name, &guest),
-            id: Some(container.id),
-            // A certificate is made again at any time: nothing is lost, so nobody is asked.
-            action: Action::Run,
-            grade: Grade::Live,
-            reasons: vec!["nothing there shows it any more, so its files go".to_owned()],
-            changes: vec![Change::new("path", format!("{CERTIFICATES}/{}", removal.name), Value::Null)],
-            needs,
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
-            batch: Some(format!("certificates@{guest}/gone")),
-            work: serde_json::to_value(&removal).unwrap_or_default(),
-        });
+        let features = container.features.iter().map(|f| Address::feature(&f.name, &container.host()));
+        // A certificate is made again at any time: nothing is lost, so nobody is asked.
+        let step = Step::new(Address::certificate_on(&removal.name, &container.host()), Action::Delete)
+            .on_guest(container.id)
+            .reason("nothing there shows it any more, so its files go")
+            .change(Change::new("path", format!("{CERTIFICATES}/{}", removal.name), Value::Null))
+            .needs(features)
+            .needs([guest.clone()])
+            .needs(world.desired.authority.iter().map(|a| Address::authority(&a.on)))
+            .batch(format!("certificates@{guest}/gone"));
+        proposal.step(step, &Work::Remove(removal));
     }
 }
 
@@ -92,6 +84,11 @@ pub(super) async fn remove(
              /var/lib/phoenix/certificates/{name}.state /var/lib/phoenix/certificates/{name}.orphan || exit 1\n"
         ));
     }
+    // The folder is a feature's, and may have stayed for what was in it when that feature went.
+    script.push_str(&format!(
+        "if [ -d /var/lib/phoenix/made ] && ! grep -qs '^folder\t{CERTIFICATES}\t' /var/lib/phoenix/made/*; then \
+         rmdir {CERTIFICATES} /var/lib/phoenix/certificates 2>/dev/null; fi\n"
+    ));
     script.push_str("echo phoenix: removed certificates\n");
     let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
     site.said(id, &command).await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use transport::{Command, Output};
 
 use super::look::{Seen, parse};
-use super::{Introduction, Work};
+use super::{Introduction, Put};
 use crate::authority;
 use crate::settle;
 use crate::worksite::{Place, Worksite};
@@ -27,7 +27,7 @@ const FETCH: Duration = Duration::from_mins(15);
 /// the mark will say.
 pub(super) async fn obtain(
     site: &Worksite,
-    works: &[Work],
+    works: &[Put],
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let Some(first) = works.first() else { return Ok(Vec::new()) };

@@ -1,4 +1,5 @@
-//! Carrying out features: all of a guest's in one script, one round trip, and then the mark.
+//! Carrying out features: all of a guest's in one script, one round trip, and then the mark. What runs them is the same for
+//! every place: [`bring`] and [`take_away`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use plan::Step;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::{Command, Sent};
 
-use super::{Action, Mode, Outcome, Rendered, Report, Script, parse_report, script};
+use super::room;
+use super::{Action, Change, Mode, Outcome, Rendered, Report, Script, parse_report, removal, script};
+use crate::settle::Pauses;
 use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
 /// How long a guest that has just been started may need until commands run in it.
@@ -28,8 +31,17 @@ pub struct Work {
     pub fingerprint: String,
     /// The feature, rendered.
     pub rendered: Value,
-    /// The names of all features the guest is to have; others are forgotten in its mark.
-    pub keep: Vec<String>,
+}
+
+/// The instruction of a step that takes a feature away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The guest.
+    pub id: u32,
+    /// The feature's name.
+    pub name: String,
+    /// The packages that the features it is to have list: they stay.
+    pub needed: Vec<String>,
 }
 
 /// The crew for features.
@@ -71,7 +83,7 @@ impl Heard {
     pub(crate) fn outcome(&self, name: &str, place: &dyn std::fmt::Display) -> Result<u32, Failure> {
         let doing = format!("failed while installing {name} in {place}");
         match self.features.get(name) {
-            Some((Outcome::Ok, changed, _)) => Ok(*changed),
+            Some((Outcome::Ok | Outcome::Unknown, changed, _)) => Ok(*changed),
             Some((Outcome::Failed, _, error)) => {
                 let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
                 Err(Failure::new("features::failed", error).while_doing(doing))
@@ -83,6 +95,51 @@ impl Heard {
             }
         }
     }
+}
+
+impl Heard {
+    /// How a removal went, in a few words: what stays is named.
+    ///
+    /// # Errors
+    /// As [`Heard::outcome`].
+    fn removed(&self, name: &str, place: &Place) -> Result<String, Failure> {
+        let changed = match (self.features.get(name), self.outcome(name, place)) {
+            (Some((Outcome::Unknown, ..)), Ok(0)) => {
+                return Ok(
+                    "what it made is not known and stays: it was put there before that was written down"
+                        .into(),
+                );
+            }
+            (_, outcome) => outcome.map_err(|failure| {
+                failure.while_doing(format!("failed while removing {name} from {place}"))
+            })?,
+        };
+        let kept = |action: &&Action| action.feature == name && action.change == Change::Keep;
+        let stays: Vec<String> = self
+            .actions
+            .iter()
+            .filter(kept)
+            .map(|action| match action.kind {
+                super::ActionKind::Package | super::ActionKind::User => {
+                    let kind = serde_json::to_value(action.kind).unwrap_or_default();
+                    format!("the {} {}", kind.as_str().unwrap_or_default(), action.target)
+                }
+                _ => action.target.clone(),
+            })
+            .collect();
+        let mut words = actions(changed);
+        if matches!(self.features.get(name), Some((Outcome::Unknown, ..))) {
+            words.push_str("; what it made before that was written down stays");
+        }
+        if !stays.is_empty() {
+            words.push_str(&format!("; stays: {}", stays.join(", ")));
+        }
+        Ok(words)
+    }
+}
+
+fn actions(changed: u32) -> String {
+    format!("{changed} action{}", if changed == 1 { "" } else { "s" })
 }
 
 /// An action in words: `update /etc/hosts`, `restart nginx`.
@@ -102,79 +159,177 @@ impl FeatureCrew {
         Self { site }
     }
 
-    /// Programs first: the script starts what runs them.
-    async fn put_artifacts(
-        &self,
-        id: u32,
-        rendered: &[Rendered],
-        progress: &Progress,
-        steps: &[&Step],
-    ) -> Result<(), Failure> {
-        let mut wanted: Vec<WantedArtifact<'_>> = Vec::new();
-        for feature in rendered {
-            let running = feature.units.iter().filter(|(_, unit)| unit.running);
-            let user = (feature.name.clone(), running.map(|(name, _)| name.clone()).collect());
-            for artifact in &feature.artifacts {
-                match wanted.iter_mut().find(|w| w.artifact.name == artifact.name) {
-                    Some(one) => one.used_by.push(user.clone()),
-                    None => wanted.push(WantedArtifact { artifact, used_by: vec![user.clone()] }),
-                }
-            }
+    /// Tells each action to the step of its feature.
+    fn tell(progress: &Progress, steps: &[&Step], action: &Action) {
+        if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
+            progress.of(&step.address).changed(words(action));
         }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let tell = |what: String| {
-            for step in steps {
-                progress.of(&step.address).doing(what.clone());
-            }
-        };
-        self.site.artifacts.put(&wanted, &self.site.inside(id)?, &tell).await
     }
 
     async fn install(
         &self,
-        id: u32,
-        rendered: &[Rendered],
-        progress: &Progress,
         steps: &[&Step],
-    ) -> Result<Heard, Failure> {
-        let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
-        for step in steps {
-            progress.of(&step.address).doing(format!("installing {}", names.join(", ")));
-        }
-        let tell = |action: &Action| {
-            let of = format!("{}@", action.feature);
-            if let Some(step) = steps.iter().find(|s| s.address.name().starts_with(&of)) {
-                progress.of(&step.address).changed(words(action));
+        progress: &Progress,
+    ) -> Result<Vec<Result<Done, Failure>>, Failure> {
+        let works: Vec<Work> = read(steps)?;
+        let rendered: Vec<Rendered> = works
+            .iter()
+            .map(|work| serde_json::from_value(work.rendered.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| apply::crew::unreadable(&error))?;
+        let Some(id) = works.first().map(|work| work.id) else { return Ok(Vec::new()) };
+        let doing = |what: String| {
+            for step in steps {
+                progress.of(&step.address).doing(what.clone());
             }
         };
+        let tell = |action: &Action| Self::tell(progress, steps, action);
         let place = self.site.guest_place(id)?;
-        run(&self.site, &place, rendered, progress, &tell).await
+        let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
+        let fine = |name: &str| heard.features.get(name).is_some_and(|(result, ..)| *result == Outcome::Ok);
+        let applied: Vec<(String, String)> = rendered
+            .iter()
+            .zip(&works)
+            .filter(|(r, _)| fine(&r.name))
+            .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
+            .collect();
+        self.site.change_mark(id, progress, |_, mark| mark.features.extend(applied.iter().cloned())).await?;
+        let mut results = Vec::new();
+        for feature in &rendered {
+            match heard.outcome(&feature.name, &id) {
+                Ok(changed) => results.push(Ok(Done::new(actions(changed)))),
+                Err(failure) => {
+                    let hint =
+                        format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
+                    results.push(Err(room::named(failure.hint(hint), &place).await));
+                    break;
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    async fn remove(
+        &self,
+        steps: &[&Step],
+        progress: &Progress,
+    ) -> Result<Vec<Result<Done, Failure>>, Failure> {
+        let removals: Vec<Removal> = read(steps)?;
+        let Some(first) = removals.first() else { return Ok(Vec::new()) };
+        let names: Vec<String> = removals.iter().map(|removal| removal.name.clone()).collect();
+        for step in steps {
+            progress.of(&step.address).doing(format!("removing {}", names.join(", ")));
+        }
+        let tell = |action: &Action| Self::tell(progress, steps, action);
+        let place = self.site.guest_place(first.id)?;
+        let heard = take_away(&place, &names, &first.needed, progress, &tell).await?;
+        let removed: Vec<Result<String, Failure>> =
+            names.iter().map(|name| heard.removed(name, &place)).collect();
+        self.site
+            .change_mark(first.id, progress, |_, mark| {
+                for (name, _) in names.iter().zip(&removed).filter(|(_, result)| result.is_ok()) {
+                    mark.features.remove(name);
+                }
+            })
+            .await?;
+        let mut results = Vec::new();
+        for result in removed {
+            let failed = result.is_err();
+            let hint = format!("phoenix-cli shell {}", first.id);
+            results.push(result.map(Done::new).map_err(|failure| failure.hint(hint)));
+            if failed {
+                break;
+            }
+        }
+        Ok(results)
     }
 }
 
-/// Runs the script of these features in a guest or on the node. Its secrets are asked for now; `tell` hears each action.
+/// What steps say, in the form of their action.
+fn read<T: serde::de::DeserializeOwned>(steps: &[&Step]) -> Result<Vec<T>, Failure> {
+    steps.iter().map(|step| apply::work(step)).collect()
+}
+
+/// Programs first: the script starts what runs them. The node gets none: whatever needs one there runs it in a guest.
+async fn put_artifacts(
+    site: &Worksite,
+    place: &Place,
+    rendered: &[Rendered],
+    doing: &(dyn Fn(String) + Send + Sync),
+) -> Result<(), Failure> {
+    let Some(id) = place.guest else { return Ok(()) };
+    let mut wanted: Vec<WantedArtifact<'_>> = Vec::new();
+    for feature in rendered {
+        let running = feature.units.iter().filter(|(_, unit)| unit.running);
+        let user = (feature.name.clone(), running.map(|(name, _)| name.clone()).collect());
+        for artifact in &feature.artifacts {
+            match wanted.iter_mut().find(|w| w.artifact.name == artifact.name) {
+                Some(one) => one.used_by.push(user.clone()),
+                None => wanted.push(WantedArtifact { artifact, used_by: vec![user.clone()] }),
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    site.artifacts.put(&wanted, &site.inside(id)?, doing).await
+}
+
+/// Brings features about in a guest or on the node: the programs they need, then the script of them all. Its secrets are
+/// asked for now; `doing` hears what takes time, `tell` each action.
 ///
 /// # Errors
-/// When it cannot be made, the place cannot be reached, or it was cut off. A feature that failed is told in [`Heard`].
-pub(crate) async fn run(
+/// When the script cannot be made, the place cannot be reached, or it was cut off. A feature that failed is told in
+/// [`Heard`].
+pub(crate) async fn bring(
     site: &Worksite,
     place: &Place,
     rendered: &[Rendered],
     progress: &Progress,
+    doing: &(dyn Fn(String) + Send + Sync),
     tell: &(dyn Fn(&Action) + Send + Sync),
 ) -> Result<Heard, Failure> {
+    put_artifacts(site, place, rendered, doing).await?;
+    let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
+    doing(format!("installing {}", names.join(", ")));
     let resolve = |reference: &blueprint::model::SecretRef| {
         site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
     };
     let script: Script =
         script(rendered, Mode::Apply, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
-    let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
-    let command = Command::script(format!("installing {} in {place}", names.join(", ")), script.text)
-        .limit(SCRIPT_LIMIT);
+    let purpose = format!("installing {} in {place}", names.join(", "));
+    run(place, script, purpose, progress, tell).await
+}
+
+/// Takes back what features made in a guest or on the node, in this order. `needed` are packages that stay.
+///
+/// # Errors
+/// As [`bring`].
+pub(crate) async fn take_away(
+    place: &Place,
+    names: &[String],
+    needed: &[String],
+    progress: &Progress,
+    tell: &(dyn Fn(&Action) + Send + Sync),
+) -> Result<Heard, Failure> {
+    let purpose = format!("removing {} from {place}", names.join(", "));
+    run(place, removal(names, needed, Mode::Apply), purpose, progress, tell).await
+}
+
+/// Runs a script and hears what it reports; again where it is certain that it converges.
+async fn run(
+    place: &Place,
+    script: Script,
+    purpose: String,
+    progress: &Progress,
+    tell: &(dyn Fn(&Action) + Send + Sync),
+) -> Result<Heard, Failure> {
+    let doing = format!("failed while {purpose}");
+    let command = Command::script(purpose, script.text).limit(SCRIPT_LIMIT);
     let begin = Instant::now();
     let mut told = false;
+    let mut starting = Pauses::up_to(Duration::from_millis(500));
+    let mut pauses = Pauses::up_to(crate::settle::PAUSE);
     loop {
         let mut heard = Heard::default();
         let result = {
@@ -189,7 +344,7 @@ pub(crate) async fn run(
                         "features::no-answer",
                         format!("the script in {place} ended with {} and said nothing", output.status),
                     )
-                    .while_doing("failed while installing")
+                    .while_doing(doing)
                     .said(output.tail(5))
                     .hint(format!("does it come up? {}", place.typed("systemctl is-system-running"))));
                 }
@@ -197,7 +352,7 @@ pub(crate) async fn run(
                     progress.waiting(format!("{place} to take commands"), READY);
                     told = true;
                 }
-                sleep(Duration::from_millis(500)).await;
+                starting.pause().await;
             }
             // It ended well, so what is missing was lost on the way here; it converges, so it can be run again.
             Ok(output)
@@ -206,13 +361,13 @@ pub(crate) async fn run(
                     && begin.elapsed() < crate::settle::UNREACHABLE =>
             {
                 progress.warning(format!("what the script in {place} said was cut off; running it again"));
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Ok(output) => {
                 if heard.end.is_none() {
                     let cut = format!("the script in {place} was cut off");
                     return Err(Failure::new("features::cut-off", cut)
-                        .while_doing("failed while installing")
+                        .while_doing(doing)
                         .said(output.tail(15))
                         .hint("phoenix-cli apply carries on"));
                 }
@@ -220,11 +375,11 @@ pub(crate) async fn run(
             }
             // The script converges from wherever it was cut off, and holds a lock in the guest: running it again is safe.
             Err(error) if error.sent() == Sent::Never && begin.elapsed() < crate::settle::UNREACHABLE => {
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Err(error @ transport::Error::Broken { .. }) if begin.elapsed() < crate::settle::UNREACHABLE => {
                 progress.warning(format!("{error}; running it again"));
-                sleep(Duration::from_secs(1)).await;
+                pauses.pause().await;
             }
             Err(error) => return Err(crate::settle::transport_failure(&command.purpose, &error)),
         }
@@ -238,60 +393,12 @@ impl Crew for FeatureCrew {
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
-        let mut works = Vec::new();
-        for step in steps {
-            let read = serde_json::from_value::<Work>(step.work.clone())
-                .and_then(|w| Ok((serde_json::from_value::<Rendered>(w.rendered.clone())?, w)));
-            match read {
-                Ok(work) => works.push(work),
-                Err(error) => {
-                    return vec![Err(Failure::from_error("apply::plan-unreadable", &error)
-                        .hint("make the plan again with this phoenix-cli"))];
-                }
-            }
-        }
-        let Some(id) = works.first().map(|(_, w)| w.id) else { return Vec::new() };
-        let rendered: Vec<Rendered> = works.iter().map(|(r, _)| r.clone()).collect();
-        let heard = match self.put_artifacts(id, &rendered, progress, steps).await {
-            Ok(()) => self.install(id, &rendered, progress, steps).await,
-            Err(failure) => Err(failure),
+        // A batch is all of one or all of the other.
+        let done = if steps.iter().all(|step| step.action == plan::Action::Delete) {
+            self.remove(steps, progress).await
+        } else {
+            self.install(steps, progress).await
         };
-        let heard = match heard {
-            Ok(heard) => heard,
-            Err(failure) => return vec![Err(failure)],
-        };
-        let fine = |name: &str| heard.features.get(name).is_some_and(|(result, ..)| *result == Outcome::Ok);
-        let applied: Vec<(String, String)> = works
-            .iter()
-            .filter(|(r, _)| fine(&r.name))
-            .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
-            .collect();
-        let keep = works[0].1.keep.clone();
-        let marked = self
-            .site
-            .change_mark(id, progress, |_, mark| {
-                mark.features.retain(|name, _| keep.contains(name));
-                mark.features.extend(applied.iter().cloned());
-            })
-            .await;
-        if let Err(failure) = marked {
-            return vec![Err(failure)];
-        }
-        let mut results = Vec::new();
-        for (rendered, _) in &works {
-            match heard.outcome(&rendered.name, &id) {
-                Ok(changed) => {
-                    let s = if changed == 1 { "" } else { "s" };
-                    results.push(Ok(Done::new(format!("{changed} action{s}"))));
-                }
-                Err(failure) => {
-                    let hint =
-                        format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
-                    results.push(Err(failure.hint(hint)));
-                    break;
-                }
-            }
-        }
-        results
+        done.unwrap_or_else(|failure| vec![Err(failure)])
     }
 }

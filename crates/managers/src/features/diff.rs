@@ -1,16 +1,41 @@
 //! What differs between the features wanted on a guest and those its mark says were applied. Pure, and without a look
-//! into the guest: the mark's fingerprints are believed.
+//! into the guest: the mark's fingerprints are believed, but where somebody has looked and found otherwise.
 
-use plan::desired::Container;
+use std::sync::Arc;
+
+use apply::Crew;
+use plan::desired::{Feature, Guest};
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Step};
-use serde_json::Value;
+use plan::{Action, Address, Change, Desired, Mark, Step};
+use serde_json::{Value, json};
 
-use super::crew::Work;
+use super::crew::{Removal, Work};
+use super::{Rendered, moves};
+use crate::Manager;
+use crate::worksite::Worksite;
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Features;
+
+impl Manager for Features {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(super::crew::FeatureCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let feature = feature_of(desired, address)?;
+        let declared = feature.declared.as_ref().map(ToString::to_string);
+        Some(json!({
+            "fingerprint": feature.fingerprint,
+            "declared": declared.unwrap_or_else(|| "required by another feature".to_owned()),
+        }))
+    }
+}
 
 impl Kind for Features {
     fn kind(&self) -> &'static str {
@@ -21,14 +46,22 @@ impl Kind for Features {
         if world.options.destroy {
             return;
         }
-        for container in world.desired.containers.values() {
-            guest(world, container, proposal);
+        let before = moves::before(world);
+        for container in world.desired.guests.values() {
+            let before = before.get(&container.name).map(Vec::as_slice).unwrap_or_default();
+            guest(world, container, before, proposal);
         }
     }
 }
 
+/// The feature at this address.
+pub fn feature_of<'a>(desired: &'a Desired, address: &Address) -> Option<&'a Feature> {
+    let guest = desired.guests.get(address.host()?.guest()?)?;
+    guest.features.iter().find(|feature| feature.name == address.name())
+}
+
 /// The mark a container will have when the steps proposed so far are done: none when it is made anew.
-pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Proposal) -> Option<&'a Mark> {
+pub fn mark_after<'a>(world: World<'a>, container: &Guest, proposal: &Proposal) -> Option<&'a Mark> {
     if proposal.makes_anew(&container.resource()) {
         return None;
     }
@@ -36,7 +69,7 @@ pub fn mark_after<'a>(world: World<'a>, container: &Container, proposal: &Propos
     guest.mark.as_ref().filter(|m| m.site == world.desired.site && m.address == container.resource())
 }
 
-fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
+fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut Proposal) {
     let resource = container.resource();
     let there = world.inventory.guests.contains_key(&container.id);
     let mark = mark_after(world, container, proposal);
@@ -44,39 +77,84 @@ fn guest(world: World<'_>, container: &Container, proposal: &mut Proposal) {
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
+    let changes =
+        |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
+    let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
+        Vec::new()
+    } else {
+        world.desired.services.keys().map(|name| Address::service(name)).collect()
+    };
+    let gone = gone(container, mark, after, proposal);
     for feature in &container.features {
+        let address = Address::feature(&feature.name, &container.host());
         let applied = mark.and_then(|m| m.features.get(&feature.name));
-        if applied == Some(&feature.fingerprint) {
-            continue;
-        }
-        let reason = match (&applied, &feature.declared) {
-            (None, Some(place)) => format!("new in {place}"),
-            (None, None) => "required by another feature".to_owned(),
-            (Some(_), _) => "what it renders to has changed".to_owned(),
+        let same = applied == Some(&feature.fingerprint);
+        let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
+            (Some(_), _, Some(found)) if same => found.clone(),
+            _ if same => continue,
+            (None, Some(place), _) => vec![format!("new in {place}")],
+            (None, None, _) => vec!["required by another feature".to_owned()],
+            (Some(_), ..) => vec!["what it renders to has changed".to_owned()],
+        };
+        let changes = match same {
+            true => Vec::new(),
+            false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
         };
         let work = Work {
             id: container.id,
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
-            keep: container.features.iter().map(|f| f.name.clone()).collect(),
         };
-        proposal.step(Step {
-            address: Address::feature(&feature.name, &resource),
-            id: Some(container.id),
-            action: Action::Run,
-            grade: Grade::Live,
-            reasons: vec![reason],
-            changes: vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
-            needs: Vec::new(),
-            consent: Consent::NotNeeded,
-            root: None,
-            holds: vec![format!("guest:{}", container.id)],
+        let batch = match feature.stage {
+            0 => format!("features@{resource}"),
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
-            batch: Some(match feature.stage {
-                0 => format!("features@{resource}"),
-                stage => format!("features@{resource}/{stage}"),
-            }),
-            work: serde_json::to_value(work).unwrap_or_default(),
-        });
+            stage => format!("features@{resource}/{stage}"),
+        };
+        let step = Step::new(address, Action::Run)
+            .on_guest(container.id)
+            .reasons(reasons)
+            .changes(changes)
+            .needs(before.iter().cloned())
+            .needs(gone.clone())
+            .batch(batch);
+        proposal.step(step, &work);
     }
+}
+
+/// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
+fn gone(
+    container: &Guest,
+    mark: Option<&Mark>,
+    after: Vec<Address>,
+    proposal: &mut Proposal,
+) -> Vec<Address> {
+    let resource = container.resource();
+    let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
+    let had: Vec<(&String, &String)> =
+        mark.into_iter().flat_map(|mark| &mark.features).filter(|(name, _)| !wanted(name)).collect();
+    if had.is_empty() {
+        return Vec::new();
+    }
+    // A payload that cannot be read is found when its own feature is carried out.
+    let rendered: Vec<Rendered> = (container.features.iter())
+        .filter_map(|feature| serde_json::from_value(Value::clone(&feature.payload)).ok())
+        .collect();
+    let needed = super::packages(&rendered);
+    let mut addresses = Vec::new();
+    for (name, fingerprint) in had {
+        let address = Address::feature(name, &container.host());
+        let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
+        // What people keep in it stays, so it costs nothing and nobody is asked.
+        let step = Step::new(address.clone(), Action::Delete)
+            .on_guest(container.id)
+            .reason("no longer in the blueprint")
+            .change(Change::new("fingerprint", fingerprint.clone(), Value::Null))
+            .needs(after.iter().cloned())
+            .needs([resource.clone()])
+            .batch(format!("features@{resource}/gone"));
+        proposal.step(step, &removal);
+        addresses.push(address);
+    }
+    addresses
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=dash disable=SC2154 # acting and version are told in front of it
 # What follows is the engine, the same for every guest; what this guest gets stands after it.
 # It is one POSIX shell script (dash), read in full before anything runs: the last line calls main.
 # Reports go to file descriptor 3, one JSON object a line; everything else goes to standard error.
@@ -17,9 +18,12 @@ nl='
 tab=$(printf '\t')
 total=0
 feature=
+fingerprint=
 pending=
 undo=
 apt_updated=
+apt_tried=
+arrived=
 policy_ours=
 
 # ---- reports -------------------------------------------------------------------------------------------------------
@@ -76,6 +80,7 @@ begin_change() {
 		fail "cannot write to $state"
 		return 1
 	fi
+	open_record || return 1
 	write_record drop || {
 		fail "cannot write $record"
 		return 1
@@ -196,7 +201,8 @@ get_packages() {
 	while :; do
 		out=$(apt --no-install-recommends install "$@") && return 0
 		case $out in *'Failed to fetch'* | *'Unable to fetch'*) ;; *) return 1 ;; esac
-		[ "$wait" -le 20 ] || return 1
+		# It was tried often enough when all were to be fetched together.
+		[ "$wait" -le 20 ] && [ -z "$apt_tried" ] || return 1
 		printf '%s\n' "$(last "$out"); trying again in $wait s" >&2
 		sleep "$wait"
 		wait=$((wait * 2))
@@ -204,35 +210,91 @@ get_packages() {
 	done
 }
 
-packages() {
-	local wanted out still
-	wanted=$(missing "$@")
-	[ -n "$wanted" ] || return 0
-	if [ "$acting" = true ]; then
-		begin_change || return 1
-		hold_services || {
-			fail "cannot write $policy"
-			return 1
-		}
-		# What a kill left half installed comes first.
-		if [ -n "$(dpkg --audit 2>/dev/null | head -c 1)" ]; then run 900 dpkg --force-confdef --force-confold --configure -a >&2; fi
-		# shellcheck disable=SC2086 # one word each
-		update_lists $wanted || return 1
-		# shellcheck disable=SC2086
-		if ! get_packages $wanted; then
-			fail "failed to install $(printf '%s' "$wanted" | tr '\n' ' '): $(last "$out")"
-			return 1
-		fi
-		printf '%s\n' "$out" >&2
-		release_services
-		# shellcheck disable=SC2086
-		still=$(missing $wanted)
-		if [ -n "$still" ]; then
-			fail "not installed, though apt-get reported success: $(printf '%s' "$still" | tr '\n' ' ')"
-			return 1
-		fi
+# install PACKAGE...: in one transaction. What went wrong is in `error`.
+install() {
+	local out still
+	hold_services || {
+		fail "cannot write $policy"
+		return 1
+	}
+	# What a kill left half installed comes first.
+	if [ -n "$(dpkg --audit 2>/dev/null | head -c 1)" ]; then run 900 dpkg --force-confdef --force-confold --configure -a >&2; fi
+	update_lists "$@" || return 1
+	if ! get_packages "$@"; then
+		fail "failed to install $*: $(last "$out")"
+		return 1
 	fi
-	for package in $wanted; do act package name "${package%%=*}" install; done
+	printf '%s\n' "$out" >&2
+	release_services
+	still=$(missing "$@")
+	if [ -n "$still" ]; then
+		fail "not installed, though apt-get reported success: $(printf '%s' "$still" | tr '\n' ' ')"
+		return 1
+	fi
+}
+
+# remember_packages PACKAGE...: that they were installed here.
+remember_packages() {
+	local package
+	for package; do remember package "${package%%=*}" new - || return 1; done
+}
+
+packages() {
+	local wanted package
+	wanted=$(missing "$@")
+	if [ -n "$wanted" ] && [ "$acting" = true ]; then
+		begin_change || return 1
+		# shellcheck disable=SC2086 # one word each
+		if ! remember_packages $wanted || ! install $wanted; then return 1; fi
+	fi
+	for package; do
+		case "$nl$wanted$nl$arrived$nl" in
+		*"$nl$package$nl"*)
+			act package name "${package%%=*}" install
+			# Installed for all that list it, and told of once.
+			arrived=$(printf '%s\n' "$arrived" | grep -vxF -e "$package")
+			;;
+		esac
+	done
+	return 0
+}
+
+# together NUMBER...: the packages of these features in one transaction, after the settings of apt that are among their files.
+# Where it fails, each feature tries for itself, so that it is known whose they are, and what is good arrives.
+together() {
+	local number name list all wanted='' own
+	[ "$acting" = true ] || return 0
+	all=$(for number; do eval "printf '%s ' \"\$packages_$number\""; done)
+	all=${all%"${all##*[! ]}"}
+	[ -n "$all" ] || return 0
+	# shellcheck disable=SC2086 # one word each
+	all=$(missing $all)
+	[ -n "$all" ] || return 0
+	for number; do
+		eval "name=\$name_$number list=\$packages_$number"
+		own=
+		# shellcheck disable=SC2086
+		[ -z "$list" ] || own=$(missing $list)
+		enter "$name"
+		# What cannot be is said when its turn comes.
+		if ! "first_$number"; then continue; fi
+		if ! "settings_$number"; then return 0; fi
+		eval "before_$number=$changed"
+		[ -n "$own" ] || continue
+		# shellcheck disable=SC2086
+		if ! begin_change || ! remember_packages $own; then return 0; fi
+		wanted="$wanted$own$nl"
+	done
+	wanted=$(printf '%s' "$wanted" | sort -u)
+	[ -n "$wanted" ] || return 0
+	# shellcheck disable=SC2086
+	if install $wanted; then
+		arrived=$wanted
+	else
+		printf '%s; each feature tries for itself\n' "$error" >&2
+		release_services
+		case $error in *'Failed to fetch'* | *'Unable to fetch'*) apt_tried=1 ;; esac
+	fi
 }
 
 # ---- users and folders ---------------------------------------------------------------------------------------------
@@ -254,10 +316,14 @@ user() {
 			return 0
 		}
 		begin_change || return 1
+		remember user "$1" new - || return 1
+		# A group of that name may be left of an earlier user.
+		local own="--user-group"
+		if getent group "$1" >/dev/null; then own="--gid=$1"; fi
 		if [ "$2" = true ]; then
-			set -- "$1" --system --user-group --home-dir "${home:-/nonexistent}" --shell "${shell:-/usr/sbin/nologin}"
+			set -- "$1" --system "$own" --home-dir "${home:-/nonexistent}" --shell "${shell:-/usr/sbin/nologin}"
 		else
-			set -- "$1" --user-group --create-home --home-dir "${home:-/home/$1}" --shell "${shell:-/bin/bash}"
+			set -- "$1" "$own" --create-home --home-dir "${home:-/home/$1}" --shell "${shell:-/bin/bash}"
 		fi
 		local name="$1"
 		shift
@@ -310,6 +376,7 @@ folder() {
 	fi
 	if [ "$acting" = true ]; then
 		begin_change || return 1
+		remember_folders "$1" || return 1
 		out=$(mkdir -p -- "$1" 2>&1 && { [ -z "$3" ] || chown "$3" -- "$1" 2>&1; } && { [ -z "$2" ] || chmod "$2" -- "$1" 2>&1; }) || {
 			fail "$out"
 			return 1
@@ -352,6 +419,7 @@ fresh() {
 		return 1
 	fi
 	if [ ! -d "$dir" ]; then
+		remember_folders "$dir" || return 1
 		out=$(mkdir -p -- "$dir" 2>&1) || {
 			fail "$out"
 			return 1
@@ -361,11 +429,12 @@ fresh() {
 	printf 'temp:%s\n' "$new" >>"$pending"
 }
 
-# place NUMBER MODE(hexadecimal) OWNER PATH: the new file in the place of the old one, at once and complete.
+# place NUMBER MODE(hexadecimal) OWNER PATH NOTES: the new file in the place of the old one, at once and complete.
 place() {
 	local mode out dir new
 	mode=$(printf '%o' "$((0x$2 & 0xfff))")
 	fresh "$4" || return 1
+	remember_file "$4" "$5" || return 1
 	rm -f -- "$new"
 	# Nobody else can read it before its owner and mode are right.
 	case $mode in
@@ -437,7 +506,7 @@ try() {
 	}
 	while IFS="$tab" read -r change number sum mode owner note path; do
 		owe "$note"
-		if ! undo_save "$number" "$path" || ! place "$number" "$mode" "$owner" "$path"; then
+		if ! undo_save "$number" "$path" || ! place "$number" "$mode" "$owner" "$path" "$note"; then
 			undo_all
 			error=${error:-failed to keep the old $path}
 			return 1
@@ -461,6 +530,8 @@ placed() {
 	while IFS="$tab" read -r change number sum mode owner note path; do
 		due "$note"
 		act file path "$path" "$change"
+		# Other sources, other lists.
+		case $path in /etc/apt/sources.list*) [ "$acting" != true ] || { apt_updated= && rm -f "$state/lists"; } ;; esac
 	done <<-LINES
 		$1
 	LINES
@@ -479,7 +550,7 @@ files() {
 	if [ -z "$2" ]; then
 		while IFS="$tab" read -r change number sum mode owner note path; do
 			owe "$note"
-			place "$number" "$mode" "$owner" "$path" || return 1
+			place "$number" "$mode" "$owner" "$path" "$note" || return 1
 			placed "$change$tab$number$tab$sum$tab$mode$tab$owner$tab$note$tab$path"
 		done <<-LINES
 			$todo
@@ -527,6 +598,9 @@ block() {
 		begin_change || return 1
 		owe "$4"
 		fresh "$path" || return 1
+		local how=into
+		[ "$change" = update ] || how=new
+		if [ "$1" != none ]; then remember "block:$5" "$path" "$how" "$4" || return 1; fi
 		mode=$(printf '%o' "$((0x$2 & 0xfff))")
 		rm -f -- "$new"
 		out=$({ umask 077 && printf '%s\n' "$after" >"$new" && if [ "$change" = update ]; then
@@ -647,8 +721,10 @@ reload_units() {
 
 # unit NAME ENABLED RUNNING
 unit() {
-	local is
+	local is active
 	is=$(systemctl is-enabled "$1" 2>/dev/null)
+	active=$(systemctl is-active "$1" 2>/dev/null)
+	remember unit "$1" "${is:-none}/${active:-none}" - || return 1
 	if [ "$2" = true ]; then
 		case $is in
 		enabled | enabled-runtime | static | alias | indirect | generated | transient) ;;
@@ -666,7 +742,7 @@ unit() {
 			;;
 		esac
 	fi
-	is=$(systemctl is-active "$1" 2>/dev/null)
+	is=$active
 	if [ "$3" = true ]; then
 		running="$running $1"
 		case $is in
@@ -774,10 +850,9 @@ clean() {
 	return 0
 }
 
-# feature NUMBER NAME FINGERPRINT
-feature() {
-	feature=$2
-	fingerprint=$3
+# enter NAME: what follows is of this feature.
+enter() {
+	feature=$1
 	pending=$state/pending/$feature
 	undo=$state/undo/$feature
 	changed=0
@@ -786,6 +861,21 @@ feature() {
 	notes=
 	running=
 	began=
+	load_record
+}
+
+# failed: says so.
+failed() {
+	printf '%s: %s\n' "$feature" "$error" >&2
+	say "{\"feature\":\"$feature\",\"result\":\"failed\",\"changed\":$changed,\"error\":\"$(printf '%s' "$error" | escape)\"}"
+}
+
+# feature NUMBER NAME FINGERPRINT
+feature() {
+	enter "$2"
+	fingerprint=$3
+	# What was done ahead of its turn.
+	eval "changed=\${before_$1:-0}"
 	if [ "$acting" = true ]; then
 		undo_all
 		clean
@@ -802,8 +892,7 @@ feature() {
 	fi
 	total=$((total + changed))
 	if [ -n "$error" ]; then
-		printf '%s: %s\n' "$feature" "$error" >&2
-		say "{\"feature\":\"$feature\",\"result\":\"failed\",\"changed\":$changed,\"error\":\"$(printf '%s' "$error" | escape)\"}"
+		failed
 		return 1
 	fi
 	if [ "$acting" = true ]; then

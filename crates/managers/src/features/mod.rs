@@ -2,7 +2,8 @@
 //!
 //! [`render`] works out one feature for one guest, purely: packages, files to the last byte, commands, units, health
 //! checks, and a fingerprint of it all. [`script`] makes the POSIX shell script of all features of a guest; what it
-//! does is in `engine.sh`, which a person can read. [`parse_report`] reads what it says while it runs.
+//! does is in `engine.sh`, which a person can read; what a guest remembers of it, and how that is taken back ([`removal`]),
+//! in `record.sh`. [`parse_report`] reads what it says while it runs.
 
 mod builtin;
 mod content;
@@ -11,6 +12,8 @@ mod crypt;
 pub mod describe;
 pub mod diff;
 mod error;
+pub mod look;
+mod moves;
 mod order;
 pub mod preview;
 mod quote;
@@ -18,9 +21,11 @@ mod render;
 mod rendered;
 pub mod renderer;
 mod report;
+mod room;
 mod script;
 mod secrets;
 mod template;
+mod wanted;
 
 pub use builtin::builtin;
 pub(crate) use builtin::catalog_file;
@@ -33,4 +38,5 @@ pub use render::{GuestFacts, render};
 pub use rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedKey, RenderedPrune};
 pub use report::{Action, ActionKind, Change, Outcome, Report, ReportError, parse_report};
 pub(crate) use script::hex;
-pub use script::{Mode, Script, script};
+pub use script::{Mode, Script, removal, script};
+pub use wanted::packages;

@@ -163,6 +163,13 @@ fn variables(parameters: &BTreeMap<String, Value>, facts: &GuestFacts) -> BTreeM
 /// The first 16 hexadecimal digits of a SHA-256 over all that was rendered and the parameters.
 fn fingerprint(rendered: &Rendered, parameters: &BTreeMap<String, Value>) -> String {
     // Maps are sorted, so the text is the same for the same things. Such types always become JSON.
+    let plain;
+    let rendered = if rendered.data.is_empty() {
+        rendered
+    } else {
+        plain = Rendered { data: Vec::new(), ..rendered.clone() };
+        &plain
+    };
     let text = serde_json::to_vec(&(rendered, parameters)).unwrap_or_default();
     let mut digits = hex(&Sha256::digest(text));
     digits.truncate(16);
@@ -183,7 +190,9 @@ impl Renderer<'_> {
             name: self.feature.name.clone(),
             fingerprint: String::new(),
             preflight: self.preflight(&spec.preflight)?,
-            packages: self.list("packages", &spec.packages, None, is_package, "is no package name")?,
+            before_packages: spec.before_packages,
+            data: self.data(&spec.data)?,
+            packages: self.packages(&spec.packages)?,
             artifacts: self.artifacts(&spec.artifacts)?,
             users: self.users(&spec.users)?,
             folders: Vec::new(),
@@ -267,6 +276,41 @@ impl Renderer<'_> {
             out.push(text);
         }
         Ok(out)
+    }
+
+    /// Packages; `{{ name }}` of a list parameter stands for all in the list.
+    fn packages(&self, sources: &[String]) -> Result<Vec<String>, RenderError> {
+        let mut out: Vec<String> = Vec::new();
+        for (i, source) in sources.iter().enumerate() {
+            let place = format!("packages[{i}]");
+            let found = match named(source).and_then(|name| self.parameter(name)) {
+                Some(Value::Array(items)) => items
+                    .iter()
+                    .map(|item| item.as_str().map(str::to_owned))
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| self.bad(&place, "takes a list that does not hold texts alone"))?,
+                Some(Value::Null) => Vec::new(),
+                _ => vec![self.text(&place, source, None)?],
+            };
+            for package in found {
+                if package.is_empty() || out.contains(&package) {
+                    continue;
+                }
+                if !is_package(&package) {
+                    return Err(self.bad(&place, format!("is no package name: `{package}`")));
+                }
+                out.push(package);
+            }
+        }
+        Ok(out)
+    }
+
+    /// A parameter by the name that templates have for it.
+    fn parameter(&self, name: &str) -> Option<&Value> {
+        self.parameters
+            .iter()
+            .find(|(n, _)| n.replace('-', "_") == name.replace('-', "_"))
+            .map(|(_, value)| value)
     }
 
     /// A unit's name without `.service`, which is what systemd takes a bare name for.
@@ -374,6 +418,17 @@ impl Renderer<'_> {
             let message = self.text(&format!("preflight[{i}].message"), &check.message, None)?;
             if !command.is_empty() {
                 out.push(PreflightSpec { command, message });
+            }
+        }
+        Ok(out)
+    }
+
+    fn data(&self, sources: &[String]) -> Result<Vec<String>, RenderError> {
+        let mut out = Vec::new();
+        for (i, source) in sources.iter().enumerate() {
+            let path = self.path(&format!("data[{i}]"), source, None)?;
+            if !path.is_empty() {
+                out.push(path);
             }
         }
         Ok(out)
@@ -614,6 +669,12 @@ impl Renderer<'_> {
             _ => Err(self.bad(place, "must have one of template, from and content")),
         }
     }
+}
+
+/// The name that a text names if it is `{{ name }}` and nothing else.
+fn named(source: &str) -> Option<&str> {
+    let name = source.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(name)
 }
 
 /// Why a path cannot be one of a guest's file, where that is so. The script takes such paths apart by lines and tabs.

@@ -21,6 +21,12 @@ pub struct Rendered {
     /// What must hold before anything is changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preflight: Vec<PreflightSpec>,
+    /// Whether what it does has to be done before the packages of features that come after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_packages: bool,
+    /// What people keep in it: it stays when the feature goes. Not part of the fingerprint, as nothing is done for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<String>,
     /// Packages, `name` or `name=version`.
     #[serde(default)]
     pub packages: Vec<String>,

@@ -68,7 +68,7 @@ impl wire::Renderer for Renderer<'_> {
         guest: &wire::GuestFacts,
         site: &SiteFacts,
     ) -> Result<(String, Arc<Value>), WireError> {
-        let address = Address::feature(&used.name, &Address::container(&guest.name)).to_string();
+        let address = Address::feature(&used.name, &guest.host).to_string();
         let wrong = |message: String, hint: Option<String>| WireError {
             address: address.clone(),
             message,

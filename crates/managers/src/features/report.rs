@@ -72,6 +72,10 @@ pub enum Change {
     Update,
     /// It was there and should not be.
     Remove,
+    /// It is as it was before the feature.
+    Restore,
+    /// It is not removed with its feature: somebody keeps something in it, or needs it.
+    Keep,
     /// A package is installed.
     Install,
     /// A command is run.
@@ -100,6 +104,8 @@ pub enum Outcome {
     Failed,
     /// A feature was not tried, because one before it failed.
     Skipped,
+    /// A feature is gone as far as that is known: it was put there before there was a record of what it made.
+    Unknown,
 }
 
 /// Why a line is no report.
@@ -223,6 +229,8 @@ mod tests {
             C::Create,
             C::Update,
             C::Remove,
+            C::Restore,
+            C::Keep,
             C::Install,
             C::Run,
             C::Enable,
@@ -232,7 +240,8 @@ mod tests {
             C::Reload,
             C::Restart,
         ]);
-        let outcome = prop::sample::select(vec![Outcome::Ok, Outcome::Failed, Outcome::Skipped]);
+        let outcome =
+            prop::sample::select(vec![Outcome::Ok, Outcome::Failed, Outcome::Skipped, Outcome::Unknown]);
         let error = prop::option::of(".*");
         prop_oneof![
             ("[a-z-]+", kind, ".*", change, any::<bool>()).prop_map(

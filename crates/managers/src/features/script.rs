@@ -13,9 +13,10 @@ use super::content::base64;
 use super::error::ScriptError;
 use super::quote::{Piece, pieces, shell_quote};
 use super::rendered::{Rendered, RenderedFile, RenderedPrune};
+use super::wanted;
 
 /// What the engine is, the same for every guest.
-const ENGINE: &str = include_str!("engine.sh");
+const ENGINE: &str = concat!(include_str!("engine.sh"), include_str!("record.sh"));
 
 /// How long is waited for health where the feature does not say, in seconds.
 const HEALTH_WITHIN: u32 = 30;
@@ -45,6 +46,8 @@ impl std::fmt::Debug for Script {
 #[derive(Serialize)]
 struct Header<'a> {
     features: Vec<HeaderFeature<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    remove: &'a [String],
     check: bool,
 }
 
@@ -68,36 +71,72 @@ pub fn script<E: Into<Box<dyn Error + Send + Sync>>>(
     secrets: &dyn Fn(&SecretRef) -> Result<String, E>,
 ) -> Result<Script, ScriptError> {
     conflicts(features)?;
-    let mut writer = Writer { out: String::new(), mode, features, files: 0 };
     let header = Header {
         features: features
             .iter()
             .map(|f| HeaderFeature { name: &f.name, fingerprint: &f.fingerprint })
             .collect(),
+        remove: &[],
         check: mode == Mode::Check,
     };
-    // Plain strings always become JSON.
-    let header = serde_json::to_string(&header).unwrap_or_default();
-    let acting = mode == Mode::Apply;
-    writer.line(format_args!("# phoenix-script: {header}"));
-    // What is called by a name that is put together looks unused to shellcheck, and texts for `sh -c` look forgotten.
-    writer.line(format_args!("# shellcheck shell=dash disable=SC2317,SC2016"));
-    writer.line(format_args!("acting={acting}"));
-    writer.line(format_args!("version={}", shell_quote(env!("CARGO_PKG_VERSION"))));
-    writer.out.push('\n');
-    writer.out.push_str(ENGINE);
+    let needed = features.iter().flat_map(|f| &f.packages).map(String::as_str);
+    let mut writer = Writer { out: beginning(&header, needed), mode, features, files: 0 };
     for (number, feature) in features.iter().enumerate() {
         writer.feature(number, feature, secrets)?;
     }
     writer.out.push_str("\n# ---- all of it ----\n\nall() {\n\tlocal ok=1\n");
-    for (number, feature) in features.iter().enumerate() {
-        let (name, fingerprint) = (shell_quote(&feature.name), shell_quote(&feature.fingerprint));
-        writer.line(format_args!(
-            "\tif [ -n \"$ok\" ]; then feature {number} {name} {fingerprint} || ok=; else skipped {name}; fi"
-        ));
+    for stretch in wanted::stretches(features) {
+        let numbers: Vec<String> = stretch.clone().map(|number| number.to_string()).collect();
+        if numbers.len() > 1 {
+            writer.line(format_args!("\tif [ -n \"$ok\" ]; then together {}; fi", numbers.join(" ")));
+        }
+        for (number, feature) in stretch.clone().zip(features.get(stretch).unwrap_or_default()) {
+            let (name, fingerprint) = (shell_quote(&feature.name), shell_quote(&feature.fingerprint));
+            writer.line(format_args!(
+                "\tif [ -n \"$ok\" ]; then feature {number} {name} {fingerprint} || ok=; else skipped {name}; fi"
+            ));
+        }
     }
-    writer.out.push_str("\t[ -n \"$ok\" ]\n}\n\nmain </dev/null\nexit\n");
+    writer.out.push_str(END);
     Ok(Script { text: writer.out.into_bytes() })
+}
+
+/// How every script ends: its last line starts it, so that one that was cut off does nothing.
+const END: &str = "\t[ -n \"$ok\" ]\n}\n\nmain </dev/null\nexit\n";
+
+/// Makes the script that takes back what these features made in a guest, the latest first, as far as the guest remembers it.
+/// `needed` are the packages that the guest's other features list.
+///
+/// Its first line is that of [`script`], with the names under `remove`; it reports in the same way.
+pub fn removal(features: &[String], needed: &[String], mode: Mode) -> Script {
+    let header = Header { features: Vec::new(), remove: features, check: mode == Mode::Check };
+    let mut out = beginning(&header, needed.iter().map(String::as_str));
+    let names: Vec<_> = features.iter().map(|name| shell_quote(name)).collect();
+    out.push_str("\n# ---- all of it ----\n\nall() {\n\tlocal ok=1 name\n");
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        out,
+        "\tfor name in $(latest_first {}); do\n\t\tif [ -n \"$ok\" ]; then uninstall \"$name\" || ok=; else skipped \"$name\"; fi\n\tdone",
+        names.join(" ")
+    );
+    out.push_str(END);
+    Script { text: out.into_bytes() }
+}
+
+/// The header and the engine.
+fn beginning<'a>(header: &Header<'_>, needed: impl Iterator<Item = &'a str>) -> String {
+    let acting = !header.check;
+    let needed: Vec<&str> =
+        needed.map(|package| package.split_once('=').map_or(package, |(name, _)| name)).collect();
+    // Plain strings always become JSON.
+    let header = serde_json::to_string(header).unwrap_or_default();
+    // What is called by a name that is put together looks unused to shellcheck, and texts for `sh -c` look forgotten.
+    format!(
+        "# phoenix-script: {header}\n# shellcheck shell=dash disable=SC2317,SC2016,SC2034\nacting={acting}\nversion={}\n\
+         needed={}\n\n{ENGINE}",
+        shell_quote(env!("CARGO_PKG_VERSION")),
+        shell_quote(&needed.join(" ")),
+    )
 }
 
 fn conflicts(features: &[Rendered]) -> Result<(), ScriptError> {
@@ -144,10 +183,15 @@ impl Writer<'_> {
             .map(secrets)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| ScriptError::Secret { feature: feature.name.clone(), source: e.into() })?;
-        let mut body = Vec::new();
-        for check in &feature.preflight {
-            body.push(format!("preflight {} {}", shell_quote(&check.message), shell_quote(&check.command)));
-        }
+        let first = feature
+            .preflight
+            .iter()
+            .map(|check| format!("preflight {} {}", shell_quote(&check.message), shell_quote(&check.command)))
+            .collect::<Vec<_>>();
+        let (settings, files): (Vec<_>, Vec<_>) =
+            feature.files.iter().cloned().partition(wanted::is_apt_setting);
+        let settings: Vec<_> = groups(&settings).map(|group| self.group(group, &values)).collect();
+        let mut body = vec![format!("first_{number}"), format!("settings_{number}")];
         if !feature.packages.is_empty() {
             let packages: Vec<_> = feature.packages.iter().map(|p| shell_quote(p)).collect();
             body.push(format!("packages {}", packages.join(" ")));
@@ -175,9 +219,10 @@ impl Writer<'_> {
                 shell_quote(folder.owner.as_deref().unwrap_or_default())
             ));
         }
-        for group in groups(&feature.files) {
+        for group in groups(&files) {
             body.push(self.group(group, &values));
         }
+        body.push(format!("settle {number}"));
         for prune in &feature.prunes {
             body.push(self.prune(prune));
         }
@@ -189,17 +234,31 @@ impl Writer<'_> {
         for name in foreign_units(feature) {
             body.push(format!("other_unit {}", shell_quote(name)));
         }
+        let foreign: Vec<_> = foreign_units(feature).into_iter().map(shell_quote).collect();
+        body.push(format!("stale_units {}", foreign.join(" ")).trim_end().to_owned());
         body.extend(feature.commands.iter().filter(|c| c.after_units).map(command));
         body.extend(feature.health.iter().filter_map(health));
         for (name, _) in feature.units.iter().filter(|(_, unit)| unit.running) {
             body.push(format!("still_up {}", shell_quote(name)));
         }
-        self.line(format_args!("feature_{number}() {{"));
-        for step in body {
+        let packages: Vec<&str> = feature.packages.iter().map(String::as_str).collect();
+        self.line(format_args!("name_{number}={}", shell_quote(&feature.name)));
+        self.line(format_args!("packages_{number}={}", shell_quote(&packages.join(" "))));
+        let things = wanted::lines(feature);
+        self.line(format_args!("wanted_{number}() {{\n\tcat <<'END'\n{things}END\n}}"));
+        self.function("first", number, &first);
+        self.function("settings", number, &settings);
+        self.function("feature", number, &body);
+        Ok(())
+    }
+
+    /// A function whose steps all have to succeed.
+    fn function(&mut self, name: &str, number: usize, steps: &[String]) {
+        self.line(format_args!("{name}_{number}() {{"));
+        for step in steps {
             self.line(format_args!("\t{step} || return 1"));
         }
-        self.out.push_str("}\n");
-        Ok(())
+        self.out.push_str("\treturn 0\n}\n");
     }
 
     /// Files that are put in place together; what their contents and their list are called is returned as a step.
@@ -306,7 +365,7 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn notes(file: &RenderedFile) -> String {
+pub(super) fn notes(file: &RenderedFile) -> String {
     note_list(&file.path, &file.reloads, &file.restarts, &file.runs)
 }
 

@@ -116,6 +116,8 @@ impl FirewallCrew {
     ) -> Result<String, Failure> {
         let command = change::apply(&self.site.site, files, GUARD);
         let begin = Instant::now();
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE);
+        let mut waited = false;
         loop {
             match understood(node, &command, change::applied).await? {
                 Applied::Armed(token) => return Ok(token),
@@ -127,10 +129,11 @@ impl FirewallCrew {
                     .hint("phoenix-cli plan shows what is there now"));
                 }
                 Applied::Busy(_) if begin.elapsed() < BUSY => {
-                    if begin.elapsed() < settle::PAUSE {
+                    if !waited {
                         progress.waiting("another site's change of the firewall to be confirmed", BUSY);
+                        waited = true;
                     }
-                    sleep(settle::PAUSE).await;
+                    pauses.pause().await;
                 }
                 Applied::Busy(site) => {
                     return Err(Failure::new(
@@ -163,6 +166,7 @@ impl FirewallCrew {
         });
         let begin = Instant::now();
         let mut waited = false;
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE / 2);
         loop {
             let command = Command::new("asking whether the rules are in force", ["pve-firewall", "status"]);
             let output = settle::command(node, &command).await?;
@@ -186,7 +190,7 @@ impl FirewallCrew {
                 progress.waiting("the node to put the rules in force", IN_FORCE);
                 waited = true;
             }
-            sleep(settle::PAUSE / 2).await;
+            pauses.pause().await;
         }
     }
 
@@ -231,13 +235,14 @@ async fn understood<T>(
     read: fn(&Output) -> Result<T, String>,
 ) -> Result<T, Failure> {
     let mut said = String::new();
+    let mut pauses = settle::Pauses::up_to(settle::PAUSE);
     // An answer that was cut off is asked for again; what fails three times fails for good.
     for _ in 0..3 {
         match read(&settle::command(node, command).await?) {
             Ok(answer) => return Ok(answer),
             Err(words) => said = words,
         }
-        sleep(settle::PAUSE).await;
+        pauses.pause().await;
     }
     Err(Failure::new("firewall::failed", "the node could not change the firewall's files")
         .said(said)
@@ -266,10 +271,9 @@ impl Crew for FirewallCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match serde_json::from_value::<Work>(step.work.clone()) {
+            let result = match apply::work::<Work>(step) {
                 Ok(work) => self.change(work.files, &progress.of(&step.address)).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             results.push(result);
         }

@@ -1,24 +1,29 @@
 //! What differs between the rules wanted and those in the files. Pure; files are compared by what they mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use plan::desired::{Container, Firewall};
+use apply::Crew;
+
+use plan::desired::{End, Firewall, Guest};
 use plan::planner::{Kind, Proposal, World};
 use plan::step::SITE_GOES;
-use plan::{Action, Address, Change, Consent, Grade, Problem, Step};
+use plan::{Action, Address, Change, Desired, Problem, Step};
 use proxmox::firewall::change::FileChange;
 use proxmox::firewall::judge::{enabled, policy_of};
 use proxmox::firewall::{Action as Verdict, Direction, FirewallFile, Range, Rule};
 use proxmox::inventory::host_fw;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::files::{Wanted, before, is_in, text, with, without};
 use super::rules::{Ends, all_fixed};
 use super::way::Way;
 use super::{SITE, prefix};
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::observe::firewall_file;
+use crate::worksite::Worksite;
 
 /// The cluster's file.
 const CLUSTER: &str = "cluster.fw";
@@ -32,6 +37,39 @@ pub struct Firewalls;
 pub struct Work {
     /// The files in the order in which they are written.
     pub files: Vec<FileChange>,
+}
+
+impl Manager for Firewalls {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(super::FirewallCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let firewall = desired.firewall.as_ref()?;
+        let flows = |of: &dyn Fn(&End) -> bool| {
+            let ids = desired.flows.iter().filter(|flow| of(&flow.from) || of(&flow.to));
+            ids.map(|flow| flow.id.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        if address.name() == SITE {
+            let nets = |nets: &[cidr::Ipv4Cidr]| {
+                nets.iter().map(|n| format!("{n:#}")).collect::<Vec<_>>().join(", ")
+            };
+            return Some(json!({
+                "zero trust": firewall.zero_trust, "inside": nets(&firewall.subnets),
+                "management": if firewall.management.is_empty() { "anybody".to_owned() } else { nets(&firewall.management) },
+                "flows": flows(&|end| matches!(end, End::Host(host) if host.is_node())),
+            }));
+        }
+        let guest = desired.guests.get(address.name())?;
+        Some(json!({
+            "guest": guest.resource(), "file": format!("{}.fw", guest.id),
+            "flows": flows(&|end| end.guest() == Some(&guest.name)),
+        }))
+    }
 }
 
 impl Kind for Firewalls {
@@ -85,7 +123,7 @@ impl Declared<'_> {
         }
         self.site(proposal);
         let ends = Ends::new(self.world.desired, self.firewall, &self.world.inventory.addresses);
-        for container in self.world.desired.containers.values() {
+        for container in self.world.desired.guests.values() {
             self.guest(container, &ends, proposal);
         }
     }
@@ -164,7 +202,7 @@ impl Declared<'_> {
 
     /// Rules of others that were asleep, and wake when the whole is switched on.
     fn note_others(&self, proposal: &mut Proposal) {
-        let ours: BTreeSet<u32> = self.world.desired.containers.values().map(|c| c.id).collect();
+        let ours: BTreeSet<u32> = self.world.desired.guests.values().map(|c| c.id).collect();
         let on = |id: &u32| file(self.world, &format!("{id}.fw")).option("enable") == Some("1");
         let filtered = |guest: &plan::inventory::Guest| {
             guest.config.iter().flatten().any(|(key, value)| {
@@ -187,7 +225,7 @@ impl Declared<'_> {
         }
     }
 
-    fn guest(&self, container: &Container, ends: &Ends<'_>, proposal: &mut Proposal) {
+    fn guest(&self, container: &Guest, ends: &Ends<'_>, proposal: &mut Proposal) {
         let (world, address) = (self.world, Address::firewall(&container.name));
         let anew = proposal.makes_anew(&container.resource());
         if mark_after(world, container, proposal).is_none() && !anew {
@@ -266,7 +304,8 @@ fn propose(
         files.extend(as_they_are(world, &files));
     }
     let changes = files.iter().flat_map(|file| changes(&world.desired.site, file)).collect();
-    proposal.step(step(address, id, action, reason, changes, files));
+    let (step, work) = step(address, id, action, reason, changes, files);
+    proposal.step(step, &work);
 }
 
 fn step(
@@ -276,23 +315,12 @@ fn step(
     reason: &str,
     changes: Vec<Change>,
     files: Vec<FileChange>,
-) -> Step {
-    Step {
-        address,
-        id,
-        action,
-        grade: Grade::Live,
-        reasons: vec![reason.to_owned()],
-        changes,
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: Some(
-            "Proxmox VE's API changes one rule at a time; a set of rules is a file, and root's".to_owned(),
-        ),
-        holds: Vec::new(),
-        batch: None,
-        work: serde_json::to_value(Work { files }).unwrap_or_default(),
-    }
+) -> (Step, Work) {
+    let step = Step::new(address, action)
+        .reason(reason)
+        .changes(changes)
+        .root("Proxmox VE's API changes one rule at a time; a set of rules is a file, and root's");
+    (Step { id, ..step }, Work { files })
 }
 
 /// What of a file changes: options, and rules by the ids of their flows. Where one file is not the only one, its name is
@@ -370,13 +398,14 @@ fn gone(world: World<'_>, proposal: &mut Proposal) {
             changed_files.extend(as_they_are(world, &changed_files));
         }
         let changes = changed_files.iter().flat_map(|file| changes(site, file)).collect();
-        proposal.step(step(Address::firewall(SITE), None, action, reason, changes, changed_files));
+        let (step, work) = step(Address::firewall(SITE), None, action, reason, changes, changed_files);
+        proposal.step(step, &work);
     }
     if world.options.destroy {
         // A guest's file goes with the guest.
         return;
     }
-    for container in world.desired.containers.values() {
+    for container in world.desired.guests.values() {
         let name = format!("{}.fw", container.id);
         let old = file(world, &name);
         if mark_after(world, container, proposal).is_none() || !is_in(&old, site) {
@@ -385,7 +414,8 @@ fn gone(world: World<'_>, proposal: &mut Proposal) {
         let files: Vec<FileChange> = changed(world, &name, &old, &without(&old, site)).into_iter().collect();
         let changes = files.iter().flat_map(|file| changes(site, file)).collect();
         let address = Address::firewall(&container.name);
-        proposal.step(step(address, Some(container.id), Action::Delete, reason, changes, files));
+        let (step, work) = step(address, Some(container.id), Action::Delete, reason, changes, files);
+        proposal.step(step, &work);
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use cidr::{Ipv4Cidr, Ipv4Inet};
-use plan::desired::{Container, Desired, End, Firewall, Flow};
+use plan::Host;
+use plan::desired::{Desired, End, Firewall, Flow, Guest};
 use proxmox::firewall::{Action, Direction, Rule};
 
 use super::prefix;
@@ -33,13 +34,13 @@ pub struct Ends<'a> {
 }
 
 /// The fixed addresses of a container.
-pub fn addresses(container: &Container) -> Vec<Ipv4Addr> {
+pub fn addresses(container: &Guest) -> Vec<Ipv4Addr> {
     let fixed = |ip: &str| ip.parse::<Ipv4Inet>().ok().map(|inet| inet.address());
     container.nets.values().filter_map(|nic| fixed(&nic.ip)).collect()
 }
 
 /// Whether all of its devices have a fixed address.
-pub(super) fn all_fixed(container: &Container) -> bool {
+pub(super) fn all_fixed(container: &Guest) -> bool {
     addresses(container).len() == container.nets.len()
 }
 
@@ -47,7 +48,7 @@ impl<'a> Ends<'a> {
     /// The ends of a site's flows on a node with these addresses.
     pub fn new(desired: &'a Desired, firewall: &'a Firewall, node: &[Ipv4Inet]) -> Self {
         let node = node.iter().map(Ipv4Inet::address).filter(|it| !it.is_link_local()).collect();
-        let containers = desired.containers.values();
+        let containers = desired.guests.values();
         // Who has an address that nobody knows beforehand is anywhere inside.
         let guests = if containers.clone().all(all_fixed) {
             aggregate(containers.flat_map(addresses))
@@ -61,9 +62,9 @@ impl<'a> Ends<'a> {
         match end {
             End::Outside => Whom::Anybody,
             End::Inside => Whom::These(self.guests.clone()),
-            End::Node => Whom::These(aggregate(self.node.iter().copied())),
+            End::Host(Host::Node(_)) => Whom::These(aggregate(self.node.iter().copied())),
             End::Net(net) => Whom::These(vec![*net]),
-            End::Guest(name) => Whom::These(match self.desired.containers.get(name) {
+            End::Host(Host::Guest(_, name)) => Whom::These(match self.desired.guests.get(name) {
                 Some(container) if all_fixed(container) => aggregate(addresses(container)),
                 Some(_) => self.firewall.subnets.clone(),
                 None => Vec::new(),
@@ -72,26 +73,26 @@ impl<'a> Ends<'a> {
     }
 
     /// Whether an end is, or may be, this container.
-    fn is_guest(&self, end: &End, container: &Container) -> bool {
+    fn is_guest(&self, end: &End, container: &Guest) -> bool {
         match end {
             End::Inside => true,
-            End::Guest(name) => *name == container.name,
+            End::Host(Host::Guest(_, name)) => *name == container.name,
             End::Net(net) => addresses(container).iter().any(|address| net.contains(address)),
-            End::Outside | End::Node => false,
+            End::Outside | End::Host(Host::Node(_)) => false,
         }
     }
 
     /// Whether an end is, or may be, the node: name servers of a network are its addresses, and the node may have them.
     fn is_node(&self, end: &End) -> bool {
         match end {
-            End::Node => true,
+            End::Host(Host::Node(_)) => true,
             End::Net(net) => self.node.iter().any(|address| net.contains(address)),
             _ => false,
         }
     }
 
     /// The rules of a guest. What it may be sent always; what it may send only where nothing else may leave it.
-    pub fn of_guest(&self, container: &Container) -> Vec<Rule> {
+    pub fn of_guest(&self, container: &Guest) -> Vec<Rule> {
         let mut rules = Vec::new();
         for flow in self.desired.flows.iter().filter(|flow| self.is_guest(&flow.to, container)) {
             rules.extend(self.rules(flow, Direction::In));

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blueprint::names::GuestName;
 use futures::stream::{self, StreamExt as _};
-use plan::desired::{self, NODE};
+use plan::desired;
 use plan::{Address, Desired, Inventory, address};
 use tokio::time::{Instant, timeout};
 use transport::Runner;
@@ -15,7 +16,6 @@ use super::{Certificate, Guest, Health, Part, Service, Trouble, judge};
 use crate::trace::ask::{Question, Trust, outside};
 use crate::trace::chain::judge as judge_chain;
 use crate::trace::diagnose::World;
-use crate::trace::flows::Flows;
 use crate::trace::leg::{Http, Leg, Tls};
 use crate::trace::look::Look;
 use crate::trace::question::Reply;
@@ -66,13 +66,13 @@ impl Examiner<'_> {
     }
 
     async fn look(&self, name: &str) -> (String, Look, Duration) {
-        let id = self.desired().containers.get(name).map_or(0, |c| c.id);
+        let id = self.desired().guests.get(name).map_or(0, |c| c.id);
         let begin = Instant::now();
         let look = match self.state(id) {
             Some(known) => known,
             None if self.simulated => Look::Unknown(SIMULATED.into()),
             None => {
-                let certificates = self.desired().certificates.values().filter(|c| c.on == name);
+                let certificates = self.desired().certificates.values().filter(|c| c.on.is_guest(name));
                 self.observer.look(name, &certificates.map(|c| c.name.clone()).collect::<Vec<_>>()).await
             }
         };
@@ -92,7 +92,7 @@ fn late(what: &str) -> Trouble {
 }
 
 /// Runs for each of `names`, a few at a time; what is not done when the round is over is left out.
-async fn round<'a, T, F>(names: impl Iterator<Item = &'a String>, one: impl Fn(&'a String) -> F) -> Vec<T>
+async fn round<'a, N: 'a, T, F>(names: impl Iterator<Item = &'a N>, one: impl Fn(&'a N) -> F) -> Vec<T>
 where
     F: Future<Output = T>,
 {
@@ -123,14 +123,14 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     let own = desired.hypervisor.iter().map(|node| &node.certificate).filter(|_| !examiner.simulated);
     let certificates: Vec<&desired::Certificate> =
         desired.certificates.values().chain(own).filter(|c| examiner.wanted(&c.resource(), None)).collect();
-    let guests: Vec<&String> = desired
-        .containers
+    let guests: Vec<&GuestName> = desired
+        .guests
         .values()
         .filter(|c| examiner.wanted(&c.resource(), Some(c.id)))
         .map(|c| &c.name)
         .collect();
     // Of these something has to be known, whether they are asked for or not.
-    let on_the_way: BTreeSet<&String> = guests
+    let on_the_way: BTreeSet<&GuestName> = guests
         .iter()
         .copied()
         .chain(
@@ -139,17 +139,17 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
                 .filter_map(|n| desired.services.get(*n))
                 .flat_map(|s| std::iter::once(&s.on).chain(s.via.as_ref().map(|via| &via.on))),
         )
-        .chain(certificates.iter().map(|c| &c.on).filter(|on| *on != NODE))
+        .chain(certificates.iter().filter_map(|c| c.on.guest()))
         .collect();
     let node = async {
-        match certificates.iter().any(|c| c.on == NODE) {
-            true => Some((NODE.to_owned(), examiner.observer.look_at_node().await)),
+        match certificates.iter().any(|c| c.on.is_node()) {
+            true => Some(examiner.observer.look_at_node().await),
             false => None,
         }
     };
     let (looks, rules, node) = tokio::join!(
         round(on_the_way.iter().copied(), |name| examiner.look(name)),
-        examiner.observer.rules_of(&on_the_way),
+        examiner.observer.rules_of(on_the_way.iter().map(|name| name.as_str())),
         node
     );
     let mut took = BTreeMap::new();
@@ -160,18 +160,11 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     }
     for name in &on_the_way {
         known
-            .entry((*name).clone())
+            .entry(name.to_string())
             .or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
     }
-    known.extend(node);
-    let world = World {
-        desired,
-        flows: Flows::new(desired),
-        root: examiner.observer.root,
-        now: (examiner.observer.clock)(),
-        looks: known,
-        rules,
-    };
+    let mut world = World::new(desired, examiner.observer.root, (examiner.observer.clock)());
+    (world.looks, world.rules, world.node) = (known, rules, node);
     let (services, certificates, authority, names) = tokio::join!(
         probes(examiner, &world, &services),
         certified(examiner, &world, &certificates),
@@ -192,7 +185,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
 
 fn told(world: &World<'_>, name: &str, took: &BTreeMap<String, Duration>, simulated: bool) -> Guest {
     let look = world.look(name).cloned().unwrap_or_else(|| Look::Unknown("not looked at".into()));
-    let id = world.desired.containers.get(name).map_or(0, |c| c.id);
+    let id = world.desired.guests.get(name).map_or(0, |c| c.id);
     // That there is nothing to look at in a simulated guest is no trouble of its.
     let unknown = simulated && look == Look::Unknown(SIMULATED.into());
     let trouble = if unknown { None } else { judge::guest(world, name, id) };
@@ -238,7 +231,7 @@ async fn certified(
     wanted: &[&desired::Certificate],
 ) -> Vec<Certificate> {
     let asked = wanted.iter().copied().map(|certificate| async move {
-        let disk = world.seen(&certificate.on).and_then(|seen| seen.certificates.get(&certificate.name));
+        let disk = world.seen_on(&certificate.on).and_then(|seen| seen.certificates.get(&certificate.name));
         let mut served = Vec::new();
         if disk.is_some() {
             for at in &certificate.served {
@@ -303,7 +296,7 @@ async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
             certain(world, &authority.host, &leg).map_err(trouble)
         }
     };
-    Some(Part { on: authority.on.clone(), answer })
+    Some(Part { on: authority.on.to_string(), answer })
 }
 
 /// A chain that holds, and 200.
@@ -353,14 +346,14 @@ async fn names(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
             format!("phoenix-cli trace {name}"),
         )),
     };
-    Some(Part { on: on.clone(), answer })
+    Some(Part { on: on.to_string(), answer })
 }
 
-fn firewall(examiner: &Examiner<'_>, world: &World<'_>, guests: &[&String]) -> Vec<super::Rules> {
+fn firewall(examiner: &Examiner<'_>, world: &World<'_>, guests: &[&GuestName]) -> Vec<super::Rules> {
     if world.desired.firewall.is_none() || examiner.simulated || examiner.observer.node.is_none() {
         return Vec::new();
     }
     let rules: &rules::Rules = &world.rules;
-    let containers = guests.iter().filter_map(|name| world.desired.containers.get(*name));
+    let containers = guests.iter().filter_map(|name| world.desired.guests.get(*name));
     containers.map(|c| judge::firewall(world.desired, &c.name, c.id, rules)).collect()
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use pki::CertificateFacts;
 use plan::Desired;
+use plan::Host;
 use plan::desired::{self, Issuer};
 use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
@@ -82,17 +83,17 @@ pub fn certificate(
     served: &[Option<String>],
 ) -> Certificate {
     let name = wanted.name.clone();
-    let renewal = world.seen(&wanted.on).and_then(|seen| seen.renewals.get(&name));
+    let renewal = world.seen_on(&wanted.on).and_then(|seen| seen.renewals.get(&name));
     let failures = renewal.map(|renewal| renewal.failures);
     let again = format!("phoenix-cli apply --again --target {}", wanted.resource());
     let Some(disk) = disk else {
-        let seen = format!("not looked at: {} does not tell", wanted.place());
+        let seen = format!("not looked at: {} does not tell", wanted.on);
         return Certificate { name, ends: None, same: None, failures, seen, trouble: None };
     };
     let host = wanted.names.first().map_or("", String::as_str);
     let root = (wanted.issuer != Issuer::Acme).then_some(world.root);
     let Some(chain) = judge(&disk.chain, host, root, world.now) else {
-        let text = format!("{} is not there in {}", crate::certificates::path(&name), wanted.place());
+        let text = format!("{} is not there in {}", crate::certificates::path(&name), wanted.on);
         let trouble = Some(Trouble::new("trace::certificate-missing", text, again));
         return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
     };
@@ -121,11 +122,11 @@ pub fn certificate(
         };
         Some(Trouble::new(code, text, again))
     } else if same == Some(false) {
-        let text = format!("{} serves another one than it has on disk", wanted.place());
-        let hint = if wanted.on == desired::NODE { again } else { format!("phoenix-cli trace {host}") };
+        let text = format!("{} serves another one than it has on disk", wanted.on);
+        let hint = if wanted.on.is_node() { again } else { format!("phoenix-cli trace {host}") };
         Some(Trouble::new("trace::certificate-stale", text, hint))
     } else {
-        late(world, wanted, renewal, renew_at, leaf)
+        late(world, wanted, renewal, renew_at, leaf, same)
     };
     Certificate { name, ends: Some(leaf.not_after), same, failures, seen, trouble }
 }
@@ -137,12 +138,24 @@ fn late(
     renewal: Option<&Renewal>,
     renew_at: Timestamp,
     leaf: &CertificateFacts,
+    same: Option<bool>,
 ) -> Option<Trouble> {
-    if let Some(error) = renewal.and_then(|renewal| renewal.error.as_ref()) {
+    if let Some((renewal, error)) = renewal.and_then(|renewal| Some((renewal, renewal.error.as_ref()?))) {
+        // It was renewed; whoever serves it had not taken it over when it was looked at last. By now it may have.
+        if renewal.failures == 0 && renew_at > world.now {
+            if same == Some(true) {
+                return None;
+            }
+            return Some(Trouble::new(
+                "trace::certificate-stale",
+                format!("it was renewed, and was not served when it was looked at last: {error}"),
+                wanted.on.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
+            ));
+        }
         return Some(Trouble::new(
             "trace::renewal-failed",
             format!("renewing it failed: {error}"),
-            wanted.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
+            wanted.on.typed(&format!("/usr/local/lib/phoenix/certificates renew {}", wanted.name)),
         ));
     }
     if renew_at > world.now {
@@ -161,10 +174,10 @@ fn late(
     (world.now.as_second() > renew_at.as_second() + left / 2).then(|| {
         Trouble::new(
             "health::certificate-due",
-            format!("it is due for {due}, and {} has not renewed it", wanted.place()),
-            match wanted.on.as_str() {
-                desired::NODE => wanted.typed("journalctl -u phoenix-certificates -n 30"),
-                guest => format!("phoenix-cli logs {guest} --unit phoenix-certificates"),
+            format!("it is due for {due}, and {} has not renewed it", wanted.on),
+            match wanted.on.guest() {
+                None => wanted.on.typed("journalctl -u phoenix-certificates -n 30"),
+                Some(guest) => format!("phoenix-cli logs {guest} --unit phoenix-certificates"),
             },
         )
     })
@@ -173,7 +186,7 @@ fn late(
 /// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.
 pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
     let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
-    let this = desired::End::Guest(guest.to_owned());
+    let this = desired::End::Host(Host::container(guest));
     let zero_trust = desired.firewall.as_ref().is_some_and(|firewall| firewall.zero_trust);
     let ends = desired.flows.iter().flat_map(|flow| {
         let sent = (flow.to == this).then_some((flow, Direction::In));
@@ -216,7 +229,7 @@ mod tests {
 
     /// What is wrong with the rules of both ends of a flow from `a` (101) to `b` (102).
     fn trouble(zero_trust: bool, cluster: &str, a: &str, b: &str) -> [Option<String>; 2] {
-        let guest = |name: &str| End::Guest(name.to_owned());
+        let guest = |name: &str| End::Host(Host::container(name));
         let flow = Flow {
             id: "one".into(),
             from: guest("a"),
@@ -233,12 +246,62 @@ mod tests {
         };
         let files = [("cluster.fw", cluster), ("101.fw", a), ("102.fw", b)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        let rules = rules::Rules { files };
+        let rules = rules::Rules { files, ..rules::Rules::default() };
         [("a", 101), ("b", 102)].map(|(name, id)| {
             firewall(&desired, name, id, &rules)
                 .trouble
                 .map(|trouble| format!("{}: {}", trouble.code, trouble.text))
         })
+    }
+
+    /// Renewed, and shown by nobody when it was looked at: that is not the renewal, and it passes as soon as it is shown.
+    #[test]
+    fn what_was_renewed_and_not_served_at_once() {
+        let desired = Desired::default();
+        let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let world = World::new(&desired, "", now);
+        let wanted = desired::Certificate {
+            name: desired::HYPERVISOR.into(),
+            names: vec!["pve1.workshop.internal".into()],
+            life: std::time::Duration::from_hours(24),
+            on: Host::THE_NODE,
+            issuer: Issuer::StepCa,
+            owner: None,
+            reloads: Vec::new(),
+            restarts: Vec::new(),
+            served: Vec::new(),
+            fingerprint: String::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let settings = pki::AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
+        let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
+        let authority = pki::Authority::open_or_create(&root, &settings, now).unwrap();
+        let request = pki::LeafRequest {
+            name: "x".into(),
+            dns_names: wanted.names.clone(),
+            addresses: Vec::new(),
+            life: wanted.life,
+        };
+        let leaf = CertificateFacts::parse(&authority.issue(&request, now).unwrap().chain_pem).unwrap();
+        let later = leaf.renew_at();
+        assert!(later > now);
+        let told = |failures, error: Option<&str>, same| {
+            let renewal = Renewal { failures, error: error.map(str::to_owned), ..Renewal::default() };
+            late(&world, &wanted, Some(&renewal), later, &leaf, same).map(|trouble| trouble.code)
+        };
+        let served =
+            Some("127.0.0.1:8006/pve1.workshop.internal serves another certificate than the one in …");
+        assert_eq!(told(0, served, Some(true)), None);
+        assert_eq!(told(0, served, None).as_deref(), Some("trace::certificate-stale"));
+        assert_eq!(
+            told(2, Some("the authority does not answer"), Some(true)).as_deref(),
+            Some("trace::renewal-failed")
+        );
+        assert_eq!(told(0, None, Some(true)), None);
     }
 
     #[test]

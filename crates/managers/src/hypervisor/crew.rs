@@ -10,19 +10,25 @@ use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use transport::Command;
 
 use super::{Put, Work};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{date, embedded, renewing};
 use crate::features::Rendered;
-use crate::features::crew::{run, words};
+use crate::features::crew::{bring, words};
 use crate::worksite::{Place, Worksite};
 use crate::{authority, settle};
 
 /// Files and units on the node, and its API that starts anew: seconds.
 const LIMIT: Duration = Duration::from_mins(3);
+
+/// What puts it in place on the node, from the feature `certificates`.
+const PROGRAM: &str = "/usr/local/lib/phoenix/pveproxy";
+
+/// How long the node's API may show its old certificate: measured were six seconds and more.
+const SHOWN: Duration = Duration::from_mins(1);
 
 /// The crew for the node.
 #[derive(Debug, Clone)]
@@ -32,20 +38,7 @@ pub struct HypervisorCrew {
 
 /// What is on the node goes, and only if it is still ours, the certificate that its API shows: Proxmox VE goes back to its
 /// own by itself. Whoever has put another one there since keeps it.
-const REMOVE: &str = r#"set -u
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
-units='phoenix-certificates.timer phoenix-certificates.service phoenix-pveproxy.service'
-systemctl disable --now $units >/dev/null 2>&1
-if [ -e /usr/local/lib/phoenix/pveproxy ]; then /usr/local/lib/phoenix/pveproxy forget >/dev/null || exit 1; fi
-for unit in $units; do rm -f "/etc/systemd/system/$unit" || exit 1; done
-systemctl daemon-reload
-rm -f "$root" && update-ca-certificates >/dev/null 2>&1
-for program in certificates pairs pveproxy; do rm -f "/usr/local/lib/phoenix/$program" || exit 1; done
-rm -rf /var/lib/phoenix/certificates /etc/phoenix/certificates /etc/phoenix/certificates.d || exit 1
-rm -f /etc/phoenix/certificates.conf /etc/phoenix/applied.json "$mark" || exit 1
-echo phoenix: removed certificates
-"#;
+const REMOVE: &str = include_str!("remove.sh");
 
 impl HypervisorCrew {
     /// A crew on this worksite.
@@ -60,10 +53,10 @@ impl HypervisorCrew {
             .iter()
             .map(|feature| serde_json::from_value(feature.clone()))
             .collect::<Result<_, _>>()
-            .map_err(|error| unreadable(&error))?;
-        progress.doing("installing what keeps the certificate");
+            .map_err(|error| apply::crew::unreadable(&error))?;
         let tell = |action: &crate::features::Action| progress.changed(words(action));
-        let heard = run(&self.site, &place, &rendered, progress, &tell).await?;
+        let doing = |_: String| progress.doing("installing what keeps the certificate");
+        let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
         for feature in &rendered {
             heard.outcome(&feature.name, &place).map_err(|failure| {
                 failure.hint("on the node, `journalctl -b -p warning` may tell more; then phoenix-cli apply")
@@ -78,7 +71,7 @@ impl HypervisorCrew {
             Issuer::Embedded => embedded::put(&self.site, &place, &certificates, progress).await?,
             Issuer::StepCa | Issuer::Acme => renewing::fetch(&place, &certificates, progress).await?,
         };
-        is_shown(&place, &put.certificate).await?;
+        is_shown(&place, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();
         mark.certificates.extend(marks.iter().cloned());
         remember(&place, &mark).await?;
@@ -108,24 +101,35 @@ impl HypervisorCrew {
     }
 }
 
-/// No step after this one could mend what is shown instead, so it is no warning as it is in a guest.
-async fn is_shown(place: &Place, certificate: &Certificate) -> Result<(), Failure> {
+/// No step after this one could mend what is shown instead, so it is no warning as it is in a guest. The API's old workers
+/// finish what they have begun, and show the old certificate until then.
+async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress) -> Result<(), Failure> {
     let command = show(&*place.runner, &[certificate]);
     let begin = Instant::now();
-    let seen = loop {
+    let mut told = false;
+    let mut pauses = settle::Pauses::up_to(settle::PAUSE);
+    loop {
         let seen = parse(&settle::command(&*place.runner, &command).await?.text());
-        // An answer that was cut off tells nothing of it.
-        if !seen.is_empty() || begin.elapsed() > settle::UNREACHABLE {
-            break seen;
+        let shown = |at: &Served| {
+            let mut served = seen.iter().flat_map(|seen| &seen.served);
+            served.any(|found| found.at == at.to_string() && found.same == Some(true))
+        };
+        if certificate.served.iter().all(shown) {
+            return Ok(());
         }
-        sleep(settle::PAUSE).await;
-    };
-    let shown = |at: &Served| {
-        let mut served = seen.iter().flat_map(|seen| &seen.served);
-        served.any(|found| found.at == at.to_string() && found.same == Some(true))
-    };
-    if certificate.served.iter().all(shown) {
-        return Ok(());
+        if begin.elapsed() > SHOWN {
+            break;
+        }
+        if !told {
+            // What was not even put in place is waited for in vain.
+            let placed = Command::new("asking whether it was put in place", [PROGRAM, "placed"]).limit(LIMIT);
+            if settle::command(&*place.runner, &placed).await?.status == 1 {
+                break;
+            }
+            progress.waiting("the node's API to show its new certificate", SHOWN);
+            told = true;
+        }
+        pauses.pause().await;
     }
     let what = "the node's API does not show the certificate that was put in place for it";
     Err(Failure::new("hypervisor::not-shown", what)
@@ -153,10 +157,6 @@ async fn said(place: &Place, command: &Command) -> Result<(), Failure> {
         .hint("phoenix-cli apply tries again"))
 }
 
-fn unreadable(error: &serde_json::Error) -> Failure {
-    Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
-}
-
 #[async_trait]
 impl Crew for HypervisorCrew {
     fn kind(&self) -> &'static str {
@@ -166,10 +166,10 @@ impl Crew for HypervisorCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            results.push(match serde_json::from_value(step.work.clone()) {
+            results.push(match apply::work(step) {
                 Ok(Work::Put(put)) => self.put(&put, progress).await,
                 Ok(Work::Remove { authority }) => self.remove(authority, progress).await,
-                Err(error) => Err(unreadable(&error)),
+                Err(failure) => Err(failure),
             });
         }
         results

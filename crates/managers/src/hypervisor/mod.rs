@@ -8,14 +8,19 @@ mod crew;
 
 pub use crew::HypervisorCrew;
 
+use std::sync::Arc;
+
+use apply::Crew;
 use plan::desired::{Certificate, HYPERVISOR, Issuer};
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Problem, Step};
+use plan::{Action, Address, Change, Desired, Problem, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::certificates::{date, due, promised};
+use crate::Manager;
+use crate::certificates::{date, due, facts_of, promised};
+use crate::worksite::Worksite;
 
 /// The node's own resources, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +57,23 @@ pub struct Put {
 /// Why a node is touched beyond its API.
 const ROOT: &str = "the certificate and what renews it are put on the node itself";
 
+impl Manager for Hypervisors {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(HypervisorCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let node = desired.hypervisor.as_ref().filter(|_| *address == Address::hypervisor_certificate())?;
+        let mut facts = facts_of(&node.certificate);
+        facts["declared"] = node.declared.to_string().into();
+        Some(facts)
+    }
+}
+
 impl Kind for Hypervisors {
     fn kind(&self) -> &'static str {
         "hypervisor"
@@ -62,12 +84,13 @@ impl Kind for Hypervisors {
         let ours = there.filter(|mark| mark.site == world.desired.site);
         let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
         let address = Address::hypervisor_certificate();
-        let signs = world.desired.authority.as_ref().and_then(|a| world.desired.containers.get(&a.on));
+        let signs = world.desired.authority.as_ref().and_then(|a| world.desired.guests.get(&a.on));
         let Some(wanted) = wanted else {
             if ours.is_some() {
                 let signs = signs.filter(|_| !world.options.destroy);
-                let needs = signs.map(|c| Address::authority(&c.name)).into_iter().collect();
-                proposal.step(Step { needs, ..removal(signs.map(|c| c.id)) });
+                let step = step(Action::Delete, "the node is to show its own certificate again")
+                    .needs(signs.map(|c| Address::authority(&c.name)));
+                proposal.step(step, &Work::Remove { authority: signs.map(|c| c.id) });
             }
             return;
         };
@@ -95,17 +118,19 @@ impl Kind for Hypervisors {
             mark,
         };
         let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
+        let work = || Work::Put(Box::new(put.clone()));
         match due(certificate, known, world.options.now) {
-            Some((action, reason)) => proposal.step(step(action, reason)),
+            Some((action, reason)) => proposal.step(step(action, reason), &work()),
             None if !renews => {
-                proposal.step(step(Action::Update, "what keeps it on the node has changed".to_owned()));
+                proposal
+                    .step(step(Action::Update, "what keeps it on the node has changed".to_owned()), &work());
             }
             // A new authority knows nobody.
             None => {
                 if let (Some(_), Some(authority)) = (put.authority, &world.desired.authority) {
                     let reason = "its authority is made anew and has to know the node".to_owned();
                     let authority = Address::authority(&authority.on);
-                    proposal.step_if_any([authority], step(Action::Update, reason));
+                    proposal.step_if_any([authority], step(Action::Update, reason), &work());
                 }
             }
         }
@@ -113,29 +138,13 @@ impl Kind for Hypervisors {
 }
 
 fn placing(put: &Put, ends: Option<String>, action: Action, reason: String) -> Step {
-    let names = Change::new("names", Value::Null, put.certificate.names.join(", "));
-    base(action, reason, vec![names, promised(&put.certificate, ends)], &Work::Put(Box::new(put.clone())))
+    step(action, reason)
+        .change(Change::new("names", Value::Null, put.certificate.names.join(", ")))
+        .change(promised(&put.certificate, ends))
 }
 
-fn removal(authority: Option<u32>) -> Step {
-    let reason = "the node is to show its own certificate again".to_owned();
-    base(Action::Delete, reason, Vec::new(), &Work::Remove { authority })
-}
-
-fn base(action: Action, reason: String, changes: Vec<Change>, work: &Work) -> Step {
-    Step {
-        address: Address::hypervisor_certificate(),
-        id: None,
-        action,
-        // The node's API starts anew, which a browser and Phoenix itself survive; no guest is touched.
-        grade: Grade::Live,
-        reasons: vec![reason],
-        changes,
-        needs: Vec::new(),
-        consent: Consent::NotNeeded,
-        root: Some(ROOT.to_owned()),
-        holds: vec![HYPERVISOR.to_owned()],
-        batch: None,
-        work: serde_json::to_value(work).unwrap_or_default(),
-    }
+/// The node's API starts anew, which a browser and Phoenix itself survive; no guest is touched.
+fn step(action: Action, reason: impl Into<String>) -> Step {
+    let step = Step::new(Address::hypervisor_certificate(), action).reason(reason).root(ROOT);
+    Step { holds: vec![HYPERVISOR.to_owned()], ..step }
 }

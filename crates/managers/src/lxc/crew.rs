@@ -1,5 +1,6 @@
 //! Carrying out what was planned for containers. It converges from wherever it was cut off.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use plan::Step;
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
 use proxmox::error::Kind;
-use tokio::time::{Instant, sleep};
+use proxmox::property::{PropertyString, Size};
+use tokio::time::Instant;
 use transport::Command;
 
-use super::settings;
+use super::keys::ROWS;
 use super::work::{Create, Params, Place, Update, Work};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
@@ -188,7 +190,7 @@ impl ContainerCrew {
         }
         let command = Command::new("setting what takes root", argv).limit(Duration::from_secs(120));
         let begin = Instant::now();
-        let mut told = false;
+        let mut lock = settle::Lock::new(&self.site, guest, "setting what takes root", progress);
         let output = loop {
             // Setting the same twice is the same as once.
             let output = settle::command(node.as_ref(), &command).await?;
@@ -199,11 +201,7 @@ impl ContainerCrew {
             if !locked || begin.elapsed() > settle::LOCKED {
                 break output;
             }
-            if !told {
-                progress.waiting(format!("the lock on {} that another task holds", guest.id), settle::LOCKED);
-                told = true;
-            }
-            sleep(settle::PAUSE * 2).await;
+            lock.pause().await?;
         };
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
@@ -216,7 +214,8 @@ impl ContainerCrew {
         self.site.is_on(update.id, &update.node);
         let (mut last, mut params): (Params, Params) = (Params::new(), update.set.clone());
         let mut digest = update.digest.clone();
-        let changed = update.set.iter().chain(&update.root).map(|(key, _)| key).chain(&update.delete);
+        let changed = update.set.iter().chain(&update.root).map(|(key, _)| key);
+        let changed = changed.chain(&update.delete).chain(&update.revert);
         if changed.into_iter().any(|key| is_drive(key)) {
             (last, params) = params.into_iter().partition(|(key, _)| key == "protection");
             if let Some(now) = self.unprotect(&guest, &digest, progress).await? {
@@ -226,10 +225,21 @@ impl ContainerCrew {
                 }
             }
         }
-        if !params.is_empty() || !update.delete.is_empty() {
+        if !update.revert.is_empty() {
+            progress.doing("taking back what waits for a restart");
+            let revert = ("revert".to_owned(), update.revert.join(","));
+            match self.ahead(&guest, &digest, revert, progress).await? {
+                Some(now) => digest = now,
+                None => self.already(&guest, update).await?,
+            }
+        }
+        if !update.delete.is_empty() {
+            params.push(("delete".into(), update.delete.join(",")));
+        }
+        if !params.is_empty() {
             progress.doing("changing its configuration");
-            if !update.delete.is_empty() {
-                params.push(("delete".into(), update.delete.join(",")));
+            if let Some(set) = &update.remember {
+                params.push(("description".into(), self.remembering(&guest, set).await?));
             }
             params.push(("digest".into(), digest));
             if settle::set(&self.site, &guest, params, progress).await? == settle::Set::Modified {
@@ -273,7 +283,24 @@ impl ContainerCrew {
         if update.restart || update.start {
             self.start(&guest, progress).await?;
         }
+        if !update.forget.is_empty() {
+            let forget = |_: &mut String, mark: &mut plan::Mark| {
+                mark.set.retain(|key, _| !update.forget.contains(key));
+            };
+            self.site.change_mark(guest.id, progress, forget).await?;
+        }
         Ok(Done::default())
+    }
+
+    /// The description with a mark that remembers what is set. The digest it is written with says that it is still so.
+    async fn remembering(&self, guest: &GuestRef, set: &BTreeMap<String, String>) -> Result<String, Failure> {
+        let config = settle::read("reading the description", || self.site.reader().config(guest)).await?;
+        let (text, mut mark) =
+            self.site.marked(guest.id, config.get("description").map_or("", String::as_str))?;
+        mark.set.clone_from(set);
+        let description = plan::mark::render(&text, &mark);
+        crate::worksite::fits(guest.id, &description)?;
+        Ok(description)
     }
 
     /// Takes the protection off for as long as mounts are changed: Proxmox VE refuses that otherwise. Should the run be cut
@@ -285,14 +312,27 @@ impl ContainerCrew {
         digest: &str,
         progress: &Progress,
     ) -> Result<Option<String>, Failure> {
-        let look = || settle::read("reading the protection", || self.site.reader().config(guest));
-        let config = look().await?;
-        let on = config.get("protection").is_some_and(|p| p == "1");
-        if !on || config.get("digest").is_none_or(|now| now != digest) {
+        let config = settle::read("reading the protection", || self.site.reader().config(guest)).await?;
+        if config.get("protection").is_none_or(|on| on != "1") {
             return Ok(None);
         }
         progress.doing("taking its protection off while its mounts are changed");
-        let params = vec![("protection".into(), "0".into()), ("digest".into(), digest.to_owned())];
+        self.ahead(guest, digest, ("protection".into(), "0".into()), progress).await
+    }
+
+    /// Sets something before all else. The new digest; `None` where the container is no longer as it was planned against.
+    async fn ahead(
+        &self,
+        guest: &GuestRef,
+        digest: &str,
+        param: (String, String),
+        progress: &Progress,
+    ) -> Result<Option<String>, Failure> {
+        let look = || settle::read("reading the digest", || self.site.reader().config(guest));
+        if look().await?.get("digest").is_none_or(|now| now != digest) {
+            return Ok(None);
+        }
+        let params = vec![param, ("digest".into(), digest.to_owned())];
         // An answer that was lost shows as a digest that no longer fits; what is there then is looked at all the same.
         settle::set(&self.site, guest, params, progress).await?;
         Ok(look().await?.remove("digest"))
@@ -301,12 +341,13 @@ impl ContainerCrew {
     /// Puts it into a pool. After an answer that got lost it is looked whether it is there.
     async fn join(&self, guest: &GuestRef, pool: &str) -> Result<(), Failure> {
         let begin = Instant::now();
+        let mut pauses = settle::Pauses::up_to(settle::PAUSE);
         loop {
             let Err(error) = self.site.writer.join_pool(pool, guest.id, true).await else { return Ok(()) };
             if error.kind().is_some() || begin.elapsed() > settle::UNREACHABLE {
                 return Err(failure("joining the pool", &error));
             }
-            sleep(settle::PAUSE).await;
+            pauses.pause().await;
             let all =
                 settle::read("looking at the pools", || self.site.reader().resources(Some("vm"))).await?;
             if all.iter().any(|r| r.vmid == Some(guest.id) && r.pool.as_deref() == Some(pool)) {
@@ -317,8 +358,10 @@ impl ContainerCrew {
 
     async fn has_size(&self, guest: &GuestRef, disk: &str, size: &str) -> Result<Seen, Failure> {
         let config = settle::read("reading the disk's size", || self.site.reader().config(guest)).await?;
-        let now = config.get(disk).map(|v| settings::parts(v)).and_then(|p| settings::bytes(p.get("size")?));
-        Ok(if now >= settings::bytes(size) { Seen::Done } else { Seen::NotDone })
+        let bytes = |text: &str| text.parse::<Size>().ok();
+        let parts = config.get(disk).and_then(|value| value.parse::<PropertyString>().ok());
+        let now = parts.as_ref().and_then(|parts| bytes(parts.get("size")?));
+        Ok(if now >= bytes(size) { Seen::Done } else { Seen::NotDone })
     }
 
     /// The digest no longer fits: either our own change arrived and its answer was lost, or somebody else was there.
@@ -331,21 +374,11 @@ impl ContainerCrew {
                 .find(|e| e.key == key)
                 .and_then(|e| if e.delete { None } else { e.pending.clone().or_else(|| e.value.clone()) })
         };
-        let normal = |key: &str, v: &str| {
-            if key.starts_with("net") {
-                settings::join(&settings::net_normal(v))
-            } else if key.starts_with("mp") {
-                settings::join(&settings::mount_normal(v))
-            } else if key == "tags" {
-                let mut tags: Vec<&str> = v.split(';').collect();
-                tags.sort_unstable();
-                tags.join(";")
-            } else {
-                settings::join(&settings::parts(v))
-            }
-        };
-        let set = update.set.iter().all(|(k, v)| value(k).is_some_and(|now| normal(k, &now) == normal(k, v)));
-        let gone = update.delete.iter().all(|k| value(k).is_none());
+        let set = update
+            .set
+            .iter()
+            .all(|(key, wanted)| value(key).is_some_and(|now| crate::keys::same(&ROWS, key, &now, wanted)));
+        let gone = update.delete.iter().chain(&update.revert).all(|key| value(key).is_none());
         if set && gone {
             return Ok(());
         }
@@ -372,14 +405,13 @@ impl Crew for ContainerCrew {
         let mut results = Vec::new();
         for step in steps {
             let progress = progress.of(&step.address);
-            let result = match Work::read(&step.work) {
+            let result = match apply::work(step) {
                 Ok(Work::Create(create)) => self.create(&create, &progress).await,
                 Ok(Work::Update(update)) => self.update(&update, &progress).await,
                 Ok(Work::Delete(place)) => {
                     self.destroy(&place, &progress).await.map(|()| Done::new(format!("{} is gone", place.id)))
                 }
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             let failed = result.is_err();
             results.push(result);

@@ -1,6 +1,10 @@
-//! Containers: what differs ([`diff`]), what the node is told ([`settings`]), and carrying it out ([`crew`]).
+//! Containers: the keys of their configuration ([`keys`]), what differs ([`diff`]) and becomes a step (`make`, `change`),
+//! what the node offers (`offer`), and carrying it out ([`crew`]).
 
+mod change;
 pub mod crew;
 pub mod diff;
-pub mod settings;
+pub mod keys;
+mod make;
+pub mod offer;
 pub mod work;

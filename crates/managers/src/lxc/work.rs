@@ -1,6 +1,6 @@
 //! What a plan's step says about a container: all that carrying it out takes, and nothing secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plan::Mark;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub enum Work {
     /// Make it, after what stands in its place is destroyed.
     Create(Create),
     /// Change it where it is.
-    Update(Update),
+    Update(Box<Update>),
     /// Destroy it.
     Delete(Place),
 }
@@ -62,7 +62,10 @@ pub struct Update {
     /// Keys to remove.
     #[serde(default)]
     pub delete: Vec<String>,
-    /// What only root on the node may set.
+    /// Keys whose waiting change is taken back.
+    #[serde(default)]
+    pub revert: Vec<String>,
+    /// What only root on the node may set, as options of its command: `delete` and `revert` are among them.
     #[serde(default)]
     pub root: Params,
     /// Disks to grow: key and size as the API wants it (`12G`).
@@ -80,17 +83,22 @@ pub struct Update {
     /// Restart it at the end, so that what waits for that applies.
     #[serde(default)]
     pub restart: bool,
+    /// What its mark remembers of what is set here. It goes with the keys in one call: cut off between two, the mark would
+    /// claim what is somebody else's, or not know what is Phoenix'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remember: Option<BTreeMap<String, String>>,
+    /// Keys that are gone after the restart, and that the mark need not remember any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<String>,
     /// Start it: it does not run.
     #[serde(default)]
     pub start: bool,
 }
 
 /// The names that a mark goes on remembering: what is no longer in the blueprint is forgotten, so that it counts as new
-/// when it comes back.
+/// when it comes back. Features are not among them: one that goes is taken away first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Keep {
-    /// Features.
-    pub features: BTreeSet<String>,
     /// Services.
     pub services: BTreeSet<String>,
 }
@@ -98,17 +106,6 @@ pub struct Keep {
 impl Keep {
     /// Lets a mark forget the rest.
     pub fn apply_to(&self, mark: &mut Mark) {
-        mark.features.retain(|name, _| self.features.contains(name));
         mark.services.retain(|name, _| self.services.contains(name));
-    }
-}
-
-impl Work {
-    /// Reads a step's instruction.
-    ///
-    /// # Errors
-    /// When the plan is of another version.
-    pub fn read(value: &serde_json::Value) -> Result<Self, serde_json::Error> {
-        serde_json::from_value(value.clone())
     }
 }

@@ -9,13 +9,14 @@ use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::desired::Service;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Step};
+use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 pub use probe::TlsProber;
 
+use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 
@@ -35,6 +36,25 @@ pub struct Work {
     pub service: Service,
 }
 
+impl Manager for Services {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(ServiceCrew::new(site.clone()))
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        let s = desired.services.get(address.name())?;
+        let through = s.via.as_ref().map(|via| format!("{} ({})", via.on, via.address));
+        Some(json!({
+            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
+            "through": through.unwrap_or_else(|| "directly".to_owned()),
+        }))
+    }
+}
+
 impl Kind for Services {
     fn kind(&self) -> &'static str {
         "service"
@@ -45,28 +65,22 @@ impl Kind for Services {
             return;
         }
         for service in world.desired.services.values() {
-            let Some(container) = world.desired.containers.get(&service.on) else { continue };
+            let Some(container) = world.desired.guests.get(&service.on) else { continue };
             let mark = mark_after(world, container, proposal);
             if mark.is_none() && !proposal.makes_anew(&container.resource()) {
                 continue;
             }
             let proven = mark.and_then(|m| m.services.get(&service.name));
-            let step = Step {
-                address: Address::service(&service.name),
-                id: None,
-                action: Action::Run,
-                grade: Grade::Live,
-                reasons: vec!["to be proven from outside".into()],
-                changes: vec![Change::new("url", Value::Null, service.url())],
-                needs: Vec::new(),
-                consent: Consent::NotNeeded,
-                root: None,
-                holds: Vec::new(),
-                batch: None,
-                work: serde_json::to_value(Work { id: container.id, service: service.clone() })
-                    .unwrap_or_default(),
-            };
-            if proven == Some(&service.fingerprint) {
+            let address = Address::service(&service.name);
+            let found = world.inventory.found.get(&address);
+            let reasons = found.cloned().unwrap_or_else(|| vec!["to be proven from outside".into()]);
+            let step = Step::new(address, Action::Run).reasons(reasons).change(Change::new(
+                "url",
+                Value::Null,
+                service.url(),
+            ));
+            let work = Work { id: container.id, service: service.clone() };
+            if found.is_none() && proven == Some(&service.fingerprint) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
                     .desired
@@ -75,9 +89,9 @@ impl Kind for Services {
                     .into_iter()
                     .cloned()
                     .collect::<Vec<_>>();
-                proposal.step_if_any(way, step);
+                proposal.step_if_any(way, step, &work);
             } else {
-                proposal.step(step);
+                proposal.step(step, &work);
             }
         }
     }
@@ -100,6 +114,7 @@ impl ServiceCrew {
         progress.doing(format!("asking {}", service.url()));
         let begin = Instant::now();
         let mut told = false;
+        let mut pauses = crate::settle::Pauses::up_to(Duration::from_millis(500));
         let seen = loop {
             match self.site.prober.probe(service).await {
                 Ok(seen) => break seen,
@@ -111,7 +126,7 @@ impl ServiceCrew {
                         progress.waiting(format!("{} to answer", service.url()), ANSWERS);
                         told = true;
                     }
-                    sleep(Duration::from_millis(500)).await;
+                    pauses.pause().await;
                 }
             }
         };
@@ -133,10 +148,9 @@ impl Crew for ServiceCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match serde_json::from_value::<Work>(step.work.clone()) {
+            let result = match apply::work::<Work>(step) {
                 Ok(work) => self.prove(&work, &progress.of(&step.address)).await,
-                Err(error) => Err(Failure::from_error("apply::plan-unreadable", &error)
-                    .hint("make the plan again with this phoenix-cli")),
+                Err(failure) => Err(failure),
             };
             results.push(result);
         }

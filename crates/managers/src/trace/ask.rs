@@ -68,11 +68,27 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether a connection stands, and nothing else.
+    pub fn connection(address: Ipv4Addr, port: u16) -> Self {
+        Self {
+            name: None,
+            wanted: vec![address],
+            server: None,
+            to: Some((address, port)),
+            sni: None,
+            url: None,
+            host: None,
+            pair: None,
+            trust: Trust::System,
+        }
+    }
+
     /// What a client asks.
     pub fn client(path: &Path, server: Option<Ipv4Addr>) -> Self {
         let entrance = path.entrance.as_ref();
-        let nameless = path.inside.is_none() && path.guest.is_some();
+        let nameless = path.nameless();
         let mut wanted: Vec<Ipv4Addr> = path.inside.into_iter().chain(path.outside).collect();
+        wanted.extend(entrance.filter(|_| nameless).map(|e| e.address));
         wanted.dedup();
         Self {
             name: (!nameless).then(|| path.name.clone()),
@@ -194,6 +210,7 @@ async fn why(from: &dyn Runner, question: &Question, leg: &mut Leg) {
     if let Ok(output) = from.run(&bare.command()).await {
         let asked = Leg::parse(&output.text());
         leg.route = asked.route;
+        leg.neighbour = asked.neighbour;
         // Its time may be up where ours was not: then it is the better answer all the same.
         leg.tcp = asked.tcp.or(leg.tcp.take());
     }

@@ -51,6 +51,15 @@ said=$(timeout 4 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "$port" 2>&1)
 status=$?
 ended "$status" "$begin"
 printf '%s\n' "$said"
+# Who answers for it on the network, as the kernel has learned just now.
+part neighbour
+# Where nobody answered, one that is only remembered is being asked again, five seconds after the first packet.
+tries=4
+while [ "$status" -eq 124 ] && [ "$tries" -gt 0 ] && ip -4 neigh show to "$address" 2>/dev/null | grep -qE 'DELAY|PROBE'; do
+	tries=$((tries - 1))
+	sleep 0.5
+done
+ip -4 neigh show to "$address" 2>/dev/null
 [ "$status" -eq 0 ] || exit 0
 
 if [ "$sni" != - ]; then

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use plan::Desired;
+use plan::Host;
 use plan::desired::{End, Flow, Transport};
 
 /// Who begins a connection.
@@ -62,9 +63,9 @@ impl<'a> Flows<'a> {
         let mut flows = Self { desired, to: BTreeMap::new(), wide: Vec::new() };
         for flow in &desired.flows {
             match &flow.to {
-                End::Guest(name) => flows.to.entry(name).or_default().push(flow),
+                End::Host(Host::Guest(_, name)) => flows.to.entry(name).or_default().push(flow),
                 End::Inside | End::Net(_) => flows.wide.push(flow),
-                End::Outside | End::Node => {}
+                End::Outside | End::Host(Host::Node(_)) => {}
             }
         }
         flows
@@ -86,16 +87,16 @@ impl<'a> Flows<'a> {
 
     fn covers(&self, end: &End, who: Asker<'_>) -> bool {
         match (end, who) {
-            (End::Outside, Asker::Outside) | (End::Inside, Asker::Guest(_)) | (End::Node, Asker::Node) => {
-                true
-            }
-            (End::Guest(name), Asker::Guest(guest)) => name == guest,
+            (End::Outside, Asker::Outside)
+            | (End::Inside, Asker::Guest(_))
+            | (End::Host(Host::Node(_)), Asker::Node) => true,
+            (End::Host(Host::Guest(_, name)), Asker::Guest(guest)) => name == guest,
             (End::Net(net), Asker::Guest(guest)) => self.address(guest).is_some_and(|a| net.contains(&a)),
             _ => false,
         }
     }
 
     fn address(&self, guest: &str) -> Option<Ipv4Addr> {
-        self.desired.containers.get(guest)?.address
+        self.desired.guests.get(guest)?.address
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::neighbour::{self, Neighbour};
 use super::parts::{Parts, value};
 use super::question::{self, Reply};
 
@@ -15,6 +16,8 @@ pub struct Leg {
     pub route: Option<String>,
     /// The connection.
     pub tcp: Option<Tcp>,
+    /// Who answers for the address on the network, where that is known and no router is between.
+    pub neighbour: Option<Neighbour>,
     /// The handshake.
     pub tls: Option<Tls>,
     /// The answer.
@@ -93,10 +96,22 @@ impl Leg {
             names: parts.get("names").map(|text| names(text, parts.get("server"))),
             route: parts.get("route").map(|text| text.trim().to_owned()),
             tcp: parts.get("tcp").map(tcp),
+            neighbour: parts
+                .get("neighbour")
+                .and_then(|text| neighbour::table(text).pop())
+                .map(|found| found.1),
             tls: parts.get("tls").map(tls),
             http: parts.get("http").map(http),
             lost: None,
         }
+    }
+
+    /// Who answers for the address: whom the place has, or else `known`. One that is only remembered counts where somebody did
+    /// answer, since it was asked.
+    pub fn answering<'a>(&'a self, known: Option<&'a Neighbour>) -> Option<&'a Neighbour> {
+        let answered = matches!(self.tcp, Some(Tcp::Open(_) | Tcp::Refused));
+        let counts = |found: &&Neighbour| answered || !matches!(found, Neighbour::Remembered(_));
+        self.neighbour.as_ref().or(known).filter(counts)
     }
 
     /// Nothing could be asked, for this reason.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::devices::{Device, devices};
 use super::leg::certificates;
 use super::parts::Parts;
 
@@ -54,6 +55,8 @@ pub struct Seen {
     pub hosts: Vec<HostsLine>,
     /// Its name servers.
     pub resolvers: Vec<Ipv4Addr>,
+    /// Its network devices by name; empty where they could not be listed.
+    pub devices: BTreeMap<String, Device>,
     /// Who listens on TCP ports.
     pub listeners: Vec<Listener>,
     /// Its units: those of its features, and those that failed.
@@ -153,6 +156,8 @@ pub struct Unit {
     pub sub: String,
     /// `success`, `exit-code`, `oom-kill`.
     pub result: String,
+    /// Whether it has been active since the guest started.
+    pub ran: bool,
     /// Since when it is so.
     pub since: Option<Timestamp>,
     /// The end of its journal, where it is not active.
@@ -264,6 +269,7 @@ impl Seen {
             memory: memory(get("memory")),
             hosts: hosts(get("hosts")),
             resolvers: get("resolvers").lines().filter_map(|line| line.trim().parse().ok()).collect(),
+            devices: devices(get("links"), get("addresses")),
             listeners: get("listeners").lines().filter_map(|line| listener(line, &owners)).collect(),
             units,
             certificates: parts
@@ -374,10 +380,8 @@ fn units(text: &str) -> Vec<Unit> {
                 "ActiveState" => unit.active = value,
                 "SubState" => unit.sub = value,
                 "Result" => unit.result = value,
-                "StateChangeTimestamp" => {
-                    let seconds = value.strip_prefix('@').and_then(|s| s.parse().ok());
-                    unit.since = seconds.and_then(|s| Timestamp::from_second(s).ok());
-                }
+                "StateChangeTimestamp" => unit.since = since(&value),
+                "ActiveEnterTimestamp" => unit.ran = since(&value).is_some(),
                 _ => {}
             }
         }
@@ -386,6 +390,12 @@ fn units(text: &str) -> Vec<Unit> {
         }
     }
     all
+}
+
+/// `@1764347002`; nothing, or 0, for what has never been.
+fn since(value: &str) -> Option<Timestamp> {
+    let seconds: i64 = value.strip_prefix('@')?.parse().ok()?;
+    Timestamp::from_second(seconds).ok().filter(|_| seconds > 0)
 }
 
 fn on_disk(text: &str) -> OnDisk {

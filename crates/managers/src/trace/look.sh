@@ -26,6 +26,11 @@ tr -d '\036' </etc/hosts
 part resolvers
 sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf
 
+part links
+run 3 ip -o link show
+part addresses
+run 3 ip -o -4 address show
+
 part listeners
 listeners=$(run 3 ss -Hltnp)
 printf '%s\n' "$listeners"
@@ -69,7 +74,7 @@ part units
 shown=$(for unit in $units $failed; do printf '%s\n' "$unit"; done | sort -u)
 if [ -n "$shown" ]; then
 	# shellcheck disable=SC2086 # a word each
-	run 3 systemctl show --timestamp=unix -p Id,LoadState,ActiveState,SubState,Result,StateChangeTimestamp $shown
+	run 3 systemctl show --timestamp=unix -p Id,LoadState,ActiveState,SubState,Result,StateChangeTimestamp,ActiveEnterTimestamp $shown
 fi
 for unit in $shown; do
 	[ "$(timeout 3 systemctl is-active "$unit" 2>/dev/null)" = active ] && continue

@@ -7,19 +7,26 @@
 
 pub mod ask;
 pub mod chain;
+pub mod declared;
+pub mod devices;
 pub mod diagnose;
 mod finding;
 pub mod flows;
 pub mod leg;
+pub mod log;
 pub mod look;
+pub mod neighbour;
 mod observe;
 pub mod paper;
 mod parts;
 pub mod path;
 pub mod question;
 pub mod rules;
+pub mod verdict;
 
+pub use declared::Declared;
 pub use diagnose::Place;
 pub use finding::{Cause, Finding, Hop, State, Walk};
 pub use observe::{Observer, look_at, trace};
 pub use path::{Path, Target, path};
+pub use verdict::{Verdict, verdict};

@@ -1,6 +1,7 @@
 //! Everything a trace has to see, at once where one thing does not wait for another, and bounded as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +9,21 @@ use apply::Failure;
 use futures::future::join_all;
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::{Container, HYPERVISOR, Issuer};
-use tokio::time::timeout;
+use plan::desired::{Guest, HYPERVISOR, Issuer, ViaKind};
+use proxmox::inventory::read_by_files;
+use tokio::time::{Instant, timeout};
 use transport::{Command, Error, InGuest, Local, Runner};
 
 use super::ask::{self, Question};
-use super::diagnose::{self, Place, World, units_of};
+use super::declared::{Declared, Need};
+use super::diagnose::{self, Holder, Place, World, units_of};
 use super::finding::Walk;
-use super::flows::Flows;
-use super::leg::Leg;
+use super::leg::{Http, Leg};
+use super::log::{self, ProxyLog};
 use super::look::{Look, Seen};
-use super::parts::Parts;
+use super::neighbour::{self, Neighbour};
 use super::path::{Path, Target};
-use super::rules::Rules;
+use super::rules::{self, Rules};
 use crate::settle::transport_failure;
 
 /// How long the node may take to say who runs.
@@ -29,8 +32,10 @@ const NODE: Duration = Duration::from_secs(6);
 const LOOK: Duration = Duration::from_secs(11);
 /// How long the first round may take: all places at once.
 const FIRST: Duration = Duration::from_secs(12);
-/// How long the second may: from the proxy on. With the node's, half a minute in all.
+/// How long the second may: from the proxy on.
 const SECOND: Duration = Duration::from_secs(11);
+/// When all of it has to be at its end: what a third round, for what a service needs, is given is what is left.
+const ALL: Duration = Duration::from_secs(29);
 
 /// What observing works with.
 #[derive(Debug, Clone)]
@@ -64,13 +69,28 @@ impl Observer<'_> {
         });
         let output = output.map_err(|error| transport_failure(&command.purpose, &error))?;
         let ids: BTreeSet<u32> = output.text().split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        let runs = |c: &&Container| !output.success() || ids.contains(&c.id);
-        Ok(self.desired.containers.values().filter(runs).map(|c| c.name.clone()).collect())
+        let runs = |c: &&Guest| !output.success() || ids.contains(&c.id);
+        Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 
     /// Where a walk begins when nobody says: outside, the gateway, and one guest that has nothing to do with it.
-    fn places(&self, path: &Path, running: &BTreeSet<String>) -> Vec<Place> {
+    fn places(&self, path: &Path, declared: &Declared, running: &BTreeSet<String>) -> Vec<Place> {
         let mut places = Vec::new();
+        // What is exposed to nobody is for those who need it; its guest can always ask itself.
+        if let (Target::Unexposed(_), Some(guest)) = (&path.target, &path.guest) {
+            places.extend(
+                declared
+                    .needed_by(guest)
+                    .filter(|name| running.contains(*name))
+                    .take(2)
+                    .cloned()
+                    .map(Place::Guest),
+            );
+            if places.is_empty() {
+                places.push(Place::Guest(guest.clone()));
+            }
+            return places;
+        }
         if path.outside.is_some() || path.target == Target::Nothing {
             places.push(Place::Outside);
         }
@@ -79,36 +99,98 @@ impl Observer<'_> {
         let on_the_way: Vec<&String> = path.entrance.iter().map(|e| &e.guest).chain(&path.guest).collect();
         let other = running.iter().find(|name| !on_the_way.contains(name) && Some(name.as_str()) != gateway);
         places.extend(other.map(|name| Place::Guest(name.clone())));
+        if places.is_empty() {
+            places.extend(path.guest.iter().cloned().map(Place::Guest));
+        }
         places
     }
 
     /// The rules of these guests, where Phoenix looks after the firewall.
-    pub async fn rules_of(&self, guests: &BTreeSet<&String>) -> Rules {
-        let (Some(node), Some(_)) = (&self.node, &self.desired.firewall) else { return Rules::default() };
-        let ids = guests
-            .iter()
-            .filter_map(|name| self.desired.containers.get(*name))
-            .map(|c| format!("{}.fw", c.id));
-        let read =
-            "for f; do [ ! -r \"$f\" ] || { printf '\\036%s\\n' \"$f\"; tr -d '\\036' <\"$f\"; }; done";
-        let argv =
-            ["sh", "-c", &format!("cd /etc/pve/firewall && {read}"), "sh", "cluster.fw"].map(str::to_owned);
-        let command = Command::new("reading the firewall's files", argv.into_iter().chain(ids)).limit(NODE);
+    pub async fn rules_of<'n>(&self, guests: impl IntoIterator<Item = &'n str>) -> Rules {
+        let Some(node) = &self.node else { return Rules::default() };
+        let guarded = self.desired.firewall.is_some();
+        let known = guests.into_iter().filter_map(|name| self.desired.guests.get(name));
+        let ids = known.map(|c| format!("{}.fw", c.id));
+        let files = ids.chain(["cluster.fw".to_owned()]).filter(|_| guarded);
+        let argv = ["sh", "-c", rules::SCRIPT, "sh"].map(str::to_owned);
+        let command = Command::new("reading the firewall's files", argv.into_iter().chain(files)).limit(NODE);
         match timeout(NODE, node.run(&command)).await {
-            Ok(Ok(output)) => Rules {
-                files: Parts::parse(&output.text())
-                    .all()
-                    .map(|(n, t)| (n.to_owned(), t.to_owned()))
-                    .collect(),
-            },
+            Ok(Ok(output)) => Rules::parse(&output.text()),
             _ => Rules::default(),
         }
+    }
+
+    /// Whom the node, or whoever stands outside, has as neighbours.
+    async fn neighbours(&self) -> BTreeMap<Ipv4Addr, Neighbour> {
+        let command =
+            Command::new("asking who answers on the network", ["ip", "-4", "neigh", "show"]).limit(NODE);
+        match timeout(NODE, self.outside().run(&command)).await {
+            Ok(Ok(output)) => neighbour::table(&output.text()).into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// What the gateway's log says, where a path goes through one.
+    async fn log(&self, path: &Path) -> ProxyLog {
+        let gateway = path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway));
+        let (Some(entrance), Some(node)) = (gateway, &self.node) else { return ProxyLog::default() };
+        let Some(container) = self.desired.guests.get(&*entrance.guest) else {
+            return ProxyLog::default();
+        };
+        let argv = ["sh", "-c", log::SCRIPT, "sh", log::NGINX];
+        let command = Command::new("reading the gateway's log", argv).limit(NODE);
+        match timeout(NODE, InGuest::new(node.clone(), container.id).run(&command)).await {
+            Ok(Ok(output)) => ProxyLog::parse(&output.text()),
+            _ => ProxyLog::default(),
+        }
+    }
+
+    /// Which guests of the node have these MACs.
+    async fn holders(&self, macs: &BTreeSet<String>, limit: Duration) -> BTreeMap<String, Holder> {
+        let Some(node) = self.node.as_ref().filter(|_| !macs.is_empty()) else { return BTreeMap::new() };
+        match timeout(limit, read_by_files(&**node)).await {
+            Ok(Ok(read)) => macs
+                .iter()
+                .filter_map(|mac| Some((mac.clone(), diagnose::holder(mac, read.guests.values())?)))
+                .collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// How what a guest needs answers it, and what the guests it needs say about themselves.
+    async fn needs(
+        &self,
+        guest: &str,
+        needs: &[Need],
+        limit: Duration,
+    ) -> (Vec<(Need, Leg)>, Vec<(String, Look)>) {
+        let place = Place::Guest(guest.to_owned());
+        let asked = needs.iter().map(|need| {
+            let place = &place;
+            async move {
+                let late = || Leg::lost("it was not reached within its time");
+                let leg = match need.port {
+                    Some(port) => {
+                        let question = Question::connection(need.address, port);
+                        timeout(limit, self.ask(place, &question)).await.unwrap_or_else(|_| late())
+                    }
+                    None => Leg::default(),
+                };
+                (need.clone(), leg)
+            }
+        });
+        let guests: BTreeSet<&String> = needs.iter().map(|need| &need.guest).collect();
+        let looks = guests.into_iter().map(|name| async move {
+            let look = timeout(limit, self.look(name, &[])).await.unwrap_or(Look::Hangs);
+            (name.clone(), look)
+        });
+        tokio::join!(join_all(asked), join_all(looks))
     }
 
     async fn ask(&self, place: &Place, question: &Question) -> Leg {
         match (place, &self.node) {
             (Place::Outside, _) => ask::outside(&*self.outside(), question).await,
-            (Place::Guest(name), Some(node)) => match self.desired.containers.get(name) {
+            (Place::Guest(name), Some(node)) => match self.desired.guests.get(&**name) {
                 Some(container) => ask::inside(&InGuest::new(node.clone(), container.id), question).await,
                 None => Leg::lost(format!("no container is called {name}")),
             },
@@ -118,7 +200,7 @@ impl Observer<'_> {
 
     /// What a guest says about itself, with these of its certificates.
     pub async fn look(&self, guest: &str, certificates: &[String]) -> Look {
-        let (Some(node), Some(container)) = (&self.node, self.desired.containers.get(guest)) else {
+        let (Some(node), Some(container)) = (&self.node, self.desired.guests.get(guest)) else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
         look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
@@ -170,9 +252,15 @@ pub async fn look_at(
 ///
 /// # Errors
 /// When no command can be run on the node although there should be a way.
-pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Result<Vec<Walk>, Failure> {
+pub async fn trace(
+    observer: &Observer<'_>,
+    declared: &Declared,
+    path: &Path,
+    from: &[Place],
+) -> Result<Vec<Walk>, Failure> {
+    let begin = Instant::now();
     let running = observer.running().await?;
-    let places = if from.is_empty() { observer.places(path, &running) } else { from.to_vec() };
+    let places = if from.is_empty() { observer.places(path, declared, &running) } else { from.to_vec() };
     let desired = observer.desired;
     let mut guests: BTreeSet<String> =
         path.entrance.iter().map(|e| e.guest.clone()).chain(path.guest.clone()).collect();
@@ -180,8 +268,8 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         Place::Guest(name) => Some(name.clone()),
         Place::Outside => None,
     }));
-    guests.extend(desired.dns.iter().map(|(name, _)| name.clone()));
-    guests.extend(desired.authority.iter().map(|authority| authority.on.clone()));
+    guests.extend(desired.dns.iter().map(|(name, _)| name.to_string()));
+    guests.extend(desired.authority.iter().map(|authority| authority.on.to_string()));
     let question = Question::client(path, desired.dns.as_ref().map(|(_, address)| *address));
     let looks = guests.iter().map(|guest| async {
         let look = observer.look(guest, &certificates(desired, path, guest)).await;
@@ -191,28 +279,40 @@ pub async fn trace(observer: &Observer<'_>, path: &Path, from: &[Place]) -> Resu
         let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
         timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
     });
-    let on_the_way: BTreeSet<&String> = guests.iter().collect();
-    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), observer.rules_of(&on_the_way));
-    let world = World {
-        desired,
-        flows: Flows::new(desired),
-        root: observer.root,
-        now: (observer.clock)(),
-        looks: looks.into_iter().collect::<BTreeMap<_, _>>(),
-        rules,
-    };
+    let on_the_way = observer.rules_of(guests.iter().map(String::as_str));
+    let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), on_the_way);
+    let mut world = World::new(desired, observer.root, (observer.clock)());
+    world.looks = looks.into_iter().collect();
+    world.rules = rules;
     let needed =
         places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));
-    let upstream = match &path.upstream {
-        Some(to) if needed => {
-            let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", desired.site);
-            let question = Question::behind(to, &root);
-            let place = Place::Guest(to.from.clone());
-            let asked = timeout(SECOND, observer.ask(&place, &question)).await;
-            Some(asked.unwrap_or_else(|_| Leg::lost(format!("no answer within {} s", SECOND.as_secs()))))
-        }
-        _ => None,
+    let behind = async {
+        let to = path.upstream.as_ref().filter(|_| needed)?;
+        let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", desired.site);
+        let question = Question::behind(to, &root);
+        let place = Place::Guest(to.from.clone());
+        let asked = timeout(SECOND, observer.ask(&place, &question)).await;
+        Some(asked.unwrap_or_else(|_| Leg::lost(format!("no answer within {} s", SECOND.as_secs()))))
     };
+    let said = async { if needed { observer.log(path).await } else { ProxyLog::default() } };
+    let (upstream, neighbours, said) = tokio::join!(behind, observer.neighbours(), said);
+    (world.neighbours, world.log) = (neighbours, said);
+    let left = ALL.saturating_sub(begin.elapsed());
+    let asked: Vec<(&Place, &Leg)> = places.iter().zip(&legs).collect();
+    let strangers = diagnose::strangers(&world, path, &asked, upstream.as_ref());
+    let error = |leg: &Leg| matches!(leg.http, Some(Http::Status(500.., _)));
+    let needs = path.guest.as_ref().filter(|_| legs.iter().chain(&upstream).any(error));
+    let needs = needs.and_then(|guest| declared.needs.get_key_value(guest));
+    let met = async {
+        let (guest, needs) = needs?;
+        Some((guest.clone(), observer.needs(guest, needs, left).await))
+    };
+    let (holders, met) = tokio::join!(observer.holders(&strangers, left), met);
+    world.holders = holders;
+    if let Some((guest, (answers, looks))) = met {
+        world.looks.extend(looks);
+        world.needs.insert(guest, answers);
+    }
     let judge = |(place, leg): (&Place, &Leg)| diagnose::walk(&world, place, path, leg, upstream.as_ref());
     Ok(places.iter().zip(&legs).map(judge).collect())
 }

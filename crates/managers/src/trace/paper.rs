@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use plan::Address;
 use plan::Desired;
-use plan::desired::{Container, Issuer, Service, Speaks, Transport, ViaKind};
+use plan::desired::{Guest, Issuer, Service, Speaks, Transport, ViaKind};
 
 use super::flows::{Asker, Flows};
 use crate::artifacts::{builtin, versions::refused};
@@ -45,15 +45,13 @@ pub fn check(desired: &Desired) -> Vec<Problem> {
 
 /// S-11: programs whose versions are known not to work together.
 fn versions(desired: &Desired, problems: &mut Vec<Problem>) {
-    let features = desired
-        .containers
-        .values()
-        .flat_map(|container| container.features.iter().map(move |f| (container, f)));
+    let features =
+        desired.guests.values().flat_map(|container| container.features.iter().map(move |f| (container, f)));
     let mut used: BTreeMap<(&str, &str), Address> = BTreeMap::new();
     for (container, feature) in features {
         for artifact in feature.payload["artifacts"].as_array().into_iter().flatten() {
             if let (Some(name), Some(version)) = (artifact["name"].as_str(), artifact["version"].as_str()) {
-                let user = Address::feature(&feature.name, &Address::container(&container.name));
+                let user = Address::feature(&feature.name, &container.host());
                 used.entry((name, version)).or_insert(user);
             }
         }
@@ -113,7 +111,7 @@ fn certificates(desired: &Desired, service: &Service, found: &mut Found) {
     };
     let public = format!("{}.public", service.name);
     for (certificate, hosts) in [(&service.name, &service.hosts), (&public, &service.public)] {
-        let has = desired.certificates.get(certificate).filter(|c| c.on == via.on);
+        let has = desired.certificates.get(certificate).filter(|c| c.on.is_guest(&via.on));
         let lacking: Vec<&str> = hosts
             .iter()
             .filter(|host| has.is_none_or(|c| !c.names.contains(host)))
@@ -144,7 +142,7 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
             "declare one under `flows`, with its reason".to_owned(),
         )
     };
-    let inside = desired.containers.keys().find(|name| *name != at);
+    let inside = desired.guests.keys().find(|name| *name != at);
     let outside = service.via.as_ref().is_none_or(|via| via.kind == ViaKind::Gateway);
     if outside && !flows.verdict(Asker::Outside, at, Transport::Tcp, port).passes() {
         found.push(dropped("those outside", at, port));
@@ -156,7 +154,7 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
     if !flows.verdict(Asker::Guest(&via.on), &service.on, Transport::Tcp, service.port).passes() {
         found.push(dropped(&format!("container.{}", via.on), &service.on, service.port));
     }
-    let both = (desired.containers.get(&via.on), desired.containers.get(&service.on));
+    let both = (desired.guests.get(&via.on), desired.guests.get(&service.on));
     if let (Some(proxy), Some(guest)) = both
         && !routed(proxy, guest)
     {
@@ -170,12 +168,12 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
 
 /// Whether two guests can exchange packets: they share a network, or each has a router to send them to. What gets its
 /// address by DHCP may have one.
-fn routed(a: &Container, b: &Container) -> bool {
+fn routed(a: &Guest, b: &Guest) -> bool {
     let inets =
-        |c: &Container| -> Vec<Option<Ipv4Inet>> { c.nets.values().map(|nic| nic.ip.parse().ok()).collect() };
+        |c: &Guest| -> Vec<Option<Ipv4Inet>> { c.nets.values().map(|nic| nic.ip.parse().ok()).collect() };
     let (of_a, of_b) = (inets(a), inets(b));
     let shared = of_a.iter().flatten().any(|x| of_b.iter().flatten().any(|y| x.network() == y.network()));
-    let routes = |c: &Container, own: &[Option<Ipv4Inet>]| {
+    let routes = |c: &Guest, own: &[Option<Ipv4Inet>]| {
         own.iter().any(Option::is_none) || c.nets.values().any(|nic| nic.gateway.is_some())
     };
     shared || routes(a, &of_a) && routes(b, &of_b)
@@ -191,7 +189,7 @@ fn parts(desired: &Desired, flows: &Flows<'_>, problems: &mut Vec<Problem>) {
         });
     };
     if let Some((server, address)) = &desired.dns {
-        for container in desired.containers.values().filter(|c| c.name != *server) {
+        for container in desired.guests.values().filter(|c| c.name != *server) {
             let asks = container.nameservers.contains(address);
             let passes = |by| flows.verdict(Asker::Guest(&container.name), server, by, 53).passes();
             if asks && !(passes(Transport::Udp) && passes(Transport::Tcp)) {
@@ -200,12 +198,10 @@ fn parts(desired: &Desired, flows: &Flows<'_>, problems: &mut Vec<Problem>) {
         }
     }
     if let Some(authority) = &desired.authority {
-        for certificate in
-            desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa && c.on != authority.on)
-        {
-            let from = Asker::Guest(&certificate.on);
-            if !flows.verdict(from, &authority.on, Transport::Tcp, 443).passes() {
-                dropped(&certificate.on, &authority.on, "certificates");
+        let renewing = desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa);
+        for guest in renewing.filter_map(|c| c.on.guest()).filter(|guest| **guest != authority.on) {
+            if !flows.verdict(Asker::Guest(guest), &authority.on, Transport::Tcp, 443).passes() {
+                dropped(guest, &authority.on, "certificates");
             }
         }
     }

@@ -7,6 +7,8 @@ use plan::Desired;
 use plan::desired::{Service, Speaks, ViaKind};
 use plan::wire::CERTIFICATES;
 
+use super::declared::{Declared, Unexposed};
+
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -14,6 +16,8 @@ pub enum Target {
     Service(String),
     /// A guest itself.
     Guest(String),
+    /// A service that is exposed to nobody, by its name.
+    Unexposed(String),
     /// The workshop's certificate authority, with its guest.
     Authority(String),
     /// A name of the domain that nothing has.
@@ -37,6 +41,17 @@ pub struct Path {
     pub entrance: Option<Entrance>,
     /// The way from the proxy on, where there is one.
     pub upstream: Option<Upstream>,
+    /// The status that is an answer as it should be; any below 400 where absent.
+    pub status: Option<u16>,
+    /// What a person has to know about this way.
+    pub note: Option<String>,
+}
+
+impl Path {
+    /// Whether it leads to a guest for which there is no name to ask for.
+    pub fn nameless(&self) -> bool {
+        self.guest.is_some() && self.inside.is_none() && self.outside.is_none()
+    }
 }
 
 /// Where clients come in.
@@ -83,6 +98,133 @@ pub struct Upstream {
     pub path: String,
 }
 
+/// Finds what a person means: what [`path()`] finds, a service that is exposed to nobody, an address of a guest, and any of
+/// these with a port: `container.db:5432`.
+///
+/// # Errors
+/// When it is no name of this workshop, or the port is none.
+pub fn find(desired: &Desired, declared: &Declared, text: &str) -> Result<Path, Failure> {
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let (name, port) = match bare.rsplit_once(':') {
+        None => (bare, None),
+        Some((name, port)) => match port.parse::<u16>() {
+            Ok(port) if port > 0 => (name, Some(port)),
+            _ => {
+                let what = format!("`{port}` in `{text}` is no port");
+                return Err(Failure::new("trace::unknown", what).hint("a port is a number from 1 to 65535"));
+            }
+        },
+    };
+    let found = named(desired, declared, name)?;
+    Ok(match port {
+        Some(port) => at_port(desired, declared, found, port),
+        None => found,
+    })
+}
+
+/// The same without a port.
+fn named(desired: &Desired, declared: &Declared, name: &str) -> Result<Path, Failure> {
+    if let Ok(address) = name.parse::<Ipv4Addr>() {
+        let has = |ip: &str| ip.split('/').next().is_some_and(|found| found.parse() == Ok(address));
+        let guest = desired.guests.values().find(|c| c.nets.values().any(|nic| has(&nic.ip)));
+        return match guest {
+            Some(guest) => Ok(to_guest(desired, &guest.name, address.to_string())),
+            None => Err(Failure::new("trace::unknown", format!("no container has the address {address}"))
+                .hint(names_of(desired))),
+        };
+    }
+    let lower = name.to_lowercase();
+    let bare = lower.strip_prefix("service.").unwrap_or(&lower);
+    let hidden =
+        |bare: &str| declared.unexposed.get_key_value(bare).filter(|_| !desired.services.contains_key(bare));
+    if let Some((name, service)) = hidden(bare) {
+        return Ok(to_unexposed(desired, name, service));
+    }
+    let found = path(desired, name)?;
+    let short =
+        lower.trim_end_matches('.').strip_suffix(&desired.domain).and_then(|rest| rest.strip_suffix('.'));
+    match short.and_then(hidden).filter(|_| found.target == Target::Nothing) {
+        Some((name, service)) => Ok(to_unexposed(desired, name, service)),
+        None => Ok(found),
+    }
+}
+
+/// The way to another port of what a name leads to. What is declared there is asked as it is declared; anything else, whether
+/// a connection stands.
+fn at_port(desired: &Desired, declared: &Declared, found: Path, port: u16) -> Path {
+    let (guest, address) = match (&found.entrance, &found.guest) {
+        (Some(entrance), _) if entrance.port == port => return found,
+        (Some(entrance), _) => (entrance.guest.clone(), Some(entrance.address)),
+        (None, Some(guest)) => (guest.clone(), desired.guests.get(&**guest).and_then(|c| c.address)),
+        (None, None) => return found,
+    };
+    let hidden = declared.unexposed.iter().find(|(_, s)| s.guest == guest && s.port == port);
+    if let (Target::Guest(_), Some((name, service))) = (&found.target, hidden) {
+        return Path {
+            name: found.name,
+            inside: found.inside,
+            outside: found.outside,
+            ..to_unexposed(desired, name, service)
+        };
+    }
+    let own = desired.services.values().find(|s| s.on == *guest && s.port == port && s.speaks != Speaks::Tcp);
+    let own = own.filter(|_| matches!(found.target, Target::Guest(_)));
+    let address = found.name.parse().ok().or(found.inside).or(address);
+    let entrance = address.map(|address| {
+        let (speaks, path) = own.map_or((Speaks::Tcp, ""), |s| (s.speaks, s.probe_path.as_str()));
+        straight(desired, &guest, address, port, &found.name, speaks, path)
+    });
+    Path {
+        target: Target::Guest(guest.clone()),
+        guest: Some(guest),
+        entrance,
+        upstream: None,
+        status: own.and_then(|service| service.probe_status),
+        ..found
+    }
+}
+
+/// Straight to a port of a guest, with no proxy between.
+fn straight(
+    desired: &Desired,
+    guest: &str,
+    address: Ipv4Addr,
+    port: u16,
+    name: &str,
+    speaks: Speaks,
+    path: &str,
+) -> Entrance {
+    let tls = speaks == Speaks::Https;
+    let scheme = if tls { "https" } else { "http" };
+    let certificate = format!("{guest}.guest");
+    Entrance {
+        guest: guest.to_owned(),
+        address,
+        port,
+        tls,
+        url: (speaks != Speaks::Tcp).then(|| format!("{scheme}://{name}:{port}{path}")),
+        certificate: (tls && desired.certificates.contains_key(&certificate)).then_some(certificate),
+        proxy: None,
+        public: false,
+    }
+}
+
+fn to_unexposed(desired: &Desired, name: &str, service: &Unexposed) -> Path {
+    let guest = &service.guest;
+    let mut path = to_guest(desired, guest, own_name(desired, guest));
+    let address = desired.guests.get(&**guest).and_then(|c| c.address);
+    path.entrance = address.map(|address| {
+        straight(desired, guest, address, service.port, &path.name, service.speaks, &service.path)
+    });
+    path.target = Target::Unexposed(name.to_owned());
+    path.status = service.status;
+    path.note = Some(format!(
+        "service.{name} is exposed to nobody (`expose` is `none`), so its guest is asked directly, at port {}",
+        service.port
+    ));
+    path
+}
+
 /// Finds what a person means: a host name, a URL, a service, a guest, or an address such as `service.notes`.
 ///
 /// # Errors
@@ -100,7 +242,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         };
     }
     if let Some(guest) = name.strip_prefix("container.").filter(|g| !g.contains('.')) {
-        return match desired.containers.contains_key(guest) {
+        return match desired.guests.contains_key(guest) {
             true => Ok(to_guest(desired, guest, own_name(desired, guest))),
             false => unknown(&format!("no container is called `{guest}`"), names_of(desired)),
         };
@@ -115,7 +257,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     if let Some(service) = desired.services.get(&name) {
         return Ok(to_service(desired, service, first(service)));
     }
-    if desired.containers.contains_key(&name) {
+    if desired.guests.contains_key(&*name) {
         let own = own_name(desired, &name);
         return Ok(to_guest(desired, &name, own));
     }
@@ -125,7 +267,7 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
             || name == format!("{hostname}.{domain}")
             || name == format!("{hostname}.guest.{domain}")
     };
-    if let Some(container) = desired.containers.values().find(|c| own(&c.hostname)) {
+    if let Some(container) = desired.guests.values().find(|c| own(&c.hostname)) {
         let full = if name.contains('.') { name } else { own_name(desired, &container.name) };
         return Ok(to_guest(desired, &container.name, full));
     }
@@ -142,6 +284,8 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
         outside: None,
         entrance: None,
         upstream: None,
+        status: None,
+        note: None,
     })
 }
 
@@ -166,7 +310,7 @@ fn first(service: &Service) -> String {
 
 /// A name that leads to the guest itself, or what it would be.
 fn own_name(desired: &Desired, guest: &str) -> String {
-    let Some(container) = desired.containers.get(guest) else { return guest.to_owned() };
+    let Some(container) = desired.guests.get(guest) else { return guest.to_owned() };
     let short = format!("{}.{}", container.hostname, desired.domain);
     let own = format!("{}.guest.{}", container.hostname, desired.domain);
     let leads =
@@ -182,6 +326,8 @@ fn to_guest(desired: &Desired, guest: &str, name: String) -> Path {
         guest: Some(guest.to_owned()),
         entrance: None,
         upstream: None,
+        status: None,
+        note: None,
         name,
     }
 }
@@ -216,7 +362,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
     let usual = if tls { 443 } else { 80 };
     let at = if port == usual { name.clone() } else { format!("{name}:{port}") };
     let entrance = Entrance {
-        guest: guest.clone(),
+        guest: guest.to_string(),
         address,
         port,
         tls,
@@ -226,8 +372,8 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         public,
     };
     let upstream = service.via.as_ref().map(|via| Upstream {
-        from: via.on.clone(),
-        guest: service.on.clone(),
+        from: via.on.to_string(),
+        guest: service.on.to_string(),
         address: service.address,
         port: service.port,
         speaks: service.speaks,
@@ -240,9 +386,11 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
         inside: desired.names.get(&name).copied(),
         outside: desired.outside_names.get(&name).copied(),
         target: Target::Service(service.name.clone()),
-        guest: Some(service.on.clone()),
+        guest: Some(service.on.to_string()),
         entrance: Some(entrance),
         upstream,
+        status: service.probe_status,
+        note: None,
         name,
     }
 }

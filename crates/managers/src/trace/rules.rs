@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proxmox::firewall::{Action, Direction, FirewallFile, Rule, What, macros, ports};
 
+use super::parts::Parts;
 use crate::firewall::prefix;
 
 /// Proxmox VE's firewall files, by name: `cluster.fw`, `101.fw`.
@@ -11,9 +12,53 @@ use crate::firewall::prefix;
 pub struct Rules {
     /// Name and content; nothing where they could not be read.
     pub files: BTreeMap<String, String>,
+    /// Whether the node's firewall is nftables: Proxmox VE's newer one (`nftables: 1` in `host.fw`), or a lab's. The older
+    /// one is iptables.
+    pub nftables: bool,
 }
 
+/// Prints what [`Rules::parse`] reads: the files below `/etc/pve/firewall` that are its arguments, the node's own, and which
+/// tables nftables has there.
+pub const SCRIPT: &str = r#"cd /etc/pve/firewall 2>/dev/null || set --
+for f in "$@" ../local/host.fw; do
+	[ ! -r "$f" ] || { printf '\036%s\n' "$f"; tr -d '\036' <"$f"; }
+done
+printf '\036tables\n'
+timeout 3 nft list tables 2>/dev/null | tr -d '\036'
+printf '\036end\n'"#;
+
+/// The node's own file, as the script names it.
+const HOST: &str = "../local/host.fw";
+
+/// A lab's tables (`lab::firewall`, and the way out of it), and those of Proxmox VE's newer firewall (`proxmox-firewall`, its `resources`).
+const TABLES: [&str; 4] = ["lab", "pve-firewall", "proxmox-firewall", "proxmox-firewall-guests"];
+
 impl Rules {
+    /// Reads what [`SCRIPT`] prints.
+    pub fn parse(text: &str) -> Self {
+        let parts = Parts::parse(text);
+        let asked_for = |text: &str| FirewallFile::parse(text).option("nftables") == Some("1");
+        let tables = parts.get("tables").unwrap_or_default();
+        let ours = |line: &str| line.split_whitespace().last().is_some_and(|name| TABLES.contains(&name));
+        Self {
+            files: parts
+                .all()
+                .filter(|(name, _)| *name != HOST && name.ends_with(".fw"))
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .collect(),
+            nftables: parts.get(HOST).is_some_and(asked_for) || tables.lines().any(ours),
+        }
+    }
+
+    /// The command that shows, on the node, what is in force for a guest.
+    pub fn shown_by(&self, id: u32) -> String {
+        match self.nftables {
+            true => "on the node: nft list ruleset; pve-firewall status".to_owned(),
+            // The names that Proxmox VE gives a container's links there (PVE/LXC/Config.pm, `fwpr` and `veth`).
+            false => format!("on the node: iptables-save | grep -E 'PVEFW|veth{id}i'; pve-firewall status"),
+        }
+    }
+
     /// The file of a guest.
     pub fn of(&self, id: u32) -> Option<FirewallFile> {
         self.files.get(&format!("{id}.fw")).map(|text| FirewallFile::parse(text))
@@ -100,6 +145,22 @@ mod tests {
         // A macro is for its own ports, and what is for echoes is for none.
         assert_eq!(drops("[RULES]\nIN SSH(DROP)\n", 22).as_deref(), Some("IN SSH(DROP)"));
         assert_eq!(drops("[RULES]\nIN SSH(DROP)\nIN DROP -p icmp\n", 80), None);
+    }
+
+    #[test]
+    fn which_firewall_the_node_has() {
+        let of = |host: &str, tables: &str| {
+            Rules::parse(&format!(
+                "\u{1e}cluster.fw\n[OPTIONS]\nenable: 1\n\u{1e}../local/host.fw\n{host}\u{1e}tables\n{tables}\u{1e}end\n"
+            ))
+        };
+        let old = of("[OPTIONS]\nenable: 1\n", "table ip filter\n");
+        assert_eq!((old.nftables, old.files.len()), (false, 1));
+        assert!(old.shown_by(120).contains("iptables-save") && !old.shown_by(120).contains("nft "));
+        assert!(of("[OPTIONS]\nnftables: 1\n", "").nftables);
+        let lab = of("", "table inet pve-firewall\ntable bridge pve-firewall\n");
+        assert!(lab.nftables && lab.shown_by(120).contains("nft list ruleset"));
+        assert!(!Rules::parse("").nftables);
     }
 
     #[test]

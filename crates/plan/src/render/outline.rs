@@ -81,7 +81,7 @@ fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, ou
     // What is said of several things in the same words is said once.
     let mut lines: Vec<(String, Vec<String>, String)> = Vec::new();
     for step in steps.iter().filter(|step| step.address != *guest) {
-        let name = step.address.name().split('@').next().unwrap_or_default().to_owned();
+        let name = step.address.name().to_owned();
         let said = words(step, anew, view);
         let label = label(step);
         let name = if Address::firewall(&name) == step.address { String::new() } else { name };
@@ -141,6 +141,7 @@ fn label(step: &Step) -> String {
     let new = step.changes.iter().all(|change| change.old.is_null());
     match (kind, step.action) {
         ("service", _) => "prove".to_owned(),
+        ("feature", Action::Delete) => "remove".to_owned(),
         ("feature", _) if new => "install".to_owned(),
         ("feature", _) => "update".to_owned(),
         (_, Action::Delete) => format!("remove {kind}"),

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use blueprint::catalog::CertificateUse;
 use blueprint::model::{Authority as Signs, Blueprint, Container};
+use blueprint::names::GuestName;
 
 use super::parts::{Parts, address_of};
 use super::services::own_name;
 use super::{Renderer, WireError, fingerprint, full_name};
 use crate::address::Address;
 use crate::desired::{Authority, Certificate, Desired, Issuer, Served, Service, Speaks};
+use crate::host::Host;
 
 /// How long certificates of public authorities live: the most that browsers take from them from 2026 on is 100 days or
 /// less; what it really is, the authority decides. Source: CA/Browser Forum ballot SC-081.
@@ -130,7 +132,7 @@ fn certificate(
     name: String,
     names: Vec<String>,
     life: Duration,
-    on: &str,
+    on: &GuestName,
     issuer: Issuer,
     consumers: &Consumers,
     served: Vec<Served>,
@@ -139,7 +141,7 @@ fn certificate(
         name,
         names,
         life,
-        on: on.to_owned(),
+        on: Host::container(on.clone()),
         issuer,
         owner: consumers.owner.clone(),
         reloads: consumers.reloads.iter().cloned().collect(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, Container};
+use blueprint::names::GuestName;
 use serde_json::{Value, json};
 
 use super::certificates::{identity_of, public_of};
@@ -13,12 +14,14 @@ use super::{CERTIFICATES, full_name};
 use crate::desired::{Certificate, Desired, Issuer, Service, Speaks, ViaKind};
 
 /// The certificates of each guest.
-pub(super) type ByGuest = BTreeMap<String, Vec<Certificate>>;
+pub(super) type ByGuest = BTreeMap<GuestName, Vec<Certificate>>;
 
 pub(super) fn by_guest(desired: &Desired) -> ByGuest {
     let mut all = ByGuest::new();
     for certificate in desired.certificates.values() {
-        all.entry(certificate.on.clone()).or_default().push(certificate.clone());
+        if let Some(guest) = certificate.on.guest() {
+            all.entry(guest.clone()).or_default().push(certificate.clone());
+        }
     }
     all
 }
@@ -214,6 +217,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> Value 
         "upstream_name": service.upstream_name.as_deref().unwrap_or_default(),
         "mutual": service.mutual, "client_certificate": service.client_certificate, "users": users,
         "body": limits.body_mib.map(|mib| if mib == 0 { "0".to_owned() } else { format!("{mib}m") }).unwrap_or_default(),
+        "headers": limits.headers.unwrap_or(0),
         "timeout": limits.timeout.unwrap_or(0),
         // Nginx writes `r/s`.
         "rate": limits.rate.as_deref().map(|rate| rate.replace('/', "r/")).unwrap_or_default(),

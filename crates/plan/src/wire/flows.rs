@@ -3,11 +3,14 @@
 use std::net::Ipv4Addr;
 
 use blueprint::model::{self, Blueprint, FlowEnd};
+use blueprint::names::GuestName;
 use cidr::Ipv4Cidr;
 
 use super::derived::resolvers;
 use super::parts::{Parts, address_of};
+use crate::address::Address;
 use crate::desired::{Desired, End, Firewall, Flow, Issuer, Speaks, Transport, ViaKind};
+use crate::host::Host;
 
 /// Where name servers answer.
 const DNS: u16 = 53;
@@ -45,8 +48,8 @@ impl Flows {
     }
 }
 
-fn guest(name: &str) -> End {
-    End::Guest(name.to_owned())
+fn guest(name: &GuestName) -> End {
+    End::Host(Host::container(name.clone()))
 }
 
 /// Works out the firewall and all flows.
@@ -107,7 +110,7 @@ fn services(flows: &mut Flows, desired: &Desired) {
                         flows.tcp(id, from, guest(&via.on), &[via.port], reason.clone());
                     }
                     let reason = format!("Phoenix probes service.{name}");
-                    flows.tcp(format!("probe.{name}"), End::Node, guest(&via.on), &[via.port], reason);
+                    flows.tcp(format!("probe.{name}"), End::THE_NODE, guest(&via.on), &[via.port], reason);
                 }
             }
             None => {
@@ -118,7 +121,13 @@ fn services(flows: &mut Flows, desired: &Desired) {
             }
         }
         // `trace` asks each hop on its own.
-        flows.tcp(format!("trace.{name}"), End::Node, at, &ports, "Phoenix probes and traces from the node");
+        flows.tcp(
+            format!("trace.{name}"),
+            End::THE_NODE,
+            at,
+            &ports,
+            "Phoenix probes and traces from the node",
+        );
     }
 }
 
@@ -131,7 +140,7 @@ fn doors(flows: &mut Flows, parts: &Parts) {
         flows.tcp("gateway.outside".into(), End::Outside, guest(name), &WEB, reason);
         flows.tcp(
             "gateway.node".into(),
-            End::Node,
+            End::THE_NODE,
             guest(name),
             &WEB,
             "Phoenix probes and traces from the node",
@@ -142,7 +151,7 @@ fn doors(flows: &mut Flows, parts: &Parts) {
         flows.tcp("mesh.inside".into(), End::Inside, guest(name), &[443], reason);
         flows.tcp(
             "mesh.node".into(),
-            End::Node,
+            End::THE_NODE,
             guest(name),
             &[443],
             "Phoenix probes and traces from the node",
@@ -152,14 +161,14 @@ fn doors(flows: &mut Flows, parts: &Parts) {
         let at = guest(name);
         flows.names("dns.inside", &End::Inside, &at, "guests ask for names");
         flows.names("dns.outside", &End::Outside, &at, "those outside ask for names");
-        flows.names("dns.node", &End::Node, &at, "Phoenix probes and traces from the node");
+        flows.names("dns.node", &End::THE_NODE, &at, "Phoenix probes and traces from the node");
     }
 }
 
 fn certificates(flows: &mut Flows, desired: &Desired) {
     let Some(authority) = &desired.authority else { return };
-    let mut guests: Vec<&String> =
-        desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa).map(|c| &c.on).collect();
+    let renewing = desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa);
+    let mut guests: Vec<&GuestName> = renewing.filter_map(|c| c.on.guest()).collect();
     guests.dedup();
     guests.sort();
     guests.dedup();
@@ -169,7 +178,7 @@ fn certificates(flows: &mut Flows, desired: &Desired) {
     }
     flows.tcp(
         "ca.node".into(),
-        End::Node,
+        End::THE_NODE,
         guest(&authority.on),
         &[CA],
         "Phoenix probes and traces from the node",
@@ -180,14 +189,14 @@ fn certificates(flows: &mut Flows, desired: &Desired) {
 fn needs(flows: &mut Flows, blueprint: &Blueprint) {
     for container in blueprint.containers.values() {
         for need in &container.needs {
-            let name = need.strip_prefix("container.").unwrap_or(need);
-            let Some(other) = blueprint.containers.get(name) else { continue };
+            let Some(other) = blueprint.containers.get(need) else { continue };
             let ports: Vec<u16> = other.services.values().map(|s| s.port).collect();
-            let reason = format!("container.{} needs container.{name}", container.name);
+            let reason =
+                format!("{} needs {}", Address::container(&container.name), Address::container(need));
             flows.tcp(
-                format!("needs.{}.{name}", container.name),
+                format!("needs.{}.{need}", container.name),
                 guest(&container.name),
-                guest(name),
+                guest(need),
                 &ports,
                 reason,
             );
@@ -208,7 +217,7 @@ fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
         flows.names("upstream", &guest(name), &End::Outside, "the name server asks others");
     }
     let alone: Vec<&model::Container> =
-        blueprint.containers.values().filter(|c| parts.resolves_alone(&c.name)).collect();
+        blueprint.containers.values().map(AsRef::as_ref).filter(|c| parts.resolves_alone(&c.name)).collect();
     // Without a name server of the workshop's own, all guests ask whoever their networks name.
     let mut servers: Vec<Ipv4Addr> = alone.iter().flat_map(|c| resolvers(blueprint, c, parts)).collect();
     servers.sort();
@@ -228,7 +237,7 @@ fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
     }
     for server in servers {
         let holder = blueprint.containers.values().find(|c| address_of(c) == Some(server));
-        let to = holder.map_or_else(|| End::Net(Ipv4Cidr::new_host(server)), from);
+        let to = holder.map_or_else(|| End::Net(Ipv4Cidr::new_host(server)), |holder| from(holder));
         flows.names(&format!("resolver.{server}"), &End::Inside, &to, "guests ask for names");
     }
 }

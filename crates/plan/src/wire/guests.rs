@@ -1,6 +1,7 @@
 //! Containers, definite, with their features rendered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use blueprint::model::{self, Blueprint, FeatureUse, NicAddress, RENEWS};
 
@@ -8,61 +9,48 @@ use super::derived::{key, resolvers};
 use super::parts::{Parts, address_of};
 use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name, mac};
 use crate::address::Address;
-use crate::desired::{Certificate, Container, Feature, Issuer, Nic};
+use crate::desired::{self, Certificate, Feature, Issuer, Nic};
+use crate::host::{GuestKind, Host};
 use crate::mark::TAG;
 
 /// A container of the blueprint and where it stands in the workshop.
 pub(super) struct Guest<'a> {
     pub blueprint: &'a Blueprint,
-    pub container: &'a model::Container,
+    pub container: &'a Arc<model::Container>,
     pub id: u32,
     pub parts: &'a Parts,
 }
 
 /// Makes it definite. `certificates` are those of this guest.
-pub(super) fn contain(
+pub(super) fn definite(
     guest: &Guest<'_>,
     certificates: &[Certificate],
     derived: Derived<'_>,
     site: &SiteFacts,
     renderer: &dyn Renderer,
-) -> Result<Container, WireError> {
+) -> Result<desired::Guest, WireError> {
     let container = guest.container;
+    let address = address_of(container);
     let facts = GuestFacts {
-        name: container.name.clone(),
+        host: Host::container(container.name.clone()),
+        name: container.name.to_string(),
         id: guest.id,
         hostname: container.hostname.clone(),
         fqdn: full_name(&container.hostname, &site.domain),
-        address: address_of(container).map(|a| a.to_string()).unwrap_or_default(),
+        address: address.map(|a| a.to_string()).unwrap_or_default(),
     };
-    let features = features(container, certificates, derived, &facts, site, renderer)?;
     let mut tags: BTreeSet<String> = container.tags.iter().map(|t| t.to_lowercase()).collect();
     tags.insert(TAG.to_owned());
-    Ok(Container {
-        name: container.name.clone(),
+    Ok(desired::Guest {
+        kind: GuestKind::Container,
         id: guest.id,
-        node: container.node.clone(),
-        hostname: container.hostname.clone(),
-        template: container.template.clone(),
-        cores: container.cores,
-        memory_mib: container.memory_mib,
-        swap_mib: container.swap_mib,
-        disk: container.disk.clone(),
         nets: nets(guest)?,
-        mounts: container.mounts.clone(),
-        options: container.options.clone(),
-        onboot: container.onboot,
-        startup: container.startup,
         tags,
-        description: container.description.clone().unwrap_or_default(),
-        unprivileged: container.unprivileged,
-        protected: container.protected,
-        pool: container.pool.clone(),
         nameservers: resolvers(guest.blueprint, container, guest.parts),
         searchdomain: site.domain.clone(),
-        address: address_of(container),
-        features,
-        declared: container.declared.clone(),
+        address,
+        features: features(container, certificates, derived, &facts, site, renderer)?,
+        spec: Arc::clone(container),
     })
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, FeatureUse, Place, RENEWS, TRUSTS};
+use blueprint::names::GuestName;
 use serde_json::{Value, json};
 
 use super::certificates::print;
 use super::derived::renewed;
 use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name};
-use crate::desired::{Certificate, Desired, Feature, HYPERVISOR, Hypervisor, Issuer, NODE, Served};
+use crate::desired::{Certificate, Desired, Feature, HYPERVISOR, Hypervisor, Issuer, Served};
+use crate::host::Host;
 
 /// The unit that has the node's API show what is on disk; part of what [`RENEWS`] renders to on the node.
 const SHOWS: &str = "phoenix-pveproxy.service";
@@ -22,7 +24,7 @@ pub(super) fn hypervisor(
     root: &str,
     common: &BTreeMap<String, Value>,
     site: &SiteFacts,
-    ids: &BTreeMap<String, u32>,
+    ids: &BTreeMap<GuestName, u32>,
     desired: &Desired,
     renderer: &dyn Renderer,
 ) -> Result<Option<Hypervisor>, WireError> {
@@ -35,7 +37,7 @@ pub(super) fn hypervisor(
         name: HYPERVISOR.to_owned(),
         names: vec![host.clone()],
         life: blueprint.certificates.life,
-        on: NODE.to_owned(),
+        on: Host::THE_NODE,
         issuer: if signs.is_some() { Issuer::StepCa } else { Issuer::Embedded },
         owner: None,
         reloads: Vec::new(),
@@ -56,6 +58,7 @@ pub(super) fn hypervisor(
     }
     let derived = Derived { common, own: &own };
     let facts = GuestFacts {
+        host: Host::THE_NODE,
         name: HYPERVISOR.to_owned(),
         id: 0,
         hostname: declared.hostname.clone(),

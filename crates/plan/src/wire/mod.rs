@@ -15,19 +15,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blueprint::catalog::CertificateUse;
 use blueprint::model::{self, Blueprint, FeatureUse};
+use blueprint::names::GuestName;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::address::Address;
 use crate::desired::Desired;
+use crate::host::Host;
 use parts::Parts;
 
 /// The folder in a guest that holds its certificates, one folder each.
 pub const CERTIFICATES: &str = "/etc/phoenix/certificates";
 
-/// Facts of a guest that templates of features can use.
+/// Facts of a guest, or of the node, that templates of features can use.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct GuestFacts {
+    /// Where it is: a guest, or the node.
+    #[serde(skip)]
+    pub host: Host,
     /// The name in the blueprint.
     pub name: String,
     /// Its id.
@@ -120,7 +125,7 @@ const IDS: (u32, u32) = (100_000, 999_999);
 
 /// Ids for guests that declare none: derived from the name within the range, the next free one where two meet. With a
 /// range of the site's, which may be small, it is said who got the next one: it would move if the other came later.
-fn ids(blueprint: &Blueprint) -> (BTreeMap<String, u32>, Vec<String>) {
+fn ids(blueprint: &Blueprint) -> (BTreeMap<GuestName, u32>, Vec<String>) {
     let (first, last) = blueprint.site.ids.unwrap_or(IDS);
     let size = last - first + 1;
     let mut taken: BTreeSet<u32> = blueprint.containers.values().filter_map(|c| c.id).collect();
@@ -216,10 +221,10 @@ pub fn wire(
         let own = derived::own(blueprint, container, &parts, &by_guest, &desired);
         let derived = Derived { common: &common, own: &own };
         let guest = guests::Guest { blueprint, container, id: ids[&container.name], parts: &parts };
-        let certificates = by_guest.get(container.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match guests::contain(&guest, certificates, derived, &site, renderer) {
+        let certificates = by_guest.get(&container.name).map(Vec::as_slice).unwrap_or_default();
+        match guests::definite(&guest, certificates, derived, &site, renderer) {
             Ok(done) => {
-                desired.containers.insert(container.name.clone(), done);
+                desired.guests.insert(container.name.clone(), done);
             }
             Err(error) => errors.push(error),
         }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Authority, Blueprint, Container, Expose, NicAddress};
+use blueprint::names::GuestName;
 
 use super::Renderer;
 
-/// A container with its address.
-pub(super) type Part = Option<(String, Ipv4Addr)>;
+/// A guest with its address.
+pub(super) type Part = Option<(GuestName, Ipv4Addr)>;
 
 /// The parts and who plays them. The blueprint's checks have seen to it that each is played by at most one.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(super) struct Parts {
     pub dns: Part,
     pub ca: Part,
     /// The containers that have a certificate of their own.
-    pub identities: BTreeSet<String>,
+    pub identities: BTreeSet<GuestName>,
     /// Whether guests renew their certificates by themselves.
     pub self_renewing: bool,
 }
@@ -73,7 +74,7 @@ impl Parts {
 
     /// Whether this container plays the part.
     pub(super) fn is(part: &Part, container: &str) -> bool {
-        part.as_ref().is_some_and(|(name, _)| name == container)
+        part.as_ref().is_some_and(|(name, _)| **name == *container)
     }
 
     /// Whether the container must work before the workshop's name server does: it asks the network's name servers.

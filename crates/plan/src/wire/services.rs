@@ -100,6 +100,7 @@ fn wired(
         users: service.users.clone(),
         limits: Limits {
             body_mib: service.limits.body_mib,
+            headers: service.limits.headers,
             timeout: service.limits.timeout.map(|t| t.as_secs()),
             rate: service.limits.rate.map(|rate| rate.to_string()),
             burst: service.limits.burst,
@@ -149,7 +150,7 @@ pub(super) fn names(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired)
 pub(super) fn path_fingerprints(desired: &mut Desired) {
     let feature_prints = |name: &str| -> String {
         desired
-            .containers
+            .guests
             .get(name)
             .map(|c| c.features.iter().map(|f| f.fingerprint.as_str()).collect::<Vec<_>>().join(","))
             .unwrap_or_default()

@@ -35,7 +35,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { first: Duration::from_millis(100), longest: Duration::from_secs(2) }
+        Self { first: Duration::from_millis(25), longest: Duration::from_secs(1) }
     }
 }
 

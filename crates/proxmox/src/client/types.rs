@@ -67,6 +67,8 @@ pub struct Resource {
     pub pool: Option<String>,
     /// A storage's name.
     pub storage: Option<String>,
+    /// What may be on a storage, as in `rootdir,images`.
+    pub content: Option<String>,
     /// Memory in bytes.
     #[serde(default, deserialize_with = "lenient::number")]
     pub maxmem: Option<u64>,
@@ -89,6 +91,11 @@ impl Resource {
             "qemu" => Some(GuestKind::Vm),
             _ => None,
         }
+    }
+
+    /// Whether `content` (`rootdir`, `vztmpl`, …) may be on a storage.
+    pub fn holds(&self, content: &str) -> bool {
+        self.content.as_deref().is_some_and(|all| all.split(',').any(|held| held.trim() == content))
     }
 }
 

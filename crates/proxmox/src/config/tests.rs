@@ -103,9 +103,7 @@ fn section(raw: bool) -> impl Strategy<Value = Section> {
             if !raw {
                 entries.clear();
             }
-            // A line's end is trimmed before it is decoded only where it is not encoded: blanks at the end.
-            let lines =
-                lines.map(|lines| lines.iter().map(|line| format!("{}\n", line.trim_end())).collect());
+            let lines = lines.map(|lines| lines.iter().map(|line| format!("{line}\n")).collect());
             Section { description: lines, values, raw: entries }
         },
     )

@@ -17,36 +17,7 @@ pub const ROOT: &str = "/etc/pve";
 /// that is gone since the folder was listed is left out; any other failure is told. The last line proves that nothing
 /// was cut off. With the files come the node's addresses and the connection this came through (sshd's variable, see
 /// ssh(1)): what a firewall must never cut.
-const SCRIPT: &str = r#"
-use strict; use Errno; binmode STDOUT;
-my $root = shift; my $count = 0;
-sub give { my ($state, $name, $bytes) = @_; print "$state ", length $bytes, " $name\n", $bytes, "\n"; $count++ }
-sub file {
-  my ($name) = @_; my ($in, $bytes);
-  if (open($in, "<:raw", "$root/$name")) {
-    local $/; $! = 0; $bytes = <$in>; $bytes = "" if !defined $bytes && !$!;
-  }
-  return if !defined $bytes && $!{ENOENT};
-  if (defined $bytes) { give("file", $name, $bytes) } else { give("error", $name, "$!") }
-}
-sub folder {
-  my ($name, $pattern) = @_;
-  opendir(my $files, "$root/$name") or do { return if $!{ENOENT}; die "cannot read $root/$name: $!\n" };
-  file("$name/$_") for sort grep { /$pattern/ } readdir $files;
-}
-opendir(my $nodes, "$root/nodes") or die "cannot read $root/nodes: $!\n";
-for my $node (sort grep { !/^\./ } readdir $nodes) {
-  folder("nodes/$node/$_", qr/^[0-9]+\.conf$/) for "lxc", "qemu-server";
-  file("nodes/$node/host.fw");
-}
-folder("firewall", qr/^(cluster|[0-9]+)\.fw$/);
-give("note", "addresses", `ip -o -4 address 2>/dev/null` // "");
-give("note", "connection", $ENV{SSH_CONNECTION} // "");
-for my $note ("unconfirmed", "mark") {
-  if (open(my $in, "<:raw", shift)) { local $/; give("note", $note, <$in> // "") }
-}
-print "end $count\n";
-"#;
+const SCRIPT: &str = include_str!("files.pl");
 
 /// There while a change of the firewall waits to be confirmed: `SITE TOKEN` (see [`change`](crate::firewall::change)).
 const ARMED: &str = "/run/phoenix-firewall/armed";

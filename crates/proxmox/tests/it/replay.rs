@@ -10,7 +10,7 @@ use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use proxmox::exchange::Method;
 use proxmox::http::Trust;
-use proxmox::property::{Features, MountPoint, Net, PropertyString, RootFs, Startup, Tags};
+use proxmox::property::{PropertyString, VolumeSource, container, list};
 use proxmox::{Error, Kind, Upid, command};
 use serde_json::Value;
 use transport::Output;
@@ -253,23 +253,26 @@ fn understood(path: &str, data: &Value, place: &str) {
     for (key, value) in data.as_object().into_iter().flatten() {
         let Some(text) = value.as_str() else { continue };
         let slot = key.trim_end_matches(|digit: char| digit.is_ascii_digit());
-        match slot {
-            "net" => {
-                let net: Net = text.parse().unwrap();
-                assert!(net.same_as(&net.to_string().parse().unwrap()), "{place}: {text}");
+        let schema = match slot {
+            "net" => container::NET,
+            "rootfs" | "mp" => container::MOUNT,
+            "features" => container::FEATURES,
+            "startup" => container::STARTUP,
+            "tags" => {
+                let mut tags: Vec<&str> = list(text).collect();
+                tags.sort_unstable();
+                assert_eq!(tags.join(";"), text, "{place}");
+                continue;
             }
-            "rootfs" => assert_eq!(text.parse::<RootFs>().unwrap().to_string(), text, "{place}"),
-            "mp" => {
-                let mount: MountPoint = text.parse().unwrap();
-                assert!(mount.same_as(&mount.to_string().parse().unwrap()), "{place}: {text}");
-            }
-            "features" => drop(text.parse::<Features>().unwrap()),
-            "startup" => assert_eq!(text.parse::<Startup>().unwrap().to_string(), text, "{place}"),
-            "tags" => assert_eq!(Tags::parse(text).to_string(), text, "{place}"),
             _ => continue,
-        }
-        if slot != "tags" {
-            assert_eq!(text.parse::<PropertyString>().unwrap().to_string(), text, "{place}");
+        };
+        let parts: PropertyString = text.parse().unwrap();
+        assert_eq!(parts.to_string(), text, "{place}");
+        // In an order of our own, it is still the same.
+        let again = schema.merged(&[], Some(&parts)).to_string();
+        assert!(schema.same(text, &again), "{place}: {text}, {again}");
+        if let Some(volume) = schema.get(&parts, "volume") {
+            assert_eq!(volume.parse::<VolumeSource>().unwrap().to_string(), volume, "{place}");
         }
     }
 }

@@ -81,6 +81,7 @@ mod tests {
             identity: None,
             host_key: host_key.map(str::to_owned),
             control_dir: "/tmp/x".into(),
+            keep: None,
         }
     }
 

@@ -59,7 +59,7 @@ fn who(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4
 
 /// What a name server is called.
 fn server(world: &World<'_>, address: Ipv4Addr) -> String {
-    let guest = world.desired.containers.values().find(|c| c.address == Some(address));
+    let guest = world.desired.guests.values().find(|c| c.address == Some(address));
     guest.map_or_else(|| address.to_string(), |c| format!("name server on container.{}", c.name))
 }
 

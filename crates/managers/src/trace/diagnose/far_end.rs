@@ -98,15 +98,26 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
     let name = &trouble.name;
     if trouble.load == "not-found" {
         return Some(Cause::new(
-            "trace::unit-stopped",
-            format!("{up}; {name} is not installed in it"),
+            "trace::unit-missing",
+            format!("{up}; {name} is not installed in it: what brings it was not applied, or was taken away"),
             again_in(guest),
         ));
     }
     if !trouble.failed() {
         if let Some(mut cause) = fuller(guest, seen, SCARCE) {
-            cause.text = format!("{}; {name} was stopped{since}", cause.text);
+            let how = if trouble.ran { format!("was stopped{since}") } else { "never came up".to_owned() };
+            cause.text = format!("{}; {name} {how}", cause.text);
             return Some(cause);
+        }
+        if !trouble.ran {
+            let up_for = span(i64::try_from(seen.up.as_secs()).unwrap_or(i64::MAX));
+            return Some(Cause::new(
+                "trace::unit-never-ran",
+                format!(
+                    "{up}; {name} is installed in it and has not run since the guest started {up_for} ago"
+                ),
+                format!("{}; then phoenix-cli logs {guest} --unit {}", again_in(guest), short(name)),
+            ));
         }
         return Some(Cause::new(
             "trace::unit-stopped",
@@ -167,6 +178,13 @@ fn taken(
     ))
 }
 
+/// What keeps a guest from serving a port, as far as it says so itself.
+pub fn port(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Option<Cause> {
+    trouble(world, guest, Some((address, port))).or_else(|| full(guest, world.seen(guest)?)).or_else(|| {
+        world.seen(guest)?.listener(address, port).is_none().then(|| refused(world, guest, address, port))
+    })
+}
+
 /// Why a port refuses.
 pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Cause {
     let look = format!("phoenix-cli exec {guest} -- ss -ltnp");
@@ -199,7 +217,7 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
                     "{} of container.{guest} listens there, and something on the way refuses",
                     other.program
                 ),
-                format!("phoenix-cli exec {guest} -- nft list ruleset"),
+                world.shows_rules(guest),
             )
         });
     }
@@ -223,7 +241,7 @@ fn unknown(world: &World<'_>, guest: &str) -> String {
 /// A rule of the file of a guest that drops what goes to a port. Phoenix' own rules only let through, so it is somebody's,
 /// and `apply` leaves it.
 pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) -> Option<Cause> {
-    let id = world.desired.containers.get(guest)?.id;
+    let id = world.desired.guests.get(guest)?.id;
     let line = dropping(&world.rules.of(id)?, direction, port)?;
     let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
     Some(Cause::new(
@@ -244,6 +262,11 @@ pub fn rejected(world: &World<'_>, guest: &str, port: u16) -> Option<Cause> {
     Some(Cause::new(
         "trace::rule-drops",
         format!("a firewall inside container.{guest} keeps it out: {line}"),
-        format!("phoenix-cli exec {guest} -- nft -a list ruleset shows the handle of the rule to delete"),
+        match line.starts_with(['-', ':']) {
+            true => format!("phoenix-cli exec {guest} -- iptables -S shows the rule to delete"),
+            false => format!(
+                "phoenix-cli exec {guest} -- nft -a list ruleset shows the handle of the rule to delete"
+            ),
+        },
     ))
 }

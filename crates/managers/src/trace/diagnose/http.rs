@@ -4,11 +4,11 @@ use plan::desired::{Service, Speaks};
 
 use super::super::finding::{Cause, Finding, Hop};
 use super::super::flows::Asker;
-use super::super::leg::{Http, Leg};
+use super::super::leg::{Http, Leg, Tcp};
 use super::super::path::{Path, Upstream};
-use super::tcp::{To, millis, tcp};
+use super::tcp::{Met, To, millis, tcp};
 use super::tls::{Shows, tls};
-use super::{World, far_end, span};
+use super::{World, far_end, near, needs, span};
 
 /// What an answer is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Answer {
 }
 
 /// Judges what a client is answered.
-pub fn answer(service: Option<&Service>, place: &str, http: &Http) -> Answer {
+pub fn answer(service: Option<&Service>, wanted: Option<u16>, place: &str, http: &Http) -> Answer {
     let (status, took) = match http {
         Http::Status(status, took) => (*status, millis(*took)),
         Http::WantsCertificate(_) if service.is_some_and(|s| s.client_certificate) => {
@@ -35,7 +35,7 @@ pub fn answer(service: Option<&Service>, place: &str, http: &Http) -> Answer {
         Http::Silent => return Answer::Bad("no answer within 5 s".into()),
         Http::Lacking(program) => return Answer::NotAsked(format!("not asked: {place} has no {program}")),
     };
-    let fine = service.and_then(|s| s.probe_status).map_or(status < 400, |wanted| status == wanted);
+    let fine = wanted.map_or(status < 400, |wanted| status == wanted);
     let declared = |s: &Service| match status {
         401 => (!s.users.is_empty()).then_some("asks who it is"),
         400 | 403 | 496 => s.client_certificate.then_some("wants a certificate to be shown"),
@@ -56,7 +56,12 @@ pub fn upstream(world: &World<'_>, path: &Path, to: &Upstream, leg: &Leg, again:
         let why = leg.lost.clone().unwrap_or_else(|| "it was not reached within its time".into());
         return vec![super::walk::not_asked(world, Hop::Tcp, &place, &to.from, &why)];
     };
-    let mut found = vec![tcp(world, &place, Asker::Guest(&to.from), at, leg.route.as_deref(), connection)];
+    let met = Met { tcp: connection, route: leg.route.as_deref(), neighbour: leg.answering(None) };
+    let mut found = Vec::new();
+    if matches!(connection, Tcp::Open(_)) {
+        found.extend(near::link(world, &place, at, leg.answering(None)));
+    }
+    found.push(tcp(world, &place, Asker::Guest(&to.from), at, met));
     if let Some(handshake) = leg.tls.as_ref().filter(|_| to.speaks == Speaks::Https) {
         let certificate = format!("{}.guest", to.guest);
         let shows = Shows {
@@ -80,14 +85,27 @@ pub fn upstream(world: &World<'_>, path: &Path, to: &Upstream, leg: &Leg, again:
 fn behind(world: &World<'_>, path: &Path, to: &Upstream, place: &str, http: &Http) -> Finding {
     let service = service_of(world, path);
     let between = format!("{} → {}:{}", to.from, to.address, to.port);
-    let (said, cause) = match answer(service, place, http) {
+    let (said, cause) = match answer(service, path.status, place, http) {
         Answer::Fine(said) | Answer::NotAsked(said) => {
             return Finding::good(Hop::Http, place, format!("{between} {said}"));
         }
         // Whoever asks for a password here is the service itself.
         Answer::Guarded(said) | Answer::Bad(said) => (said, itself(world, to, http)),
     };
-    Finding::broken(Hop::Http, place, format!("{between} {said}"), cause)
+    let finding = Finding::broken(Hop::Http, place, format!("{between} {said}"), cause);
+    following_needs(world, &to.guest, http, finding)
+}
+
+/// A service that answers with a server's error may only lack what it needs: that is the cause then.
+fn following_needs(world: &World<'_>, guest: &str, http: &Http, finding: Finding) -> Finding {
+    let Http::Status(500.., _) = http else { return finding };
+    let mut all = needs::failing(world, guest).into_iter();
+    let Some(first) = all.next() else {
+        let met = needs::met(world, guest);
+        let cause = finding.cause.map(|cause| Cause { text: format!("{}{met}", cause.text), ..cause });
+        return Finding { cause, ..finding };
+    };
+    Finding { also: all.chain(finding.cause).collect(), cause: Some(first), ..finding }
 }
 
 /// Why a service does not answer as it should, though it can be connected to.
@@ -150,13 +168,18 @@ fn service_of<'a>(world: &'a World<'_>, path: &Path) -> Option<&'a Service> {
 /// The last hop: what the client is answered, when everything before it holds.
 pub fn http(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) -> Finding {
     let service = service_of(world, path);
-    let (said, cause) = match answer(service, place, http) {
+    let (said, cause) = match answer(service, path.status, place, http) {
         Answer::Fine(said) | Answer::Guarded(said) | Answer::NotAsked(said) => {
             return Finding::good(Hop::Http, place, said);
         }
         Answer::Bad(said) => (said, bad(world, place, path, http, again)),
     };
-    Finding::broken(Hop::Http, place, said, cause)
+    let finding = Finding::broken(Hop::Http, place, said, cause);
+    match (&path.guest, &path.upstream) {
+        (Some(guest), None) => following_needs(world, guest, http, finding),
+        // What is behind a proxy was asked by itself.
+        _ => finding,
+    }
 }
 
 fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) -> Cause {
@@ -194,6 +217,10 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
                 "raise `limits.rate` or `limits.burst`, then phoenix-cli apply",
             )
         }
+        (Http::Status(status, _), Some(kind)) if world.log.of(&path.name).is_some() => {
+            let said = world.log.of(&path.name).unwrap_or_default();
+            logged(path, service_of(world, path), (&who, kind.as_str()), *status, said, &logs)
+        }
         (Http::Status(status, _), Some(_)) => Cause::new(
             "trace::proxy",
             format!("what is behind it answers as it should, so the {status} is of {who} itself"),
@@ -211,6 +238,42 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
         _ => Cause::new("trace::http-broken", format!("{who} breaks the answer off"), logs),
     }
 }
+
+/// What the proxy's own log says of a request that it answered otherwise than the service did.
+fn logged(
+    path: &Path,
+    service: Option<&Service>,
+    (who, kind): (&str, &str),
+    status: u16,
+    said: &str,
+    logs: &str,
+) -> Cause {
+    // Nginx' words (`ngx_http_upstream_process_header`).
+    if said.starts_with("upstream sent too big header") {
+        let limit = service.and_then(|s| s.limits.headers).unwrap_or(HEAD) / 1024;
+        let name = service.map_or(path.name.as_str(), |s| s.name.as_str());
+        return Cause::new(
+            "trace::head-too-large",
+            format!(
+                "service.{name} answers with a head (its header fields, such as cookies) of more than the {limit} KiB that {who} \
+                 passes; its log: {said}"
+            ),
+            format!(
+                "raise `limits.headers` of the service ({limit}K now, 1M at most), then phoenix-cli apply"
+            ),
+        );
+    }
+    Cause::new(
+        "trace::proxy",
+        format!(
+            "what is behind it answers as it should, so the {status} is of {who} itself; the log of the {kind} says: {said}"
+        ),
+        logs,
+    )
+}
+
+/// The largest head that the gateway passes where a service says nothing, bytes: `catalog/nginx-gateway/gateway.conf`.
+const HEAD: u64 = 64 * 1024;
 
 /// The guest that runs it: whether it is what it should be, beside that it answers.
 pub fn guest(world: &World<'_>, guest: &str, port: Option<(std::net::Ipv4Addr, u16)>) -> Option<Finding> {

@@ -3,23 +3,33 @@
 mod dns;
 mod far_end;
 mod http;
+mod near;
+mod needs;
 mod tcp;
 mod tls;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use plan::Desired;
-use plan::desired::Container;
+use plan::Host;
+use plan::desired::Guest;
 
+use super::declared::Need;
 use super::flows::{Asker, Flows};
+use super::leg::Leg;
+use super::log::ProxyLog;
 use super::look::{Look, Seen};
+use super::neighbour::Neighbour;
 use super::path::Path;
 use super::rules::Rules;
 
 pub use far_end::{down, trouble, wrong_clock};
-pub use walk::{needs_upstream, walk};
+pub use near::{Holder, holder};
+pub use needs::failing;
+pub use walk::{needs_upstream, strangers, walk};
 
 /// Everything that is known when a walk is judged.
 #[derive(Debug)]
@@ -34,8 +44,18 @@ pub struct World<'a> {
     pub now: Timestamp,
     /// What guests say about themselves, by name; those on the way.
     pub looks: BTreeMap<String, Look>,
+    /// What the node says of itself, where it was asked.
+    pub node: Option<Look>,
     /// The rules that are there.
     pub rules: Rules,
+    /// Whom those who asked from outside have as neighbours.
+    pub neighbours: BTreeMap<Ipv4Addr, Neighbour>,
+    /// Guests of the node, by the MAC that answered where another should have.
+    pub holders: BTreeMap<String, Holder>,
+    /// What the gateway's log says of what was just asked.
+    pub log: ProxyLog,
+    /// How what a guest needs answers it, by the guest that needs it.
+    pub needs: BTreeMap<String, Vec<(Need, Leg)>>,
 }
 
 /// A place a walk begins at.
@@ -66,7 +86,29 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// What is wanted, and nothing seen yet.
+    pub fn new(desired: &'a Desired, root: &'a str, now: Timestamp) -> Self {
+        Self {
+            desired,
+            flows: Flows::new(desired),
+            root,
+            now,
+            looks: BTreeMap::new(),
+            node: None,
+            rules: Rules::default(),
+            neighbours: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            log: ProxyLog::default(),
+            needs: BTreeMap::new(),
+        }
+    }
+
+    /// The command that shows which rules the node has in force for a guest.
+    pub fn shows_rules(&self, guest: &str) -> String {
+        self.rules.shown_by(self.desired.guests.get(guest).map_or(0, |c| c.id))
+    }
+
     /// What is known of a guest.
     pub fn look(&self, guest: &str) -> Option<&Look> {
         self.looks.get(guest)
@@ -77,14 +119,22 @@ impl World<'_> {
         self.look(guest)?.seen()
     }
 
+    /// The same for a guest or the node.
+    pub fn seen_on(&self, host: &Host) -> Option<&Seen> {
+        match host {
+            Host::Guest(_, name) => self.seen(name),
+            Host::Node(_) => self.node.as_ref()?.seen(),
+        }
+    }
+
     /// The units that features keep running in a guest.
     pub fn units(&self, guest: &str) -> Vec<String> {
-        self.desired.containers.get(guest).map(units_of).unwrap_or_default()
+        self.desired.guests.get(guest).map(units_of).unwrap_or_default()
     }
 }
 
 /// The units that features keep running in a container, by their full names.
-pub fn units_of(container: &Container) -> Vec<String> {
+pub fn units_of(container: &Guest) -> Vec<String> {
     let mut all: Vec<String> = container
         .features
         .iter()

@@ -8,9 +8,10 @@ use proxmox::firewall::Direction;
 
 use super::super::finding::{Cause, Finding, Hop};
 use super::super::flows::{Asker, Verdict};
-use super::super::leg::Tcp;
+use super::super::leg::{Leg, Tcp};
+use super::super::neighbour::Neighbour;
 use super::super::rules::has_flow;
-use super::{World, far_end};
+use super::{World, far_end, near};
 
 /// A network says after three seconds that nobody has an address (three questions by ARP, a second each); what is said
 /// before that is said by somebody on the way.
@@ -33,49 +34,91 @@ impl To<'_> {
     }
 }
 
-/// Judges a connection from `who`, whom findings call `place`.
-pub fn tcp(
-    world: &World<'_>,
-    place: &str,
-    who: Asker<'_>,
-    to: To<'_>,
-    route: Option<&str>,
-    tcp: &Tcp,
-) -> Finding {
+/// What a connection met.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'a> {
+    /// The connection.
+    pub tcp: &'a Tcp,
+    /// What `ip route get` says.
+    pub route: Option<&'a str>,
+    /// Who answers for the address on the network.
+    pub neighbour: Option<&'a Neighbour>,
+}
+
+impl<'a> Met<'a> {
+    /// On a leg that came to connecting.
+    pub fn of(leg: &'a Leg) -> Option<Self> {
+        Some(Self { tcp: leg.tcp.as_ref()?, route: leg.route.as_deref(), neighbour: leg.answering(None) })
+    }
+}
+
+/// Judges a connection from `who`, whom findings call `place`. Of all that is wrong, what is nearest to the wire is the cause.
+pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, met: Met<'_>) -> Finding {
     let verdict = world.flows.verdict(who, to.guest, Transport::Tcp, to.port);
     let between = match place.strip_prefix("container.") {
         Some(name) => format!("{name} → {}", to.at()),
         None => to.at(),
     };
-    let broken = |hop, seen: &str, cause| Finding::broken(hop, place, format!("{between} {seen}"), cause);
-    match tcp {
+    let seen = match met.tcp {
         Tcp::Open(took) => {
-            Finding::good(Hop::Tcp, place, format!("{between} open{}, {} ms", verdict.words(), millis(*took)))
+            let seen = format!("{between} open{}, {} ms", verdict.words(), millis(*took));
+            return Finding::good(Hop::Tcp, place, seen);
         }
-        Tcp::Refused => {
-            broken(Hop::Tcp, "connection refused", far_end::refused(world, to.guest, to.address, to.port))
-        }
-        Tcp::Silent(took) => {
-            let seen = format!("no answer within {} s", took.as_secs().max(1));
-            let (hop, cause) = silent(world, who, to, verdict);
-            broken(hop, &seen, cause)
-        }
-        Tcp::Unreachable(took) => {
-            let (hop, cause) = unreachable(world, who, to, verdict, route, *took);
-            broken(hop, "cannot be reached", cause)
-        }
-        Tcp::Failed(said) => broken(
-            Hop::Tcp,
-            said,
-            far_end::down(world, to.guest).unwrap_or_else(|| {
-                Cause::new(
-                    "trace::connection",
-                    "the connection could not be made",
-                    "phoenix-cli doctor tries the way there",
-                )
-            }),
-        ),
+        Tcp::Refused => "connection refused".to_owned(),
+        Tcp::Silent(took) => format!("no answer within {} s", took.as_secs().max(1)),
+        Tcp::Unreachable(_) => "cannot be reached".to_owned(),
+        Tcp::Failed(said) => said.clone(),
+    };
+    let mut all = causes(world, who, to, verdict, met);
+    all.sort_by_key(|(_, cause)| cause.layer());
+    let mut all = all.into_iter();
+    let Some((hop, cause)) = all.next() else {
+        let cause = Cause::new(
+            "trace::connection",
+            "the connection could not be made",
+            "phoenix-cli doctor tries the way there",
+        );
+        return Finding::broken(Hop::Tcp, place, format!("{between} {seen}"), cause);
+    };
+    let mut finding = Finding::broken(hop, place, format!("{between} {seen}"), cause);
+    finding.also = all.map(|(_, cause)| cause).collect();
+    finding.also.dedup();
+    finding
+}
+
+/// All that is wrong on the way to a port that does not open.
+fn causes(
+    world: &World<'_>,
+    who: Asker<'_>,
+    to: To<'_>,
+    verdict: Verdict<'_>,
+    met: Met<'_>,
+) -> Vec<(Hop, Cause)> {
+    if let Some(cause) = far_end::down(world, to.guest) {
+        return vec![(Hop::Tcp, cause)];
     }
+    let mut all: Vec<(Hop, Cause)> =
+        near::near(world, to, met.neighbour).into_iter().map(|cause| (Hop::Link, cause)).collect();
+    if *met.tcp == Tcp::Refused {
+        // Somebody answers there, so nothing drops it. Where a stranger does, the guest's own port was not reached.
+        let listens = world.seen(to.guest).is_some_and(|seen| seen.listener(to.address, to.port).is_some());
+        if all.is_empty() || !listens {
+            all.push((Hop::Tcp, far_end::refused(world, to.guest, to.address, to.port)));
+        }
+        return all;
+    }
+    let way = firewall(world, who, to, verdict).map(|cause| (Hop::Firewall, cause));
+    let nothing_found = all.is_empty() && way.is_none();
+    all.extend(way);
+    if nothing_found {
+        all.extend(match met.tcp {
+            Tcp::Silent(_) => Some(silent(world, to)),
+            Tcp::Unreachable(took) => Some(unreachable(world, to, met, *took)),
+            Tcp::Open(_) | Tcp::Refused | Tcp::Failed(_) => None,
+        });
+    }
+    all.extend(far_end::port(world, to.guest, to.address, to.port).map(|cause| (Hop::Tcp, cause)));
+    all
 }
 
 /// Milliseconds, with one digit behind the point where there are few.
@@ -84,15 +127,8 @@ pub fn millis(took: Duration) -> String {
     if millis < 10.0 { format!("{millis:.1}") } else { format!("{millis:.0}") }
 }
 
-fn silent(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>) -> (Hop, Cause) {
-    if let Some(cause) = far_end::down(world, to.guest) {
-        return (Hop::Tcp, cause);
-    }
-    if let Some(cause) = firewall(world, who, to, verdict) {
-        return (Hop::Firewall, cause);
-    }
-    let seen = world.seen(to.guest);
-    let listens = seen.and_then(|seen| seen.listener(to.address, to.port));
+fn silent(world: &World<'_>, to: To<'_>) -> (Hop, Cause) {
+    let listens = world.seen(to.guest).and_then(|seen| seen.listener(to.address, to.port));
     let text = match listens {
         Some(listener) => {
             format!(
@@ -104,7 +140,7 @@ fn silent(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>) -
             format!("container.{} does not answer, and nothing in it listens at port {}", to.guest, to.port)
         }
     };
-    (Hop::Tcp, Cause::new("trace::silent", text, "on the node: nft list ruleset, pve-firewall status"))
+    (Hop::Tcp, Cause::new("trace::silent", text, world.shows_rules(to.guest)))
 }
 
 /// What a firewall has to do with it: no flow, the flow's rule missing, or a rule too many.
@@ -133,7 +169,7 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     }
     let Verdict::By(flow) = verdict else { return None };
     let missing = |guest: &str, direction| {
-        let id = world.desired.containers.get(guest)?.id;
+        let id = world.desired.guests.get(guest)?.id;
         let file = world.rules.of(id)?;
         (!has_flow(&file, &world.desired.site, direction, &flow.id)).then(|| {
             Cause::new(
@@ -152,19 +188,9 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     missing(to.guest, Direction::In).or_else(|| sends.and_then(|name| missing(name, Direction::Out)))
 }
 
-fn unreachable(
-    world: &World<'_>,
-    who: Asker<'_>,
-    to: To<'_>,
-    verdict: Verdict<'_>,
-    route: Option<&str>,
-    took: Duration,
-) -> (Hop, Cause) {
-    if let Some(cause) = far_end::down(world, to.guest) {
-        return (Hop::Tcp, cause);
-    }
+fn unreachable(world: &World<'_>, to: To<'_>, met: Met<'_>, took: Duration) -> (Hop, Cause) {
     let none = |route: &&str| route.contains("unreachable") || route.contains("RTNETLINK");
-    if let Some(route) = route.filter(none) {
+    if let Some(route) = met.route.filter(none) {
         return (
             Hop::Route,
             Cause::new(
@@ -174,18 +200,19 @@ fn unreachable(
             ),
         );
     }
-    if took < ARP {
-        let cause = firewall(world, who, to, verdict).unwrap_or_else(|| {
+    // Who has just asked in vain says so at once.
+    if took < ARP && met.neighbour != Some(&Neighbour::Nobody) {
+        return (
+            Hop::Firewall,
             Cause::new(
                 "trace::rule-drops",
                 format!(
                     "it was turned away at once, so a firewall on the way rejects it; container.{} runs",
                     to.guest
                 ),
-                format!("phoenix-cli exec {} -- nft list ruleset; on the node the same", to.guest),
-            )
-        });
-        return (Hop::Firewall, cause);
+                world.shows_rules(to.guest),
+            ),
+        );
     }
     (
         Hop::Route,

@@ -1,15 +1,18 @@
 //! The walk: every hop judged in its order, to the first that breaks.
 
+use std::collections::BTreeSet;
+
 use plan::desired::ViaKind;
 
 use super::super::finding::{Cause, Finding, Hop, State, Walk};
-use super::super::leg::Leg;
+use super::super::leg::{Leg, Tcp};
+use super::super::neighbour::Neighbour;
 use super::super::path::{Entrance, Path, Target};
 use super::dns::dns;
 use super::http::{self, Answer};
-use super::tcp::{To, tcp};
+use super::tcp::{Met, To, tcp};
 use super::tls::{Shows, aside, tls};
-use super::{Place, World, again, far_end};
+use super::{Place, World, again, far_end, near};
 
 /// Judges what was seen from `place`, and from the proxy where that was asked.
 pub fn walk(world: &World<'_>, place: &Place, path: &Path, leg: &Leg, upstream: Option<&Leg>) -> Walk {
@@ -32,7 +35,10 @@ pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) 
                     Target::Service(name) => world.desired.services.get(name),
                     _ => None,
                 };
-                matches!(http::answer(service, &place.to_string(), http), Answer::Guarded(_) | Answer::Bad(_))
+                matches!(
+                    http::answer(service, path.status, &place.to_string(), http),
+                    Answer::Guarded(_) | Answer::Bad(_)
+                )
             }
         }
 }
@@ -60,15 +66,21 @@ fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Findin
         return vec![not_asked(world, Hop::Dns, &at, asking, why)];
     }
     let mut found = Vec::new();
-    let nameless = matches!(path.target, Target::Guest(_)) && path.inside.is_none();
-    if !nameless {
+    if !path.nameless() {
         found.push(dns(world, place, path, leg.names.as_ref()));
     }
     let broken = |found: &[Finding]| found.iter().any(|finding| finding.state == State::Broken);
     let Some(entrance) = path.entrance.as_ref().filter(|_| !broken(&found)) else { return found };
     let to = To { guest: &entrance.guest, address: entrance.address, port: entrance.port };
     match &leg.tcp {
-        Some(connection) => found.push(tcp(world, &at, place.asker(), to, leg.route.as_deref(), connection)),
+        Some(connection) => {
+            let neighbour = neighbour(world, place, leg, to);
+            if matches!(connection, Tcp::Open(_)) {
+                found.extend(near::link(world, &at, to, neighbour));
+            }
+            let met = Met { tcp: connection, route: leg.route.as_deref(), neighbour };
+            found.push(tcp(world, &at, place.asker(), to, met));
+        }
         None => found.push(not_asked(world, Hop::Tcp, &at, asking, "it was not reached within its time")),
     }
     if broken(&found) || !entrance.tls {
@@ -82,6 +94,31 @@ fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Findin
         None => found.push(not_asked(world, Hop::Tls, &at, asking, "it was not reached within its time")),
     }
     found
+}
+
+/// Who answers for the far end, as whoever asked has it; the node's own table stands for those outside.
+fn neighbour<'a>(world: &'a World<'_>, place: &Place, leg: &'a Leg, to: To<'_>) -> Option<&'a Neighbour> {
+    let of_the_node = || world.neighbours.get(&to.address).filter(|_| *place == Place::Outside);
+    leg.answering(of_the_node())
+}
+
+/// The MACs that answer where others should have, of all that was asked.
+pub fn strangers(
+    world: &World<'_>,
+    path: &Path,
+    asked: &[(&Place, &Leg)],
+    upstream: Option<&Leg>,
+) -> BTreeSet<String> {
+    let entrance = path.entrance.as_ref().map(|e| To { guest: &e.guest, address: e.address, port: e.port });
+    let front = asked.iter().filter_map(|(place, leg)| {
+        let to = entrance?;
+        near::stranger(world, to, neighbour(world, place, leg, to))
+    });
+    let behind = path.upstream.as_ref().zip(upstream).and_then(|(to, leg)| {
+        let to = To { guest: &to.guest, address: to.address, port: to.port };
+        near::stranger(world, to, leg.answering(None))
+    });
+    front.chain(behind).map(str::to_owned).collect()
 }
 
 fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a> {

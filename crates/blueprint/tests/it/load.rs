@@ -1,0 +1,121 @@
+//! Sites that are valid, and what comes out.
+
+#![expect(clippy::panic, reason = "a failing test panics")]
+
+use std::time::Duration;
+
+use blueprint::model::{Blueprint, Expose, MountSource, NicAddress, Target};
+use blueprint::{Loaded, init, load, load_from_memory};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::common;
+
+fn load_files(files: &[(&str, &str)]) -> Blueprint {
+    let files = files.iter().map(|(path, text)| (Utf8PathBuf::from(path), text.as_bytes().to_vec()));
+    match load_from_memory(files, &common::catalog()) {
+        Ok(Loaded { blueprint, .. }) => blueprint,
+        Err(failure) => panic!("{}", failure.to_text()),
+    }
+}
+
+const SITE: &str = r#"{
+  "site": {"name": "workshop", "domain": "workshop.internal"}, "target": {"lab": {}},
+  "networks": {"lan": {"bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1"}}
+}"#;
+
+fn new_site() -> Vec<(Utf8PathBuf, Vec<u8>)> {
+    let files = init::site_files(init::DEFAULT_NAME).into_iter();
+    files.map(|(path, text)| (path.into(), text.into_bytes())).collect()
+}
+
+#[test]
+fn the_site_that_init_writes_is_valid() {
+    let loaded =
+        load_from_memory(new_site(), &common::catalog()).unwrap_or_else(|f| panic!("{}", f.to_text()));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let blueprint = loaded.blueprint;
+    assert_eq!(blueprint.site.domain, "workshop.internal");
+    assert!(matches!(blueprint.target, Target::Lab(_)));
+    let notes = &blueprint.containers["notes"];
+    assert_eq!(notes.id, Some(120));
+    assert_eq!(notes.services["notes"].expose, Expose::Gateway);
+    assert_eq!(notes.services["notes"].declared.to_string(), "guests.json:21");
+    // What a feature requires comes first.
+    let features: Vec<&str> = notes.features.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(features, ["base", "trusted-ca", "static-site"]);
+    let pages = &notes.features[2].contents["root"];
+    assert_eq!(pages.len(), 1);
+    assert_eq!(pages[0].path, "index.html");
+    let NicAddress::Static(address) = blueprint.containers["gateway"].nets[&0].address else {
+        panic!("no address")
+    };
+    assert_eq!(address.to_string(), "10.0.0.153/24");
+}
+
+#[test]
+fn the_first_workshop_is_what_init_writes() {
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-workshop");
+    for (path, text) in init::site_files(init::DEFAULT_NAME) {
+        let there = fs_err::read_to_string(root.join(&path)).unwrap();
+        assert_eq!(there, text, "{path} differs");
+    }
+    let loaded = load(&root, &common::catalog()).unwrap_or_else(|f| panic!("{}", f.to_text()));
+    assert_eq!(loaded.blueprint.containers.len(), 3);
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let blueprint = load_files(&[("site.json", SITE), ("guests.json", r#"{"containers": {"one": {}}}"#)]);
+    let one = &blueprint.containers["one"];
+    assert_eq!((one.cores, one.memory_mib, one.swap_mib, one.disk.size_gib), (1, 512, 512, 8));
+    assert_eq!((one.template.as_str(), one.hostname.as_str()), ("debian-12", "one"));
+    assert!(one.unprivileged && one.onboot && !one.protected);
+    assert_eq!(one.options.get("nesting").map(String::as_str), Some("1"));
+    assert_eq!(one.nets[&0].address, NicAddress::Dhcp);
+    assert_eq!((one.nets[&0].network.as_str(), one.nets[&0].name.as_str()), ("lan", "eth0"));
+    assert_eq!(blueprint.certificates.life, Duration::from_secs(90 * 86_400));
+}
+
+#[test]
+fn guest_types_are_merged() {
+    let guests = r#"{
+      "types": {
+        "small": {"cores": 2, "memory": "1G", "tags": ["a"], "network": "lan", "options": {"fuse": true},
+                  "mounts": {"mp0": {"path": "/data", "size": "10G"}, "mp1": {"path": "/more", "size": "1G"}},
+                  "features": ["base", {"static-site": {"root": "pages", "port": 81}}]},
+        "large": {"extends": "small", "memory": "8G", "tags": ["b"]}
+      },
+      "containers": {
+        "one": {"type": "large", "cores": 4, "address": "10.0.0.9", "tags": ["c"], "options": {"keyctl": true},
+                "mounts": {"mp1": {"path": "/host", "host": "/tank", "read-only": true}},
+                "features": [{"static-site": {"port": 82}}]}
+      }
+    }"#;
+    let blueprint = load_files(&[("site.json", SITE), ("g.json", guests), ("pages/index.html", "hello")]);
+    let one = &blueprint.containers["one"];
+    assert_eq!((one.cores, one.memory_mib), (4, 8192));
+    assert_eq!(one.tags.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(one.options.keys().map(String::as_str).collect::<Vec<_>>(), ["fuse", "keyctl", "nesting"]);
+    assert_eq!(one.mounts[&0].path, "/data");
+    assert_eq!(one.mounts[&1].source, MountSource::Host("/tank".to_owned()));
+    assert!(matches!(one.nets[&0].address, NicAddress::Static(_)));
+    assert_eq!(one.features.len(), 2);
+    assert_eq!(one.features[1].parameters["port"], 82);
+    assert_eq!(one.features[1].contents["root"][0].bytes.as_ref(), b"hello");
+}
+
+// Whoever trusts the node by its name must not trust a guest that has that name.
+#[test]
+fn the_node_has_a_name_unless_a_guest_has_it() {
+    let name = |more: &str| load_files(&[("site.json", SITE), ("more.json", more)]).node_name();
+    let guest = |settings: &str| {
+        format!(
+            r#"{{ "containers": {{ "notes": {{ "template": "debian-12", "cores": 1, "memory": "1G", "disk": "4G", "address": "10.0.0.5" {settings} }} }} }}"#
+        )
+    };
+    assert_eq!(name(r#"{ "hypervisor": { "hostname": "box" } }"#).as_deref(), Some("box.workshop.internal"));
+    assert_eq!(name(&guest("")).as_deref(), Some("pve.workshop.internal"));
+    assert_eq!(name(&guest(r#", "hostname": "pve""#)), None);
+    let service = r#", "services": { "web": { "port": 80, "expose": "direct", "aliases": ["pve.workshop.internal"] } }"#;
+    assert_eq!(name(&guest(service)), None);
+}

@@ -1,0 +1,7 @@
+//! Sites in labs of real containers. Each that ran prints `real containers: NAME`, each that could not `skipped: REASON`.
+
+mod firewall;
+mod request;
+mod support;
+mod trace;
+mod workshop;

@@ -1,0 +1,279 @@
+//! What differs inside a guest, by looking: the script that brings its features about, run so that it only reports; and its
+//! certificates. The marks are not believed here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apply::limits::LOOKS;
+use blueprint::model::SecretRef;
+use futures::{StreamExt as _, stream};
+use plan::desired::{Certificate, Guest};
+use plan::inventory::Unread;
+use plan::{Address, Desired, Inventory, address};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use transport::{Command, InGuest, Runner};
+
+use super::{Action, ActionKind, Change, Mode, Outcome, Rendered, Report, parse_report, script};
+use crate::certificates;
+use crate::worksite::Secrets;
+
+/// How long looking at one guest may take: a second, mostly. A guest that hangs, or in which another script has been running
+/// for this long, is said.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Who looks. It has no way to change anything but for the script, which is made so that it does not.
+#[derive(Debug)]
+pub struct Looker<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// What is there.
+    pub inventory: &'a Inventory,
+    /// Commands on the node, where there is a way.
+    pub node: Option<Arc<dyn Runner>>,
+    /// Who has the secrets that files hold: without them their checksums are not known.
+    pub secrets: Arc<dyn Secrets>,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The features and certificates that are not as their mark says: each difference as a sentence.
+    pub found: BTreeMap<Address, Vec<String>>,
+    /// The guests that could not be looked into, and why.
+    pub unseen: Vec<Unread>,
+    /// How many were looked into.
+    pub guests: usize,
+}
+
+/// What was seen in one guest.
+#[derive(Debug)]
+struct Inside {
+    /// Sentences by feature, also of those where there is nothing to say.
+    features: BTreeMap<String, Vec<String>>,
+    certificates: BTreeMap<Address, Vec<String>>,
+    unseen: Option<Unread>,
+}
+
+impl Looker<'_> {
+    /// Looks into the guests that `targets` name (their addresses, names or ids, or those of features on them; all where
+    /// empty), a few at a time: in one round trip each, and one more where there are certificates.
+    pub async fn look(&self, targets: &[String]) -> Looked {
+        let wanted = |container: &&Guest| {
+            let features = container.features.iter();
+            let mut all =
+                features.map(|f| Address::feature(&f.name, &container.host())).chain([container.resource()]);
+            targets.is_empty()
+                || all.any(|a| targets.iter().any(|t| address::matches(t, &a, Some(container.id))))
+        };
+        let ours = |container: &&Guest| self.applied(container).next().is_some();
+        let guests = self.desired.guests.values().filter(wanted).filter(ours);
+        let asked = guests.map(|container| async move { (container, self.guest(container).await) });
+        let mut all: Vec<_> = stream::iter(asked).buffer_unordered(LOOKS).collect().await;
+        all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let mut looked = Looked::default();
+        for (container, seen) in all {
+            match seen {
+                Ok(seen) => {
+                    looked.guests += 1;
+                    looked.found.extend(seen.certificates);
+                    looked.unseen.extend(seen.unseen);
+                    let mut differences = seen.features;
+                    for name in self.applied(container) {
+                        if let Some(found) = differences.remove(name).filter(|found| !found.is_empty()) {
+                            looked.found.insert(Address::feature(name, &container.host()), found);
+                        }
+                    }
+                }
+                Err(why) => {
+                    looked
+                        .unseen
+                        .push(Unread { what: format!("what is inside {}", container.resource()), why });
+                }
+            }
+        }
+        looked
+    }
+
+    /// The features that the mark says are there as they are wanted now: what else there is to do, the plan knows.
+    fn applied<'b>(&'b self, container: &'b Guest) -> impl Iterator<Item = &'b str> {
+        let guest = self.inventory.guests.get(&container.id);
+        let mark = guest
+            .and_then(|g| g.mark.as_ref())
+            .filter(|mark| mark.site == self.desired.site && mark.address == container.resource());
+        container
+            .features
+            .iter()
+            .filter(move |f| mark.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint))
+            .map(|f| f.name.as_str())
+    }
+
+    async fn guest(&self, container: &Guest) -> Result<Inside, String> {
+        if self.inventory.guests.get(&container.id).is_some_and(|guest| !guest.running) {
+            return Err("it does not run".to_owned());
+        }
+        let node = self.node.clone().ok_or("there is no way to run commands on the node")?;
+        // All of them, also those that are applied anyway: what one puts into a folder is nothing strange to another.
+        let rendered: Vec<Rendered> = container
+            .features
+            .iter()
+            .map(|f| serde_json::from_value(Value::clone(&f.payload)))
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("{error}"))?;
+        let secret = |reference: &SecretRef| {
+            self.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
+        };
+        let script = script(&rendered, Mode::Check, &secret)
+            .map_err(|error| apply::Failure::from_error("", &error).errors.join(": "))?;
+        let purpose = format!("looking at what is inside {}", container.id);
+        let command = Command::script(purpose, script.text).limit(LIMIT);
+        let guest = InGuest::new(node, container.id);
+        let output = guest.run(&command).await.map_err(|error| format!("{error}"))?;
+        let features = differences(&output.text()).map_err(|why| {
+            let tail = output.tail(3);
+            if tail.trim().is_empty() { why } else { format!("{why}: {tail}") }
+        })?;
+        let (certificates, unseen) = self.certificates(container, &guest).await;
+        Ok(Inside { features, certificates, unseen })
+    }
+
+    /// The certificates that the mark says are there as they are wanted now, and are not.
+    async fn certificates(
+        &self,
+        container: &Guest,
+        guest: &InGuest,
+    ) -> (BTreeMap<Address, Vec<String>>, Option<Unread>) {
+        let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
+        let applied = |c: &&Certificate| {
+            let there = mark.and_then(|m| m.certificates.get(&c.name));
+            c.on.is_guest(&container.name) && there.is_some_and(|there| there.fingerprint == c.fingerprint)
+        };
+        let all: Vec<&Certificate> = self.desired.certificates.values().filter(applied).collect();
+        if all.is_empty() {
+            return (BTreeMap::new(), None);
+        }
+        match certificates::look::look(guest, &all).await {
+            Ok(seen) => {
+                let differs = |c: &&Certificate| {
+                    let seen = seen.iter().find(|s| s.name == c.name);
+                    Some((c.resource(), vec![certificates::look::differs(seen)?]))
+                };
+                (all.iter().filter_map(differs).collect(), None)
+            }
+            Err(failure) => {
+                let what = format!("the certificates in {}", container.resource());
+                (BTreeMap::new(), Some(Unread { what, why: failure.to_string() }))
+            }
+        }
+    }
+}
+
+/// What a script that only looks reported, by feature: each difference as a sentence.
+///
+/// # Errors
+/// When it is not the whole report of such a script.
+pub fn differences(report: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut complete = false;
+    for line in report.lines() {
+        match parse_report(line).map_err(|error| error.to_string())? {
+            // What stays is no difference.
+            Report::Action(Action { change: Change::Keep, .. }) => {}
+            Report::Action(action) => {
+                found.entry(action.feature.clone()).or_default().push(sentence(&action));
+            }
+            Report::FeatureDone { feature, result, changed, error } => {
+                let all = found.entry(feature).or_default();
+                if result != Outcome::Ok {
+                    let error = error.unwrap_or_else(|| "it did not say why".to_owned());
+                    all.push(format!("it could not be looked at to its end: {error}"));
+                } else if all.is_empty() && changed > 0 {
+                    let s = if changed == 1 { "" } else { "s" };
+                    all.push(format!("it differs in {changed} place{s}"));
+                }
+            }
+            Report::Done { error, .. } => match error {
+                Some(error) => return Err(error),
+                None => complete = true,
+            },
+        }
+    }
+    if complete { Ok(found) } else { Err("what the script said was cut off".to_owned()) }
+}
+
+/// What would be done, as what is the matter now.
+fn sentence(action: &Action) -> String {
+    let target = &action.target;
+    let what = match action.kind {
+        ActionKind::Package => format!("the package {target}"),
+        ActionKind::User => format!("the user {target}"),
+        ActionKind::Command => format!("the command \"{target}\""),
+        ActionKind::Folder | ActionKind::File | ActionKind::Unit => target.clone(),
+    };
+    let is = match action.change {
+        Change::Create => "is missing",
+        Change::Update => "differs",
+        Change::Remove => "should not be there",
+        Change::Install => "is not installed",
+        Change::Run => "has to be run",
+        Change::Enable => "does not start at boot",
+        Change::Disable => "starts at boot, and should not",
+        Change::Start => "does not run",
+        Change::Stop => "runs, and should not",
+        Change::Reload => "has not read its settings as they are to be",
+        Change::Restart => "does not run with its settings as they are to be",
+        Change::Restore => "is not as it was before a feature changed it",
+        Change::Keep => "stays",
+    };
+    format!("{what} {is}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DONE: &str = r#"{"result":"ok","changed":3}"#;
+
+    #[test]
+    fn differences_are_sentences_by_feature() {
+        let report = [
+            r#"{"feature":"gateway","action":"package","name":"nginx","change":"install","done":false}"#,
+            r#"{"feature":"gateway","action":"file","path":"/etc/nginx/nginx.conf","change":"create","done":false}"#,
+            r#"{"feature":"gateway","action":"unit","name":"nginx","change":"start","done":false}"#,
+            r#"{"feature":"gateway","result":"ok","changed":3}"#,
+            r#"{"feature":"base","result":"ok","changed":0}"#,
+            DONE,
+        ];
+        let found = differences(&report.join("\n")).unwrap();
+        assert_eq!(
+            found["gateway"],
+            ["the package nginx is not installed", "/etc/nginx/nginx.conf is missing", "nginx does not run"]
+        );
+        assert!(found["base"].is_empty());
+        // Half a report says nothing about the rest.
+        assert_eq!(differences(&report[..5].join("\n")).unwrap_err(), "what the script said was cut off");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_a_difference_too() {
+        let failed = r#"{"feature":"x","result":"failed","changed":0,"error":"no such program"}"#;
+        let more = r#"{"feature":"y","result":"ok","changed":2}"#;
+        let end = r#"{"result":"failed","changed":2}"#;
+        let found = differences(&[failed, more, end].join("\n")).unwrap();
+        assert_eq!(found["x"], ["it could not be looked at to its end: no such program"]);
+        assert_eq!(found["y"], ["it differs in 2 places"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_report_is_read_or_refused(lines in prop::collection::vec(".*", 0..5), done: bool) {
+            let mut text = lines.join("\n");
+            if done {
+                text = format!("{text}\n{DONE}");
+            }
+            let _ = differences(&text);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Changing a container where it is: the differences of its keys as one step, with one restart where that takes one.
+
+use std::collections::BTreeSet;
+
+use plan::desired::Guest as Container;
+use plan::inventory::Guest;
+use plan::planner::{Proposal, World};
+use plan::{Action, Change, Grade, Mark, Problem, Step};
+use serde_json::Value;
+
+use super::diff::{step, takes_root};
+use super::keys::{self, ROWS};
+use super::offer;
+use super::work::{Keep, Update, Work};
+use crate::keys::compare::{self, Deed, Difference, Found, There, Trouble, Waits};
+use crate::keys::{Around, Others};
+
+/// A container as it is, for its rows.
+pub(super) struct Looked<'a> {
+    there: There<'a>,
+    /// The storage its root disk is on.
+    storage: String,
+}
+
+impl<'a> Looked<'a> {
+    /// Nothing where its configuration could not be read.
+    pub(super) fn at(guest: &'a Guest, nothing: &'a Mark) -> Option<Self> {
+        let config = guest.config.as_ref()?;
+        let set = &guest.mark.as_ref().unwrap_or(nothing).set;
+        let mut there = There::new(config, &guest.pending, set);
+        // Its description, without the mark.
+        if !guest.text.is_empty() {
+            there.then.insert("description".into(), guest.text.clone());
+        }
+        let storage =
+            there.then.get("rootfs").and_then(|r| r.split(':').next()).unwrap_or_default().to_owned();
+        Some(Self { there, storage })
+    }
+
+    /// What differs.
+    pub(super) fn compare(&self, container: &Container) -> Found<'static, Container> {
+        compare::compare(&ROWS, container, self.around(), &self.there)
+    }
+
+    fn around(&self) -> Around<'_> {
+        Around { storage: &self.storage }
+    }
+}
+
+/// What an update gathers.
+struct Gather<'a> {
+    world: World<'a>,
+    container: &'a Container,
+    guest: &'a Guest,
+    looked: &'a Looked<'a>,
+    /// Waiting keys that are set back to what is in force.
+    back: BTreeSet<String>,
+    restart: BTreeSet<String>,
+    step: Step,
+    update: Update,
+}
+
+impl Gather<'_> {
+    fn change(&mut self, change: Change) {
+        self.step.changes.push(change);
+    }
+
+    /// Takes a difference over: where it can be made (in the call, or with root's commands on the node), and when it counts.
+    fn take(&mut self, found: Difference<'static, Container>) {
+        let Difference { row, key, changes, deed, waits, .. } = found;
+        self.step.changes.extend(changes);
+        match waits {
+            Waits::Back => drop(self.back.insert(key.clone())),
+            Waits::Restart if self.guest.running => drop(self.restart.insert(key.clone())),
+            _ => {}
+        }
+        if row.name == "description" {
+            self.update.text = Some(keys::description(self.container));
+            return;
+        }
+        let old = self.looked.there.now.get(&key).map(String::as_str);
+        let new = if let Deed::Set(new) = &deed { Some(new.as_str()) } else { None };
+        let by_root = !matches!(deed, Deed::Grow(_))
+            && row
+                .takes_root(self.container, old, new)
+                .is_some_and(|why| takes_root(self.world, &mut self.step, why));
+        let Update { set, delete, revert, root, grow, .. } = &mut self.update;
+        // What waits would have the last word.
+        let waits_too = deed == Deed::Delete && self.guest.pending.get(&key).is_some_and(Option::is_some);
+        match (waits_too, by_root) {
+            (true, true) => root.push(("revert".to_owned(), key.clone())),
+            (true, false) => revert.push(key.clone()),
+            (false, _) => {}
+        }
+        match (deed, by_root) {
+            (Deed::Set(value), false) => set.push((key, value)),
+            (Deed::Set(value), true) => root.push((key, value)),
+            (Deed::Delete, false) => delete.push(key),
+            (Deed::Delete, true) => root.push(("delete".to_owned(), key)),
+            (Deed::Revert, false) => revert.push(key),
+            (Deed::Revert, true) => root.push(("revert".to_owned(), key)),
+            (Deed::Grow(size), _) => grow.push((key, size)),
+        }
+    }
+
+    /// What waits for a restart beside what this step changes: the blueprint's, and others'.
+    fn waiting(&self) -> (Vec<&String>, Vec<&String>) {
+        let rest =
+            self.guest.pending.keys().filter(|k| !self.restart.contains(*k) && !self.back.contains(*k));
+        rest.partition(|key| {
+            compare::is_ours(&ROWS, self.container, self.looked.around(), &self.looked.there, key)
+        })
+    }
+
+    /// What the mark is to remember of what is set there.
+    fn remember(&mut self) {
+        let Some(mark) = &self.guest.mark else { return };
+        let mut set = keys::remembered(self.container, self.looked.around());
+        // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then.
+        let waits =
+            |(key, _): &(&String, &String)| self.restart.contains(*key) && self.update.delete.contains(*key);
+        set.extend(mark.set.iter().filter(waits).map(|(key, value)| (key.clone(), value.clone())));
+        let changes = !(self.update.set.is_empty() && self.update.delete.is_empty());
+        if changes && set != mark.set {
+            self.update.remember = Some(set);
+        }
+    }
+}
+
+/// Why something cannot be as it is wanted.
+fn trouble(container: &Container, trouble: Trouble) -> Problem {
+    let (code, message, hint) = match trouble {
+        Trouble::Shrinks { called, has, wanted } => (
+            "plan::disk-shrinks",
+            format!("its {called} has {has}, and cannot shrink to {wanted}"),
+            format!("declare at least {has}"),
+        ),
+        Trouble::Elsewhere { key, holds, wanted } if key == "rootfs" => (
+            "plan::storage-moves",
+            format!(
+                "its root disk is on {}, and is to be on {wanted}",
+                holds.split(':').next().unwrap_or_default()
+            ),
+            format!(
+                "stop it and move the disk on the node: pct move-volume {} rootfs {wanted}",
+                container.id
+            ),
+        ),
+        Trouble::Elsewhere { key, holds, .. } => (
+            "plan::mount-source",
+            format!("{key} holds {holds}, and is to hold something else"),
+            format!(
+                "take {key} out of the blueprint and apply, then put it in again: its old volume is kept as unused"
+            ),
+        ),
+    };
+    Problem { address: container.resource(), code: code.into(), message, hint }
+}
+
+/// Proposes what `found` takes.
+pub(super) fn update(
+    world: World<'_>,
+    container: &Container,
+    guest: &Guest,
+    looked: &Looked<'_>,
+    found: Found<'static, Container>,
+    proposal: &mut Proposal,
+) {
+    let mut gather = Gather {
+        world,
+        container,
+        guest,
+        looked,
+        back: BTreeSet::new(),
+        restart: BTreeSet::new(),
+        step: step(container, Action::Update, Grade::Live, vec![], &guest.node),
+        update: Update {
+            id: guest.id,
+            node: guest.node.clone(),
+            digest: guest.digest.clone(),
+            ..Update::default()
+        },
+    };
+    for it in found.troubles {
+        proposal.problem(trouble(container, it));
+    }
+    for difference in found.differences {
+        let made = difference.allocates.clone();
+        match offer::unusable(world, container, &guest.node, made.into_iter()) {
+            Some(problem) => proposal.problem(problem),
+            None => gather.take(difference),
+        }
+    }
+    if let Some(pool) = &container.pool
+        && guest.pool.as_ref() != Some(pool)
+    {
+        if let Some(problem) = offer::no_pool(world, container) {
+            proposal.problem(problem);
+        }
+        gather.change(Change::new("pool", guest.pool.clone(), pool.clone()));
+        gather.update.pool = Some(pool.clone());
+    }
+    forget(&mut gather, guest);
+    gather.remember();
+    if let Some(node) = container.node.as_ref().filter(|n| **n != guest.node) {
+        proposal.note(format!(
+            "{} stays on {}; to move it to {node}: pct migrate {} {node}",
+            container.resource(),
+            guest.node,
+            guest.id
+        ));
+    }
+    let (waits, others) = gather.waiting();
+    if !others.is_empty() {
+        proposal.note(others_wait(container, &others));
+    }
+    if let Some((step, update)) = finish(&gather, &waits) {
+        proposal.step(step, &Work::Update(Box::new(update)));
+    }
+}
+
+fn others_wait(container: &Container, keys: &[&String]) -> String {
+    let all = keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+    let verb = if keys.len() == 1 { "waits" } else { "wait" };
+    format!("{all} of {} {verb} for a restart; others set that, and it is left to them", container.resource())
+}
+
+/// The step, if there is anything to do; `waits` are keys of the blueprint's that wait for a restart already.
+fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
+    let (guest, restart) = (gather.guest, &gather.restart);
+    let (mut step, mut update) = (gather.step.clone(), gather.update.clone());
+    if !step.changes.is_empty() {
+        step.reasons.push(format!("differs from {}", gather.container.declared));
+    }
+    if !restart.is_empty() || (guest.running && !waits.is_empty()) {
+        let keys: Vec<&str> = restart.iter().chain(waits.iter().copied()).map(String::as_str).collect();
+        step.reasons.push(format!(
+            "{} appl{} at a restart",
+            keys.join(", "),
+            if keys.len() == 1 { "ies" } else { "y" }
+        ));
+        for key in waits {
+            let now = gather.looked.there.now.get(*key).cloned();
+            let then = guest.pending.get(*key).cloned().flatten();
+            step.changes.push(Change::new(*key, now, then).note("waits for the restart"));
+        }
+        step.action = Action::Restart;
+        step.grade = Grade::Restart;
+        update.restart = true;
+        let wanted = keys::remembered(gather.container, gather.looked.around());
+        let goes = |key: &&String| !wanted.contains_key(*key) && keys.contains(&key.as_str());
+        update.forget = gather.looked.there.set.keys().filter(goes).cloned().collect();
+    }
+    if !guest.running {
+        step.reasons.push("it does not run".into());
+        step.changes.push(Change::new("state", "stopped", "running"));
+        update.start = true;
+        update.restart = false;
+    }
+    if step.changes.is_empty() && !update.restart && !update.start {
+        return None;
+    }
+    Some((step, update))
+}
+
+/// A service that is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.
+fn forget(gather: &mut Gather<'_>, guest: &Guest) {
+    let Some(mark) = &guest.mark else { return };
+    let (desired, name) = (gather.world.desired, &gather.container.name);
+    let keep = Keep {
+        services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
+    };
+    for name in mark.services.keys().filter(|n| !keep.services.contains(*n)) {
+        let change = Change::new(format!("service.{name}"), "applied", Value::Null);
+        gather.change(change.note("no longer proven"));
+    }
+    let mut after = mark.clone();
+    keep.apply_to(&mut after);
+    if after != *mark {
+        gather.update.keep = Some(keep);
+    }
+}
+
+/// Keys that others set, for which the blueprint has no word, or says nothing: they stay.
+pub(super) fn others(container: &Container, looked: &Looked<'_>) -> Vec<String> {
+    let there = &looked.there;
+    let pending = |key: &&String| there.then.get(*key) != there.now.get(*key);
+    let is_others = |key: &&String| match crate::keys::row(&ROWS, key) {
+        None => !keys::is_the_nodes(key),
+        Some(row) => {
+            row.others == Others::Value
+                && (row.wanted)(container, looked.around()).is_empty()
+                && !there.set.contains_key(*key)
+        }
+    };
+    // What waits has a note of its own.
+    there.now.keys().filter(|key| is_others(key) && !pending(key)).cloned().collect()
+}

@@ -1,0 +1,320 @@
+//! The keys of a container's configuration that Phoenix sets. Facts about them: pve-container (`PVE/LXC/Config.pm`, `PVE/LXC.pm`),
+//! and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
+
+use std::collections::BTreeMap;
+
+use blueprint::model::MountSource;
+use plan::desired::{Guest as Container, Nic};
+use proxmox::property::PropertyString;
+use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
+
+use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
+
+/// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
+pub static ROWS: [Row<Container>; 16] = [
+    Row {
+        form: Form::Flag,
+        default: Some("0"),
+        takes: Takes::Rebuild,
+        shown: Shown::Words(&[("0", "privileged"), ("1", "unprivileged")]),
+        ..Row::new("unprivileged", "`unprivileged`", |c, _| flag(c.unprivileged))
+    },
+    Row { form: Form::Number, ..Row::new("cores", "`cores`", |c, _| text(c.cores.to_string())) },
+    Row {
+        form: Form::Property(&FEATURES),
+        takes: Takes::Restart,
+        root: Some(features_root),
+        root_words: "every flag but `nesting`; all of a privileged container",
+        ..Row::new("features", "`options`", |c, _| {
+            let flag = |name| (name, c.options.get(name).cloned());
+            parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
+        })
+    },
+    Row::new("hostname", "`hostname`", |c, _| text(c.hostname.clone())),
+    Row {
+        form: Form::Number,
+        default: Some("512"),
+        shown: Shown::Mib,
+        ..Row::new("memory", "`memory`", |c, _| text(c.memory_mib.to_string()))
+    },
+    Row {
+        form: Form::List,
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("nameserver", "`networks.*.nameservers`, or the workshop's name server", |c, _| {
+            text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        })
+    },
+    Row { form: Form::Flag, default: Some("0"), ..Row::new("onboot", "`onboot`", |c, _| flag(c.onboot)) },
+    Row {
+        form: Form::Flag,
+        default: Some("0"),
+        ..Row::new("protection", "`protected`", |c, _| flag(c.protected))
+    },
+    Row {
+        form: Form::List,
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.clone()))
+    },
+    Row {
+        form: Form::Property(&STARTUP),
+        ..Row::new("startup", "`startup`", |c, _| {
+            let startup = c.startup.unwrap_or_default();
+            let number = |n: Option<u32>| n.map(|n| n.to_string());
+            parts([
+                ("order", number(startup.order)),
+                ("up", number(startup.up)),
+                ("down", number(startup.down)),
+            ])
+        })
+    },
+    Row {
+        form: Form::Number,
+        default: Some("512"),
+        shown: Shown::Mib,
+        ..Row::new("swap", "`swap`", |c, _| text(c.swap_mib.to_string()))
+    },
+    Row {
+        form: Form::Members,
+        others: Others::Members,
+        ..Row::new("tags", "`tags`", |c, _| text(c.tags.iter().cloned().collect::<Vec<_>>().join(";")))
+    },
+    Row {
+        numbered: true,
+        form: Form::Property(&NET),
+        shown: Shown::Parts,
+        ..Row::new("net", "`networks`, `address`", |c, _| {
+            c.nets.iter().map(|(slot, nic)| (Some(*slot), net(nic))).collect()
+        })
+    },
+    Row {
+        called: Some("disk"),
+        form: Form::Volume(&MOUNT),
+        ..Row::new("rootfs", "`disk`", |c, around| {
+            let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
+            parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+        })
+    },
+    Row {
+        numbered: true,
+        form: Form::Volume(&MOUNT),
+        takes: Takes::Plugged,
+        root: Some(mount_root),
+        root_words: "a folder of the node",
+        gone: Some("its volume is kept as unused"),
+        ..Row::new("mp", "`mounts`", mounts)
+    },
+    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
+];
+
+/// The text for people in its description.
+pub(super) fn description(container: &Container) -> String {
+    plan::mark::text(container.description.as_deref().unwrap_or_default())
+}
+
+/// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.
+pub fn remembered(container: &Container, around: Around<'_>) -> BTreeMap<String, String> {
+    keys::remembered(&ROWS, container, around, plan::mark::TAG)
+}
+
+/// The storage that is declared for its root disk.
+pub(super) fn root_storage(container: &Container) -> Option<&str> {
+    container.disk.storage.as_deref()
+}
+
+/// Its network, for people.
+pub(super) fn network(container: &Container) -> String {
+    let nic = |nic: &Nic| format!("{} on {} as {}", nic.ip, nic.bridge, nic.mac);
+    container.nets.values().map(nic).collect::<Vec<_>>().join(", ")
+}
+
+/// Its size, for people.
+pub(super) fn size(container: &Container, storage: &str) -> String {
+    let (cores, memory) = (container.cores, form::mib(container.memory_mib));
+    let plural = if cores == 1 { "" } else { "s" };
+    format!("{cores} core{plural} · {memory} · {} GiB on {storage}", container.disk.size_gib)
+}
+
+/// Keys that the node itself writes, which are nobody's to own.
+pub fn is_the_nodes(key: &str) -> bool {
+    let own = ["arch", "digest", "lock", "ostype", "parent", "snapstate", "snaptime", "template"];
+    own.contains(&key) || key.strip_prefix("unused").is_some_and(|n| n.parse::<u32>().is_ok())
+}
+
+fn text(value: String) -> Wanted {
+    if value.is_empty() { Vec::new() } else { vec![(None, Value::Text(value))] }
+}
+
+fn flag(on: bool) -> Wanted {
+    text(u8::from(on).to_string())
+}
+
+fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
+    vec![(None, Value::Parts(parts.into()))]
+}
+
+fn net(nic: &Nic) -> Value {
+    let text = |t: &String| Some(t.clone());
+    Value::Parts(vec![
+        ("name", text(&nic.name)),
+        ("bridge", text(&nic.bridge)),
+        // Always with the MAC: without it the node would draw a new one (T-8).
+        ("hwaddr", text(&nic.mac)),
+        ("ip", text(&nic.ip)),
+        ("gw", nic.gateway.map(|it| it.to_string())),
+        ("firewall", nic.firewall.then(|| "1".to_owned())),
+        ("tag", nic.vlan.map(|it| it.to_string())),
+        ("mtu", nic.mtu.map(|it| it.to_string())),
+    ])
+}
+
+fn mounts(container: &Container, around: Around<'_>) -> Wanted {
+    let one = |on: bool| on.then(|| "1".to_owned());
+    let all = container.mounts.iter().map(|(slot, mount)| {
+        let source = match &mount.source {
+            MountSource::Host(folder) => folder.clone(),
+            MountSource::Volume(disk) => {
+                format!("{}:{}", disk.storage.as_deref().unwrap_or(around.storage), disk.size_gib)
+            }
+        };
+        let parts = vec![
+            ("volume", Some(source)),
+            ("mp", Some(mount.path.clone())),
+            ("ro", one(mount.read_only)),
+            ("backup", one(mount.backup)),
+        ];
+        (Some(*slot), Value::Parts(parts))
+    });
+    all.collect()
+}
+
+fn features_root(container: &Container, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+    flags_root(container.unprivileged, old, new)
+}
+
+/// Source: pve-container, `check_ct_modify_config_perm`, and Proxmox VE's own answers, "An API token of root@pam is not
+/// root@pam" (T-6).
+fn flags_root(unprivileged: bool, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+    let read = |text: Option<&str>| text.unwrap_or_default().parse::<PropertyString>().unwrap_or_default();
+    let (old, new) = (read(old), read(new));
+    // What differs counts, so taking a flag away takes root just as giving it does.
+    let mut names = old.parts().chain(new.parts()).filter_map(|(name, _)| name);
+    let only_nesting = names.all(|name| name == "nesting" || old.get(name) == new.get(name));
+    match (unprivileged, only_nesting) {
+        (true, true) => None,
+        (true, false) => Some("feature flags other than nesting are root@pam's to set"),
+        (false, _) => Some("feature flags of a privileged container are root@pam's to set"),
+    }
+}
+
+fn mount_root(_: &Container, _: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+    folder_root(new)
+}
+
+fn folder_root(new: Option<&str>) -> Option<&'static str> {
+    let parts: PropertyString = new?.parse().ok()?;
+    let folder = MOUNT.get(&parts, "volume").is_some_and(|volume| volume.starts_with('/'));
+    folder.then_some("mounting a folder of the node is root@pam's to do")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a real node of Proxmox VE 9.2 gave back for what it was sent, running or stopped.
+    const RECORDED: [(&str, &str, &str); 27] = [
+        ("cores", "2", "2"),
+        (
+            "net0",
+            "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:06:0B,ip=10.77.0.161/24,gw=10.77.0.1",
+            "name=eth0,bridge=vmbr0,gw=10.77.0.1,hwaddr=BC:24:11:00:06:0B,ip=10.77.0.161/24,type=veth",
+        ),
+        (
+            "net0",
+            "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:06:0B,ip=dhcp",
+            "name=eth0,bridge=vmbr0,hwaddr=bc:24:11:00:06:0B,ip=dhcp,type=veth",
+        ),
+        (
+            "net0",
+            "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:06:0B,ip=manual,mtu=1400",
+            "name=eth0,bridge=vmbr0,firewall=0,host-managed=0,hwaddr=BC:24:11:00:06:0B,ip=manual,mtu=1400,type=veth",
+        ),
+        ("net0", "name=eth0,bridge=vmbr0,trunks=10;20", "name=eth0,bridge=vmbr0,trunks=10;20,type=veth"),
+        ("mp0", "rec-dir:0.0625,mp=/srv/x", "rec-dir:611/vm-611-disk-1.raw,mp=/srv/x,size=64M"),
+        (
+            "mp0",
+            "rec-dir:0.0625,mp=/srv/x,backup=1",
+            "rec-dir:611/vm-611-disk-1.raw,mp=/srv/x,backup=1,size=64M",
+        ),
+        (
+            "mp0",
+            "rec-dir:0.0625,mp=/srv/x,mountoptions=noatime;nosuid",
+            "rec-dir:611/vm-611-disk-1.raw,mp=/srv/x,mountoptions=noatime;nosuid,size=64M",
+        ),
+        ("mp0", "volume=/srv/rec-dir,mp=/x,shared=1", "/srv/rec-dir,mp=/x,shared=1"),
+        ("features", "nesting=1,mount=nfs;cifs", "mount=nfs;cifs,nesting=1"),
+        ("features", "", " "),
+        ("startup", "3", "3"),
+        ("startup", "order=3", "3"),
+        ("nameserver", "10.77.0.1,1.1.1.1", "10.77.0.1 1.1.1.1"),
+        ("nameserver", "", " "),
+        ("searchdomain", "example.org internal.lan", "example.org internal.lan"),
+        ("tags", "web;db", "db;web"),
+        ("tags", "Web;DB", "db;web"),
+        ("tags", "b,a", "a;b"),
+        ("tags", "a b", "a;b"),
+        ("tags", "a;a;A", "a"),
+        // With the datacenter's `tag-style: case-sensitive=1,ordering=config`.
+        ("tags", "web;Ada", "Ada;web"),
+        ("description", "hello", "hello\n"),
+        ("description", "line one   \nline two\t \n", "line one   \nline two\t \n"),
+        ("description", "a\r\nb\r\n", "a\r\nb\r\n"),
+        ("description", "   indented\n\n\nafter blanks", "   indented\n\n\nafter blanks\n"),
+        ("description", "text\n\n\n", "text\n"),
+    ];
+
+    #[test]
+    fn what_a_real_node_gives_back_is_what_was_sent() {
+        for (key, sent, read) in RECORDED {
+            assert!(keys::same(&ROWS, key, sent, read), "{key}: {sent:?}, {read:?}");
+        }
+        for (key, one, other) in [
+            ("tags", "web", "web;db"),
+            ("mp0", "tank:8,mp=/x", "tank:a,mp=/y,size=8G"),
+            ("net0", "name=eth0,bridge=vmbr0,tag=3", "name=eth0,bridge=vmbr0,type=veth"),
+            ("description", "a  \nb", "a\nb"),
+            ("memory", "512", "513"),
+        ] {
+            assert!(!keys::same(&ROWS, key, one, other), "{key}: {one}, {other}");
+        }
+    }
+
+    /// T-6: what a token may not do is known before it is tried.
+    #[test]
+    fn what_takes_root() {
+        let flags = |old, new| flags_root(true, old, new);
+        assert!(flags(None, Some("nesting=1")).is_none());
+        assert!(flags(None, Some("nesting=1,keyctl=1")).is_some());
+        assert!(flags_root(false, None, Some("nesting=1")).is_some());
+        // Taking a flag away, and leaving one alone.
+        assert!(flags(Some("keyctl=1,nesting=1"), Some("nesting=1")).is_some());
+        assert!(flags(Some("keyctl=1"), None).is_some());
+        assert!(flags(Some("keyctl=1,nesting=1"), Some("keyctl=1")).is_none());
+        assert!(flags(Some("nesting=1"), None).is_none());
+        assert!(folder_root(Some("/srv/x,mp=/x")).is_some());
+        assert!(folder_root(Some("volume=/srv/x,mp=/x")).is_some());
+        assert!(folder_root(Some("tank:8,mp=/x")).is_none() && folder_root(None).is_none());
+    }
+
+    #[test]
+    fn every_key_has_one_row() {
+        for key in ["net0", "net31", "mp0", "mp255", "rootfs", "memory"] {
+            assert_eq!(ROWS.iter().filter(|row| row.slot(key).is_some()).count(), 1, "{key}");
+        }
+        for key in ["net", "netx", "net01", "net+1", "mp", "tty", "mp256"] {
+            assert!(keys::row(&ROWS, key).is_none(), "{key}");
+        }
+        assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("cpulimit"));
+    }
+}

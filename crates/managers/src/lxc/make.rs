@@ -1,0 +1,150 @@
+//! Making a container, where there is none or where what is there cannot become it.
+
+use plan::desired::Guest as Container;
+use plan::inventory::Guest;
+use plan::planner::{Proposal, World};
+use plan::{Action, Address, Change, Consent, Grade, Mark, Problem};
+use proxmox::property::{PropertyString, VolumeSource, container::MOUNT};
+use serde_json::Value;
+
+use super::diff::{self, guest_protected, step};
+use super::keys::{self, ROWS};
+use super::offer;
+use super::work::{Create, Params, Place, Work};
+use crate::keys::Around;
+
+/// Making it, after what stands in its place (`there`) is destroyed.
+pub(super) fn create(
+    world: World<'_>,
+    container: &Container,
+    there: Option<&Guest>,
+    mut reasons: Vec<String>,
+    after: Vec<Address>,
+    proposal: &mut Proposal,
+) {
+    let address = container.resource();
+    let Some(template) = offer::template(&container.template, world.inventory) else {
+        let have: Vec<&str> = world
+            .inventory
+            .templates
+            .iter()
+            .filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f))
+            .collect();
+        let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+        proposal.problem(Problem {
+            address,
+            code: "plan::no-template".into(),
+            message: format!("{} has no template `{}`; it has {have}", world.inventory.node, container.template),
+            hint: format!(
+                "on the node: pveam update && pveam available --section system | grep {0}, then pveam download local FILE",
+                container.template
+            ),
+        });
+        return;
+    };
+    let Some(storage) =
+        keys::root_storage(container).or_else(|| offer::root_storage(world.inventory)).map(str::to_owned)
+    else {
+        proposal.problem(Problem {
+            address,
+            code: "plan::no-storage".into(),
+            message: format!("{} has no active storage for root disks", world.inventory.node),
+            hint: "name one in `disk`, or let a storage of the node hold `rootdir`".into(),
+        });
+        return;
+    };
+    let node = container.node.as_ref().or(world.desired.node.as_ref());
+    let node = node.map_or_else(|| world.inventory.node.clone(), ToString::to_string);
+    if !world.inventory.nodes.is_empty() && !world.inventory.nodes.contains(&node) {
+        proposal.problem(Problem {
+            address,
+            code: "plan::no-node".into(),
+            message: format!("there is no node `{node}`"),
+            hint: format!(
+                "the cluster has {}",
+                world.inventory.nodes.iter().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        });
+        return;
+    }
+    let around = Around { storage: &storage };
+    let written = crate::keys::written(&ROWS, container, around);
+    let made = written.iter().filter_map(|(row, _, value)| crate::keys::made_on(row.form, value));
+    let storages = std::iter::once(storage.clone()).chain(made);
+    if let Some(problem) = offer::unusable(world, container, &node, storages) {
+        proposal.problem(problem);
+        return;
+    }
+    if let Some(problem) = offer::no_pool(world, container) {
+        proposal.problem(problem);
+        return;
+    }
+    let lost = there.map(volumes).unwrap_or_default();
+    let grade = match there {
+        None => Grade::Live,
+        Some(_) if lost.is_empty() => Grade::Rebuild,
+        Some(_) => Grade::DataLoss,
+    };
+    reasons.extend(lost);
+    let action = if there.is_some() { Action::Replace } else { Action::Create };
+    let mut step = step(container, action, grade, reasons, &node);
+    step.needs = after;
+    step.holds.push(format!("storage:{storage}"));
+    if let Some(guest) = there {
+        if guest.id != container.id {
+            step.holds.push(format!("guest:{}", guest.id));
+        }
+        step.consent = if guest_protected(guest) || container.protected {
+            Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
+        } else {
+            Consent::Needed
+        };
+    }
+    let mut params: Params = vec![("ostemplate".into(), template.clone())];
+    let mut root = Params::new();
+    for (row, key, value) in written {
+        // It holds the mark, too.
+        if row.name == "description" {
+            continue;
+        }
+        let takes_root = row
+            .takes_root(container, None, Some(&value))
+            .is_some_and(|why| diff::takes_root(world, &mut step, why));
+        let list = if takes_root { &mut root } else { &mut params };
+        list.push((key, value));
+    }
+    if let Some(pool) = &container.pool {
+        params.push(("pool".into(), pool.clone()));
+    }
+    let mut mark = Mark::new(&world.desired.site, container.resource());
+    mark.set = keys::remembered(container, around);
+    params.push(("description".into(), plan::mark::render(&keys::description(container), &mark)));
+    step.changes = vec![
+        Change::new("id", Value::Null, container.id),
+        Change::new("node", Value::Null, node.clone()),
+        Change::new("network", Value::Null, keys::network(container)),
+        Change::new("size", Value::Null, keys::size(container, &storage)),
+        Change::new("template", Value::Null, template.rsplit('/').next().unwrap_or_default()),
+    ];
+    let work = Work::Create(Create {
+        place: Place { id: container.id, node },
+        replaces: there.map(|g| Place { id: g.id, node: g.node.clone() }),
+        params,
+        root,
+    });
+    proposal.step(step, &work);
+}
+
+/// The data that goes with a container beside its root disk: its volumes, also those that it no longer mounts.
+fn volumes(guest: &Guest) -> Vec<String> {
+    let config = guest.config.iter().flatten();
+    let volumes = config.filter(|(key, _)| key.starts_with("mp") || key.starts_with("unused"));
+    let named = volumes.filter_map(|(key, value)| {
+        let parts: PropertyString = value.parse().ok()?;
+        let volume = MOUNT.get(&parts, "volume")?;
+        let VolumeSource::Volume(volume) = volume.parse().ok()? else { return None };
+        let size = MOUNT.get(&parts, "size").map(|size| format!(", {size}")).unwrap_or_default();
+        Some(format!("the data of {key} is lost: {volume}{size}"))
+    });
+    named.collect()
+}

@@ -1,0 +1,110 @@
+//! What the node offers: templates, storages and pools. Pure.
+
+use plan::Problem;
+use plan::desired::Guest as Container;
+use plan::inventory::Inventory;
+use plan::planner::World;
+
+/// The volume id of the template that `wanted` means: a volume id as it is, or the beginning of a file name, the newest
+/// where several fit.
+pub fn template(wanted: &str, inventory: &Inventory) -> Option<String> {
+    if inventory.templates.contains(wanted) {
+        return Some(wanted.to_owned());
+    }
+    inventory
+        .templates
+        .iter()
+        .filter(|id| {
+            id.split_once("vztmpl/").is_some_and(|(_, file)| {
+                file == wanted
+                    || file.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+            })
+        })
+        .max_by_key(|id| numbers(id))
+        .cloned()
+}
+
+/// The numbers in a text, for comparing versions: 12.2 comes before 12.12.
+fn numbers(text: &str) -> (Vec<u64>, &str) {
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    (numbers, text)
+}
+
+/// The storage for a root disk where the blueprint names none: the first active one that may hold root file systems,
+/// `local` last, since that is usually the system's own disk.
+pub fn root_storage(inventory: &Inventory) -> Option<&str> {
+    let fits = |(_, s): &(&String, &plan::inventory::Storage)| s.active && s.content.contains("rootdir");
+    let mut all: Vec<&str> = inventory.storages.iter().filter(fits).map(|(name, _)| name.as_str()).collect();
+    all.sort_by_key(|name| (*name == "local", *name));
+    all.first().copied()
+}
+
+/// Why a volume cannot be made on one of these storages of `node`, if it cannot.
+pub(super) fn unusable(
+    world: World<'_>,
+    container: &Container,
+    node: &str,
+    mut storages: impl Iterator<Item = String>,
+) -> Option<Problem> {
+    let inventory = world.inventory;
+    // Of another node, or where they could not be read: the node itself will say it.
+    if node != inventory.node || inventory.storages.is_empty() {
+        return None;
+    }
+    let fits =
+        |name: &str| inventory.storages.get(name).is_some_and(|s| s.active && s.content.contains("rootdir"));
+    let name = storages.find(|n| !fits(n))?;
+    let message = match inventory.storages.get(&name) {
+        None => format!("{node} has no storage `{name}`"),
+        Some(storage) if !storage.active => format!("the storage {name} of {node} is not active"),
+        Some(_) => format!("the storage {name} of {node} may not hold containers' disks"),
+    };
+    let have: Vec<&str> = inventory.storages.keys().map(String::as_str).filter(|n| fits(n)).collect();
+    Some(Problem {
+        address: container.resource(),
+        code: "plan::no-storage".into(),
+        message,
+        hint: match have.as_slice() {
+            [] => "let a storage of the node hold `rootdir`: Datacenter → Storage".into(),
+            have => format!("these can be used: {}", have.join(", ")),
+        },
+    })
+}
+
+/// Why the container's pool cannot be had, if it cannot.
+pub(super) fn no_pool(world: World<'_>, container: &Container) -> Option<Problem> {
+    let pool = container.pool.as_ref().filter(|p| !world.inventory.pools.contains(*p))?;
+    Some(Problem {
+        address: container.resource(),
+        code: "plan::no-pool".into(),
+        message: format!("there is no pool `{pool}`, or the token may not see it"),
+        hint: format!("on the node: pvesh create /pools --poolid {pool}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_template_that_fits() {
+        let inventory = Inventory {
+            templates: [
+                "local:vztmpl/debian-12-standard_12.2-1_amd64.tar.zst",
+                "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst",
+                "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst",
+            ]
+            .map(str::to_owned)
+            .into(),
+            ..Inventory::default()
+        };
+        let find = |w: &str| template(w, &inventory);
+        assert_eq!(find("debian-12").unwrap(), "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst");
+        assert_eq!(
+            find("debian-13-standard").unwrap(),
+            "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
+        );
+        assert_eq!(find("debian-1"), None);
+        assert_eq!(find("alpine"), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! What a guest needs of others, and whether they give it.
+
+use super::super::finding::{Cause, Finding, State};
+use super::super::flows::Asker;
+use super::tcp::{Met, To, tcp};
+use super::{World, far_end};
+
+/// What keeps a guest's needs from being met, each with what was seen of it; empty where nothing does, or nothing was asked.
+pub fn failing(world: &World<'_>, guest: &str) -> Vec<Cause> {
+    let place = format!("container.{guest}");
+    let mut found = Vec::new();
+    for (need, leg) in world.needs.get(guest).into_iter().flatten() {
+        let asked = need.port.and_then(|port| {
+            let to = To { guest: &need.guest, address: need.address, port };
+            Some(tcp(world, &place, Asker::Guest(guest), to, Met::of(leg)?))
+        });
+        match asked {
+            Some(finding) if finding.state == State::Broken => found.extend(blamed(&need.guest, finding)),
+            Some(_) => {}
+            None => found
+                .extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&need.guest, "", cause))),
+        }
+    }
+    found
+}
+
+fn blamed(needed: &str, finding: Finding) -> impl Iterator<Item = Cause> {
+    let Finding { seen, cause, also, .. } = finding;
+    let first = cause.map(|cause| told(needed, &format!("{seen}: "), cause));
+    first.into_iter().chain(also)
+}
+
+fn told(needed: &str, seen: &str, cause: Cause) -> Cause {
+    Cause { text: format!("it needs container.{needed}: {seen}{}", cause.text), ..cause }
+}
+
+/// What it needs and got an answer from, in words; empty where nothing was asked.
+pub fn met(world: &World<'_>, guest: &str) -> String {
+    let asked: Vec<String> = world
+        .needs
+        .get(guest)
+        .into_iter()
+        .flatten()
+        .filter_map(|(need, _)| Some(format!("container.{}:{}", need.guest, need.port?)))
+        .collect();
+    if asked.is_empty() {
+        String::new()
+    } else {
+        format!("; what it needs can be connected to ({})", asked.join(", "))
+    }
+}

@@ -1,0 +1,152 @@
+//! Ways in for people and for what watches: SSH, and the node exporter.
+
+use managers::features::Rendered;
+use serde_json::{Value, json};
+
+use super::guest::{Guest, NAME};
+use crate::catalog::{apply, with};
+
+fn ssh(guest: &Guest, who: &str, port: u16) -> Result<String, String> {
+    let output = guest.output(&format!(
+        "ssh -i /root/key -p {port} -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=5 {who}@10.0.0.53 id -un 2>&1"
+    ));
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() { Ok(text) } else { Err(text) }
+}
+
+// P-77: who logs in is declared, with keys and without anything interactive.
+#[test]
+fn people_come_in_by_their_keys_alone() {
+    let Some(guest) = Guest::new("people_come_in_by_their_keys_alone") else { return };
+    guest.run(&apply(&with("ssh-access", json!({})))).ok();
+    guest.sh("apt-get -q -y install openssh-client >/dev/null 2>&1; ssh-keygen -q -t ed25519 -N '' -f /root/key; ssh-keygen -q -t ed25519 -N '' -f /root/other");
+    let key = guest.sh("cat /root/key.pub");
+    let other = guest.sh("cat /root/other.pub");
+    let access = |more: Value| -> Rendered {
+        let mut all = json!({ "users": [{ "name": "ada", "keys": [other, key], "sudo": true }, { "name": "bob", "keys": [other] }] });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with("ssh-access", all)
+    };
+    // Nobody is let in where nobody is named.
+    guest.sh("useradd -m carl; mkdir -m 700 /home/carl/.ssh; cp /root/key.pub /home/carl/.ssh/authorized_keys; chown -R carl: /home/carl");
+    assert!(ssh(&guest, "carl", 22).unwrap_err().contains("Permission denied (publickey)"));
+    let host = guest.sh("cat /etc/ssh/ssh_host_ed25519_key.pub");
+
+    guest.run(&apply(&access(json!({})))).ok();
+    guest.run(&apply(&access(json!({})))).nothing_to_do();
+    assert_eq!(ssh(&guest, "ada", 22).unwrap(), "ada");
+    assert!(ssh(&guest, "bob", 22).unwrap_err().contains("Permission denied (publickey)"), "another key");
+    assert!(
+        ssh(&guest, "carl", 22).unwrap_err().contains("Permission denied (publickey)"),
+        "not in the list"
+    );
+    assert!(ssh(&guest, "root", 22).unwrap_err().contains("Permission denied (publickey)"));
+    guest.sh("echo ada:secret | chpasswd");
+    let words = guest.fails("ssh -v -o BatchMode=no -o PreferredAuthentications=password,keyboard-interactive -o NumberOfPasswordPrompts=1 ada@10.0.0.53 true </dev/null");
+    assert!(
+        words.contains("Authentications that can continue: publickey\r\n")
+            || words.contains("Permission denied (publickey)"),
+        "{words}"
+    );
+    assert_eq!(guest.sh("runuser -u ada -- sudo -n id -un"), "root\n");
+
+    // A new port is a reload: who is in stays in, and the host keys are the same.
+    let before = guest.invocation("ssh");
+    guest.sh("systemd-run -q --unit=session ssh -i /root/key -o BatchMode=yes -o StrictHostKeyChecking=accept-new ada@10.0.0.53 sleep 300; sleep 1");
+    let moved = access(json!({ "port": 2222 }));
+    assert_eq!(
+        guest.run(&apply(&moved)).ok().words(),
+        ["file update /etc/ssh/sshd_config.d/00-phoenix.conf", "unit reload ssh"]
+    );
+    assert_eq!(ssh(&guest, "ada", 2222).unwrap(), "ada");
+    assert!(ssh(&guest, "ada", 22).unwrap_err().contains("refused"));
+    guest.sh("systemctl is-active session");
+    assert_eq!(guest.invocation("ssh"), before);
+
+    // What sshd refuses is not put in use, and one bad key holds back nobody else.
+    let ran = guest.run(&apply(&access(json!({ "port": 2222, "listen": ["10.0.0.999"] }))));
+    assert!(ran.failed().error("ssh-access").unwrap().contains("the old files are back"), "{ran:?}");
+    let users =
+        json!([{ "name": "ada", "keys": [key] }, { "name": "bob", "keys": ["ssh-ed25519 nonsense"] }]);
+    let ran = guest.run(&apply(&with("ssh-access", json!({ "users": users, "port": 2222 }))));
+    let error = ran.failed().error("ssh-access").unwrap();
+    assert!(
+        error.contains("/etc/ssh/authorized_keys.d/bob: ") && error.contains("no key: ssh-ed25519 nonsense"),
+        "{error}"
+    );
+    assert_eq!(ssh(&guest, "ada", 2222).unwrap(), "ada");
+    guest.fails("runuser -u ada -- sudo -n id -un");
+
+    // Who is no longer in the list does not come in.
+    let users = json!([{ "name": "bob", "keys": [key] }]);
+    guest.run(&apply(&with("ssh-access", json!({ "users": users, "port": 2222 })))).ok();
+    assert!(ssh(&guest, "ada", 2222).is_err());
+    assert_eq!(ssh(&guest, "bob", 2222).unwrap(), "bob");
+    assert_eq!(guest.sh("ls /etc/ssh/authorized_keys.d"), "bob\n");
+    guest.reboot();
+    guest.sh("systemctl is-active ssh");
+    assert_eq!(guest.sh("cat /etc/ssh/ssh_host_ed25519_key.pub"), host);
+}
+
+fn exporter(more: Value) -> Rendered {
+    let mut rendered = with("node-exporter", more.clone());
+    if more.get("tls").is_some() {
+        let key = Guest::identity()["key"].as_str().unwrap().to_owned();
+        rendered.own_keys("root:prometheus", &[key]);
+    }
+    rendered
+}
+
+#[test]
+fn the_node_exporter_tells_whom_it_may() {
+    let Some(guest) = Guest::new("the_node_exporter_tells_whom_it_may") else { return };
+    let open = exporter(json!({}));
+    guest.run(&apply(&open)).ok();
+    guest.run(&apply(&open)).nothing_to_do();
+    assert!(guest.sh("curl -sS http://10.0.0.53:9100/metrics").contains("node_memory_MemTotal_bytes"));
+    let before = guest.invocation("prometheus-node-exporter");
+
+    // A password is hashed in the guest, and is no reason for a restart.
+    let guarded = exporter(json!({ "users": { "prometheus": { "env": "pass word" } } }));
+    assert_eq!(
+        guest.run(&apply(&guarded)).ok().words(),
+        ["file update /etc/phoenix/node-exporter.users", "command run write how it is asked"]
+    );
+    guest.run(&apply(&guarded)).nothing_to_do();
+    assert_eq!(guest.invocation("prometheus-node-exporter"), before);
+    let code = |more: &str| guest.sh(&format!("curl -sS -o /dev/null -w '%{{http_code}}' {more}/metrics"));
+    assert_eq!(code("http://10.0.0.53:9100"), "401");
+    assert_eq!(code("-u prometheus:wrong http://10.0.0.53:9100"), "401");
+    assert_eq!(code("-u 'prometheus:pass word' http://10.0.0.53:9100"), "200");
+    assert!(!guest.sh("cat /etc/prometheus/node-exporter.yml").contains("pass word"));
+    assert_eq!(
+        guest.sh("stat -c '%a %U:%G' /etc/prometheus/node-exporter.yml /etc/phoenix/node-exporter.users"),
+        "640 root:prometheus\n600 root:root\n"
+    );
+
+    guest.certify();
+    let tls = exporter(json!({
+        "users": { "prometheus": { "env": "pass word" } }, "tls": true, "identity": Guest::identity(), "collectors": ["systemd"],
+        "without": ["wifi"],
+    }));
+    guest.run(&apply(&tls)).ok();
+    guest.run(&apply(&tls)).nothing_to_do();
+    let root = "--cacert /usr/local/share/ca-certificates/phoenix-workshop.crt";
+    let there = format!("--resolve {NAME}:9100:10.0.0.53 https://{NAME}:9100");
+    assert_eq!(code(&format!("-u 'prometheus:pass word' {root} {there}")), "200");
+    // A renewed certificate is served at once: it is read anew for every connection.
+    let before = guest.invocation("prometheus-node-exporter");
+    let renewed = guest.certify();
+    assert_eq!(guest.served(9100, ""), renewed);
+    assert_eq!(guest.invocation("prometheus-node-exporter"), before);
+    // Those who ask can be asked for a certificate, too.
+    let mutual = exporter(json!({ "tls": true, "client-certificates": true, "identity": Guest::identity() }));
+    guest.run(&apply(&mutual)).ok();
+    guest.fails(&format!("curl -sS {root} {there}/metrics"));
+    let own = Guest::identity();
+    let shown =
+        format!("--cert {} --key {}", own["certificate"].as_str().unwrap(), own["key"].as_str().unwrap());
+    assert_eq!(code(&format!("{shown} {root} {there}")), "200");
+    guest.reboot();
+    guest.sh("systemctl is-active prometheus-node-exporter");
+}

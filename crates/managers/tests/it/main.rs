@@ -1,0 +1,13 @@
+//! The crews and the planner from outside: one binary, which links once. What needs real containers is in a module called
+//! `containers`, what runs real programs in one called `programs`, so that they can be run, or left out, by these names.
+//! The golden plans are in `tests/plans.rs`, a test for each file.
+
+mod built;
+mod catalog;
+mod firewall;
+mod programs;
+mod properties;
+mod rendering;
+mod root;
+mod support;
+mod trace;

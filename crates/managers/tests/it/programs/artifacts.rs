@@ -1,0 +1,233 @@
+//! Artifacts on their way into a guest: real files, a real root.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers beside them")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::root::Root;
+use async_trait::async_trait;
+use blueprint::catalog::{Feature, FeatureSpec};
+use camino::Utf8PathBuf;
+use managers::artifacts::{Artifact, Cache, List, Sha256Sum, Source, Store};
+use managers::features::{GuestFacts, Mode, RenderedArtifact, render, script};
+use managers::{Artifacts as _, WantedArtifact};
+use serde_json::json;
+use transport::{Command, Held, InGuest, Local, Output, Runner, Stream};
+
+/// Commands in a root, as if it were a container: what Phoenix runs on the node with `lxc-attach` is run in its namespaces.
+#[derive(Debug, Clone)]
+struct Attach {
+    inside: u32,
+}
+
+fn guest(root: &Root) -> InGuest {
+    InGuest::new(Arc::new(Attach { inside: root.inside }), 103)
+}
+
+#[async_trait]
+impl Runner for Attach {
+    async fn run_lines(
+        &self,
+        command: &Command,
+        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+    ) -> Result<Output, transport::Error> {
+        // lxc-attach -n ID --clear-env -- COMMAND …
+        assert_eq!((&*command.argv[0], &*command.argv[4]), ("lxc-attach", "--"));
+        let enter = ["nsenter", "-t", &self.inside.to_string(), "-m", "-p", "-n", "-u", "-i"];
+        let enter = enter.map(str::to_owned).into_iter();
+        let argv = enter.chain(command.argv.iter().skip(5).cloned()).collect();
+        Local.run_lines(&Command { argv, ..command.clone() }, line).await
+    }
+
+    async fn hold(&self, _: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, transport::Error> {
+        panic!("nothing is held in a test")
+    }
+
+    async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, transport::Error> {
+        panic!("no test connects this way")
+    }
+
+    fn place(&self) -> String {
+        "a throw-away root".to_owned()
+    }
+}
+
+/// A store of one program, `hello`, which is a file here.
+struct Shop {
+    folder: Utf8PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { folder: Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap(), _dir: dir }
+    }
+
+    fn store(&self, version: &str, program: &[u8]) -> (Store, RenderedArtifact) {
+        let path = self.folder.join("hello").to_string();
+        fs_err::write(&path, program).unwrap();
+        let artifact = Artifact {
+            description: "Says hello.".into(),
+            version: version.into(),
+            path: Some("/opt/tools/hello".into()),
+            sources: vec![Source::File { path, sha256: Sha256Sum::of(program) }],
+        };
+        let rendered = artifact.rendered("hello");
+        let list = List { artifacts: BTreeMap::from([("hello".to_owned(), artifact)]), refuses: Vec::new() };
+        (Store::with(list, Cache::new(self.folder.join("cache"), None), "amd64"), rendered)
+    }
+}
+
+/// Puts it for a feature with a unit; what was told.
+fn put(root: &Root, store: &Store, artifact: &RenderedArtifact) -> Result<Vec<String>, apply::Failure> {
+    let told = Mutex::new(Vec::new());
+    let used_by = vec![("greeting".to_owned(), vec!["hello".to_owned(), "other".to_owned()])];
+    let wanted = [WantedArtifact { artifact, used_by }];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(store.put(&wanted, &guest(root), &|text| told.lock().unwrap().push(text)))?;
+    Ok(told.into_inner().unwrap())
+}
+
+const PUT_1: &str = "putting hello 1.0 into container 103 on a throw-away root";
+
+// P-75: what runs in a guest is what was pinned, to the last byte.
+#[test]
+fn a_program_is_put_once_and_again_when_it_is_not_what_it_was() {
+    let Some(root) = Root::new() else { return };
+    let shop = Shop::new();
+    let (store, artifact) = shop.store("1.0", b"#!/bin/sh\necho hello\n");
+    assert_eq!(put(&root, &store, &artifact).unwrap(), [PUT_1]);
+    assert_eq!(root.sh("/opt/tools/hello; stat -c '%a %U:%G' /opt/tools/hello"), "hello\n755 root:root\n");
+    // The units that run it are owed a restart, where the features' script looks.
+    assert_eq!(root.sh("cat /var/lib/phoenix/pending/greeting"), "restart:hello\nrestart:other\n");
+    root.sh("rm /var/lib/phoenix/pending/greeting");
+
+    // It is there: nothing is put, and the program is not even needed here.
+    fs_err::remove_dir_all(shop.folder.join("cache")).unwrap();
+    fs_err::remove_file(shop.folder.join("hello")).unwrap();
+    assert!(put(&root, &store, &artifact).unwrap().is_empty());
+    // Touched and the same is the same; from then on it is remembered again.
+    root.sh("touch /opt/tools/hello");
+    assert!(put(&root, &store, &artifact).unwrap().is_empty());
+
+    // Missing, changed, and with another mode: it is put again.
+    let (store, artifact) = shop.store("1.0", b"#!/bin/sh\necho hello\n");
+    for harm in [
+        "rm /opt/tools/hello",
+        "echo evil >/opt/tools/hello",
+        "chmod 777 /opt/tools/hello",
+        "chown 1000 /opt/tools/hello",
+        "rm /var/lib/phoenix/artifacts/hello",
+        "rm /opt/tools/hello; ln -s /bin/true /opt/tools/hello",
+    ] {
+        root.sh(harm);
+        assert_eq!(put(&root, &store, &artifact).unwrap(), [PUT_1], "{harm}");
+        assert_eq!(
+            root.sh("/opt/tools/hello; stat -c '%a %u %F' /opt/tools/hello"),
+            "hello\n755 0 regular file\n"
+        );
+        assert!(put(&root, &store, &artifact).unwrap().is_empty(), "{harm}");
+    }
+    assert_eq!(root.sh("ls -A /opt/tools"), "hello\n", "nothing is left beside it");
+
+    // What has not changed owes no restart; a new version does.
+    root.sh("rm -f /var/lib/phoenix/pending/greeting; rm /var/lib/phoenix/artifacts/hello");
+    put(&root, &store, &artifact).unwrap();
+    assert_eq!(root.sh("ls /var/lib/phoenix/pending"), "");
+    let (store, artifact) = shop.store("2.0", b"#!/bin/sh\necho hello again\n");
+    put(&root, &store, &artifact).unwrap();
+    assert_eq!(
+        root.sh("/opt/tools/hello; cat /var/lib/phoenix/pending/greeting"),
+        "hello again\nrestart:hello\nrestart:other\n"
+    );
+}
+
+/// A feature with a unit that runs the program, as its script.
+fn greeting() -> Vec<u8> {
+    let spec: FeatureSpec = serde_json::from_value(json!({ "units": { "hello": {} } })).unwrap();
+    let feature = Feature { name: "greeting".into(), spec, files: BTreeMap::new(), built_in: false };
+    let facts = GuestFacts {
+        name: "a".into(),
+        hostname: "a".into(),
+        fqdn: "a.x.internal".into(),
+        address: None,
+        site: "x".into(),
+        domain: "x.internal".into(),
+        timezone: None,
+    };
+    let rendered = render(&feature, &BTreeMap::new(), &BTreeMap::new(), &facts).unwrap();
+    script(&[rendered], Mode::Apply, &|_| Ok::<_, std::convert::Infallible>(String::new())).unwrap().text
+}
+
+// A program that is replaced does not go on running as the old one, also when the run was killed in between.
+#[test]
+fn what_runs_a_program_is_restarted_when_it_changes() {
+    let Some(root) = Root::new() else { return };
+    let shop = Shop::new();
+    let (store, artifact) = shop.store("1.0", b"#!/bin/sh\necho hello\n");
+    put(&root, &store, &artifact).unwrap();
+    assert_eq!(root.run(&greeting()).ok().words(), ["unit enable hello", "unit start hello"]);
+    put(&root, &store, &artifact).unwrap();
+    root.run(&greeting()).nothing_to_do();
+    let (store, artifact) = shop.store("1.1", b"#!/bin/sh\necho hello there\n");
+    put(&root, &store, &artifact).unwrap();
+    // Here it may be killed: the second time there is nothing to put, and the restart is still owed.
+    assert!(put(&root, &store, &artifact).unwrap().is_empty());
+    assert_eq!(root.run(&greeting()).ok().words(), ["unit restart hello"]);
+    root.run(&greeting()).nothing_to_do();
+}
+
+#[test]
+fn what_cannot_be_put_leaves_the_old_one() {
+    let Some(root) = Root::new() else { return };
+    let shop = Shop::new();
+    let (store, artifact) = shop.store("1.0", b"#!/bin/sh\necho hello\n");
+    put(&root, &store, &artifact).unwrap();
+    // A disk that is full.
+    let (large, artifact) = shop.store("2.0", &vec![b'x'; 3_000_000]);
+    root.sh(
+        "mount -t tmpfs -o size=1m none /mnt && cp /opt/tools/hello /mnt/ && mount --bind /mnt /opt/tools",
+    );
+    let failure = put(&root, &large, &artifact).unwrap_err();
+    assert_eq!(failure.code, "artifacts::not-put");
+    assert!(failure.to_string().contains("No space left on device"), "{failure}");
+    assert_eq!(root.sh("/opt/tools/hello; ls -A /opt/tools"), "hello\nhello\n");
+    // A plan that was made with another list.
+    let failure = put(&root, &store, &artifact).unwrap_err();
+    assert_eq!(failure.code, "artifacts::other-pin");
+    // A file that is not what is pinned is not even begun with.
+    let (store, artifact) = shop.store("3.0", b"right");
+    fs_err::write(shop.folder.join("hello"), b"wrong").unwrap();
+    let failure = put(&root, &store, &artifact).unwrap_err();
+    assert_eq!(
+        (failure.code.as_str(), root.sh("/opt/tools/hello")),
+        ("artifacts::other-bytes", "hello\n".to_owned())
+    );
+}
+
+/// Every program of the list that is in the cache of this machine says that it is what it is; building them takes minutes,
+/// so `phoenix-cli artifacts fetch` does that.
+#[test]
+fn what_was_built_tells_its_version() {
+    let Some(store) = crate::built::store() else {
+        println!("skipped: no cache folder");
+        return;
+    };
+    let there: Vec<_> = store.standing().into_iter().filter_map(|s| Some((s.there.clone()?.0, s))).collect();
+    if there.is_empty() {
+        println!("skipped: nothing is in the cache (phoenix-cli artifacts fetch)");
+    }
+    for (path, standing) in there {
+        // Files of the cache are no programs; a copy is.
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(&standing.name);
+        fs_err::copy(path, &program).unwrap();
+        fs_err::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let output = std::process::Command::new(&program).arg("version").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(&standing.artifact.version), "{}: {text}", standing.name);
+    }
+}

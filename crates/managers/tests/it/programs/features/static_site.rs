@@ -1,0 +1,75 @@
+//! A folder of pages, with and without TLS, alone in its guest and beside a gateway.
+
+use serde_json::{Value, json};
+
+use super::gateway::{Front, IDENTITY};
+use super::{apply, built_in, facts, files, parameters};
+
+fn pages(extra: Value) -> managers::features::Rendered {
+    let contents =
+        std::collections::BTreeMap::from([("root".to_owned(), files(&[("index.html", b"pages")]))]);
+    let mut values = parameters(json!({
+        "root": "pages/",
+        "identity": {
+            "name": "gateway.guest.workshop.internal",
+            "certificate": format!("{IDENTITY}/fullchain.pem"), "key": format!("{IDENTITY}/key.pem"),
+        },
+    }));
+    values.extend(parameters(extra));
+    managers::features::render(&built_in("static-site"), &values, &contents, &facts()).unwrap()
+}
+
+#[test]
+fn pages_over_tls_with_the_guests_own_certificate() {
+    let Some(front) = Front::new() else { return };
+    front.root.sh("echo 127.0.0.1 gateway.guest.workshop.internal >>/etc/hosts");
+    let sealed = [pages(json!({ "port": 443, "tls": true }))];
+    // Without its certificate it says what is missing, and nothing is left half done.
+    let ran = front.root.run(&apply(&sealed));
+    let error = ran.failed().error("static-site").unwrap();
+    assert!(error.contains(&format!("cannot load certificate \"{IDENTITY}/fullchain.pem\"")), "{error}");
+    front.certificate(IDENTITY, "gateway.guest");
+    front.root.run(&apply(&sealed)).ok();
+    front.root.run(&apply(&sealed)).nothing_to_do();
+    let url = "https://gateway.guest.workshop.internal/";
+    assert_eq!(front.curl(url), "pages");
+    assert_eq!(front.root.sh("ss -Hltnp | grep nginx | awk '{ print $4 }' | sort -u"), "0.0.0.0:443\n");
+    // Renewed, and reloaded as its feature says.
+    let serial = front.certificate(IDENTITY, "gateway.guest");
+    front.root.sh("systemctl reload nginx; sleep 0.5");
+    let served = front
+        .root
+        .sh("openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -serial");
+    assert_eq!(served.to_lowercase(), format!("serial={serial}\n"));
+
+    let closed = [pages(json!({ "port": 443, "tls": true, "client-certificates": true }))];
+    front.root.run(&apply(&closed)).ok();
+    front.root.sh("sleep 0.5");
+    assert_eq!(front.curl(&format!("-o /dev/null -w '%{{http_code}}' {url}")), "400");
+    front.certificate("/srv/client", "laptop");
+    assert_eq!(
+        front.curl(&format!("--cert /srv/client/fullchain.pem --key /srv/client/key.pem {url}")),
+        "pages"
+    );
+}
+
+// One guest is gateway and pages at once; a bad service does not keep the pages from being checked and served.
+#[test]
+fn pages_beside_a_gateway() {
+    let Some(mut front) = Front::new() else { return };
+    front.site("notes", json!({ "upstream_port": 8088 }));
+    front.site("odd", json!({}));
+    front.root.sh("rm /etc/phoenix/certificates/odd/key.pem");
+    let ran = front.root.run(&apply(&[pages(json!({ "port": 8088 })), front.rendered()]));
+    assert!(ran.failed().error("nginx-gateway").unwrap().contains("odd: "), "{ran:?}");
+    assert_eq!(front.curl("https://notes.workshop.internal/"), "pages");
+    let ran = front.root.run(&apply(&[pages(json!({ "port": 8089 }))]));
+    assert!(ran.ok().words().contains(&"unit reload nginx".to_owned()), "{ran:?}");
+    assert_eq!(front.curl("http://127.0.0.1:8089/"), "pages");
+    // Its own port taken, it alone is put aside.
+    front.serve("lines", 8090, "");
+    let ran = front.root.run(&apply(&[pages(json!({ "port": 8090 }))]));
+    let error = ran.failed().error("static-site").unwrap();
+    assert!(error.contains("port 8090 is taken by python3"), "{error}");
+    assert_eq!(front.curl("http://127.0.0.1:8089/"), "pages");
+}

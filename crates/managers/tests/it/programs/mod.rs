@@ -1,0 +1,6 @@
+//! Real programs in a throw-away root with a network of its own; systemd alone is stood in for.
+
+mod artifacts;
+mod authority;
+pub mod features;
+mod mesh;

@@ -1,0 +1,41 @@
+//! Where what is on this machine.
+
+use blueprint::model::{Blueprint, Target};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::error::Error;
+
+/// A site's folder, absolute.
+///
+/// # Errors
+/// When this process has no current folder, or one whose name is no text.
+pub fn folder(site: &Utf8Path) -> Result<Utf8PathBuf, Error> {
+    let absolute = camino::absolute_utf8(site).map_err(|e| Error::from_error("site::folder", &e))?;
+    // The lab's names follow from it, so two spellings of one folder must be the same.
+    Ok(absolute.canonicalize_utf8().unwrap_or(absolute))
+}
+
+/// Where Phoenix keeps what is the site's and no blueprint.
+pub fn state(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(".phoenix")
+}
+
+/// Where the journals are.
+pub fn runs(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("runs")
+}
+
+/// Where the lab of a site is.
+pub fn lab_folder(blueprint: &Blueprint) -> Utf8PathBuf {
+    match &blueprint.target {
+        Target::Lab(lab) => {
+            lab.folder.as_ref().map_or_else(|| default_lab(&blueprint.root), |f| blueprint.root.join(f))
+        }
+        Target::Proxmox(_) => default_lab(&blueprint.root),
+    }
+}
+
+/// Where a site's lab is unless the blueprint says otherwise.
+pub fn default_lab(root: &Utf8Path) -> Utf8PathBuf {
+    state(root).join("lab")
+}

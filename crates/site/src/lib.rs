@@ -1,0 +1,44 @@
+//! A site as a library: open it, look at what is there, plan, apply, and ask how it is.
+//!
+//! Start at [`Site`]. Nothing here prints, asks a person, or reads the environment: variables come in as an
+//! [`Environment`], what a person may want to know goes to a [`Listener`], what happens during a run to an
+//! [`apply::Sink`], and what cannot be done comes back as an [`Error`].
+
+mod artifacts;
+mod carry_out;
+mod connect;
+mod control;
+mod environment;
+mod error;
+mod folders;
+mod health;
+mod inside;
+mod lock;
+mod open;
+mod passphrase;
+mod saved;
+pub mod scrub;
+mod secrets;
+mod simulated;
+mod site;
+mod status;
+mod trace;
+mod urls;
+
+pub use artifacts::store as artifacts;
+pub use carry_out::Order;
+pub use connect::{Connection, connect};
+pub use control::Control;
+pub use environment::{Environment, Listener, Notice};
+pub use error::{Error, Invalid, Kind};
+pub use folders::{default_lab, folder, lab_folder, runs, state};
+pub use inside::Silent;
+pub use lock::SiteLock;
+pub use open::{OnPaper, catalog, load};
+pub use passphrase::Passphrase;
+pub use saved::{read, save};
+pub use secrets::SiteSecrets;
+pub use site::{SPAN, Site};
+pub use status::{ContainerStatus, ExtraGuest, ServiceStatus, Status};
+pub use trace::{Question, Traced};
+pub use urls::url;

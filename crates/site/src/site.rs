@@ -1,0 +1,273 @@
+//! A site that one can work with: what is wanted, what is there, and the way to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blueprint::model::Blueprint;
+use camino::Utf8Path;
+use jiff::Timestamp;
+use managers::services::TlsProber;
+use managers::{Prober, Secrets, Worksite};
+use plan::desired::Certificate;
+use plan::mark::CertificateMark;
+use plan::planner::state_of;
+use plan::{Desired, Inventory, Plan};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, info_span};
+use transport::{Local, Runner};
+
+use crate::connect::{Connection, connect};
+use crate::environment::{Environment, Listener, Notice};
+use crate::error::Error;
+use crate::lock::SiteLock;
+use crate::open::{OnPaper, authority, desired, load};
+use crate::secrets::SiteSecrets;
+use crate::simulated::SimulatedProber;
+
+/// What the spans are called that say what a command does.
+pub const SPAN: &str = "phoenix.span";
+
+/// A site, opened. [`Self::close`] it at the end.
+#[derive(Debug)]
+pub struct Site {
+    /// The blueprint.
+    pub blueprint: Blueprint,
+    /// The workshop's authority.
+    pub authority: Arc<pki::Authority>,
+    /// What is wanted.
+    pub desired: Desired,
+    /// What is there; nothing before somebody has looked.
+    pub inventory: Inventory,
+    /// The way to the target.
+    pub connection: Connection,
+    environment: Environment,
+}
+
+impl Site {
+    /// Reads the blueprint and begins to make the way to the target, which is not looked at: for who takes the site's lock
+    /// before that.
+    ///
+    /// # Errors
+    /// What is wrong with the blueprint, and what of the way to the target can be known here.
+    pub async fn open(
+        folder: &Utf8Path,
+        environment: Environment,
+        listener: &dyn Listener,
+    ) -> Result<Self, Error> {
+        Self::prepare(folder, environment, listener, Connection::open).await
+    }
+
+    /// `begin` begins what takes its time on the way to the target, while what is wanted is worked out here.
+    async fn prepare(
+        folder: &Utf8Path,
+        environment: Environment,
+        listener: &dyn Listener,
+        begin: impl FnOnce(&Connection),
+    ) -> Result<Self, Error> {
+        let loaded = info_span!(target: SPAN, "loading").in_scope(|| load(folder, listener))?;
+        let authority = authority(&loaded.blueprint, listener)?;
+        let connection = connect(&loaded.blueprint, &environment);
+        if let Ok(connection) = &connection {
+            begin(connection);
+        }
+        let wired = info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, &authority));
+        let desired = match (wired, &connection) {
+            (Err(error), Ok(connection)) => {
+                connection.close().await;
+                return Err(error);
+            }
+            (wired, _) => wired?,
+        };
+        let paper = OnPaper { loaded, authority, desired };
+        Ok(Self::new(paper, connection?, Inventory::default(), environment))
+    }
+
+    /// From its parts.
+    pub fn new(
+        paper: OnPaper,
+        connection: Connection,
+        inventory: Inventory,
+        environment: Environment,
+    ) -> Self {
+        let OnPaper { loaded, authority, desired } = paper;
+        Self { blueprint: loaded.blueprint, authority, desired, inventory, connection, environment }
+    }
+
+    /// The same, and looks at the target.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or when the target does not answer.
+    pub async fn look(
+        folder: &Utf8Path,
+        environment: Environment,
+        listener: &dyn Listener,
+    ) -> Result<Self, Error> {
+        let mut observing = None;
+        let begin = |connection: &Connection| {
+            let (reader, node) = (connection.reader(), connection.node.clone());
+            let observe = async move { managers::observe(&reader, node.as_deref()).await };
+            // What is not waited for is given up.
+            let span = info_span!(target: SPAN, "observing");
+            observing = Some(AbortOnDropHandle::new(tokio::spawn(observe.instrument(span))));
+        };
+        let mut site = Self::prepare(folder, environment, listener, begin).await?;
+        let Some(observing) = observing else { return Ok(site) };
+        let observed = observing.await.map_err(|e| Error::from_error("phoenix::runtime", &e));
+        match observed.and_then(|observed| Ok(observed?)) {
+            Ok(inventory) => site.inventory = inventory,
+            Err(error) => {
+                site.close().await;
+                return Err(error);
+            }
+        }
+        Ok(site)
+    }
+
+    /// Takes the site's lock: one run at a time. It is held as long as what is returned lives.
+    ///
+    /// # Errors
+    /// When another run has it.
+    pub async fn lock(&self, listener: &dyn Listener) -> Result<SiteLock, Error> {
+        SiteLock::take(&self.connection, &self.blueprint, &self.environment, listener).await
+    }
+
+    /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.
+    ///
+    /// # Errors
+    /// When the target does not answer, or what works there does not end.
+    pub async fn look_settled(&mut self, listener: &dyn Listener) -> Result<(), Error> {
+        let ids = self.desired.guests.values().map(|c| c.id).collect();
+        let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
+        let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
+        self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;
+        Ok(())
+    }
+
+    /// Whether all of `targets` are something; what is not is an error.
+    pub(crate) fn known(&self, targets: &[String]) -> Result<(), Error> {
+        match targets.iter().find(|t| !plan::planner::known(&self.desired, &self.inventory, t)) {
+            None => Ok(()),
+            Some(target) => {
+                Err(Error::usage("plan::no-such-target", format!("nothing is called `{target}`"))
+                    .hint("phoenix-cli graph shows all addresses"))
+            }
+        }
+    }
+
+    /// The plan, now.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub fn plan(&self, targets: &[String], destroy: bool) -> Result<Plan, Error> {
+        self.known(targets)?;
+        let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
+        Ok(info_span!(target: SPAN, "planning")
+            .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
+    }
+
+    /// A saved plan is only carried out when the world is still the one it was made against.
+    ///
+    /// # Errors
+    /// When it is another site's, or something has changed since.
+    pub fn still_true(&self, plan: &Plan) -> Result<(), Error> {
+        if plan.site != self.desired.site {
+            return Err(Error::usage(
+                "plan::other-site",
+                format!("the plan is for the site `{}`, and this is `{}`", plan.site, self.desired.site),
+            )
+            .hint("give the right folder with --site"));
+        }
+        let changed: Vec<String> = plan
+            .basis
+            .iter()
+            .filter(|(id, state)| state_of(&self.inventory, **id) != **state)
+            .map(|(id, _)| {
+                plan.steps
+                    .iter()
+                    .find(|s| s.id == Some(*id))
+                    .map_or_else(|| id.to_string(), |s| format!("{id} ({})", s.address))
+            })
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::failed(
+            "plan::stale",
+            format!("the plan no longer fits: {} changed since it was made", changed.join(", ")),
+        )
+        .hint("make it again with: phoenix-cli plan --out FILE"))
+    }
+
+    /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
+    /// somebody may have changed something since.
+    pub fn forget(&mut self) {
+        for guest in self.inventory.guests.values_mut() {
+            if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
+                mark.features.clear();
+                mark.certificates.clear();
+                mark.authority = None;
+                mark.services.clear();
+            }
+        }
+        if let Some(mark) = self.inventory.hypervisor.as_mut().filter(|mark| mark.site == self.desired.site) {
+            mark.features.clear();
+            mark.certificates.clear();
+        }
+    }
+
+    /// What is remembered of a certificate where it is.
+    pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
+        let mark = match certificate.on.guest() {
+            None => self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site),
+            Some(name) => self.inventory.guests.get(&self.desired.guests.get(name)?.id)?.mark.as_ref(),
+        };
+        mark?.certificates.get(&certificate.name)
+    }
+
+    /// What the target is called on the screen.
+    pub fn place(&self) -> String {
+        self.connection.place(&self.inventory.node)
+    }
+
+    /// Who asks services whether they answer.
+    ///
+    /// # Errors
+    /// When the authority's root cannot be used.
+    pub fn prober(&self) -> Result<Arc<dyn Prober>, Error> {
+        if self.connection.simulated() {
+            return Ok(Arc::new(SimulatedProber::new(self.connection.reader(), &self.desired)));
+        }
+        let from: Arc<dyn Runner> = self.connection.node.clone().unwrap_or_else(|| Arc::new(Local));
+        Ok(Arc::new(TlsProber::new(from, &self.authority, self.secrets(), Timestamp::now())?))
+    }
+
+    /// What crews work with.
+    ///
+    /// # Errors
+    /// When the authority's root, or the list of artifacts, cannot be used.
+    pub fn worksite(&self) -> Result<Arc<Worksite>, Error> {
+        let simulated = self.connection.simulated();
+        let artifacts = crate::artifacts::provider(&self.blueprint.target, simulated, &self.environment)?;
+        Ok(Arc::new(
+            Worksite::new(
+                self.desired.site.clone(),
+                self.connection.writer(),
+                self.connection.node.clone(),
+                self.authority.clone(),
+                self.secrets(),
+                self.prober()?,
+                Timestamp::now,
+            )
+            .with_artifacts(artifacts),
+        ))
+    }
+
+    pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
+        Arc::new(SiteSecrets::new(self.blueprint.root.clone(), self.environment.clone()))
+    }
+
+    /// Closes the connection; nothing of it stays behind.
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+}

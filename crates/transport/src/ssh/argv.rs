@@ -1,0 +1,108 @@
+//! What ssh is called with.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use super::Ssh;
+use crate::Command;
+
+/// Printed on standard error after a command that itself ended with 255, which ssh also uses for its own failures.
+pub(super) const REMOTE_255: &str = "\u{1}remote-255\u{1}";
+
+/// ssh expands `%` in paths.
+pub(super) fn escaped(path: &Utf8Path) -> String {
+    path.as_str().replace('%', "%%")
+}
+
+impl Ssh {
+    /// The options every ssh process gets, with the socket of the shared connection.
+    fn base(&self) -> Vec<String> {
+        self.base_with(&escaped(self.socket()), None)
+    }
+
+    /// `persist`: how long a connection stays that nobody uses.
+    fn base_with(&self, socket: &str, persist: Option<Duration>) -> Vec<String> {
+        let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a", "-p", &self.options.port.to_string(), "-S"]
+            .into_iter()
+            .chain([socket])
+            .map(str::to_owned)
+            .collect();
+        let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
+        // ControlPersist=no: the connection ends with the process that holds it, never by a timer of its own.
+        option(match persist {
+            None => "ControlPersist=no".to_owned(),
+            Some(time) => format!("ControlPersist={}", time.as_secs().max(1)),
+        });
+        for fixed in ["BatchMode=yes", "ConnectTimeout=10", "EscapeChar=none"] {
+            option(fixed.to_owned());
+        }
+        // A dead line is noticed within 15 seconds.
+        for fixed in ["ServerAliveInterval=5", "ServerAliveCountMax=3", "PermitLocalCommand=no"] {
+            option(fixed.to_owned());
+        }
+        if let Some(identity) = &self.options.identity {
+            option(format!("IdentityFile=\"{}\"", escaped(identity)));
+            option("IdentitiesOnly=yes".to_owned());
+        }
+        if self.options.host_key.is_some() {
+            option(format!("UserKnownHostsFile=\"{}\"", escaped(&self.known_hosts())));
+            option(format!("HostKeyAlias={}", self.host()));
+            for fixed in [
+                "GlobalKnownHostsFile=/dev/null",
+                "StrictHostKeyChecking=yes",
+                "UpdateHostKeys=no",
+                "CheckHostIP=no",
+            ] {
+                option(fixed.to_owned());
+            }
+        }
+        argv
+    }
+
+    pub(super) fn master_argv(&self) -> Vec<String> {
+        let mut argv = self.base();
+        argv.extend(["-o", "ControlMaster=yes", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
+        argv.push(self.options.destination.clone());
+        argv.push("echo ready && exec cat >/dev/null".to_owned());
+        argv
+    }
+
+    /// The shared connection in the background, where it stays. The process that is started ends as soon as it stands.
+    pub(super) fn kept_argv(&self, time: Duration) -> Vec<String> {
+        let mut argv = self.base_with(&escaped(self.socket()), Some(time));
+        argv.extend(["-N", "-f", "-o", "ControlMaster=yes", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
+        argv.push(self.options.destination.clone());
+        argv
+    }
+
+    /// A connection of its own, for one command.
+    pub(super) fn own_argv(&self) -> Vec<String> {
+        let mut argv = self.base_with("none", None);
+        argv.extend(["-o", "ControlMaster=no", "-o", "LogLevel=INFO", "--"].map(str::to_owned));
+        argv.extend([self.options.destination.clone(), "true".to_owned()]);
+        argv
+    }
+
+    /// The options of a client of the shared connection, which never makes a connection of its own.
+    pub(super) fn client(&self) -> Vec<String> {
+        let mut argv = self.base();
+        argv.extend(["-o", "ControlMaster=no", "-o", "ProxyCommand=false"].map(str::to_owned));
+        argv
+    }
+
+    pub(super) fn client_argv(&self, command: &Command) -> Vec<String> {
+        // `sh -c` with the arguments after it needs nothing of the login shell but single quotes.
+        let script = format!(
+            r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#
+        );
+        let remote = shell_words::join(
+            ["sh", "-c", &script, "sh"].into_iter().chain(command.argv.iter().map(String::as_str)),
+        );
+        let mut argv = self.client();
+        argv.extend(["-o", "LogLevel=INFO", "--"].map(str::to_owned));
+        argv.push(self.options.destination.clone());
+        argv.push(remote);
+        argv
+    }
+}
