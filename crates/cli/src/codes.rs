@@ -570,6 +570,13 @@ pub const CODES: &[CodeInfo] = &[
         "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
     ),
     code(
+        "plan::circle",
+        "steps wait for each other",
+        "What has to be done for one thing needs what has to be done for another, and that needs the first: nothing of it can \
+         begin. The message names all of them.",
+        "Apply a part of it first, with `--target`, or remove one of the `needs` among them.",
+    ),
+    code(
         "plan::copies",
         "two containers with one mark",
         "Somebody cloned a container that Phoenix made, and the clone carries its mark. Which of the two is meant cannot be \
@@ -668,6 +675,12 @@ pub const CODES: &[CodeInfo] = &[
         "Stop the container and move it on the node: `pct move-volume ID rootfs STORAGE`. Then plan again.",
     ),
     code(
+        "plan::two-steps",
+        "two steps for one thing",
+        "Two kinds of resource want to change the same thing in one plan, so one of them would be lost.",
+        "This is a defect of Phoenix: please report it with the blueprint.",
+    ),
+    code(
         "plan::unreadable",
         "a container's configuration cannot be read",
         "The container is there, but the token may not read its configuration.",
@@ -678,6 +691,12 @@ pub const CODES: &[CodeInfo] = &[
         "a plan of another version",
         "The file was made by a `phoenix-cli` whose plans have another form.",
         "Make it again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::work-unwritable",
+        "a step that cannot be written down",
+        "What is to be done for a resource could not be put into the plan.",
+        "This is a defect of Phoenix: please report it with the blueprint.",
     ),
     code(
         "probe::closed",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{self, Address};
-use crate::desired::{Desired, Guest};
+use crate::desired::{Certificate, Desired, Guest};
 use crate::host::GuestKind;
 use crate::inventory::Inventory;
 use crate::step::{Plan, Step};
@@ -13,7 +13,7 @@ pub fn on(desired: &Desired, guest: &Address) -> Vec<Address> {
     let Some(guest) = desired.guest(guest) else { return Vec::new() };
     let (name, host) = (&guest.name, guest.host());
     let features = guest.features.iter().map(|f| Address::feature(&f.name, &host));
-    let certificates = desired.certificates.values().filter(|c| c.on == host).map(|c| c.resource());
+    let certificates = desired.certificates.values().filter(|c| c.on == host).map(Certificate::resource);
     let services = desired.services.values().filter(|s| s.on == *name).map(|s| Address::service(&s.name));
     let authority = desired.authority.iter().filter(|a| a.on == *name).map(|a| Address::authority(&a.on));
     let firewall = desired.firewall.iter().map(|_| Address::firewall(name));

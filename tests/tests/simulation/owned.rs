@@ -29,7 +29,7 @@ fn files(container: &Value, nameservers: &[&str]) -> Files {
         .collect()
 }
 
-fn notes(more: Value) -> Value {
+fn notes(more: &Value) -> Value {
     let mut notes = json!({ "id": 120, "address": "10.0.0.120", "disk": "4G" });
     notes.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     notes
@@ -77,7 +77,7 @@ fn anything(rng: &mut StdRng) -> Files {
         container["mounts"]["mp0"] = json!({ "path": path, "size": "1G", "read-only": rng.random::<bool>(), "backup": rng.random::<bool>() });
     }
     let servers = [&["10.0.0.2", "9.9.9.9"][..], &["9.9.9.9"], &[]].choose(rng).copied().unwrap();
-    files(&notes(container), servers)
+    files(&notes(&container), servers)
 }
 
 /// T-7: whatever texts, lists, sizes and mounts a blueprint holds, the plan after its apply is empty: by either reader, and
@@ -120,8 +120,8 @@ fn config(world: &World) -> GuestConfig {
 #[test]
 fn what_others_set_stays() {
     let (one, other) = (
-        site(&files(&notes(json!({ "tags": ["web", "db"] })), &[])),
-        site(&files(&notes(json!({ "tags": ["db"] })), &[])),
+        site(&files(&notes(&json!({ "tags": ["web", "db"] })), &[])),
+        site(&files(&notes(&json!({ "tags": ["db"] })), &[])),
     );
     virtually(async {
         let world = world(3, Faults::none());
@@ -140,7 +140,7 @@ fn what_others_set_stays() {
         let waits: Vec<&String> = now.pending.section.values.keys().collect();
         assert_eq!(waits, ["nameserver", "tty"], "what waits is others', and nothing restarted");
         // Once more what is wanted no more: `db` was put in by Phoenix.
-        let none = site(&files(&notes(json!({})), &[]));
+        let none = site(&files(&notes(&json!({})), &[]));
         assert!(apply(&world, &none).await.done());
         assert_eq!(config(&world).current.get("tags"), Some("ada;phoenix"));
         assert!(apply(&world, &none).await.plan().steps.is_empty());
@@ -151,7 +151,7 @@ fn what_others_set_stays() {
 #[test]
 fn what_was_set_goes_when_it_is_wanted_no_more() {
     let (with, without) =
-        (site(&files(&notes(json!({})), &["10.0.0.2"])), site(&files(&notes(json!({})), &[])));
+        (site(&files(&notes(&json!({})), &["10.0.0.2"])), site(&files(&notes(&json!({})), &[])));
     virtually(async {
         let world = world(3, Faults::none());
         assert!(apply(&world, &with).await.done());
@@ -172,8 +172,8 @@ fn what_was_set_goes_when_it_is_wanted_no_more() {
 /// would never be empty.
 #[test]
 fn what_waits_and_is_not_wanted_is_taken_back() {
-    let plain = site(&files(&notes(json!({ "options": { "nesting": false } })), &[]));
-    let nests = site(&files(&notes(json!({ "options": { "nesting": true } })), &[]));
+    let plain = site(&files(&notes(&json!({ "options": { "nesting": false } })), &[]));
+    let nests = site(&files(&notes(&json!({ "options": { "nesting": true } })), &[]));
     virtually(async {
         let world = world(3, Faults::none());
         assert!(apply(&world, &plain).await.done());

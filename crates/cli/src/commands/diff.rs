@@ -9,7 +9,7 @@ use blueprint::secret::GENERATED_FOLDER;
 use camino::Utf8Path;
 use futures::StreamExt as _;
 use managers::features::Rendered;
-use managers::features::crew::{Work, words};
+use managers::features::crew::{installed, words};
 use managers::features::preview::{Preview, preview};
 use plan::render::Style;
 use plan::{Action, Plan, Step};
@@ -43,10 +43,8 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
         return asked;
     };
     let mut guests: BTreeMap<u32, Vec<(&Step, Rendered)>> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|s| s.address.kind() == "feature") {
-        let rendered = serde_json::from_value::<Work>(step.work.clone())
-            .and_then(|work| Ok((work.id, serde_json::from_value::<Rendered>(work.rendered)?)));
-        if let Ok((id, rendered)) = rendered {
+    for step in &plan.steps {
+        if let Some((id, rendered)) = installed(step) {
             guests.entry(id).or_default().push((step, rendered));
         }
     }

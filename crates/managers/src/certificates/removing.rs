@@ -42,8 +42,11 @@ pub(super) fn propose(
     let guest = container.resource();
     for name in had {
         let removal = Removal { id: container.id, name, introduction: introduction.cloned() };
-        // Whoever shows it is told of another first.
-        let features = container.features.iter().map(|f| Address::feature(&f.name, &container.host()));
+        // Whoever shows it is told of another first, or goes first.
+        let mark = world.inventory.guests.get(&container.id).and_then(|guest| guest.mark.as_ref());
+        let had = mark.into_iter().flat_map(|mark| mark.features.keys());
+        let features = container.features.iter().map(|f| &f.name).chain(had);
+        let features = features.map(|name| Address::feature(name, &container.host()));
         // A certificate is made again at any time: nothing is lost, so nobody is asked.
         let step = Step::new(Address::certificate_on(&removal.name, &container.host()), Action::Delete)
             .on_guest(container.id)

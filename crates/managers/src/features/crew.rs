@@ -24,7 +24,17 @@ const READY: Duration = Duration::from_secs(60);
 
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A guest is to have it.
+    Install(Install),
+    /// A guest is no longer to have it.
+    Remove(Removal),
+}
+
+/// What is installed in a guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Install {
     /// The guest.
     pub id: u32,
     /// What the mark will say.
@@ -33,7 +43,7 @@ pub struct Work {
     pub rendered: Value,
 }
 
-/// The instruction of a step that takes a feature away.
+/// What is taken away from a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     /// The guest.
@@ -42,6 +52,15 @@ pub struct Removal {
     pub name: String,
     /// The packages that the features it is to have list: they stay.
     pub needed: Vec<String>,
+}
+
+/// What a step installs, and the id of the guest; `None` for any other step.
+pub fn installed(step: &Step) -> Option<(u32, Rendered)> {
+    if step.address.kind() != "feature" {
+        return None;
+    }
+    let Ok(Work::Install(install)) = apply::work(step) else { return None };
+    Some((install.id, serde_json::from_value(install.rendered).ok()?))
 }
 
 /// The crew for features.
@@ -168,10 +187,10 @@ impl FeatureCrew {
 
     async fn install(
         &self,
+        works: &[Install],
         steps: &[&Step],
         progress: &Progress,
     ) -> Result<Vec<Result<Done, Failure>>, Failure> {
-        let works: Vec<Work> = read(steps)?;
         let rendered: Vec<Rendered> = works
             .iter()
             .map(|work| serde_json::from_value(work.rendered.clone()))
@@ -189,7 +208,7 @@ impl FeatureCrew {
         let fine = |name: &str| heard.features.get(name).is_some_and(|(result, ..)| *result == Outcome::Ok);
         let applied: Vec<(String, String)> = rendered
             .iter()
-            .zip(&works)
+            .zip(works)
             .filter(|(r, _)| fine(&r.name))
             .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
             .collect();
@@ -211,10 +230,10 @@ impl FeatureCrew {
 
     async fn remove(
         &self,
+        removals: &[Removal],
         steps: &[&Step],
         progress: &Progress,
     ) -> Result<Vec<Result<Done, Failure>>, Failure> {
-        let removals: Vec<Removal> = read(steps)?;
         let Some(first) = removals.first() else { return Ok(Vec::new()) };
         let names: Vec<String> = removals.iter().map(|removal| removal.name.clone()).collect();
         for step in steps {
@@ -243,11 +262,6 @@ impl FeatureCrew {
         }
         Ok(results)
     }
-}
-
-/// What steps say, in the form of their action.
-fn read<T: serde::de::DeserializeOwned>(steps: &[&Step]) -> Result<Vec<T>, Failure> {
-    steps.iter().map(|step| apply::work(step)).collect()
 }
 
 /// Programs first: the script starts what runs them. The node gets none: whatever needs one there runs it in a guest.
@@ -394,10 +408,17 @@ impl Crew for FeatureCrew {
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         // A batch is all of one or all of the other.
-        let done = if steps.iter().all(|step| step.action == plan::Action::Delete) {
-            self.remove(steps, progress).await
-        } else {
-            self.install(steps, progress).await
+        let (mut installs, mut removals) = (Vec::new(), Vec::new());
+        for step in steps {
+            match apply::work::<Work>(step) {
+                Ok(Work::Install(install)) => installs.push(install),
+                Ok(Work::Remove(removal)) => removals.push(removal),
+                Err(failure) => return vec![Err(failure)],
+            }
+        }
+        let done = match removals.is_empty() {
+            true => self.install(&installs, steps, progress).await,
+            false => self.remove(&removals, steps, progress).await,
         };
         done.unwrap_or_else(|failure| vec![Err(failure)])
     }

@@ -3,17 +3,12 @@
 use plan::Step;
 
 use super::Rendered;
-use super::crew::Work;
+use super::crew::installed;
 
 /// What the feature of a step consists of: packages, programs, users, files, units; of each at most `most` by name. Empty
 /// for steps of other kinds.
 pub fn parts(step: &Step, most: usize) -> Vec<String> {
-    if step.address.kind() != "feature" {
-        return Vec::new();
-    }
-    let read = serde_json::from_value::<Work>(step.work.clone())
-        .and_then(|work| serde_json::from_value::<Rendered>(work.rendered));
-    read.map(|rendered| of(&rendered, most)).unwrap_or_default()
+    installed(step).map(|(_, rendered)| of(&rendered, most)).unwrap_or_default()
 }
 
 fn of(rendered: &Rendered, most: usize) -> Vec<String> {

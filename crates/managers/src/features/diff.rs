@@ -9,7 +9,7 @@ use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
-use super::crew::{Removal, Work};
+use super::crew::{Install, Removal, Work};
 use super::{Rendered, moves};
 use crate::Manager;
 use crate::worksite::Worksite;
@@ -85,7 +85,7 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
     } else {
         world.desired.services.keys().map(|name| Address::service(name)).collect()
     };
-    let gone = gone(container, mark, after, proposal);
+    let gone = gone(container, mark, &after, proposal);
     for feature in &container.features {
         let address = Address::feature(&feature.name, &container.host());
         let applied = mark.and_then(|m| m.features.get(&feature.name));
@@ -101,11 +101,11 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
             true => Vec::new(),
             false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
         };
-        let work = Work {
+        let work = Work::Install(Install {
             id: container.id,
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
-        };
+        });
         let batch = match feature.stage {
             0 => format!("features@{resource}"),
             // A later stage waits for certificates, which wait for the earlier one: two round trips.
@@ -123,12 +123,7 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
 }
 
 /// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
-fn gone(
-    container: &Guest,
-    mark: Option<&Mark>,
-    after: Vec<Address>,
-    proposal: &mut Proposal,
-) -> Vec<Address> {
+fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mut Proposal) -> Vec<Address> {
     let resource = container.resource();
     let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
     let had: Vec<(&String, &String)> =
@@ -153,7 +148,7 @@ fn gone(
             .needs(after.iter().cloned())
             .needs([resource.clone()])
             .batch(format!("features@{resource}/gone"));
-        proposal.step(step, &removal);
+        proposal.step(step, &Work::Remove(removal));
         addresses.push(address);
     }
     addresses

@@ -27,16 +27,16 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
         there.found.remove(&step.address);
         match step.address.kind() {
             "container" => container(step, &mut there),
-            "feature" if step.action == plan::Action::Delete => {
-                let gone: managers::features::crew::Removal = apply::work(step).unwrap();
-                let mark = ours(&mut there, gone.id);
-                assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
-            }
-            "feature" => {
-                let work: managers::features::crew::Work = apply::work(step).unwrap();
-                let mark = ours(&mut there, work.id);
-                mark.features.insert(step.address.name().to_owned(), work.fingerprint);
-            }
+            "feature" => match apply::work(step).unwrap() {
+                managers::features::crew::Work::Install(install) => {
+                    let mark = ours(&mut there, install.id);
+                    mark.features.insert(step.address.name().to_owned(), install.fingerprint);
+                }
+                managers::features::crew::Work::Remove(gone) => {
+                    let mark = ours(&mut there, gone.id);
+                    assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
+                }
+            },
             "authority" => {
                 let work: managers::authority::Work = apply::work(step).unwrap();
                 ours(&mut there, work.id).authority = Some(world::authority_mark(&work.authority, now));

@@ -31,7 +31,7 @@ fn backend(bench: &Bench, upstream: &Leg) -> Walk {
 }
 
 fn codes(walk: &Walk) -> Vec<&str> {
-    walk.findings.iter().flat_map(|finding| finding.causes()).map(|cause| cause.code).collect()
+    walk.findings.iter().flat_map(managers::trace::Finding::causes).map(|cause| cause.code).collect()
 }
 
 fn off_and_stopped() -> Bench {
