@@ -138,19 +138,22 @@ fn headline(plan: &Plan, target: &str) -> String {
 /// What waits, by action.
 fn counts(plan: &Plan) -> Vec<String> {
     let summary = plan.summary();
+    // What takes no consent, such as a certificate's files, is not destroyed as a guest is.
+    let removed =
+        plan.steps.iter().filter(|s| s.action == Action::Delete && s.consent == Consent::NotNeeded).count();
+    let of = |action: Action| summary.actions.get(action.as_str()).copied().unwrap_or(0);
     let mut parts: Vec<String> = [
-        ("create", "to create"),
-        ("update", "to change"),
-        ("restart", "to restart"),
-        ("replace", "to replace"),
-        ("delete", "to destroy"),
-        ("run", "to run"),
+        (of(Action::Create), "to create"),
+        (of(Action::Update), "to change"),
+        (of(Action::Restart), "to restart"),
+        (of(Action::Replace), "to replace"),
+        (of(Action::Delete) - removed, "to destroy"),
+        (removed, "to remove"),
+        (of(Action::Run), "to run"),
     ]
     .into_iter()
-    .filter_map(|(action, words)| {
-        let n = summary.actions.get(action).copied().unwrap_or(0);
-        (n > 0).then(|| format!("{n} {words}"))
-    })
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, words)| format!("{n} {words}"))
     .collect();
     if summary.refused > 0 {
         parts.push(format!("{} refused", summary.refused));

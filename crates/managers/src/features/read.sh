@@ -3,7 +3,7 @@
 n=0
 for file in "$@"; do
 	n=$((n + 1))
-	[ -f "$file" ] && [ ! -L "$file" ] || continue
+	if [ ! -f "$file" ] || [ -L "$file" ]; then continue; fi
 	[ -n "$(find "$file" -maxdepth 0 -perm -004 -size -65k)" ] || continue
 	printf '@%s\n' "$n"
 	sed 's/^/|/' "$file"

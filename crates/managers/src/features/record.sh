@@ -1,4 +1,4 @@
-
+# shellcheck shell=dash disable=SC2154,SC2034 # what the engine sets and reads
 # ---- the record: what a feature made ---------------------------------------------------------------------------------
 #
 # A file for each feature, $state/made/FEATURE, with a line for each thing: kind, target, how, notes, between tabs.
