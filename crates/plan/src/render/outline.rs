@@ -291,7 +291,7 @@ workshop on pve1
     install base, nginx
 ^ container.db   change, and restart: differs from guests.json:5
     memory  1 GiB → 2 GiB
-    update postgres: now the parts of postgres@container.db
+    update postgres: now the parts of postgres
 - container.old  destroy, with its data: no longer in the blueprint
 ✗ container.ca   refused: it is protected
 for the whole site

@@ -111,7 +111,8 @@ async fn the_wait_is_bounded_and_asks_less_and_less_often() {
         other => panic!("{other:?}"),
     }
     assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&started.elapsed()));
-    assert!((30..45).contains(&ticks), "{ticks}");
+    // A second between two, once the first short ones are over.
+    assert!((60..75).contains(&ticks), "{ticks}");
     let (end, _) = wait(Scripted::new(|_| Err(lost("status")))).await;
     assert!(matches!(end.unwrap_err(), TaskError::Lost { .. }), "nothing was seen in the end");
 }
