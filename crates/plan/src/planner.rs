@@ -44,6 +44,12 @@ pub trait Kind: Debug + Send + Sync {
 
     /// Proposes what has to be done for all resources of this kind.
     fn diff(&self, world: World<'_>, proposal: &mut Proposal);
+
+    /// How a resource of this kind is there, as far as a plan relies on it, as one text: a saved plan is only carried out
+    /// while it stays the same. Kinds whose steps look for themselves before they change anything say nothing.
+    fn state(&self, _desired: &Desired, _inventory: &Inventory, _address: &Address) -> String {
+        String::new()
+    }
 }
 
 /// What the kinds propose.
@@ -53,7 +59,7 @@ pub struct Proposal {
     conditional: Vec<(BTreeSet<Address>, Step)>,
     problems: Vec<Problem>,
     notes: Vec<String>,
-    basis: BTreeMap<u32, String>,
+    basis: BTreeMap<Address, String>,
 }
 
 impl Proposal {
@@ -137,9 +143,9 @@ impl Proposal {
         self.steps.get(address).is_some_and(|s| matches!(s.action, Action::Create | Action::Replace))
     }
 
-    /// The state of a guest the plan relies on.
-    pub fn relies_on(&mut self, id: u32, state: impl Into<String>) {
-        self.basis.insert(id, state.into());
+    /// What the plan relies on: that a thing is as its kind sees it now ([`Kind::state`]).
+    pub fn relies_on(&mut self, address: Address, state: impl Into<String>) {
+        self.basis.insert(address, state.into());
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::address::Address;
 
 /// The version of the plan's JSON.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The reason for a step of a plan that takes down the whole site.
 pub const SITE_GOES: &str = "the site is to be destroyed";
@@ -275,10 +275,10 @@ pub struct Plan {
     /// What a person should know: what could not be read, what was not looked at.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// For each guest the plan was made against: the digest of its configuration, `absent`, or that it runs or not.
-    /// A saved plan is only carried out when this still holds.
+    /// What the plan was made against, by address, as each kind tells it ([`crate::Kind::state`]). A saved plan is only
+    /// carried out when this still holds.
     #[serde(default)]
-    pub basis: BTreeMap<u32, String>,
+    pub basis: BTreeMap<Address, String>,
 }
 
 /// Counts of steps.

@@ -10,7 +10,6 @@ use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Certificate;
 use plan::mark::CertificateMark;
-use plan::planner::state_of;
 use plan::{Desired, Inventory, Plan};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
@@ -177,16 +176,13 @@ impl Site {
             )
             .hint("give the right folder with --site"));
         }
-        let changed: Vec<String> = plan
-            .basis
-            .iter()
-            .filter(|(id, state)| state_of(&self.inventory, **id) != **state)
-            .map(|(id, _)| {
-                plan.steps
-                    .iter()
-                    .find(|s| s.id == Some(*id))
-                    .map_or_else(|| id.to_string(), |s| format!("{id} ({})", s.address))
-            })
+        let state = |address: &plan::Address| {
+            let manager = managers::manager_of(address.kind())?;
+            Some(manager.kind().state(&self.desired, &self.inventory, address))
+        };
+        let changed: Vec<&str> = (plan.basis.iter())
+            .filter(|(address, was)| state(address).as_ref() != Some(*was))
+            .map(|(address, _)| address.as_str())
             .collect();
         if changed.is_empty() {
             return Ok(());

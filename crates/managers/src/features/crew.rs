@@ -1,5 +1,5 @@
 //! Carrying out features: all of a guest's in one script, one round trip, and then the mark. What runs them is the same for
-//! every place: [`bring`] and [`take_away`].
+//! every place: `bring` and `take_away`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

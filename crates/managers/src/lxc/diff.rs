@@ -8,7 +8,7 @@ use std::sync::Arc;
 use apply::Crew;
 
 use plan::desired::Guest as Container;
-use plan::inventory::Guest;
+use plan::inventory::{Guest, Inventory};
 use plan::planner::{Kind, Proposal, World, state_of};
 use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
 use serde_json::{Value, json};
@@ -59,6 +59,7 @@ impl Kind for Containers {
                 if proposal.has_problem(&resource) {
                     continue;
                 }
+                proposal.relies_on(resource.clone(), self.state(world.desired, world.inventory, &resource));
                 one(world, container, &ours, &mut others, proposal);
             }
         }
@@ -72,10 +73,19 @@ impl Kind for Containers {
             world.desired.guests.values().map(Container::resource).collect()
         };
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
-            proposal.relies_on(guest.id, state_of(world.inventory, guest.id));
+            proposal.relies_on((*address).clone(), self.state(world.desired, world.inventory, address));
             let (step, work) = delete(address, guest, world.options.destroy);
             proposal.step(step, &work);
         }
+    }
+
+    /// The guest with the id that is wanted, and whoever carries its mark.
+    fn state(&self, desired: &Desired, inventory: &Inventory, address: &Address) -> String {
+        let is_it = |guest: &&Guest| guest.mark.as_ref().is_some_and(|mark| mark.address == *address);
+        let marked = inventory.of_site(&desired.site).filter(is_it).map(|guest| guest.id);
+        let ids: BTreeSet<u32> = marked.chain(desired.id_of(address)).collect();
+        let states = ids.into_iter().map(|id| format!("{id} {}", state_of(inventory, id)));
+        states.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -128,7 +138,6 @@ fn one(
     proposal: &mut Proposal,
 ) {
     let there = ours.get(&container.resource()).copied();
-    proposal.relies_on(container.id, state_of(world.inventory, container.id));
     let in_the_way = world.inventory.guests.get(&container.id).filter(|g| there.is_none_or(|t| t.id != g.id));
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
