@@ -7,7 +7,7 @@ use crate::codes;
 use crate::model::{Firewall, Flow, FlowEnd};
 use crate::report::Draft;
 use crate::source::TransportSource;
-use crate::values::{EndName, Subnet};
+use crate::values::{AddressRange, EndName};
 
 pub(super) fn firewall(context: &Context<'_, '_>) -> Option<Firewall> {
     let source = context.namespace.firewall.as_ref()?.value.as_ref()?;
@@ -61,7 +61,7 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
 fn end(name: &EndName) -> FlowEnd {
     match name.0.as_str() {
         "inside" => FlowEnd::Inside,
-        text => match (text.strip_prefix("container."), text.parse::<Subnet>()) {
+        text => match (text.strip_prefix("container."), text.parse::<AddressRange>()) {
             (Some(container), _) => FlowEnd::Container(container.into()),
             (None, Ok(net)) => FlowEnd::Net(net.0),
             // The structural check lets nothing else through.

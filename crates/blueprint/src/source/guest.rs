@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::SecretSource;
 use super::name;
 use crate::values::{
-    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, Rate, Tag, Text,
-    UrlPath, Wait,
+    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, NodeLabel, Rate, Tag,
+    Text, UrlPath, Wait,
 };
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
@@ -146,7 +146,7 @@ with_guest_settings! {
         /// The host name. Where absent, the container's name.
         pub hostname: Option<Label>,
         /// The node it is placed on. Where absent, the target's.
-        pub node: Option<Label>,
+        pub node: Option<NodeLabel>,
         /// The address of the first network device, or `dhcp`: short for `networks.net0.address`.
         pub address: Option<Address>,
         /// The MAC address of the first network device: short for `networks.net0.mac`. Where absent, derived, so that it

@@ -19,7 +19,9 @@ pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm
 
 pub(crate) use guest::GuestSettings;
 
-use crate::values::{Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone};
+use crate::values::{
+    AddressRange, Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone,
+};
 
 /// A blueprint file. A site is all files of its folder together: each may hold any of these keys, and a name is
 /// defined in one of them.
@@ -156,7 +158,7 @@ pub struct FirewallSource {
     pub zero_trust: Option<bool>,
     /// From where the node may always be reached with ssh and its API, beside where Phoenix comes from itself.
     #[schemars(extend("default" = serde_json::json!([])))]
-    pub management: Option<Vec<Subnet>>,
+    pub management: Option<Vec<AddressRange>>,
 }
 
 /// Something that may flow.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::model::SecretRef;
 use crate::values::{
-    Endpoint, Fingerprint, Label, SecretName, SitePath, SshDestination, Text, User, Variable,
+    Endpoint, Fingerprint, NodeLabel, SecretName, SitePath, SshDestination, Text, User, Variable,
 };
 
 /// What the site is built on: exactly one of the two.
@@ -26,7 +26,7 @@ pub struct ProxmoxSource {
     /// The address of its API.
     pub endpoint: Endpoint,
     /// The node that guests are placed on. Where absent, the one that answers.
-    pub node: Option<Label>,
+    pub node: Option<NodeLabel>,
     /// An API token, as `user@realm!name=uuid`. Give this, or `user` and `password`.
     pub token: Option<SecretSource>,
     /// The user to log in as, with its realm.

@@ -14,8 +14,8 @@ mod texts;
 
 pub(crate) use texts::ssh_destination;
 pub use texts::{
-    Bridge, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, SecretName, SitePath,
-    SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
+    Bridge, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, NodeLabel, SecretName,
+    SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
 };
 
 /// Why a text is not a value of its kind.
@@ -80,8 +80,10 @@ text_values! {
     Mac, "mac", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$", "a MAC address such as \"BC:24:11:00:00:01\"", "BC:24:11:00:00:01";
     Ipv4, "ipv4", format!(r"^{OCTET}(\.{OCTET}){{3}}$"), "an IPv4 address such as \"10.0.0.1\"", "10.0.0.1";
     Subnet, "subnet", format!(r"^{OCTET}(\.{OCTET}){{3}}/([0-9]|[12][0-9]|3[0-2])$"), "a subnet such as \"10.0.0.0/24\"", "10.0.0.0/24";
+    AddressRange, "address-range", format!(r"^{OCTET}(\.{OCTET}){{3}}(/([0-9]|[12][0-9]|3[0-2]))?$"), "an address such as \"192.168.1.5\", or a subnet such as \"192.168.1.0/24\"", "192.168.1.0/24";
     Address, "address", format!(r"^(dhcp|{OCTET}(\.{OCTET}){{3}})$"), "an address such as \"10.0.0.5\", or \"dhcp\"", "10.0.0.5";
     Label, "label", LABEL, "a name of lower-case letters, digits and hyphens", "notes";
+    NodeLabel, "node", "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "the name of a node, as Proxmox VE shows it", "pve1";
     Domain, "domain", r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "a domain such as \"workshop.internal\"", "workshop.internal";
     Bridge, "bridge", r"^[A-Za-z][A-Za-z0-9_.-]{0,14}$", "a bridge of the node such as \"vmbr0\"", "vmbr0";
     GuestPath, "guest-path", r"^/", "an absolute path such as \"/srv/data\"", "/srv/data";
@@ -96,7 +98,7 @@ text_values! {
     Timezone, "timezone", r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "an IANA time zone such as \"Europe/Berlin\"", "Europe/Berlin";
     SshDestination, "ssh", r"^([^@\s:-][^@\s:]*@)?[^@\s:-][^@\s:]*(:[0-9]{1,5})?$", "a destination such as \"root@10.0.0.13\" or \"root@10.0.0.13:22\"", "root@10.0.0.13";
     DeviceName, "device-name", r"^[A-Za-z][A-Za-z0-9_.-]{1,14}$", "the name of a device such as \"eth0\"", "eth0";
-    EndName, "end", r"^(inside|outside|container\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+/[0-9]{1,2})$", "an end of a flow such as \"container.notes\" or \"outside\"", "container.notes";
+    EndName, "end", r"^(inside|outside|container\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+(/[0-9]{1,2})?)$", "an end of a flow such as \"container.notes\" or \"outside\"", "container.notes";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 
@@ -415,6 +417,39 @@ impl FromStr for Subnet {
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.0.first_address(), self.0.network_length())
+    }
+}
+
+/// One machine, or all of a subnet: an IPv4 address, or one with a prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRange(pub cidr::Ipv4Cidr);
+
+impl FromStr for AddressRange {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "an address such as \"192.168.1.5\", or a subnet such as \"192.168.1.0/24\"";
+        let Ok(inet) = text.parse::<cidr::Ipv4Inet>() else {
+            return wrong(format!("`{text}` is neither an IPv4 address nor a subnet"), hint);
+        };
+        if inet.address() != inet.network().first_address() {
+            let hint = format!(
+                "the machine alone is \"{}\"; the subnet it is in is \"{}/{}\"",
+                inet.address(),
+                inet.first_address(),
+                inet.network_length()
+            );
+            return wrong(format!("`{text}` is an address in a subnet, not a subnet"), &hint);
+        }
+        Ok(Self(inet.network()))
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.network_length() {
+            32 => self.0.first_address().fmt(f),
+            length => write!(f, "{}/{length}", self.0.first_address()),
+        }
     }
 }
 

@@ -34,6 +34,16 @@ macro_rules! checked_texts {
 checked_texts! {
     /// One part of a DNS name (RFC 1123): lower-case letters, digits, hyphens inside; 1 to 63 characters.
     Label => label;
+    /// What Proxmox VE calls a node: its host name as it was given, also with capitals. It is not ours, so it is taken as it
+    /// is.
+    NodeLabel => |text| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let ends = text.starts_with('-') || text.ends_with('-');
+        if text.is_empty() || text.len() > 63 || ends || !text.chars().all(inside) {
+            return wrong(format!("`{text}` cannot be the name of a node"), "write it as Proxmox VE shows it, such as \"pve1\" or \"PVE-01\"");
+        }
+        Ok(())
+    };
     /// A DNS name: labels with dots; at most 253 characters (RFC 1035 2.3.4).
     Domain => |text| {
         if text.len() > 253 {
@@ -144,10 +154,10 @@ checked_texts! {
     SshDestination => |text| ssh_destination(text).map(drop);
     /// An end of a flow.
     EndName => |text| {
-        let hint = "`container.NAME`, `inside`, `outside`, or a subnet such as \"192.168.1.0/24\"";
+        let hint = "`container.NAME`, `inside`, `outside`, an address such as \"192.168.1.20\", or a subnet such as \"192.168.1.0/24\"";
         let good = matches!(text, "inside" | "outside")
             || text.strip_prefix("container.").is_some_and(|name| label(name).is_ok())
-            || text.parse::<super::Subnet>().is_ok();
+            || text.parse::<super::AddressRange>().is_ok();
         if good { Ok(()) } else { wrong(format!("`{text}` is no end of a flow"), hint) }
     };
     /// A text that says something.

@@ -119,3 +119,20 @@ fn the_node_has_a_name_unless_a_guest_has_it() {
     let service = r#", "services": { "web": { "port": 80, "expose": "direct", "aliases": ["pve.workshop.internal"] } }"#;
     assert_eq!(name(&guest(service)), None);
 }
+
+// F-4, F-5: a single machine is the commonest end of a flow, and a node's name is whatever it was given.
+#[test]
+fn a_machine_alone_and_a_node_with_capitals_are_taken_as_they_are() {
+    let more = r#"{
+        "firewall": { "management": ["192.168.1.5", "192.168.2.0/24", "192.168.1.6/32"] },
+        "flows": { "backup": { "from": "container.notes", "to": "192.168.1.20", "ports": [873], "reason": "rsync" } },
+        "containers": { "notes": { "template": "debian-12", "address": "10.0.0.5", "node": "PVE-01" } }
+    }"#;
+    let loaded = load_files(&[("site.json", SITE), ("more.json", more)]);
+    let management: Vec<String> =
+        loaded.firewall.iter().flat_map(|it| &it.management).map(ToString::to_string).collect();
+    assert_eq!(management, ["192.168.1.5", "192.168.2.0/24", "192.168.1.6"]);
+    let to = &loaded.flows["backup"].to;
+    assert_eq!(*to, blueprint::model::FlowEnd::Net("192.168.1.20/32".parse().unwrap()));
+    assert_eq!(loaded.containers["notes"].node.as_deref(), Some("PVE-01"));
+}

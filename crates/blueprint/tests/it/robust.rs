@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use blueprint::values::{Address, DiskSize, HeadSize, IdRange, Life, Mac, MemorySize, Rate, Subnet, Wait};
+use blueprint::values::{
+    Address, AddressRange, DiskSize, HeadSize, IdRange, Life, Mac, MemorySize, Rate, Subnet, Wait,
+};
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
@@ -117,6 +119,13 @@ proptest! {
         if let Ok(range) = text.parse::<IdRange>() {
             prop_assert!(range.first >= 100 && range.first <= range.last && range.last <= 999_999_999);
         }
+    }
+
+    #[test]
+    fn machines_and_subnets(address in any::<u32>(), length in 0u8..=32) {
+        let inet = cidr::Ipv4Inet::new(address.into(), length).unwrap();
+        let range = AddressRange(inet.network());
+        prop_assert_eq!(range.to_string().parse::<AddressRange>().unwrap(), range);
     }
 
     #[test]
