@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::graph::Graph;
+use crate::graph::{EdgeKind, Graph};
 use crate::host::{GuestKind, Host};
 
 /// All that is to be.
@@ -54,6 +54,15 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Adds a resource of a kind that nobody else looks into, with its place among the others.
+    pub fn add(&mut self, address: Address, resource: Resource) {
+        self.graph.add(address.clone());
+        for need in &resource.needs {
+            self.graph.edge(&address, need, EdgeKind::Needs);
+        }
+        self.resources.insert(address, resource);
+    }
+
     /// The guest that this address is the one of.
     pub fn guest(&self, address: &Address) -> Option<&Guest> {
         GuestKind::of_word(address.kind())?;

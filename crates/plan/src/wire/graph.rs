@@ -27,7 +27,6 @@ pub(super) fn graph(
     hypervisor(&mut graph, desired);
     services(&mut graph, desired);
     firewall(&mut graph, desired);
-    resources(&mut graph, desired);
     graph
 }
 
@@ -135,16 +134,6 @@ fn services(graph: &mut Graph, desired: &Desired) {
             if desired.certificates.contains_key(certificate) {
                 graph.edge(&address, &Address::certificate(certificate), EdgeKind::Needs);
             }
-        }
-    }
-}
-
-/// What a resource of a kind of its own needs, it says itself.
-fn resources(graph: &mut Graph, desired: &Desired) {
-    for (address, resource) in &desired.resources {
-        graph.add(address.clone());
-        for need in &resource.needs {
-            graph.edge(address, need, EdgeKind::Needs);
         }
     }
 }

@@ -1,0 +1,107 @@
+//! A kind of resource that exists here alone: all that a new one takes is its own file and a place in the list. It is planned,
+//! put in order, carried out, explained and drawn like those that are there.
+
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
+
+use std::sync::Arc;
+
+use apply::{Crew, Done, Failure, Foreman, Progress, event::Recorder, walk::Run};
+use async_trait::async_trait;
+use managers::{Manager, Worksite};
+use plan::desired::Resource;
+use plan::planner::{Kind, Proposal, World};
+use plan::{Action, Address, Change, Desired, Inventory, Step};
+use serde_json::{Value, json};
+
+use crate::support::{self, ROOT, SITE, world};
+
+const LANTERN: &str = "lantern";
+
+/// Lamps on the site: each is a colour.
+#[derive(Debug)]
+struct Lanterns;
+
+impl Kind for Lanterns {
+    fn kind(&self) -> &'static str {
+        LANTERN
+    }
+
+    fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
+        for (address, lantern) in world.desired.resources.iter().filter(|(a, _)| a.kind() == LANTERN) {
+            proposal.relies_on(address.clone(), self.state(world.desired, world.inventory, address));
+            let step = Step::new(address.clone(), Action::Create).reason("it is dark").change(Change::new(
+                "colour",
+                Value::Null,
+                lantern.wanted["colour"].clone(),
+            ));
+            proposal.step(step, &*lantern.wanted);
+        }
+    }
+
+    fn state(&self, _: &Desired, inventory: &Inventory, address: &Address) -> String {
+        format!("{:?}", inventory.found.get(address))
+    }
+}
+
+#[async_trait]
+impl Crew for Lanterns {
+    fn kind(&self) -> &'static str {
+        LANTERN
+    }
+
+    async fn carry_out(&self, steps: &[&Step], _: &Progress) -> Vec<Result<Done, Failure>> {
+        let lit = |step: &&Step| {
+            let wanted: Value = apply::work(step)?;
+            Ok(Done::new(format!("{} light", wanted["colour"].as_str().unwrap_or_default())))
+        };
+        steps.iter().map(lit).collect()
+    }
+}
+
+impl Manager for Lanterns {
+    fn kind(&self) -> &dyn Kind {
+        self
+    }
+
+    fn crew(&self, _: &Arc<Worksite>) -> Arc<dyn Crew> {
+        Arc::new(Self)
+    }
+
+    fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
+        Some(Value::clone(&desired.resources.get(address)?.wanted))
+    }
+}
+
+#[tokio::test]
+async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
+    let guests =
+        r#"{ "containers": { "notes": { "template": "debian-12", "id": 120, "address": "10.0.0.20" } } }"#;
+    let files = [("site.json", SITE), ("guests.json", guests)];
+    let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec())).into();
+    let mut desired = support::desired(&files, ROOT).unwrap();
+    let (red, notes) = (Address::new(LANTERN, "red"), Address::container("notes"));
+    let wanted = Arc::new(json!({ "colour": "red" }));
+    desired.add(red.clone(), Resource { wanted, needs: vec![notes.clone()], declared: None });
+
+    // Planned, after what it needs, beside all other kinds.
+    let (mut kinds, now) = (managers::kinds(), jiff::Timestamp::UNIX_EPOCH);
+    kinds.push(&Lanterns);
+    let plan = plan::plan(&desired, &world::empty(), &kinds, &support::plain(now));
+    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+    let place = |address: &Address| plan.steps.iter().position(|step| step.address == *address).unwrap();
+    assert!(place(&notes) < place(&red));
+    assert_eq!(plan.steps[place(&red)].needs, [notes]);
+    assert_eq!(plan.basis[&red], "None");
+
+    // Named on the command line, drawn and explained.
+    assert!(plan::planner::known(&desired, &world::empty(), "lantern.*"));
+    assert!(desired.graph.mermaid().contains("lantern.red"));
+    assert_eq!(Lanterns.facts(&red, &desired).unwrap()["colour"], "red");
+
+    // Carried out by its own crew.
+    let alone = plan::plan(&desired, &world::empty(), &[&Lanterns], &support::plain(now));
+    let recorder = Arc::new(Recorder::default());
+    let foreman = Foreman::new(vec![Arc::new(Lanterns)], recorder, Default::default());
+    let report = foreman.walk(&alone, &[], Run::default()).await;
+    assert_eq!(report.done, [red]);
+}
