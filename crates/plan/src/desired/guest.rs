@@ -1,0 +1,90 @@
+//! Guests, definite, with what is in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use blueprint::model::{self, Place};
+use serde_json::Value;
+
+use crate::address::Address;
+use crate::host::{GuestKind, Host};
+
+/// A guest, definite: as it is declared, shared with the blueprint, and what is derived. It reads as its declaration where
+/// nothing is derived: `guest.cores`.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// Which kind of guest it is.
+    pub kind: GuestKind,
+    /// As it is declared.
+    pub spec: Arc<model::Container>,
+    /// Its id.
+    pub id: u32,
+    /// Network devices by slot.
+    pub nets: BTreeMap<u8, Nic>,
+    /// Tags, Phoenix' own included, lower case.
+    pub tags: BTreeSet<String>,
+    /// Name servers; the node's own settings where empty.
+    pub nameservers: Vec<Ipv4Addr>,
+    /// Search domain.
+    pub searchdomain: String,
+    /// Its first fixed address.
+    pub address: Option<Ipv4Addr>,
+    /// What is installed in it, in order.
+    pub features: Vec<Feature>,
+}
+
+impl std::ops::Deref for Guest {
+    type Target = model::Container;
+    fn deref(&self) -> &model::Container {
+        &self.spec
+    }
+}
+
+impl Guest {
+    /// Where things are that are in it.
+    pub fn host(&self) -> Host {
+        Host::Guest(self.kind, self.name.clone())
+    }
+
+    /// Its resource address.
+    pub fn resource(&self) -> Address {
+        Address::new(self.kind.as_str(), &self.name)
+    }
+}
+
+/// A network device, definite; prints as Proxmox' property string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// Device name inside.
+    pub name: String,
+    /// Bridge on the node.
+    pub bridge: String,
+    /// MAC, `BC:24:11:…` form in capitals.
+    pub mac: String,
+    /// `10.0.0.5/24` or `dhcp`.
+    pub ip: String,
+    /// Gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// VLAN tag.
+    pub vlan: Option<u16>,
+    /// Filtered by Proxmox' firewall.
+    pub firewall: bool,
+    /// MTU.
+    pub mtu: Option<u32>,
+}
+
+/// A feature on a guest, rendered.
+#[derive(Debug, Clone)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// Fingerprint of all it renders to.
+    pub fingerprint: String,
+    /// What it renders to, as its crew wants it: opaque here.
+    pub payload: Arc<Value>,
+    /// Where its use is declared.
+    pub declared: Option<Place>,
+    /// Features of a later stage wait for the guest's certificates, which need what the earlier stage puts in place.
+    pub stage: u8,
+}
