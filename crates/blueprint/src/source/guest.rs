@@ -323,7 +323,7 @@ pub struct LimitsSource {
     /// The largest request: `512M` is MiB, `0M` is any. Where absent, what the proxy's feature says.
     pub body: Option<MemorySize>,
     /// The largest head, of a request and of an answer: all of its header fields, such as cookies. `128K` is KiB. Larger
-    /// requests are refused with 400, larger answers with 502. Only at the gateway; the mesh passes 1 MiB.
+    /// requests are refused with 400, larger answers with 502. Only at the gateway; the mesh passes more.
     #[schemars(extend("default" = "64K"))]
     pub headers: Option<HeadSize>,
     /// How long the service may be silent before the proxy gives up: `30s`, `1h`. A `tcp` service may be for a day.
