@@ -354,6 +354,17 @@ back_user() {
 # Packages that were installed by themselves and that nothing needs.
 orphans() { run 120 apt-get -s autoremove | sed -n 's/^Remv \([^ ]*\).*/\1/p' | sort -u; }
 
+# one_by_one NAMES: removes those that let themselves be removed. One that refuses (sudo does where root has no password) stays,
+# and is again as if nobody had asked.
+one_by_one() {
+	local package
+	for package in $1; do
+		apt remove "$package" && continue
+		printf '%s install\n' "$package" | dpkg --set-selections
+	done
+	return 0
+}
+
 # back_packages NAMES: those that nothing else needs, with what came along. They are not purged: that would take data, of
 # databases for example, along. What was not needed by anything before stays as it is.
 back_packages() {
@@ -393,10 +404,7 @@ back_packages() {
 				grep -qvxF -e "$after" && printf '%s\n' "$folder"
 		done)
 		# shellcheck disable=SC2086
-		out=$(apt remove $after) || {
-			fail "failed to remove $(printf '%s' "$after" | tr '\n' ' '): $(last "$out")"
-			return 1
-		}
+		out=$(apt remove $after) || out=$(one_by_one "$after")
 		printf '%s\n' "$out" >&2
 	fi
 	rm -f "$state/orphans"

@@ -142,7 +142,7 @@ fn others_are_asked_for_the_rest() {
         "{error}"
     );
     assert!(ran.words().is_empty(), "nothing was changed: {ran:?}");
-    guest.sh("kill $(cat /run/other.pid); dnsmasq -p 53 -C /dev/null --no-hosts --no-resolv --pid-file= --listen-address=127.0.0.53 --bind-interfaces");
+    guest.sh("kill $(cat /run/other.pid); timeout 10 tail --pid=$(cat /run/other.pid) -f /dev/null; dnsmasq -p 53 -C /dev/null --no-hosts --no-resolv --pid-file= --listen-address=127.0.0.53 --bind-interfaces");
 
     // Somebody else's name server, on this guest for the test.
     guest.sh(
