@@ -1,8 +1,6 @@
 //! A kind of resource that exists here alone: all that a new one takes is its own file and a place in the list. It is planned,
 //! put in order, carried out, explained and drawn like those that are there.
 
-#![expect(clippy::unwrap_used, reason = "a failing test panics")]
-
 use std::sync::Arc;
 
 use apply::{Crew, Done, Failure, Foreman, Progress, event::Recorder, walk::Run};
