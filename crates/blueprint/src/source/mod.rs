@@ -130,8 +130,9 @@ pub struct AcmeSource {
     /// How it is proven that the names are yours: by a page on port 80 of the gateway, or by a record in the DNS.
     #[schemars(extend("default" = "http-01"))]
     pub challenge: Option<ChallengeSource>,
-    /// For `dns-01`: a program of the site that sets and removes the record. It runs at the gateway, as
-    /// `HOOK set|clear NAME VALUE`.
+    /// For `dns-01`: a program of the site that sets and removes the record `_acme-challenge.NAME`. It runs at the gateway, as
+    /// `HOOK deploy_challenge NAME UNUSED VALUE` and `HOOK clean_challenge NAME UNUSED VALUE`; with any other first word it
+    /// does nothing (these are the hooks of dehydrated).
     pub hook: Option<SitePath>,
     /// A PEM file of the site with the root that the authority's own address is verified with, where it is no public one.
     pub root: Option<SitePath>,

@@ -136,3 +136,13 @@ fn a_machine_alone_and_a_node_with_capitals_are_taken_as_they_are() {
     assert_eq!(*to, blueprint::model::FlowEnd::Net("192.168.1.20/32".parse().unwrap()));
     assert_eq!(loaded.containers["notes"].node.as_deref(), Some("PVE-01"));
 }
+
+// F-14: what `explain` says of the hook is what the book says and the guest's program calls.
+#[test]
+fn the_hook_of_acme_is_called_as_it_is_explained() {
+    let said = blueprint::explain("certificates.acme.hook").unwrap().description;
+    let book = include_str!("../../../../docs/src/certificates.md");
+    for word in ["deploy_challenge NAME UNUSED VALUE", "clean_challenge NAME UNUSED VALUE"] {
+        assert!(said.contains(word) && book.contains(word), "{word}: {said}");
+    }
+}
