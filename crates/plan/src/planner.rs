@@ -12,7 +12,7 @@ use crate::desired::Desired;
 use crate::graph::{EdgeKind, Graph};
 use crate::host::GuestKind;
 use crate::inventory::Inventory;
-use crate::step::{Action, Consent, Plan, Problem, Step, VERSION};
+use crate::step::{Action, Consent, FILE_VERSION, Plan, Problem, Step};
 use crate::targets;
 
 /// What a plan may depend on beside the desired state and the inventory.
@@ -210,7 +210,7 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     } else {
         problems.extend(batches_in_a_circle(&sorted));
     }
-    Plan { version: VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
+    Plan { version: FILE_VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
 }
 
 /// Fills in `needs`: the nearest steps among what a resource needs, at any distance.

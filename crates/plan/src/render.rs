@@ -186,7 +186,7 @@ fn value(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::step::VERSION;
+    use crate::step::FILE_VERSION;
 
     #[test]
     fn a_plan_reads_without_colour() {
@@ -196,7 +196,7 @@ mod tests {
             .change(Change::new("memory", "1 GiB", "2 GiB"))
             .change(Change::new("disk", "8 GiB", "12 GiB").note("grows in place"));
         let plan = Plan {
-            version: VERSION,
+            version: FILE_VERSION,
             site: "workshop".into(),
             steps: vec![step],
             problems: vec![],

@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use crate::address::Address;
 
-/// The version of the plan's JSON.
-pub const VERSION: u32 = 2;
+/// The version of the JSON that people's programs rely on ([`Plan::public_json`]).
+pub const VERSION: u32 = 1;
+
+/// The version of the files in which plans are kept: what their steps say to the crews is in them, too.
+pub const FILE_VERSION: u32 = 2;
 
 /// The reason for a step of a plan that takes down the whole site.
 pub const SITE_GOES: &str = "the site is to be destroyed";
@@ -263,7 +266,7 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a plan that nobody looks at changes nothing"]
 pub struct Plan {
-    /// [`VERSION`].
+    /// [`FILE_VERSION`].
     pub version: u32,
     /// The site's name.
     pub site: String,
@@ -338,7 +341,7 @@ impl Plan {
             })
             .collect();
         serde_json::json!({
-            "version": self.version, "site": self.site, "summary": self.summary(), "steps": steps,
+            "version": VERSION, "site": self.site, "summary": self.summary(), "steps": steps,
             "problems": self.problems, "notes": self.notes,
         })
     }

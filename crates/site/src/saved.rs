@@ -34,13 +34,13 @@ pub fn read(file: &Utf8Path) -> Result<Plan, Error> {
     };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
-    if version.is_some_and(|v| v != u64::from(plan::step::VERSION)) {
+    if version.is_some_and(|v| v != u64::from(plan::step::FILE_VERSION)) {
         return Err(Error::usage(
             "plan::version",
             format!(
                 "{file} is a plan of version {}; this phoenix-cli makes and reads {}",
                 version.unwrap_or(0),
-                plan::step::VERSION
+                plan::step::FILE_VERSION
             ),
         )
         .hint("make it again with: phoenix-cli plan --out FILE"));
