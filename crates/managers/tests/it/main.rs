@@ -5,6 +5,7 @@
 mod built;
 mod catalog;
 mod firewall;
+mod given;
 mod kind;
 mod programs;
 mod properties;

@@ -34,6 +34,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use managers::features::{GuestFacts, Mode, Rendered, render, script};
 use serde_json::Value;
 
+use crate::given::{self, parameters};
+
 /// All that come with Phoenix, as they are in the folder now: a change of one needs no new build to be tried.
 fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
@@ -60,19 +62,7 @@ fn collect(root: &Utf8Path, inside: &Utf8Path, files: &mut Vec<(Utf8PathBuf, Vec
 
 /// The guest that features are rendered for: the one of [`containers::guest::Guest`].
 fn facts() -> GuestFacts {
-    GuestFacts {
-        name: "under-test".into(),
-        hostname: "under-test".into(),
-        fqdn: "under-test.workshop.internal".into(),
-        address: Some("10.0.0.53".into()),
-        site: "workshop".into(),
-        domain: "workshop.internal".into(),
-        timezone: None,
-    }
-}
-
-fn parameters(values: Value) -> BTreeMap<String, Value> {
-    serde_json::from_value(values).unwrap()
+    given::facts("under-test", "10.0.0.53")
 }
 
 /// A built-in feature with these parameters and the folders they name.

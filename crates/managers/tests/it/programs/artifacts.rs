@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::given;
 use crate::root::Root;
 use async_trait::async_trait;
 use blueprint::catalog::{Feature, FeatureSpec};
 use camino::Utf8PathBuf;
 use managers::artifacts::{Artifact, Cache, List, Sha256Sum, Source, Store};
-use managers::features::{GuestFacts, Mode, RenderedArtifact, render, script};
+use managers::features::{Mode, RenderedArtifact, render, script};
 use managers::{Artifacts as _, WantedArtifact};
 use serde_json::json;
 use transport::{Command, Held, InGuest, Local, Output, Runner, Stream};
@@ -149,15 +150,7 @@ fn a_program_is_put_once_and_again_when_it_is_not_what_it_was() {
 fn greeting() -> Vec<u8> {
     let spec: FeatureSpec = serde_json::from_value(json!({ "units": { "hello": {} } })).unwrap();
     let feature = Feature { name: "greeting".into(), spec, files: BTreeMap::new(), built_in: false };
-    let facts = GuestFacts {
-        name: "a".into(),
-        hostname: "a".into(),
-        fqdn: "a.x.internal".into(),
-        address: None,
-        site: "x".into(),
-        domain: "x.internal".into(),
-        timezone: None,
-    };
+    let facts = given::facts("a", "10.0.0.20");
     let rendered = render(&feature, &BTreeMap::new(), &BTreeMap::new(), &facts).unwrap();
     script(&[rendered], Mode::Apply, &|_| Ok::<_, std::convert::Infallible>(String::new())).unwrap().text
 }

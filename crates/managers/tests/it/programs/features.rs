@@ -12,45 +12,22 @@ mod static_site;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use crate::given;
+pub use crate::given::{built_in, parameters};
 use crate::root::Root;
-use blueprint::catalog::{Feature, FeatureSpec};
+use blueprint::catalog::Feature;
 use blueprint::model::{SecretRef, SiteFile};
 use managers::features::{GuestFacts, Mode, RenderError, Rendered, builtin, render, script};
 use serde_json::{Value, json};
 
 pub fn facts() -> GuestFacts {
-    GuestFacts {
-        name: "notes".into(),
-        hostname: "notes".into(),
-        fqdn: "notes.workshop.internal".into(),
-        address: Some("10.0.0.20".into()),
-        site: "workshop".into(),
-        domain: "workshop.internal".into(),
-        timezone: Some("Europe/Berlin".into()),
-    }
+    GuestFacts { timezone: Some("Europe/Berlin".into()), ..given::facts("notes", "10.0.0.20") }
 }
 
 pub fn files(list: &[(&str, &[u8])]) -> Vec<SiteFile> {
     list.iter()
         .map(|(path, bytes)| SiteFile { path: (*path).into(), bytes: (*bytes).into(), executable: false })
         .collect()
-}
-
-pub fn built_in(name: &str) -> Feature {
-    let prefix = format!("{name}/");
-    let mut files = BTreeMap::new();
-    let mut spec = None;
-    for (path, bytes) in builtin() {
-        match path.strip_prefix(&prefix) {
-            Some("feature.json") => spec = Some(serde_json::from_slice::<FeatureSpec>(bytes).unwrap()),
-            Some(path) => {
-                let file = SiteFile { path: path.into(), bytes: bytes.into(), executable: false };
-                files.insert(path.to_owned(), file);
-            }
-            None => {}
-        }
-    }
-    Feature { name: name.into(), spec: spec.unwrap(), files, built_in: true }
 }
 
 pub fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
@@ -63,10 +40,6 @@ pub fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
         })
         .collect();
     Feature { name: name.into(), spec, files, built_in: false }
-}
-
-pub fn parameters(value: Value) -> BTreeMap<String, Value> {
-    serde_json::from_value(value).unwrap()
 }
 
 pub fn try_with(feature: &Feature, values: Value) -> Result<Rendered, RenderError> {

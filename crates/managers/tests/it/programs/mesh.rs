@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use crate::given;
 use crate::root::Root;
-use blueprint::catalog::{Feature, FeatureSpec};
-use blueprint::model::SiteFile;
-use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
+use managers::features::{Mode, Rendered, render, script};
 use serde_json::{Value, json};
 
 const SYSTEMCTL: &str = include_str!("mesh/systemctl");
@@ -39,35 +38,10 @@ http {
 }
 "#;
 
-fn built_in(name: &str) -> Feature {
-    let prefix = format!("{name}/");
-    let mut spec = None;
-    let mut files = BTreeMap::new();
-    for (path, bytes) in builtin() {
-        match path.strip_prefix(&prefix) {
-            Some("feature.json") => spec = Some(serde_json::from_slice::<FeatureSpec>(bytes).unwrap()),
-            Some(path) => {
-                let file = SiteFile { path: path.into(), bytes: bytes.into(), executable: false };
-                files.insert(path.to_owned(), file);
-            }
-            None => {}
-        }
-    }
-    Feature { name: name.into(), spec: spec.unwrap(), files, built_in: true }
-}
-
 fn rendered(parameters: &Value) -> Rendered {
-    let facts = GuestFacts {
-        name: "mesh".into(),
-        hostname: "mesh".into(),
-        fqdn: "mesh.workshop.internal".into(),
-        address: Some("10.0.0.12".into()),
-        site: "workshop".into(),
-        domain: "workshop.internal".into(),
-        timezone: None,
-    };
-    let parameters: BTreeMap<String, Value> = serde_json::from_value(parameters.clone()).unwrap();
-    render(&built_in("traefik"), &parameters, &BTreeMap::new(), &facts).unwrap()
+    let parameters = given::parameters(parameters.clone());
+    let facts = given::facts("mesh", "10.0.0.12");
+    render(&given::built_in("traefik"), &parameters, &BTreeMap::new(), &facts).unwrap()
 }
 
 fn apply(rendered: Rendered) -> Vec<u8> {

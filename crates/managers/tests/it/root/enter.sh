@@ -1,9 +1,9 @@
 # shellcheck shell=dash
 set -e
 mount --make-rprivate /
-mount -t tmpfs none "$2/work"
-mkdir "$2/work/upper" "$2/work/work"
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/work/upper,workdir=$2/work/work" "$2/root"
+mount -t tmpfs none "$2/layers"
+mkdir "$2/layers/upper" "$2/layers/scratch"
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/layers/upper,workdir=$2/layers/scratch" "$2/root"
 mount -t proc proc "$2/root/proc"
 mount --rbind /dev "$2/root/dev"
 mount -t tmpfs none "$2/root/dev/shm"

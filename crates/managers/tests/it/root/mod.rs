@@ -29,12 +29,7 @@ fn make_base() -> Result<PathBuf, String> {
     if !Path::new("/proc/self/ns/net").exists() || run("id", &["-u"])?.trim() != "0" {
         return Err("needs root and namespaces".into());
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .ok_or("no cache folder")?
-        .join("phoenix");
-    fs_err::create_dir_all(&cache).map_err(|e| e.to_string())?;
+    let cache = cache()?;
     // Another list of packages is another root.
     let sum: String = Sha256::digest(INCLUDE).iter().take(4).map(|b| format!("{b:02x}")).collect();
     let root = cache.join(format!("features-root-{sum}"));
@@ -55,7 +50,19 @@ fn make_base() -> Result<PathBuf, String> {
     Ok(root)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+/// Where what is made once is kept.
+pub fn cache() -> Result<PathBuf, String> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .ok_or("no cache folder")?
+        .join("phoenix");
+    fs_err::create_dir_all(&cache).map_err(|e| e.to_string())?;
+    Ok(cache)
+}
+
+/// Runs a program to its end.
+pub fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).output().map_err(|e| format!("{program}: {e}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if !output.status.success() {
@@ -82,6 +89,35 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// What a command reports that is given a script on its standard input.
+    pub fn of(command: &mut Command, script: &[u8]) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let script = script.to_vec();
+        let feed = std::thread::spawn(move || {
+            let _ = stdin.write_all(&script);
+        });
+        let mut errors = child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            errors.read_to_end(&mut text).unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut stdout = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        let code = child.wait().unwrap().code();
+        feed.join().unwrap();
+        let (mut reports, mut strange) = (Vec::new(), Vec::new());
+        for line in String::from_utf8_lossy(&stdout).lines() {
+            match parse_report(line) {
+                Ok(report) => reports.push(report),
+                Err(_) => strange.push(line.to_owned()),
+            }
+        }
+        Self { reports, strange, stderr: errors.join().unwrap(), code }
+    }
+
     pub fn actions(&self) -> Vec<&Action> {
         self.reports.iter().filter_map(|r| if let Report::Action(a) = r { Some(a) } else { None }).collect()
     }
@@ -136,7 +172,7 @@ impl Root {
             }
         };
         let dir = tempfile::tempdir().unwrap();
-        for name in ["work", "root"] {
+        for name in ["layers", "root"] {
             fs_err::create_dir(dir.path().join(name)).unwrap();
         }
         let setup = include_str!("enter.sh");
@@ -211,37 +247,7 @@ impl Root {
     }
 
     fn run_with(&self, script: &[u8], command: &[&str]) -> Ran {
-        let mut child = self
-            .command()
-            .args(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let script = script.to_vec();
-        let feed = std::thread::spawn(move || {
-            let _ = stdin.write_all(&script);
-        });
-        let mut errors = child.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            errors.read_to_end(&mut text).unwrap();
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        let mut stdout = Vec::new();
-        child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        let code = child.wait().unwrap().code();
-        feed.join().unwrap();
-        let (mut reports, mut strange) = (Vec::new(), Vec::new());
-        for line in String::from_utf8_lossy(&stdout).lines() {
-            match parse_report(line) {
-                Ok(report) => reports.push(report),
-                Err(_) => strange.push(line.to_owned()),
-            }
-        }
-        Ran { reports, strange, stderr: errors.join().unwrap(), code }
+        Ran::of(self.command().args(command), script)
     }
 
     /// Everything on the disk: paths, attributes and content, but for what changes by itself.

@@ -1,15 +1,13 @@
 //! A throw-away guest: a real unprivileged container with Debian and systemd, as features find it, without a network but
 //! with the packages the features name in apt's cache.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use managers::features::parse_report;
-
-use crate::root::Ran;
+use crate::root::{Ran, cache, run};
 
 /// What every guest of the lab has, and what the tests look with.
 const INCLUDE: &str = "systemd-sysv,iproute2,openssl,curl,ca-certificates,procps,netbase";
@@ -37,12 +35,7 @@ fn make_base() -> Result<PathBuf, String> {
         return Err("needs root".into());
     }
     run("lxc-start", &["--version"])?;
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .ok_or("no cache folder")?
-        .join("phoenix");
-    fs_err::create_dir_all(&cache).map_err(|e| e.to_string())?;
+    let cache = cache()?;
     // By what is in it, so that a longer list makes a new one.
     let sum =
         format!("{INCLUDE} {PACKAGES}").bytes().fold(0_u32, |n, b| n.wrapping_mul(31).wrapping_add(b.into()));
@@ -80,15 +73,6 @@ fn make_base() -> Result<PathBuf, String> {
     run("sh", &["-c", shift, "sh", &path("plain"), &path("shifted"), &path("map")])?;
     fs_err::rename(path("shifted"), &root).map_err(|e| e.to_string())?;
     Ok(root)
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|e| format!("{program}: {e}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !output.status.success() {
-        return Err(format!("{program} failed: {}", text(&output.stderr)));
-    }
-    Ok(text(&output.stdout))
 }
 
 /// A container that is gone when it is dropped.
@@ -216,37 +200,7 @@ impl Guest {
 
     /// Runs a script as Phoenix does: on the standard input of `sh`.
     pub fn run(&self, script: &[u8]) -> Ran {
-        let mut child = self
-            .command()
-            .arg("sh")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let script = script.to_vec();
-        let feed = std::thread::spawn(move || {
-            let _ = stdin.write_all(&script);
-        });
-        let mut errors = child.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            errors.read_to_end(&mut text).unwrap();
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        let mut stdout = Vec::new();
-        child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        let code = child.wait().unwrap().code();
-        feed.join().unwrap();
-        let (mut reports, mut strange) = (Vec::new(), Vec::new());
-        for line in String::from_utf8_lossy(&stdout).lines() {
-            match parse_report(line) {
-                Ok(report) => reports.push(report),
-                Err(_) => strange.push(line.to_owned()),
-            }
-        }
-        Ran { reports, strange, stderr: errors.join().unwrap(), code }
+        Ran::of(self.command().arg("sh"), script)
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use blueprint::catalog::{Feature, FeatureSpec};
-use blueprint::model::{SecretRef, SiteFile};
+use blueprint::model::SecretRef;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use managers::features::{GuestFacts, Mode, Rendered, builtin, render, script};
+use managers::features::{Mode, Rendered, render, script};
 use pki::{Authority, AuthoritySettings, CertificateFacts};
 use serde_json::{Value, json};
 
+use crate::given;
 use crate::root::{Ran, Root};
 
 pub const AUTHORITY: &str = "/usr/local/lib/phoenix/authority";
@@ -47,35 +47,9 @@ impl Said {
     }
 }
 
-pub fn feature(name: &str) -> Feature {
-    let prefix = format!("{name}/");
-    let mut files = BTreeMap::new();
-    let mut spec = None;
-    for (path, bytes) in builtin() {
-        match path.strip_prefix(&prefix) {
-            Some("feature.json") => spec = Some(serde_json::from_slice::<FeatureSpec>(bytes).unwrap()),
-            Some(path) => {
-                let file = SiteFile { path: path.into(), bytes: bytes.into(), executable: false };
-                files.insert(path.to_owned(), file);
-            }
-            None => {}
-        }
-    }
-    Feature { name: name.into(), spec: spec.unwrap(), files, built_in: true }
-}
-
 pub fn rendered(name: &str, parameters: Value) -> Rendered {
-    let facts = GuestFacts {
-        name: "notes".into(),
-        hostname: "notes".into(),
-        fqdn: "notes.workshop.internal".into(),
-        address: Some("127.0.0.1".into()),
-        site: "workshop".into(),
-        domain: "workshop.internal".into(),
-        timezone: None,
-    };
-    let parameters: BTreeMap<String, Value> = serde_json::from_value(parameters).unwrap();
-    render(&feature(name), &parameters, &BTreeMap::new(), &facts).unwrap()
+    let (parameters, facts) = (given::parameters(parameters), given::facts("notes", "127.0.0.1"));
+    render(&given::built_in(name), &parameters, &BTreeMap::new(), &facts).unwrap()
 }
 
 /// A certificate of the list that the feature `certificates` is given.
