@@ -1,10 +1,10 @@
 //! The first workshop behind a firewall: what a flow allows passes, what none allows does not, on real packets.
 
-#![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and tells what it did")]
 
 use std::time::Duration;
 
-use super::support::{Site, lacking, write};
+use super::support::{Site, lacking, wait_for, write};
 
 /// Whether a TCP connection from a guest, or from the node, is taken.
 fn reaches(site: &Site, from: Option<u32>, to: &str, port: u16) -> bool {
@@ -71,8 +71,15 @@ fn nothing_passes_but_flows() {
     assert_eq!(steps(&site), [""; 0]);
     assert!(reaches(&site, Some(121), "10.0.0.120", 80));
     assert!(site.ok(&["graph", "--flows"]).contains("flow.look: tcp 80"));
-    // The guard waits for a minute and cannot be asked; after that it has put nothing back.
-    std::thread::sleep(Duration::from_secs(62));
+    // The guards of both runs are gone, which they are after a minute at the latest, and have put nothing back.
+    wait_for("the firewall's guards to end", Duration::from_secs(75), || {
+        let found = site.on_node("pgrep -f '[/]run/phoenix-firewall'");
+        match found.status.code() {
+            Some(0) => false,
+            Some(1) => true,
+            _ => panic!("{found:?}"),
+        }
+    });
     assert_eq!(steps(&site), [""; 0]);
 
     // One rule too few, and one too many: the plan sees the one, the other is somebody's own.
