@@ -89,10 +89,14 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
 fn tell(steps: &[&Step], preview: &Preview, asked: &mut Asked) {
     for step in steps {
         let feature = step.address.name();
-        let actions: Vec<String> =
+        let mut would: Vec<String> =
             preview.actions.iter().filter(|action| action.feature == feature).map(words).collect();
-        let none = || vec!["changes nothing in the guest".to_owned()];
-        asked.steps.insert(step.address.clone(), if actions.is_empty() { none() } else { actions });
+        if let Some(why) = preview.unasked.get(feature) {
+            would.push(format!("could not be asked to its end: {why}"));
+        } else if would.is_empty() {
+            would.push("changes nothing in the guest".to_owned());
+        }
+        asked.steps.insert(step.address.clone(), would);
     }
     let guest = steps.first().and_then(|step| step.address.host()).map(ToString::to_string);
     for (path, text) in &preview.files {

@@ -1,7 +1,6 @@
 //! Carrying out features: all of a guest's in one script, one round trip, and then the mark. What runs them is the same for
 //! every place: `bring` and `take_away`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use transport::{Command, Sent};
 
+use super::heard::{Ended, Heard};
 use super::room;
-use super::{Action, Change, Mode, Outcome, Rendered, Report, Script, parse_report, removal, script};
+use super::{Action, Change, Mode, Outcome, Rendered, Script, removal, script};
 use crate::settle::Pauses;
 use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
@@ -69,53 +69,6 @@ pub struct FeatureCrew {
     site: Arc<Worksite>,
 }
 
-/// What a script reported.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    actions: Vec<Action>,
-    features: BTreeMap<String, (Outcome, u32, Option<String>)>,
-    end: Option<(Outcome, Option<String>)>,
-    strange: Option<String>,
-}
-
-impl Heard {
-    fn line(&mut self, line: &str, tell: &dyn Fn(&Action)) {
-        match parse_report(line) {
-            Ok(Report::Action(action)) => {
-                tell(&action);
-                self.actions.push(action);
-            }
-            Ok(Report::FeatureDone { feature, result, changed, error }) => {
-                self.features.insert(feature, (result, changed, error));
-            }
-            Ok(Report::Done { result, error, .. }) => self.end = Some((result, error)),
-            Err(error) => {
-                self.strange.get_or_insert_with(|| error.to_string());
-            }
-        }
-    }
-
-    /// How many actions a feature took.
-    ///
-    /// # Errors
-    /// When it failed, or the script did not get to it.
-    pub(crate) fn outcome(&self, name: &str, place: &dyn std::fmt::Display) -> Result<u32, Failure> {
-        let doing = format!("failed while installing {name} in {place}");
-        match self.features.get(name) {
-            Some((Outcome::Ok | Outcome::Unknown, changed, _)) => Ok(*changed),
-            Some((Outcome::Failed, _, error)) => {
-                let error = error.clone().unwrap_or_else(|| "it did not say why".to_owned());
-                Err(Failure::new("features::failed", error).while_doing(doing))
-            }
-            _ => {
-                let error = self.end.as_ref().and_then(|(_, e)| e.clone()).or_else(|| self.strange.clone());
-                let error = error.unwrap_or_else(|| format!("the script did not get to {name}"));
-                Err(Failure::new("features::failed", error).while_doing(doing))
-            }
-        }
-    }
-}
-
 impl Heard {
     /// How a removal went, in a few words: what stays is named.
     ///
@@ -123,7 +76,7 @@ impl Heard {
     /// As [`Heard::outcome`].
     fn removed(&self, name: &str, place: &Place) -> Result<String, Failure> {
         let changed = match (self.features.get(name), self.outcome(name, place)) {
-            (Some((Outcome::Unknown, ..)), Ok(0)) => {
+            (Some(Ended { result: Outcome::Unknown, .. }), Ok(0)) => {
                 return Ok(
                     "what it made is not known and stays: it was put there before that was written down"
                         .into(),
@@ -147,7 +100,7 @@ impl Heard {
             })
             .collect();
         let mut words = actions(changed);
-        if matches!(self.features.get(name), Some((Outcome::Unknown, ..))) {
+        if matches!(self.features.get(name), Some(Ended { result: Outcome::Unknown, .. })) {
             words.push_str("; what it made before that was written down stays");
         }
         if !stays.is_empty() {
@@ -205,7 +158,7 @@ impl FeatureCrew {
         let tell = |action: &Action| Self::tell(progress, steps, action);
         let place = self.site.guest_place(id)?;
         let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
-        let fine = |name: &str| heard.features.get(name).is_some_and(|(result, ..)| *result == Outcome::Ok);
+        let fine = |name: &str| heard.features.get(name).is_some_and(|ended| ended.result == Outcome::Ok);
         let applied: Vec<(String, String)> = rendered
             .iter()
             .zip(works)

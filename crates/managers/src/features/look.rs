@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use apply::limits::LOOKS;
 use blueprint::model::SecretRef;
@@ -13,15 +12,13 @@ use plan::inventory::Unread;
 use plan::{Address, Desired, Inventory, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use transport::{Command, InGuest, Runner};
+use transport::{InGuest, Runner};
 
-use super::{Action, ActionKind, Change, Mode, Outcome, Rendered, Report, parse_report, script};
+use super::check::check;
+use super::heard::Heard;
+use super::{Action, ActionKind, Change, Outcome, Rendered};
 use crate::certificates;
 use crate::worksite::Secrets;
-
-/// How long looking at one guest may take: a second, mostly. A guest that hangs, or in which another script has been running
-/// for this long, is said.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Who looks. It has no way to change anything but for the script, which is made so that it does not.
 #[derive(Debug)]
@@ -124,16 +121,10 @@ impl Looker<'_> {
         let secret = |reference: &SecretRef| {
             self.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
         };
-        let script = script(&rendered, Mode::Check, &secret)
-            .map_err(|error| apply::Failure::from_error("", &error).errors.join(": "))?;
-        let purpose = format!("looking at what is inside {}", container.id);
-        let command = Command::script(purpose, script.text).limit(LIMIT);
         let guest = InGuest::new(node, container.id);
-        let output = guest.run(&command).await.map_err(|error| format!("{error}"))?;
-        let features = differences(&output.text()).map_err(|why| {
-            let tail = output.tail(3);
-            if tail.trim().is_empty() { why } else { format!("{why}: {tail}") }
-        })?;
+        let purpose = format!("looking at what is inside {}", container.id);
+        let heard = check(&guest, &rendered, &secret, purpose).await.map_err(|f| f.errors.join(": "))?;
+        let features = differences(&heard);
         let (certificates, unseen) = self.certificates(container, &guest).await;
         Ok(Inside { features, certificates, unseen })
     }
@@ -170,36 +161,22 @@ impl Looker<'_> {
 }
 
 /// What a script that only looks reported, by feature: each difference as a sentence.
-///
-/// # Errors
-/// When it is not the whole report of such a script.
-pub fn differences(report: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+fn differences(heard: &Heard) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut complete = false;
-    for line in report.lines() {
-        match parse_report(line).map_err(|error| error.to_string())? {
-            // What stays is no difference.
-            Report::Action(Action { change: Change::Keep, .. }) => {}
-            Report::Action(action) => {
-                found.entry(action.feature.clone()).or_default().push(sentence(&action));
-            }
-            Report::FeatureDone { feature, result, changed, error } => {
-                let all = found.entry(feature).or_default();
-                if result != Outcome::Ok {
-                    let error = error.unwrap_or_else(|| "it did not say why".to_owned());
-                    all.push(format!("it could not be looked at to its end: {error}"));
-                } else if all.is_empty() && changed > 0 {
-                    let s = if changed == 1 { "" } else { "s" };
-                    all.push(format!("it differs in {changed} place{s}"));
-                }
-            }
-            Report::Done { error, .. } => match error {
-                Some(error) => return Err(error),
-                None => complete = true,
-            },
+    // What stays is no difference.
+    for action in heard.actions.iter().filter(|action| action.change != Change::Keep) {
+        found.entry(action.feature.clone()).or_default().push(sentence(action));
+    }
+    for (feature, ended) in &heard.features {
+        let all = found.entry(feature.clone()).or_default();
+        if ended.result != Outcome::Ok {
+            all.push(format!("it could not be looked at to its end: {}", ended.error()));
+        } else if all.is_empty() && ended.changed > 0 {
+            let s = if ended.changed == 1 { "" } else { "s" };
+            all.push(format!("it differs in {} place{s}", ended.changed));
         }
     }
-    if complete { Ok(found) } else { Err("what the script said was cut off".to_owned()) }
+    found
 }
 
 /// What would be done, as what is the matter now.
@@ -232,7 +209,6 @@ fn sentence(action: &Action) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const DONE: &str = r#"{"result":"ok","changed":3}"#;
 
@@ -246,14 +222,12 @@ mod tests {
             r#"{"feature":"base","result":"ok","changed":0}"#,
             DONE,
         ];
-        let found = differences(&report.join("\n")).unwrap();
+        let found = differences(&Heard::whole(&report.join("\n")).unwrap());
         assert_eq!(
             found["gateway"],
             ["the package nginx is not installed", "/etc/nginx/nginx.conf is missing", "nginx does not run"]
         );
         assert!(found["base"].is_empty());
-        // Half a report says nothing about the rest.
-        assert_eq!(differences(&report[..5].join("\n")).unwrap_err(), "what the script said was cut off");
     }
 
     #[test]
@@ -261,19 +235,8 @@ mod tests {
         let failed = r#"{"feature":"x","result":"failed","changed":0,"error":"no such program"}"#;
         let more = r#"{"feature":"y","result":"ok","changed":2}"#;
         let end = r#"{"result":"failed","changed":2}"#;
-        let found = differences(&[failed, more, end].join("\n")).unwrap();
+        let found = differences(&Heard::whole(&[failed, more, end].join("\n")).unwrap());
         assert_eq!(found["x"], ["it could not be looked at to its end: no such program"]);
         assert_eq!(found["y"], ["it differs in 2 places"]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_report_is_read_or_refused(lines in prop::collection::vec(".*", 0..5), done: bool) {
-            let mut text = lines.join("\n");
-            if done {
-                text = format!("{text}\n{DONE}");
-            }
-            let _ = differences(&text);
-        }
     }
 }

@@ -6,12 +6,14 @@
 //! in `record.sh`. [`parse_report`] reads what it says while it runs.
 
 mod builtin;
+mod check;
 mod content;
 pub mod crew;
 mod crypt;
 pub mod describe;
 pub mod diff;
 mod error;
+mod heard;
 pub mod look;
 mod moves;
 mod order;

@@ -7,14 +7,12 @@ use apply::Failure;
 use blueprint::model::SecretRef;
 use transport::{Command, Runner};
 
-use super::{Action, ActionKind, Change, Mode, Rendered, RenderedFile, Report, parse_report, script};
+use super::check::check;
+use super::{Action, ActionKind, Change, Outcome, Rendered, RenderedFile};
 use crate::settle;
 
 /// Prints the files whose differences are shown.
 const READ: &str = include_str!("read.sh");
-
-/// A check installs and waits for nothing.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Larger files are not shown line by line.
 const LARGEST: usize = 64 << 10;
@@ -27,6 +25,8 @@ const LINES: usize = 60;
 pub struct Preview {
     /// What would be done, in the order it would be.
     pub actions: Vec<Action>,
+    /// The features that could not be asked about to their end, and why.
+    pub unasked: BTreeMap<String, String>,
     /// Differences of files, by path, as `diff -u` prints them.
     pub files: BTreeMap<String, String>,
 }
@@ -41,27 +41,17 @@ pub async fn preview(
     rendered: &[Rendered],
     secrets: &dyn Fn(&SecretRef) -> Result<String, Failure>,
 ) -> Result<Preview, Failure> {
-    let resolve =
-        |reference: &SecretRef| secrets(reference).map_err(|f| std::io::Error::other(f.errors.join(": ")));
-    let script =
-        script(rendered, Mode::Check, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
-    let purpose = "asking what would change";
-    let output = settle::command(inside, &Command::script(purpose, script.text).limit(LIMIT)).await?;
-    let mut preview = Preview::default();
-    let mut ended = false;
-    for line in output.text().lines() {
-        match parse_report(line).map_err(|e| Failure::from_error("features::failed", &e))? {
-            Report::Action(action) => preview.actions.push(action),
-            Report::FeatureDone { .. } => {}
-            Report::Done { .. } => ended = true,
-        }
-    }
-    if !ended {
-        return Err(Failure::new("features::cut-off", "the script was cut off")
-            .while_doing("failed while asking what would change")
-            .said(output.tail(5))
-            .hint("phoenix-cli plan tells without asking"));
-    }
+    let purpose = "asking what would change".to_owned();
+    let heard = check(inside, rendered, secrets, purpose)
+        .await
+        .map_err(|failure| failure.hint("phoenix-cli plan tells without asking"))?;
+    let unasked = |name: &String| match heard.features.get(name) {
+        Some(ended) if ended.result == Outcome::Ok => None,
+        Some(ended) if ended.result == Outcome::Failed => Some((name.clone(), ended.error())),
+        _ => Some((name.clone(), "one before it could not be".to_owned())),
+    };
+    let unasked = rendered.iter().filter_map(|feature| unasked(&feature.name)).collect();
+    let mut preview = Preview { actions: heard.actions, unasked, files: BTreeMap::new() };
     let files: Vec<&RenderedFile> = (rendered.iter().flat_map(|feature| &feature.files))
         .filter(|file| can_be_shown(file))
         .filter(|file| preview.actions.iter().any(|action| updates(action, file)))

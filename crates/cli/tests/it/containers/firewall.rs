@@ -1,6 +1,6 @@
 //! The first workshop behind a firewall: what a flow allows passes, what none allows does not, on real packets.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics, and tells what it did")]
+#![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
 
 use std::time::Duration;
 

@@ -1,59 +1,18 @@
 //! Artifacts on their way into a guest: real files, a real root.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers beside them")]
+#![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use crate::given;
 use crate::root::Root;
-use async_trait::async_trait;
 use blueprint::catalog::{Feature, FeatureSpec};
 use camino::Utf8PathBuf;
 use managers::artifacts::{Artifact, Cache, List, Sha256Sum, Source, Store};
 use managers::features::{Mode, RenderedArtifact, render, script};
 use managers::{Artifacts as _, WantedArtifact};
 use serde_json::json;
-use transport::{Command, Held, InGuest, Local, Output, Runner, Stream};
-
-/// Commands in a root, as if it were a container: what Phoenix runs on the node with `lxc-attach` is run in its namespaces.
-#[derive(Debug, Clone)]
-struct Attach {
-    inside: u32,
-}
-
-fn guest(root: &Root) -> InGuest {
-    InGuest::new(Arc::new(Attach { inside: root.inside }), 103)
-}
-
-#[async_trait]
-impl Runner for Attach {
-    async fn run_lines(
-        &self,
-        command: &Command,
-        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
-    ) -> Result<Output, transport::Error> {
-        // lxc-attach -n ID --clear-env -- COMMAND …
-        assert_eq!((&*command.argv[0], &*command.argv[4]), ("lxc-attach", "--"));
-        let enter = ["nsenter", "-t", &self.inside.to_string(), "-m", "-p", "-n", "-u", "-i"];
-        let enter = enter.map(str::to_owned).into_iter();
-        let argv = enter.chain(command.argv.iter().skip(5).cloned()).collect();
-        Local.run_lines(&Command { argv, ..command.clone() }, line).await
-    }
-
-    async fn hold(&self, _: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, transport::Error> {
-        panic!("nothing is held in a test")
-    }
-
-    async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, transport::Error> {
-        panic!("no test connects this way")
-    }
-
-    fn place(&self) -> String {
-        "a throw-away root".to_owned()
-    }
-}
 
 /// A store of one program, `hello`, which is a file here.
 struct Shop {
@@ -88,7 +47,7 @@ fn put(root: &Root, store: &Store, artifact: &RenderedArtifact) -> Result<Vec<St
     let used_by = vec![("greeting".to_owned(), vec!["hello".to_owned(), "other".to_owned()])];
     let wanted = [WantedArtifact { artifact, used_by }];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(store.put(&wanted, &guest(root), &|text| told.lock().unwrap().push(text)))?;
+    runtime.block_on(store.put(&wanted, &root.guest(), &|text| told.lock().unwrap().push(text)))?;
     Ok(told.into_inner().unwrap())
 }
 

@@ -7,6 +7,8 @@
     reason = "helpers of tests fail by panicking, and say why they are skipped"
 )]
 
+mod attach;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

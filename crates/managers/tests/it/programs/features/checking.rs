@@ -69,3 +69,24 @@ fn looking_tells_every_difference() {
         root.run(&check(&feature)).nothing_to_do();
     }
 }
+
+// `--diff` does not take for unchanged what it could not look at.
+#[tokio::test]
+async fn what_cannot_be_asked_is_said() {
+    let Some(root) = Root::new() else { return };
+    let file = |path: &str| json!({ "files": [{ "path": path, "content": "ours\n" }] });
+    let all = [
+        with(&own("first", file("/etc/first"), &[]), json!({})),
+        with(&own("second", json!({ "folders": [{ "path": "/etc/second" }] }), &[]), json!({})),
+        with(&own("third", file("/etc/third"), &[]), json!({})),
+    ];
+    root.sh("echo theirs >/etc/first; touch /etc/second");
+    let no_secret = |_: &SecretRef| Ok(String::new());
+    let preview = managers::features::preview::preview(&root.guest(), &all, &no_secret).await.unwrap();
+    let told: Vec<&str> = preview.actions.iter().map(|action| action.target.as_str()).collect();
+    assert_eq!(told, ["/etc/first"]);
+    assert_eq!(preview.files["/etc/first"], "@@ -1 +1 @@\n-theirs\n+ours\n");
+    let unasked: Vec<_> = preview.unasked.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+    let file = "/etc/second is there and is no folder";
+    assert_eq!(unasked, [("second", file), ("third", "one before it could not be")]);
+}
