@@ -634,13 +634,15 @@ block() {
 	act file path "$path" "$change"
 }
 
-# prune NUMBER FOLDER DEPTH PATTERN NOTES: removes what matches and is not in the list of that number.
+# prune NUMBER FOLDER DEPTH PATTERN NOTES: removes what matches and neither is in the list of that number nor was put there
+# by another feature, which may not be in this script.
 prune() {
 	local gone path out
 	[ -d "$2" ] || return 0
 	# shellcheck disable=SC2086 # the depth is two words or none
 	gone=$({
 		"keep_$1" | sed 's/^/K/'
+		printf '%s' "$others" | sed -n "s/^file$tab\([^$tab]*\)$tab.*/K\1/p"
 		find "$2/" -xdev -mindepth 1 $3 ! -type d -name "$4" ! -name "*$nl*" -print | sed 's/^/F/'
 	} | awk -v dir="$2/" '
 		/^K/ { keep[substr($0, 2)] = 1 }

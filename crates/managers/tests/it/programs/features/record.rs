@@ -182,6 +182,30 @@ fn what_a_feature_no_longer_says_goes() {
     assert_eq!(words, ["file remove /etc/moved/x", "folder remove /etc/moved", "package remove hello-y"]);
 }
 
+// A folder that one feature keeps tidy may hold another's file, also when only the one is applied anew.
+#[test]
+fn what_another_feature_put_into_a_folder_is_not_tidied_away() {
+    let Some(root) = Root::new() else { return };
+    let tidy = |word: &str| {
+        let spec = json!({
+            "folders": [{ "path": "/etc/tidy.d", "prune": true }],
+            "files": [{ "path": "/etc/tidy.d/own.conf", "content": word }],
+        });
+        with(&own("tidy", spec, &[]), json!({}))
+    };
+    let spec = json!({ "files": [{ "path": "/etc/tidy.d/other.conf", "content": "x" }] });
+    let other = with(&own("other", spec, &[]), json!({}));
+    root.run(&apply(&[tidy("a"), other])).ok();
+    root.sh("touch /etc/tidy.d/strange.conf");
+    let changed = [tidy("b")];
+    let expected = ["file update /etc/tidy.d/own.conf", "file remove /etc/tidy.d/strange.conf"];
+    assert_eq!(root.run(&check(&changed)).ok().words(), expected);
+    assert_eq!(root.run(&apply(&changed)).ok().words(), expected);
+    assert_eq!(root.sh("ls /etc/tidy.d"), "other.conf\nown.conf\n");
+    root.run(&remove(&["other"], &[], Mode::Apply)).ok();
+    assert_eq!(root.sh("ls /etc/tidy.d"), "own.conf\n");
+}
+
 #[test]
 fn what_people_keep_and_what_others_need_stays_and_is_named() {
     let Some(root) = Root::new() else { return };
