@@ -21,27 +21,27 @@ fn keeping(global: &Global) -> Environment {
 
 /// The blueprint alone.
 pub fn load(global: &Global, printer: Printer) -> Result<Loaded, CommandError> {
-    Ok(site::load(&global.site, &printer)?)
+    site::load(&global.site, &printer)
 }
 
 /// The site on paper.
 pub fn paper(global: &Global, printer: Printer) -> Result<OnPaper, CommandError> {
-    Ok(OnPaper::read(&global.site, &printer)?)
+    OnPaper::read(&global.site, &printer)
 }
 
 /// The way to a blueprint's target.
 pub fn connect(blueprint: &Blueprint, global: &Global) -> Result<Connection, CommandError> {
-    Ok(site::connect(blueprint, &keeping(global))?)
+    site::connect(blueprint, &keeping(global))
 }
 
 /// The site, for who takes its lock before looking at the target.
 pub async fn open(global: &Global, printer: Printer) -> Result<Site, CommandError> {
-    Ok(Site::open(&global.site, keeping(global), &printer).await?)
+    Site::open(&global.site, keeping(global), &printer).await
 }
 
 /// The site, and what is there.
 pub async fn look(global: &Global, printer: Printer) -> Result<Site, CommandError> {
-    Ok(Site::look(&global.site, keeping(global), &printer).await?)
+    Site::look(&global.site, keeping(global), &printer).await
 }
 
 impl Listener for Printer {

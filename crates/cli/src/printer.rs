@@ -111,7 +111,7 @@ impl Printer {
 
     /// An error, with its causes and the next thing to do.
     pub fn error(self, error: &CommandError) {
-        if error.said {
+        if error.errors.is_empty() {
             return;
         }
         for before in &error.before {
@@ -121,7 +121,7 @@ impl Printer {
             return self.invalid(error, invalid);
         }
         if self.json {
-            println!("{}", error.json());
+            println!("{}", crate::error::json(error));
             return;
         }
         eprintln!("{} {}", "error:".red().bold(), error.errors.first().map_or("", String::as_str));

@@ -33,7 +33,7 @@ pub struct Error {
     pub kind: Kind,
     /// A stable code.
     pub code: String,
-    /// What went wrong, with its causes, outermost first.
+    /// What went wrong, with its causes, outermost first; none where it was told while it happened.
     pub errors: Vec<String>,
     /// The next thing to do.
     pub hint: Option<String>,

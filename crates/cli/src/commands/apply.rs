@@ -11,7 +11,7 @@ use crate::commands::consent::{self, Ask};
 use crate::commands::plan::typed;
 use crate::commands::probing::{self, Probing};
 use crate::commands::{diff, secrets, show};
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, Kind, Outcome, said};
 use crate::printer::Printer;
 use crate::{opening, progress};
 
@@ -130,7 +130,7 @@ pub async fn carry_out(
         } else {
             show::before(plan, planned, global, args::Shown::default(), &show::Asked::default(), printer);
         }
-        return Err(CommandError::said(Kind::Failed));
+        return Err(said(Kind::Failed));
     }
     if plan.steps.is_empty() {
         return nothing(plan, planned, printer);
@@ -178,15 +178,15 @@ fn finish(
     match report.outcome {
         RunOutcome::Interrupted => {
             printer.say(format!("{} apply carries on", typed(global)));
-            return Err(CommandError::said(Kind::Interrupted));
+            return Err(said(Kind::Interrupted));
         }
         RunOutcome::Failed if !report.failed.is_empty() => {
-            return Err(CommandError::said(Kind::Failed));
+            return Err(said(Kind::Failed));
         }
         _ => {}
     }
     if report.outcome == RunOutcome::Failed {
-        return Err(CommandError::said(Kind::Failed));
+        return Err(said(Kind::Failed));
     }
     if !printer.json && !only_destroys {
         for line in where_to_look(planned) {

@@ -11,7 +11,7 @@ use transport::Command;
 use crate::args::Global;
 use crate::commands::health;
 use crate::commands::plan::typed;
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, Kind, Outcome, said};
 use crate::hostkey;
 use crate::opening;
 use crate::printer::Printer;
@@ -77,7 +77,7 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
     findings.good("certificate authority", "root and intermediate are readable and belong together");
     // A connection that was kept would not tell whether one can log in now.
-    match site::connect(&paper.loaded.blueprint, &opening::environment()).map_err(CommandError::from) {
+    match site::connect(&paper.loaded.blueprint, &opening::environment()) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
             let inventory =
@@ -97,7 +97,7 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     if printer.json {
         printer.data_json(&json!({ "ok": findings.bad == 0, "checks": findings.rows }));
     }
-    if findings.bad == 0 { Ok(0) } else { Err(CommandError::said(Kind::Failed)) }
+    if findings.bad == 0 { Ok(0) } else { Err(said(Kind::Failed)) }
 }
 
 /// What to do about a host key that is not known, or not the declared one.

@@ -6,7 +6,7 @@ use transport::{Command, InGuest, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::guests::{find, no_way};
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, Kind, Outcome, said};
 use crate::printer::Printer;
 
 /// What has been written already is there within this.
@@ -48,7 +48,7 @@ pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Out
         result = guest.run_lines(&command, &mut line) => result,
         _ = tokio::signal::ctrl_c() => {
             connection.close().await;
-            return Err(CommandError::said(Kind::Interrupted));
+            return Err(said(Kind::Interrupted));
         }
     };
     connection.close().await;

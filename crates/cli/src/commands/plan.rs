@@ -5,7 +5,7 @@ use site::Site;
 
 use crate::args::{self, Global};
 use crate::commands::{consent, diff, show};
-use crate::error::{CommandError, Outcome};
+use crate::error::{Kind, Outcome, said};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -88,7 +88,7 @@ async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, prin
         }
     }
     if !plan.problems.is_empty() {
-        return Err(CommandError::said(crate::error::Kind::Failed));
+        return Err(said(Kind::Failed));
     }
     Ok(if options.detailed_exitcode && !plan.steps.is_empty() { 3 } else { 0 })
 }

@@ -71,7 +71,7 @@ async fn verdict(site: &Site, silent: &[Silent], printer: Printer) -> Outcome {
     let names: Vec<String> = silent.iter().map(|s| s.address().to_string()).collect();
     let still = site.ask(&names).await?;
     if !still.is_empty() {
-        return Err(site.unanswered(&still).await.into());
+        return Err(site.unanswered(&still).await);
     }
     for service in silent {
         printer.say(format!("✔ {} answers now", service.url));

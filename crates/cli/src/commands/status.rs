@@ -7,7 +7,7 @@ use plan::Address;
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{Kind, Outcome, said};
 use crate::opening;
 use crate::printer::Printer;
 use crate::running;
@@ -30,7 +30,7 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
     };
     tokio::select! {
         error = watching => Err(error),
-        _ = tokio::signal::ctrl_c() => Err(CommandError::said(Kind::Interrupted)),
+        _ = tokio::signal::ctrl_c() => Err(said(Kind::Interrupted)),
     }
 }
 
