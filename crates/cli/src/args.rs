@@ -211,9 +211,9 @@ pub struct Init {
 /// Options of `plan`.
 #[derive(Debug, Args, Default)]
 pub struct Plan {
-    /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub target: Vec<String>,
+    /// What it is about
+    #[command(flatten)]
+    pub chosen: Chosen,
     /// Keep the plan in a file, for `apply FILE`
     #[arg(long, value_name = "FILE")]
     pub out: Option<Utf8PathBuf>,
@@ -232,9 +232,6 @@ pub struct Plan {
     /// How much is shown
     #[command(flatten)]
     pub shown: Shown,
-    /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub exclude: Vec<String>,
 }
 
 /// How much of a plan is shown.
@@ -262,59 +259,60 @@ pub struct Drift {
     pub detailed_exitcode: bool,
 }
 
-/// Options of `apply`.
-#[derive(Debug, Args)]
-pub struct Apply {
-    /// A plan that `plan --out` made
-    #[arg(value_name = "FILE", conflicts_with = "target")]
-    pub file: Option<Utf8PathBuf>,
+/// What a plan is about: all of the site, where nothing is named.
+#[derive(Debug, Args, Default)]
+pub struct Chosen {
     /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
-    /// Consent to destroying this resource or its data: its address, name or id, no glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub allow_destroy: Vec<String>,
-    /// As if nothing were known of what was done inside: features, certificates and probes once more
-    #[arg(long, conflicts_with = "file")]
-    pub again: bool,
-    /// How much is shown
-    #[command(flatten)]
-    pub shown: Shown,
     /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
+}
+
+/// How a plan is made and carried out by `apply` and `up`.
+#[derive(Debug, Args)]
+pub struct Carrying {
+    /// What it is about
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Consent to destroying this resource or its data: its address, name or id, no glob; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_destroy: Vec<String>,
+    /// How much is shown
+    #[command(flatten)]
+    pub shown: Shown,
     /// Look inside guests first, as `drift` does, and put right what differs there
-    #[arg(long, conflicts_with_all = ["file", "again"])]
+    #[arg(long)]
     pub deep: bool,
     /// Do not ask services at the end whether they answer
     #[arg(long)]
     pub no_probe: bool,
 }
 
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// A plan that `plan --out` made
+    #[arg(value_name = "FILE", conflicts_with_all = ["target", "deep"])]
+    pub file: Option<Utf8PathBuf>,
+    /// As if nothing were known of what was done inside: features, certificates and probes once more
+    #[arg(long, conflicts_with_all = ["file", "deep"])]
+    pub again: bool,
+    /// What it shares with `up`
+    #[command(flatten)]
+    pub carrying: Carrying,
+}
+
 /// Options of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Only this resource, what is on it and what it needs: an address, a name, an id or a glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub target: Vec<String>,
-    /// Consent to destroying this resource or its data: its address, name or id, no glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub allow_destroy: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    /// How much is shown
+    /// What it shares with `apply`
     #[command(flatten)]
-    pub shown: Shown,
-    /// Leave this out, what is on it and what needs it: an address, a name, an id or a glob; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub exclude: Vec<String>,
-    /// Look inside guests first, as `drift` does, and put right what differs there
-    #[arg(long)]
-    pub deep: bool,
-    /// Do not ask services at the end whether they answer
-    #[arg(long)]
-    pub no_probe: bool,
+    pub carrying: Carrying,
 }
 
 /// Options of `destroy`.

@@ -142,15 +142,20 @@ impl Site {
         Ok(())
     }
 
-    /// Whether all of `targets` are something; what is not is an error.
-    pub(crate) fn known(&self, targets: &[String]) -> Result<(), Error> {
-        match targets.iter().find(|t| !plan::planner::known(&self.desired, &self.inventory, t)) {
-            None => Ok(()),
-            Some(target) => {
-                Err(Error::usage("plan::no-such-target", format!("nothing is called `{target}`"))
-                    .hint("phoenix-cli graph shows all addresses"))
-            }
-        }
+    /// Whether each of these words names something.
+    ///
+    /// # Errors
+    /// For the first that does not, with what was probably meant.
+    pub(crate) fn known(&self, words: &[String]) -> Result<(), Error> {
+        let known = |word: &&String| plan::planner::known(&self.desired, &self.inventory, word);
+        let Some(word) = words.iter().find(|word| !known(word)) else { return Ok(()) };
+        let all = plan::targets::all(&self.desired, &self.inventory);
+        // Whoever types a bare name means a bare name.
+        let names = all.iter().map(|a| if word.contains('.') { a.as_str() } else { a.name() });
+        let near = blueprint::nearest(word, names);
+        let meant = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        Err(Error::usage("plan::no-such-target", format!("nothing is called `{word}`"))
+            .hint(format!("{meant}phoenix-cli graph shows all addresses")))
     }
 
     /// The plan, now.
@@ -162,6 +167,15 @@ impl Site {
         let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
         Ok(info_span!(target: SPAN, "planning")
             .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
+    }
+
+    /// Leaves out of a plan what `words` name and what needs it; what that is.
+    ///
+    /// # Errors
+    /// When one of them names nothing.
+    pub fn leave_out(&self, plan: &mut Plan, words: &[String]) -> Result<Vec<plan::Address>, Error> {
+        self.known(words)?;
+        Ok(plan::targets::exclude(&self.desired, plan, words))
     }
 
     /// A saved plan is only carried out when the world is still the one it was made against.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Global};
 use crate::commands::consent::{self, Ask};
-use crate::commands::plan::typed;
+use crate::commands::plan::{look, plan_for, typed};
 use crate::commands::probing::{self, Probing};
 use crate::commands::{diff, secrets, show};
 use crate::error::{CommandError, Kind, Outcome, said};
@@ -17,6 +17,7 @@ use crate::{opening, progress};
 
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
+    let carrying = &options.carrying;
     let saved = options.file.as_deref().map(site::read).transpose()?;
     let mut planned = opening::open(global, printer).await?;
     let result = async {
@@ -26,23 +27,19 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         let (plan, left) = match saved {
             Some(mut plan) => {
                 planned.still_true(&plan)?;
-                consent::known(&planned, &options.exclude)?;
-                let left = plan::targets::exclude(&planned.desired, &mut plan, &options.exclude);
+                let left = planned.leave_out(&mut plan, &carrying.chosen.exclude)?;
                 (plan, left)
             }
             None => {
                 if options.again {
                     planned.forget();
                 }
-                consent::known(&planned, &options.target)?;
-                if options.deep {
-                    planned.look_inside(&options.target).await?;
-                }
-                consent::plan_for(&planned, &options.target, &options.exclude, false)?
+                look(&mut planned, &carrying.chosen, carrying.deep).await?;
+                plan_for(&planned, &carrying.chosen, false)?
             }
         };
         if options.again && plan.steps.is_empty() && plan.problems.is_empty() && left.is_empty() {
-            let what = options.target.join(", ");
+            let what = carrying.chosen.target.join(", ");
             let what = if what.is_empty() { "the site".to_owned() } else { what };
             printer.say(format!(
                 "{what} has no features, certificates or services: there is nothing to do again"
@@ -50,23 +47,24 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         }
         consent::say_left_out(&left, printer);
         let granted = if plan.problems.is_empty() {
-            consent::only_names(&plan, &options.allow_destroy)?;
+            consent::only_names(&plan, &carrying.allow_destroy)?;
             consent::nothing_protected(&plan)?;
             let file = options.file.as_ref().map(|file| format!(" {file}")).unwrap_or_default();
             let typed = format!("{} apply{file}", typed(global));
-            consent::settle(&plan, &options.allow_destroy, Ask::Nobody, &typed, printer)?
+            consent::settle(&plan, &carrying.allow_destroy, Ask::Nobody, &typed, printer)?
         } else {
             Vec::new()
         };
-        if (options.shown.full || options.shown.diff) && !printer.json && !plan.steps.is_empty() {
-            let asked = diff::ask(&planned, &plan, options.shown, printer).await;
-            show::before(&plan, &planned, global, options.shown, &asked, printer);
+        if (carrying.shown.full || carrying.shown.diff) && !printer.json && !plan.steps.is_empty() {
+            let asked = diff::ask(&planned, &plan, carrying.shown, printer).await;
+            show::before(&plan, &planned, global, carrying.shown, &asked, printer);
         }
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
-        if options.no_probe {
+        if carrying.no_probe {
             return Ok(code);
         }
-        let probing = Probing { targets: &options.target, mends: options.file.is_none(), asks: false };
+        let probing =
+            Probing { targets: &carrying.chosen.target, mends: options.file.is_none(), asks: false };
         probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
@@ -76,24 +74,22 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
 
 /// `up`: plan, confirm, apply.
 pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcome {
+    let carrying = &options.carrying;
     let mut planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;
-        consent::known(&planned, &options.target)?;
-        if options.deep {
-            planned.look_inside(&options.target).await?;
-        }
-        let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, false)?;
+        look(&mut planned, &carrying.chosen, carrying.deep).await?;
+        let (plan, left) = plan_for(&planned, &carrying.chosen, false)?;
         let granted = if plan.steps.is_empty() || !plan.problems.is_empty() {
             consent::say_left_out(&left, printer);
             Vec::new()
         } else {
-            consent::only_names(&plan, &options.allow_destroy)?;
-            let shown = !options.yes || options.shown.full || options.shown.diff;
+            consent::only_names(&plan, &carrying.allow_destroy)?;
+            let shown = !options.yes || carrying.shown.full || carrying.shown.diff;
             if shown && !printer.json {
-                let asked = diff::ask(&planned, &plan, options.shown, printer).await;
-                show::before(&plan, &planned, global, options.shown, &asked, printer);
+                let asked = diff::ask(&planned, &plan, carrying.shown, printer).await;
+                show::before(&plan, &planned, global, carrying.shown, &asked, printer);
             }
             consent::say_left_out(&left, printer);
             consent::nothing_protected(&plan)?;
@@ -102,13 +98,13 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
                 consent::carry_out(&plan, printer)?;
             }
             let typed = format!("{} up --yes", typed(global));
-            consent::settle(&plan, &options.allow_destroy, ask, &typed, printer)?
+            consent::settle(&plan, &carrying.allow_destroy, ask, &typed, printer)?
         };
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
-        if options.no_probe {
+        if carrying.no_probe {
             return Ok(code);
         }
-        let probing = Probing { targets: &options.target, mends: true, asks: !options.yes };
+        let probing = Probing { targets: &carrying.chosen.target, mends: true, asks: !options.yes };
         probing::ask(global, &mut planned, probing, printer).await
     }
     .await;
@@ -180,13 +176,8 @@ fn finish(
             printer.say(format!("{} apply carries on", typed(global)));
             return Err(said(Kind::Interrupted));
         }
-        RunOutcome::Failed if !report.failed.is_empty() => {
-            return Err(said(Kind::Failed));
-        }
+        RunOutcome::Failed => return Err(said(Kind::Failed)),
         _ => {}
-    }
-    if report.outcome == RunOutcome::Failed {
-        return Err(said(Kind::Failed));
     }
     if !printer.json && !only_destroys {
         for line in where_to_look(planned) {

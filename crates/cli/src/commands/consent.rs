@@ -7,7 +7,6 @@ use plan::{Action, Consent, Grade, Plan, Step};
 
 use crate::error::{CommandError, Kind};
 use crate::printer::Printer;
-use site::Site;
 
 /// Who is asked for what is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,48 +175,6 @@ fn answer(question: &str, printer: Printer) -> Result<String, CommandError> {
         .read_line(&mut answer)
         .map_err(|e| CommandError::from_error("consent::unreadable", &e))?;
     Ok(answer.trim().to_owned())
-}
-
-/// The plan for what was named, without what was left out, and what that is.
-///
-/// # Errors
-/// When a target or something to be left out is called like nothing there is.
-pub fn plan_for(
-    planned: &Site,
-    targets: &[String],
-    exclude: &[String],
-    destroy: bool,
-) -> Result<(Plan, Vec<plan::Address>), CommandError> {
-    known(planned, targets)?;
-    known(planned, exclude)?;
-    let mut plan = planned.plan(targets, destroy)?;
-    let left = plan::targets::exclude(&planned.desired, &mut plan, exclude);
-    Ok((plan, left))
-}
-
-/// Whether each of these names something.
-///
-/// # Errors
-/// For the first that does not, with what was probably meant.
-pub fn known(planned: &Site, words: &[String]) -> Result<(), CommandError> {
-    for word in words {
-        if plan::planner::known(&planned.desired, &planned.inventory, word) {
-            continue;
-        }
-        let all = plan::targets::all(&planned.desired, &planned.inventory);
-        // Whoever types a bare name means a bare name.
-        let names =
-            all.iter().flat_map(|a| if word.contains('.') { [a.as_str(), ""] } else { [a.name(), ""] });
-        let near = blueprint::nearest(word, names.filter(|name| !name.is_empty()));
-        let hint = near.map_or_else(
-            || "phoenix-cli graph shows all addresses".to_owned(),
-            |near| format!("did you mean `{near}`? phoenix-cli graph shows all addresses"),
-        );
-        return Err(
-            CommandError::usage("plan::no-such-target", format!("nothing is called `{word}`")).hint(hint)
-        );
-    }
-    Ok(())
 }
 
 /// Says what was left out on purpose.

@@ -15,7 +15,8 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
     let result = async {
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;
-        let (plan, left) = consent::plan_for(&planned, &options.target, &options.exclude, true)?;
+        let mut plan = planned.plan(&options.target, true)?;
+        let left = planned.leave_out(&mut plan, &options.exclude)?;
         let site = planned.desired.site.clone();
         if let Some(name) = options.confirm.as_ref().filter(|name| **name != site) {
             let message = format!("this site is `{site}`, not `{name}`");

@@ -5,7 +5,7 @@ use site::Site;
 
 use crate::args::{self, Global};
 use crate::commands::{consent, diff, show};
-use crate::error::{Kind, Outcome, said};
+use crate::error::{CommandError, Kind, Outcome, said};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -17,8 +17,29 @@ pub fn typed(global: &Global) -> String {
 /// `drift`: the plan, after a look inside.
 pub async fn drift(global: &Global, options: args::Drift, printer: Printer) -> Outcome {
     let args::Drift { target, out, detailed_exitcode } = options;
-    let options = args::Plan { target, out, detailed_exitcode, deep: true, ..args::Plan::default() };
+    let chosen = args::Chosen { target, exclude: Vec::new() };
+    let options = args::Plan { chosen, out, detailed_exitcode, deep: true, ..args::Plan::default() };
     run(global, &options, printer).await
+}
+
+/// Looks inside the guests that were named, where that is wished.
+pub async fn look(
+    site: &mut Site,
+    chosen: &args::Chosen,
+    deep: bool,
+) -> Result<Option<Looked>, CommandError> {
+    if deep { site.look_inside(&chosen.target).await.map(Some) } else { Ok(None) }
+}
+
+/// The plan for what was named, without what was left out, and what that is.
+pub fn plan_for(
+    site: &Site,
+    chosen: &args::Chosen,
+    destroy: bool,
+) -> Result<(plan::Plan, Vec<plan::Address>), CommandError> {
+    let mut plan = site.plan(&chosen.target, destroy)?;
+    let left = site.leave_out(&mut plan, &chosen.exclude)?;
+    Ok((plan, left))
 }
 
 /// What was taken on trust, in a line.
@@ -50,12 +71,8 @@ async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, prin
     if options.again {
         planned.forget();
     }
-    consent::known(planned, &options.target)?;
-    let looked = match options.deep {
-        true => Some(planned.look_inside(&options.target).await?),
-        false => None,
-    };
-    let (plan, left) = consent::plan_for(planned, &options.target, &options.exclude, options.destroy)?;
+    let looked = look(planned, &options.chosen, options.deep).await?;
+    let (plan, left) = plan_for(planned, &options.chosen, options.destroy)?;
     if let Some(file) = &options.out {
         site::save(&plan, file)?;
     }
