@@ -92,7 +92,7 @@ pub enum Error {
         last: String,
     },
     /// What was waited for cannot come any more.
-    #[error("the lab's node ended while {what} was waited for: {last}")]
+    #[error("a part of the lab ended while {what} was waited for: {last}")]
     Ended {
         /// What was waited for.
         what: String,

@@ -198,22 +198,10 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
         Ok(None)
     };
     let Some(init) = forward::node_init(folder, &known.names.id).await else { return ended() };
-    let mut found = Found::Running;
-    let forwarder = forward::running(folder);
-    if forwarder.is_none_or(|f| f.ports != spec.ports) {
-        // The ones that it holds itself are free once it is gone; it goes only when the others are to be had.
-        let held = forwarder.map(|f| f.ports.named().map(|(_, port)| port)).unwrap_or_default();
-        preflight::check_ports(spec.ports, &held)?;
-        if let Some(old) = forwarder {
-            old.process.kill().await;
-        }
-        let started = forward::start(folder, spec.ports).await;
-        if !init.alive() {
-            return ended();
-        }
-        started?;
-        found = Found::Repaired;
-    }
+    let mut found = match forwarder(spec).await {
+        _ if !init.alive() => return ended(),
+        found => found?,
+    };
     let connected = machine::connect(&known.names, upstream(spec).1).await;
     // It was just about to end when it was looked at.
     if !init.alive() {
@@ -226,12 +214,39 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
     if let Some(ssh) = &mut node.ssh {
         ssh.port = spec.ports.ssh;
     }
-    match ready::wait(&mut node, folder, init, report).await {
-        Err(Error::Ended { .. }) => return ended(),
-        other => other?,
+    let mut tried_again = false;
+    loop {
+        let parts: Vec<_> =
+            std::iter::once(init).chain(forward::read(folder).map(|forwarder| forwarder.process)).collect();
+        match ready::wait(&mut node, folder, &parts, report).await {
+            Err(Error::Ended { .. }) if !init.alive() => return ended(),
+            // A forwarder, too, may be about to end when it is looked at.
+            Err(Error::Ended { .. }) if !tried_again => {
+                tried_again = true;
+                found = forwarder(spec).await?;
+            }
+            other => break other?,
+        }
     }
     replace(&folder.join("node.json"), &node)?;
     Ok(Some((node, found)))
+}
+
+/// Sees to it that a forwarder of this lab runs, on the ports that are wanted: whether it did already.
+async fn forwarder(spec: &LabSpec) -> Result<Found, Error> {
+    let folder = &spec.folder;
+    let forwarder = forward::running(folder);
+    if forwarder.is_some_and(|f| f.ports == spec.ports) {
+        return Ok(Found::Running);
+    }
+    // The ones that it holds itself are free once it is gone; it goes only when the others are to be had.
+    let held = forwarder.map(|f| f.ports.named().map(|(_, port)| port)).unwrap_or_default();
+    preflight::check_ports(spec.ports, &held)?;
+    if let Some(old) = forwarder {
+        old.process.kill().await;
+    }
+    forward::start(folder, spec.ports).await?;
+    Ok(Found::Repaired)
 }
 
 /// What the node asks for names, and what this machine's end of the uplink passes such queries on to, when the machine's
@@ -291,7 +306,7 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
     };
     let gone = || Error::NotRunning { folder: folder.clone() };
     let init = forward::node_init(folder, &names.id).await.ok_or_else(gone)?;
-    ready::wait(&mut record, folder, init, report).await?;
+    ready::wait(&mut record, folder, &[init], report).await?;
     replace(&folder.join("node.json"), &record)?;
     report(Event::Note(format!("the lab is up after {:.1} s", began.elapsed().as_secs_f64())));
     Ok(record)

@@ -131,8 +131,8 @@ async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path) -> Result<(), String> 
     if output.success() { Ok(()) } else { Err(output.tail(1)) }
 }
 
-/// Asks until it is answered or the time is up.
-async fn until<F>(what: &str, server: Process, mut ask: impl FnMut() -> F) -> Result<(), Error>
+/// Asks until it is answered, one of the parts has ended, or the time is up.
+async fn until<F>(what: &str, parts: &[Process], mut ask: impl FnMut() -> F) -> Result<(), Error>
 where
     F: Future<Output = Result<(), String>>,
 {
@@ -143,7 +143,7 @@ where
             Ok(Err(said)) => said,
             Err(_) => "no answer".to_owned(),
         };
-        if !server.alive() {
+        if parts.iter().any(|part| !part.alive()) {
             return Err(Error::Ended { what: what.to_owned(), last });
         }
         if began.elapsed() > LIMIT {
@@ -155,18 +155,18 @@ where
 }
 
 /// Waits, within bounds, until the API and ssh answer on their published ports.
-/// `server` is what answers: the node's first process, or the simulated node.
+/// `parts` are the processes without which nothing will ever answer.
 pub(crate) async fn wait(
     node: &mut NodeRecord,
     folder: &Utf8Path,
-    server: Process,
+    parts: &[Process],
     report: Report<'_>,
 ) -> Result<(), Error> {
     report(Event::doing("waiting for the node's API", 3));
     let token = fs_err::read_to_string(&node.token_file).map_err(Error::io("reading the lab's token"))?;
     let token = token.trim();
     let port = node.ports.api;
-    until("an answer of the node's API", server, || async move {
+    until("an answer of the node's API", parts, || async move {
         // Written by the API, in a folder that only the lab writes to.
         let pin = served(folder).ok_or("the API has not started yet")?;
         ask_api(port, &pin, token).await
@@ -175,7 +175,7 @@ pub(crate) async fn wait(
     node.fingerprint = certificate(folder).unwrap_or_default();
     if let Some(ssh) = &node.ssh {
         report(Event::doing("waiting for the node's ssh", 1));
-        until("a log-in over the node's ssh", server, || ask_ssh(ssh, folder)).await?;
+        until("a log-in over the node's ssh", parts, || ask_ssh(ssh, folder)).await?;
     }
     Ok(())
 }
@@ -217,7 +217,7 @@ mod tests {
             started: 0,
         };
         let me = Process::this().unwrap();
-        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+        wait(&mut record, folder, &[me], &|_| {}).await.unwrap();
         assert_eq!(record.fingerprint, own);
 
         let (pem, key) = self_signed("pve1", &[]).unwrap();
@@ -227,11 +227,11 @@ mod tests {
         let upload = Request { method: Method::Post, path: path.clone(), params };
         assert_eq!(world.node.handle(&Auth::root(), &upload).await.status, 200);
         assert_ne!(served(folder).as_deref(), Some(own));
-        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+        wait(&mut record, folder, &[me], &|_| {}).await.unwrap();
         assert_eq!(record.fingerprint, own);
         // Removed, and shown until the next restart.
         let remove = Request { method: Method::Delete, path, params: Vec::new() };
         assert_eq!(world.node.handle(&Auth::root(), &remove).await.status, 200);
-        wait(&mut record, folder, me, &|_| {}).await.unwrap();
+        wait(&mut record, folder, &[me], &|_| {}).await.unwrap();
     }
 }

@@ -51,7 +51,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
         return Err(Error::Folder { folder: folder.clone(), why: "holds a lab with real containers" });
     }
     if let (Some(process), Some(mut record)) = (running(folder), NodeRecord::read(folder)) {
-        ready::wait(&mut record, folder, process, report).await?;
+        ready::wait(&mut record, folder, &[process], report).await?;
         return Ok((record, Found::Running));
     }
     // The API alone is published: there is no ssh, and no guest answers.
@@ -78,7 +78,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
         started: now(),
     };
     let gone = || Error::NotRunning { folder: folder.clone() };
-    ready::wait(&mut record, folder, running(folder).ok_or_else(gone)?, report).await?;
+    ready::wait(&mut record, folder, &[running(folder).ok_or_else(gone)?], report).await?;
     replace(&folder.join("node.json"), &record)?;
     Ok((record, Found::Nothing))
 }
