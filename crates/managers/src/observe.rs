@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use apply::Failure;
-use cidr::Ipv4Inet;
 use futures::future::{join_all, try_join_all};
-use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
+use plan::inventory::{Guest, Inventory, Storage, Unread};
 use proxmox::client::{Reader, Resource, TaskEntry, Volume};
 use proxmox::config::GuestKind;
-use proxmox::inventory::{FilesError, GuestFile, Guests, NodeAddress, read_by_files, read_listed_by_api};
+use proxmox::inventory::{FilesError, GuestFile, Guests, read_by_files, read_listed_by_api};
 use tokio::time::Instant;
 use transport::Runner;
 
@@ -45,7 +44,10 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
         }
         (None, None) => by_api(reader, &resources).await?,
     };
-    let read = firewall(&mut inventory, read);
+    let mut read = read;
+    for manager in crate::managers() {
+        manager.observe(&mut read, &mut inventory);
+    }
     guests(&mut inventory, &resources, read);
     (inventory.nodes, inventory.node) = (nodes, node);
     (inventory.storages, inventory.templates) = (storages.storages, storages.templates);
@@ -184,31 +186,6 @@ async fn this_node(reader: &Reader, nodes: &BTreeSet<String>) -> Result<String, 
         Failure::new("proxmox::no-node", "the answer names no node")
             .hint("may the token see nodes? give it the role PVEAuditor on /")
     })
-}
-
-/// What a file of the firewall is called among what could not be read.
-pub fn firewall_file(name: &str) -> String {
-    format!("the firewall's file {name}")
-}
-
-/// What only the reader of files knows: the firewall, and what it must never cut.
-fn firewall(inventory: &mut Inventory, mut read: Guests) -> Guests {
-    inventory.firewall = std::mem::take(&mut read.firewall);
-    for (name, why) in std::mem::take(&mut read.firewall_unread) {
-        inventory.unread.push(Unread { what: firewall_file(&name), why });
-    }
-    let inet = |it: &NodeAddress| Ipv4Inet::new(it.address, it.length).ok();
-    inventory.addresses = read.addresses.iter().filter_map(inet).collect();
-    inventory.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
-    inventory.unconfirmed = read.unconfirmed.take();
-    match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
-        Ok(mark) => inventory.hypervisor = mark,
-        Err(error) => inventory.unread.push(Unread {
-            what: format!("what was done on the node ({})", proxmox::inventory::MARK),
-            why: format!("{error}"),
-        }),
-    }
-    read
 }
 
 fn guests(inventory: &mut Inventory, resources: &[Resource], read: Guests) {
