@@ -13,7 +13,7 @@ use blueprint::names::GuestName;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
 use managers::features::look::Looker;
-use managers::{Prober, Secrets, Worksite};
+use managers::{Prober, Secrets, Ways, Worksite};
 use plan::desired::Service;
 use plan::{Action, Address, Options, Plan, Step};
 use proxmox::client::{Reader, Writer};
@@ -163,17 +163,16 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
             Err(error) => return Ended::Failed(Failure::from_error("lock::unreachable", &error)),
         },
     };
-    let reader = Reader::new(exchange.clone());
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
     let ids = site.desired.guests.values().map(|c| c.id).collect();
-    let looked =
-        managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
+    let looked = managers::observe_settled(&ways, &site.desired.site, &ids, &|_, _| {}).await;
     let mut inventory = match looked {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
-        let looked = Looker { desired, inventory: &inventory, node: node.clone(), secrets }
+        let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }
             .look(&options.targets)
             .await;
         inventory.found = looked.found;
@@ -184,7 +183,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = worksite(world, site, exchange, node);
+    let worksite = worksite(world, site, exchange, ways);
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
@@ -196,16 +195,11 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
 }
 
-fn worksite(
-    world: &World,
-    site: &Site,
-    exchange: Arc<dyn Exchange>,
-    node: Option<Arc<dyn Runner>>,
-) -> Arc<Worksite> {
+fn worksite(world: &World, site: &Site, exchange: Arc<dyn Exchange>, ways: Ways) -> Arc<Worksite> {
     let site = Worksite::new(
         site.desired.site.clone(),
         Writer::new(exchange),
-        node,
+        ways,
         site.authority.clone(),
         Arc::new(NoSecrets),
         Arc::new(RunningProber::new(world.clone(), site)),
@@ -227,8 +221,9 @@ pub async fn carry_out(
     address: Address,
     work: serde_json::Value,
 ) -> Result<Done, Failure> {
-    let worksite =
-        worksite(world, site, Arc::new(world.exchange.clone()), Some(Arc::new(world.shell.clone())));
+    let exchange: Arc<dyn Exchange> = Arc::new(world.exchange.clone());
+    let ways = Ways::new(Some(Arc::new(world.shell.clone())), Reader::new(exchange.clone()));
+    let worksite = worksite(world, site, exchange, ways);
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
     let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));

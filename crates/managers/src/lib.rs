@@ -3,7 +3,7 @@
 //!
 //! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
 //! What is observed is in [`mod@observe`], what a guest's configuration is held against in [`keys`], what crews work with in
-//! [`worksite`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
+//! [`worksite`], how nodes and guests are reached in [`ways`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
 pub mod artifacts;
@@ -19,6 +19,7 @@ pub mod observe;
 pub mod services;
 pub mod settle;
 pub mod trace;
+pub mod ways;
 pub mod worksite;
 
 use std::fmt::Debug;
@@ -28,6 +29,7 @@ use plan::{Address, Desired};
 use serde_json::Value;
 
 pub use observe::{observe, observe_settled};
+pub use ways::Ways;
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.

@@ -23,7 +23,7 @@ pub struct ContainerStatus {
     pub hostname: String,
     /// Its first fixed address.
     pub ip: Option<Ipv4Addr>,
-    /// In words: `running`, `stopped`, `not there`, or that the id is somebody else's.
+    /// In words: `running`, `stopped`, `not there`, that its node is offline, or that the id is somebody else's.
     pub state: &'static str,
     /// The node it is on.
     pub node: Option<String>,
@@ -158,6 +158,7 @@ impl Site {
         let state = match guest {
             None => "not there",
             Some(_) if !ours => "the id is somebody else's",
+            Some(g) if self.inventory.is_offline(&g.node) => "its node is offline",
             Some(g) if g.running => "running",
             Some(_) => "stopped",
         };

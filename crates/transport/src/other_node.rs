@@ -42,7 +42,7 @@ impl OtherNode {
     }
 
     /// The options and the destination, as the first node's ssh takes them.
-    pub fn destination(name: &str, address: IpAddr) -> Vec<String> {
+    fn destination(name: &str, address: IpAddr) -> Vec<String> {
         let known = format!("UserKnownHostsFile=/etc/pve/nodes/{name}/ssh_known_hosts");
         let options = [
             "BatchMode=yes".to_owned(),
@@ -58,6 +58,12 @@ impl OtherNode {
         argv.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
         argv.push(format!("root@{address}"));
         argv
+    }
+
+    /// What is typed on the first node to have `line` run there in a terminal.
+    pub fn terminal(name: &str, address: IpAddr, line: &str) -> String {
+        let to = Self::destination(name, address);
+        shell_words::join(["ssh", "-t"].into_iter().chain(to.iter().map(String::as_str)).chain(["--", line]))
     }
 
     fn wrapped(&self, command: &Command) -> Command {
@@ -208,6 +214,15 @@ mod tests {
         // A shell takes the line apart into what was asked for.
         let words = shell_words::split(remote).unwrap();
         assert_eq!(words[4..], ["pct", "set", "120", "--description", "it's \"a b\"; $HOME"]);
+    }
+
+    #[test]
+    fn a_terminal_goes_the_same_way() {
+        let attach = "lxc-attach -n 120 --set-var TERM=\"$TERM\" -- /bin/bash -l";
+        let line = OtherNode::terminal("pve2", [10, 0, 0, 14].into(), attach);
+        let words = shell_words::split(&line).unwrap();
+        assert_eq!(words[..8], ["ssh", "-t", "-e", "none", "-o", "BatchMode=yes", "-o", "HostKeyAlias=pve2"]);
+        assert_eq!(words[words.len() - 3..], ["root@10.0.0.14", "--", attach]);
     }
 
     #[tokio::test]

@@ -114,6 +114,7 @@ impl SimShell {
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
                 addresses: &firewall::addresses(&self.node),
                 connection: firewall::CONNECTION,
+                node: Some(name),
                 unconfirmed: unconfirmed.as_deref(),
                 mark: mark.as_deref(),
             });
@@ -138,6 +139,10 @@ impl SimShell {
                 let output = self.pct(verb, id, rest).await;
                 self.faults.note(n, format!("{verb} {id}"), if output.status == 0 { 200 } else { 500 });
                 output
+            }
+            ["readlink", "/etc/pve/local"] => {
+                let stdout = format!("nodes/{}\n", self.node.name()).into_bytes();
+                Output { stdout, ..Output::default() }
             }
             ["true"] => Output::default(),
             words => {

@@ -80,7 +80,7 @@ impl Kind for Hypervisors {
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let there = world.inventory.hypervisor.as_ref();
+        let there = world.inventory.reached().hypervisor.as_ref();
         let ours = there.filter(|mark| mark.site == world.desired.site);
         let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
         let address = Address::hypervisor_certificate();
