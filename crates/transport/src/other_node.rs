@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(ssh.join(" "), expected);
         // A shell takes the line apart into what was asked for.
         let words = shell_words::split(remote).unwrap();
-        assert_eq!(words[4..], ["pct", "set", "120", "--description", "it's \"a b\"; $HOME"]);
+        let carried = crate::carried_by_line(&words).unwrap();
+        assert_eq!(carried, ["pct", "set", "120", "--description", "it's \"a b\"; $HOME"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+pub use argv::{carried_by_line, mark_own_end};
 pub use keep::{Keep, close_kept, private_folder};
 
 use crate::process::{self, HeldProcess};

@@ -10,12 +10,31 @@ use crate::{Command, Output};
 /// Printed on standard error after a command that itself ended with 255, which ssh also uses for its own failures.
 const REMOTE_255: &str = "\u{1}remote-255\u{1}";
 
+fn script() -> String {
+    format!(r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#)
+}
+
+/// What the line runs that this crate has ssh carry, given its words: for a far side that is only simulated.
+pub fn carried_by_line(words: &[String]) -> Option<&[String]> {
+    match words {
+        [sh, c, ran, name, inside @ ..] if sh == "sh" && c == "-c" && name == "sh" && *ran == script() => {
+            Some(inside)
+        }
+        _ => None,
+    }
+}
+
+/// Marks that a command came to its own end, as that line does: for a far side that is only simulated.
+pub fn mark_own_end(output: &mut Output) {
+    if output.status == 255 {
+        output.stderr.extend(format!("{REMOTE_255}\n").into_bytes());
+    }
+}
+
 /// The one line that ssh hands to the login shell of the far side: `sh -c` with the arguments after it needs nothing of
 /// that shell but single quotes. That the command itself ended with 255 is marked, see [`ended_itself`].
 pub(crate) fn remote_line(argv: &[String]) -> String {
-    let script =
-        format!(r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#);
-    shell_words::join(["sh", "-c", &script, "sh"].into_iter().chain(argv.iter().map(String::as_str)))
+    shell_words::join(["sh", "-c", &script(), "sh"].into_iter().chain(argv.iter().map(String::as_str)))
 }
 
 /// Whether what [`remote_line`] ran came to its own end, whatever its status; the mark is taken away. Otherwise ssh failed.
