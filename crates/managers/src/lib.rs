@@ -14,6 +14,7 @@ pub mod firewall;
 pub mod health;
 pub mod hypervisor;
 pub mod keys;
+pub mod lock;
 pub mod lxc;
 pub mod observe;
 pub mod services;

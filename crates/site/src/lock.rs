@@ -1,16 +1,9 @@
-//! One run for a site at a time, from whichever machine: a lock on the node, held by a process there that ends with
-//! this one, so that a killed run leaves no stale lock (P-24). Without a way to run commands, a lock here.
-//!
-//! In a cluster it is held on a majority of the nodes ([`managers::Ways::locks`]), one after the other in the order of their
-//! names, so that of two runs that begin at the same time one gets it: two people who reach different nodes exclude each
-//! other, and do so still while a node is down. The cluster's own locks, below `/etc/pve/priv/lock`, would be one call for
-//! all nodes; but what a killed run leaves there stands for two minutes.
-
-use std::time::Duration;
+//! One run for a site at a time, from whichever machine: a lock on the node ([`managers::lock`]), and without a way to run
+//! commands a lock here.
 
 use blueprint::model::Blueprint;
 use camino::Utf8Path;
-use transport::{Command, Held};
+use managers::lock::{self, NodeLock, NotHeld};
 
 use crate::connect::Connection;
 use crate::environment::{Environment, Listener, Notice};
@@ -20,13 +13,9 @@ use crate::folders::state;
 /// Held while it lives.
 #[derive(Debug)]
 pub struct SiteLock {
-    _nodes: Vec<Box<dyn Held>>,
+    _nodes: Option<NodeLock>,
     _here: Option<fs_err::File>,
 }
-
-/// `flock` holds the lock as long as `cat` waits for its input, which ends with the connection. The file tells who has
-/// it. `/run` is gone after a reboot, and so are the runs that a reboot ended.
-const HOLD: &str = include_str!("lock.sh");
 
 impl SiteLock {
     /// Takes the lock, or says who has it.
@@ -38,38 +27,17 @@ impl SiteLock {
     ) -> Result<Self, Error> {
         let site = &blueprint.site.name;
         let owner = owner(environment);
-        if connection.ways.first().is_none() {
-            return Self::here(&state(&blueprint.root).join("lock"), &owner);
-        }
-        let nodes = connection.ways.locks().await?;
-        let argv = ["sh", "-c", HOLD, "phoenix-lock", site.as_str(), owner.as_str()];
-        // Taking a lock takes no time; a node that is slow to answer gets the time of a connection.
-        let command = Command::new("taking the site's lock", argv).limit(Duration::from_secs(30));
-        let mut all = Vec::new();
-        for node in &nodes {
-            match node.hold(&command).await {
-                Ok(Ok((line, held))) if line.trim() == "locked" => all.push(held),
-                Ok(Ok((line, _))) => return Err(taken(site, &line)),
-                Ok(Err(output)) if output.text().contains("held by") => {
-                    return Err(taken(site, output.text().trim()));
-                }
-                Ok(Err(output)) if nodes.len() == 1 => {
-                    listener.hear(&Notice::LockedHere { why: output.tail(2) });
-                    return Self::here(&state(&blueprint.root).join("lock"), &owner);
-                }
-                // With one of several missing, somebody who comes by another node might not be met.
-                Ok(Err(output)) => {
-                    let what = format!("the site's lock cannot be taken on {}", node.place());
-                    let mut error = Error::failed("lock::unreachable", what);
-                    error.errors.push(output.tail(2));
-                    return Err(error.hint("phoenix-cli doctor"));
-                }
-                Err(error) => {
-                    return Err(Error::from_error("lock::unreachable", &error).hint(hint(&error)));
-                }
+        let here = || Self::here(&state(&blueprint.root).join("lock"), &owner);
+        match lock::take(&connection.ways, site, &owner).await {
+            Ok(held) => Ok(Self { _nodes: Some(held), _here: None }),
+            Err(NotHeld::Taken(who)) => Err(taken(site, &who)),
+            Err(NotHeld::NoWay) => here(),
+            Err(NotHeld::Unable(why)) => {
+                listener.hear(&Notice::LockedHere { why });
+                here()
             }
+            Err(NotHeld::Unreachable(failure)) => Err(failure.into()),
         }
-        Ok(Self { _nodes: all, _here: None })
     }
 
     fn here(path: &Utf8Path, owner: &str) -> Result<Self, Error> {
@@ -88,7 +56,7 @@ impl SiteLock {
         match file.file().try_lock() {
             Ok(()) => {
                 fs_err::write(&owner_file, owner).map_err(wrong)?;
-                Ok(Self { _nodes: Vec::new(), _here: Some(file) })
+                Ok(Self { _nodes: None, _here: Some(file) })
             }
             Err(_) => {
                 let who = fs_err::read_to_string(&owner_file).unwrap_or_default();
@@ -96,15 +64,6 @@ impl SiteLock {
             }
         }
     }
-}
-
-/// From one node of a cluster to the next it is said what to do.
-fn hint(error: &transport::Error) -> String {
-    let known = match error {
-        transport::Error::Connect { place, hint, .. } if place.contains(" through ") => hint.clone(),
-        _ => None,
-    };
-    known.unwrap_or_else(|| "phoenix-cli doctor".to_owned())
 }
 
 fn taken(site: &str, who: &str) -> Error {
