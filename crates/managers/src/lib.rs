@@ -2,8 +2,9 @@
 //! how it differs ([`plan::Kind`]), how that is carried out ([`apply::Crew`]), and what there is to know of it.
 //!
 //! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
-//! What is observed is in [`mod@observe`], what `status` shows in [`status`], what a guest's configuration is held against in [`keys`], what crews work with in
-//! [`worksite`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
+//! What is observed is in [`mod@observe`], what `status` shows in [`status`], what a guest's configuration is held against in
+//! [`keys`], what crews work with in [`worksite`], how nodes and guests are reached in [`ways`], how a call to the node is got
+//! through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
 pub mod artifacts;
@@ -14,12 +15,14 @@ pub mod firewall;
 pub mod health;
 pub mod hypervisor;
 pub mod keys;
+pub mod lock;
 pub mod lxc;
 pub mod observe;
 pub mod services;
 pub mod settle;
 pub mod status;
 pub mod trace;
+pub mod ways;
 pub mod worksite;
 
 use std::fmt::Debug;
@@ -32,6 +35,7 @@ use serde_json::Value;
 
 pub use observe::{observe, observe_settled};
 pub use status::{Seen, Status};
+pub use ways::Ways;
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.

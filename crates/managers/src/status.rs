@@ -31,7 +31,7 @@ impl<'a> Seen<'a> {
 
     /// What the node remembers, where this site looks after it.
     pub fn node_mark(&self) -> Option<&'a Mark> {
-        self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
+        self.inventory.reached().hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
     }
 }
 

@@ -120,6 +120,6 @@ impl Site {
             let own = addresses().filter(move |address| address.kind() == manager.kind().kind());
             own.map(move |address| manager.status(address, seen))
         };
-        managers::managers().into_iter().flat_map(of).collect()
+        managers::managers().iter().copied().flat_map(of).collect()
     }
 }

@@ -79,7 +79,7 @@ impl Manager for Hypervisors {
     /// What was done on the node, as it remembers it.
     fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
         match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
-            Ok(mark) => inventory.hypervisor = mark,
+            Ok(mark) => inventory.reached_mut().hypervisor = mark,
             Err(error) => inventory.unread.push(Unread {
                 what: format!("what was done on the node ({MARK})"),
                 why: format!("{error}"),
@@ -101,7 +101,7 @@ impl Kind for Hypervisors {
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let there = world.inventory.hypervisor.as_ref();
+        let there = world.inventory.reached().hypervisor.as_ref();
         let ours = there.filter(|mark| mark.site == world.desired.site);
         let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
         let address = Address::hypervisor_certificate();

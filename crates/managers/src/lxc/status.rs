@@ -23,12 +23,13 @@ struct ContainerStatus<'a> {
     features: Vec<&'a str>,
 }
 
-/// In words: `running`, `stopped`, `not there`, or that the id is somebody else's.
+/// In words: `running`, `stopped`, `not there`, that its node is offline, or that the id is somebody else's.
 pub(super) fn of(address: &Address, container: &Container, seen: Seen<'_>) -> Status {
     let guest = seen.inventory.guests.get(&container.id);
     let state = match guest {
         None => "not there",
         Some(_) if seen.mark(&container.name).is_none() => "the id is somebody else's",
+        Some(guest) if seen.inventory.is_offline(&guest.node) => "its node is offline",
         Some(guest) if guest.running => "running",
         Some(_) => "stopped",
     };

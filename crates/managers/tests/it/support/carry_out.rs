@@ -66,7 +66,7 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
 
 fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
     use managers::hypervisor::Work;
-    there.hypervisor = match apply::work(step).unwrap() {
+    there.reached_mut().hypervisor = match apply::work(step).unwrap() {
         Work::Put(put) => {
             let mut mark = put.mark;
             let made = world::certificate_mark(&put.certificate, now);
@@ -74,7 +74,7 @@ fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
             Some(mark)
         }
         Work::Remove { .. } => {
-            assert!(there.hypervisor.is_some(), "what is removed is there");
+            assert!(there.reached().hypervisor.is_some(), "what is removed is there");
             None
         }
     };
@@ -117,10 +117,11 @@ fn make(create: &Create, there: &mut Inventory) {
         there.firewall.remove(&format!("{}.fw", old.id));
     }
     let id = create.place.id;
+    let templates = there.facts(&create.place.node).templates.clone();
     let (mut values, mut description, mut pool) = (BTreeMap::new(), String::new(), None);
     for (key, value) in create.params.iter().chain(&create.root) {
         match key.as_str() {
-            "ostemplate" => assert!(there.templates.contains(value), "there is no template {value}"),
+            "ostemplate" => assert!(templates.contains(value), "there is no template {value}"),
             "description" => description.clone_from(value),
             "pool" => pool = Some(value.clone()),
             _ => drop(values.insert(key.clone(), value_of(id, key, value))),
