@@ -12,4 +12,5 @@ mod properties;
 mod rendering;
 mod root;
 mod support;
+mod told;
 mod trace;
