@@ -28,17 +28,20 @@ pub mod worksite;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use plan::render::Telling;
 use plan::{Address, Desired, Inventory, Step};
 use proxmox::inventory::Guests;
 use serde_json::Value;
 
+pub use features::look::{Looked, Within};
 pub use observe::{observe, observe_settled};
 pub use status::{Seen, Status};
 pub use ways::Ways;
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.
+#[async_trait]
 pub trait Manager: Debug + Send + Sync {
     /// How what is wanted differs from what is there, and what goes when the site does.
     fn kind(&self) -> &dyn plan::Kind;
@@ -52,6 +55,12 @@ pub trait Manager: Debug + Send + Sync {
     /// Takes what concerns this kind alone out of what was read on the node, into the inventory. Nothing is asked for it: what
     /// is read there, is read in one command.
     fn observe(&self, _read: &mut Guests, _inventory: &mut Inventory) {}
+
+    /// Looks at what of this kind the mark says is in a guest, with as few commands as can be: what is not so, each
+    /// difference as a sentence.
+    async fn look(&self, _within: Within<'_>) -> Looked {
+        Looked::default()
+    }
 
     /// How a resource of the site is, by what was observed.
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {

@@ -82,6 +82,11 @@ impl Desired {
         self.guests.get(address.name()).filter(|guest| guest.kind.as_str() == address.kind())
     }
 
+    /// The address of the guest of this name; a container's where there is none of that name.
+    pub fn called(&self, guest: &str) -> Address {
+        self.guests.get(guest).map_or_else(|| Address::container(guest), Guest::resource)
+    }
+
     /// The id of the guest that this address is the one of.
     pub fn id_of(&self, address: &Address) -> Option<u32> {
         self.guest(address).map(|guest| guest.id)

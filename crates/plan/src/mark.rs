@@ -47,6 +47,11 @@ impl Mark {
         Self { site: site.to_owned(), address, applied: BTreeMap::new(), set: BTreeMap::new() }
     }
 
+    /// Whether a newer Phoenix wrote it for this site, in a form that is not known here.
+    pub fn is_newer(&self, site: &str) -> bool {
+        self.site.strip_suffix(written::NEWER) == Some(site)
+    }
+
     /// What was applied of a resource, as its kind wrote it.
     pub fn entry(&self, address: &Address) -> Option<&Value> {
         self.applied.get(address.kind())?.get(address.name())

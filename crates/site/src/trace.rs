@@ -3,7 +3,7 @@
 use blueprint::model::Blueprint;
 use blueprint::names::GuestName;
 use managers::trace::{self, Declared, Finding, Path, Place, State, Verdict, Walk};
-use plan::Desired;
+use plan::{Address, Desired};
 
 use crate::error::{Error, Kind};
 use crate::site::Site;
@@ -88,11 +88,13 @@ impl Site {
 
 /// A place by what a person calls it.
 fn place(desired: &Desired, name: &str) -> Result<Place, Error> {
-    let bare = name.strip_prefix("container.").unwrap_or(name);
+    let address = name.parse::<Address>().ok();
+    let guest = address.as_ref().and_then(|address| desired.guest(address));
     if name == "outside" {
         return Ok(Place::Outside);
     }
-    let found = desired.guests.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
+    let called = || desired.guests.values().find(|c| c.name == *name || c.id.to_string() == name);
+    let found = guest.or_else(called).map(|c| &c.name);
     match found.or_else(|| desired.front_door().filter(|_| name == "gateway")) {
         Some(guest) => Ok(Place::Guest(guest.to_string())),
         None => {

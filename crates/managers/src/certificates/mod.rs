@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use plan::address::kinds;
 use plan::desired::{Certificate, Desired, Issuer};
+use plan::inventory::Unread;
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
@@ -29,7 +30,7 @@ pub use removing::Removal;
 use crate::features::diff::mark_after;
 use crate::status::Line;
 use crate::worksite::Worksite;
-use crate::{Manager, Seen, Status};
+use crate::{Looked, Manager, Seen, Status, Within};
 
 /// Certificates, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -143,6 +144,7 @@ pub fn renew_at(mark: &CertificateMark) -> Option<Timestamp> {
     Some(pki::renew_at(Timestamp::from_second(mark.begin).ok()?, Timestamp::from_second(mark.end).ok()?))
 }
 
+#[async_trait]
 impl Manager for Certificates {
     fn kind(&self) -> &dyn Kind {
         self
@@ -154,6 +156,32 @@ impl Manager for Certificates {
 
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         Some(facts_of(desired.certificates.get(address.name())?))
+    }
+
+    /// Those that the mark says are there as they are wanted now, and are not.
+    async fn look(&self, within: Within<'_>) -> Looked {
+        let applied = |c: &&Certificate| {
+            let there = within.mark.and_then(|m| CertificateMark::of(m, &c.resource()));
+            c.on.is_guest(&within.container.name)
+                && there.is_some_and(|there| there.fingerprint == c.fingerprint)
+        };
+        let all: Vec<&Certificate> = within.desired.certificates.values().filter(applied).collect();
+        if all.is_empty() {
+            return Looked::default();
+        }
+        match look::look(within.guest, &all).await {
+            Ok(seen) => {
+                let differs = |c: &&Certificate| {
+                    let seen = seen.iter().find(|s| s.name == c.name);
+                    Some((c.resource(), vec![look::differs(seen)?]))
+                };
+                Looked { found: all.iter().filter_map(differs).collect(), ..Looked::default() }
+            }
+            Err(failure) => {
+                let what = format!("the certificates in {}", within.container.resource());
+                Looked { unseen: vec![Unread { what, why: failure.to_string() }], ..Looked::default() }
+            }
+        }
     }
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {

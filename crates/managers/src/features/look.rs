@@ -1,5 +1,5 @@
-//! What differs inside a guest, by looking: the script that brings its features about, run so that it only reports; and its
-//! certificates. The marks are not believed here.
+//! What differs inside a guest, by looking: the script that brings its features about, run so that it only reports; and what
+//! other kinds look at in it. The marks are not believed here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use apply::limits::LOOKS;
 use blueprint::model::SecretRef;
 use futures::{StreamExt as _, stream};
-use plan::desired::{Certificate, Guest};
+use plan::desired::Guest;
 use plan::inventory::Unread;
-use plan::{Address, Desired, Inventory, address};
+use plan::{Address, Desired, Inventory, Mark, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use transport::InGuest;
@@ -17,7 +17,6 @@ use transport::InGuest;
 use super::check::check;
 use super::heard::Heard;
 use super::{Action, ActionKind, Change, Outcome, Rendered};
-use crate::certificates::{self, CertificateMark};
 use crate::ways::Ways;
 use crate::worksite::Secrets;
 
@@ -50,8 +49,21 @@ pub struct Looked {
 struct Inside {
     /// Sentences by feature, also of those where there is nothing to say.
     features: BTreeMap<String, Vec<String>>,
-    certificates: BTreeMap<Address, Vec<String>>,
-    unseen: Option<Unread>,
+    /// What other kinds found.
+    others: Vec<Looked>,
+}
+
+/// A guest that can be looked into.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// What it remembers.
+    pub mark: Option<&'a Mark>,
+    /// Which it is.
+    pub container: &'a Guest,
+    /// Commands in it.
+    pub guest: &'a InGuest,
 }
 
 impl Looker<'_> {
@@ -75,8 +87,10 @@ impl Looker<'_> {
             match seen {
                 Ok(seen) => {
                     looked.guests += 1;
-                    looked.found.extend(seen.certificates);
-                    looked.unseen.extend(seen.unseen);
+                    for other in seen.others {
+                        looked.found.extend(other.found);
+                        looked.unseen.extend(other.unseen);
+                    }
                     let mut differences = seen.features;
                     for name in self.applied(container) {
                         if let Some(found) = differences.remove(name).filter(|found| !found.is_empty()) {
@@ -129,38 +143,13 @@ impl Looker<'_> {
         let purpose = format!("looking at what is inside {}", container.id);
         let heard = check(&guest, &rendered, &secret, purpose).await.map_err(|f| f.errors.join(": "))?;
         let features = differences(&heard);
-        let (certificates, unseen) = self.certificates(container, &guest).await;
-        Ok(Inside { features, certificates, unseen })
-    }
-
-    /// The certificates that the mark says are there as they are wanted now, and are not.
-    async fn certificates(
-        &self,
-        container: &Guest,
-        guest: &InGuest,
-    ) -> (BTreeMap<Address, Vec<String>>, Option<Unread>) {
         let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
-        let applied = |c: &&Certificate| {
-            let there = mark.and_then(|m| CertificateMark::of(m, &c.resource()));
-            c.on.is_guest(&container.name) && there.is_some_and(|there| there.fingerprint == c.fingerprint)
-        };
-        let all: Vec<&Certificate> = self.desired.certificates.values().filter(applied).collect();
-        if all.is_empty() {
-            return (BTreeMap::new(), None);
+        let within = Within { desired: self.desired, mark, container, guest: &guest };
+        let mut others = Vec::new();
+        for manager in crate::managers() {
+            others.push(manager.look(within).await);
         }
-        match certificates::look::look(guest, &all).await {
-            Ok(seen) => {
-                let differs = |c: &&Certificate| {
-                    let seen = seen.iter().find(|s| s.name == c.name);
-                    Some((c.resource(), vec![certificates::look::differs(seen)?]))
-                };
-                (all.iter().filter_map(differs).collect(), None)
-            }
-            Err(failure) => {
-                let what = format!("the certificates in {}", container.resource());
-                (BTreeMap::new(), Some(Unread { what, why: failure.to_string() }))
-            }
-        }
+        Ok(Inside { features, others })
     }
 }
 

@@ -161,7 +161,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     for name in &on_the_way {
         known
             .entry(name.to_string())
-            .or_insert_with(|| Look::Unknown(late(&format!("container.{name}")).text));
+            .or_insert_with(|| Look::Unknown(late(desired.called(name).as_str()).text));
     }
     let mut world = World::new(desired, examiner.observer.root, (examiner.observer.clock)());
     (world.looks, world.rules, world.node) = (known, rules, node);
@@ -218,7 +218,7 @@ async fn probes(examiner: &Examiner<'_>, world: &World<'_>, wanted: &[&String]) 
     let mut by_name: BTreeMap<String, Service> = done.into_iter().map(|s| (s.name.clone(), s)).collect();
     let missed = |name: &String| Service {
         name: name.clone(),
-        answer: Err(late(&format!("service.{name}"))),
+        answer: Err(late(Address::service(name).as_str())),
         took: ROUND,
     };
     wanted.iter().map(|name| by_name.remove(*name).unwrap_or_else(|| missed(name))).collect()

@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use pki::CertificateFacts;
-use plan::Desired;
-use plan::Host;
 use plan::desired::{self, Issuer};
+use plan::{Address, Desired, Host};
 use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
 
@@ -28,37 +27,37 @@ pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
         Look::Unknown(why) => {
             return Some(Trouble::new(
                 "health::unknown",
-                format!("container.{name} could not be looked at: {why}"),
+                format!("{} could not be looked at: {why}", world.called(name)),
                 format!("phoenix-cli exec {name} -- true"),
             ));
         }
         Look::Seen(seen) => seen,
         Look::Missing | Look::Stopped | Look::Hangs => return None,
     };
-    failed_unit(name, seen)
-        .or_else(|| wrong_clock(name, seen).map(Into::into))
-        .or_else(|| filled(name, id, seen))
+    failed_unit(world, name, seen)
+        .or_else(|| wrong_clock(world, name, seen).map(Into::into))
+        .or_else(|| filled(world, name, id, seen))
 }
 
 /// A unit that failed and is no feature's.
-fn failed_unit(name: &str, seen: &Seen) -> Option<Trouble> {
+fn failed_unit(world: &World<'_>, name: &str, seen: &Seen) -> Option<Trouble> {
     let failed: Vec<&str> = seen.units.iter().filter(|u| u.failed()).map(|u| u.name.as_str()).collect();
     let first = failed.first()?;
     Some(Trouble::new(
         "trace::unit-failed",
-        format!("in container.{name} failed: {}", failed.join(", ")),
+        format!("in {} failed: {}", world.called(name), failed.join(", ")),
         format!(
             "phoenix-cli logs {name} --unit {first}; when it is of no use: phoenix-cli exec {name} -- systemctl reset-failed"
         ),
     ))
 }
 
-fn filled(name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
+fn filled(world: &World<'_>, name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
     for (what, used) in [("disk", seen.disk), ("file system's number of files", seen.inodes)] {
         if let Some(used) = used.filter(|used| used.percent() >= DISK) {
             return Some(Trouble::new(
                 "health::disk",
-                format!("the {what} of container.{name} is {} % full", used.percent()),
+                format!("the {what} of {} is {} % full", world.called(name), used.percent()),
                 format!(
                     "phoenix-cli exec {name} -- du -xh --max-depth=2 / , or more `disk` for it in the blueprint"
                 ),
@@ -68,7 +67,7 @@ fn filled(name: &str, id: u32, seen: &Seen) -> Option<Trouble> {
     let used = seen.memory.filter(|used| used.percent() >= MEMORY)?;
     Some(Trouble::new(
         "health::memory",
-        format!("{} % of the memory of container.{name} ({id}) is used", used.percent()),
+        format!("{} % of the memory of {} ({id}) is used", used.percent(), world.called(name)),
         format!(
             "phoenix-cli exec {name} -- ps -eo rss,args --sort=-rss, or more `memory` for it in the blueprint"
         ),
@@ -193,7 +192,7 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
         sent.into_iter().chain((zero_trust && flow.from == this).then_some((flow, Direction::Out)))
     });
     let ends: Vec<_> = ends.collect();
-    let apply = format!("phoenix-cli apply --target firewall.{guest}");
+    let apply = format!("phoenix-cli apply --target {}", Address::firewall(guest));
     let Some(file) = rules.of(id) else {
         let text = format!("/etc/pve/firewall/{id}.fw is not there, so nothing is kept out");
         return of("no rules".into(), ends.len(), Some(Trouble::new("health::firewall-off", text, apply)));

@@ -120,7 +120,12 @@ impl Kind for Hypervisors {
                 code: "hypervisor::another-site".into(),
                 address,
                 message: format!("the node's certificate is looked after by the site `{}`", other.site),
-                hint: "one site looks after a node: remove `hypervisor.certificate` from one of them".into(),
+                hint: match other.is_newer(&world.desired.site) {
+                    true => "use the newer Phoenix that was here last".into(),
+                    false => {
+                        "one site looks after a node: remove `hypervisor.certificate` from one of them".into()
+                    }
+                },
             });
             return;
         }

@@ -226,7 +226,9 @@ fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
     let hint;
     let whose = match &other.mark {
         Some(mark) => {
-            hint = if mark.site == site {
+            hint = if mark.is_newer(site) {
+                "use the newer Phoenix that was here last: this one would forget what that one did".to_owned()
+            } else if mark.site == site {
                 format!(
                     "if {0} is to have another id, apply that first, with --target {0}; or give {1} another `id`",
                     mark.address,

@@ -103,8 +103,8 @@ fn certificates(desired: &Desired, service: &Service, found: &mut Found) {
             && let Some(host) = service.hosts.iter().find(|host| !own.names.contains(host))
         {
             found.push((
-                format!("tls: the certificate of container.{} is not for {host}", service.on),
-                format!("phoenix-cli explain certificate.{}", own.name),
+                format!("tls: the certificate of {} is not for {host}", desired.called(&service.on)),
+                format!("phoenix-cli explain {}", own.resource()),
             ));
         }
         return;
@@ -120,13 +120,13 @@ fn certificates(desired: &Desired, service: &Service, found: &mut Found) {
         if !lacking.is_empty() {
             found.push((
                 format!("tls: the {} has no certificate for {}", via.kind.as_str(), lacking.join(", ")),
-                format!("phoenix-cli explain certificate.{certificate}"),
+                format!("phoenix-cli explain {}", Address::certificate(certificate)),
             ));
         }
     }
     if service.mutual && !desired.certificates.contains_key(&format!("{}.guest", via.on)) {
         found.push((
-            format!("tls: container.{} has no certificate of its own to show to the service", via.on),
+            format!("tls: {} has no certificate of its own to show to the service", desired.called(&via.on)),
             "remove `mutual`, or give that container a feature that uses its certificate".to_owned(),
         ));
     }
@@ -138,7 +138,7 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
     let at = service.via.as_ref().map_or(&service.on, |via| &via.on);
     let dropped = |who: &str, to: &str, port: u16| {
         (
-            format!("firewall: no flow lets {who} come to container.{to} at port {port}"),
+            format!("firewall: no flow lets {who} come to {} at port {port}", desired.called(to)),
             "declare one under `flows`, with its reason".to_owned(),
         )
     };
@@ -152,14 +152,14 @@ fn reach(desired: &Desired, service: &Service, flows: &Flows<'_>, found: &mut Fo
     }
     let Some(via) = service.via.as_ref().filter(|via| via.on != service.on) else { return };
     if !flows.verdict(Asker::Guest(&via.on), &service.on, Transport::Tcp, service.port).passes() {
-        found.push(dropped(&format!("container.{}", via.on), &service.on, service.port));
+        found.push(dropped(desired.called(&via.on).as_str(), &service.on, service.port));
     }
     let both = (desired.guests.get(&via.on), desired.guests.get(&service.on));
     if let (Some(proxy), Some(guest)) = both
         && !routed(proxy, guest)
     {
         found.push((
-            format!("route: there is no way between container.{} and container.{}", proxy.name, guest.name),
+            format!("route: there is no way between {} and {}", proxy.resource(), guest.resource()),
             "give both a network in common, or their networks a `gateway` that leads from one to the other"
                 .to_owned(),
         ));
@@ -183,8 +183,8 @@ fn routed(a: &Guest, b: &Guest) -> bool {
 fn parts(desired: &Desired, flows: &Flows<'_>, problems: &mut Vec<Problem>) {
     let mut dropped = |guest: &str, to: &str, what: &str| {
         problems.push(Problem {
-            address: Address::container(guest),
-            message: format!("firewall: no flow lets it come to container.{to} for {what}"),
+            address: desired.called(guest),
+            message: format!("firewall: no flow lets it come to {} for {what}", desired.called(to)),
             hint: "declare one under `flows`, with its reason".to_owned(),
         });
     };

@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 
 use apply::Failure;
-use plan::Desired;
+use plan::address::kinds;
 use plan::desired::{Service, Speaks, ViaKind};
 use plan::wire::CERTIFICATES;
+use plan::{Address, Desired};
 
 use super::declared::{Declared, Unexposed};
 
@@ -219,7 +220,8 @@ fn to_unexposed(desired: &Desired, name: &str, service: &Unexposed) -> Path {
     path.target = Target::Unexposed(name.to_owned());
     path.status = service.status;
     path.note = Some(format!(
-        "service.{name} is exposed to nobody (`expose` is `none`), so its guest is asked directly, at port {}",
+        "{} is exposed to nobody (`expose` is `none`), so its guest is asked directly, at port {}",
+        Address::service(name),
         service.port
     ));
     path
@@ -233,7 +235,10 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
     let name = text.split_once("://").map_or(text, |(_, rest)| rest);
     let name = name.split(['/', ':']).next().unwrap_or_default().trim_end_matches('.').to_lowercase();
     let unknown = |what: &str, hint: String| Err(Failure::new("trace::unknown", what.to_owned()).hint(hint));
-    if let Some(service) = name.strip_prefix("service.").filter(|s| !s.contains('.')) {
+    // A host name may look like one.
+    let address: Option<Address> =
+        name.parse().ok().filter(|address: &Address| !address.name().contains('.'));
+    if let Some(service) = address.as_ref().filter(|a| a.kind() == kinds::SERVICE).map(Address::name) {
         return match desired.services.get(service) {
             Some(found) => Ok(to_service(desired, found, first(found))),
             None => {
@@ -241,10 +246,12 @@ pub fn path(desired: &Desired, text: &str) -> Result<Path, Failure> {
             }
         };
     }
-    if let Some(guest) = name.strip_prefix("container.").filter(|g| !g.contains('.')) {
-        return match desired.guests.contains_key(guest) {
+    let guest = address.filter(|a| a.guest_kind().is_some() && !desired.names.contains_key(&name));
+    if let Some(address) = guest {
+        let (kind, guest) = (address.kind(), address.name());
+        return match desired.guest(&address).is_some() {
             true => Ok(to_guest(desired, guest, own_name(desired, guest))),
-            false => unknown(&format!("no container is called `{guest}`"), names_of(desired)),
+            false => unknown(&format!("no {kind} is called `{guest}`"), names_of(desired)),
         };
     }
     let with_name = |s: &&Service| s.hosts.iter().chain(&s.public).any(|host| *host == name);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use apply::{Crew, Done, Failure, Foreman, Progress, event::Recorder, walk::Run};
 use async_trait::async_trait;
-use managers::{Manager, Worksite};
+use managers::{Manager, Seen, Worksite};
 use plan::desired::Resource;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Desired, Inventory, Step};
+use plan::{Action, Address, Change, Desired, Inventory, Mark, Step};
+use proxmox::inventory::Guests;
 use serde_json::{Value, json};
 
 use crate::support::{self, ROOT, SITE, world};
@@ -27,6 +28,11 @@ impl Kind for Lanterns {
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
         for (address, lantern) in world.desired.resources.iter().filter(|(a, _)| a.kind() == LANTERN) {
             proposal.relies_on(address.clone(), self.state(world.desired, world.inventory, address));
+            if hung(world.desired, world.inventory).and_then(|mark| mark.fingerprint(address))
+                == lantern.wanted["colour"].as_str()
+            {
+                continue;
+            }
             let step = Step::new(address.clone(), Action::Create).reason("it is dark").change(Change::new(
                 "colour",
                 Value::Null,
@@ -68,6 +74,16 @@ impl Manager for Lanterns {
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         Some(Value::clone(&desired.resources.get(address)?.wanted))
     }
+
+    fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
+        let seen = read.firewall_unread.remove(LANTERN).into_iter();
+        inventory.found.extend(seen.map(|seen| (Address::new(LANTERN, "red"), vec![seen])));
+    }
+}
+
+/// The mark of the guest that lamps hang on, which remembers their colours.
+fn hung<'a>(desired: &Desired, inventory: &'a Inventory) -> Option<&'a Mark> {
+    inventory.guests.get(&desired.guests.get("notes")?.id)?.mark.as_ref()
 }
 
 #[tokio::test]
@@ -88,13 +104,45 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);
     let place = |address: &Address| plan.steps.iter().position(|step| step.address == *address).unwrap();
     assert!(place(&notes) < place(&red));
-    assert_eq!(plan.steps[place(&red)].needs, [notes]);
+    assert_eq!(plan.steps[place(&red)].needs, [notes.clone()]);
     assert_eq!(plan.basis[&red], "None");
 
     // Named on the command line, drawn and explained.
     assert!(plan::planner::known(&desired, &world::empty(), "lantern.*"));
     assert!(desired.graph.mermaid().contains("lantern.red"));
     assert_eq!(Lanterns.facts(&red, &desired).unwrap()["colour"], "red");
+
+    // What it writes into a mark comes back from the node, and nothing is left to do.
+    let mut there = world::applied(&desired, now);
+    let guest = there.guests.get_mut(&120).unwrap();
+    let mut mark = guest.mark.clone().unwrap();
+    mark.remember(&red, "red");
+    *guest = world::read(120, guest.config.as_ref().unwrap(), &(guest.text.clone(), mark.clone()));
+    (guest.running, guest.name, guest.node) = (true, "notes".into(), "pve1".into());
+    assert_eq!(guest.mark, Some(mark));
+    let seen = |there: &Inventory| plan::plan(&desired, there, &kinds, &support::plain(now));
+    assert_eq!(seen(&there).steps, []);
+    // A form that is not known is another site's mark to whoever meets it, and said to be that.
+    let guest = there.guests.get_mut(&120).unwrap();
+    let newer = plan::mark::render("", guest.mark.as_ref().unwrap()).replace("\"form\":2", "\"form\":3");
+    guest.mark = plan::mark::parse(&newer).unwrap().1;
+    let refused = seen(&there);
+    assert!(refused.steps.iter().all(|step| step.address != notes), "{:?}", refused.addresses());
+    let problem = refused.problems.iter().find(|problem| problem.address == notes).unwrap();
+    assert!(problem.message.contains("(marked by a newer Phoenix)"), "{problem:?}");
+    assert!(problem.hint.contains("newer"), "{problem:?}");
+
+    // It takes its own out of what was read, and what is of it is shown.
+    let mut read = Guests {
+        firewall_unread: [(LANTERN.to_owned(), "it flickers".to_owned())].into(),
+        ..Guests::default()
+    };
+    let mut inventory = world::empty();
+    Lanterns.observe(&mut read, &mut inventory);
+    assert_eq!(inventory.found[&red], ["it flickers"]);
+    let url = |_: &plan::desired::Service| String::new();
+    let seen = Seen { desired: &desired, inventory: &inventory, plan: &plan, now, url: &url };
+    assert_eq!(Lanterns.status(&red, seen).state, "waits for an apply: it is dark");
 
     // Carried out by its own crew.
     let alone = plan::plan(&desired, &world::empty(), &[&Lanterns], &support::plain(now));

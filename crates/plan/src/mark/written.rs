@@ -17,7 +17,7 @@ use crate::address::{Address, kinds};
 const FORM: u32 = 2;
 
 /// What the site is called in marks that older programs are to leave alone. No name of a site has blanks.
-const NEWER: &str = " (marked by a newer Phoenix)";
+pub(super) const NEWER: &str = " (marked by a newer Phoenix)";
 
 /// What every form says.
 #[derive(Debug, Deserialize)]

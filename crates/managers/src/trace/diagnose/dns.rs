@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use plan::Address;
 use plan::desired::Transport;
 
 use super::super::finding::{Cause, Finding, Hop};
@@ -15,7 +16,7 @@ use super::{Place, World, again_in, far_end};
 
 /// Judges what `path.name` means at `place`. Without `names` nobody could be asked there.
 pub fn dns(world: &World<'_>, place: &Place, path: &Path, names: Option<&Names>) -> Finding {
-    let at = place.to_string();
+    let at = place.called(world.desired);
     let wanted: Vec<Ipv4Addr> = match place {
         // A name server may have one view for all.
         Place::Outside => path.outside.into_iter().chain(path.inside).collect(),
@@ -60,7 +61,7 @@ fn who(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4
 /// What a name server is called.
 fn server(world: &World<'_>, address: Ipv4Addr) -> String {
     let guest = world.desired.guests.values().find(|c| c.address == Some(address));
-    guest.map_or_else(|| address.to_string(), |c| format!("name server on container.{}", c.name))
+    guest.map_or_else(|| address.to_string(), |c| format!("name server on {}", c.resource()))
 }
 
 /// Whether this is the workshop's own name server.
@@ -74,7 +75,7 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
             world.seen(guest).and_then(|s| s.hosts_of(&path.name).find(|l| l.address == found.to_string()))
     {
         let (text, hint) = match line.by {
-            Writer::Phoenix => ("which Phoenix wrote for an earlier blueprint", again_in(guest)),
+            Writer::Phoenix => ("which Phoenix wrote for an earlier blueprint", again_in(world, guest)),
             Writer::Proxmox => (
                 "which Proxmox VE writes for the guest's own host name",
                 "give service or guest another name where the guest itself is to use the service".to_owned(),
@@ -101,10 +102,11 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
         Some(guest) => Cause::new(
             "trace::dns-wrong",
             format!(
-                "the workshop's name server on container.{guest} says so ({}): its records are not as declared",
-                reply.words()
+                "the workshop's name server on {it} says so ({}): its records are not as declared",
+                reply.words(),
+                it = world.called(guest)
             ),
-            again_in(guest),
+            again_in(world, guest),
         ),
         None => not_ours(world, place, *address, "says so"),
     }
@@ -121,7 +123,7 @@ fn not_ours(world: &World<'_>, place: &Place, address: Ipv4Addr, what: &str) -> 
         None => Cause::new(
             "trace::dns-missing",
             format!("/etc/hosts has no line for the name, and the name server {address} {what}"),
-            again_in(bare(place)),
+            again_in(world, bare(place)),
         ),
     }
 }
@@ -134,13 +136,13 @@ fn bare(place: &Place) -> &str {
 }
 
 fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> Finding {
-    let at = place.to_string();
+    let at = place.called(world.desired);
     let Some((address, reply)) = &names.server else {
         let seen = if names.timed_out { "no answer" } else { "the name is not known" };
         let cause = Cause::new(
             "trace::dns-missing",
             "neither /etc/hosts nor a name server of the guest's knows the name",
-            again_in(bare(place)),
+            again_in(world, bare(place)),
         );
         return Finding::broken(Hop::Dns, at, seen, cause);
     };
@@ -155,8 +157,12 @@ fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> F
     let cause = match reply {
         Reply::NoSuchName | Reply::Empty | Reply::Addresses(_) => Cause::new(
             "trace::dns-missing",
-            format!("the workshop's name server on container.{guest} does not know {}", path.name),
-            again_in(guest),
+            format!(
+                "the workshop's name server on {it} does not know {}",
+                path.name,
+                it = world.called(guest)
+            ),
+            again_in(world, guest),
         ),
         Reply::Silent | Reply::Refused(_) | Reply::Garbled => {
             return server_down(world, place, guest, *address, seen);
@@ -167,7 +173,7 @@ fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> F
 
 /// The workshop's name server does not do its work.
 fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr, seen: String) -> Finding {
-    let at = place.to_string();
+    let at = place.called(world.desired);
     if let Some(mut cause) = far_end::trouble(world, guest, None) {
         cause.code = "trace::dns-down";
         return Finding::broken(Hop::Dns, at, seen, cause);
@@ -175,7 +181,7 @@ fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr,
     if world.flows.verdict(place.asker(), guest, Transport::Udp, 53) == Verdict::Dropped {
         let cause = Cause::new(
             "trace::no-flow",
-            format!("no flow lets {at} ask for names at container.{guest}"),
+            format!("no flow lets {at} ask for names at {it}", it = world.called(guest)),
             "declare one under `flows`, with its reason, then phoenix-cli apply",
         );
         return Finding::broken(Hop::Firewall, at, seen, cause);
@@ -185,7 +191,7 @@ fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr,
     }
     let cause = Cause::new(
         "trace::dns-down",
-        format!("container.{guest} runs, and its name server at {address} does not answer"),
+        format!("{it} runs, and its name server at {address} does not answer", it = world.called(guest)),
         format!("phoenix-cli logs {guest}"),
     );
     Finding::broken(Hop::Dns, at, seen, cause)
@@ -209,7 +215,7 @@ fn nothing(world: &World<'_>, at: &str, path: &Path, names: Option<&Names>) -> F
 fn not_outside(at: &str, path: &Path) -> Finding {
     let (text, hint) = match &path.target {
         Target::Service(name) => (
-            format!("service.{name} is exposed by the mesh, which is for guests alone"),
+            format!("{} is exposed by the mesh, which is for guests alone", Address::service(name)),
             format!("phoenix-cli trace {} --from GUEST; or have the gateway expose it", path.name),
         ),
         _ => (

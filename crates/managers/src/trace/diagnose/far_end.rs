@@ -24,17 +24,17 @@ pub fn down(world: &World<'_>, guest: &str) -> Option<Cause> {
     match world.look(guest)? {
         Look::Missing => Some(Cause::new(
             "trace::guest-missing",
-            format!("container.{guest} is not there"),
-            format!("phoenix-cli apply --target container.{guest}"),
+            format!("{it} is not there", it = world.called(guest)),
+            format!("phoenix-cli apply --target {it}", it = world.called(guest)),
         )),
         Look::Stopped => Some(Cause::new(
             "trace::guest-stopped",
-            format!("container.{guest} is stopped"),
-            format!("phoenix-cli apply --target container.{guest}"),
+            format!("{it} is stopped", it = world.called(guest)),
+            format!("phoenix-cli apply --target {it}", it = world.called(guest)),
         )),
         Look::Hangs => Some(Cause::new(
             "trace::guest-hangs",
-            format!("container.{guest} runs, and commands in it do not come to an end"),
+            format!("{it} runs, and commands in it do not come to an end", it = world.called(guest)),
             format!("phoenix-cli exec {guest} -- cat /proc/loadavg; on the node: pct reboot"),
         )),
         Look::Unknown(_) | Look::Seen(_) => None,
@@ -42,15 +42,15 @@ pub fn down(world: &World<'_>, guest: &str) -> Option<Cause> {
 }
 
 /// Whether a guest's disk is full.
-pub fn full(guest: &str, seen: &Seen) -> Option<Cause> {
-    fuller(guest, seen, FULL)
+pub fn full(world: &World<'_>, guest: &str, seen: &Seen) -> Option<Cause> {
+    fuller(world, guest, seen, FULL)
 }
 
-fn fuller(guest: &str, seen: &Seen, percent: u64) -> Option<Cause> {
+fn fuller(world: &World<'_>, guest: &str, seen: &Seen, percent: u64) -> Option<Cause> {
     let whole = |what: &str, left: &str| {
         Cause::new(
             "trace::disk-full",
-            format!("the {what} of container.{guest} is full: {left} left"),
+            format!("the {what} of {it} is full: {left} left", it = world.called(guest)),
             format!(
                 "phoenix-cli exec {guest} -- du -xh --max-depth=2 / , or give it more `disk` and phoenix-cli apply"
             ),
@@ -63,7 +63,7 @@ fn fuller(guest: &str, seen: &Seen, percent: u64) -> Option<Cause> {
 }
 
 /// Whether a guest's clock is off, for certain.
-pub fn wrong_clock(guest: &str, seen: &Seen) -> Option<Cause> {
+pub fn wrong_clock(world: &World<'_>, guest: &str, seen: &Seen) -> Option<Cause> {
     let off = seen.clock?.off();
     if off.abs() < CLOCK {
         return None;
@@ -73,7 +73,7 @@ pub fn wrong_clock(guest: &str, seen: &Seen) -> Option<Cause> {
     let side = if off > 0.0 { "ahead of" } else { "behind" };
     Some(Cause::new(
         "trace::clock",
-        format!("the clock of container.{guest} is {} {side} this machine's", span(seconds)),
+        format!("the clock of {it} is {} {side} this machine's", span(seconds), it = world.called(guest)),
         "a container has the clock of its node: on the node, timedatectl; and is this machine's right?",
     ))
 }
@@ -94,17 +94,17 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
         return Some(taken);
     }
     let since = trouble.since.map(|since| format!(" {} ago", ago(since, world.now))).unwrap_or_default();
-    let up = format!("container.{guest} runs");
+    let up = format!("{it} runs", it = world.called(guest));
     let name = &trouble.name;
     if trouble.load == "not-found" {
         return Some(Cause::new(
             "trace::unit-missing",
             format!("{up}; {name} is not installed in it: what brings it was not applied, or was taken away"),
-            again_in(guest),
+            again_in(world, guest),
         ));
     }
     if !trouble.failed() {
-        if let Some(mut cause) = fuller(guest, seen, SCARCE) {
+        if let Some(mut cause) = fuller(world, guest, seen, SCARCE) {
             let how = if trouble.ran { format!("was stopped{since}") } else { "never came up".to_owned() };
             cause.text = format!("{}; {name} {how}", cause.text);
             return Some(cause);
@@ -116,7 +116,7 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
                 format!(
                     "{up}; {name} is installed in it and has not run since the guest started {up_for} ago"
                 ),
-                format!("{}; then phoenix-cli logs {guest} --unit {}", again_in(guest), short(name)),
+                format!("{}; then phoenix-cli logs {guest} --unit {}", again_in(world, guest), short(name)),
             ));
         }
         return Some(Cause::new(
@@ -126,7 +126,7 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
         ));
     }
     let said = trouble.telling().map(|line| format!(": {line}")).unwrap_or_default();
-    if let Some(mut cause) = full(guest, seen) {
+    if let Some(mut cause) = full(world, guest, seen) {
         cause.text = format!("{}; {name} failed{since}{said}", cause.text);
         return Some(cause);
     }
@@ -138,7 +138,7 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
     Some(Cause::new(
         "trace::unit-failed",
         format!("{up}; {name} {how}{said}"),
-        format!("phoenix-cli logs {guest} --unit {}, then {}", short(name), again_in(guest)),
+        format!("phoenix-cli logs {guest} --unit {}, then {}", short(name), again_in(world, guest)),
     ))
 }
 
@@ -168,8 +168,11 @@ fn taken(
     Some(Cause::new(
         "trace::port-taken",
         format!(
-            "container.{guest} runs; port {port} is taken by {} (process {}, {whose}), and {} cannot have it",
-            holder.program, holder.pid, unit.name
+            "{it} runs; port {port} is taken by {} (process {}, {whose}), and {} cannot have it",
+            holder.program,
+            holder.pid,
+            unit.name,
+            it = world.called(guest)
         ),
         format!(
             "phoenix-cli exec {guest} -- {end}; phoenix-cli exec {guest} -- systemctl restart {}",
@@ -180,9 +183,9 @@ fn taken(
 
 /// What keeps a guest from serving a port, as far as it says so itself.
 pub fn port(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> Option<Cause> {
-    trouble(world, guest, Some((address, port))).or_else(|| full(guest, world.seen(guest)?)).or_else(|| {
-        world.seen(guest)?.listener(address, port).is_none().then(|| refused(world, guest, address, port))
-    })
+    trouble(world, guest, Some((address, port))).or_else(|| full(world, guest, world.seen(guest)?)).or_else(
+        || world.seen(guest)?.listener(address, port).is_none().then(|| refused(world, guest, address, port)),
+    )
 }
 
 /// Why a port refuses.
@@ -194,11 +197,15 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
     let Some(seen) = world.seen(guest) else {
         return Cause::new(
             "trace::refused",
-            format!("nothing listens at port {port} of container.{guest}{}", unknown(world, guest)),
+            format!(
+                "nothing listens at port {port} of {it}{}",
+                unknown(world, guest),
+                it = world.called(guest)
+            ),
             look,
         );
     };
-    if let Some(cause) = full(guest, seen) {
+    if let Some(cause) = full(world, guest, seen) {
         return cause;
     }
     if let Some(other) = seen.listeners.iter().find(|l| l.port == port) {
@@ -206,7 +213,12 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
         if seen.listener(address, port).is_none() {
             return Cause::new(
                 "trace::listens-elsewhere",
-                format!("{} of container.{guest} listens at {}:{port} only", other.program, other.address),
+                format!(
+                    "{} of {it} listens at {}:{port} only",
+                    other.program,
+                    other.address,
+                    it = world.called(guest)
+                ),
                 "have it listen at 0.0.0.0",
             );
         }
@@ -214,8 +226,9 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
             Cause::new(
                 "trace::refused",
                 format!(
-                    "{} of container.{guest} listens there, and something on the way refuses",
-                    other.program
+                    "{} of {it} listens there, and something on the way refuses",
+                    other.program,
+                    it = world.called(guest)
                 ),
                 world.shows_rules(guest),
             )
@@ -225,7 +238,10 @@ pub fn refused(world: &World<'_>, guest: &str, address: Ipv4Addr, port: u16) -> 
     let others = if all.is_empty() { "nothing at all".to_owned() } else { all.join(", ") };
     Cause::new(
         "trace::refused",
-        format!("container.{guest} runs, and nothing listens at port {port}; what listens: {others}"),
+        format!(
+            "{it} runs, and nothing listens at port {port}; what listens: {others}",
+            it = world.called(guest)
+        ),
         look,
     )
 }
@@ -246,7 +262,7 @@ pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) 
     let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
     Some(Cause::new(
         "trace::rule-drops",
-        format!("a rule in /etc/pve/firewall/{id}.fw {what} container.{guest}: {line}"),
+        format!("a rule in /etc/pve/firewall/{id}.fw {what} {it}: {line}", it = world.called(guest)),
         format!(
             "it is none of Phoenix', so apply leaves it; on the node, delete it from /etc/pve/firewall/{id}.fw"
         ),
@@ -261,7 +277,7 @@ pub fn rejected(world: &World<'_>, guest: &str, port: u16) -> Option<Cause> {
     let line = dropping_inside(&world.seen(guest)?.rules, port)?;
     Some(Cause::new(
         "trace::rule-drops",
-        format!("a firewall inside container.{guest} keeps it out: {line}"),
+        format!("a firewall inside {it} keeps it out: {line}", it = world.called(guest)),
         match line.starts_with(['-', ':']) {
             true => format!("phoenix-cli exec {guest} -- iptables -S shows the rule to delete"),
             false => format!(

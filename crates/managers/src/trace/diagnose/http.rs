@@ -1,5 +1,6 @@
 //! The answer, the way from the proxy to the service, and the guest that runs it.
 
+use plan::Address;
 use plan::desired::{Service, Speaks};
 
 use super::super::finding::{Cause, Finding, Hop};
@@ -50,7 +51,7 @@ pub fn answer(service: Option<&Service>, wanted: Option<u16>, place: &str, http:
 
 /// The hops from the proxy to the service, as far as they hold.
 pub fn upstream(world: &World<'_>, path: &Path, to: &Upstream, leg: &Leg, again: &str) -> Vec<Finding> {
-    let place = format!("container.{}", to.from);
+    let place = world.called(&to.from).to_string();
     let at = To { guest: &to.guest, address: to.address, port: to.port };
     let Some(connection) = &leg.tcp else {
         let why = leg.lost.clone().unwrap_or_else(|| "it was not reached within its time".into());
@@ -111,7 +112,7 @@ fn following_needs(world: &World<'_>, guest: &str, http: &Http, finding: Finding
 /// Why a service does not answer as it should, though it can be connected to.
 fn itself(world: &World<'_>, to: &Upstream, http: &Http) -> Cause {
     if let Some(cause) = far_end::trouble(world, &to.guest, Some((to.address, to.port)))
-        .or_else(|| world.seen(&to.guest).and_then(|seen| far_end::full(&to.guest, seen)))
+        .or_else(|| world.seen(&to.guest).and_then(|seen| far_end::full(world, &to.guest, seen)))
     {
         return cause;
     }
@@ -123,21 +124,21 @@ fn itself(world: &World<'_>, to: &Upstream, http: &Http) -> Cause {
     let logs = format!("phoenix-cli logs {}", to.guest);
     match http {
         Http::Status(status, _) => {
-            status_cause(&format!("{who} of container.{} itself", to.guest), *status, logs)
+            status_cause(&format!("{who} of {} itself", world.called(&to.guest)), *status, logs)
         }
         Http::Silent => Cause::new(
             "trace::service-silent",
-            format!("{who} of container.{} takes the connection and says nothing", to.guest),
+            format!("{who} of {} takes the connection and says nothing", world.called(&to.guest)),
             logs,
         ),
         Http::WantsCertificate(_) => Cause::new(
             "trace::service-wants-certificate",
-            format!("{who} of container.{} wants its proxy to show a certificate", to.guest),
+            format!("{who} of {} wants its proxy to show a certificate", world.called(&to.guest)),
             "set `mutual` of the service, then phoenix-cli apply",
         ),
         Http::Untrusted | Http::Broken(_) | Http::Lacking(_) => Cause::new(
             "trace::http-broken",
-            format!("{who} of container.{} breaks the answer off", to.guest),
+            format!("{who} of {} breaks the answer off", world.called(&to.guest)),
             logs,
         ),
     }
@@ -188,15 +189,17 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
     };
     let guest = &entrance.guest;
     if *http == Http::Untrusted {
-        let asking = place.strip_prefix("container.").unwrap_or(place);
+        let asking =
+            place.parse::<Address>().map_or_else(|_| place.to_owned(), |guest| guest.name().to_owned());
+        let asking = asking.as_str();
         // Whose clock is off takes good certificates for bad ones.
-        if let Some(cause) = world.seen(asking).and_then(|seen| far_end::wrong_clock(asking, seen)) {
+        if let Some(cause) = world.seen(asking).and_then(|seen| far_end::wrong_clock(world, asking, seen)) {
             return cause;
         }
         return Cause::new(
             "trace::not-trusted",
             format!("the chain holds against the workshop's root, and {place} does not trust that root"),
-            format!("give container.{asking} the feature `trusted-ca`, or {}", super::again_in(asking)),
+            format!("give {place} the feature `trusted-ca`, or {}", super::again_in(world, asking)),
         );
     }
     if let Some(cause) = far_end::trouble(world, guest, Some((entrance.address, entrance.port))) {
@@ -204,8 +207,8 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
     }
     let logs = format!("phoenix-cli logs {guest}");
     let who = match entrance.proxy {
-        Some(kind) => format!("the {} on container.{guest}", kind.as_str()),
-        None => format!("container.{guest}"),
+        Some(kind) => format!("the {} on {it}", kind.as_str(), it = world.called(guest)),
+        None => world.called(guest).to_string(),
     };
     match (http, entrance.proxy) {
         (Http::Status(429 | 503, _), Some(_))
@@ -255,8 +258,9 @@ fn logged(
         return Cause::new(
             "trace::head-too-large",
             format!(
-                "service.{name} answers with a head (its header fields, such as cookies) of more than the {limit} KiB that {who} \
-                 passes; its log: {said}"
+                "{} answers with a head (its header fields, such as cookies) of more than the {limit} KiB that {who} \
+                 passes; its log: {said}",
+                Address::service(name)
             ),
             format!(
                 "raise `limits.headers` of the service ({limit}K now, 1M at most), then phoenix-cli apply"
@@ -277,7 +281,7 @@ const HEAD: u64 = 64 * 1024;
 
 /// The guest that runs it: whether it is what it should be, beside that it answers.
 pub fn guest(world: &World<'_>, guest: &str, port: Option<(std::net::Ipv4Addr, u16)>) -> Option<Finding> {
-    let place = format!("container.{guest}");
+    let place = world.called(guest).to_string();
     if let Some(cause) = far_end::down(world, guest) {
         return Some(Finding::broken(Hop::Service, &place, cause.text.clone(), cause));
     }
@@ -289,7 +293,7 @@ pub fn guest(world: &World<'_>, guest: &str, port: Option<(std::net::Ipv4Addr, u
         let taken = finding.cause.as_ref().is_some_and(|cause| cause.code == "trace::port-taken");
         return Some(if taken { finding } else { finding.weak() });
     }
-    if let Some(cause) = far_end::full(guest, seen) {
+    if let Some(cause) = far_end::full(world, guest, seen) {
         return Some(Finding::broken(Hop::Service, &place, format!("{place} is up for {up}"), cause).weak());
     }
     let units: Vec<String> = world

@@ -13,9 +13,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
-use plan::Desired;
-use plan::Host;
 use plan::desired::Guest;
+use plan::{Address, Desired, Host};
 
 use super::declared::Need;
 use super::flows::{Asker, Flows};
@@ -75,13 +74,12 @@ impl Place {
             Self::Guest(name) => Asker::Guest(name),
         }
     }
-}
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// As findings call it.
+    pub fn called(&self, desired: &Desired) -> String {
         match self {
-            Self::Outside => f.write_str("outside"),
-            Self::Guest(name) => write!(f, "container.{name}"),
+            Self::Outside => "outside".to_owned(),
+            Self::Guest(name) => desired.called(name).to_string(),
         }
     }
 }
@@ -102,6 +100,11 @@ impl<'a> World<'a> {
             log: ProxyLog::default(),
             needs: BTreeMap::new(),
         }
+    }
+
+    /// What a guest is called in sentences: its address.
+    pub fn called(&self, guest: &str) -> Address {
+        self.desired.called(guest)
     }
 
     /// The command that shows which rules the node has in force for a guest.
@@ -170,14 +173,18 @@ pub fn span(seconds: i64) -> String {
 }
 
 /// The command that does all of what a name needs once more, whatever the marks say.
-fn again(path: &Path) -> String {
+fn again(world: &World<'_>, path: &Path) -> String {
     match &path.target {
-        super::path::Target::Service(name) => format!("phoenix-cli apply --again --target service.{name}"),
-        _ => path.guest.as_ref().map_or_else(|| "phoenix-cli apply".to_owned(), |guest| again_in(guest)),
+        super::path::Target::Service(name) => {
+            format!("phoenix-cli apply --again --target {}", Address::service(name))
+        }
+        _ => {
+            path.guest.as_ref().map_or_else(|| "phoenix-cli apply".to_owned(), |guest| again_in(world, guest))
+        }
     }
 }
 
 /// The same for a guest.
-fn again_in(guest: &str) -> String {
-    format!("phoenix-cli apply --again --target '*@container.{guest}'")
+fn again_in(world: &World<'_>, guest: &str) -> String {
+    format!("phoenix-cli apply --again --target '*@{}'", world.called(guest))
 }

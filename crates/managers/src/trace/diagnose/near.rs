@@ -41,7 +41,7 @@ fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
     let down = |what: &str, hint: String| {
         Some(Cause::new(
             "trace::link-down",
-            format!("{name} of container.{guest}, its way to the network, {what}"),
+            format!("{name} of {it}, its way to the network, {what}", it = world.called(guest)),
             hint,
         ))
     };
@@ -50,7 +50,8 @@ fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
         Some(Device { up: false, .. }) => return down("is switched off in it", again),
         Some(Device { carrier: false, .. }) => {
             let hint = format!(
-                "on the node: pct config {id} shows whether it says link_down=1; phoenix-cli apply --target container.{guest}"
+                "on the node: pct config {id} shows whether it says link_down=1; phoenix-cli apply --target {it}",
+                it = world.called(guest)
             );
             return down("is not connected on the node's side", hint);
         }
@@ -62,8 +63,15 @@ fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         Cause::new(
             "trace::address-missing",
-            format!("container.{guest} does not have the address {} that is declared for it; it has {others}", to.address),
-            format!("phoenix-cli apply --target container.{guest}; if that is not enough, on the node: pct reboot {id}"),
+            format!(
+                "{it} does not have the address {} that is declared for it; it has {others}",
+                to.address,
+                it = world.called(guest)
+            ),
+            format!(
+                "phoenix-cli apply --target {it}; if that is not enough, on the node: pct reboot {id}",
+                it = world.called(guest)
+            ),
         )
     })
 }
@@ -72,7 +80,7 @@ fn device(world: &World<'_>, to: To<'_>) -> Option<Cause> {
 fn taken(world: &World<'_>, to: To<'_>, neighbour: Option<&Neighbour>) -> Option<Cause> {
     let mac = stranger(world, to, neighbour)?;
     let own = own_mac(world, to.guest, to.address)?;
-    let said = format!("{mac} answers for {}, which is container.{}'s ({own})", to.address, to.guest);
+    let said = format!("{mac} answers for {}, which is {}'s ({own})", to.address, world.called(to.guest));
     let (whose, hint) = match world.holders.get(mac) {
         Some(Holder { id, kind, name }) => {
             let (what, tool) = match kind {
@@ -81,10 +89,9 @@ fn taken(world: &World<'_>, to: To<'_>, neighbour: Option<&Neighbour>) -> Option
             };
             let ours = world.desired.guests.values().find(|c| c.id == *id);
             let hint = match ours {
-                Some(ours) => format!(
-                    "phoenix-cli apply --target container.{}; on the node: {tool} config {id}",
-                    ours.name
-                ),
+                Some(ours) => {
+                    format!("phoenix-cli apply --target {}; on the node: {tool} config {id}", ours.resource())
+                }
                 None => format!(
                     "on the node: {tool} config {id}; give one of both another address, or stop that one: {tool} stop {id}"
                 ),

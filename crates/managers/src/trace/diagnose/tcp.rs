@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use plan::Address;
 use plan::desired::Transport;
 use proxmox::firewall::Direction;
 
@@ -55,9 +56,9 @@ impl<'a> Met<'a> {
 /// Judges a connection from `who`, whom findings call `place`. Of all that is wrong, what is nearest to the wire is the cause.
 pub fn tcp(world: &World<'_>, place: &str, who: Asker<'_>, to: To<'_>, met: Met<'_>) -> Finding {
     let verdict = world.flows.verdict(who, to.guest, Transport::Tcp, to.port);
-    let between = match place.strip_prefix("container.") {
-        Some(name) => format!("{name} → {}", to.at()),
-        None => to.at(),
+    let between = match who {
+        Asker::Guest(name) => format!("{name} → {}", to.at()),
+        Asker::Outside | Asker::Node => to.at(),
     };
     let seen = match met.tcp {
         Tcp::Open(took) => {
@@ -132,12 +133,17 @@ fn silent(world: &World<'_>, to: To<'_>) -> (Hop, Cause) {
     let text = match listens {
         Some(listener) => {
             format!(
-                "{} of container.{} listens there; something on the way drops packets",
-                listener.program, to.guest
+                "{} of {} listens there; something on the way drops packets",
+                listener.program,
+                world.called(to.guest)
             )
         }
         None => {
-            format!("container.{} does not answer, and nothing in it listens at port {}", to.guest, to.port)
+            format!(
+                "{} does not answer, and nothing in it listens at port {}",
+                world.called(to.guest),
+                to.port
+            )
         }
     };
     (Hop::Tcp, Cause::new("trace::silent", text, world.shows_rules(to.guest)))
@@ -148,12 +154,12 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     let from = match who {
         Asker::Outside => "from outside".to_owned(),
         Asker::Node => "from the node".to_owned(),
-        Asker::Guest(name) => format!("from container.{name}"),
+        Asker::Guest(name) => format!("from {}", world.called(name)),
     };
     if verdict == Verdict::Dropped {
         return Some(Cause::new(
             "trace::no-flow",
-            format!("no flow lets anything come {from} to port {} of container.{}", to.port, to.guest),
+            format!("no flow lets anything come {from} to port {} of {}", to.port, world.called(to.guest)),
             "declare one under `flows`, with its reason, then phoenix-cli apply",
         ));
     }
@@ -178,7 +184,7 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
                     "flow {} should let it through, and /etc/pve/firewall/{id}.fw has no rule of it",
                     flow.id
                 ),
-                format!("phoenix-cli apply --target firewall.{guest}"),
+                format!("phoenix-cli apply --target {}", Address::firewall(guest)),
             )
         })
     };
@@ -207,8 +213,8 @@ fn unreachable(world: &World<'_>, to: To<'_>, met: Met<'_>, took: Duration) -> (
             Cause::new(
                 "trace::rule-drops",
                 format!(
-                    "it was turned away at once, so a firewall on the way rejects it; container.{} runs",
-                    to.guest
+                    "it was turned away at once, so a firewall on the way rejects it; {} runs",
+                    world.called(to.guest)
                 ),
                 world.shows_rules(to.guest),
             ),
@@ -218,10 +224,11 @@ fn unreachable(world: &World<'_>, to: To<'_>, met: Met<'_>, took: Duration) -> (
         Hop::Route,
         Cause::new(
             "trace::unreachable",
-            format!("container.{} runs, and nobody on the network answers for {}", to.guest, to.address),
+            format!("{} runs, and nobody on the network answers for {}", world.called(to.guest), to.address),
             format!(
-                "phoenix-cli exec {} -- ip address; then phoenix-cli apply --target container.{}",
-                to.guest, to.guest
+                "phoenix-cli exec {} -- ip address; then phoenix-cli apply --target {}",
+                to.guest,
+                world.called(to.guest)
             ),
         ),
     )

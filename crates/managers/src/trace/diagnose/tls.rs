@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use plan::Address;
 use plan::desired::Issuer;
 
 use super::super::chain::{Chain, Fault, judge};
@@ -101,7 +102,7 @@ fn file(to: Shows<'_>, name: &str) -> String {
 /// What is wrong with the files, whatever is served.
 fn files(world: &World<'_>, to: Shows<'_>) -> Option<Cause> {
     let disk = on_disk(world, to)?;
-    let inside = format!("container.{}", to.guest);
+    let inside = world.called(to.guest);
     if disk.chain.is_empty() {
         let text = format!("{} is not there in {inside}, or is no certificate", file(to, "fullchain.pem"));
         return Some(Cause::new("trace::certificate-missing", text, to.again));
@@ -161,7 +162,7 @@ fn faulty(world: &World<'_>, to: Shows<'_>, shown: &Chain, fault: &Fault, name: 
     {
         return stale(world, to, "what is served is not what is on disk: the one on disk is newer");
     }
-    let at = format!("container.{}", to.guest);
+    let at = world.called(to.guest);
     match fault {
         Fault::Untrusted(why) => Cause::new(
             "trace::certificate-untrusted",
@@ -188,7 +189,7 @@ fn faulty(world: &World<'_>, to: Shows<'_>, shown: &Chain, fault: &Fault, name: 
 /// Which certificate of the site this is, by its names.
 fn whose(world: &World<'_>, shown: &Chain) -> String {
     let own = world.desired.certificates.values().find(|c| shown.leaf.is_for(&c.names, &[]));
-    own.map_or_else(|| "another certificate".to_owned(), |c| format!("certificate.{}", c.name))
+    own.map_or_else(|| "another certificate".to_owned(), |c| c.resource().to_string())
 }
 
 /// The clock that makes a certificate look expired or not yet valid, if one does.
@@ -197,7 +198,7 @@ fn clock(world: &World<'_>, to: Shows<'_>) -> Option<Cause> {
     [Some(to.guest), authority]
         .into_iter()
         .flatten()
-        .find_map(|guest| far_end::wrong_clock(guest, world.seen(guest)?))
+        .find_map(|guest| far_end::wrong_clock(world, guest, world.seen(guest)?))
 }
 
 fn expired(world: &World<'_>, to: Shows<'_>, shown: &Chain) -> Cause {
@@ -268,7 +269,8 @@ fn no_site(world: &World<'_>, to: Shows<'_>) -> Cause {
         Cause::new(
             "trace::site-missing",
             format!(
-                "the {kind} knows nothing of service.{service}: it does not have its file, or has not read it"
+                "the {kind} knows nothing of {}: it does not have its file, or has not read it",
+                Address::service(service)
             ),
             to.again,
         )
@@ -281,7 +283,7 @@ pub fn aside(world: &World<'_>, guest: &str, kind: &str, service: &str, again: &
     let why = names.iter().find_map(|name| world.seen(guest)?.aside.get(name))?;
     Some(Cause::new(
         "trace::site-aside",
-        format!("the {kind} put the file of service.{service} aside: {}", why.trim()),
+        format!("the {kind} put the file of {} aside: {}", Address::service(service), why.trim()),
         again,
     ))
 }
@@ -293,7 +295,7 @@ fn stranger(world: &World<'_>, to: Shows<'_>, what: &str) -> Cause {
         let who = holder.map_or_else(|| "what answers".to_owned(), |holder| holder.program.clone());
         Cause::new(
             "trace::tls",
-            format!("{who} at port {} of container.{} {what}", to.at.1, to.guest),
+            format!("{who} at port {} of {} {what}", to.at.1, world.called(to.guest)),
             format!("phoenix-cli logs {}", to.guest),
         )
     })
@@ -303,7 +305,7 @@ fn failed(world: &World<'_>, to: Shows<'_>, said: &str) -> Cause {
     far_end::trouble(world, to.guest, Some(to.at)).or_else(|| files(world, to)).unwrap_or_else(|| {
         Cause::new(
             "trace::tls",
-            format!("container.{} breaks the handshake off: {said}", to.guest),
+            format!("{} breaks the handshake off: {said}", world.called(to.guest)),
             format!("phoenix-cli logs {}", to.guest),
         )
     })

@@ -16,7 +16,7 @@ use super::{Place, World, again, far_end, near};
 
 /// Judges what was seen from `place`, and from the proxy where that was asked.
 pub fn walk(world: &World<'_>, place: &Place, path: &Path, leg: &Leg, upstream: Option<&Leg>) -> Walk {
-    let mut walk = Walk { from: place.to_string(), findings: front(world, place, path, leg) };
+    let mut walk = Walk { from: place.called(world.desired), findings: front(world, place, path, leg) };
     if walk.state() < State::Broken {
         back(world, path, leg, upstream, &mut walk);
     }
@@ -36,7 +36,7 @@ pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) 
                     _ => None,
                 };
                 matches!(
-                    http::answer(service, path.status, &place.to_string(), http),
+                    http::answer(service, path.status, &place.called(world.desired), http),
                     Answer::Guarded(_) | Answer::Bad(_)
                 )
             }
@@ -57,7 +57,7 @@ pub fn not_asked(world: &World<'_>, hop: Hop, place: &str, guest: &str, why: &st
 
 /// The client's way: to the proxy, or to the guest itself.
 fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Finding> {
-    let at = place.to_string();
+    let at = place.called(world.desired);
     let asking = match place {
         Place::Guest(name) => name.as_str(),
         Place::Outside => "",
@@ -88,7 +88,7 @@ fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Findin
     }
     match &leg.tls {
         Some(handshake) => {
-            let again = again(path);
+            let again = again(world, path);
             found.push(tls(world, &at, shows(path, entrance, &again), handshake));
         }
         None => found.push(not_asked(world, Hop::Tls, &at, asking, "it was not reached within its time")),
@@ -139,12 +139,12 @@ fn shows<'a>(path: &'a Path, entrance: &'a Entrance, again: &'a str) -> Shows<'a
 
 /// From the proxy on, and the answer.
 fn back(world: &World<'_>, path: &Path, leg: &Leg, upstream: Option<&Leg>, walk: &mut Walk) {
-    let again = again(path);
+    let again = again(world, path);
     if let (Some(entrance), Target::Service(service)) = (&path.entrance, &path.target)
         && let Some(kind) = entrance.proxy
         && let Some(cause) = aside(world, &entrance.guest, kind.as_str(), service, &again)
     {
-        let place = format!("container.{}", entrance.guest);
+        let place = world.called(&entrance.guest).to_string();
         walk.findings.push(Finding::broken(Hop::Proxy, place, "the site is not served", cause));
         return;
     }

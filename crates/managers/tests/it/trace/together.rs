@@ -44,6 +44,20 @@ fn off_and_stopped() -> Bench {
     bench
 }
 
+// Sentences call a guest by its address, so that one of another kind is called as that.
+#[test]
+fn a_guest_of_another_kind_is_called_as_that() {
+    let mut bench = off_and_stopped();
+    for guest in bench.desired.guests.values_mut() {
+        guest.kind = plan::GuestKind::Vm;
+    }
+    let walk = backend(&bench, &nobody(3070));
+    let (hop, place, code, text) = broken(&walk);
+    assert_eq!((hop, place, code), (Hop::Link, "vm.gateway", "trace::link-down"));
+    assert_eq!(text, "eth0 of vm.notes, its way to the network, is switched off in it");
+    assert!(!format!("{:?}", walk.findings).contains("container."), "{:#?}", walk.findings);
+}
+
 /// The link first and then the service, whichever way the silence shows; no firewall is blamed.
 #[test]
 fn a_link_that_is_down_and_a_service_that_is_stopped() {
@@ -256,6 +270,6 @@ fn a_verdict_is_of_all_walks() {
         found.text
     );
     assert_eq!(verdict(&path, &[]).state, State::Broken);
-    let place = Place::Outside.to_string();
+    let place = Place::Outside.called(&plan::Desired::default());
     assert!(all.iter().any(|walk| walk.from == place));
 }
