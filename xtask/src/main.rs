@@ -1,9 +1,10 @@
 //! Chores of this repository: `cargo xtask gen` writes the generated files, `cargo xtask gen --check` tells which of
-//! them are out of date; `cargo xtask bench` measures; `cargo xtask unused` tells which
-//! dependencies nobody uses. Each subcommand is a module.
+//! them are out of date; `cargo xtask bench` measures; `cargo xtask guides` tries the guides of
+//! CONTRIBUTING; `cargo xtask unused` tells which dependencies nobody uses. Each subcommand is a module.
 
 mod bench;
 mod r#gen;
+mod guides;
 mod unused;
 
 use std::error::Error;
@@ -37,6 +38,12 @@ enum Task {
         #[arg(long, value_name = "BINARY")]
         real: Option<camino::Utf8PathBuf>,
     },
+    /// Put the diffs that CONTRIBUTING shows on a copy of the sources, build it, and run the tests that they add
+    Guides {
+        /// Write the diffs anew, so that they fit the sources as they are now
+        #[arg(long)]
+        write: bool,
+    },
     /// Tell which dependencies are declared and not used
     Unused,
 }
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
         Task::Bench { gateway, real } => bench::run(gateway, real.as_deref()),
+        Task::Guides { write } => guides::run(write),
         Task::Unused => unused::run(),
     };
     match outcome {

@@ -3,7 +3,7 @@
 mod cases;
 mod cli;
 mod errors;
-mod features;
+pub mod features;
 mod keys;
 mod packages;
 mod told;
