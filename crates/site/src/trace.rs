@@ -79,7 +79,7 @@ impl Site {
         }
         let Question { declared, path, from } = question;
         let walks = trace::trace(&self.observer(), declared, path, from).await?;
-        let node = self.connection.node.as_ref();
+        let node = self.connection.ways.first();
         let outside = node.map_or_else(|| "this machine".to_owned(), |node| node.place());
         let verdict = trace::verdict(path, &walks);
         Ok(Traced { path: path.clone(), outside, walks, verdict })
@@ -92,9 +92,8 @@ fn place(desired: &Desired, name: &str) -> Result<Place, Error> {
     if name == "outside" {
         return Ok(Place::Outside);
     }
-    let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
     let found = desired.guests.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
-    match found.or_else(|| gateway.filter(|_| name == "gateway")) {
+    match found.or_else(|| desired.front_door().filter(|_| name == "gateway")) {
         Some(guest) => Ok(Place::Guest(guest.to_string())),
         None => {
             let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();

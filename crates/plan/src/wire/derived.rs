@@ -103,12 +103,12 @@ pub(super) fn own(
             own.insert("authority".to_owned(), value);
         }
     }
-    if Parts::is(&parts.gateway, name) {
-        own.insert("sites".to_owned(), proxied(desired, ViaKind::Gateway));
-        own.insert("streams".to_owned(), streams(desired));
+    if parts.gateways.contains_key(name) {
+        own.insert("sites".to_owned(), proxied(desired, ViaKind::Gateway, name));
+        own.insert("streams".to_owned(), streams(desired, name));
     }
     if Parts::is(&parts.mesh, name) {
-        own.insert("routes".to_owned(), proxied(desired, ViaKind::Mesh));
+        own.insert("routes".to_owned(), proxied(desired, ViaKind::Mesh, name));
     }
     if Parts::is(&parts.dns, name) {
         own.insert("records".to_owned(), Value::Array(records(blueprint, &desired.names)));
@@ -189,9 +189,10 @@ pub(super) fn renewed(certificate: &Certificate) -> Value {
     })
 }
 
-/// What a proxy serves over HTTPS.
-fn proxied(desired: &Desired, kind: ViaKind) -> Value {
-    let behind = |s: &&Service| s.speaks != Speaks::Tcp && s.via.as_ref().is_some_and(|v| v.kind == kind);
+/// What the proxy in this guest serves over HTTPS.
+fn proxied(desired: &Desired, kind: ViaKind, on: &str) -> Value {
+    let through = |s: &Service| s.via.as_ref().is_some_and(|v| v.kind == kind && *v.on == *on);
+    let behind = |s: &&Service| s.speaks != Speaks::Tcp && through(s);
     let mut all = Vec::new();
     for service in desired.services.values().filter(behind) {
         all.push(site(service, &service.name, &service.hosts, false));
@@ -225,11 +226,11 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> Value 
     })
 }
 
-/// What the gateway serves over TCP.
-fn streams(desired: &Desired) -> Value {
+/// What the gateway in this guest serves over TCP.
+fn streams(desired: &Desired, on: &str) -> Value {
     let mut all = Vec::new();
     for service in desired.services.values().filter(|s| s.speaks == Speaks::Tcp) {
-        let Some(via) = service.gateway() else { continue };
+        let Some(via) = service.gateway().filter(|via| *via.on == *on) else { continue };
         all.push(json!({
             "service": service.name, "listen": via.port, "tls": via.tls, "names": service.hosts,
             "certificate": chain(&service.name), "key": key(&service.name),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use blueprint::model::{self, Blueprint, Expose, Protocol};
 
-use super::parts::{Part, Parts, address_of};
+use super::parts::{Parts, address_of};
 use super::{WireError, fingerprint, full_name};
 use crate::address::Address;
 use crate::desired::{Desired, Limits, Service, Speaks, Via, ViaKind};
@@ -60,11 +60,11 @@ fn wired(
         (message, format!("give container.{} an `address`", container.name))
     })?;
     let tcp = service.protocol == Protocol::Tcp;
-    let through = |kind: ViaKind, part: &Part, feature: &str| match part {
+    let through = |kind: ViaKind, feature: &str| match parts.proxy(service) {
         Some((on, address)) => Ok(Some(Via {
             kind,
-            on: on.clone(),
-            address: *address,
+            on,
+            address,
             port: if tcp { service.listen } else { HTTPS },
             tls: !tcp || service.tls,
         })),
@@ -74,8 +74,8 @@ fn wired(
         )),
     };
     let via = match service.expose {
-        Expose::Gateway => through(ViaKind::Gateway, &parts.gateway, "nginx-gateway")?,
-        Expose::Mesh => through(ViaKind::Mesh, &parts.mesh, "traefik")?,
+        Expose::Gateway => through(ViaKind::Gateway, "nginx-gateway")?,
+        Expose::Mesh => through(ViaKind::Mesh, "traefik")?,
         Expose::Direct | Expose::None => None,
     };
     let domain = &blueprint.site.domain;
