@@ -69,6 +69,9 @@ async fn two_nodes_are_one_cluster() {
     let listed: Vec<_> = listed.guests.iter().map(|g| (g.id, g.running, g.node.as_deref())).collect();
     assert_eq!(listed, [(120, true, Some("pve1")), (121, true, Some("pve2"))]);
 
+    let enter = up::shell(lab.folder(), Some(121)).unwrap();
+    assert!(enter.contains(&"root@10.0.0.253".to_owned()), "it is entered from its node: {enter:?}");
+    assert!(!up::shell(lab.folder(), Some(120)).unwrap().contains(&"root@10.0.0.253".to_owned()));
     // What keeps the firewall runs on each.
     assert_eq!(lab.on_node(&format!("{there} systemctl is-active pve-firewall")), "active\n");
 
