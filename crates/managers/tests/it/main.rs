@@ -13,3 +13,4 @@ mod rendering;
 mod root;
 mod support;
 mod trace;
+mod ways;
