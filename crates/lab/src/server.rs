@@ -107,9 +107,22 @@ struct Shared {
     node: Node,
     latency: Duration,
     faults: Faults,
-    /// Whoever connects is root.
-    console: bool,
+    entrance: Entrance,
 }
+
+/// Who is taken for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entrance {
+    /// Who shows a token or a ticket.
+    Clients,
+    /// Whoever connects is root.
+    Console,
+    /// Another node of the cluster, which says for whom it asks, and asks for this node's own part alone.
+    Peers,
+}
+
+/// The header by which one node of a cluster tells another for whom it asks.
+pub(crate) const IDENTITY: &str = "x-lab-identity";
 
 impl Server {
     /// Serves `node` over HTTPS.
@@ -129,8 +142,12 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         node.set_certificate(&certificate.pem);
         node.restart_proxy();
-        let shared =
-            Arc::new(Shared { node, latency: options.latency, faults: options.faults, console: false });
+        let shared = Arc::new(Shared {
+            node,
+            latency: options.latency,
+            faults: options.faults,
+            entrance: Entrance::Clients,
+        });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stopped, tracker) = (stop.clone(), tasks.clone());
         tasks.spawn(async move {
@@ -167,6 +184,18 @@ impl Server {
     /// # Errors
     /// When the socket cannot be made.
     pub async fn unix(node: Node, path: &Utf8Path) -> Result<Self, ServerError> {
+        Self::socket(node, path, Entrance::Console).await
+    }
+
+    /// Serves `node` over a Unix socket at `path` to the other nodes of its cluster, whose word is taken for whom they ask.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub(crate) async fn peers(node: Node, path: &Utf8Path) -> Result<Self, ServerError> {
+        Self::socket(node, path, Entrance::Peers).await
+    }
+
+    async fn socket(node: Node, path: &Utf8Path, entrance: Entrance) -> Result<Self, ServerError> {
         use std::os::unix::fs::PermissionsExt as _;
         let failed = |source| ServerError::Listen { address: path.to_string(), source };
         if tokio::net::UnixStream::connect(path).await.is_ok() {
@@ -178,8 +207,7 @@ impl Server {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let shared =
-            Arc::new(Shared { node, latency: Duration::ZERO, faults: Faults::none(), console: true });
+        let shared = Arc::new(Shared { node, latency: Duration::ZERO, faults: Faults::none(), entrance });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stopped, tracker) = (stop.clone(), tasks.clone());
         tasks.spawn(async move {

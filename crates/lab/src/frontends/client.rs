@@ -130,41 +130,9 @@ impl Api {
         path: &str,
         parameters: &Parameters,
     ) -> Result<(u16, String, Value), String> {
-        let text = |e: &dyn std::error::Error| e.to_string();
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| text(&e))?;
-        let io = hyper_util::rt::TokioIo::new(stream);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(|e| text(&e))?;
-        let driver = tokio::spawn(connection);
-        let form: String = parameters.iter().fold(String::new(), |mut all, (key, value)| {
-            if !all.is_empty() {
-                all.push('&');
-            }
-            encode(key, &mut all);
-            all.push('=');
-            encode(value, &mut all);
-            all
-        });
-        let in_body = matches!(method, "POST" | "PUT");
-        let (query, body) = if in_body { (String::new(), form) } else { (form, String::new()) };
-        let mark = if query.is_empty() { "" } else { "?" };
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("/api2/json{path}{mark}{query}"))
-            .header("host", "localhost")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| text(&e))?;
-        let answer = sender.send_request(request).await.map_err(|e| text(&e))?;
-        let status = answer.status();
-        let reason = answer.extensions().get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.map_or_else(
-            || status.canonical_reason().unwrap_or_default().to_owned(),
-            |r| String::from_utf8_lossy(r.as_bytes()).into_owned(),
-        );
-        let body = answer.into_body().collect().await.map_err(|e| text(&e))?.to_bytes();
-        driver.abort();
-        Ok((status.as_u16(), reason, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+        let parameters: Vec<(String, String)> =
+            parameters.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        send(&self.socket, method, path, &parameters, None).await.map_err(|error| error.to_string())
     }
 
     /// As [`Api::call`], and when the answer is a task, waits for its end. Gives the task's log, or the data as it was.
@@ -184,7 +152,9 @@ impl Api {
     async fn wait(&self, upid: &str) -> Result<Vec<String>, Failure> {
         let mut encoded = String::new();
         encode(upid, &mut encoded);
-        let path = self.path(&format!("/tasks/{encoded}"));
+        // `UPID:NODE:…`: it may be another node's of the cluster.
+        let node = upid.split(':').nth(1).unwrap_or(&self.node);
+        let path = format!("/nodes/{node}/tasks/{encoded}");
         let began = Instant::now();
         let none = Parameters::new();
         let status = loop {
@@ -210,6 +180,56 @@ impl Api {
             .collect();
         if status == "OK" || status.starts_with("WARNINGS") { Ok(lines) } else { Err(Failure::Task(status)) }
     }
+}
+
+/// One request to an API behind a socket, and its status, reason and body. `identity` is for whom another node asks.
+pub(crate) async fn send(
+    socket: &camino::Utf8Path,
+    method: &str,
+    path: &str,
+    parameters: &[(String, String)],
+    identity: Option<&str>,
+) -> std::io::Result<(u16, String, Value)> {
+    let broken = |e: hyper::Error| std::io::Error::other(e);
+    let stream = UnixStream::connect(socket).await?;
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(broken)?;
+    let driver = tokio::spawn(connection);
+    let form: String = parameters.iter().fold(String::new(), |mut all, (key, value)| {
+        if !all.is_empty() {
+            all.push('&');
+        }
+        encode(key, &mut all);
+        all.push('=');
+        encode(value, &mut all);
+        all
+    });
+    let in_body = matches!(method, "POST" | "PUT");
+    let (query, body) = if in_body { (String::new(), form) } else { (form, String::new()) };
+    let mark = match (query.is_empty(), path.contains('?')) {
+        (true, _) => "",
+        (false, true) => "&",
+        (false, false) => "?",
+    };
+    let mut request = hyper::Request::builder()
+        .method(method)
+        .uri(format!("/api2/json{path}{mark}{query}"))
+        .header("host", "localhost")
+        .header("content-type", "application/x-www-form-urlencoded");
+    if let Some(identity) = identity {
+        request = request.header(crate::server::IDENTITY, identity);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(std::io::Error::other)?;
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    let reason = answer.extensions().get::<hyper::ext::ReasonPhrase>();
+    let reason = reason.map_or_else(
+        || status.canonical_reason().unwrap_or_default().to_owned(),
+        |r| String::from_utf8_lossy(r.as_bytes()).into_owned(),
+    );
+    let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
+    driver.abort();
+    Ok((status.as_u16(), reason, serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
 /// What a call led to.

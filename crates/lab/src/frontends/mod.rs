@@ -15,7 +15,9 @@ mod pvenode;
 use std::io::Write;
 
 use crate::containers;
+pub(crate) use client::send;
 use client::{Api, Failure};
+pub(crate) use pct_files::reason;
 
 /// Where a front end writes.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub(crate) fn run(api: &Api, command: &str, id: u32, words: &[&str], options: &P
 }
 
 /// The system's words for an error.
-pub(super) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     // Perl prints the system's words alone, without the number.
     let text = error
         .raw_os_error()

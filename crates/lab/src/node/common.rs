@@ -16,7 +16,7 @@ use super::{Inner, Keep, Pool, State, Storage, lock};
 const WAIT: Duration = Duration::from_secs(10);
 
 /// One node of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its name.
     pub name: String,

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Entrance, IDENTITY, Shared};
 use crate::node::Auth;
 use crate::sim::Fault;
 
@@ -60,7 +60,10 @@ async fn answer(shared: &Shared, request: HttpRequest<Incoming>) -> io::Result<H
         tokio::time::sleep(shared.latency).await;
     }
     let shown = format!("{} {}", request.method(), request.uri().path());
-    let (_, fault) = if shared.console { (0, None) } else { shared.faults.next(&shown, &shared.node) };
+    let (_, fault) = match shared.entrance {
+        Entrance::Clients => shared.faults.next(&shown, &shared.node),
+        Entrance::Console | Entrance::Peers => (0, None),
+    };
     match &fault {
         Some(Fault::NeverSent | Fault::KillBefore) => return lost(),
         Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
@@ -121,6 +124,10 @@ async fn respond(shared: &Shared, request: HttpRequest<Incoming>) -> HttpRespons
         }
     }
     let request = Request { method, path: if path.is_empty() { "/" } else { path }.to_owned(), params };
+    if shared.entrance == Entrance::Peers {
+        let identity = parts.headers.get(IDENTITY).and_then(|value| value.to_str().ok()).map(Auth::of);
+        return to_http(&shared.node.handle_own(identity.as_ref(), &request).await);
+    }
     let response = match authenticate(shared, &parts.headers, method) {
         Ok(Some(auth)) => shared.node.handle(&auth, &request).await,
         Ok(None) => shared.node.handle_anonymous(&request).await,
@@ -130,7 +137,7 @@ async fn respond(shared: &Shared, request: HttpRequest<Incoming>) -> HttpRespons
 }
 
 fn authenticate(shared: &Shared, headers: &HeaderMap, method: Method) -> Result<Option<Auth>, &'static str> {
-    if shared.console {
+    if shared.entrance == Entrance::Console {
         return Ok(Some(Auth::root()));
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());

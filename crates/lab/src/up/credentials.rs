@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::spec::{LabSpec, Network};
-use crate::node::{SERVED, fingerprint};
+use crate::node::{Member, SERVED, fingerprint};
 
 /// The token that Phoenix works with. Its role holds what containers and virtual machines need and nothing that would
 /// make it root; what only root may do (bind mounts, most features) is done on the node.
@@ -38,6 +38,9 @@ pub struct Settings {
     pub password: String,
     /// The secret of [`TOKEN`].
     pub secret: String,
+    /// The nodes of its cluster; none for a node that is alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cluster: Vec<Member>,
 }
 
 impl Settings {
@@ -87,11 +90,9 @@ fn of_file(path: &Utf8Path) -> Option<String> {
     CertificateDer::from_pem_file(path).ok().map(|der| fingerprint(&der))
 }
 
-/// Makes password and token, or keeps those that are there.
+/// Makes password and token, or keeps those that are there, and writes each node's settings.
 pub(crate) fn prepare(spec: &LabSpec) -> Result<Settings, Error> {
-    let state = spec.folder.join("state");
-    fs::create_dir_all(&state).map_err(Error::io(format!("making `{state}`")))?;
-    let path = state.join("lab.json");
+    let path = spec.folder.join("state/lab.json");
     let old = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Settings>(&text).ok());
     let (password, secret) = match old {
         Some(old) => (old.password, old.secret),
@@ -103,10 +104,16 @@ pub(crate) fn prepare(spec: &LabSpec) -> Result<Settings, Error> {
         storages: spec.storages.clone(),
         password,
         secret,
+        cluster: spec.members(),
     };
-    let text = serde_json::to_string_pretty(&settings)
-        .map_err(|e| Error::io("writing the lab's settings")(e.into()))?;
-    write_secret(&path, &text)?;
+    for node in spec.nodes() {
+        let state = node.folder.join("state");
+        fs::create_dir_all(&state).map_err(Error::io(format!("making `{state}`")))?;
+        let own = Settings { node: node.name, networks: node.networks, ..settings.clone() };
+        let text = serde_json::to_string_pretty(&own)
+            .map_err(|e| Error::io("writing the lab's settings")(e.into()))?;
+        write_secret(&state.join("lab.json"), &text)?;
+    }
     write_secret(&spec.folder.join("token"), &format!("{TOKEN}={}\n", settings.secret))?;
     write_secret(&spec.folder.join("password"), &format!("{}\n", settings.password))?;
     Ok(settings)

@@ -25,7 +25,7 @@ impl Removed {
 }
 
 /// All that a lab puts into its folder. Nothing else in there is touched.
-const PARTS: [&str; 23] = [
+const PARTS: [&str; 25] = [
     "bin",
     "upper",
     "work",
@@ -34,6 +34,8 @@ const PARTS: [&str; 23] = [
     "images",
     "storage",
     "state",
+    "nodes",
+    "cluster",
     "node.json",
     "publish.json",
     "publish.new",
@@ -202,15 +204,15 @@ fn processes(id: &str) -> Vec<Process> {
     pids.into_iter().filter_map(Process::find).collect()
 }
 
-/// Kills everything in the lab's cgroups; the node's first process takes the guests with it. Says whether there was any.
+/// Kills everything in the lab's cgroups; each node's first process takes the guests with it. Says whether there was any.
 async fn end_processes(id: &str, folder: Option<&Utf8Path>) -> Result<bool, Error> {
-    let init = match folder {
-        Some(folder) => forward::node_init(folder, id).await,
-        None => None,
+    let inits = match folder {
+        Some(folder) => forward::node_inits(folder, id).await,
+        None => Vec::new(),
     };
     let mut any = false;
-    if let Some(init) = init {
-        any = init.kill().await;
+    for init in &inits {
+        any |= init.kill().await;
     }
     let limit = Duration::from_secs(20);
     let began = Instant::now();
@@ -225,7 +227,7 @@ async fn end_processes(id: &str, folder: Option<&Utf8Path>) -> Result<bool, Erro
             return Err(Error::TimedOut { what: format!("the end of the processes of {id}"), limit, last });
         }
         // The monitor cleans up after its container by itself, once it is given the moment.
-        if began.elapsed() > Duration::from_millis(500) || init.is_none() {
+        if began.elapsed() > Duration::from_millis(500) || inits.is_empty() {
             for process in &left {
                 process.kill().await;
             }
@@ -277,7 +279,9 @@ async fn unmount_below(folder: &Utf8Path) -> Result<(), Error> {
 fn remove_lxc_lock(folder: &Utf8Path, id: &str) {
     let locks = Utf8Path::new("/run/lxc/lock");
     let mut path = locks.join(folder.join("lxc").as_str().trim_start_matches('/'));
-    let _ = fs::remove_file(path.join(format!(".{id}")));
+    for container in forward::containers(folder, id) {
+        let _ = fs::remove_file(path.join(format!(".{container}")));
+    }
     // Up to where somebody else's begin.
     while path.starts_with(locks) && path != locks && fs::remove_dir(&path).is_ok() {
         path.pop();

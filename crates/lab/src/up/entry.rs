@@ -103,9 +103,11 @@ async fn up(folder: &Utf8PathBuf, rest: &[String]) -> Result<(), super::Error> {
         gateway: part().parse().map_err(|_| bad(()))?,
         node: None,
     };
+    let names = super::node_names(value(rest, "--nodes").and_then(|n| n.parse().ok()).unwrap_or(1));
     let spec = LabSpec {
         folder: folder.clone(),
-        node: "pve1".to_owned(),
+        node: names[0].clone(),
+        others: names[1..].to_vec(),
         networks: vec![network],
         storages: vec!["local-zfs".to_owned(), "tank".to_owned()],
         ports: ports(rest),

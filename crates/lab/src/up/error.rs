@@ -37,6 +37,16 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The lab in the folder has another number of nodes than is asked for.
+    #[error("`{folder}` holds a lab whose number of nodes is {has}, not {asked}")]
+    Nodes {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// How many it has.
+        has: usize,
+        /// How many are asked for.
+        asked: usize,
+    },
     /// Another lab command is at work in this folder.
     #[error("another `lab` command is at work on `{folder}`")]
     Busy {
@@ -127,6 +137,9 @@ impl Error {
             }
             Self::Missing { .. } => format!("install them: {}", super::preflight::apt_command()),
             Self::Folder { .. } => "put the site into a folder with a plain path, or name another one: \"target\": { \"lab\": { \"folder\": \"/srv/lab\" } }".to_owned(),
+            Self::Nodes { has, .. } => format!(
+                "keep them: `phoenix-cli lab up --nodes {has}`; or remove it with all its guests first: `phoenix-cli lab down`"
+            ),
             Self::Busy { .. } => "wait for it to end, then try again".to_owned(),
             Self::PortTaken { what, .. } => {
                 format!(

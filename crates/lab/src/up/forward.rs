@@ -92,6 +92,23 @@ pub(crate) async fn node_init(folder: &Utf8Path, id: &str) -> Option<Process> {
     Process::find(output.text().trim().parse().ok()?)
 }
 
+/// The containers that the nodes of the lab in `folder` are, by the folders LXC has for them: the first, and its others.
+pub(crate) fn containers(folder: &Utf8Path, id: &str) -> Vec<String> {
+    let entries = folder.join("lxc").read_dir_utf8().into_iter().flatten().flatten();
+    let others = entries.map(|entry| entry.file_name().to_owned());
+    let more = others.filter(|name| name.strip_prefix(id).is_some_and(|rest| rest.starts_with('-')));
+    std::iter::once(id.to_owned()).chain(more).collect()
+}
+
+/// The first processes of the nodes that run.
+pub(crate) async fn node_inits(folder: &Utf8Path, id: &str) -> Vec<Process> {
+    let mut all = Vec::new();
+    for container in containers(folder, id) {
+        all.extend(node_init(folder, &container).await);
+    }
+    all
+}
+
 /// The forwarder's whole life: listens, says `ready` through `ready`, forwards, and returns when the node is gone.
 ///
 /// # Errors

@@ -2,15 +2,19 @@
 //!
 //! A real lab is one privileged system container, the node, with the guests nested in it. Nearly all of it is therefore
 //! gone when that container's first process is: links, mounts, loop devices, guests. What is left is a short list,
-//! which [`down`] removes after whatever happened. Start at [`up`].
+//! which [`down`] removes after whatever happened. A lab of several nodes has such a container for each; the first is the
+//! site's router and the only one with a way out, so that the others leave nothing more. Start at [`up`].
 
 mod base;
+mod cluster_files;
 mod credentials;
 mod down;
 mod entry;
 mod error;
 mod forward;
+mod join;
 mod machine;
+mod neighbour;
 mod node_files;
 mod preflight;
 mod process;
@@ -35,7 +39,7 @@ pub use forward::{ForwardArgs, forward};
 pub use preflight::{PACKAGES, apt_command, check};
 pub use serve::{ServeArgs, serve};
 pub use sim::{SimNodeRunner, answer_commands, up_simulated};
-pub use spec::{LabSpec, Names, Network, Ports};
+pub use spec::{LabSpec, MOST_NODES, Names, Network, Ports, node_names};
 pub use status::{GuestStatus, Status, shell, status};
 
 use crate::runtime::Kind;
@@ -98,6 +102,9 @@ pub struct NodeRecord {
     pub ssh: Option<NodeSsh>,
     /// The node's name.
     pub node: String,
+    /// The names of the other nodes of its cluster. Their API and their ssh are reached through it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// The template that guests can be made from.
     pub template: Option<String>,
     /// The networks.
@@ -162,6 +169,7 @@ pub async fn up(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRecord, Found
     preflight::check()?;
     fs::create_dir_all(&spec.folder).map_err(Error::io(format!("making `{}`", spec.folder)))?;
     let _lock = folder_lock(&spec.folder).await?;
+    check_nodes(spec)?;
     if let Some(found) = repair(spec, report).await? {
         return Ok(found);
     }
@@ -181,6 +189,18 @@ pub async fn up(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRecord, Found
     }
 }
 
+/// Refuses to make another number of nodes of a lab that is there: its guests would be lost.
+fn check_nodes(spec: &LabSpec) -> Result<(), Error> {
+    match NodeRecord::read(&spec.folder) {
+        Some(old) if old.others != spec.others => Err(Error::Nodes {
+            folder: spec.folder.clone(),
+            has: 1 + old.others.len(),
+            asked: 1 + spec.others.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 async fn folder_lock(folder: &Utf8Path) -> Result<machine::Lock, Error> {
     machine::lock_file(&folder.join("lock"), Duration::from_secs(5)).await.map_err(|error| {
         if matches!(error, Error::Busy { .. }) { Error::Busy { folder: folder.to_owned() } } else { error }
@@ -197,14 +217,26 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
         ));
         Ok(None)
     };
-    let Some(init) = forward::node_init(folder, &known.names.id).await else { return ended() };
+    let inits = forward::node_inits(folder, &known.names.id).await;
+    if inits.len() != 1 + spec.others.len() {
+        return ended();
+    }
+    let alive = || inits.iter().all(|init| init.alive());
     let mut found = match forwarder(spec).await {
-        _ if !init.alive() => return ended(),
+        _ if !alive() => return ended(),
         found => found?,
     };
-    let connected = machine::connect(&known.names, upstream(spec).1).await;
-    // It was just about to end when it was looked at.
-    if !init.alive() {
+    let connected = async {
+        machine::connect(&known.names, upstream(spec).1).await?;
+        join::join(spec, &known.names).await
+    };
+    let connected = connected.await;
+    // It was just about to end when it was looked at. The first process of a node loses its network a moment before it is
+    // gone.
+    if connected.is_err() {
+        process::one_ends(&inits, Duration::from_secs(5)).await;
+    }
+    if !alive() {
         return ended();
     }
     connected?;
@@ -217,9 +249,9 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
     let mut tried_again = false;
     loop {
         let parts: Vec<_> =
-            std::iter::once(init).chain(forward::read(folder).map(|forwarder| forwarder.process)).collect();
+            inits.iter().copied().chain(forward::read(folder).map(|forwarder| forwarder.process)).collect();
         match ready::wait(&mut node, folder, &parts, report).await {
-            Err(Error::Ended { .. }) if !init.alive() => return ended(),
+            Err(Error::Ended { .. }) if !alive() => return ended(),
             // A forwarder, too, may be about to end when it is looked at.
             Err(Error::Ended { .. }) if !tried_again => {
                 tried_again = true;
@@ -272,19 +304,25 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
     // What a crash left; the guests' images and the node's own changes stay.
     down::stop(folder, true).await?;
     let names = machine::claim(folder).await?;
-    for part in ["bin", "upper", "lxc", "images", "storage", "state"] {
-        let part = folder.join(part);
+    let nodes = spec.nodes();
+    let own = nodes
+        .iter()
+        .flat_map(|node| ["upper", "images", "storage", "state"].map(|part| node.folder.join(part)));
+    for part in own.chain(["bin", "lxc"].map(|part| folder.join(part))) {
         fs::create_dir_all(&part).map_err(Error::io(format!("making `{part}`")))?;
     }
     install_program(spec).await?;
     let apt = MachineApt::read(&release).await?;
     let (resolvers, pass_dns_to) = upstream(spec);
-    node_files::Upper::new(spec).fill(&apt, &resolvers).await?;
+    node_files::fill(spec, &apt, &resolvers).await?;
     credentials::prepare(spec)?;
     publish_https(folder, spec.https_target)?;
     machine::forwarding_on().await?;
-    start_node(spec, &names, &base).await?;
+    for node in &nodes {
+        start_node(spec, node, &names, &base).await?;
+    }
     machine::connect(&names, pass_dns_to).await?;
+    join::join(spec, &names).await?;
     forward::start(folder, spec.ports).await?;
     let mut record = NodeRecord {
         runtime: Kind::Containers,
@@ -299,14 +337,17 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
             identity: folder.join("id_ed25519"),
         }),
         node: spec.node.clone(),
+        others: spec.others.clone(),
         template: Some(format!("local:vztmpl/{}", base.template)),
         networks: spec.networks.clone(),
         ports: spec.ports,
         started: now(),
     };
-    let gone = || Error::NotRunning { folder: folder.clone() };
-    let init = forward::node_init(folder, &names.id).await.ok_or_else(gone)?;
-    ready::wait(&mut record, folder, &[init], report).await?;
+    let inits = forward::node_inits(folder, &names.id).await;
+    if inits.len() != nodes.len() {
+        return Err(Error::NotRunning { folder: folder.clone() });
+    }
+    ready::wait(&mut record, folder, &inits, report).await?;
     replace(&folder.join("node.json"), &record)?;
     report(Event::Note(format!("the lab is up after {:.1} s", began.elapsed().as_secs_f64())));
     Ok(record)
@@ -335,20 +376,25 @@ async fn install_program(spec: &LabSpec) -> Result<(), Error> {
     fs::rename(&new, &target).map_err(Error::io("putting the program into the lab"))
 }
 
-async fn start_node(spec: &LabSpec, names: &Names, base: &base::Base) -> Result<(), Error> {
+async fn start_node(
+    spec: &LabSpec,
+    node: &spec::NodePlan,
+    names: &Names,
+    base: &base::Base,
+) -> Result<(), Error> {
     let folder = &spec.folder;
-    let config = folder.join("node.conf");
-    let text = node_files::lxc_config(spec, names, base, machine::mtu().await);
+    let (container, config) = (node.container(names), node.folder.join("node.conf"));
+    let text = node_files::lxc_config(spec, node, names, base, machine::mtu().await);
     fs::write(&config, text).map_err(Error::io("writing the node's LXC configuration"))?;
     let lxc = folder.join("lxc");
-    fs::create_dir_all(lxc.join(&names.id)).map_err(Error::io("making the node's folder"))?;
-    let log = folder.join("lxc.log");
+    fs::create_dir_all(lxc.join(&container)).map_err(Error::io("making the node's folder"))?;
+    let log = node.folder.join("lxc.log");
     let argv = [
         "lxc-start",
         "-P",
         lxc.as_str(),
         "-n",
-        &names.id,
+        &container,
         "-f",
         config.as_str(),
         "-o",

@@ -8,9 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::base::MachineApt;
+use super::cluster_files;
 use super::error::{Error, run};
-use super::spec::{LabSpec, Names};
+use super::neighbour::CLUSTER;
+use super::spec::{LabSpec, Names, NodePlan};
 use crate::containers::MACHINE_APT;
+use crate::node::Member;
 
 /// Where the lab's program lies in the node.
 pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix-lab/phoenix-cli";
@@ -22,18 +25,25 @@ pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
 const FRONT_ENDS: [&str; 8] =
     ["pct", "qm", "pvesh", "pvesm", "pveum", "pvenode", "pveversion", "pve-firewall"];
 
-/// The upper layer of the node's root.
-pub(crate) struct Upper<'a> {
-    root: Utf8PathBuf,
-    spec: &'a LabSpec,
+/// The upper layer of a node's root.
+pub(super) struct Upper<'a> {
+    pub(super) root: Utf8PathBuf,
+    pub(super) spec: &'a LabSpec,
+    pub(super) node: NodePlan,
 }
 
-impl<'a> Upper<'a> {
-    pub(crate) fn new(spec: &'a LabSpec) -> Self {
-        Self { root: spec.folder.join("upper"), spec }
+/// Writes the files of all nodes. `resolvers` are what the first node asks for names.
+pub(crate) async fn fill(spec: &LabSpec, apt: &MachineApt, resolvers: &[Ipv4Addr]) -> Result<(), Error> {
+    let nodes = spec.nodes();
+    for node in nodes {
+        let root = node.folder.join("upper");
+        Upper { root, spec, node }.fill(apt, resolvers).await?;
     }
+    cluster_files::fill(spec).await
+}
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Error> {
+impl Upper<'_> {
+    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Error> {
         let failed = || Error::io(format!("writing the node's `{path}`"));
         let target = self.root.join(path.trim_start_matches('/'));
         if let Some(folder) = target.parent() {
@@ -48,7 +58,7 @@ impl<'a> Upper<'a> {
         fs::set_permissions(&target, std::fs::Permissions::from_mode(mode)).map_err(failed())
     }
 
-    fn link(&self, path: &str, to: &str) -> Result<(), Error> {
+    pub(super) fn link(&self, path: &str, to: &str) -> Result<(), Error> {
         let target = self.root.join(path.trim_start_matches('/'));
         let failed = || Error::io(format!("writing the node's `{path}`"));
         if let Some(folder) = target.parent() {
@@ -61,12 +71,23 @@ impl<'a> Upper<'a> {
     }
 
     /// Writes everything. `resolvers` are what the node asks for names.
-    pub(crate) async fn fill(&self, apt: &MachineApt, resolvers: &[Ipv4Addr]) -> Result<(), Error> {
-        let node = &self.spec.node;
+    async fn fill(&self, apt: &MachineApt, resolvers: &[Ipv4Addr]) -> Result<(), Error> {
+        let node = &self.node.name;
         let own =
-            self.spec.networks.first().map_or(Ipv4Addr::new(127, 0, 1, 1), super::Network::node_address);
+            self.node.networks.first().map_or(Ipv4Addr::new(127, 0, 1, 1), super::Network::node_address);
         self.write("/etc/hostname", format!("{node}\n"), 0o644)?;
-        self.write("/etc/hosts", format!("127.0.0.1 localhost\n{own} {node}.phoenix.lab {node}\n"), 0o644)?;
+        let mut hosts = format!("127.0.0.1 localhost\n{own} {node}.phoenix.lab {node}\n");
+        for Member { name, address } in self.spec.members().iter().filter(|member| member.name != *node) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(hosts, "{address} {name}.phoenix.lab {name}");
+        }
+        self.write("/etc/hosts", hosts, 0o644)?;
+        // The other nodes ask the site's router, as guests do.
+        let router = self.node.networks.first().map(|network| network.gateway);
+        let resolvers = match router.as_slice() {
+            router if !self.node.is_first() => router,
+            _ => resolvers,
+        };
         let servers: String = resolvers.iter().map(|a| format!("nameserver {a}\n")).collect();
         self.write("/etc/resolv.conf", servers, 0o644)?;
         self.write("/etc/subuid", "root:100000:65536\n", 0o644)?;
@@ -81,39 +102,63 @@ impl<'a> Upper<'a> {
             let script = format!("#!/bin/sh\nexec {NODE_PROGRAM} lab node {name} \"$@\"\n");
             self.write(&format!("/usr/sbin/{name}"), script, 0o755)?;
         }
+        if self.spec.others.is_empty() {
+            self.own_pve()?;
+        }
+        self.apt(apt)
+    }
+
+    /// `/etc/pve` of a node that is alone.
+    fn own_pve(&self) -> Result<(), Error> {
+        let node = &self.node.name;
         for kind in ["lxc", "qemu-server"] {
             let folder = self.root.join(format!("etc/pve/nodes/{node}/{kind}"));
             fs::create_dir_all(&folder).map_err(Error::io(format!("making `{folder}`")))?;
-            // As on a real node: this node's own, by a shorter way.
+        }
+        self.own_links()?;
+        self.link(&format!("/etc/pve/nodes/{node}/pve-ssl.pem"), &format!("{NODE_STATE}/pve-ssl.pem"))
+    }
+
+    /// As on a real node: this node's own, by a shorter way.
+    pub(super) fn own_links(&self) -> Result<(), Error> {
+        let node = &self.node.name;
+        for kind in ["lxc", "qemu-server"] {
             self.link(&format!("/etc/pve/{kind}"), &format!("nodes/{node}/{kind}"))?;
         }
-        self.link("/etc/pve/local", &format!("nodes/{node}"))?;
-        self.link(&format!("/etc/pve/nodes/{node}/pve-ssl.pem"), &format!("{NODE_STATE}/pve-ssl.pem"))?;
-        self.apt(apt)
+        self.link("/etc/pve/local", &format!("nodes/{node}"))
     }
 
     fn interfaces(&self) -> String {
         let mut out = "auto lo\niface lo inet loopback\n".to_owned();
-        for network in &self.spec.networks {
+        for (number, network) in self.node.networks.iter().enumerate() {
             let (bridge, prefix) = (&network.bridge, network.subnet.network_length());
             // Writing to a String cannot fail.
             let _ = write!(
                 out,
                 "\nauto {bridge}\niface {bridge} inet static\n\taddress {}/{prefix}\n\tbridge-ports none\n\tbridge-stp off\n\
-                 \tbridge-fd 0\n\tup ip addr add {}/{prefix} dev {bridge}\n",
+                 \tbridge-fd 0\n",
                 network.node_address(),
-                network.gateway
             );
+            let _ = match number {
+                _ if self.node.is_first() => {
+                    writeln!(out, "\tup ip addr add {}/{prefix} dev {bridge}", network.gateway)
+                }
+                0 => writeln!(out, "\tgateway {}", network.gateway),
+                _ => Ok(()),
+            };
         }
         out
     }
 
-    /// The site's router, played by the node: guests get out under its address, and names asked of the gateway's address
+    /// The site's router, played by the first node: guests get out under its address, and names asked of the gateway's address
     /// are passed on, as a router at home does. Where this machine's way out takes smaller packets than a bridge (a tunnel, a
     /// cloud), guests are told so when they connect: not everybody out there hears it from a router (RFC 2923, 2.1).
     fn nftables(&self, resolvers: &[Ipv4Addr]) -> String {
+        if !self.node.is_first() {
+            return "#!/usr/sbin/nft -f\nflush ruleset\n".to_owned();
+        }
         let (mut post, mut pre) = (String::new(), String::new());
-        for network in &self.spec.networks {
+        for network in &self.node.networks {
             let _ = writeln!(post, "    ip saddr {} oifname \"eth0\" masquerade", network.subnet);
             if let Some(server) = resolvers.first() {
                 for protocol in ["udp", "tcp"] {
@@ -198,7 +243,7 @@ impl<'a> Upper<'a> {
             if let Some(folder) = host.parent() {
                 fs::create_dir_all(folder).map_err(Error::io(format!("making `{folder}`")))?;
             }
-            let comment = format!("root@{}", self.spec.node);
+            let comment = format!("root@{}", self.node.name);
             let argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", host.as_str()];
             run("making the node's host key", &argv, b"", limit).await?;
         }
@@ -230,12 +275,37 @@ pub(crate) fn host_key(folder: &Utf8Path) -> Result<String, Error> {
 }
 
 /// The LXC configuration of the node itself.
-pub(crate) fn lxc_config(spec: &LabSpec, names: &Names, base: &super::base::Base, mtu: u32) -> String {
-    let (id, folder) = (&names.id, &spec.folder);
+pub(crate) fn lxc_config(
+    spec: &LabSpec,
+    node: &NodePlan,
+    names: &Names,
+    base: &super::base::Base,
+    mtu: u32,
+) -> String {
+    let (id, folder) = (&names.id, &node.folder);
+    // In the lab's own cgroup, all of them.
+    let cgroup = if node.is_first() { String::new() } else { format!("{}-", node.name) };
     let v2 = Utf8Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     // On v1 systemd has to be told to leave the unified tree alone.
     let init = if v2 { "/sbin/init" } else { "/sbin/init systemd.unified_cgroup_hierarchy=0" };
     let broadcast = Ipv4Addr::from(u32::from(names.inside) + 1);
+    let uplink = match node.is_first() {
+        true => format!(
+            "lxc.net.0.type = veth\n\
+             lxc.net.0.veth.pair = {id}\n\
+             lxc.net.0.name = eth0\n\
+             lxc.net.0.hwaddr = {mac}\n\
+             lxc.net.0.mtu = {mtu}\n\
+             lxc.net.0.flags = up\n\
+             lxc.net.0.ipv4.address = {inside}/30 {broadcast}\n\
+             lxc.net.0.ipv4.gateway = {outside}\n",
+            mac = names.mac,
+            inside = names.inside,
+            outside = names.outside,
+        ),
+        // Its way out is the first one.
+        false => "lxc.net.0.type = empty\n".to_owned(),
+    };
     let bind = |from: &Utf8Path, to: &str, options: &str| {
         format!("lxc.mount.entry = {from} {} none {options},create=dir 0 0\n", to.trim_start_matches('/'))
     };
@@ -250,33 +320,30 @@ pub(crate) fn lxc_config(spec: &LabSpec, names: &Names, base: &super::base::Base
          lxc.cap.drop =\n\
          lxc.apparmor.profile = unconfined\n\
          lxc.mount.auto = proc:rw sys:rw cgroup:rw:force\n\
-         lxc.cgroup.dir.monitor = {id}/monitor\n\
-         lxc.cgroup.dir.container = {id}/payload\n\
+         lxc.cgroup.dir.monitor = {id}/{cgroup}monitor\n\
+         lxc.cgroup.dir.container = {id}/{cgroup}payload\n\
          lxc.cgroup.devices.allow = a\n\
          lxc.cgroup2.devices.allow = a\n\
          lxc.signal.halt = SIGRTMIN+3\n\
-         lxc.net.0.type = veth\n\
-         lxc.net.0.veth.pair = {id}\n\
-         lxc.net.0.name = eth0\n\
-         lxc.net.0.hwaddr = {mac}\n\
-         lxc.net.0.mtu = {mtu}\n\
-         lxc.net.0.flags = up\n\
-         lxc.net.0.ipv4.address = {inside}/30 {broadcast}\n\
-         lxc.net.0.ipv4.gateway = {outside}\n\
+         {uplink}\
          # The kernel gives a user namespace a new proc or sysfs only where a whole one is to be seen.\n\
          lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0\n\
          lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0\n",
-        node = spec.node,
+        node = node.name,
         arch = std::env::consts::ARCH,
         base = base.node,
-        mac = names.mac,
-        inside = names.inside,
-        outside = names.outside,
     );
-    out += &bind(&folder.join("bin"), "/usr/local/lib/phoenix-lab", "bind,ro");
+    out += &bind(&spec.folder.join("bin"), "/usr/local/lib/phoenix-lab", "bind,ro");
     out += &bind(&base.templates, "/var/lib/vz/template/cache", "bind,ro");
     out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
     out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
     out += &bind(&folder.join("state"), NODE_STATE, "bind");
+    if !spec.others.is_empty() {
+        let cluster = spec.folder.join(CLUSTER);
+        out += &bind(&cluster, &format!("{NODE_STATE}/{CLUSTER}"), "bind");
+        for part in cluster_files::SHARED {
+            out += &bind(&cluster.join("pve").join(part), &format!("/etc/pve/{part}"), "bind");
+        }
+    }
     out
 }

@@ -89,6 +89,14 @@ pub(crate) async fn ended(handle: std::os::fd::OwnedFd, limit: Option<Duration>)
     waiting.is_ok() && take.await.unwrap_or(false)
 }
 
+/// Waits until one of these has ended, at most for `limit`.
+pub(crate) async fn one_ends(all: &[Process], limit: Duration) {
+    let began = tokio::time::Instant::now();
+    while all.iter().all(|one| one.alive()) && began.elapsed() < limit {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Starts this lab's program as a process of its own session (it makes that itself) and waits for its first line,
 /// `ready`. What it says after that goes to `log`.
 pub(crate) async fn start_detached(

@@ -13,8 +13,9 @@ use tokio::net::TcpStream;
 
 use super::credentials::{certificate, served};
 use super::process::Process;
+use super::spec::members;
 use super::{Error, Event, NodeRecord, Report};
-use crate::node::fingerprint;
+use crate::node::{Member, fingerprint};
 
 /// A node boots in three seconds; a machine under load gets more.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -98,8 +99,8 @@ async fn ask_api(port: u16, pin: &str, token: &str) -> Result<(), String> {
     }
 }
 
-/// Logs in over ssh, as a client does.
-async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path) -> Result<(), String> {
+/// Runs a program on the first node, whose words need no quoting, over ssh as a client does.
+async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path, program: &[&str]) -> Result<(), String> {
     use transport::Runner;
     let known = folder.join("known_hosts");
     let line = format!("[127.0.0.1]:{} {}\n", ssh.port, ssh.host_key);
@@ -124,9 +125,9 @@ async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path) -> Result<(), String> 
         "-o",
         "ConnectTimeout=5",
         &ssh.destination,
-        "true",
     ];
-    let command = transport::Command::new("logging in on the node", argv).limit(Duration::from_secs(15));
+    let command = transport::Command::new("logging in on the node", argv.iter().chain(program).copied())
+        .limit(Duration::from_secs(15));
     let output = transport::Local.run(&command).await.map_err(|e| e.to_string())?;
     if output.success() { Ok(()) } else { Err(output.tail(1)) }
 }
@@ -175,9 +176,26 @@ pub(crate) async fn wait(
     node.fingerprint = certificate(folder).unwrap_or_default();
     if let Some(ssh) = &node.ssh {
         report(Event::doing("waiting for the node's ssh", 1));
-        until("a log-in over the node's ssh", parts, || ask_ssh(ssh, folder)).await?;
+        until("a log-in over the node's ssh", parts, || ask_ssh(ssh, folder, &["true"])).await?;
+        let members = members(&node.node, &node.others, &node.networks);
+        if !members.is_empty() {
+            report(Event::doing("waiting for the other nodes", 2));
+        }
+        for other in members.get(1..).unwrap_or_default() {
+            let what = format!("an answer of {} to {}", other.name, node.node);
+            until(&what, parts, || ask_other(ssh, folder, other)).await?;
+        }
     }
     Ok(())
+}
+
+/// Asks another node, from the first one: its API by the cluster's, and its ssh as Proxmox VE's own tools do.
+async fn ask_other(ssh: &super::NodeSsh, folder: &Utf8Path, other: &Member) -> Result<(), String> {
+    let version = format!("/nodes/{}/version", other.name);
+    ask_ssh(ssh, folder, &["pvesh", "get", &version, "--output-format", "json"]).await?;
+    let mut argv = super::status::between(&other.name, &other.address);
+    argv.push("true".to_owned());
+    ask_ssh(ssh, folder, &argv.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
 #[cfg(test)]
@@ -211,6 +229,7 @@ mod tests {
             password_file: folder.join("password"),
             ssh: None,
             node: "pve1".to_owned(),
+            others: Vec::new(),
             template: None,
             networks: Vec::new(),
             ports: Ports { api: server.address().unwrap().port(), ssh: 0, https: 0 },

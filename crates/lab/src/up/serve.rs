@@ -3,15 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::credentials::{PRIVILEGES, ROLE, Settings};
 use super::forward::replace;
+use super::neighbour::{self, CLUSTER, Neighbour};
 use super::process::Process;
+use super::spec::NODES;
 use super::{Error, SOCKET, TOKEN, sim};
 use crate::containers::LxcRuntime;
-use crate::node::{Bridge, Hardware, Node, NodeOptions, Storage, Template};
+use crate::node::{Bridge, Cluster, Hardware, Member, Node, NodeOptions, Peer, Storage, Template, introduce};
 use crate::runtime::Runtime;
 use crate::server::{Server, ServerOptions};
 use crate::sim::{SimRuntime, SimShell, Times};
@@ -25,50 +27,30 @@ pub struct ServeArgs {
     pub simulated: Option<u16>,
 }
 
-/// Serves a node until the process is ended.
+/// Serves a node until the process is ended. That of a simulated lab stands for all of the lab's nodes.
 ///
 /// # Errors
 /// When its folder or its sockets cannot be opened.
 pub async fn serve(args: ServeArgs, ready: impl FnOnce() + Send) -> Result<(), Error> {
     let folder = &args.folder;
     let settings = Settings::read(folder)?;
-    let mut options = NodeOptions::new(&settings.node);
-    options.state = Some(folder.clone());
-    options.bridges = settings
-        .networks
-        .iter()
-        .map(|n| Bridge {
-            name: n.bridge.clone(),
-            cidr: Some(format!("{}/{}", n.node_address(), n.subnet.network_length())),
-        })
-        .collect();
-    options.storages = storages(&settings);
-    let refused = |said: String| Error::Node { what: "to start".to_owned(), said };
-    let (runtime, address): (Arc<dyn Runtime>, SocketAddr) = match args.simulated {
-        None => {
-            options.etc = Some("/etc/pve".into());
-            options.hardware = hardware(&settings);
-            let runtime = LxcRuntime::new().map_err(|e| refused(e.to_string()))?;
-            (Arc::new(runtime), (Ipv4Addr::UNSPECIFIED, 8006).into())
-        }
-        Some(port) => {
+    let started = |e: crate::server::ServerError| refused(crate::containers::explain(&e));
+    let (node, others) = match args.simulated {
+        None => (real(folder, &settings)?, Vec::new()),
+        Some(_) => {
             // A session of its own: it outlives the terminal it was started from.
             let _ = rustix::process::setsid();
-            options.etc = Some(folder.join("pve"));
-            simulate_templates(&mut options.storages);
-            (Arc::new(SimRuntime::new(SEED, Times::default())), (Ipv4Addr::LOCALHOST, port).into())
+            simulated(folder, &settings)?
         }
     };
-    let node = Node::open(options, runtime).map_err(|e| refused(crate::containers::explain(&e)))?;
-    node.set_password("root@pam", Some(&settings.password));
-    node.set_role(ROLE, PRIVILEGES);
-    node.set_token(TOKEN, &settings.secret, false);
-    node.grant(TOKEN.split('!').next().unwrap_or_default(), "/", ROLE);
-
+    prepare(&node, &settings);
+    let address: SocketAddr = match args.simulated {
+        None => (Ipv4Addr::UNSPECIFIED, 8006).into(),
+        Some(port) => (Ipv4Addr::LOCALHOST, port).into(),
+    };
     let mut server = ServerOptions::new(address, folder.clone());
     server.names = vec![settings.node.clone()];
-    let started = |e: crate::server::ServerError| refused(crate::containers::explain(&e));
-    // Both live as long as this does.
+    // They live as long as this does.
     let _https = Server::https(node.clone(), server).await.map_err(started)?;
     let _console = Server::unix(node.clone(), &folder.join(SOCKET)).await.map_err(started)?;
     if args.simulated.is_some() {
@@ -77,11 +59,96 @@ pub async fn serve(args: ServeArgs, ready: impl FnOnce() + Send) -> Result<(), E
         }
         let shell = sim::listen(folder)?;
         ready();
-        sim::serve_shell(shell, SimShell::new(node)).await;
+        sim::serve_shell(shell, SimShell::cluster(node, others)).await;
         return Ok(());
     }
+    let _peers = match settings.cluster.as_slice() {
+        [] => None,
+        _ => Some(join(folder, &settings, node).await?),
+    };
     ready();
     std::future::pending().await
+}
+
+fn refused(said: String) -> Error {
+    Error::Node { what: "to start".to_owned(), said }
+}
+
+fn opened(options: NodeOptions, runtime: Arc<dyn Runtime>) -> Result<Node, Error> {
+    Node::open(options, runtime).map_err(|e| refused(crate::containers::explain(&e)))
+}
+
+/// What the settings say of the node at this place of the lab.
+fn options(settings: &Settings, folder: &Utf8Path, at: usize) -> NodeOptions {
+    let mut options = NodeOptions::new(&settings.node);
+    options.state = Some(folder.to_owned());
+    let bridge = |n: &super::Network| Bridge {
+        name: n.bridge.clone(),
+        cidr: Some(format!("{}/{}", n.address_of(at), n.subnet.network_length())),
+    };
+    options.bridges = settings.networks.iter().map(bridge).collect();
+    options.storages = storages(settings);
+    options
+}
+
+/// The node that this process runs on.
+fn real(folder: &Utf8Path, settings: &Settings) -> Result<Node, Error> {
+    let mut options = options(settings, folder, 0);
+    options.etc = Some("/etc/pve".into());
+    options.hardware = hardware(settings);
+    if !settings.cluster.is_empty() {
+        options.cluster = Some(Cluster::in_folder(settings.cluster.clone(), folder.join(CLUSTER)));
+    }
+    let runtime = LxcRuntime::new().map_err(|e| refused(e.to_string()))?;
+    opened(options, Arc::new(runtime))
+}
+
+/// The first of a simulated lab's nodes, and the others.
+fn simulated(folder: &Utf8Path, settings: &Settings) -> Result<(Node, Vec<Node>), Error> {
+    let others: Vec<_> = settings.cluster.iter().enumerate().skip(1).collect();
+    let cluster = (!others.is_empty()).then(|| Cluster::in_folder(settings.cluster.clone(), folder));
+    let open = |name: &str, state: &Utf8Path, at: usize, address: Option<&str>| {
+        let mut options = options(settings, state, at);
+        name.clone_into(&mut options.name);
+        options.etc = Some(folder.join("pve"));
+        options.cluster = cluster.clone();
+        simulate_templates(&mut options.storages);
+        if let Some(address) = address {
+            address.clone_into(&mut options.hardware.address);
+        }
+        let seed = SEED + u64::try_from(at).unwrap_or_default();
+        opened(options, Arc::new(SimRuntime::new(seed, Times::default())))
+    };
+    let first = settings.cluster.first().map(|member| member.address.as_str());
+    let node = open(&settings.node, folder, 0, first)?;
+    let others = others.into_iter().map(|(at, member)| {
+        let state = folder.join(NODES).join(&member.name);
+        open(&member.name, &state, at, Some(&member.address))
+    });
+    let others: Vec<Node> = others.collect::<Result<_, _>>()?;
+    introduce(&[std::slice::from_ref(&node), &others].concat());
+    Ok((node, others))
+}
+
+/// Who may do what. In a cluster it is the same for all nodes.
+fn prepare(node: &Node, settings: &Settings) {
+    node.set_password("root@pam", Some(&settings.password));
+    node.set_role(ROLE, PRIVILEGES);
+    node.set_token(TOKEN, &settings.secret, false);
+    node.grant(TOKEN.split('!').next().unwrap_or_default(), "/", ROLE);
+}
+
+/// Makes a node and the others of its cluster known to each other.
+async fn join(folder: &Utf8Path, settings: &Settings, node: Node) -> Result<Server, Error> {
+    let cluster = folder.join(CLUSTER);
+    // Where the others see it; in a lab of one node a link leads to the file itself.
+    let (from, to) = (folder.join("pve-ssl.pem"), format!("/etc/pve/nodes/{}/pve-ssl.pem", settings.node));
+    fs::copy(&from, &to).map_err(Error::io(format!("writing `{to}`")))?;
+    let others = settings.cluster.iter().filter(|member| member.name != settings.node);
+    let neighbour = |member: &Member| -> Arc<dyn Peer> { Arc::new(Neighbour::new(&cluster, &member.name)) };
+    node.meet(others.map(neighbour).collect());
+    let path = neighbour::socket(&cluster, &settings.node);
+    Server::peers(node, &path).await.map_err(|e| refused(crate::containers::explain(&e)))
 }
 
 /// The simulated lab a person starts is the same one every time.

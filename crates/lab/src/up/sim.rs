@@ -47,6 +47,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
     let state = folder.join("state");
     fs::create_dir_all(&state).map_err(Error::io(format!("making `{state}`")))?;
     let _lock = folder_lock(folder).await?;
+    super::check_nodes(spec)?;
     if super::record(folder).is_some() {
         return Err(Error::Folder { folder: folder.clone(), why: "holds a lab with real containers" });
     }
@@ -72,6 +73,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
         password_file: folder.join("password"),
         ssh: None,
         node: spec.node.clone(),
+        others: spec.others.clone(),
         template: TEMPLATES.last().map(|name| format!("local:vztmpl/{name}")),
         networks: spec.networks.clone(),
         ports: only_api,
@@ -328,10 +330,9 @@ impl Runner for SimNodeRunner {
     }
 }
 
-/// The guests that "run" in a simulated lab.
-pub(crate) async fn guests(folder: &Utf8Path) -> BTreeSet<u32> {
-    let node = NodeRecord::read(folder).map(|r| r.node).unwrap_or_default();
-    crate::frontends::running_guests(&folder.join("state").join(super::SOCKET), &node).await
+/// The guests that "run" on a node of a simulated lab.
+pub(crate) async fn guests(folder: &Utf8Path, node: &str) -> BTreeSet<u32> {
+    crate::frontends::running_guests(&folder.join("state").join(super::SOCKET), node).await
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use crate::node::Member;
 
 /// One network of the site, made real inside the node: a bridge, with the gateway's address on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,11 +26,20 @@ pub struct Network {
 impl Network {
     /// The node's own address in this network.
     pub fn node_address(&self) -> Ipv4Addr {
-        self.node.unwrap_or_else(|| {
-            let last = u32::from(self.subnet.last_address()).saturating_sub(1);
-            let last = Ipv4Addr::from(last);
-            if last == self.gateway { Ipv4Addr::from(u32::from(last).saturating_sub(1)) } else { last }
-        })
+        self.address_of(0)
+    }
+
+    /// The address of the node at this place among the lab's: the first has [`node_address`](Self::node_address), each
+    /// other the highest that is still free.
+    pub fn address_of(&self, at: usize) -> Ipv4Addr {
+        let last = u32::from(self.subnet.last_address());
+        let free = (0..last).rev().map(Ipv4Addr::from).filter(|address| *address != self.gateway);
+        match self.node {
+            Some(own) if at == 0 => own,
+            Some(own) => free.filter(|address| *address != own).nth(at - 1).unwrap_or(own),
+            // The lowest there is, where a network has no room: nobody can do anything about that.
+            None => free.take(at + 1).last().unwrap_or(self.gateway),
+        }
     }
 }
 
@@ -62,8 +72,10 @@ impl Ports {
 pub struct LabSpec {
     /// The folder that holds all of it. Its absolute path decides the lab's names.
     pub folder: Utf8PathBuf,
-    /// The node's name.
+    /// The node's name; the first one's, where there are more.
     pub node: String,
+    /// The names of the other nodes, which form a cluster with it; see [`node_names`].
+    pub others: Vec<String>,
     /// The site's networks.
     pub networks: Vec<Network>,
     /// Names of storages beside `local`.
@@ -77,6 +89,90 @@ pub struct LabSpec {
     pub program: Option<Utf8PathBuf>,
     /// Where bases and templates are kept; see [`super::cache_folder`].
     pub cache: Utf8PathBuf,
+}
+
+/// How many nodes a lab can have.
+pub const MOST_NODES: u8 = 3;
+
+/// What a lab's nodes are called: `pve1`, `pve2`, …
+pub fn node_names(count: u8) -> Vec<String> {
+    (1..=count.clamp(1, MOST_NODES)).map(|number| format!("pve{number}")).collect()
+}
+
+/// One node of a lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodePlan {
+    /// Its name.
+    pub name: String,
+    /// Its place among the nodes; the first is the site's router, and has the way out.
+    pub at: usize,
+    /// The folder of its files: the lab's for the first, one below it for each other.
+    pub folder: Utf8PathBuf,
+    /// The networks, with its own address in each.
+    pub networks: Vec<Network>,
+}
+
+impl NodePlan {
+    /// Whether it is the first.
+    pub(crate) fn is_first(&self) -> bool {
+        self.at == 0
+    }
+
+    /// What its container is called.
+    pub(crate) fn container(&self, names: &Names) -> String {
+        if self.is_first() { names.id.clone() } else { format!("{}-{}", names.id, self.name) }
+    }
+}
+
+/// Where the nodes of a lab beside the first have their files, in its folder.
+pub(crate) const NODES: &str = "nodes";
+
+impl LabSpec {
+    /// All nodes, the first one first.
+    pub(crate) fn nodes(&self) -> Vec<NodePlan> {
+        nodes(&self.folder, &self.node, &self.others, &self.networks)
+    }
+
+    /// The nodes and their addresses, where there is more than one.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        members(&self.node, &self.others, &self.networks)
+    }
+}
+
+/// The nodes of the lab in `folder`, the first one first.
+pub(crate) fn nodes(
+    folder: &Utf8Path,
+    first: &str,
+    others: &[String],
+    networks: &[Network],
+) -> Vec<NodePlan> {
+    let all = std::iter::once(first).chain(others.iter().map(String::as_str)).enumerate();
+    all.map(|(at, name)| NodePlan {
+        name: name.to_owned(),
+        at,
+        folder: if at == 0 { folder.to_owned() } else { folder.join(NODES).join(name) },
+        networks: addresses(networks, at),
+    })
+    .collect()
+}
+
+/// The networks as the node at this place has them. A lab of one node has them as they are.
+fn addresses(networks: &[Network], at: usize) -> Vec<Network> {
+    let own = |network: &Network| match at {
+        0 => network.clone(),
+        at => Network { node: Some(network.address_of(at)), ..network.clone() },
+    };
+    networks.iter().map(own).collect()
+}
+
+/// The nodes of a cluster with their addresses in the first network; none for a node that is alone.
+pub(crate) fn members(first: &str, others: &[String], networks: &[Network]) -> Vec<Member> {
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let names = std::iter::once(first).chain(others.iter().map(String::as_str)).enumerate();
+    let address = |at| networks.first().map_or(Ipv4Addr::LOCALHOST, |network| network.address_of(at));
+    names.map(|(at, name)| Member { name: name.to_owned(), address: address(at).to_string() }).collect()
 }
 
 /// The names of one lab, which follow from its folder.
@@ -169,6 +265,17 @@ mod tests {
         };
         assert_eq!(network("10.0.0.1").node_address().to_string(), "10.0.0.254");
         assert_eq!(network("10.0.0.254").node_address().to_string(), "10.0.0.253");
+        let all = |network: Network| [0, 1, 2].map(|at| network.address_of(at).to_string());
+        assert_eq!(all(network("10.0.0.253")), ["10.0.0.254", "10.0.0.252", "10.0.0.251"]);
+        let own = Network { node: "10.0.0.253".parse().ok(), ..network("10.0.0.1") };
+        assert_eq!(all(own), ["10.0.0.253", "10.0.0.254", "10.0.0.252"]);
+    }
+
+    #[test]
+    fn a_lab_has_as_many_nodes_as_are_asked_for() {
+        assert_eq!(node_names(0), ["pve1"]);
+        assert_eq!(node_names(3), ["pve1", "pve2", "pve3"]);
+        assert_eq!(members("pve1", &[], &[]), []);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a person wants to know about a lab.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
+use super::spec::{NodePlan, members, nodes};
 use super::{Error, NodeRecord, forward, record};
 use crate::runtime::Kind;
 
@@ -18,6 +19,9 @@ pub struct GuestStatus {
     pub running: bool,
     /// Its first address, without the prefix.
     pub address: Option<String>,
+    /// The node it is on, where there is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// A lab as it is now.
@@ -45,28 +49,30 @@ pub struct Status {
 /// When there is none.
 pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
     let node = NodeRecord::read(folder).ok_or_else(|| Error::NotRunning { folder: folder.to_owned() })?;
-    let id = record(folder).map(|r| r.names.id);
-    let init = match &id {
-        Some(id) => forward::node_init(folder, id).await,
-        None => None,
-    };
+    let names = record(folder).map(|r| r.names);
     let simulated = super::sim::running(folder);
-    let running_guests = match (init, simulated) {
-        (Some(init), _) => guests_running(init.pid()),
-        (None, Some(_)) => super::sim::guests(folder).await,
-        (None, None) => std::collections::BTreeSet::new(),
-    };
-    let etc = if node.runtime == Kind::Simulated { "state/pve" } else { "upper/etc/pve" };
-    let guests = fs::read_dir(folder.join(format!("{etc}/nodes/{}/lxc", node.node)))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let id = entry.file_name().to_str()?.strip_suffix(".conf")?.parse().ok()?;
-            let text = fs::read_to_string(entry.path()).ok()?;
-            Some(guest(id, &text, running_guests.contains(&id)))
-        });
-    let mut guests: Vec<GuestStatus> = guests.collect();
+    let mut inits = Vec::new();
+    if let Some(names) = &names {
+        for plan in plans(folder, &node) {
+            inits.push(forward::node_init(folder, &plan.container(names)).await);
+        }
+    }
+    // All of its nodes are the lab.
+    let init = inits.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.first().copied());
+    let mut guests = Vec::new();
+    for (at, plan) in plans(folder, &node).into_iter().enumerate() {
+        let running = match (inits.get(at).copied().flatten(), simulated) {
+            (Some(init), _) => guests_running(init.pid()),
+            (None, Some(_)) => super::sim::guests(folder, &plan.name).await,
+            (None, None) => std::collections::BTreeSet::new(),
+        };
+        let mut own = guests_of(folder, &node, &plan.name, &running);
+        if !node.others.is_empty() {
+            own.iter_mut().for_each(|guest| guest.node = Some(plan.name.clone()));
+        }
+        guests.extend(own);
+    }
+    let id = names.map(|names| names.id);
     guests.sort_by_key(|g| g.id);
     Ok(Status {
         id,
@@ -77,6 +83,36 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
         guests,
         record: node,
     })
+}
+
+/// The nodes of the lab in `folder`.
+fn plans(folder: &Utf8Path, node: &NodeRecord) -> Vec<NodePlan> {
+    nodes(folder, &node.node, &node.others, &node.networks)
+}
+
+/// Where the lab in `folder` has what stands for `/etc/pve`.
+fn etc(folder: &Utf8Path, node: &NodeRecord) -> Utf8PathBuf {
+    folder.join(match (node.runtime, node.others.as_slice()) {
+        (Kind::Simulated, _) => "state/pve",
+        (Kind::Containers, []) => "upper/etc/pve",
+        (Kind::Containers, _) => "cluster/pve",
+    })
+}
+
+/// The guests of one of the nodes, by their files.
+fn guests_of(
+    folder: &Utf8Path,
+    node: &NodeRecord,
+    name: &str,
+    running: &std::collections::BTreeSet<u32>,
+) -> Vec<GuestStatus> {
+    let files = fs::read_dir(etc(folder, node).join("nodes").join(name).join("lxc"));
+    let guests = files.into_iter().flatten().flatten().filter_map(|entry| {
+        let id = entry.file_name().to_str()?.strip_suffix(".conf")?.parse().ok()?;
+        let text = fs::read_to_string(entry.path()).ok()?;
+        Some(guest(id, &text, running.contains(&id)))
+    });
+    guests.collect()
 }
 
 /// The guests whose monitors listen in the node's network namespace.
@@ -99,6 +135,7 @@ fn guest(id: u32, conf: &str, running: bool) -> GuestStatus {
         name: get("hostname").unwrap_or_default().to_owned(),
         running,
         address: address.map(str::to_owned),
+        node: None,
     }
 }
 
@@ -126,6 +163,16 @@ fn disk_use(folder: &Utf8Path) -> u64 {
 pub fn shell(folder: &Utf8Path, guest: Option<u32>) -> Result<Vec<String>, Error> {
     let missing = || Error::NotRunning { folder: folder.to_owned() };
     let node = NodeRecord::read(folder).ok_or_else(missing)?;
+    // A guest of another node is entered from there.
+    let elsewhere = members(&node.node, &node.others, &node.networks).into_iter().skip(1).find(|other| {
+        let file = guest.map(|id| format!("nodes/{}/lxc/{id}.conf", other.name));
+        file.is_some_and(|file| etc(folder, &node).join(file).exists())
+    });
+    let way = elsewhere.map(|other| {
+        let mut way = between(&other.name, &other.address);
+        way.insert(1, "-t".to_owned());
+        way
+    });
     let ssh = node.ssh.ok_or_else(missing)?;
     let known = format!("UserKnownHostsFile={}", folder.join("known_hosts"));
     let port = ssh.port.to_string();
@@ -150,9 +197,22 @@ pub fn shell(folder: &Utf8Path, guest: Option<u32>) -> Result<Vec<String>, Error
     .map(str::to_owned)
     .into();
     if let Some(id) = guest {
+        argv.extend(way.unwrap_or_default());
         argv.extend(["pct".to_owned(), "enter".to_owned(), id.to_string()]);
     }
     Ok(argv)
+}
+
+/// How one node of a cluster reaches another, as Proxmox VE's own tools do (PVE::SSHInfo, `ssh_info_to_ssh_opts`).
+pub(super) fn between(name: &str, address: &str) -> Vec<String> {
+    let (alias, known) =
+        (format!("HostKeyAlias={name}"), format!("UserKnownHostsFile=/etc/pve/nodes/{name}/ssh_known_hosts"));
+    let destination = format!("root@{address}");
+    let options = ["BatchMode=yes", &alias, &known, "GlobalKnownHostsFile=none"];
+    let mut argv = vec!["ssh".to_owned()];
+    argv.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option.to_owned()]));
+    argv.push(destination);
+    argv
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+mod cluster;
 mod firewall;
 
 use std::io::Write as _;
@@ -67,6 +68,7 @@ impl Lab {
         let spec = LabSpec {
             folder: short(folder),
             node: "pve1".to_owned(),
+            others: Vec::new(),
             networks: vec![Network {
                 bridge: "vmbr0".to_owned(),
                 subnet: "10.0.0.0/24".parse().unwrap(),
@@ -131,8 +133,10 @@ impl Lab {
     /// Calls and waits for the task that it starts.
     async fn task(&self, method: Method, path: &str, params: &[(&str, &str)]) {
         let upid = self.call(method, path, params).await.as_str().unwrap().to_owned();
-        let path =
-            format!("/nodes/pve1/tasks/{}", upid.replace(':', "%3A").replace('@', "%40").replace('!', "%21"));
+        // `UPID:NODE:…`
+        let node = upid.split(':').nth(1).unwrap();
+        let upid_in_path = upid.replace(':', "%3A").replace('@', "%40").replace('!', "%21");
+        let path = format!("/nodes/{node}/tasks/{upid_in_path}");
         let end = Instant::now() + Duration::from_secs(120);
         loop {
             let status = self.call(Method::Get, &format!("{path}/status"), &[]).await;
@@ -148,6 +152,10 @@ impl Lab {
     }
 
     async fn create(&self, id: u32, address: &str, onboot: bool) {
+        self.create_on("pve1", id, address, onboot).await;
+    }
+
+    async fn create_on(&self, node: &str, id: u32, address: &str, onboot: bool) {
         let (id, onboot) = (id.to_string(), if onboot { "1" } else { "0" });
         let net = format!("name=eth0,bridge=vmbr0,ip={address}/24,gw=10.0.0.1");
         let template = self.record().template.unwrap();
@@ -166,7 +174,7 @@ impl Lab {
             ("nameserver", "10.0.0.1"),
             ("searchdomain", "workshop.internal"),
         ];
-        self.task(Method::Post, "/nodes/pve1/lxc", &params).await;
+        self.task(Method::Post, &format!("/nodes/{node}/lxc"), &params).await;
     }
 
     /// Waits until a command line on the node succeeds.
@@ -185,7 +193,12 @@ impl Lab {
 
     /// The first process of the node.
     fn node_process(&self) -> u32 {
-        let id = up::Names::of(self.folder(), 0).id;
+        self.process_of("")
+    }
+
+    /// The same of another node, by what its container is called beside the lab.
+    fn process_of(&self, node: &str) -> u32 {
+        let id = format!("{}{node}", up::Names::of(self.folder(), 0).id);
         let output = Command::new("lxc-info")
             .args(["-P", self.folder().join("lxc").as_str(), "-n", &id, "-pH"])
             .output();
