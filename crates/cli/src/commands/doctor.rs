@@ -204,7 +204,7 @@ async fn hops(
                     &CommandError::failed("inventory::unread", format!("{}: {}", unread.what, unread.why)),
                 );
             }
-            for name in inventory.nodes.keys().filter(|name| *name != inventory.hands()) {
+            for name in inventory.nodes.keys().filter(|name| *name != inventory.command_node()) {
                 if inventory.commands && !inventory.is_offline(name) {
                     onward(connection, name, findings).await;
                 }

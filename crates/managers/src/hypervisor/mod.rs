@@ -149,7 +149,7 @@ fn elsewhere(world: World<'_>, authority: Option<u32>) -> Option<Problem> {
     let declared = guest.node.as_ref().or(world.desired.node.as_ref()).map(ToString::to_string);
     let there = inventory.guests.get(&id).map(|guest| guest.node.clone());
     let on = there.or(declared).unwrap_or_else(|| inventory.node.clone());
-    let node = inventory.hands();
+    let node = inventory.command_node();
     (on != node).then(|| Problem {
         code: "hypervisor::authority-elsewhere".into(),
         address: Address::hypervisor_certificate(),
