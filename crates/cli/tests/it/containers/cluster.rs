@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
 
-use super::support::{Site, lacking, write};
+use std::time::Duration;
+
+use super::support::{Site, lacking, wait_for, write};
 
 const GUESTS: &str = r#"{
   "types": { "small": { "template": "debian-12", "cores": 1, "memory": "256M", "disk": "2G", "features": ["trusted-ca"] } },
@@ -16,6 +18,13 @@ const GUESTS: &str = r#"{
 }
 "#;
 
+/// Addresses of what a plan would do.
+fn steps(site: &Site) -> Vec<String> {
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["problems"].as_array().unwrap().len(), 0, "{plan}");
+    plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap().to_owned()).collect()
+}
+
 /// T-9, P-24.
 #[test]
 fn a_guest_on_each_of_two_nodes() {
@@ -28,12 +37,7 @@ fn a_guest_on_each_of_two_nodes() {
     site.lab_up_with(&["--nodes", "2"]);
     println!("real containers: a_guest_on_each_of_two_nodes");
     site.ok(&["apply"]);
-    let plan = site.json(&["plan", "--json"]);
-    assert_eq!(
-        (plan["steps"].as_array().unwrap().len(), &plan["problems"]),
-        (0, &serde_json::json!([])),
-        "{plan}"
-    );
+    assert_eq!(steps(&site), [""; 0], "the second plan is not empty");
 
     // Each is on its own node, and what takes root was set there.
     let on = |node: &str| site.node(&format!("ls /etc/pve/nodes/{node}/lxc"));
@@ -69,6 +73,22 @@ fn a_guest_on_each_of_two_nodes() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("another run works on workshop"), "{said}");
     site.node(&format!("{second} pkill -xf \"'sleep 300'\""));
+
+    // A node that is away keeps what is on it: nothing is done there, and the rest is.
+    site.edit("guests.json", "\"memory\": \"256M\"", "\"memory\": \"320M\"");
+    site.on_node(&format!("{second} systemctl poweroff --force --force"));
+    let notes = || site.json(&["plan", "--json"])["notes"].to_string();
+    wait_for("the cluster to miss the node", Duration::from_secs(30), || {
+        notes().contains("pve2, which is offline")
+    });
+    assert_eq!(steps(&site), ["container.here"]);
+    site.ok(&["apply"]);
+    assert_eq!(steps(&site), [""; 0]);
+    // It is back, and what waited is done.
+    site.lab_up_with(&["--nodes", "2"]);
+    assert_eq!(steps(&site), ["container.there"]);
+    site.ok(&["apply"]);
+    assert!(site.inside("there", "free -m").1.contains(" 320 "), "the new limit is not seen inside");
 
     // All goes, on both.
     site.ok(&["destroy", "--confirm", "workshop"]);
