@@ -167,6 +167,8 @@ pub struct LabTarget {
     pub folder: Option<Utf8PathBuf>,
     /// Where it is published on 127.0.0.1.
     pub ports: LabPorts,
+    /// How many nodes it has, 1 to 3, where that is declared; 1 by default.
+    pub nodes: Option<u8>,
 }
 
 /// The ports of 127.0.0.1 on which a lab is published, as far as they are declared.

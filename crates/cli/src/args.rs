@@ -593,7 +593,7 @@ pub struct Lab {
 pub enum LabCommand {
     /// Start the site's lab, or mend it
     #[command(
-        after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab up --simulated\n  phoenix-cli lab up --api-port 18006 --ssh-port 18022 --https-port 18443"
+        after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab up --simulated\n  phoenix-cli lab up --nodes 2\n  phoenix-cli lab up --api-port 18006 --ssh-port 18022 --https-port 18443"
     )]
     Up(LabUp),
     /// End the lab and remove all it made
@@ -626,6 +626,9 @@ pub struct LabUp {
     /// Records instead of real containers: nothing runs in them
     #[arg(long)]
     pub simulated: bool,
+    /// How many nodes it has, up to 3: pve1, pve2 and pve3, one cluster; where absent as the blueprint says, as it is now, or 1
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::up::MOST_NODES)))]
+    pub nodes: Option<u8>,
     /// Where the node's API is published on 127.0.0.1; where absent as the blueprint says, as it is now, or 8006
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,

@@ -236,31 +236,16 @@ async fn members(
     Ok((node, nodes))
 }
 
-/// What a file of the firewall is called among what could not be read.
-pub fn firewall_file(name: &str) -> String {
-    format!("the firewall's file {name}")
-}
-
-/// What only the reader of files knows: the firewall and what it must never cut, and what is to be known of the node that was
-/// read on.
+/// What only the reader of files knows: the node that was read on, and what each kind takes for itself.
 fn first_node(inventory: &mut Inventory, mut read: Guests) -> Guests {
     // A name that the cluster does not know is none: it may be about to join, or to leave.
     inventory.reached = read.node.take().filter(|name| inventory.nodes.contains_key(name));
-    inventory.firewall = std::mem::take(&mut read.firewall);
-    for (name, why) in std::mem::take(&mut read.firewall_unread) {
-        inventory.unread.push(Unread { what: firewall_file(&name), why });
-    }
     let inet = |it: &NodeAddress| Ipv4Inet::new(it.address, it.length).ok();
     let facts = inventory.reached_mut();
     facts.addresses = read.addresses.iter().filter_map(inet).collect();
     facts.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
-    inventory.unconfirmed = read.unconfirmed.take();
-    match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
-        Ok(mark) => inventory.reached_mut().hypervisor = mark,
-        Err(error) => inventory.unread.push(Unread {
-            what: format!("what was done on the node ({})", proxmox::inventory::MARK),
-            why: format!("{error}"),
-        }),
+    for manager in crate::managers() {
+        manager.observe(&mut read, inventory);
     }
     read
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::address::{self, Address};
 use crate::desired::Desired;
 use crate::graph::{EdgeKind, Graph};
-use crate::host::GuestKind;
 use crate::inventory::Inventory;
+use crate::render::Telling;
 use crate::step::{Action, Consent, FILE_VERSION, Plan, Problem, Step};
 use crate::targets;
 
@@ -49,6 +49,11 @@ pub trait Kind: Debug + Send + Sync {
     /// while it stays the same. Kinds whose steps look for themselves before they change anything say nothing.
     fn state(&self, _desired: &Desired, _inventory: &Inventory, _address: &Address) -> String {
         String::new()
+    }
+
+    /// How a step of this kind is told to a person in a plan by guest.
+    fn telling(&self, _step: &Step) -> Telling {
+        Telling::default()
     }
 }
 
@@ -313,7 +318,7 @@ fn cut(
     let mut open: Vec<Address> = wanted.chain(there).collect();
     // A guest takes along all that is on it.
     open.extend(open.iter().flat_map(|a| targets::on(desired, a)).collect::<Vec<_>>());
-    let guests: BTreeSet<&Address> = open.iter().filter(|a| GuestKind::of_word(a.kind()).is_some()).collect();
+    let guests: BTreeSet<&Address> = open.iter().filter(|a| a.guest_kind().is_some()).collect();
     let of = targets::Guests::new(desired);
     let on_them: Vec<Address> = (steps.values())
         .filter(|step| of.of(step).is_some_and(|guest| guests.contains(&guest)))

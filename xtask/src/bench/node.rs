@@ -174,6 +174,7 @@ impl Served {
                     password_file: folder.join("password"),
                     ssh: None,
                     node: "pve1".to_owned(),
+                    others: Vec::new(),
                     template: None,
                     networks: Vec::new(),
                     ports: Ports { api: port, ssh: 0, https: 0 },

@@ -174,6 +174,7 @@ pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
                     ssh: ports.and_then(|p| p.ssh),
                     https: ports.and_then(|p| p.https),
                 },
+                nodes: source.nodes,
             }))
         }
         TargetSource { .. } => None,

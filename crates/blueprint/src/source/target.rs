@@ -79,6 +79,9 @@ pub struct LabSource {
     pub folder: Option<Text>,
     /// Where it is published on 127.0.0.1, so that several labs can run side by side.
     pub ports: Option<LabPortsSource>,
+    /// How many nodes it has: `pve1`, `pve2`, `pve3`, which are one cluster in one network. The first is published.
+    #[schemars(range(min = 1, max = 3), extend("default" = 1))]
+    pub nodes: Option<u8>,
 }
 
 /// The ports of 127.0.0.1 on which the lab is published.

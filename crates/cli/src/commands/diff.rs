@@ -48,7 +48,7 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
         }
     }
     let anew = |id: u32| {
-        let steps = plan.steps.iter().filter(|s| s.id == Some(id) && s.address.kind() == "container");
+        let steps = plan.steps.iter().filter(|s| s.id == Some(id) && s.address.guest_kind().is_some());
         steps.clone().any(|s| matches!(s.action, Action::Create | Action::Replace))
             || !planned.inventory.guests.get(&id).is_some_and(|guest| guest.running)
     };

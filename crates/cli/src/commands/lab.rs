@@ -100,9 +100,11 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         blueprint::model::NicAddress::Dhcp => None,
     });
     let var = |name: &str| std::env::var(name).ok();
+    let mut nodes = up::node_names(nodes(blueprint, options)).into_iter();
     Ok(LabSpec {
         folder: site::lab_folder(blueprint),
-        node: "pve1".into(),
+        node: nodes.next().unwrap_or_default(),
+        others: nodes.collect(),
         networks,
         storages,
         ports: ports(blueprint, options),
@@ -110,6 +112,17 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         program: None,
         cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
     })
+}
+
+/// How many nodes the lab has: as was typed, else as the blueprint says, else as it has already.
+fn nodes(blueprint: &Blueprint, options: &LabUp) -> u8 {
+    let said = match &blueprint.target {
+        blueprint::model::Target::Lab(lab) => lab.nodes,
+        blueprint::model::Target::Proxmox(_) => None,
+    };
+    let now = up::NodeRecord::read(&site::lab_folder(blueprint))
+        .and_then(|record| u8::try_from(1 + record.others.len()).ok());
+    options.nodes.or(said).or(now).unwrap_or(1)
 }
 
 /// Where the lab is published: as was typed, else as the blueprint says, else as it is already.
@@ -165,6 +178,9 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     };
     let kind = if record.runtime == lab::runtime::Kind::Simulated { "the simulated lab" } else { "the lab" };
     printer.say(format!("✔ {kind} {word}: {} is at {}", record.node, record.endpoint));
+    if !record.others.is_empty() {
+        printer.say(format!("  in one cluster with it: {}", record.others.join(", ")));
+    }
     if let Some(ssh) = &record.ssh {
         printer.say(format!("  ssh: ssh -p {} -i {} {}", ssh.port, ssh.identity, ssh.destination));
     }
@@ -214,14 +230,21 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
         "  published on 127.0.0.1: API {}, ssh {}, HTTPS {}",
         ports.api, ports.ssh, ports.https
     ));
+    if !status.record.others.is_empty() {
+        printer.data(format!("  in one cluster with it: {}", status.record.others.join(", ")));
+    }
     for guest in &status.guests {
-        printer.data(format!(
+        let line = format!(
             "{} {:>9}  {:<24} {}",
             if guest.running { "●" } else { "○" },
             guest.id,
             guest.name,
             guest.address.as_deref().unwrap_or("–")
-        ));
+        );
+        printer.data(match &guest.node {
+            Some(node) => format!("{line:<54} on {node}"),
+            None => line,
+        });
     }
     Ok(0)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::etc::{Seen, Stored, seen};
-use super::{Inner, Keep, Pool, State, Storage, lock};
+use super::{Inner, Keep, Node, Pool, State, Storage, lock};
 
 /// How long a change waits for the other nodes' (PVE::Cluster, `cfs_lock`).
 const WAIT: Duration = Duration::from_secs(10);
@@ -225,5 +225,18 @@ impl Inner {
         }
         self.save(&state.keep);
         out
+    }
+}
+
+impl Node {
+    /// The address it gives as its own.
+    pub fn address(&self) -> &str {
+        &self.inner.hardware.address
+    }
+
+    /// The text of every container's configuration file of all nodes of its cluster, with the node's name and the id.
+    pub fn all_configuration_files(&self) -> Vec<(String, u32, Arc<str>)> {
+        let all = self.inner.state().etc.whole();
+        all.into_iter().map(|(id, (node, file))| (node, id, Arc::from(file.text.as_str()))).collect()
     }
 }

@@ -231,11 +231,6 @@ impl Node {
         &self.inner.name
     }
 
-    /// The address it gives as its own.
-    pub fn address(&self) -> &str {
-        &self.inner.hardware.address
-    }
-
     /// What stands behind it.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.inner.runtime
@@ -308,12 +303,6 @@ impl Node {
     pub fn configuration_files(&self) -> Vec<(u32, Arc<str>)> {
         let state = self.inner.state();
         state.etc.all().iter().map(|(id, file)| (*id, Arc::from(file.text.as_str()))).collect()
-    }
-
-    /// The same of all nodes of its cluster, each with its node's name.
-    pub fn all_configuration_files(&self) -> Vec<(String, u32, Arc<str>)> {
-        let all = self.inner.state().etc.whole();
-        all.into_iter().map(|(id, (node, file))| (node, id, Arc::from(file.text.as_str()))).collect()
     }
 
     /// The firewall's files, by the names of [`proxmox::inventory::Guests::firewall`].

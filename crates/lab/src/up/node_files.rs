@@ -347,3 +347,78 @@ pub(crate) fn lxc_config(
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::base::Base;
+    use super::*;
+
+    fn lab(others: &[&str]) -> LabSpec {
+        LabSpec {
+            folder: "/srv/lab".into(),
+            node: "pve1".to_owned(),
+            others: others.iter().map(|name| (*name).to_owned()).collect(),
+            networks: vec![super::super::Network {
+                bridge: "vmbr0".to_owned(),
+                subnet: "10.0.0.0/24".parse().unwrap(),
+                gateway: Ipv4Addr::new(10, 0, 0, 1),
+                node: None,
+            }],
+            storages: Vec::new(),
+            ports: super::super::Ports::default(),
+            https_target: None,
+            program: None,
+            cache: "/srv/cache".into(),
+        }
+    }
+
+    fn config(spec: &LabSpec, at: usize) -> String {
+        let base =
+            Base { node: "/base/node".into(), templates: "/base/templates".into(), template: String::new() };
+        lxc_config(spec, &spec.nodes()[at], &Names::of(&spec.folder, 0), &base, 1400)
+    }
+
+    /// What is on this machine of a lab is the same whatever number of nodes it has.
+    #[test]
+    fn only_the_first_node_has_a_way_out() {
+        let two = lab(&["pve2"]);
+        let id = Names::of(&two.folder, 0).id;
+        let (first, second) = (config(&two, 0), config(&two, 1));
+        assert!(first.contains(&format!("lxc.net.0.veth.pair = {id}\n")) && !second.contains("veth"));
+        for line in [
+            "lxc.uts.name = pve2",
+            "lxc.net.0.type = empty",
+            "lxc.rootfs.path = overlay:/base/node:/srv/lab/nodes/pve2/upper",
+            &format!("lxc.cgroup.dir.container = {id}/pve2-payload"),
+            "lxc.mount.entry = /srv/lab/bin usr/local/lib/phoenix-lab none bind,ro,create=dir 0 0",
+            "lxc.mount.entry = /srv/lab/nodes/pve2/images var/lib/vz/images none bind,create=dir 0 0",
+        ] {
+            assert!(second.lines().any(|l| l == line), "`{line}` is missing in\n{second}");
+        }
+        // The folders of `/etc/pve` are in both; all else is as in a lab of one node.
+        let alone = config(&lab(&[]), 0);
+        let more: Vec<&str> = first.lines().filter(|line| !alone.lines().any(|l| l == *line)).collect();
+        assert!(
+            more.iter().all(|line| line.contains("/srv/lab/cluster") && second.contains(line)),
+            "{more:?}"
+        );
+        assert_eq!(more.len(), 1 + cluster_files::SHARED.len());
+        assert!(alone.lines().all(|line| first.contains(line)), "{alone}");
+    }
+
+    #[test]
+    fn the_routers_address_is_the_first_nodes_alone() {
+        let spec = lab(&["pve2"]);
+        let upper = |at: usize| Upper { root: "/none".into(), spec: &spec, node: spec.nodes()[at].clone() };
+        let (first, second) = (upper(0).interfaces(), upper(1).interfaces());
+        assert!(
+            first.contains("address 10.0.0.254/24")
+                && first.contains("\tup ip addr add 10.0.0.1/24 dev vmbr0\n")
+        );
+        assert!(
+            second.contains("address 10.0.0.253/24")
+                && second.ends_with("\tbridge-fd 0\n\tgateway 10.0.0.1\n")
+        );
+        assert!(!upper(1).nftables(&[]).contains("masquerade"));
+    }
+}

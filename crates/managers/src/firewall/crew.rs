@@ -12,6 +12,7 @@ use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use plan::Step;
+use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
 use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
 use tokio::sync::oneshot;
@@ -287,7 +288,7 @@ async fn take_back(node: &dyn Runner, token: &str, mut failure: Failure) -> Fail
 #[async_trait]
 impl Crew for FirewallCrew {
     fn kind(&self) -> &'static str {
-        "firewall"
+        kinds::FIREWALL
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use apply::Crew;
 
+use plan::address::kinds;
 use plan::desired::{End, Firewall, Guest};
+use plan::inventory::Unread;
 use plan::planner::{Kind, Proposal, World};
+use plan::render::Telling;
 use plan::step::SITE_GOES;
-use plan::{Action, Address, Change, Desired, Problem, Step};
+use plan::{Action, Address, Change, Desired, Inventory, Problem, Step};
 use proxmox::firewall::change::FileChange;
 use proxmox::firewall::judge::{enabled, policy_of};
 use proxmox::firewall::{Action as Verdict, Direction, FirewallFile, Range, Rule};
-use proxmox::inventory::host_fw;
+use proxmox::inventory::{Guests, host_fw};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,7 +25,6 @@ use super::way::Way;
 use super::{SITE, prefix};
 use crate::Manager;
 use crate::features::diff::mark_after;
-use crate::observe::firewall_file;
 use crate::worksite::Worksite;
 
 /// The cluster's file.
@@ -70,11 +72,19 @@ impl Manager for Firewalls {
             "flows": flows(&|end| end.guest() == Some(&guest.name)),
         }))
     }
+
+    /// The files.
+    fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
+        inventory.firewall = std::mem::take(&mut read.firewall);
+        let unread = std::mem::take(&mut read.firewall_unread).into_iter();
+        inventory.unread.extend(unread.map(|(name, why)| Unread { what: what(&name), why }));
+        inventory.unconfirmed = read.unconfirmed.take();
+    }
 }
 
 impl Kind for Firewalls {
     fn kind(&self) -> &'static str {
-        "firewall"
+        kinds::FIREWALL
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -83,6 +93,15 @@ impl Kind for Firewalls {
             _ => gone(world, proposal),
         }
     }
+
+    fn telling(&self, _: &Step) -> Telling {
+        Telling { one_a_guest: true, ..Telling::default() }
+    }
+}
+
+/// What a file is called among what could not be read.
+fn what(name: &str) -> String {
+    format!("the firewall's file {name}")
 }
 
 /// A file of the inventory.
@@ -130,7 +149,7 @@ impl Declared<'_> {
 
     /// Whether a file is there that could not be read: it must not be written either.
     fn unread(&self, address: &Address, name: &str, proposal: &mut Proposal) -> bool {
-        let what = firewall_file(name);
+        let what = what(name);
         let Some(unread) = self.world.inventory.unread.iter().find(|unread| unread.what == what) else {
             return false;
         };

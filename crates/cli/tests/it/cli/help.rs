@@ -105,6 +105,7 @@ fn bad_usage_ends_with_2_and_says_what_is_right() {
         (&["lab"], "up"),
         (&["plan", "--color", "pink"], "never"),
         (&["lab", "up", "--api-port", "70000"], "65535"),
+        (&["lab", "up", "--nodes", "4"], "1..=3"),
     ] {
         let said = env.run(args).ended(2);
         assert!(said.err.contains(word), "{args:?}: {said:#?}");

@@ -260,3 +260,21 @@ fn the_lab_is_started_once_and_a_taken_port_is_said() {
         "{said:#?}"
     );
 }
+
+/// How many nodes a lab has is the blueprint's, or was typed, and stays what it is: its guests are on them.
+#[test]
+fn a_lab_has_as_many_nodes_as_are_asked_for() {
+    let lab = Lab { env: TestEnv::site() };
+    let port = super::free_port().to_string();
+    let up = ["lab", "up", "--simulated", "--json", "--api-port", port.as_str()];
+    lab.env.edit("site.json", "\"lab\": {}", "\"lab\": { \"nodes\": 4 }");
+    assert!(lab.run(&up).ended(2).err.contains("nodes"), "four are too many");
+    lab.env.edit("site.json", "\"nodes\": 4", "\"nodes\": 2");
+    let record = lab.run(&up).ended(0).json();
+    assert_eq!((&record["node"], &record["others"]), (&"pve1".into(), &serde_json::json!(["pve2"])));
+    assert!(lab.run(&["lab", "status"]).ended(0).out.contains("in one cluster with it: pve2"));
+    lab.env.edit("site.json", "{ \"nodes\": 2 }", "{}");
+    assert_eq!(lab.run(&up).ended(0).json()["others"], record["others"]);
+    let refused = lab.run(&["lab", "up", "--simulated", "--nodes", "1"]).ended(1);
+    assert!(refused.err.contains("lab up --nodes 2") && refused.err.contains("lab down"), "{refused:#?}");
+}

@@ -69,6 +69,12 @@ async fn two_nodes_are_one_cluster() {
     let listed: Vec<_> = listed.guests.iter().map(|g| (g.id, g.running, g.node.as_deref())).collect();
     assert_eq!(listed, [(120, true, Some("pve1")), (121, true, Some("pve2"))]);
 
+    let enter = up::shell(lab.folder(), Some(121)).unwrap();
+    assert!(enter.contains(&"root@10.0.0.253".to_owned()), "it is entered from its node: {enter:?}");
+    assert!(!up::shell(lab.folder(), Some(120)).unwrap().contains(&"root@10.0.0.253".to_owned()));
+    // What keeps the firewall runs on each.
+    assert_eq!(lab.on_node(&format!("{there} systemctl is-active pve-firewall")), "active\n");
+
     // Another number of nodes is refused; a node that was killed comes back with all of the lab, and its guests.
     let mut alone = lab.spec.clone();
     alone.others.clear();
@@ -79,5 +85,49 @@ async fn two_nodes_are_one_cluster() {
     );
     assert_eq!(lab.up().await.1, Found::Nothing);
     assert_eq!(lab.until(&format!("{there} pct exec 121 -- hostname")), "notes\n");
+
+    // Whatever state it is in, `down` leaves nothing: here the first node was killed, and the other runs.
+    assert!(Command::new("kill").args(["-9", &lab.node_process().to_string()]).status().unwrap().success());
     lab.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_simulated_nodes_need_nothing() {
+    use transport::Runner as _;
+    let mut lab = Lab::new();
+    lab.spec.others = vec!["pve2".to_owned()];
+    let (record, _) = up::up_simulated(&lab.spec, &|_| {}).await.unwrap();
+    assert_eq!(record.others, ["pve2"]);
+    tokio::join!(
+        lab.create_on("pve1", 120, "10.0.0.21", false),
+        lab.create_on("pve2", 121, "10.0.0.22", false)
+    );
+    lab.task(Method::Post, "/nodes/pve2/lxc/121/status/start", &[]).await;
+    let status = lab.call(Method::Get, "/cluster/status", &[]).await;
+    assert_eq!(
+        (&status[2]["name"], &status[2]["ip"], &status[2]["local"]),
+        (&"pve2".into(), &"10.0.0.253".into(), &0.into())
+    );
+    let runner = up::SimNodeRunner::new(lab.folder(), "pve1");
+    let run = async |line: &str| {
+        runner.run(&transport::Command::new("asking", line.split_whitespace())).await.unwrap()
+    };
+    assert_eq!(
+        run(&format!("{} pct status 121", ssh("pve2", "10.0.0.253"))).await.text(),
+        "status: running\n"
+    );
+    let wrong = run("pct exec 121 -- true").await;
+    let said = "Configuration file 'nodes/pve1/lxc/121.conf' does not exist\n";
+    assert_eq!((wrong.status, text(&wrong.stderr).as_str()), (2, said));
+    let listed = up::status(lab.folder()).await.unwrap();
+    let listed: Vec<_> = listed.guests.iter().map(|g| (g.id, g.running, g.node.as_deref())).collect();
+    assert_eq!(listed, [(120, false, Some("pve1")), (121, true, Some("pve2"))]);
+    let mut alone = lab.spec.clone();
+    alone.others.clear();
+    assert!(matches!(
+        up::up_simulated(&alone, &|_| {}).await,
+        Err(up::Error::Nodes { has: 2, asked: 1, .. })
+    ));
+    up::down(lab.folder()).await.unwrap();
+    assert!(!lab.folder().exists());
 }
