@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use certificate::{Authority, Certificate, HYPERVISOR, Issuer, Served};
 pub use flow::{End, Firewall, Flow, Transport};
 pub use guest::{Feature, Guest, Nic};
-pub use service::{Limits, Service, Speaks, Via, ViaKind};
+pub use service::{Limits, Rate, Service, Speaks, Via, ViaKind};
 
 use crate::address::Address;
 use crate::graph::{EdgeKind, Graph};

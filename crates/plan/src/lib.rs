@@ -14,6 +14,7 @@ pub mod planner;
 pub mod render;
 pub mod step;
 pub mod targets;
+pub mod told;
 pub mod wire;
 
 pub use address::Address;

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use blueprint::Catalog;
 use camino::{Utf8Path, Utf8PathBuf};
 use managers::features::{GuestFacts, Rendered, builtin, render};
+use plan::told::{Protocol, Site};
 use serde_json::json;
 
 use super::{Table, say};
@@ -87,14 +89,25 @@ fn gateway() -> Result<Rendered, Box<dyn Error>> {
     let catalog = Catalog::from_files(builtin()).map_err(|failure| failure.to_text())?;
     let (_, feature) =
         catalog.iter().find(|(name, _)| *name == "nginx-gateway").ok_or("there is no nginx-gateway")?;
-    let site = json!({
-        "service": "notes", "names": ["notes.workshop.internal"],
-        "certificate": "/etc/phoenix/certificates/notes/fullchain.pem",
-        "key": "/etc/phoenix/certificates/notes/key.pem",
-        "upstream_address": "127.0.0.1", "upstream_port": 8080, "upstream_protocol": "http",
-        "upstream_name": "", "mutual": false, "body": "", "timeout": 0, "rate": "", "burst": 0, "users": [],
-        "client_certificate": false, "public": false,
-    });
+    let site = Site {
+        service: "notes".into(),
+        names: vec!["notes.workshop.internal".into()],
+        public: false,
+        certificate: "/etc/phoenix/certificates/notes/fullchain.pem".into(),
+        key: "/etc/phoenix/certificates/notes/key.pem".into(),
+        upstream_address: Ipv4Addr::LOCALHOST,
+        upstream_port: 8080,
+        upstream_protocol: Protocol::Http,
+        upstream_name: String::new(),
+        mutual: false,
+        client_certificate: false,
+        users: Vec::new(),
+        body: None,
+        headers: None,
+        timeout: None,
+        rate: None,
+        burst: 0,
+    };
     let parameters = BTreeMap::from([("sites".to_owned(), json!([site]))]);
     let facts = GuestFacts {
         name: "gateway".into(),

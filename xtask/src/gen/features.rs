@@ -131,10 +131,10 @@ fn parameters(spec: &FeatureSpec, out: &mut String) {
         );
     }
     if !derived.is_empty() {
-        out.push_str("\nFilled in by Phoenix:\n\n");
+        out.push_str("\nFilled in by Phoenix, as [features are told](../told.md):\n\n");
     }
     for (name, parameter) in derived {
-        let _ = writeln!(out, "- `{name}`: {}", parameter.description);
+        let _ = writeln!(out, "- [`{name}`](../told.md#{name}): {}", parameter.description);
     }
 }
 

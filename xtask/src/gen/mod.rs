@@ -6,6 +6,7 @@ mod errors;
 mod features;
 mod keys;
 mod packages;
+mod told;
 
 use camino::Utf8Path;
 
@@ -41,6 +42,7 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
         ("docs/src/reference/blueprint.md", page(blueprint::reference_markdown())),
         ("docs/src/reference/cli.md", page(cli::markdown())),
         ("docs/src/reference/features.md", page(features::markdown(&catalog))),
+        ("docs/src/reference/told.md", page(told::markdown())),
         ("docs/src/reference/keys.md", page(keys::markdown())),
         ("docs/src/reference/errors.md", page(errors::markdown())),
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),

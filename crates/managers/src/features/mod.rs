@@ -13,6 +13,7 @@ mod crypt;
 pub mod describe;
 pub mod diff;
 mod error;
+mod fingerprint;
 mod heard;
 pub mod look;
 mod moves;

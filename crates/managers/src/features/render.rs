@@ -11,12 +11,11 @@ use minijinja::Value as Variable;
 use minijinja::value::Serde;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::content::Content;
 use super::error::RenderError;
+use super::fingerprint::fingerprint;
 use super::rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedPrune};
-use super::script::hex;
 use super::secrets;
 use super::template::Templates;
 
@@ -70,7 +69,7 @@ pub fn render(
         templates: Templates::new(&feature.name),
     };
     let mut rendered = renderer.all(&feature.spec, secrets)?;
-    rendered.fingerprint = fingerprint(&rendered, &parameters);
+    rendered.fingerprint = fingerprint(&feature.spec, &rendered, &parameters);
     Ok(rendered)
 }
 
@@ -158,22 +157,6 @@ fn variables(parameters: &BTreeMap<String, Value>, facts: &GuestFacts) -> BTreeM
     all.insert("guest".to_owned(), guest);
     all.insert("site".to_owned(), site);
     all
-}
-
-/// The first 16 hexadecimal digits of a SHA-256 over all that was rendered and the parameters.
-fn fingerprint(rendered: &Rendered, parameters: &BTreeMap<String, Value>) -> String {
-    // Maps are sorted, so the text is the same for the same things. Such types always become JSON.
-    let plain;
-    let rendered = if rendered.data.is_empty() {
-        rendered
-    } else {
-        plain = Rendered { data: Vec::new(), ..rendered.clone() };
-        &plain
-    };
-    let text = serde_json::to_vec(&(rendered, parameters)).unwrap_or_default();
-    let mut digits = hex(&Sha256::digest(text));
-    digits.truncate(16);
-    digits
 }
 
 struct Renderer<'a> {

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use blueprint::catalog::{Feature, FeatureSpec};
 use blueprint::model::SiteFile;
 use managers::features::{GuestFacts, builtin};
+use plan::told::{self, Told};
 use serde_json::Value;
 
 /// The facts of the guest with this name and address in the site `workshop`.
@@ -20,6 +22,75 @@ pub fn facts(name: &str, address: &str) -> GuestFacts {
         domain: "workshop.internal".into(),
         timezone: None,
     }
+}
+
+/// What a feature is told, in a test: has the form in which features are told, or the test shows nothing.
+#[track_caller]
+pub fn as_told(feature: &Feature, values: &BTreeMap<String, Value>) {
+    let derived = |name: &String| feature.spec.parameters.get(name).is_some_and(|p| p.derived);
+    let told = values.iter().filter(|(name, _)| feature.built_in && derived(name));
+    let told = Value::Object(told.map(|(name, value)| (name.clone(), value.clone())).collect());
+    let read = serde_json::from_value::<Told>(told.clone());
+    assert!(read.is_ok(), "{} is never told this ({}): {told:#}", feature.name, read.unwrap_err());
+}
+
+/// The paths of a certificate and its key, in the guest that has it.
+fn pair(name: &str) -> [String; 2] {
+    ["fullchain.pem", "key.pem"].map(|file| format!("/etc/phoenix/certificates/{name}/{file}"))
+}
+
+/// A service at a proxy, of which nothing is said but its port on 127.0.0.1.
+pub fn site(name: &str, port: u16) -> told::Site {
+    let [certificate, key] = pair(name);
+    told::Site {
+        service: name.into(),
+        names: vec![format!("{name}.workshop.internal")],
+        public: false,
+        certificate,
+        key,
+        upstream_address: Ipv4Addr::LOCALHOST,
+        upstream_port: port,
+        upstream_protocol: told::Protocol::Http,
+        upstream_name: String::new(),
+        mutual: false,
+        client_certificate: false,
+        users: Vec::new(),
+        body: None,
+        headers: None,
+        timeout: None,
+        rate: None,
+        burst: 0,
+    }
+}
+
+/// The same over TCP, at a port of the gateway.
+pub fn stream(name: &str, listen: u16, port: u16) -> told::Stream {
+    let [certificate, key] = pair(name);
+    told::Stream {
+        service: name.into(),
+        listen,
+        tls: false,
+        names: vec![format!("{name}.workshop.internal")],
+        certificate,
+        key,
+        upstream_address: Ipv4Addr::LOCALHOST,
+        upstream_port: port,
+        timeout: None,
+    }
+}
+
+/// A guest's own certificate, in the folder `folder`.
+pub fn identity(guest: &str, folder: &str) -> told::Identity {
+    let [certificate, key] = pair(folder);
+    told::Identity { name: format!("{guest}.guest.workshop.internal"), certificate, key }
+}
+
+/// Something that a feature is told, with some of it said differently.
+pub fn but(told: impl serde::Serialize, differently: Value) -> Value {
+    let mut all = serde_json::to_value(told).unwrap();
+    let Value::Object(differently) = differently else { return all };
+    all.as_object_mut().unwrap().extend(differently);
+    all
 }
 
 pub fn parameters(values: Value) -> BTreeMap<String, Value> {

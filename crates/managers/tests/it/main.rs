@@ -12,5 +12,6 @@ mod properties;
 mod rendering;
 mod root;
 mod support;
+mod told;
 mod trace;
 mod ways;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use blueprint::model::SecretRef;
 use blueprint::names::GuestName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -96,17 +97,26 @@ pub struct Service {
 /// How much of a service a client gets through its proxy; the proxy's own defaults where absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The largest request in MiB, 0 for any.
-    pub body_mib: Option<u64>,
+    /// The largest request in bytes, 0 for any.
+    pub body: Option<u64>,
     /// The largest head of a request or an answer, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<u64>,
     /// Seconds the service may be silent.
     pub timeout: Option<u64>,
-    /// How many requests a client may make: `10/s`.
-    pub rate: Option<String>,
+    /// How many requests a client may make.
+    pub rate: Option<Rate>,
     /// How many more are let through at once.
     pub burst: u32,
+}
+
+/// So many requests in so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rate {
+    /// How many.
+    pub requests: u32,
+    /// In how many seconds: 1 or 60.
+    pub per_seconds: u32,
 }
 
 impl Service {

@@ -5,13 +5,14 @@ use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, FeatureUse, Place, RENEWS, TRUSTS};
 use blueprint::names::GuestName;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::certificates::print;
 use super::derived::renewed;
-use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name};
+use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name, values};
 use crate::desired::{Certificate, Desired, Feature, HYPERVISOR, Hypervisor, Issuer, Served};
 use crate::host::Host;
+use crate::told::{self, Maybe, Told};
 
 /// The unit that has the node's API show what is on disk; part of what [`RENEWS`] renders to on the node.
 const SHOWS: &str = "phoenix-pveproxy.service";
@@ -46,16 +47,19 @@ pub(super) fn hypervisor(
         fingerprint: String::new(),
     };
     certificate.fingerprint = print(&certificate, root, "");
-    let mut own = BTreeMap::from([
-        ("hypervisor".to_owned(), Value::Bool(true)),
+    let mut own = Told {
+        hypervisor: Some(true),
         // Public names are the gateway's.
-        ("acme".to_owned(), json!({})),
-    ]);
+        acme: Some(None.into()),
+        ..Told::default()
+    };
     if let Some(id) = signs {
-        own.insert("certificates".to_owned(), Value::Array(vec![renewed(&certificate)]));
+        own.certificates = Some(vec![renewed(&certificate)]);
         // The node is in no guest's network, and is root of every guest: it asks in the authority's own.
-        own.insert("authority".to_owned(), json!({ "through": id, "who": HYPERVISOR }));
+        let by_node = told::ByNode { through: *id, who: HYPERVISOR.to_owned() };
+        own.authority = Some(Maybe::There(told::Authority::Node(by_node)));
     }
+    let own = values(certificate.resource(), &own)?;
     let derived = Derived { common, own: &own };
     let facts = GuestFacts {
         host: Host::THE_NODE,

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::address::Address;
 use crate::desired::Desired;
 use crate::host::Host;
+use crate::told::Told;
 use parts::Parts;
 
 /// The folder in a guest that holds its certificates, one folder each.
@@ -84,7 +85,7 @@ pub trait Renderer {
     fn certificate(&self, feature: &FeatureUse) -> Option<CertificateUse>;
 }
 
-/// Values for everything wiring knows, by the name features declare.
+/// Values for everything wiring knows, by the name features declare; their form is [`Told`].
 #[derive(Debug, Clone, Copy)]
 pub struct Derived<'a> {
     /// The same for all guests, but for what [`Derived::own`] has.
@@ -164,6 +165,15 @@ pub fn fingerprint(parts: &[&str]) -> String {
     hash.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// What features are told, by name.
+fn values(address: impl std::fmt::Display, told: &Told) -> Result<BTreeMap<String, Value>, WireError> {
+    told.values().map_err(|error| WireError {
+        address: address.to_string(),
+        message: format!("what features are told cannot be written down: {error}"),
+        hint: format!("phoenix-cli explain {address}"),
+    })
+}
+
 fn full_name(name: &str, domain: &str) -> String {
     if name == domain || name.ends_with(&format!(".{domain}")) {
         name.to_owned()
@@ -209,7 +219,10 @@ pub fn wire(
         });
     }
 
-    let common = derived::common(blueprint, root_pem, &parts, &desired);
+    let common = match values("site", &derived::common(blueprint, root_pem, &parts, &desired)) {
+        Ok(common) => common,
+        Err(error) => return Err(vec![error]),
+    };
     let site = SiteFacts {
         name: blueprint.site.name.clone(),
         domain: blueprint.site.domain.clone(),
@@ -219,10 +232,13 @@ pub fn wire(
     let by_guest = derived::by_guest(&desired);
     for container in blueprint.containers.values() {
         let own = derived::own(blueprint, container, &parts, &by_guest, &desired);
-        let derived = Derived { common: &common, own: &own };
         let guest = guests::Guest { blueprint, container, id: ids[&container.name], parts: &parts };
         let certificates = by_guest.get(&container.name).map(Vec::as_slice).unwrap_or_default();
-        match guests::definite(&guest, certificates, derived, &site, renderer) {
+        let done = values(Address::container(&container.name), &own).and_then(|own| {
+            let derived = Derived { common: &common, own: &own };
+            guests::definite(&guest, certificates, derived, &site, renderer)
+        });
+        match done {
             Ok(done) => {
                 desired.guests.insert(container.name.clone(), done);
             }

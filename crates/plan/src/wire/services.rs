@@ -7,10 +7,13 @@ use blueprint::model::{self, Blueprint, Expose, Protocol};
 use super::parts::{Parts, address_of};
 use super::{WireError, fingerprint, full_name};
 use crate::address::Address;
-use crate::desired::{Desired, Limits, Service, Speaks, Via, ViaKind};
+use crate::desired::{Desired, Limits, Rate, Service, Speaks, Via, ViaKind};
 
 /// Where both proxies take HTTPS.
 pub(super) const HTTPS: u16 = 443;
+
+/// Bytes.
+const MIB: u64 = 1024 * 1024;
 
 /// The name in a guest's own certificate: always direct, whatever its services are called.
 pub(super) fn own_name(hostname: &str, domain: &str) -> String {
@@ -99,10 +102,13 @@ fn wired(
         client_certificate: service.client_certificate,
         users: service.users.clone(),
         limits: Limits {
-            body_mib: service.limits.body_mib,
+            body: service.limits.body_mib.map(|mib| mib * MIB),
             headers: service.limits.headers,
             timeout: service.limits.timeout.map(|t| t.as_secs()),
-            rate: service.limits.rate.map(|rate| rate.to_string()),
+            rate: service.limits.rate.map(|rate| Rate {
+                requests: rate.requests,
+                per_seconds: if rate.per_minute { 60 } else { 1 },
+            }),
             burst: service.limits.burst,
         },
         probe_path: service.probe_path.clone(),

@@ -71,7 +71,9 @@ fn try_with(
     values: Value,
     contents: &BTreeMap<String, Vec<SiteFile>>,
 ) -> Result<Rendered, managers::features::RenderError> {
-    render(catalog().get(name).unwrap(), &parameters(values), contents, &facts())
+    let (feature, values) = (catalog().get(name).unwrap(), parameters(values));
+    given::as_told(feature, &values);
+    render(feature, &values, contents, &facts())
 }
 
 #[track_caller]

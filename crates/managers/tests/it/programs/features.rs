@@ -43,7 +43,9 @@ pub fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
 }
 
 pub fn try_with(feature: &Feature, values: Value) -> Result<Rendered, RenderError> {
-    render(feature, &parameters(values), &BTreeMap::new(), &facts())
+    let values = parameters(values);
+    given::as_told(feature, &values);
+    render(feature, &values, &BTreeMap::new(), &facts())
 }
 
 pub fn with(feature: &Feature, values: Value) -> Rendered {
@@ -90,17 +92,7 @@ pub fn site(page: &str) -> Rendered {
 }
 
 pub fn gateway(services: &[&str]) -> Rendered {
-    let sites: Vec<Value> = services
-        .iter()
-        .map(|name| {
-            json!({
-                "service": name, "names": [format!("{name}.workshop.internal")],
-                "upstream_address": "127.0.0.1", "upstream_port": 8080, "upstream_protocol": "http",
-                "certificate": format!("/etc/phoenix/certificates/{name}/fullchain.pem"),
-                "key": format!("/etc/phoenix/certificates/{name}/key.pem"),
-            })
-        })
-        .collect();
+    let sites: Vec<_> = services.iter().map(|name| given::site(name, 8080)).collect();
     with(&built_in("nginx-gateway"), json!({ "sites": sites }))
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use crate::given;
+use crate::given::{self, but};
 use crate::root::Root;
 use managers::features::{Mode, Rendered, render, script};
 use serde_json::{Value, json};
@@ -40,8 +40,9 @@ http {
 
 fn rendered(parameters: &Value) -> Rendered {
     let parameters = given::parameters(parameters.clone());
-    let facts = given::facts("mesh", "10.0.0.12");
-    render(&given::built_in("traefik"), &parameters, &BTreeMap::new(), &facts).unwrap()
+    let (feature, facts) = (given::built_in("traefik"), given::facts("mesh", "10.0.0.12"));
+    given::as_told(&feature, &parameters);
+    render(&feature, &parameters, &BTreeMap::new(), &facts).unwrap()
 }
 
 fn apply(rendered: Rendered) -> Vec<u8> {
@@ -49,18 +50,8 @@ fn apply(rendered: Rendered) -> Vec<u8> {
 }
 
 /// A route as the core derives it, with some of it said differently.
-#[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
 fn route(name: &str, port: u16, differently: Value) -> Value {
-    let folder = format!("/etc/phoenix/certificates/{name}");
-    let mut all = json!({
-        "service": name, "names": [format!("{name}.workshop.internal")],
-        "certificate": format!("{folder}/fullchain.pem"), "key": format!("{folder}/key.pem"),
-        "upstream_address": "127.0.0.1", "upstream_port": port, "upstream_protocol": "http", "upstream_name": "",
-        "mutual": false, "client_certificate": false, "body": "", "headers": 0, "timeout": 0,
-        "users": [], "rate": "", "burst": 0, "public": false,
-    });
-    all.as_object_mut().unwrap().append(&mut differently.as_object().unwrap().clone());
-    all
+    but(given::site(name, port), differently)
 }
 
 fn https(port: u16) -> Value {
@@ -69,14 +60,7 @@ fn https(port: u16) -> Value {
 }
 
 fn mesh(routes: &[Value]) -> Value {
-    let identity = "/etc/phoenix/certificates/mesh";
-    json!({
-        "routes": routes,
-        "identity": {
-            "name": "mesh.guest.workshop.internal",
-            "certificate": format!("{identity}/fullchain.pem"), "key": format!("{identity}/key.pem"),
-        },
-    })
+    json!({ "routes": routes, "identity": given::identity("mesh", "mesh") })
 }
 
 /// A guest with a workshop's authority and everything that stands behind the mesh; `None` where Traefik is not built.
@@ -389,8 +373,8 @@ fn answers_come_as_they_are_made_and_limits_hold() {
         guest.service(name);
     }
     let all = [
-        route("slow", 8085, json!({ "body": "0", "timeout": 1 })),
-        route("small", 8085, json!({ "body": "1m" })),
+        route("slow", 8085, json!({ "body": 0, "timeout": 1 })),
+        route("small", 8085, json!({ "body": 1024 * 1024 })),
     ];
     guest.0.run(&apply(rendered(&mesh(&all)))).ok();
     // The first line is there long before the last one, and a long answer is not cut by the time-out for its beginning.

@@ -91,7 +91,7 @@ fn people_come_in_by_their_keys_alone() {
 fn exporter(more: Value) -> Rendered {
     let mut rendered = with("node-exporter", more.clone());
     if more.get("tls").is_some() {
-        let key = Guest::identity()["key"].as_str().unwrap().to_owned();
+        let key = Guest::identity().key;
         rendered.own_keys("root:prometheus", &[key]);
     }
     rendered
@@ -144,8 +144,7 @@ fn the_node_exporter_tells_whom_it_may() {
     guest.run(&apply(&mutual)).ok();
     guest.fails(&format!("curl -sS {root} {there}/metrics"));
     let own = Guest::identity();
-    let shown =
-        format!("--cert {} --key {}", own["certificate"].as_str().unwrap(), own["key"].as_str().unwrap());
+    let shown = format!("--cert {} --key {}", own.certificate, own.key);
     assert_eq!(code(&format!("{shown} {root} {there}")), "200");
     guest.reboot();
     guest.sh("systemctl is-active prometheus-node-exporter");

@@ -18,7 +18,7 @@ fn postgres(more: Value) -> Rendered {
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let mut rendered = with("postgres", all);
     if more.get("tls").is_some() {
-        let key = Guest::identity()["key"].as_str().unwrap().to_owned();
+        let key = Guest::identity().key;
         rendered.own_keys("root:postgres", &[key]);
     }
     rendered
@@ -167,7 +167,7 @@ fn redis(more: Value) -> Rendered {
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let mut rendered = with("redis", all);
     if more.get("tls").is_some() {
-        let key = Guest::identity()["key"].as_str().unwrap().to_owned();
+        let key = Guest::identity().key;
         rendered.own_keys("root:redis", &[key]);
     }
     rendered
@@ -247,10 +247,6 @@ fn redis_speaks_tls_by_the_guests_own_certificate() {
     guest.run(&apply(&mutual)).ok();
     assert_ne!(ask(&guest, ODD, &with_tls, "GET page"), "kept");
     let own = Guest::identity();
-    let shown = format!(
-        "{with_tls} --cert {} --key {}",
-        own["certificate"].as_str().unwrap(),
-        own["key"].as_str().unwrap()
-    );
+    let shown = format!("{with_tls} --cert {} --key {}", own.certificate, own.key);
     assert_eq!(ask(&guest, ODD, &shown, "GET page"), "kept");
 }

@@ -1,10 +1,13 @@
 //! Docker in an unprivileged guest: real containers in it, from an image that no registry brings.
 
-use managers::features::Rendered;
+use std::collections::BTreeMap;
+
+use managers::features::{Rendered, render};
 use serde_json::{Value, json};
 
 use super::guest::Guest;
-use crate::catalog::{apply, with};
+use crate::catalog::{apply, catalog, facts, with};
+use crate::given::parameters;
 
 fn docker(more: Value) -> Rendered {
     let mut all = json!({ "data-root": "/srv/volume", "resolvers": ["10.0.0.53"] });
@@ -58,7 +61,9 @@ fn containers_run_in_an_unprivileged_guest() {
 
     // What Docker does not understand is not put in use.
     let before = guest.invocation("docker");
-    let ran = guest.run(&apply(&docker(json!({ "resolvers": ["nonsense"] }))));
+    let odd = parameters(json!({ "data-root": "/srv/volume", "resolvers": ["nonsense"] }));
+    let odd = render(catalog().get("docker").unwrap(), &odd, &BTreeMap::new(), &facts()).unwrap();
+    let ran = guest.run(&apply(&odd));
     let error = ran.failed().error("docker").unwrap();
     assert!(error.contains("nonsense is not an ip address"), "{error}");
     guest.run(&apply(&changed)).nothing_to_do();

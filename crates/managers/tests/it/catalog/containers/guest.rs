@@ -207,9 +207,8 @@ impl Guest {
 /// The workshop's authority and the guest's own certificate, as they lie in a guest.
 impl Guest {
     /// What a feature is told of the certificate.
-    pub fn identity() -> serde_json::Value {
-        let at = |file: &str| format!("/etc/phoenix/certificates/guest-under-test/{file}");
-        serde_json::json!({ "name": NAME, "certificate": at("fullchain.pem"), "key": at("key.pem") })
+    pub fn identity() -> plan::told::Identity {
+        crate::given::identity("under-test", "guest-under-test")
     }
 
     /// Makes the authority, once, and a new certificate, which is put in place as a renewed one is. Its serial number.

@@ -50,7 +50,7 @@ fn service(version: u32, requirements: &str, more: Value) -> Rendered {
     let contents = BTreeMap::from([("source".to_owned(), files.collect())]);
     let mut rendered = try_with("python-service", all, &contents).unwrap();
     if more.get("tls").is_some() {
-        let key = Guest::identity()["key"].as_str().unwrap().to_owned();
+        let key = Guest::identity().key;
         rendered.own_keys("root:python-service", &[key]);
     }
     rendered

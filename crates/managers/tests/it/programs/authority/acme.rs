@@ -1,5 +1,6 @@
 //! A public authority, for which pebble stands in: http-01, dns-01 by somebody's command, accounts, orders one by one.
 
+use plan::told::Acme;
 use serde_json::json;
 
 use super::workshop::{CERTIFICATES, Workshop, certificate};
@@ -37,10 +38,13 @@ fn pebble(w: &Workshop) {
     w.until(20, "pebble", || w.say("curl -sSf --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt https://acme.workshop.internal:14000/dir", b"").code == Some(0));
 }
 
-fn acme(w: &Workshop, challenge: &str, hook: Option<&str>) -> serde_json::Value {
-    json!({
-        "directory": "https://acme.workshop.internal:14000/dir", "email": "me@example.org", "challenge": challenge, "hook": hook,
-        "root": w.pki.root_pem(),
+fn acme(w: &Workshop, challenge: &str, hook: Option<&str>) -> Option<Acme> {
+    Some(Acme {
+        directory: "https://acme.workshop.internal:14000/dir".into(),
+        email: "me@example.org".into(),
+        challenge: challenge.into(),
+        hook: hook.unwrap_or_default().into(),
+        root: w.pki.root_pem().into(),
     })
 }
 

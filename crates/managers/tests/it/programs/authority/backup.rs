@@ -21,7 +21,7 @@ fn restore(w: &Workshop, passphrase: &str, file: &str) -> super::workshop::Said 
 #[test]
 fn backed_up_destroyed_and_restored_it_is_the_same_authority() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     w.certificates("renew notes").ok();
     let by = w.facts("notes").issuer;
     backup(&w);
@@ -123,7 +123,7 @@ fn a_backup_under_load_is_a_good_one() {
         restore(&w, PASSPHRASE, &format!("/root/backup.{n}")).ok();
     }
     let now = Timestamp::now();
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     w.certificates("renew notes").ok();
     pki::verify_chain(&w.chain("notes"), w.pki.root_pem(), "notes.workshop.internal", now).unwrap();
 }

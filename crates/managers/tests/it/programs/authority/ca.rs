@@ -79,12 +79,12 @@ fn rcgen_request() -> String {
 #[test]
 fn a_guest_has_certificates_for_its_own_names_alone() {
     let Some(w) = Workshop::with_authority(&["notes", "wiki"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes", "wiki"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes", "wiki"], 3600)], None);
     w.certificates("renew notes").ok();
     assert_eq!(w.facts("notes").dns_names, ["notes.workshop.internal", "wiki.workshop.internal"]);
     // The names of another guest, of the authority, of its probe, and of the world.
     for name in ["other", "ca", "probe"] {
-        w.declare(&[certificate("x", &["notes", name], 3600)], json!(null));
+        w.declare(&[certificate("x", &["notes", name], 3600)], None);
         let said = w.certificates("renew x");
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(
@@ -93,7 +93,7 @@ fn a_guest_has_certificates_for_its_own_names_alone() {
         );
     }
     // A longer life than the blueprint's is refused, too.
-    w.declare(&[certificate("x", &["notes"], 7200)], json!(null));
+    w.declare(&[certificate("x", &["notes"], 7200)], None);
     assert!(w.certificates("renew x").refused().contains("more than the authorized maximum"));
     // The old certificate does not renew itself past the list: what was taken away is away.
     w.register("notes", &["wiki"], 3600).ok();
@@ -104,7 +104,7 @@ fn a_guest_has_certificates_for_its_own_names_alone() {
     );
     assert_eq!(renewed.out, "401", "{renewed:?}");
     w.authority("forget notes", b"").ok();
-    w.declare(&[certificate("x", &["wiki"], 3600)], json!(null));
+    w.declare(&[certificate("x", &["wiki"], 3600)], None);
     assert_eq!(w.certificates("renew x").code, Some(1));
     assert_eq!(w.authority("list", b"").ok(), "");
 }
@@ -157,7 +157,7 @@ fn registration_takes_nothing_that_is_wrong_and_reloads_only_for_what_is_new() {
         list["names"],
         json!(["*.notes.workshop.internal", "notes.workshop.internal", "wiki.workshop.internal"])
     );
-    w.declare(&[certificate("star", &["*.notes"], 3600)], json!(null));
+    w.declare(&[certificate("star", &["*.notes"], 3600)], None);
     w.certificates("renew star").ok();
 
     // Killed between the change and the reload: the next one does it, though nothing is new to it.
@@ -168,7 +168,7 @@ fn registration_takes_nothing_that_is_wrong_and_reloads_only_for_what_is_new() {
     w.root.sh(&format!(
         "setpriv --reuid=step --regid=step --clear-groups {AUTHORITY} change_register notes </run/given"
     ));
-    w.declare(&[certificate("b", &["b"], 3600)], json!(null));
+    w.declare(&[certificate("b", &["b"], 3600)], None);
     assert_eq!(w.certificates("renew b").code, Some(1));
     w.register("notes", &["b"], 3600).ok();
     w.certificates("renew b").ok();
@@ -224,7 +224,7 @@ fn it_stops_before_its_disk_is_full_and_starts_again() {
 #[test]
 fn a_damaged_database_is_set_aside() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     w.certificates("renew notes").ok();
     for _ in 0..12 {
         w.authority("probe", b"").ok();
@@ -312,7 +312,7 @@ fn what_does_not_work_is_not_used() {
 #[test]
 fn rebuilt_it_is_another_intermediate_below_the_same_root() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     w.certificates("renew notes").ok();
     let (old, by) = (w.chain("notes"), w.facts("notes").issuer);
     w.root.sh("systemctl stop step-ca; rm -rf /etc/step-ca /var/lib/step-ca");

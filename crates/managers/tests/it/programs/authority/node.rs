@@ -1,5 +1,6 @@
 //! The node asks inside the authority's container, as its root. Here both are one root, and only `pct` is stood in for.
 
+use plan::told::ByNode;
 use serde_json::json;
 
 use super::workshop::{AUTHORITY, Workshop, certificate, rendered};
@@ -13,9 +14,9 @@ fn the_node_asks_inside_the_authoritys_container() {
     w.root.put("/usr/local/sbin/pct", PCT.as_bytes());
     w.root.sh("chmod 755 /usr/local/sbin/pct");
     let declared = |names: &[&str]| {
-        let authority = json!({ "through": 103, "who": "hypervisor" });
+        let authority = ByNode { through: 103, who: "hypervisor".into() };
         let certificates = [certificate("hypervisor", names, 3600)];
-        let parameters = json!({ "certificates": certificates, "authority": authority, "acme": null });
+        let parameters = json!({ "certificates": certificates, "authority": authority, "acme": {} });
         w.apply(&[rendered("certificates", parameters)]).ok();
     };
     declared(&["pve"]);

@@ -40,7 +40,7 @@ fn served() -> serde_json::Value {
 #[test]
 fn a_leaf_of_a_minute_renews_itself_three_times_and_no_request_fails() {
     let Some(w) = Workshop::with_authority(&["notes"], 60) else { return };
-    w.declare(&[served()], json!(null));
+    w.declare(&[served()], None);
     w.certificates("renew notes").ok();
     serve(&w);
     let serials = |w: &Workshop| {
@@ -76,7 +76,7 @@ fn whoever_serves_the_old_one_is_reported_and_nobody_is_started() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
     let mut notes = served();
     notes["life"] = json!(3600);
-    w.declare(&[notes], json!(null));
+    w.declare(&[notes], None);
     serve(&w);
     assert_eq!(w.say("systemctl is-active nginx", b"").out, "inactive\n", "it has no certificate yet");
     w.certificates("renew notes").ok();
@@ -109,7 +109,7 @@ fn whoever_serves_the_old_one_is_reported_and_nobody_is_started() {
 #[test]
 fn an_expired_leaf_enrols_again_by_itself() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     let request = pki::LeafRequest {
         name: "notes".into(),
         dns_names: vec!["notes.workshop.internal".into()],
@@ -156,7 +156,7 @@ fn a_pair_is_replaced_at_once_whoever_is_killed() {
             "cd {STORE}/notes && [ \"$(openssl x509 -in fullchain.pem -noout -pubkey)\" = \"$(openssl pkey -in key.pem -pubout)\" ]"
         ))
     };
-    w.declare(&[certificate("notes", &["notes"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
     for n in 0..25 {
         let after = f64::from(n) * 0.03;
         w.root
@@ -216,7 +216,7 @@ fn moving_there_and_back_keeps_every_name_answering() {
     let mut notes = served();
     notes["life"] = json!(3600);
     for _ in 0..2 {
-        w.declare(&[notes.clone()], json!(null));
+        w.declare(&[notes.clone()], None);
         w.certificates("renew notes").ok();
         assert!(by(&w).0.contains("Step CA") && by(&w).1 == true, "{:?}", by(&w));
         assert_eq!(embed(&w), "phoenix: putting certificates\n");
@@ -247,7 +247,7 @@ fn the_key_is_for_its_reader() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
     let mut notes = certificate("notes", &["notes"], 3600);
     notes["owner"] = json!("reader:reader");
-    w.declare(&[notes], json!(null));
+    w.declare(&[notes], None);
     w.certificates("renew").ok();
     let mode = |w: &Workshop| w.root.sh(&format!("stat -L -c '%a %U:%G' {STORE}/notes/key.pem"));
     assert_eq!(mode(&w), "600 root:root\n");
@@ -265,7 +265,7 @@ fn the_key_is_for_its_reader() {
 #[test]
 fn what_is_not_as_declared_is_made_so() {
     let Some(w) = Workshop::with_authority(&["notes", "wiki"], 3600) else { return };
-    w.declare(&[certificate("notes", &["notes"], 3600), certificate("wiki", &["wiki"], 3600)], json!(null));
+    w.declare(&[certificate("notes", &["notes"], 3600), certificate("wiki", &["wiki"], 3600)], None);
     w.certificates("renew").ok();
     let first = w.facts("notes").serial;
     w.certificates("renew").ok();
@@ -285,7 +285,7 @@ fn what_is_not_as_declared_is_made_so() {
             .unwrap();
     }
     // Another list of names, a shorter life.
-    w.declare(&[certificate("notes", &["notes", "wiki"], 600)], json!(null));
+    w.declare(&[certificate("notes", &["notes", "wiki"], 600)], None);
     w.certificates("renew").ok();
     assert_eq!(w.facts("notes").dns_names.len(), 2);
     // `wiki` is not declared any more: a day later, or when it is asked for, it goes.
@@ -294,7 +294,7 @@ fn what_is_not_as_declared_is_made_so() {
     w.certificates("renew").ok();
     assert_eq!(w.root.sh(&format!("ls {STORE}")), "notes\n");
     assert_eq!(w.certificates("forget notes").code, Some(2), "it is declared");
-    w.declare(&[], json!(null));
+    w.declare(&[], None);
     w.certificates("forget notes").ok();
     assert_eq!(w.root.sh(&format!("ls {STORE}")), "");
     assert_eq!(w.certificates("renew ../x").code, Some(2));

@@ -9,6 +9,8 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::{Mode, Rendered, render, script};
 use pki::{Authority, AuthoritySettings, CertificateFacts};
+use plan::desired::Issuer;
+use plan::told::{self, Maybe};
 use serde_json::{Value, json};
 
 use crate::given;
@@ -49,16 +51,25 @@ impl Said {
 
 pub fn rendered(name: &str, parameters: Value) -> Rendered {
     let (parameters, facts) = (given::parameters(parameters), given::facts("notes", "127.0.0.1"));
-    render(&given::built_in(name), &parameters, &BTreeMap::new(), &facts).unwrap()
+    let feature = given::built_in(name);
+    given::as_told(&feature, &parameters);
+    render(&feature, &parameters, &BTreeMap::new(), &facts).unwrap()
 }
 
 /// A certificate of the list that the feature `certificates` is given.
 pub fn certificate(name: &str, names: &[&str], life: u64) -> Value {
     let names: Vec<String> = names.iter().map(|n| format!("{n}.workshop.internal")).collect();
-    json!({
-        "name": name, "names": names, "life": life, "issuer": "step-ca", "owner": "", "reloads": [], "restarts": [],
-        "served": [],
-    })
+    let told = told::Certificate {
+        name: name.into(),
+        names,
+        life,
+        issuer: Issuer::StepCa,
+        owner: String::new(),
+        reloads: Vec::new(),
+        restarts: Vec::new(),
+        served: Vec::new(),
+    };
+    serde_json::to_value(told).unwrap()
 }
 
 impl Workshop {
@@ -93,7 +104,7 @@ impl Workshop {
         let workshop = Self::new()?;
         workshop.apply(&[rendered("step-ca", json!({}))]).ok();
         workshop.sign();
-        workshop.declare(&[], json!(null));
+        workshop.declare(&[], None);
         workshop.register("notes", names, life).ok();
         Some(workshop)
     }
@@ -104,11 +115,13 @@ impl Workshop {
     }
 
     /// The feature `certificates` with this list.
-    #[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
-    pub fn declare(&self, certificates: &[Value], acme: Value) {
-        let authority = json!({
-            "url": "https://ca.workshop.internal", "host": "ca.workshop.internal", "provisioner": "guest-notes",
-        });
+    pub fn declare(&self, certificates: &[Value], acme: Option<told::Acme>) {
+        let authority = told::ByNetwork {
+            url: "https://ca.workshop.internal".into(),
+            host: "ca.workshop.internal".into(),
+            provisioner: "guest-notes".into(),
+        };
+        let acme = Maybe::from(acme);
         let parameters = json!({ "certificates": certificates, "authority": authority, "acme": acme });
         self.apply(&[rendered("certificates", parameters)]).ok();
     }

@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::gateway::{Front, IDENTITY};
 use super::{apply, built_in, facts, files, parameters};
+use crate::given;
 
 fn pages(extra: Value) -> managers::features::Rendered {
     let contents =
         std::collections::BTreeMap::from([("root".to_owned(), files(&[("index.html", b"pages")]))]);
     let mut values = parameters(json!({
         "root": "pages/",
-        "identity": {
-            "name": "gateway.guest.workshop.internal",
-            "certificate": format!("{IDENTITY}/fullchain.pem"), "key": format!("{IDENTITY}/key.pem"),
-        },
+        "identity": given::identity("gateway", "guest-gateway"),
     }));
     values.extend(parameters(extra));
-    managers::features::render(&built_in("static-site"), &values, &contents, &facts()).unwrap()
+    let feature = built_in("static-site");
+    given::as_told(&feature, &values);
+    managers::features::render(&feature, &values, &contents, &facts()).unwrap()
 }
 
 #[test]

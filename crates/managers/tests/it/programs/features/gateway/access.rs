@@ -119,7 +119,7 @@ fn services_are_verified_and_see_who_asks() {
     front.serve("serve", 8449, "--cert /srv/right --mutual");
     let mutual = json!({ "upstream_port": 8449, "upstream_protocol": "https", "upstream_name": "wiki.guest.workshop.internal" });
     front.site("anonymous", mutual.clone());
-    front.site("mutual", super::merged(mutual, json!({ "mutual": true })));
+    front.site("mutual", crate::given::but(mutual, json!({ "mutual": true })));
     front.apply().ok();
     assert_eq!(front.status("right"), "200");
     assert_eq!(front.status("other"), "502", "a certificate for another name");

@@ -16,18 +16,12 @@ use pki::{Authority, AuthoritySettings, LeafRequest};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use crate::given::{self, but};
 use crate::programs::features::{apply, built_in, with};
 use crate::root::{Ran, Root};
 
 /// The folder of the certificate that the gateway shows to services.
 pub const IDENTITY: &str = "/etc/phoenix/certificates/guest-gateway";
-
-/// Merges `extra` into the object `value`.
-fn merged(mut value: Value, extra: Value) -> Value {
-    let Value::Object(all) = extra else { return value };
-    value.as_object_mut().unwrap().extend(all);
-    value
-}
 
 /// A gateway, and what it serves.
 pub struct Front {
@@ -98,14 +92,7 @@ impl Front {
         let folder = format!("/etc/phoenix/certificates/{name}");
         self.certificate(&folder, name);
         self.named(name);
-        let plain = json!({
-            "service": name, "names": [format!("{name}.workshop.internal")],
-            "certificate": format!("{folder}/fullchain.pem"), "key": format!("{folder}/key.pem"),
-            "upstream_address": "127.0.0.1", "upstream_port": 8080, "upstream_protocol": "http",
-            "upstream_name": "", "mutual": false, "body": "", "headers": 0, "timeout": 0, "rate": "", "burst": 0,
-            "users": [], "client_certificate": false, "public": false,
-        });
-        self.sites.push(merged(plain, extra));
+        self.sites.push(but(given::site(name, 8080), extra));
     }
 
     /// A service over TCP at the gateway's port `listen`, by default from the port 7000.
@@ -113,19 +100,11 @@ impl Front {
         let folder = format!("/etc/phoenix/certificates/{name}");
         self.certificate(&folder, name);
         self.named(name);
-        let plain = json!({
-            "service": name, "listen": listen, "tls": false, "names": [format!("{name}.workshop.internal")],
-            "certificate": format!("{folder}/fullchain.pem"), "key": format!("{folder}/key.pem"),
-            "upstream_address": "127.0.0.1", "upstream_port": 7000, "timeout": 0,
-        });
-        self.streams.push(merged(plain, extra));
+        self.streams.push(but(given::stream(name, listen, 7000), extra));
     }
 
     pub fn rendered(&self) -> Rendered {
-        let identity = json!({
-            "name": "gateway.guest.workshop.internal",
-            "certificate": format!("{IDENTITY}/fullchain.pem"), "key": format!("{IDENTITY}/key.pem"),
-        });
+        let identity = given::identity("gateway", "guest-gateway");
         let parameters = json!({
             "sites": self.sites, "streams": self.streams, "identity": identity, "root": self.authority.root_pem(),
         });

@@ -135,15 +135,18 @@ fn each_service_has_its_own_patience() {
     assert!(front.root.sh("cat /etc/nginx/phoenix.d/usual.conf").contains("proxy_read_timeout 600s;"));
 }
 
+/// Bytes.
+const MIB: u64 = 1024 * 1024;
+
 #[test]
 fn each_service_has_its_own_size_and_rate() {
     let Some(mut front) = Front::new() else { return };
     front.serve("serve", 8080, "");
-    front.site("small", json!({ "body": "100k" }));
-    front.site("medium", json!({ "body": "20m" }));
-    front.site("large", json!({ "body": "40m" }));
+    front.site("small", json!({ "body": 100 * 1024 }));
+    front.site("medium", json!({ "body": 20 * MIB }));
+    front.site("large", json!({ "body": 40 * MIB }));
     front.site("usual", json!({}));
-    front.site("limited", json!({ "rate": "1r/s", "burst": 3 }));
+    front.site("limited", json!({ "rate": { "requests": 1, "per_seconds": 1 }, "burst": 3 }));
     front.apply().ok();
     front.root.sh("truncate -s 200K /srv/200k; truncate -s 1100M /srv/1100m; truncate -s 30M /srv/30m");
     let post = |name: &str, file: &str| {

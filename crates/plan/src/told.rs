@@ -1,0 +1,337 @@
+//! What features are told: the values of those parameters that a `feature.json` calls `derived`. The types here are the
+//! form of them, for whoever works them out (`wire`), for the fixtures of tests, and for the book, whose page is made from
+//! the doc comments. Times are seconds, sizes are bytes: a template writes them as its own program reads them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use blueprint::model::SecretRef;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::desired::{Issuer, Rate};
+
+/// A field for each name that a derived parameter can have. What is the same for all guests is worked out once, and a
+/// guest's own over it, so a field can be absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Told {
+    /// What the guest's hosts file has to know: all names of the site where no guest serves names, with a name server only
+    /// that of the authority. The authority's own guest has all of them in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<Names>>,
+    /// The certificate of the site's root, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The domain that the site's names end in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The public authority of the site. The node is told of none: public names are the gateway's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Maybe<Acme>>,
+    /// What the gateway serves over HTTPS, for services and, apart, for their public names. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<Site>>,
+    /// What the gateway serves over TCP. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<Stream>>,
+    /// What the mesh serves. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<Site>>,
+    /// What the name server answers those inside; the first name of an address is its own, in reverse. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Vec<Names>>,
+    /// What the name server answers those outside. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside_records: Option<Vec<Names>>,
+    /// The certificates that this guest, or the node, renews by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Vec<Certificate>>,
+    /// The guest's own certificate, where a feature of it uses one, or its proxy shows one to services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Maybe<Identity>>,
+    /// The authority in a guest, where this guest, or the node, renews by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Maybe<Authority>>,
+    /// Whether this is the node itself and no guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<bool>,
+    /// The name servers that the guest asks; none where they are the node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolvers: Option<Vec<Ipv4Addr>>,
+}
+
+impl Told {
+    /// By name, as features are given them: a `null` nowhere.
+    ///
+    /// # Errors
+    /// None that these types can have.
+    pub fn values(&self) -> Result<BTreeMap<String, Value>, serde_json::Error> {
+        serde_json::from_value(serde_json::to_value(self)?)
+    }
+}
+
+/// Something, or an empty object, which a template takes for false.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Maybe<T> {
+    /// It is there.
+    There(T),
+    /// It is not.
+    Nothing(Nothing),
+}
+
+impl<T> From<Option<T>> for Maybe<T> {
+    fn from(found: Option<T>) -> Self {
+        found.map_or(Self::Nothing(Nothing {}), Self::There)
+    }
+}
+
+/// An empty object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// An address and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Names {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Complete names.
+    pub names: Vec<String>,
+}
+
+/// A public authority that speaks ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// The address of its directory.
+    pub directory: String,
+    /// Where it writes to; empty where nothing is said.
+    pub email: String,
+    /// `http-01` or `dns-01`.
+    pub challenge: String,
+    /// For `dns-01`, the text of the program that sets the record; empty otherwise.
+    pub hook: String,
+    /// PEM of the root that its address is verified with; empty where this is a public one.
+    pub root: String,
+}
+
+/// A guest's own certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The guest's own name, its first in the certificate: `notes.guest.workshop.internal`.
+    pub name: String,
+    /// The path of the certificate, with those between it and the root.
+    pub certificate: String,
+    /// The path of its key.
+    pub key: String,
+}
+
+/// A certificate that is renewed where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// What it is called, which is also the name of its folder.
+    pub name: String,
+    /// The names in it, the first one leading.
+    pub names: Vec<String>,
+    /// How long it lives, in seconds.
+    pub life: u64,
+    /// Who signs it.
+    pub issuer: Issuer,
+    /// `user:group` of which the group may read the key; empty for root alone.
+    pub owner: String,
+    /// Units that are reloaded when it is new.
+    pub reloads: Vec<String>,
+    /// Units that are restarted when it is new.
+    pub restarts: Vec<String>,
+    /// Where it is shown, to be read back: `ADDRESS:PORT/NAME`.
+    pub served: Vec<String>,
+}
+
+/// How the authority in a guest is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Authority {
+    /// By a guest, over the network.
+    Network(ByNetwork),
+    /// By the node, which is root of every guest.
+    Node(ByNode),
+}
+
+/// For a guest: over the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByNetwork {
+    /// Its address: `https://ca.workshop.internal`.
+    pub url: String,
+    /// Its name.
+    pub host: String,
+    /// What it calls this guest.
+    pub provisioner: String,
+}
+
+/// For the node: in the authority's own guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByNode {
+    /// The id of the authority's guest.
+    pub through: u32,
+    /// What it calls the node.
+    pub who: String,
+}
+
+/// A service over HTTPS, at a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Its name, which no other here has; `NAME.public` for its public names.
+    pub service: String,
+    /// The names that clients ask for, the first one leading.
+    pub names: Vec<String>,
+    /// Whether these are public names: their certificate may still have to be signed.
+    pub public: bool,
+    /// The path of the certificate, with those between it and the root.
+    pub certificate: String,
+    /// The path of its key.
+    pub key: String,
+    /// The address of the service.
+    pub upstream_address: Ipv4Addr,
+    /// Its port.
+    pub upstream_port: u16,
+    /// What it speaks there.
+    pub upstream_protocol: Protocol,
+    /// The name in the service's certificate, which is to be verified; empty where there is none to verify.
+    pub upstream_name: String,
+    /// Whether the proxy shows the service its own certificate, `identity`.
+    pub mutual: bool,
+    /// Whether clients must show a certificate of the site.
+    pub client_certificate: bool,
+    /// Who may use it, with passwords; everybody where nobody is named.
+    pub users: Vec<User>,
+    /// The largest request in bytes, 0 for any; the program's own default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<u64>,
+    /// The largest head of a request or an answer in bytes; the program's own default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<u64>,
+    /// For how many seconds the service may be silent; the program's own default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// How many requests a client may make; any number where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// With `rate`: how many more are let through at once.
+    pub burst: u32,
+}
+
+/// What a service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Protocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// Somebody who may use a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name.
+    pub user: String,
+    /// The password. In a file's template it is the password itself, and `crypt` makes its hash.
+    #[schemars(with = "String")]
+    pub password: Secret,
+}
+
+/// A secret by reference; what takes its place in templates is put in where scripts are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    /// The reference.
+    #[serde(rename = "$secret")]
+    pub secret: SecretRef,
+}
+
+/// A service over TCP, at the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// Its name.
+    pub service: String,
+    /// The gateway's port.
+    pub listen: u16,
+    /// Whether clients speak TLS there.
+    pub tls: bool,
+    /// The names that clients use.
+    pub names: Vec<String>,
+    /// With `tls`: the path of the certificate, with those between it and the root.
+    pub certificate: String,
+    /// With `tls`: the path of its key.
+    pub key: String,
+    /// The address of the service.
+    pub upstream_address: Ipv4Addr,
+    /// Its port.
+    pub upstream_port: u16,
+    /// For how many seconds a connection may be idle; the program's own default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+}
+
+/// The JSON Schema of [`Told`] (draft 2020-12), with everything in its place: no `$ref`.
+#[must_use]
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Told>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_not_there_is_an_empty_object_and_nothing_else_is_taken_for_it() {
+        let told = Told { acme: Some(None.into()), hypervisor: Some(true), ..Told::default() };
+        let value = serde_json::to_value(&told).unwrap();
+        assert_eq!(value, json!({ "acme": {}, "hypervisor": true }));
+        assert_eq!(serde_json::from_value::<Told>(value).unwrap(), told);
+        for wrong in [
+            json!({ "acme": { "directory": "https://acme.example.org" } }),
+            json!({ "authority": { "url": "u", "host": "h", "provisioner": "p", "through": 100 } }),
+            json!({ "names": [{ "address": "10.0.0.1" }] }),
+            json!({ "certificate": [] }),
+        ] {
+            assert!(serde_json::from_value::<Told>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_schema_has_a_description_for_every_field() {
+        fn walk(schema: &Value, path: &str, all: &mut Vec<String>) {
+            for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                all.push(format!("{path}{name}"));
+                assert!(inner.get("description").is_some(), "{path}{name} has no description: {inner}");
+                walk(inner, &format!("{path}{name}."), all);
+            }
+            let branches = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+            branches.chain(schema.get("items")).for_each(|inner| walk(inner, path, all));
+        }
+        let (schema, mut all) = (schema(), Vec::new());
+        walk(&schema, "", &mut all);
+        assert!(!schema.to_string().contains("$ref"), "{schema}");
+        for name in ["outside-records.names", "sites.rate.per_seconds", "authority.through", "identity.key"] {
+            assert!(all.iter().any(|field| field == name), "{name} is not in {all:?}");
+        }
+    }
+}
