@@ -51,7 +51,7 @@ struct Node {
 }
 
 /// What is the matter where there is no way to run commands.
-fn no_commands(what: String) -> Failure {
+fn no_commands(what: &str) -> Failure {
     Failure::new("transport::no-commands", format!("{what}: there is no way to run commands on the node"))
         .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
 }
@@ -111,7 +111,7 @@ impl Ways {
     pub fn guest(&self, id: u32) -> Result<InGuest, Failure> {
         match self.first() {
             Some(_) => Ok(InGuest::found(Arc::new(self.clone()), id)),
-            None => Err(no_commands(format!("nothing can be done in {id}"))),
+            None => Err(no_commands(&format!("nothing can be done in {id}"))),
         }
     }
 
@@ -121,7 +121,7 @@ impl Ways {
     /// When there is no way to run commands, no such node, or it is offline or has no address; when the cluster cannot be
     /// asked.
     pub async fn node(&self, name: &str) -> Result<Arc<dyn Runner>, Failure> {
-        let first = self.first().ok_or_else(|| no_commands(format!("nothing can be done on {name}")))?;
+        let first = self.first().ok_or_else(|| no_commands(&format!("nothing can be done on {name}")))?;
         let nodes = self.nodes().await?;
         if nodes.len() <= 1 || self.first_name(first).await? == name {
             return Ok(first.clone());

@@ -135,18 +135,18 @@ impl Inventory {
     }
 
     /// The node that commands lead to; the one that answered where that is not known.
-    pub fn hands(&self) -> &str {
+    pub fn command_node(&self) -> &str {
         self.reached.as_deref().unwrap_or(&self.node)
     }
 
     /// What is known of the node that commands lead to.
     pub fn reached(&self) -> &NodeFacts {
-        self.facts(self.hands())
+        self.facts(self.command_node())
     }
 
     /// The same, to be changed.
     pub fn reached_mut(&mut self) -> &mut NodeFacts {
-        let name = self.hands().to_owned();
+        let name = self.command_node().to_owned();
         self.nodes.entry(name).or_default()
     }
 

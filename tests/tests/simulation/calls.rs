@@ -8,7 +8,7 @@ use lab::sim::{Fault, Faults, Times, WorldOptions};
 use proxmox::client::Reader;
 use scenarios::{Ended, certified, state, virtually};
 
-use super::{LONGEST, apply, each, same, settle, site, undisturbed, world};
+use super::{LOCK, LONGEST, apply, each, same, settle, site, undisturbed, world};
 
 /// Failed before it was sent; taken effect with the answer lost; the answer cut in the middle. The run, or if it failed
 /// one more, comes to the same end with nothing twice.
@@ -30,8 +30,8 @@ fn every_call(fault: &Fault) {
             let story = format!("call {n}, {fault:?}, failed at first: {failed:#?}\n{}", world.story());
             same(&found, &expected, &story);
             assert_eq!(world.faults.doubled(), Vec::<String>::new(), "{story}");
-            // One call that goes wrong is got over by the run itself, but for the taking of the lock, which is first.
-            assert!(n == 1 || failed.is_empty(), "{story}");
+            // One call that goes wrong is got over by the run itself, but for the taking of the lock.
+            assert!(n == LOCK || failed.is_empty(), "{story}");
         });
     });
 }

@@ -1,12 +1,15 @@
 //! A site on two nodes of a cluster: T-9.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lab::node::Auth;
 use lab::sim::{Fault, Faults, World, WorldOptions};
+use managers::Ways;
 use plan::Address;
 use proxmox::exchange::{Method, Request};
 use scenarios::{Ended, Files, Site, Try, first, run, virtually};
+use transport::{Command, Runner as _};
 
 use super::{apply, each, site};
 
@@ -24,7 +27,7 @@ fn two(faults: Faults) -> World {
     WorldOptions::new(5).nodes(2).faults(faults).latency(Duration::from_millis(2)).build().unwrap()
 }
 
-fn ids(files: Vec<(u32, std::sync::Arc<str>)>) -> Vec<u32> {
+fn ids(files: Vec<(u32, Arc<str>)>) -> Vec<u32> {
     files.into_iter().map(|(id, _)| id).collect()
 }
 
@@ -153,15 +156,23 @@ fn what_was_moved_in_between_is_followed() {
         assert!(apply(&world, &site).await.done());
         let id = site.id("notes");
         let path = format!("/nodes/pve1/lxc/{id}");
-        let reader = proxmox::client::Reader::new(std::sync::Arc::new(world.exchange.clone()));
+        let reader = proxmox::client::Reader::new(Arc::new(world.exchange.clone()));
         let config = |node: &str| {
             let guest = proxmox::client::GuestRef::new(node, proxmox::config::GuestKind::Container, id);
             let reader = reader.clone();
             async move { reader.config(&guest).await }
         };
         let digest = config("pve1").await.unwrap()["digest"].clone();
+        let ways = Ways::new(Some(Arc::new(world.shell.clone())), reader.clone());
+        managers::observe(&ways).await.unwrap();
+        assert_eq!(ways.known_node_of(id).as_deref(), Some("pve1"));
         migrate(&world, id).await;
         assert!(config("pve1").await.unwrap_err().is_not_found(), "{path}");
+
+        // A command in it follows.
+        let inside = ways.guest(id).unwrap();
+        let output = inside.run(&Command::new("asking", ["echo", "here"])).await.unwrap();
+        assert_eq!((output.text().as_ref(), ways.known_node_of(id).as_deref()), ("here\n", Some("pve2")));
 
         // The plan knew it on the first node.
         let update = serde_json::json!({

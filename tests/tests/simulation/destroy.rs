@@ -7,7 +7,7 @@ use plan::{Address, Mark, mark};
 use proxmox::config::digest;
 use scenarios::{Ended, Site, Try, big, first, run, virtually};
 
-use super::{apply, each, site, world};
+use super::{LOCK, apply, each, site, world};
 
 /// A guest of nobody's, and one of another site's.
 fn strangers(world: &World) -> Vec<(u32, String)> {
@@ -133,6 +133,7 @@ fn a_destruction_can_be_killed_at_every_call() {
         assert!(run(&world, &site, &everything()).await.done());
         before + 1..=world.faults.calls()
     });
+    let before = *calls.start() - 1;
     assert!(calls.clone().count() > 10);
     for fault in [Fault::KillAfter, Fault::ReplyLost, Fault::NeverSent] {
         each(calls.clone(), |n| {
@@ -140,11 +141,7 @@ fn a_destruction_can_be_killed_at_every_call() {
                 let (world, strangers) = built(&site, Faults::none().at(n, fault.clone())).await;
                 let mut ended = run(&world, &site, &everything()).await;
                 if !ended.done() {
-                    assert!(
-                        fault == Fault::KillAfter || n == *calls.start(),
-                        "{ended:#?}\n{}",
-                        world.story()
-                    );
+                    assert!(fault == Fault::KillAfter || n == before + LOCK, "{ended:#?}\n{}", world.story());
                     world.faults.revive();
                     ended = run(&world, &site, &everything()).await;
                 }

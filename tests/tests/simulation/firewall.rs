@@ -9,7 +9,7 @@ use proxmox::client::Reader;
 use scenarios::{Ended, Files, Site, Try, first, run, state, virtually};
 use transport::Runner as _;
 
-use super::{apply, each, same, settle, undisturbed, world};
+use super::{LOCK, apply, each, same, settle, undisturbed, world};
 
 /// The first workshop behind a firewall.
 fn guarded(firewall: &str) -> Files {
@@ -91,7 +91,7 @@ fn every_call(fault: &Fault) {
             let found =
                 if ended.done() { state::of(&world, &site).await } else { settle(&world, &site, 1).await };
             same(&found, &expected, &format!("call {n}, {fault:?}: {failed:#?}\n{}", world.story()));
-            assert!(n == 1 || failed.is_empty(), "call {n}, {fault:?}: {failed:#?}\n{}", world.story());
+            assert!(n == LOCK || failed.is_empty(), "call {n}, {fault:?}: {failed:#?}\n{}", world.story());
             open(&world).await;
             // What was armed and is confirmed is never taken back.
             tokio::time::sleep(Duration::from_secs(120)).await;

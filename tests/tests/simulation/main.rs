@@ -22,6 +22,9 @@ use scenarios::{Ended, Files, Site, Try, first, run, state, virtually};
 /// The longest any run may take, in virtual time: every wait is bounded, and these are all that can add up here.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// The call of a run that takes the lock: which nodes there are is asked before it.
+const LOCK: u64 = 2;
+
 /// A world with these faults. A call takes 2 ms, so that things have an order.
 fn world(seed: u64, faults: Faults) -> World {
     WorldOptions::new(seed).faults(faults).latency(Duration::from_millis(2)).build().expect("in memory")

@@ -13,7 +13,7 @@ use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 use scenarios::{Ended, Site, first, virtually};
 
-use super::{LONGEST, apply, settle, site, undisturbed, world};
+use super::{LOCK, LONGEST, apply, settle, site, undisturbed, world};
 
 /// It says what is wrong, in whose words, and what to do.
 #[track_caller]
@@ -67,7 +67,7 @@ fn in_world(prepare: impl FnOnce(&mut WorldOptions), test: impl AsyncFnOnce(&Wor
 fn a_node_that_cannot_be_reached() {
     // The lock is taken by ssh; the API is what is away.
     in_world(
-        |o| o.faults = Faults::none().away(2..u64::MAX),
+        |o| o.faults = Faults::none().away(LOCK + 1..u64::MAX),
         async |_, _, ended| told(&only(&ended), "proxmox::unreachable", "connection refused"),
     );
 }

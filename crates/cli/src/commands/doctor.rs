@@ -113,6 +113,29 @@ async fn unknown_key(target: &Target, error: &transport::Error) -> Option<String
     Some(hostkey::advice(target, ssh, &shown))
 }
 
+/// Whether commands can be run on another node of the cluster.
+async fn onward(connection: &Connection, name: &str, findings: &mut Findings) {
+    let what = format!("commands on {name}");
+    let node = match connection.ways.node(name).await {
+        Ok(node) => node,
+        Err(failure) => return findings.bad(&what, &failure.into()),
+    };
+    let command = Command::new("trying a command", ["true"]).limit(Duration::from_secs(20));
+    match node.run(&command).await {
+        Ok(output) if output.success() => findings.good(&what, &node.place()),
+        Ok(output) => {
+            findings.bad(&what, &CommandError::failed("transport::failed", output.tail(3)));
+        }
+        Err(error) => {
+            let hint = match &error {
+                transport::Error::Connect { hint: Some(hint), .. } => hint.clone(),
+                _ => format!("try it by hand, on the first node: ssh {name}"),
+            };
+            findings.bad(&what, &CommandError::from_error("transport::failed", &error).hint(hint));
+        }
+    }
+}
+
 async fn hops(
     connection: &Connection,
     target: &Target,
@@ -180,6 +203,11 @@ async fn hops(
                     "inventory",
                     &CommandError::failed("inventory::unread", format!("{}: {}", unread.what, unread.why)),
                 );
+            }
+            for name in inventory.nodes.keys().filter(|name| *name != inventory.command_node()) {
+                if inventory.commands && !inventory.is_offline(name) {
+                    onward(connection, name, findings).await;
+                }
             }
             let templates = &inventory.facts(&inventory.node).templates;
             if templates.is_empty() {

@@ -4,11 +4,13 @@
 //! Steps that come while a change is under way wait for it, and are then one change together: a node takes up to ten
 //! seconds to put new files in force, whatever their number.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use plan::Step;
 use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
@@ -73,15 +75,16 @@ impl FirewallCrew {
     }
 
     async fn all(&self, files: &[FileChange], progress: &Progress) -> Told {
-        let node = self.site.ways.first().ok_or_else(|| {
+        let first = self.site.ways.first().ok_or_else(|| {
             Failure::new("firewall::no-ssh", "there is no way to write the firewall's files")
                 .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
         })?;
-        let node = &**node;
+        let node = &**first;
         progress.doing(format!("writing {} file(s) of the firewall", files.len()));
         let token = self.write(node, files, progress).await?;
         let proven = async {
-            self.in_force(node, files, progress).await?;
+            let nodes = self.nodes_of(first, files).await?;
+            try_join_all(nodes.iter().map(|node| self.in_force(&**node, files, progress))).await?;
             self.get_through(node, progress).await
         };
         match proven.await {
@@ -146,6 +149,24 @@ impl FirewallCrew {
                 }
             }
         }
+    }
+
+    /// The nodes that have to put files in force: the first one, and those that the guests are on.
+    async fn nodes_of(
+        &self,
+        first: &Arc<dyn Runner>,
+        files: &[FileChange],
+    ) -> Result<Vec<Arc<dyn Runner>>, Failure> {
+        let ids = files.iter().filter_map(|file| file.name.strip_suffix(".fw")?.parse().ok());
+        let names: BTreeSet<String> = ids.filter_map(|id| self.site.ways.known_node_of(id)).collect();
+        let mut nodes = vec![first.clone()];
+        for name in names {
+            let node = self.site.ways.node(&name).await?;
+            if nodes.iter().all(|known| known.place() != node.place()) {
+                nodes.push(node);
+            }
+        }
+        Ok(nodes)
     }
 
     /// Waits until the node says that what is in force is what the files say. Proxmox VE shows no rule's comment once it

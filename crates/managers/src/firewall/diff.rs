@@ -165,7 +165,7 @@ impl Declared<'_> {
     fn site(&self, proposal: &mut Proposal) {
         let (world, address) = (self.world, Address::firewall(SITE));
         let (site, inventory) = (&world.desired.site, world.inventory);
-        let host_name = host_fw(inventory.hands());
+        let host_name = host_fw(inventory.command_node());
         if self.unread(&address, CLUSTER, proposal) || self.unread(&address, &host_name, proposal) {
             return;
         }
@@ -231,7 +231,7 @@ impl Declared<'_> {
         let guests = self.world.inventory.guests.values();
         let woken = guests.filter(|it| !ours.contains(&it.id) && on(&it.id) && filtered(it));
         let mut woken: Vec<String> = woken.map(|it| it.id.to_string()).collect();
-        let host = host_fw(self.world.inventory.hands());
+        let host = host_fw(self.world.inventory.command_node());
         let is_others = |rule: &&Rule| rule.enable && !rule.is_of(&prefix(&self.world.desired.site));
         if [CLUSTER, &host].iter().any(|name| file(self.world, name).rules().any(|rule| is_others(&rule))) {
             woken.push("the node itself".to_owned());
@@ -392,7 +392,7 @@ fn gone(world: World<'_>, proposal: &mut Proposal) {
     let (site, inventory) = (&world.desired.site, world.inventory);
     let reason = if world.options.destroy { SITE_GOES } else { "no firewall is declared any more" };
     let mut changed_files = Vec::new();
-    let host_name = host_fw(inventory.hands());
+    let host_name = host_fw(inventory.command_node());
     let (cluster, host) = (file(world, CLUSTER), file(world, &host_name));
     if is_in(&cluster, site) || is_in(&host, site) {
         let (new_cluster, new_host, kept) = taken_out(world, &cluster, &host);

@@ -147,6 +147,10 @@ impl Kind for Hypervisors {
             authority: signs.filter(|_| certificate.issuer == Issuer::StepCa).map(|c| c.id),
             mark,
         };
+        if let Some(problem) = elsewhere(world, put.authority) {
+            proposal.problem(problem);
+            return;
+        }
         let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
         let work = || Work::Put(Box::new(put.clone()));
         match due(certificate, known, world.options.now) {
@@ -165,6 +169,26 @@ impl Kind for Hypervisors {
             }
         }
     }
+}
+
+/// Why the node cannot ask the authority, where that is so: it asks inside the container, as root on the node, and a node runs
+/// commands only in containers of its own.
+fn elsewhere(world: World<'_>, authority: Option<u32>) -> Option<Problem> {
+    let (id, inventory) = (authority?, world.inventory);
+    let guest = world.desired.guests.values().find(|guest| guest.id == id)?;
+    let declared = guest.node.as_ref().or(world.desired.node.as_ref()).map(ToString::to_string);
+    let there = inventory.guests.get(&id).map(|guest| guest.node.clone());
+    let on = there.or(declared).unwrap_or_else(|| inventory.node.clone());
+    let node = inventory.command_node();
+    (on != node).then(|| Problem {
+        code: "hypervisor::authority-elsewhere".into(),
+        address: Address::hypervisor_certificate(),
+        message: format!(
+            "{node} asks the workshop's authority inside {}, which is on {on}: it can only ask one of its own",
+            guest.resource()
+        ),
+        hint: format!("move it: pct migrate {id} {node}; or let ssh lead to {on}"),
+    })
 }
 
 fn placing(put: &Put, ends: Option<String>, action: Action, reason: String) -> Step {

@@ -14,3 +14,4 @@ mod root;
 mod support;
 mod told;
 mod trace;
+mod ways;

@@ -1,5 +1,6 @@
 //! Sites in labs of real containers. Each that ran prints `real containers: NAME`, each that could not `skipped: REASON`.
 
+mod cluster;
 mod firewall;
 mod request;
 mod support;

@@ -84,8 +84,15 @@ impl Site {
 
     /// Starts its lab.
     pub fn lab_up(&self) {
+        self.lab_up_with(&[]);
+    }
+
+    /// Starts its lab, with this said, too.
+    pub fn lab_up_with(&self, more: &[&str]) {
         let [api, ssh, https] = self.ports.map(|p| p.to_string());
-        self.ok(&["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https]);
+        let mut all = vec!["lab", "up", "--api-port", &api, "--ssh-port", &ssh, "--https-port", &https];
+        all.extend(more);
+        self.ok(&all);
     }
 
     /// Ends its lab; what is killed may be listed for a moment longer, and then nothing of it is left.
