@@ -1,6 +1,7 @@
 //! `lab`: a Proxmox VE-compatible node on this machine.
 
-use std::net::SocketAddrV4;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::CommandExt as _;
 
 use blueprint::model::Blueprint;
@@ -106,16 +107,27 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         networks,
         storages,
         ports: ports(blueprint, options),
+        reserved: addresses(blueprint),
         https_target,
         program: None,
         cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
     })
 }
 
+/// The addresses that are somebody's.
+fn addresses(blueprint: &Blueprint) -> BTreeSet<Ipv4Addr> {
+    let nics = blueprint.containers.values().flat_map(|c| c.nets.values());
+    let fixed = nics.filter_map(|nic| match nic.address {
+        blueprint::model::NicAddress::Static(inet) => Some(inet.address()),
+        blueprint::model::NicAddress::Dhcp => None,
+    });
+    fixed.chain(blueprint.hypervisor.iter().filter_map(|node| node.address)).collect()
+}
+
 /// Where the lab is published: as was typed, else as the blueprint says, else as it is already.
 fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
     let said = match &blueprint.target {
-        blueprint::model::Target::Lab(lab) => lab.ports,
+        blueprint::model::Target::Lab(lab) => lab.ports.clone(),
         blueprint::model::Target::Proxmox(_) => blueprint::model::LabPorts::default(),
     };
     // A simulated lab has no ssh and no HTTPS, so its record has no ports for them.
@@ -214,6 +226,10 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
         "  published on 127.0.0.1: API {}, ssh {}, HTTPS {}",
         ports.api, ports.ssh, ports.https
     ));
+    for (name, service) in &status.services {
+        let trouble = service.trouble.iter().map(|why| format!("  ({why})")).collect::<String>();
+        printer.data(format!("  {name}: {}{trouble}", service.url()));
+    }
     for guest in &status.guests {
         printer.data(format!(
             "{} {:>9}  {:<24} {}",

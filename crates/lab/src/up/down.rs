@@ -25,7 +25,7 @@ impl Removed {
 }
 
 /// All that a lab puts into its folder. Nothing else in there is touched.
-const PARTS: [&str; 23] = [
+const PARTS: [&str; 27] = [
     "bin",
     "upper",
     "work",
@@ -37,6 +37,10 @@ const PARTS: [&str; 23] = [
     "node.json",
     "publish.json",
     "publish.new",
+    "services.json",
+    "services.new",
+    "listening.json",
+    "listening.new",
     "forward.json",
     "forward.new",
     "forward.log",

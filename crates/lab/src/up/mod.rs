@@ -6,6 +6,7 @@
 
 mod base;
 mod credentials;
+mod dhcp;
 mod down;
 mod entry;
 mod error;
@@ -14,6 +15,7 @@ mod machine;
 mod node_files;
 mod preflight;
 mod process;
+mod published;
 mod ready;
 mod serve;
 mod sim;
@@ -33,6 +35,7 @@ pub use entry::entry;
 pub use error::Error;
 pub use forward::{ForwardArgs, forward};
 pub use preflight::{PACKAGES, apt_command, check};
+pub use published::{PublishedService, TcpService, publish_services, published};
 pub use serve::{ServeArgs, serve};
 pub use sim::{SimNodeRunner, answer_commands, up_simulated};
 pub use spec::{LabSpec, Names, Network, Ports};

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::base::MachineApt;
+use super::dhcp;
 use super::error::{Error, run};
 use super::spec::{LabSpec, Names};
 use crate::containers::MACHINE_APT;
@@ -167,9 +168,15 @@ impl<'a> Upper<'a> {
              Restart=always\nRestartSec=100ms\n\n[Install]\nWantedBy=multi-user.target\n"
         );
         self.write("/etc/systemd/system/pve-firewall.service", firewall, 0o644)?;
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        if let Some(config) = dhcp::config(self.spec) {
+            self.write(dhcp::CONFIG, config, 0o644)?;
+            self.write("/etc/systemd/system/phoenix-lab-dhcp.service", dhcp::unit(), 0o644)?;
+            let unit = "/etc/systemd/system/phoenix-lab-dhcp.service";
+            self.link(&format!("{wants}/phoenix-lab-dhcp.service"), unit)?;
+        }
         self.write("/etc/systemd/system/phoenix-lab.service", api, 0o644)?;
         self.write("/etc/systemd/system/pve-guests.service", guests, 0o644)?;
-        let wants = "/etc/systemd/system/multi-user.target.wants";
         self.link(&format!("{wants}/phoenix-lab.service"), "/etc/systemd/system/phoenix-lab.service")?;
         self.link(&format!("{wants}/pve-firewall.service"), "/etc/systemd/system/pve-firewall.service")?;
         self.link(&format!("{wants}/pve-guests.service"), "/etc/systemd/system/pve-guests.service")?;

@@ -75,6 +75,7 @@ impl Lab {
             }],
             storages: vec!["local-zfs".to_owned()],
             ports: Ports { api: free_port(), ssh: free_port(), https: free_port() },
+            reserved: [Ipv4Addr::new(10, 0, 0, 128)].into(),
             https_target: None,
             program: Some(program()),
             cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
@@ -148,12 +149,15 @@ impl Lab {
     }
 
     async fn create(&self, id: u32, address: &str, onboot: bool) {
-        let (id, onboot) = (id.to_string(), if onboot { "1" } else { "0" });
         let net = format!("name=eth0,bridge=vmbr0,ip={address}/24,gw=10.0.0.1");
-        let template = self.record().template.unwrap();
+        self.create_from(&self.record().template.unwrap(), id, &net, onboot).await;
+    }
+
+    async fn create_from(&self, template: &str, id: u32, net: &str, onboot: bool) {
+        let (id, onboot) = (id.to_string(), if onboot { "1" } else { "0" });
         let params = [
             ("vmid", id.as_str()),
-            ("ostemplate", &template),
+            ("ostemplate", template),
             ("hostname", "notes"),
             ("rootfs", "local-zfs:1"),
             ("memory", "256"),
@@ -161,7 +165,7 @@ impl Lab {
             ("cores", "1"),
             ("unprivileged", "1"),
             ("features", "nesting=1"),
-            ("net0", &net),
+            ("net0", net),
             ("onboot", onboot),
             ("nameserver", "10.0.0.1"),
             ("searchdomain", "workshop.internal"),
@@ -446,6 +450,31 @@ async fn two_labs_stand_side_by_side() {
     up::publish_https(one.folder(), Some(target)).unwrap();
     assert_eq!(ask(one.spec.ports.https), b"SSH-");
 
+    // So are TCP services, each on a port of its own, which comes and goes while the same forwarder runs.
+    let at = |port: u16| std::net::SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 31), port);
+    let service = |declared| up::TcpService { target: at(22), tls: false, declared };
+    let publish = async |services: &[(&str, up::TcpService)]| {
+        let services = services.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
+        up::publish_services(one.folder(), &services).await.unwrap();
+        up::published(one.folder())
+    };
+    let said = free_port();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let busy = taken.local_addr().unwrap().port();
+    let all = [("login", service(None)), ("said", service(Some(said))), ("busy", service(Some(busy)))];
+    let now = publish(&all).await;
+    assert_eq!(now["said"].port, said);
+    assert_eq!((ask(now["login"].port), ask(said)), (b"SSH-".to_vec(), b"SSH-".to_vec()), "{now:?}");
+    assert_eq!(now["login"].url(), format!("tcp://127.0.0.1:{}", now["login"].port));
+    let why = now["busy"].trouble.as_deref().unwrap();
+    assert!(why.contains(&format!("port {busy} on 127.0.0.1 is taken by")), "{why}");
+    // The one that had it lets go, another is no longer wanted, and the third keeps its port.
+    drop(taken);
+    let then = publish(&[all[0], all[2]]).await;
+    assert_eq!(then["login"], now["login"]);
+    assert_eq!((&then["busy"].trouble, ask(busy)), (&None, b"SSH-".to_vec()));
+    assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, said)).is_err(), "{said} is still open");
+
     // A second `up` does nothing; one after the forwarder was killed mends that; a taken port is said.
     one.spec.https_target = Some(target);
     assert_eq!(one.up().await.1, Found::Running);
@@ -454,7 +483,7 @@ async fn two_labs_stand_side_by_side() {
     let pid = forwarder["process"]["pid"].to_string();
     assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
     assert_eq!(one.up().await.1, Found::Repaired);
-    assert_eq!(ask(one.spec.ports.https), b"SSH-");
+    assert_eq!((ask(one.spec.ports.https), ask(busy)), (b"SSH-".to_vec(), b"SSH-".to_vec()));
     let mut moved = one.spec.clone();
     moved.ports.api = two.spec.ports.api;
     let error = up::up(&moved, &|_| {}).await.unwrap_err();
@@ -465,9 +494,31 @@ async fn two_labs_stand_side_by_side() {
     assert!(status.running && status.published);
     assert_eq!((status.guests[0].id, status.guests[0].running), (122, true));
 
+    an_address_is_given_out(&one).await;
+
     one.down().await;
     assert_eq!(two.on_node("pct status 122"), "status: stopped\n");
     two.down().await;
+}
+
+/// A guest with `ip=dhcp` gets an address of the upper half that nobody declared, a way out and a name server; the API shows
+/// it as a real one does.
+async fn an_address_is_given_out(lab: &Lab) {
+    let net = "name=eth0,bridge=vmbr0,ip=dhcp,hwaddr=BC:24:11:00:01:23";
+    lab.create_from(&lab.record().template.unwrap(), 123, net, false).await;
+    lab.on_node("pct start 123");
+    lab.until("pct exec 123 -- sh -c 'ip route | grep -q \"default via 10.0.0.1\"'");
+    let interfaces = lab.call(Method::Get, "/nodes/pve1/lxc/123/interfaces", &[]).await;
+    let device = interfaces.as_array().unwrap().iter().find(|i| i["name"] == "eth0").unwrap();
+    let address = device["inet"].as_str().and_then(|a| a.strip_suffix("/24")).unwrap();
+    let last: u8 = address.strip_prefix("10.0.0.").unwrap().parse().unwrap();
+    // 128 is declared, 254 is the node's.
+    assert!((129..254).contains(&last), "{interfaces:#}");
+    assert_eq!(device["ip-addresses"][0]["ip-address"], address, "{interfaces:#}");
+    assert!(lab.on_node("pct exec 123 -- cat /etc/resolv.conf").contains("nameserver 10.0.0.1"));
+    let guests = up::status(lab.folder()).await.unwrap().guests;
+    let shown = guests.iter().find(|g| g.id == 123).unwrap().address.as_deref();
+    assert_eq!(shown, Some(address));
 }
 
 #[tokio::test(flavor = "multi_thread")]
