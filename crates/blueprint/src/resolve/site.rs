@@ -187,7 +187,7 @@ pub(super) fn check_ports(target: Option<&Target>, containers: &Containers, cont
     let Some(entry) = &context.namespace.target else { return };
     let services: BTreeMap<&str, &Service> =
         containers.values().flat_map(|c| c.services.values()).map(|s| (s.name.as_str(), s)).collect();
-    let names: Vec<&str> = services.iter().filter(|(_, s)| published(s)).map(|(name, _)| *name).collect();
+    let names: Vec<&str> = services.keys().copied().collect();
     let named = [("api", ports.api), ("ssh", ports.ssh), ("https", ports.https)];
     let mut wanted: BTreeMap<u16, (&str, Spot)> = named
         .into_iter()

@@ -123,7 +123,7 @@ mod tests {
         fn a_lease_is_found_among_whatever_else_there_is(address: u32, mac in "[0-9a-f]{2}(:[0-9a-f]{2}){5}", other in ".*") {
             let address = Ipv4Addr::from(address);
             let text = format!("{other}\n1795900000 {mac} {address} * *\n");
-            prop_assert_eq!(leases(&text).get(&mac), Some(&address));
+            prop_assert_eq!(leases(&text).get(&mac).copied(), Some(address));
         }
 
         #[test]

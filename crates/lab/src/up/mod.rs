@@ -4,7 +4,7 @@
 //! gone when that container's first process is: links, mounts, loop devices, guests. What is left is a short list,
 //! which [`down`] removes after whatever happened. Start at [`up`].
 
-mod base;
+pub(crate) mod base;
 mod credentials;
 mod dhcp;
 mod down;
@@ -46,6 +46,7 @@ use base::MachineApt;
 use error::run;
 use forward::{Targets, replace};
 use machine::Record;
+pub(crate) use machine::lock_file;
 pub(crate) use node_files::NODE_STATE;
 
 /// What is being done, for the screen.
@@ -239,7 +240,8 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
 async fn forwarder(spec: &LabSpec) -> Result<Found, Error> {
     let folder = &spec.folder;
     let forwarder = forward::running(folder);
-    if forwarder.is_some_and(|f| f.ports == spec.ports) {
+    // One of an older program knows no services.
+    if forwarder.is_some_and(|f| f.ports == spec.ports) && published::heard(folder) {
         return Ok(Found::Running);
     }
     // The ones that it holds itself are free once it is gone; it goes only when the others are to be had.
@@ -279,6 +281,7 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
         let part = folder.join(part);
         fs::create_dir_all(&part).map_err(Error::io(format!("making `{part}`")))?;
     }
+    base::prepare_templates(folder, &spec.cache)?;
     install_program(spec).await?;
     let apt = MachineApt::read(&release).await?;
     let (resolvers, pass_dns_to) = upstream(spec);

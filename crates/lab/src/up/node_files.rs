@@ -20,8 +20,8 @@ pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix-lab/phoenix-cli";
 pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
 
 /// The front ends, in the node's `/usr/sbin`.
-const FRONT_ENDS: [&str; 8] =
-    ["pct", "qm", "pvesh", "pvesm", "pveum", "pvenode", "pveversion", "pve-firewall"];
+const FRONT_ENDS: [&str; 9] =
+    ["pct", "qm", "pvesh", "pvesm", "pveam", "pveum", "pvenode", "pveversion", "pve-firewall"];
 
 /// The upper layer of the node's root.
 pub(crate) struct Upper<'a> {
@@ -281,7 +281,14 @@ pub(crate) fn lxc_config(spec: &LabSpec, names: &Names, base: &super::base::Base
         outside = names.outside,
     );
     out += &bind(&folder.join("bin"), "/usr/local/lib/phoenix-lab", "bind,ro");
-    out += &bind(&base.templates, "/var/lib/vz/template/cache", "bind,ro");
+    // The template alone: what is downloaded to the storage lies beside it, and is this lab's own.
+    let _ = writeln!(
+        out,
+        "lxc.mount.entry = {from} {to} none bind,ro,create=file 0 0",
+        from = base.templates.join(&base.template),
+        to = format_args!("var/lib/vz/template/cache/{}", base.template),
+    );
+    out += &bind(&super::base::made_folder(&spec.cache), crate::containers::MADE, "bind");
     out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
     out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
     out += &bind(&folder.join("state"), NODE_STATE, "bind");

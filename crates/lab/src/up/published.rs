@@ -90,6 +90,11 @@ fn listening(folder: &Utf8Path) -> Option<Listening> {
     serde_json::from_slice::<Listening>(&text).ok().filter(|l| l.process == process)
 }
 
+/// Whether the forwarder that runs knows of services.
+pub(super) fn heard(folder: &Utf8Path) -> bool {
+    listening(folder).is_some()
+}
+
 impl Listening {
     /// The forwarder tells what it made of a revision.
     pub(super) fn tell(

@@ -495,6 +495,7 @@ async fn two_labs_stand_side_by_side() {
     assert_eq!((status.guests[0].id, status.guests[0].running), (122, true));
 
     an_address_is_given_out(&one).await;
+    another_release_is_had(&one).await;
 
     one.down().await;
     assert_eq!(two.on_node("pct status 122"), "status: stopped\n");
@@ -519,6 +520,45 @@ async fn an_address_is_given_out(lab: &Lab) {
     let guests = up::status(lab.folder()).await.unwrap().guests;
     let shown = guests.iter().find(|g| g.id == 123).unwrap().address.as_deref();
     assert_eq!(shown, Some(address));
+}
+
+/// Debian 13, which the lab makes from Debian's packages when it is asked for: offered, downloaded, listed, and a guest of it
+/// boots whole and gets its packages from its own release.
+async fn another_release_is_had(lab: &Lab) {
+    assert_eq!(lab.on_node("pveam update"), "update successful\n");
+    let offered = lab.on_node("pveam available --section system");
+    let line = offered.lines().find(|line| line.contains("debian-13-standard_")).unwrap();
+    let name = line.split_whitespace().next_back().unwrap();
+    assert_eq!(line, format!("system          {name}"));
+    let index = lab.call(Method::Get, "/nodes/pve1/aplinfo", &[]).await;
+    assert!(index.as_array().unwrap().iter().any(|one| one["template"] == name && one["type"] == "lxc"));
+    // As recorded: `aplinfo: unknown template`, `aplinfo: to a missing storage`.
+    let refused = lab.ssh("pveam download local nope.tar.zst");
+    assert_eq!(
+        (refused.status.code(), text(&refused.stderr).lines().nth(1)),
+        (Some(255), Some("template: no such template"))
+    );
+    let refused = lab.ssh(&format!("pveam download nope {name}"));
+    assert_eq!(text(&refused.stderr), "storage 'nope' does not exist\n");
+
+    assert!(!lab.on_node("pveam list local").contains("debian-13"));
+    lab.on_node(&format!("pveam download local {name}"));
+    assert!(lab.on_node("pveam list local").contains(&format!("local:vztmpl/{name}")));
+    let again = lab.on_node(&format!("pveam download local {name}"));
+    assert_eq!(again, "OK, got correct file already, no need to download\n");
+
+    let net = "name=eth0,bridge=vmbr0,ip=dhcp";
+    lab.create_from(&format!("local:vztmpl/{name}"), 124, net, false).await;
+    lab.on_node("pct start 124");
+    lab.until("pct exec 124 -- systemctl is-system-running --wait");
+    assert!(lab.on_node("pct exec 124 -- cat /etc/os-release").contains("VERSION_ID=\"13\""));
+    let sources = lab.on_node("pct exec 124 -- sh -c 'cat /etc/apt/sources.list.d/*'");
+    assert!(sources.contains(" trixie ") && !sources.contains("bookworm"), "{sources}");
+    // It is this lab's alone: what was made stays for the next one that wants it.
+    lab.on_node(&format!("pveam remove local:vztmpl/{name}"));
+    assert!(!lab.on_node("pveam list local").contains("debian-13"));
+    lab.on_node("pct exec 124 -- apt-get -qq update");
+    lab.on_node("pct exec 124 -- sh -c 'apt-cache policy nginx-light | grep -q trixie'");
 }
 
 #[tokio::test(flavor = "multi_thread")]
