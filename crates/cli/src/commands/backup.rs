@@ -9,12 +9,12 @@ use apply::Progress;
 use apply::event::Recorder;
 use camino::Utf8Path;
 use managers::authority::PROGRAM;
+use managers::certificates::CertificateMark;
 use plan::Address;
 use plan::desired::Authority;
-use plan::mark::CertificateMark;
 use secrecy::{ExposeSecret as _, SecretString};
 use site::Site;
-use transport::{Command, InGuest, Output, Runner as _};
+use transport::{Command, Output, Runner as _};
 
 use crate::args::{BackupCommand, Global, Restore, RestoreCommand};
 use crate::commands::consent;
@@ -110,8 +110,9 @@ async fn take_back(planned: &Site, options: &Restore, sealed: &[u8], printer: Pr
         serial: facts.serial.clone(),
     };
     let sink = std::sync::Arc::new(Recorder::default());
-    let progress = Progress::new(Address::authority(&authority.on), sink);
-    site.change_mark(id, &progress, |_, all| all.authority = Some(mark.clone())).await?;
+    let address = Address::authority(&authority.on);
+    let progress = Progress::new(address.clone(), sink);
+    site.change_mark(id, &progress, |_, all| all.remember(&address, &mark)).await?;
     if printer.json {
         printer.data_json(&serde_json::json!({ "restored": options.file, "authority": authority.url }));
     } else {
@@ -151,13 +152,10 @@ async fn ask(
     if planned.connection.simulated() {
         return Err(CommandError::failed("lab::simulated", "the lab is simulated: no authority runs in it"));
     }
-    let node = planned.connection.node.clone().ok_or_else(no_way)?;
+    let inside = planned.connection.ways.guest(id).map_err(|_| no_way())?;
     let command =
         Command::new(format!("{word} of the authority in {id}"), [PROGRAM, word]).stdin(input).limit(LIMIT);
-    let output = InGuest::new(node, id)
-        .run(&command)
-        .await
-        .map_err(|e| CommandError::from_error("transport::failed", &e))?;
+    let output = inside.run(&command).await.map_err(|e| CommandError::from_error("transport::failed", &e))?;
     if output.success() {
         return Ok(output);
     }

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use apply::Crew;
+use plan::address::kinds;
 use plan::desired::{Feature, Guest};
 use plan::planner::{Kind, Proposal, World};
+use plan::render::Telling;
 use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
 use super::crew::{Install, Removal, Work};
 use super::{Rendered, moves};
-use crate::Manager;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,11 +37,23 @@ impl Manager for Features {
             "declared": declared.unwrap_or_else(|| "required by another feature".to_owned()),
         }))
     }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        let mark = address.host().and_then(|host| seen.mark(host.guest()?));
+        let applied = mark.and_then(|mark| mark.fingerprint(address));
+        let wanted = feature_of(seen.desired, address).map(|feature| feature.fingerprint.as_str());
+        let state = match applied {
+            None => "not there yet",
+            Some(_) if applied == wanted => "applied",
+            Some(_) => "to be updated",
+        };
+        Status::new(address, state)
+    }
 }
 
 impl Kind for Features {
     fn kind(&self) -> &'static str {
-        "feature"
+        kinds::FEATURE
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -52,10 +66,23 @@ impl Kind for Features {
             guest(world, container, before, proposal);
         }
     }
+
+    fn telling(&self, step: &Step) -> Telling {
+        let new = step.changes.iter().all(|change| change.old.is_null());
+        let verb = match step.action {
+            Action::Delete => "remove",
+            _ if new => "install",
+            _ => "update",
+        };
+        Telling { verb: Some(verb), ..Telling::default() }
+    }
 }
 
-/// The feature at this address.
+/// The feature at this address; none where it is of another kind.
 pub fn feature_of<'a>(desired: &'a Desired, address: &Address) -> Option<&'a Feature> {
+    if address.kind() != kinds::FEATURE {
+        return None;
+    }
     let guest = desired.guests.get(address.host()?.guest()?)?;
     guest.features.iter().find(|feature| feature.name == address.name())
 }
@@ -77,19 +104,20 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
-    let changes =
-        |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    let address = |feature: &Feature| Address::feature(&feature.name, &container.host());
+    let applied = |address: &Address| mark.and_then(|m| m.fingerprint(address));
+    let changes = |feature: &Feature| applied(&address(feature)) != Some(feature.fingerprint.as_str());
     // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
-    let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
+    let after: Vec<Address> = if container.features.iter().any(changes) {
         Vec::new()
     } else {
         world.desired.services.keys().map(|name| Address::service(name)).collect()
     };
     let gone = gone(container, mark, &after, proposal);
     for feature in &container.features {
-        let address = Address::feature(&feature.name, &container.host());
-        let applied = mark.and_then(|m| m.features.get(&feature.name));
-        let same = applied == Some(&feature.fingerprint);
+        let address = address(feature);
+        let applied = applied(&address);
+        let same = applied == Some(feature.fingerprint.as_str());
         let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
             (Some(_), _, Some(found)) if same => found.clone(),
             _ if same => continue,
@@ -99,7 +127,7 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         };
         let changes = match same {
             true => Vec::new(),
-            false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
+            false => vec![Change::new("fingerprint", applied, feature.fingerprint.clone())],
         };
         let work = Work::Install(Install {
             id: container.id,
@@ -126,8 +154,11 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
 fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mut Proposal) -> Vec<Address> {
     let resource = container.resource();
     let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
-    let had: Vec<(&String, &String)> =
-        mark.into_iter().flat_map(|mark| &mark.features).filter(|(name, _)| !wanted(name)).collect();
+    let had: Vec<(&str, &Value)> = mark
+        .into_iter()
+        .flat_map(|mark| mark.of_kind(kinds::FEATURE))
+        .filter(|(name, _)| !wanted(name))
+        .collect();
     if had.is_empty() {
         return Vec::new();
     }
@@ -139,7 +170,7 @@ fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mu
     let mut addresses = Vec::new();
     for (name, fingerprint) in had {
         let address = Address::feature(name, &container.host());
-        let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
+        let removal = Removal { id: container.id, name: name.to_owned(), needed: needed.clone() };
         // What people keep in it stays, so it costs nothing and nobody is asked.
         let step = Step::new(address.clone(), Action::Delete)
             .on_guest(container.id)

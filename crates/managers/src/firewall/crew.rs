@@ -10,6 +10,7 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::Step;
+use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
 use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
 use tokio::sync::oneshot;
@@ -72,10 +73,11 @@ impl FirewallCrew {
     }
 
     async fn all(&self, files: &[FileChange], progress: &Progress) -> Told {
-        let node = self.site.node.as_deref().ok_or_else(|| {
+        let node = self.site.ways.first().ok_or_else(|| {
             Failure::new("firewall::no-ssh", "there is no way to write the firewall's files")
                 .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
         })?;
+        let node = &**node;
         progress.doing(format!("writing {} file(s) of the firewall", files.len()));
         let token = self.write(node, files, progress).await?;
         let proven = async {
@@ -265,7 +267,7 @@ async fn take_back(node: &dyn Runner, token: &str, mut failure: Failure) -> Fail
 #[async_trait]
 impl Crew for FirewallCrew {
     fn kind(&self) -> &'static str {
-        "firewall"
+        kinds::FIREWALL
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {

@@ -13,12 +13,13 @@ use plan::planner::{Kind, Proposal, World, state_of};
 use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
 use serde_json::{Value, json};
 
+use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
 use super::work::{Place, Work};
-use crate::Manager;
 use crate::keys::Takes;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// Containers, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,11 +44,22 @@ impl Manager for Containers {
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         }))
     }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        match seen.desired.guest(address) {
+            Some(container) => super::status::of(address, container, seen),
+            None => Status::by_plan(address, seen.plan),
+        }
+    }
+
+    fn list(&self) -> Option<&'static str> {
+        Some("containers")
+    }
 }
 
 impl Kind for Containers {
     fn kind(&self) -> &'static str {
-        "container"
+        KIND
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -94,7 +106,7 @@ impl Kind for Containers {
 fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, &'a Guest> {
     let mut all: BTreeMap<&Address, Vec<&Guest>> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
-        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == "container") {
+        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == KIND) {
             all.entry(&mark.address).or_default().push(guest);
         }
     }

@@ -101,7 +101,7 @@ fn carry_on(wanted: &Desired, there: &mut Inventory) -> Result<(), TestCaseError
     if !plan.problems.is_empty() {
         return Ok(());
     }
-    let client = there.way_in.unwrap().client;
+    let client = there.reached().way_in.unwrap().client;
     let callers: Vec<(IpAddr, u16)> =
         managers().into_iter().chain([client]).flat_map(|it| [(it, 22), (it, 8006)]).collect();
     let declared = wanted.firewall.as_ref();
@@ -166,13 +166,13 @@ proptest! {
         client in proptest::sample::select(vec!["192.0.2.10", "10.0.0.77", "192.168.7.20", "127.0.0.1", "2001:db8::7"]),
     ) {
         let mut there = world::applied(&site(0), now());
-        there.way_in = Some(WayIn { client: client.parse().unwrap(), port: 22 });
+        there.reached_mut().way_in = Some(WayIn { client: client.parse().unwrap(), port: 22 });
         for (name, text) in [("cluster.fw", cluster), ("host:pve1", host), ("120.fw", guest)] {
             there.firewall.extend(text.map(|text| (name.to_owned(), text)));
         }
         // The loopback device is never filtered.
         if client == "127.0.0.1" {
-            there.way_in = Some(WayIn { client: "10.0.0.77".parse().unwrap(), port: 22 });
+            there.reached_mut().way_in = Some(WayIn { client: "10.0.0.77".parse().unwrap(), port: 22 });
         }
         let first = there.firewall.clone();
         for declared in declared {

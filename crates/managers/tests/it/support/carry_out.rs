@@ -30,31 +30,32 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
             "feature" => match apply::work(step).unwrap() {
                 managers::features::crew::Work::Install(install) => {
                     let mark = ours(&mut there, install.id);
-                    mark.features.insert(step.address.name().to_owned(), install.fingerprint);
+                    mark.remember(&step.address, install.fingerprint);
                 }
                 managers::features::crew::Work::Remove(gone) => {
                     let mark = ours(&mut there, gone.id);
-                    assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
+                    assert!(mark.forget(&step.address).is_some(), "what is removed is there");
                 }
             },
             "authority" => {
                 let work: managers::authority::Work = apply::work(step).unwrap();
-                ours(&mut there, work.id).authority = Some(world::authority_mark(&work.authority, now));
+                ours(&mut there, work.id)
+                    .remember(&step.address, &world::authority_mark(&work.authority, now));
             }
             "certificate" => match apply::work(step).unwrap() {
                 managers::certificates::Work::Put(put) => {
                     let made = world::certificate_mark(&put.certificate, now);
-                    ours(&mut there, put.id).certificates.insert(put.certificate.name, made);
+                    ours(&mut there, put.id).remember(&step.address, &made);
                 }
                 managers::certificates::Work::Remove(gone) => {
                     let mark = ours(&mut there, gone.id);
-                    assert!(mark.certificates.remove(&gone.name).is_some(), "what is removed is there");
+                    assert!(mark.forget(&step.address).is_some(), "what is removed is there");
                 }
             },
             "hypervisor" => hypervisor(step, &mut there, now),
             "service" => {
                 let work: managers::services::Work = apply::work(step).unwrap();
-                ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
+                ours(&mut there, work.id).remember(&step.address, work.service.fingerprint);
             }
             "firewall" => firewall(step, &mut there),
             other => panic!("a step of the kind `{other}`"),
@@ -65,15 +66,15 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
 
 fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
     use managers::hypervisor::Work;
-    there.hypervisor = match apply::work(step).unwrap() {
+    there.reached_mut().hypervisor = match apply::work(step).unwrap() {
         Work::Put(put) => {
             let mut mark = put.mark;
             let made = world::certificate_mark(&put.certificate, now);
-            mark.certificates.insert(put.certificate.name, made);
+            mark.remember(&plan::Address::certificate(&put.certificate.name), &made);
             Some(mark)
         }
         Work::Remove { .. } => {
-            assert!(there.hypervisor.is_some(), "what is removed is there");
+            assert!(there.reached().hypervisor.is_some(), "what is removed is there");
             None
         }
     };
@@ -116,10 +117,11 @@ fn make(create: &Create, there: &mut Inventory) {
         there.firewall.remove(&format!("{}.fw", old.id));
     }
     let id = create.place.id;
+    let templates = there.facts(&create.place.node).templates.clone();
     let (mut values, mut description, mut pool) = (BTreeMap::new(), String::new(), None);
     for (key, value) in create.params.iter().chain(&create.root) {
         match key.as_str() {
-            "ostemplate" => assert!(there.templates.contains(value), "there is no template {value}"),
+            "ostemplate" => assert!(templates.contains(value), "there is no template {value}"),
             "description" => description.clone_from(value),
             "pool" => pool = Some(value.clone()),
             _ => drop(values.insert(key.clone(), value_of(id, key, value))),

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use blueprint::model::MountSource;
 use jiff::Timestamp;
+use managers::certificates::CertificateMark;
 use managers::keys::{self, Around};
 use managers::lxc::keys::{ROWS, remembered};
 use plan::desired::{self, Hypervisor};
-use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
-use plan::mark::{CertificateMark, Mark};
+use plan::inventory::{Guest, Inventory, NodeFacts, Storage, Unread, WayIn};
+use plan::mark::Mark;
 use plan::{Address, Desired};
 use proxmox::config::{GuestConfig, GuestKind, Section, digest};
 
@@ -20,9 +21,8 @@ pub fn empty() -> Inventory {
         active: true,
         available: Some(1 << 40),
     };
-    Inventory {
-        node: "pve1".into(),
-        nodes: ["pve1".to_owned()].into(),
+    let node = NodeFacts {
+        online: true,
         storages: [
             ("local".to_owned(), storage("iso,vztmpl,backup")),
             ("local-zfs".to_owned(), storage("images,rootdir")),
@@ -34,11 +34,18 @@ pub fn empty() -> Inventory {
             "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst".to_owned(),
         ]
         .into(),
-        commands: true,
         addresses: vec!["10.0.0.13/24".parse().unwrap()],
         way_in: Some(WayIn { client: [192, 0, 2, 10].into(), port: 22 }),
-        ..Inventory::default()
-    }
+        ..NodeFacts::default()
+    };
+    let nodes = [("pve1".to_owned(), node)].into();
+    let (node, reached) = ("pve1".to_owned(), Some("pve1".to_owned()));
+    Inventory { node, reached, nodes, commands: true, ..Inventory::default() }
+}
+
+/// One more node of the cluster, unless it is there, with nothing known of what it offers.
+fn another<'a>(world: &'a mut Inventory, name: &str) -> &'a mut NodeFacts {
+    world.nodes.entry(name.to_owned()).or_insert_with(|| NodeFacts { online: true, ..NodeFacts::default() })
 }
 
 /// The node after everything was applied at `now`.
@@ -51,11 +58,12 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
         guest.name.clone_from(&container.hostname);
         guest.running = true;
         guest.pool.clone_from(&container.pool);
-        inventory.nodes.insert(guest.node.clone());
+        another(&mut inventory, &guest.node);
         inventory.pools.extend(container.pool.clone());
         inventory.guests.insert(guest.id, guest);
     }
-    inventory.hypervisor = desired.hypervisor.as_ref().map(|node| hypervisor_mark(desired, node, now));
+    inventory.reached_mut().hypervisor =
+        desired.hypervisor.as_ref().map(|node| hypervisor_mark(desired, node, now));
     let options = super::plain(now);
     let plan = plan::plan(desired, &inventory, &[&managers::firewall::Firewalls], &options);
     for step in &plan.steps {
@@ -67,14 +75,17 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
 /// The mark after everything in the guest was applied.
 pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (String, Mark) {
     let mut mark = Mark::new(&desired.site, container.resource());
-    mark.features = container.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
-    for certificate in desired.certificates.values().filter(|c| c.on == container.host()) {
-        mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
+    for feature in &container.features {
+        mark.remember(&Address::feature(&feature.name, &container.host()), feature.fingerprint.as_str());
     }
-    mark.authority =
-        desired.authority.as_ref().filter(|a| a.on == container.name).map(|a| authority_mark(a, now));
+    for certificate in desired.certificates.values().filter(|c| c.on == container.host()) {
+        mark.remember(&certificate.resource(), &certificate_mark(certificate, now));
+    }
+    if let Some(authority) = desired.authority.as_ref().filter(|a| a.on == container.name) {
+        mark.remember(&Address::authority(&container.name), &authority_mark(authority, now));
+    }
     for service in desired.services.values().filter(|s| s.on == container.name) {
-        mark.services.insert(service.name.clone(), service.fingerprint.clone());
+        mark.remember(&service.resource(), service.fingerprint.as_str());
     }
     mark.set = remembered(container, Around { storage: "local-zfs" });
     (container.description.clone().unwrap_or_default(), mark)
@@ -83,9 +94,11 @@ pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (S
 /// What the node remembers after its certificate was put in place.
 fn hypervisor_mark(desired: &Desired, node: &Hypervisor, now: Timestamp) -> Mark {
     let mut mark = Mark::new(&desired.site, Address::hypervisor_certificate());
-    mark.features = node.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
     let certificate = &node.certificate;
-    mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
+    for feature in &node.features {
+        mark.remember(&Address::feature(&feature.name, &certificate.on), feature.fingerprint.as_str());
+    }
+    mark.remember(&Address::certificate(&certificate.name), &certificate_mark(certificate, now));
     mark
 }
 
@@ -234,7 +247,7 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         "pool" => guest!().pool = Some(words[2].to_owned()),
         "moved" => {
             guest!().node = words[2].to_owned();
-            world.nodes.insert(words[2].to_owned());
+            another(world, words[2]);
         }
         "copy" => {
             let mut copy = guest!().clone();
@@ -267,43 +280,44 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         }
         "mark" => {
             let mark = guest!().mark.as_mut().unwrap();
-            let map = match words[2] {
-                "feature" => &mut mark.features,
-                "service" => &mut mark.services,
-                other => panic!("what is `{other}` in a mark?"),
-            };
+            let address = Address::new(words[2], words[3]);
+            assert!(managers::manager_of(address.kind()).is_some(), "what is `{address}` in a mark?");
             match words.get(4) {
-                Some(fingerprint) => map.insert(words[3].to_owned(), (*fingerprint).to_owned()),
-                None => map.remove(words[3]),
-            };
+                Some(fingerprint) => mark.remember(&address, *fingerprint),
+                None => drop(mark.forget(&address)),
+            }
         }
         "certificate" => {
             let end: jiff::civil::Date = words[3].parse().unwrap();
             let end = end.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
             let guests = world.guests.values_mut().filter_map(|g| g.mark.as_mut());
+            let address = Address::certificate(words[1]);
             let mark = guests
-                .chain(world.hypervisor.as_mut())
-                .filter_map(|mark| mark.certificates.get_mut(words[1]))
-                .next()
+                .chain(world.nodes.values_mut().filter_map(|facts| facts.hypervisor.as_mut()))
+                .find(|mark| mark.entry(&address).is_some())
                 .unwrap_or_else(|| panic!("nobody has it: `{line}`"));
-            (mark.begin, mark.end) = (end - life, end);
+            let was = CertificateMark::of(mark, &address).unwrap();
+            mark.remember(&address, &CertificateMark { begin: end - life, end, ..was });
         }
-        "hypervisor" => words[2].clone_into(&mut world.hypervisor.as_mut().unwrap().site),
-        "template" => drop(world.templates.insert(words[1].to_owned())),
-        "no-templates" => world.templates.clear(),
+        "hypervisor" => words[2].clone_into(&mut world.reached_mut().hypervisor.as_mut().unwrap().site),
+        "template" => drop(world.reached_mut().templates.insert(words[1].to_owned())),
+        "no-templates" => world.reached_mut().templates.clear(),
         "storage" => {
             let content = words[2].split(',').map(str::to_owned).collect();
             let active = words.get(3) != Some(&"inactive");
-            world.storages.insert(words[1].to_owned(), Storage { content, active, available: None });
+            let storage = Storage { content, active, available: None };
+            world.reached_mut().storages.insert(words[1].to_owned(), storage);
         }
-        "no-storage" => drop(world.storages.remove(words[1]).unwrap()),
-        "no-storages" => world.storages.clear(),
+        "no-storage" => drop(world.reached_mut().storages.remove(words[1]).unwrap()),
+        "no-storages" => world.reached_mut().storages.clear(),
         "no-commands" => {
             world.commands = false;
             // The API does not tell.
-            (world.firewall, world.addresses, world.way_in) = (BTreeMap::new(), Vec::new(), None);
+            (world.firewall, world.reached) = (BTreeMap::new(), None);
+            let facts = world.reached_mut();
+            (facts.addresses, facts.way_in) = (Vec::new(), None);
         }
-        "way-in" => world.way_in = Some(WayIn { client: words[1].parse().unwrap(), port: 22 }),
+        "way-in" => world.reached_mut().way_in = Some(WayIn { client: words[1].parse().unwrap(), port: 22 }),
         "unconfirmed" => world.unconfirmed = Some(words[1].to_owned()),
         // A file of the firewall, with `¶` for the ends of its lines; the other two put a line before the others, or after.
         "firewall" => drop(world.firewall.insert(words[1].to_owned(), rest(2).replace('¶', "\n"))),
@@ -324,9 +338,25 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
                 if words[0] == "firewall-first" { text.find("[RULES]\n\n").unwrap() + 9 } else { text.len() };
             text.insert_str(at, &format!("{}\n", rest(2)));
         }
-        "no-node" => assert!(world.nodes.remove(words[1]), "no such node: `{line}`"),
+        "no-node" => assert!(world.nodes.remove(words[1]).is_some(), "no such node: `{line}`"),
         "no-pools" => world.pools.clear(),
-        "node" => drop(world.nodes.insert(words[1].to_owned())),
+        "node" => drop(another(world, words[1])),
+        "offline" => another(world, words[1]).online = false,
+        // Commands lead to another node than the API.
+        "reached" => {
+            let facts = world.reached_mut();
+            let (addresses, way_in) = (std::mem::take(&mut facts.addresses), facts.way_in.take());
+            world.reached = Some(words[1].to_owned());
+            let facts = another(world, words[1]);
+            (facts.addresses, facts.way_in) = (addresses, way_in);
+        }
+        // What another node offers: a storage with what it may hold, or a template.
+        "storage-of" => {
+            let content = words[3].split(',').map(str::to_owned).collect();
+            let storage = Storage { content, active: true, available: None };
+            another(world, words[1]).storages.insert(words[2].to_owned(), storage);
+        }
+        "template-on" => drop(another(world, words[1]).templates.insert(words[2].to_owned())),
         "pools" => world.pools.extend(words[1..].iter().map(|w| (*w).to_owned())),
         // Somebody looked inside, and this is what differs.
         "found" => {
