@@ -172,7 +172,7 @@ pub struct LabTarget {
 }
 
 /// The ports of 127.0.0.1 on which a lab is published, as far as they are declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LabPorts {
     /// The node's API.
     pub api: Option<u16>,
@@ -180,6 +180,8 @@ pub struct LabPorts {
     pub ssh: Option<u16>,
     /// HTTPS of the gateway.
     pub https: Option<u16>,
+    /// TCP services, by name.
+    pub services: BTreeMap<String, u16>,
 }
 
 /// A secret by reference, never by value.

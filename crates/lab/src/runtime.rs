@@ -47,6 +47,31 @@ impl TaskLog {
 #[error("{0}")]
 pub struct TaskError(pub String);
 
+/// A template that can be had: an entry of the node's list of appliances, called as its API calls it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Appliance {
+    /// The file's name, `debian-13-standard_13.6-1_amd64.tar.zst`.
+    pub template: String,
+    /// `debian-13-standard`.
+    pub package: String,
+    /// `13.6-1`.
+    pub version: String,
+    /// `debian-13`.
+    pub os: String,
+    /// `amd64`.
+    pub architecture: String,
+    /// One line for people.
+    pub headline: String,
+    /// More of it.
+    pub description: String,
+    /// Where it comes from.
+    pub location: String,
+    /// The archive that this is in.
+    pub source: String,
+    /// The release's code name.
+    pub release: String,
+}
+
 /// Carries out what the node's API was asked for, after the API has checked it and holds the guest's lock.
 ///
 /// Every method is bounded by its implementation, and safe to call again after it was cut off.
@@ -98,6 +123,22 @@ pub trait Runtime: Send + Sync + Debug {
         bytes: u64,
         log: &TaskLog,
     ) -> Result<(), TaskError>;
+
+    /// The templates that can be had, beside those that are there.
+    async fn appliances(&self) -> Vec<Appliance> {
+        Vec::new()
+    }
+
+    /// Makes or fetches one of [`Runtime::appliances`] and puts it under `target`.
+    async fn make_template(
+        &self,
+        appliance: &Appliance,
+        target: &Utf8Path,
+        log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        let _ = (target, log);
+        Err(TaskError(format!("'{}' cannot be had here", appliance.template)))
+    }
 
     /// The guests that run now.
     async fn running(&self) -> BTreeSet<u32>;

@@ -6,8 +6,11 @@ use apply::event::Sinks;
 use apply::journal::{self, Journal, JournalError};
 use apply::walk::Run;
 use apply::{Foreman, Report, Sink};
+use blueprint::model::Target;
 use jiff::Timestamp;
-use plan::Plan;
+use lab::up::TcpService;
+use plan::desired::{Guest, Service, Speaks, ViaKind};
+use plan::{Action, Plan};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -42,19 +45,50 @@ impl Site {
         let foreman = Foreman::new(managers::crews(&self.worksite()?), sink, order.stop);
         let run = Run { id, command: order.command, resumes };
         let report = foreman.walk(plan, order.granted, run).await;
-        if self.connection.lab.is_some() {
-            self.publish();
-        }
+        self.publish(plan).await;
         Ok(report)
     }
 
-    /// The lab's HTTPS port leads to the gateway, wherever it is now; to the first where there are several.
-    fn publish(&self) {
+    /// Publishes what a lab publishes on this machine: its HTTPS port leads to the gateway, wherever it is now (to the first
+    /// where there are several), and each TCP service of a guest that is there after `plan` has a port of its own. Nothing
+    /// where the target is no lab.
+    pub async fn publish(&self, plan: &Plan) {
+        if self.connection.lab.is_none() || self.connection.simulated() {
+            return;
+        }
         let gateway = self.desired.front_door().and_then(|name| self.desired.guests.get(name)?.address);
         let target = gateway.map(|address| std::net::SocketAddrV4::new(address, 443));
-        if !self.connection.simulated() {
-            // Only the lab's own convenience: a failure shows when the port is used.
-            let _ = lab::up::publish_https(&lab_folder(&self.blueprint), target);
+        let folder = lab_folder(&self.blueprint);
+        let there = |guest: &Guest| {
+            let address = guest.resource();
+            match plan.steps.iter().find(|step| step.address == address).map(|step| step.action) {
+                Some(action) => action != Action::Delete,
+                None => self.inventory.guests.contains_key(&guest.id),
+            }
+        };
+        let on = |service: &Service| {
+            let on = service.via.as_ref().map_or(&service.on, |via| &via.on);
+            self.desired.guests.get(on).is_some_and(there)
+        };
+        let services = self.desired.services.values().filter(|service| on(service));
+        let services = services.filter_map(|s| Some((s.name.clone(), self.tcp(s)?))).collect();
+        // Only the lab's own convenience: a failure shows when a port is used, or its state is asked for.
+        let _ = lab::up::publish_https(&folder, target);
+        let _ = lab::up::publish_services(&folder, &services).await;
+    }
+
+    /// How a service is published by a port of its own; `None` for what the gateway serves by name, and what only other
+    /// services are to reach.
+    fn tcp(&self, service: &Service) -> Option<TcpService> {
+        if service.speaks != Speaks::Tcp || service.via.as_ref().is_some_and(|v| v.kind == ViaKind::Mesh) {
+            return None;
         }
+        let (address, port) = service.entrance();
+        let Target::Lab(target) = &self.blueprint.target else { return None };
+        Some(TcpService {
+            target: std::net::SocketAddrV4::new(address, port),
+            tls: service.via.as_ref().is_some_and(|via| via.tls),
+            declared: target.ports.services.get(&service.name).copied(),
+        })
     }
 }

@@ -41,4 +41,4 @@ pub use secrets::SiteSecrets;
 pub use site::{SPAN, Site};
 pub use status::{ExtraGuest, Status};
 pub use trace::{Question, Traced};
-pub use urls::{at_the_port, url};
+pub use urls::{at_the_port, tcp_services, url};

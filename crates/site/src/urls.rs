@@ -1,17 +1,34 @@
 //! Where a person finds a service: in a lab, through the port that it is published on.
 
+use std::collections::BTreeMap;
+
+use lab::up::PublishedService;
 use plan::Desired;
 use plan::desired::{Service, Speaks};
 
+use crate::folders::lab_folder;
 use crate::site::Site;
 
-/// The address of a service as it is reached from this machine: what the gateway serves in a lab with the lab's port.
+/// The address of a service as it is reached from this machine: in a lab, what the gateway serves has the lab's port, and
+/// what speaks TCP the port that it is published on.
 pub fn url(site: &Site, service: &Service) -> String {
+    if service.speaks == Speaks::Tcp
+        && let Some(tcp) = tcp_services(site).get(&service.name)
+        && tcp.trouble.is_none()
+    {
+        return tcp.url();
+    }
     published(
         service.url(),
         at_the_port(&site.desired, service),
         site.connection.lab.as_ref().map(|lab| lab.ports.https),
     )
+}
+
+/// The TCP services that the site's lab publishes on ports of this machine, by name, and what keeps one from it.
+pub fn tcp_services(site: &Site) -> BTreeMap<String, PublishedService> {
+    let real = site.connection.lab.is_some() && !site.connection.simulated();
+    if real { lab::up::published(&lab_folder(&site.blueprint)) } else { BTreeMap::new() }
 }
 
 /// Whether a lab's port for HTTPS leads to the service.

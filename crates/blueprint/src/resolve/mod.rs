@@ -96,6 +96,7 @@ pub(crate) fn resolve(
     guests::check_needs(&mut context, &containers);
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
+    site::check_ports(target.as_ref(), &containers, &mut context);
     names::check(domain.as_deref(), hypervisor.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);
     let mut used: BTreeSet<String> =

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Containers, Credential, Hypervisor, LabPorts, LabTarget,
-    Network, PVE, ProxmoxTarget, Site, SshTarget, Target, Trust,
+    Acme, Authority, CertificateSettings, Challenge, Containers, Credential, Expose, Hypervisor, LabPorts,
+    LabTarget, Network, PVE, Protocol, ProxmoxTarget, Service, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
-use crate::report::Draft;
+use crate::report::{Draft, Spot};
 use crate::source::{
     AcmeSource, AuthoritySource, CertificatesSource, ChallengeSource, ProxmoxSource, SecretSource, SshForm,
     TargetSource,
@@ -173,12 +173,53 @@ pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
                     api: ports.and_then(|p| p.api),
                     ssh: ports.and_then(|p| p.ssh),
                     https: ports.and_then(|p| p.https),
+                    services: ports.and_then(|p| p.services.clone()).unwrap_or_default(),
                 },
                 nodes: source.nodes,
             }))
         }
         TargetSource { .. } => None,
     }
+}
+
+/// What a lab's ports are for is there, speaks TCP, and no two want one port.
+pub(super) fn check_ports(target: Option<&Target>, containers: &Containers, context: &mut Context<'_, '_>) {
+    let Some(Target::Lab(LabTarget { ports, .. })) = target else { return };
+    let Some(entry) = &context.namespace.target else { return };
+    let services: BTreeMap<&str, &Service> =
+        containers.values().flat_map(|c| c.services.values()).map(|s| (s.name.as_str(), s)).collect();
+    let names: Vec<&str> = services.keys().copied().collect();
+    let named = [("api", ports.api), ("ssh", ports.ssh), ("https", ports.https)];
+    let mut wanted: BTreeMap<u16, (&str, Spot)> = named
+        .into_iter()
+        .filter_map(|(what, port)| Some((port?, (what, entry.spot(&["lab", "ports", what])))))
+        .collect();
+    for (name, port) in &ports.services {
+        let key = entry.key_spot(&["lab", "ports", "services", name]);
+        match services.get(name.as_str()) {
+            None => context.dangling(key, "service", name, &names),
+            Some(service) if !published(service) => {
+                let message = format!("the service `{name}` is not published by a port of its own");
+                let hint = "only what speaks `tcp` and is exposed by the gateway or `direct` is; HTTPS is published by `https`";
+                context.push(Draft::error(codes::BAD_VALUE, key, message).hint(hint));
+            }
+            Some(_) => {}
+        }
+        let spot = entry.spot(&["lab", "ports", "services", name]);
+        if let Some((other, there)) = wanted.get(port) {
+            let message = format!("`{other}` and `{name}` both want port {port} of this machine");
+            let draft =
+                Draft::error(codes::DUPLICATE_PORT, spot, message).related(there.clone(), "the other");
+            context.push(draft.hint("say another port"));
+        } else {
+            wanted.insert(*port, (name, spot));
+        }
+    }
+}
+
+/// Whether a lab publishes the service by a port of its own.
+fn published(service: &Service) -> bool {
+    service.protocol == Protocol::Tcp && matches!(service.expose, Expose::Gateway | Expose::Direct)
 }
 
 fn proxmox(

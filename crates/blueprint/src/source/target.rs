@@ -1,8 +1,11 @@
 //! What a site is built on, and secrets.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::name;
 use crate::model::SecretRef;
 use crate::values::{
     Endpoint, Fingerprint, NodeLabel, SecretName, SitePath, SshDestination, Text, User, Variable,
@@ -97,6 +100,15 @@ pub struct LabPortsSource {
     /// HTTPS of the gateway.
     #[schemars(range(min = 1, max = 65535), extend("default" = 8443))]
     pub https: Option<u16>,
+    /// TCP services that the gateway or their guest serves, by name. Where one is absent: the port that clients use in the
+    /// workshop, where it is free and at least 1024; else one from 20000, which follows from the name.
+    #[schemars(extend("propertyNames" = name(), "additionalProperties" = port(), "examples" = [{"postgres": 15432}]))]
+    pub services: Option<BTreeMap<String, u16>>,
+}
+
+/// The schema of a TCP port.
+fn port() -> serde_json::Value {
+    serde_json::json!({ "type": "integer", "minimum": 1, "maximum": 65535 })
 }
 
 /// A secret, by reference: exactly one of the four.

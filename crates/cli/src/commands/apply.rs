@@ -128,7 +128,11 @@ pub async fn carry_out(
         return Err(said(Kind::Failed));
     }
     if plan.steps.is_empty() {
-        return nothing(plan, planned, printer);
+        // Ports of this machine are no steps.
+        planned.publish(plan).await;
+        let outcome = nothing(plan, planned, printer);
+        unpublished(planned, printer);
+        return outcome;
     }
     let root = &planned.blueprint.root;
     let secrets_before = secrets::made(root);
@@ -184,13 +188,31 @@ fn finish(
             printer.say(line);
         }
     }
+    unpublished(planned, printer);
     Ok(0)
+}
+
+/// Which services the lab could not publish on this machine, and why.
+fn unpublished(planned: &Site, printer: Printer) {
+    for (name, service) in site::tcp_services(planned) {
+        if let Some(why) = service.trouble {
+            printer.warn(format!("service.{name} is not published on this machine: {why}"));
+        }
+    }
 }
 
 /// How to look at what is there now.
 fn where_to_look(planned: &Site) -> Vec<String> {
-    let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
-    let mut lines: Vec<String> = services.iter().map(|s| format!("  {}", site::url(planned, s))).collect();
+    let all = || planned.desired.services.values();
+    let published = site::tcp_services(planned);
+    let shown = all().filter(|s| s.gateway().is_some() || published.contains_key(&s.name));
+    let mut lines: Vec<String> = shown
+        .map(|s| match published.get(&s.name) {
+            Some(tcp) if tcp.trouble.is_none() => format!("  {}: {}", s.name, tcp.url()),
+            _ => format!("  {}", site::url(planned, s)),
+        })
+        .collect();
+    let services: Vec<_> = all().filter(|s| s.gateway().is_some()).collect();
     let lab = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated());
     // A page, where there is one: curl has nothing to say to a TCP service.
     let page = services.iter().find(|s| site::at_the_port(&planned.desired, s));

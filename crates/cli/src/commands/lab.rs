@@ -1,6 +1,7 @@
 //! `lab`: a Proxmox VE-compatible node on this machine.
 
-use std::net::SocketAddrV4;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::CommandExt as _;
 
 use blueprint::model::Blueprint;
@@ -108,6 +109,7 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         networks,
         storages,
         ports: ports(blueprint, options),
+        reserved: addresses(blueprint),
         https_target,
         program: None,
         cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
@@ -125,10 +127,20 @@ fn nodes(blueprint: &Blueprint, options: &LabUp) -> u8 {
     options.nodes.or(said).or(now).unwrap_or(1)
 }
 
+/// The addresses that are somebody's.
+fn addresses(blueprint: &Blueprint) -> BTreeSet<Ipv4Addr> {
+    let nics = blueprint.containers.values().flat_map(|c| c.nets.values());
+    let fixed = nics.filter_map(|nic| match nic.address {
+        blueprint::model::NicAddress::Static(inet) => Some(inet.address()),
+        blueprint::model::NicAddress::Dhcp => None,
+    });
+    fixed.chain(blueprint.hypervisor.iter().filter_map(|node| node.address)).collect()
+}
+
 /// Where the lab is published: as was typed, else as the blueprint says, else as it is already.
 fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
     let said = match &blueprint.target {
-        blueprint::model::Target::Lab(lab) => lab.ports,
+        blueprint::model::Target::Lab(lab) => lab.ports.clone(),
         blueprint::model::Target::Proxmox(_) => blueprint::model::LabPorts::default(),
     };
     // A simulated lab has no ssh and no HTTPS, so its record has no ports for them.
@@ -232,6 +244,10 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
     ));
     if !status.record.others.is_empty() {
         printer.data(format!("  in one cluster with it: {}", status.record.others.join(", ")));
+    }
+    for (name, service) in &status.services {
+        let trouble = service.trouble.iter().map(|why| format!("  ({why})")).collect::<String>();
+        printer.data(format!("  {name}: {}{trouble}", service.url()));
     }
     for guest in &status.guests {
         let line = format!(

@@ -10,10 +10,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use super::appliances::codename;
 use super::config::folder;
 use super::files::Files;
 use super::guest::{Guest, Mount};
 use super::rootfs::RootFs;
+use super::sources::{Source, for_release, parse};
 
 /// Written beside the LXC configuration, for the processes that act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +192,7 @@ pub(crate) fn grow_xfs(image: &Utf8Path) -> io::Result<()> {
 }
 
 /// Debian's name of this machine's architecture.
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -274,14 +276,31 @@ fn host_key(id: u32, root: &RootFs, kind: &str, preparation: &Preparation) -> io
 /// Where `lab up` leaves the machine's apt sources and settings, so that packages can be installed in guests.
 pub(crate) const MACHINE_APT: &str = "/etc/phoenix-lab/apt";
 
+/// The machine's apt for a guest: its archives, of the guest's release where that is another.
 fn machine_apt(root: &RootFs) -> io::Result<()> {
     let folder = Utf8Path::new(MACHINE_APT);
+    let own = codename(&fs::read_to_string("/etc/os-release")?);
+    let guests = root.read("/etc/os-release")?.and_then(|text| codename(&text));
+    if let (Some(own), Some(guests)) = (&own, &guests)
+        && own != guests
+    {
+        let entries = fs::read_dir(folder.join("sources.list.d")).into_iter().flatten().flatten();
+        let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+        let mut sources = for_release(&texts.flat_map(|text| parse(&text)).collect::<Vec<_>>(), own, guests);
+        sources.sort();
+        let lines: String = sources.iter().map(Source::line).collect();
+        root.folder("/etc/apt/sources.list.d")?;
+        root.write("/etc/apt/sources.list.d/machine.list", lines.as_bytes(), 0o644)?;
+    }
     for (from, to) in [
         ("sources.list.d", "/etc/apt/sources.list.d"),
         ("apt.conf.d", "/etc/apt/apt.conf.d"),
         ("keyrings", "/usr/share/keyrings"),
     ] {
         let Ok(entries) = fs::read_dir(folder.join(from)) else { continue };
+        if from == "sources.list.d" && own != guests {
+            continue;
+        }
         root.folder(to)?;
         for entry in entries {
             let entry = entry?;

@@ -5,6 +5,7 @@
 //! every start; the guest's network files written as Proxmox VE writes them. Nothing is kept in memory: what runs is
 //! asked of LXC, so that this process can be ended and started again at any time.
 
+mod appliances;
 mod cgroup;
 mod config;
 mod disk;
@@ -14,6 +15,7 @@ mod inside;
 mod net;
 mod rootfs;
 mod run;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use camino::Utf8Path;
 use fs_err as fs;
 use transport::{Command, Local, Runner};
 
+pub(crate) use appliances::{MADE, update as update_appliances};
 use cgroup::Cgroup;
 pub(crate) use config::veth;
 use guest::Guest;
@@ -32,7 +35,7 @@ pub(crate) use rootfs::RootFs as GuestFiles;
 pub(crate) use run::explain;
 use run::{output, run, run_for};
 
-use crate::runtime::{Config, Kind, Runtime, TaskError, TaskLog};
+use crate::runtime::{Appliance, Config, Kind, Runtime, TaskError, TaskLog};
 
 /// The longest that unpacking a template may take.
 const UNPACK: Duration = Duration::from_secs(600);
@@ -351,6 +354,19 @@ impl Runtime for LxcRuntime {
             .find(|m| m.key == key && m.image)
             .ok_or_else(|| TaskError(format!("unable to resize '{key}' of CT {id}: no such volume")))?;
         disk::grow(id, mount, bytes, Self::init(id).await, log).await
+    }
+
+    async fn appliances(&self) -> Vec<Appliance> {
+        appliances::known().await
+    }
+
+    async fn make_template(
+        &self,
+        appliance: &Appliance,
+        target: &Utf8Path,
+        log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        appliances::make(appliance, target, log).await
     }
 
     async fn running(&self) -> BTreeSet<u32> {

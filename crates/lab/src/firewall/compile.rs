@@ -240,6 +240,8 @@ fn node(input: &Input, warnings: &mut Vec<String>) -> Vec<String> {
             body.push(format!("{NEIGHBOURS} accept"));
         }
         body.push("meta l4proto igmp accept".to_owned());
+        // Addresses are asked of the site's router, which the node plays here and no real one does.
+        body.push("udp sport { 67, 68 } udp dport { 67, 68 } accept".to_owned());
         let whom = For { direction, device: None, scope, verdicts };
         // The node's first, so that they can say something else than the cluster's.
         for (file, rules) in [("host.fw", &input.host), ("cluster.fw", &input.cluster)] {

@@ -1,4 +1,4 @@
-//! `pct`, `qm`, `pvesh`, `pvesm`, `pveum`, `pvenode`, `pveversion` inside the lab's node: thin clients of the node's API,
+//! `pct`, `qm`, `pvesh`, `pvesm`, `pveam`, `pveum`, `pvenode`, `pveversion` inside the lab's node: thin clients of the node's API,
 //! with the texts and exit statuses of the real ones; and `pve-firewall`.
 //!
 //! On the node these are scripts that call this program as `lab node NAME …`. The same entry serves LXC's hook and the
@@ -10,6 +10,7 @@ mod options;
 mod others;
 mod pct;
 mod pct_files;
+mod pveam;
 mod pvenode;
 
 use std::io::Write;
@@ -83,6 +84,7 @@ async fn dispatch(argv: &[String]) -> Done {
                 "pct" => pct::run(&api, &words).await,
                 "qm" => others::qm(&api, &words).await,
                 "pvesh" => others::pvesh(&api, &words).await,
+                "pveam" => pveam::run(&api, &words).await,
                 "pvesm" => others::pvesm(&api, &words).await,
                 "pveum" => others::pveum(&api, &words).await,
                 "pvenode" => pvenode::run(&api, &words).await,

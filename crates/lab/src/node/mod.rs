@@ -5,6 +5,7 @@
 
 mod access;
 mod access_api;
+mod appliances;
 mod certificates;
 mod cluster;
 mod common;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::error::{Answer, ApiError, Outcome};
 use super::schema::{self, Who};
 use super::{
-    Auth, Inner, access_api, certificates, cluster, firewall, guest_change, guest_create, guest_power,
-    guest_read, peer, pools, storage_api, tasks,
+    Auth, Inner, access_api, appliances, certificates, cluster, firewall, guest_change, guest_create,
+    guest_power, guest_read, peer, pools, storage_api, tasks,
 };
 
 /// One call with its checked parameters.
@@ -153,8 +153,10 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Get, "/nodes/{node}/status") => Ok(cluster::node_status(call).into()),
         (Get, "/nodes/{node}/time") => Ok(cluster::time(call).into()),
         (Get, "/nodes/{node}/network") => Ok(cluster::network(call).into()),
-        // No appliance index and no virtual machines here: empty lists, which is the truth.
-        (Get, "/nodes/{node}/aplinfo" | "/nodes/{node}/qemu") => Ok(Value::Array(Vec::new()).into()),
+        (Get, "/nodes/{node}/aplinfo") => appliances::list(call).await,
+        (Post, "/nodes/{node}/aplinfo") => appliances::download(call).await,
+        // No virtual machines here: an empty list, which is the truth.
+        (Get, "/nodes/{node}/qemu") => Ok(Value::Array(Vec::new()).into()),
         (Get, "/nodes/{node}/certificates") => Ok(json!([{"name": "custom"}, {"name": "info"}]).into()),
         (Get, "/nodes/{node}/certificates/info") => certificates::info(call),
         (Post, "/nodes/{node}/certificates/custom") => certificates::upload(call),

@@ -219,14 +219,22 @@ fn remove(call: &Call<'_>) -> Outcome {
         name => format!("{storage}:{name}"),
     };
     call.need(&format!("/storage/{storage}"), "Datastore.Allocate")?;
-    let owner = {
+    let (owner, file) = {
         let state = call.node.state();
-        known(&state.keep, storage)?;
-        state.keep.volumes.get(&volume).map(|known| known.guest)
+        let found = known(&state.keep, storage)?;
+        let template = volume.split_once(":vztmpl/").map(|(_, name)| name);
+        let there = template.filter(|name| found.templates().iter().any(|one| one.name == **name));
+        let file = there.filter(|_| found.files.is_some()).map(|name| found.template_path(name));
+        (state.keep.volumes.get(&volume).map(|known| known.guest), file)
     };
     let id = owner.map_or_else(|| storage.to_owned(), |guest| format!("{guest}@{storage}"));
     let node = call.node.clone();
     Ok(call.task("imgdel", id, move |log| async move {
+        if let Some(file) = file {
+            fs_err::remove_file(&file).map_err(|error| TaskError(error.to_string()))?;
+            log.line(format!("Removed volume '{volume}'"));
+            return Ok(());
+        }
         let Some(guest) = owner else { return Ok(()) };
         node.runtime
             .reconfigure(

@@ -11,18 +11,31 @@ use super::preflight::Release;
 use super::{Event, Report};
 
 /// Counted up when a base is built in another way: an older one is then not used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The longest a base may take to build: it downloads about 120 MB.
-const BUILD: Duration = Duration::from_secs(1800);
+pub(crate) const BUILD: Duration = Duration::from_secs(1800);
 
 /// What every guest begins with, as Proxmox VE's standard template does.
 const GUEST: &str = "systemd,systemd-sysv,dbus,ifupdown,iproute2,iputils-ping,procps,ca-certificates,netbase,\
-                     openssh-server,tzdata";
+                     openssh-server,tzdata,isc-dhcp-client,libkmod2";
 
 /// What the node has in addition.
-const NODE: [&str; 8] =
-    ["lxc", "lxcfs", "e2fsprogs", "xfsprogs", "zstd", "uidmap", "nftables", "bridge-utils"];
+///
+/// `mmdebstrap` and the archive's keys are for the templates that it makes; they bring Perl, 45 MB.
+const NODE: [&str; 11] = [
+    "lxc",
+    "lxcfs",
+    "e2fsprogs",
+    "xfsprogs",
+    "zstd",
+    "uidmap",
+    "nftables",
+    "bridge-utils",
+    "dnsmasq-base",
+    "mmdebstrap",
+    "debian-archive-keyring",
+];
 
 /// Units that have no business in a container of a lab: timers that wake up, and lxc's own network.
 const UNITS: [&str; 10] = [
@@ -157,7 +170,33 @@ async fn build(folder: &Utf8Path, base: &Base, release: &Release, report: Report
     report(Event::doing("building a small Debian for the guests", 65));
     let guest = work.join("guest");
     let sources = apt.sources.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n");
-    let tmp = format!("TMPDIR={}", work.join("tmp"));
+    bootstrap(&release.codename, &sources, &conf, &work.join("tmp"), &guest).await?;
+
+    report(Event::doing("adding the node's programs to it", 15));
+    let node = work.join("node");
+    // The package lists are still in it: they need not be fetched again.
+    run("copying the guests' Debian", &["cp", "-a", guest.as_str(), node.as_str()], b"", BUILD).await?;
+    install_node(&node, &apt).await?;
+
+    report(Event::doing("packing the template", 3));
+    clean(&node).await?;
+    let templates = work.join("templates");
+    fs::create_dir_all(&templates).map_err(io("making the template folder"))?;
+    pack(&guest, &templates.join(&base.template)).await?;
+    remove(folder).await?;
+    fs::rename(&work, folder).map_err(io("putting the base in place"))
+}
+
+/// Makes a guest's Debian of that release in `root`, from `sources` of apt and a file of apt's settings. `tmp` is a folder that
+/// is there.
+pub(crate) async fn bootstrap(
+    codename: &str,
+    sources: &str,
+    conf: &Utf8Path,
+    tmp: &Utf8Path,
+    root: &Utf8Path,
+) -> Result<(), Error> {
+    let tmp = format!("TMPDIR={tmp}");
     let aptopt = format!("--aptopt={conf}");
     let include = format!("--include={GUEST}");
     let argv = [
@@ -176,25 +215,16 @@ async fn build(folder: &Utf8Path, base: &Base, release: &Release, report: Report
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--skip=cleanup/apt/lists",
         &include,
-        &release.codename,
-        guest.as_str(),
+        codename,
+        root.as_str(),
         "-",
     ];
-    run("building the guests' Debian", &argv, sources.as_bytes(), BUILD).await?;
+    run("building the guests' Debian", &argv, sources.as_bytes(), BUILD).await.map(drop)
+}
 
-    report(Event::doing("adding the node's programs to it", 15));
-    let node = work.join("node");
-    // The package lists are still in it: they need not be fetched again.
-    run("copying the guests' Debian", &["cp", "-a", guest.as_str(), node.as_str()], b"", BUILD).await?;
-    install_node(&node, &apt).await?;
-
-    report(Event::doing("packing the template", 3));
-    for root in [&guest, &node] {
-        clean(root).await?;
-    }
-    let templates = work.join("templates");
-    fs::create_dir_all(&templates).map_err(io("making the template folder"))?;
-    let file = templates.join(&base.template);
+/// Cleans what was made in `root`, packs it into a template, and removes it.
+pub(crate) async fn pack(root: &Utf8Path, file: &Utf8Path) -> Result<(), Error> {
+    clean(root).await?;
     let argv = [
         "tar",
         "--numeric-owner",
@@ -202,15 +232,31 @@ async fn build(folder: &Utf8Path, base: &Base, release: &Release, report: Report
         "--xattrs-include=*",
         "--use-compress-program=zstd -q -T0 -3",
         "-C",
-        guest.as_str(),
+        root.as_str(),
         "-cf",
         file.as_str(),
         ".",
     ];
     run("packing the template", &argv, b"", BUILD).await?;
-    remove(&guest).await?;
-    remove(folder).await?;
-    fs::rename(&work, folder).map_err(io("putting the base in place"))
+    remove(root).await
+}
+
+/// Makes the folder of made templates, and takes away what stood in for the template of an earlier start of this lab.
+pub(crate) fn prepare_templates(lab: &Utf8Path, cache: &Utf8Path) -> Result<(), Error> {
+    let made = made_folder(cache);
+    fs::create_dir_all(&made).map_err(Error::io(format!("making `{made}`")))?;
+    let own = lab.join("upper/var/lib/vz/template/cache");
+    for entry in own.read_dir_utf8().into_iter().flatten().flatten() {
+        if entry.metadata().is_ok_and(|facts| facts.len() == 0) {
+            fs::remove_file(entry.path()).map_err(Error::io(format!("removing `{}`", entry.path())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where templates that labs made themselves are kept, for all labs of this machine.
+pub(crate) fn made_folder(cache: &Utf8Path) -> Utf8PathBuf {
+    cache.join(format!("templates-{FORMAT}"))
 }
 
 async fn install_node(node: &Utf8Path, apt: &MachineApt) -> Result<(), Error> {

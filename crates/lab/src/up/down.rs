@@ -25,7 +25,7 @@ impl Removed {
 }
 
 /// All that a lab puts into its folder. Nothing else in there is touched.
-const PARTS: [&str; 25] = [
+const PARTS: [&str; 29] = [
     "bin",
     "upper",
     "work",
@@ -39,6 +39,10 @@ const PARTS: [&str; 25] = [
     "node.json",
     "publish.json",
     "publish.new",
+    "services.json",
+    "services.new",
+    "listening.json",
+    "listening.new",
     "forward.json",
     "forward.new",
     "forward.log",

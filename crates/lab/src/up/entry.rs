@@ -111,6 +111,7 @@ async fn up(folder: &Utf8PathBuf, rest: &[String]) -> Result<(), super::Error> {
         networks: vec![network],
         storages: vec!["local-zfs".to_owned(), "tank".to_owned()],
         ports: ports(rest),
+        reserved: std::collections::BTreeSet::new(),
         https_target: value(rest, "--https").and_then(|a| a.parse::<SocketAddrV4>().ok()),
         program: None,
         cache: super::cache_folder(

@@ -1,7 +1,7 @@
 //! What is published on 127.0.0.1 leads into the lab's network: one small process per lab.
 //!
 //! A thread that enters the node's network namespace makes the connection and ends; a socket stays in the namespace it
-//! was made in. The process ends with the node.
+//! was made in. The process ends with the node. The ports of TCP services come and go while it runs ([`super::published`]).
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -13,9 +13,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream as AsyncTcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::Error;
 use super::process::{Process, start_detached};
+use super::published::{Listening, taken, wanted};
 use super::spec::{Names, Ports};
 
 /// How long a connection into the lab may take to be made.
@@ -127,10 +130,19 @@ pub async fn forward(args: ForwardArgs, ready: impl FnOnce() + Send) -> Result<(
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .map_err(Error::io(format!("publishing the lab's {what} on port {port}")))?;
-        let (targets, namespace) = (folder.join("publish.json"), Arc::clone(&namespace));
-        tokio::spawn(accept(listener, what, targets, namespace));
+        let file = folder.join("publish.json");
+        let target = move || {
+            let text = fs::read(&file).ok()?;
+            serde_json::from_slice::<Targets>(&text).ok()?.get(what).copied().flatten()
+        };
+        tokio::spawn(accept(listener, target, Arc::clone(&namespace)));
     }
     let process = Process::this().ok_or_else(gone)?;
+    let changes = signal(SignalKind::hangup()).map_err(Error::io("listening to signals"))?;
+    let mut services =
+        Services { folder: folder.clone(), namespace: Arc::clone(&namespace), open: BTreeMap::new() };
+    services.settle(process).await?;
+    tokio::spawn(services.follow(process, changes));
     replace(&folder.join("forward.json"), &Forwarder { process, ports: args.ports })?;
     ready();
 
@@ -168,21 +180,78 @@ async fn wait_for_end(init: Process) {
     }
 }
 
-async fn accept(listener: TcpListener, what: &'static str, targets: Utf8PathBuf, namespace: Namespace) {
+/// The TCP services that are published, each with the port that is listened on.
+struct Services {
+    folder: Utf8PathBuf,
+    namespace: Namespace,
+    open: BTreeMap<String, (u16, AbortOnDropHandle<()>)>,
+}
+
+impl Services {
+    /// Does as `services.json` says, each time that it is told of a change.
+    async fn follow(mut self, process: Process, mut changes: Signal) {
+        while changes.recv().await.is_some() {
+            // Where it cannot be told, whoever waits for it gives up in time.
+            let _ = self.settle(process).await;
+        }
+    }
+
+    /// Lets go of ports that are no longer wanted, listens on those that are, and tells what came of it.
+    async fn settle(&mut self, process: Process) -> Result<(), Error> {
+        let wanted = wanted(&self.folder);
+        self.open.retain(|name, (port, _)| wanted.services.get(name).is_some_and(|s| s.port == *port));
+        let mut failed = BTreeMap::new();
+        for (name, service) in &wanted.services {
+            if self.open.contains_key(name) {
+                continue;
+            }
+            match listen(service.port).await {
+                Ok(listener) => {
+                    let (folder, own) = (self.folder.clone(), name.clone());
+                    let target = move || Some(super::published::wanted(&folder).services.get(&own)?.target);
+                    let task = tokio::spawn(accept(listener, target, Arc::clone(&self.namespace)));
+                    self.open.insert(name.clone(), (service.port, AbortOnDropHandle::new(task)));
+                }
+                Err(error) => {
+                    failed.insert(name.clone(), taken(service.port, &error));
+                }
+            }
+        }
+        Listening::tell(&self.folder, process, &wanted, failed)
+    }
+}
+
+/// A port that was just let go of is free once the task that held it has ended.
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries < 5 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Forwards what comes in, to where `target` says at that moment.
+async fn accept(
+    listener: TcpListener,
+    target: impl Fn() -> Option<SocketAddrV4> + Send + Sync + 'static,
+    namespace: Namespace,
+) {
+    let target = Arc::new(target);
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: some connections have to end first.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (targets, namespace) = (targets.clone(), Arc::clone(&namespace));
+        let (target, namespace) = (Arc::clone(&target), Arc::clone(&namespace));
         tokio::spawn(async move {
-            let target = fs::read(&targets)
-                .ok()
-                .and_then(|text| serde_json::from_slice::<Targets>(&text).ok())
-                .and_then(|all| all.get(what).copied().flatten());
             // Nothing is published there, or nobody answers: the client sees a closed connection.
-            let Some(target) = target else { return };
+            let Some(target) = target() else { return };
             let _ = pump(client, target, namespace).await;
         });
     }

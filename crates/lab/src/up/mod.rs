@@ -5,9 +5,10 @@
 //! which [`down`] removes after whatever happened. A lab of several nodes has such a container for each; the first is the
 //! site's router and the only one with a way out, so that the others leave nothing more. Start at [`up`].
 
-mod base;
+pub(crate) mod base;
 mod cluster_files;
 mod credentials;
+mod dhcp;
 mod down;
 mod entry;
 mod error;
@@ -18,6 +19,7 @@ mod neighbour;
 mod node_files;
 mod preflight;
 mod process;
+mod published;
 mod ready;
 mod serve;
 mod sim;
@@ -37,6 +39,7 @@ pub use entry::entry;
 pub use error::Error;
 pub use forward::{ForwardArgs, forward};
 pub use preflight::{PACKAGES, apt_command, check};
+pub use published::{PublishedService, TcpService, publish_services, published};
 pub use serve::{ServeArgs, serve};
 pub use sim::{SimNodeRunner, answer_commands, up_simulated};
 pub use spec::{LabSpec, MOST_NODES, Names, Network, Ports, node_names};
@@ -47,6 +50,7 @@ use base::MachineApt;
 use error::run;
 use forward::{Targets, replace};
 use machine::Record;
+pub(crate) use machine::lock_file;
 pub(crate) use node_files::NODE_STATE;
 
 /// What is being done, for the screen.
@@ -268,7 +272,8 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
 async fn forwarder(spec: &LabSpec) -> Result<Found, Error> {
     let folder = &spec.folder;
     let forwarder = forward::running(folder);
-    if forwarder.is_some_and(|f| f.ports == spec.ports) {
+    // One of an older program knows no services.
+    if forwarder.is_some_and(|f| f.ports == spec.ports) && published::heard(folder) {
         return Ok(Found::Running);
     }
     // The ones that it holds itself are free once it is gone; it goes only when the others are to be had.
@@ -311,6 +316,7 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
     for part in own.chain(["bin", "lxc"].map(|part| folder.join(part))) {
         fs::create_dir_all(&part).map_err(Error::io(format!("making `{part}`")))?;
     }
+    base::prepare_templates(folder, &spec.cache)?;
     install_program(spec).await?;
     let apt = MachineApt::read(&release).await?;
     let (resolvers, pass_dns_to) = upstream(spec);

@@ -9,6 +9,7 @@ use fs_err as fs;
 
 use super::base::MachineApt;
 use super::cluster_files;
+use super::dhcp;
 use super::error::{Error, run};
 use super::neighbour::CLUSTER;
 use super::spec::{LabSpec, Names, NodePlan};
@@ -22,8 +23,8 @@ pub(crate) const NODE_PROGRAM: &str = "/usr/local/lib/phoenix-lab/phoenix-cli";
 pub(crate) const NODE_STATE: &str = "/var/lib/phoenix-lab";
 
 /// The front ends, in the node's `/usr/sbin`.
-const FRONT_ENDS: [&str; 8] =
-    ["pct", "qm", "pvesh", "pvesm", "pveum", "pvenode", "pveversion", "pve-firewall"];
+const FRONT_ENDS: [&str; 9] =
+    ["pct", "qm", "pvesh", "pvesm", "pveam", "pveum", "pvenode", "pveversion", "pve-firewall"];
 
 /// The upper layer of a node's root.
 pub(super) struct Upper<'a> {
@@ -212,9 +213,16 @@ impl Upper<'_> {
              Restart=always\nRestartSec=100ms\n\n[Install]\nWantedBy=multi-user.target\n"
         );
         self.write("/etc/systemd/system/pve-firewall.service", firewall, 0o644)?;
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        // The first node is the site's router.
+        if let Some(config) = dhcp::config(self.spec).filter(|_| self.node.is_first()) {
+            self.write(dhcp::CONFIG, config, 0o644)?;
+            self.write("/etc/systemd/system/phoenix-lab-dhcp.service", dhcp::unit(), 0o644)?;
+            let unit = "/etc/systemd/system/phoenix-lab-dhcp.service";
+            self.link(&format!("{wants}/phoenix-lab-dhcp.service"), unit)?;
+        }
         self.write("/etc/systemd/system/phoenix-lab.service", api, 0o644)?;
         self.write("/etc/systemd/system/pve-guests.service", guests, 0o644)?;
-        let wants = "/etc/systemd/system/multi-user.target.wants";
         self.link(&format!("{wants}/phoenix-lab.service"), "/etc/systemd/system/phoenix-lab.service")?;
         self.link(&format!("{wants}/pve-firewall.service"), "/etc/systemd/system/pve-firewall.service")?;
         self.link(&format!("{wants}/pve-guests.service"), "/etc/systemd/system/pve-guests.service")?;
@@ -334,7 +342,14 @@ pub(crate) fn lxc_config(
         base = base.node,
     );
     out += &bind(&spec.folder.join("bin"), "/usr/local/lib/phoenix-lab", "bind,ro");
-    out += &bind(&base.templates, "/var/lib/vz/template/cache", "bind,ro");
+    // The template alone: what is downloaded to the storage lies beside it, and is this lab's own.
+    let _ = writeln!(
+        out,
+        "lxc.mount.entry = {from} {to} none bind,ro,create=file 0 0",
+        from = base.templates.join(&base.template),
+        to = format_args!("var/lib/vz/template/cache/{}", base.template),
+    );
+    out += &bind(&super::base::made_folder(&spec.cache), crate::containers::MADE, "bind");
     out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
     out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
     out += &bind(&folder.join("state"), NODE_STATE, "bind");

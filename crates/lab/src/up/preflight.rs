@@ -108,7 +108,7 @@ pub(crate) fn check_ports(ports: Ports, held: &[u16]) -> Result<(), Error> {
 }
 
 /// Who listens on a TCP port of this machine: `nginx (process 812)`.
-fn listener(port: u16) -> Option<String> {
+pub(super) fn listener(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = fs::read_to_string(table).ok()?;
         text.lines().skip(1).find_map(|line| {

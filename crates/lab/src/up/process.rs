@@ -52,6 +52,16 @@ impl Process {
         Some((uptime as u64).saturating_sub(self.start / 100))
     }
 
+    /// Sends it a SIGHUP, if it is still there.
+    pub(crate) fn hang_up(self) {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let handle =
+            pid.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
+        if let Some(handle) = handle.filter(|_| self.alive()) {
+            let _ = rustix::process::pidfd_send_signal(&handle, rustix::process::Signal::HUP);
+        }
+    }
+
     /// Kills it and waits until it is gone, at most two seconds. Says whether there was anything to kill.
     pub(crate) async fn kill(self) -> bool {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) else {

@@ -1,5 +1,6 @@
 //! What a lab is to be like, and the names that follow from its folder.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -82,6 +83,8 @@ pub struct LabSpec {
     pub storages: Vec<String>,
     /// Where it is published.
     pub ports: Ports,
+    /// Addresses that the site declares: DHCP gives them to nobody.
+    pub reserved: BTreeSet<Ipv4Addr>,
     /// Which guest's HTTPS is published: can be changed later with [`super::publish_https`].
     pub https_target: Option<SocketAddrV4>,
     /// The program that runs on the node and as the forwarder: it must understand `lab serve`, `lab forward` and

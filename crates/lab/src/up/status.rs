@@ -1,11 +1,14 @@
 //! What a person wants to know about a lab.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
 use super::spec::{NodePlan, members, nodes};
-use super::{Error, NodeRecord, forward, record};
+use super::{Error, NodeRecord, PublishedService, dhcp, forward, record};
 use crate::runtime::Kind;
 
 /// One guest of a lab.
@@ -35,6 +38,8 @@ pub struct Status {
     pub running: bool,
     /// Whether the published ports lead into it.
     pub published: bool,
+    /// The TCP services on ports of this machine, by name.
+    pub services: BTreeMap<String, PublishedService>,
     /// Seconds since the node started.
     pub uptime: Option<u64>,
     /// Bytes that the lab's folder takes on disk.
@@ -59,6 +64,9 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
     }
     // All of its nodes are the lab.
     let init = inits.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.first().copied());
+    // The first node gives out the addresses of all.
+    let leases =
+        dhcp::leases(&fs::read_to_string(folder.join("state").join(dhcp::LEASES)).unwrap_or_default());
     let mut guests = Vec::new();
     for (at, plan) in plans(folder, &node).into_iter().enumerate() {
         let running = match (inits.get(at).copied().flatten(), simulated) {
@@ -66,7 +74,7 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
             (None, Some(_)) => super::sim::guests(folder, &plan.name).await,
             (None, None) => std::collections::BTreeSet::new(),
         };
-        let mut own = guests_of(folder, &node, &plan.name, &running);
+        let mut own = guests_of(folder, &node, &plan.name, &running, &leases);
         if !node.others.is_empty() {
             own.iter_mut().for_each(|guest| guest.node = Some(plan.name.clone()));
         }
@@ -78,6 +86,7 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
         id,
         running: init.or(simulated).is_some(),
         published: simulated.is_some() || forward::running(folder).is_some(),
+        services: super::published(folder),
         uptime: init.or(simulated).and_then(super::process::Process::seconds),
         disk: disk_use(folder),
         guests,
@@ -105,12 +114,13 @@ fn guests_of(
     node: &NodeRecord,
     name: &str,
     running: &std::collections::BTreeSet<u32>,
+    leases: &BTreeMap<String, Ipv4Addr>,
 ) -> Vec<GuestStatus> {
     let files = fs::read_dir(etc(folder, node).join("nodes").join(name).join("lxc"));
     let guests = files.into_iter().flatten().flatten().filter_map(|entry| {
         let id = entry.file_name().to_str()?.strip_suffix(".conf")?.parse().ok()?;
         let text = fs::read_to_string(entry.path()).ok()?;
-        Some(guest(id, &text, running.contains(&id)))
+        Some(guest(id, &text, running.contains(&id), leases))
     });
     guests.collect()
 }
@@ -120,23 +130,21 @@ fn guests_running(init: u32) -> std::collections::BTreeSet<u32> {
     crate::containers::monitors(&fs::read_to_string(format!("/proc/{init}/net/unix")).unwrap_or_default())
 }
 
-fn guest(id: u32, conf: &str, running: bool) -> GuestStatus {
+fn guest(id: u32, conf: &str, running: bool, leases: &BTreeMap<String, Ipv4Addr>) -> GuestStatus {
     // The first section is what holds now.
     let current = conf.split("\n[").next().unwrap_or_default();
     let get = |key: &str| current.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-    let address = get("net0").and_then(|net| {
-        net.split(',')
-            .find_map(|part| part.strip_prefix("ip="))
-            .and_then(|ip| ip.split_once('/'))
-            .map(|(ip, _)| ip)
-    });
-    GuestStatus {
-        id,
-        name: get("hostname").unwrap_or_default().to_owned(),
-        running,
-        address: address.map(str::to_owned),
-        node: None,
-    }
+    let net = |key: &str| {
+        let mut parts = get("net0")?.split(',');
+        parts.find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+    };
+    let address = match net("ip") {
+        Some("dhcp") => {
+            net("hwaddr").and_then(|mac| leases.get(&mac.to_ascii_lowercase())).map(Ipv4Addr::to_string)
+        }
+        fixed => fixed.and_then(|ip| ip.split_once('/')).map(|(ip, _)| ip.to_owned()),
+    };
+    GuestStatus { id, name: get("hostname").unwrap_or_default().to_owned(), running, address, node: None }
 }
 
 /// Bytes on disk below a folder; images are sparse.
@@ -222,7 +230,10 @@ mod tests {
     #[test]
     fn a_guest_is_read_from_its_current_section() {
         let text = "#phoenix\nhostname: notes\nnet0: name=eth0,bridge=vmbr0,ip=10.0.0.11/24\n\n[pve:pending]\nhostname: other\n";
-        let guest = guest(120, text, true);
+        let guest = guest(120, text, true, &BTreeMap::new());
         assert_eq!((guest.name.as_str(), guest.address.as_deref()), ("notes", Some("10.0.0.11")));
+        let text = "net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:01:23,ip=dhcp\n";
+        let leases = [("bc:24:11:00:01:23".to_owned(), Ipv4Addr::new(10, 0, 0, 151))].into();
+        assert_eq!(super::guest(120, text, true, &leases).address.as_deref(), Some("10.0.0.151"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod firewall;
+mod offers;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -77,6 +78,7 @@ impl Lab {
             }],
             storages: vec!["local-zfs".to_owned()],
             ports: Ports { api: free_port(), ssh: free_port(), https: free_port() },
+            reserved: [Ipv4Addr::new(10, 0, 0, 128)].into(),
             https_target: None,
             program: Some(program()),
             cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
@@ -156,12 +158,15 @@ impl Lab {
     }
 
     async fn create_on(&self, node: &str, id: u32, address: &str, onboot: bool) {
-        let (id, onboot) = (id.to_string(), if onboot { "1" } else { "0" });
         let net = format!("name=eth0,bridge=vmbr0,ip={address}/24,gw=10.0.0.1");
-        let template = self.record().template.unwrap();
+        self.create_from(node, &self.record().template.unwrap(), id, &net, onboot).await;
+    }
+
+    async fn create_from(&self, node: &str, template: &str, id: u32, net: &str, onboot: bool) {
+        let (id, onboot) = (id.to_string(), if onboot { "1" } else { "0" });
         let params = [
             ("vmid", id.as_str()),
-            ("ostemplate", &template),
+            ("ostemplate", template),
             ("hostname", "notes"),
             ("rootfs", "local-zfs:1"),
             ("memory", "256"),
@@ -169,7 +174,7 @@ impl Lab {
             ("cores", "1"),
             ("unprivileged", "1"),
             ("features", "nesting=1"),
-            ("net0", &net),
+            ("net0", net),
             ("onboot", onboot),
             ("nameserver", "10.0.0.1"),
             ("searchdomain", "workshop.internal"),
@@ -240,6 +245,16 @@ impl Drop for Lab {
         // After a panic, too. When the test has taken it down itself there is nothing to do.
         let _ = Command::new(program()).args(["lab", "down", "--folder", self.folder().as_str()]).output();
     }
+}
+
+/// The first bytes that come from a port of this machine.
+fn ask(port: u16) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut greeting = [0; 4];
+    let read = stream.read(&mut greeting).unwrap_or_default();
+    greeting[..read].to_vec()
 }
 
 /// What a program prints.
@@ -446,28 +461,22 @@ async fn two_labs_stand_side_by_side() {
 
     // A guest's own port, published: the target can change at any time.
     one.until("pct exec 122 -- systemctl is-active ssh");
-    let ask = |port: u16| -> Vec<u8> {
-        use std::io::Read as _;
-        let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut greeting = [0; 4];
-        let read = stream.read(&mut greeting).unwrap_or_default();
-        greeting[..read].to_vec()
-    };
     assert_eq!(ask(one.spec.ports.https), b"", "nothing is published yet");
-    let target = std::net::SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 31), 22);
-    up::publish_https(one.folder(), Some(target)).unwrap();
+    let at_home = std::net::SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 31), 22);
+    up::publish_https(one.folder(), Some(at_home)).unwrap();
     assert_eq!(ask(one.spec.ports.https), b"SSH-");
 
+    let busy = offers::tcp_services_are_published(&one, at_home).await;
+
     // A second `up` does nothing; one after the forwarder was killed mends that; a taken port is said.
-    one.spec.https_target = Some(target);
+    one.spec.https_target = Some(at_home);
     assert_eq!(one.up().await.1, Found::Running);
     let forwarder: Value =
         serde_json::from_slice(&fs_err::read(one.folder().join("forward.json")).unwrap()).unwrap();
     let pid = forwarder["process"]["pid"].to_string();
     assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
     assert_eq!(one.up().await.1, Found::Repaired);
-    assert_eq!(ask(one.spec.ports.https), b"SSH-");
+    assert_eq!((ask(one.spec.ports.https), ask(busy)), (b"SSH-".to_vec(), b"SSH-".to_vec()));
     let mut moved = one.spec.clone();
     moved.ports.api = two.spec.ports.api;
     let error = up::up(&moved, &|_| {}).await.unwrap_err();
@@ -477,6 +486,9 @@ async fn two_labs_stand_side_by_side() {
     let status = up::status(one.folder()).await.unwrap();
     assert!(status.running && status.published);
     assert_eq!((status.guests[0].id, status.guests[0].running), (122, true));
+
+    offers::an_address(&one).await;
+    offers::another_release(&one).await;
 
     one.down().await;
     assert_eq!(two.on_node("pct status 122"), "status: stopped\n");

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::support::{Site, lacking, write};
@@ -57,6 +59,8 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     what_is_purged_is_found_and_put_right(&site);
 
     the_node_shows_what_it_was_given(&site);
+
+    tcp_has_a_port_of_this_machine(&site);
 
     // One line of one page: that one file is changed, and nothing else.
     let page = site.path().join("pages/notes/index.html");
@@ -173,6 +177,52 @@ fn what_is_purged_is_found_and_put_right(site: &Site) {
     assert!(site.inside("notes", "rm /etc/nginx/conf.d/x.conf").0);
     site.ok(&["apply"]);
     assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+}
+
+/// What speaks TCP is published by `apply` on the port that the blueprint says, shown with it, and not published any more when
+/// it is gone. The port is no step: one that changes needs none.
+fn tcp_has_a_port_of_this_machine(site: &Site) {
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (first, then) = (port(), port());
+    let own = r#""status": { "port": 80, "expose": "gateway" }"#;
+    let with = format!(r#"{own}, "login": {{ "port": 22, "protocol": "tcp", "expose": "direct" }}"#);
+    site.edit("guests.json", own, &with);
+    site.edit(
+        "site.json",
+        r#""lab": {}"#,
+        &format!(r#""lab": {{"ports":{{"services":{{"login":{first}}}}}}}"#),
+    );
+    let said = site.run(&["apply"]);
+    let url = |port: u16| format!("tcp://127.0.0.1:{port}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains(&format!("login: {}", url(first))));
+    let answers = |port: u16| {
+        let mut start = [0; 4];
+        let read = TcpStream::connect(("127.0.0.1", port)).and_then(|mut s| s.read_exact(&mut start));
+        read.is_ok() && &start == b"SSH-"
+    };
+    assert!(answers(first));
+    let services = site.json(&["status", "--json"])["services"].clone();
+    let login = services.as_array().unwrap().iter().find(|s| s["address"] == "service.login").unwrap();
+    assert_eq!(login["url"], url(first), "{services:#}");
+    assert!(site.ok(&["lab", "status"]).contains(&format!("login: {}", url(first))));
+
+    // Somebody has the new port: that is said, and ends nothing. Once it is free, it is taken.
+    let somebody = TcpListener::bind(("127.0.0.1", then)).unwrap();
+    site.edit("site.json", &first.to_string(), &then.to_string());
+    let said = site.run(&["apply"]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.status.success() && text.contains(&format!("port {then} on 127.0.0.1 is taken by")),
+        "{text}"
+    );
+    drop(somebody);
+    site.ok(&["apply"]);
+    assert!(answers(then) && !answers(first));
+
+    site.edit("guests.json", &with, own);
+    site.edit("site.json", &format!(r#"{{"ports":{{"services":{{"login":{then}}}}}}}"#), "{}");
+    site.ok(&["apply"]);
+    assert!(!answers(then));
 }
 
 /// Where the way out takes smaller packets than a guest's own link, the other end is told when the guest connects: what it
