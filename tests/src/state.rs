@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use lab::runtime::Runtime as _;
 use lab::sim::World;
+use managers::certificates::CertificateMark;
 use managers::features::{Mode, Rendered, script};
+use plan::address::kinds;
 use plan::mark;
 use proxmox::config::{GuestConfig, GuestKind};
 
@@ -34,11 +36,13 @@ pub async fn of(world: &World, site: &Site) -> String {
         let _ = writeln!(out, "  text: {words:?}");
         let Some(mark) = found else { continue };
         let _ = writeln!(out, "  site: {}, address: {}", mark.site, mark.address);
-        let _ = writeln!(out, "  features: {:?}", mark.features);
-        let certificates: BTreeMap<_, _> =
-            mark.certificates.iter().map(|(name, c)| (name, (&c.fingerprint, c.end - c.begin))).collect();
+        let _ = writeln!(out, "  features: {:?}", texts(&mark, kinds::FEATURE));
+        let certificates: BTreeMap<_, _> = certificates(&mark)
+            .into_iter()
+            .map(|(name, c)| (name, (c.fingerprint, c.end - c.begin)))
+            .collect();
         let _ = writeln!(out, "  certificates: {certificates:?}");
-        let _ = writeln!(out, "  services: {:?}", mark.services);
+        let _ = writeln!(out, "  services: {:?}", texts(&mark, kinds::SERVICE));
         if mark.site == site.desired.site && running.contains(&id) {
             inside(world, site, id, &mark, &mut out).await;
         }
@@ -62,8 +66,8 @@ async fn node(world: &World, out: &mut String) {
         return;
     }
     let mark: plan::Mark = serde_json::from_slice(&text).expect("a mark that can be read");
-    let _ = writeln!(out, "the node: {} {:?}", mark.address, mark.features);
-    for (name, wanted) in &mark.certificates {
+    let _ = writeln!(out, "the node: {} {:?}", mark.address, texts(&mark, kinds::FEATURE));
+    for (name, wanted) in &certificates(&mark) {
         let _ = writeln!(out, "  {name}: {} {}", wanted.fingerprint, wanted.end - wanted.begin);
         let path = managers::certificates::path(name);
         let (_, pem, _) = world.runtime.exec(0, &cat(&path), b"").await.expect("it runs");
@@ -89,16 +93,15 @@ async fn inside(world: &World, site: &Site, id: u32, mark: &plan::Mark, out: &mu
         for line in String::from_utf8_lossy(&printed).lines().filter(|l| l.contains("feature")) {
             let said: serde_json::Value = serde_json::from_str(line).expect("a report");
             let (name, same) = (said["feature"].as_str().unwrap_or_default(), said["changed"] == 0);
-            let marked = container
-                .features
-                .iter()
-                .any(|f| f.name == name && mark.features.get(name) == Some(&f.fingerprint));
+            let marked = container.features.iter().any(|f| {
+                f.name == name && texts(mark, kinds::FEATURE).get(name) == Some(&f.fingerprint.as_str())
+            });
             if same != marked {
                 let _ = writeln!(out, "  WRONG: {name} is inside: {same}, the mark says: {marked}");
             }
         }
     }
-    for (name, wanted) in &mark.certificates {
+    for (name, wanted) in &certificates(mark) {
         let path = managers::certificates::path(name);
         let argv = ["cat".to_owned(), path.clone()];
         let (status, pem, _) = world.runtime.exec(id, &argv, b"").await.expect("it runs");
@@ -107,6 +110,16 @@ async fn inside(world: &World, site: &Site, id: u32, mark: &plan::Mark, out: &mu
             let _ = writeln!(out, "  WRONG: {path} has {serial:?}, the mark says {}", wanted.serial);
         }
     }
+}
+
+fn texts<'a>(mark: &'a plan::Mark, kind: &str) -> BTreeMap<&'a str, &'a str> {
+    mark.of_kind(kind).filter_map(|(name, entry)| Some((name, entry.as_str()?))).collect()
+}
+
+fn certificates(mark: &plan::Mark) -> BTreeMap<&str, CertificateMark> {
+    let of =
+        |name| CertificateMark::of(mark, &plan::Address::certificate(name)).expect("a certificate's mark");
+    mark.names(kinds::CERTIFICATE).map(|name| (name, of(name))).collect()
 }
 
 fn serial_of(pem: &[u8]) -> Option<String> {

@@ -3,7 +3,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::host::Host;
+use crate::host::{GuestKind, Host};
+
+/// The kinds of which `wire` makes addresses, as addresses call them. Those of guests are [`GuestKind`]'s.
+pub mod kinds {
+    /// Certificates, those of guests.
+    pub const CERTIFICATE: &str = "certificate";
+    /// Services.
+    pub const SERVICE: &str = "service";
+    /// The certificate authority in a guest.
+    pub const AUTHORITY: &str = "authority";
+    /// Firewalls, of guests and of the site.
+    pub const FIREWALL: &str = "firewall";
+    /// The node itself.
+    pub const HYPERVISOR: &str = "hypervisor";
+    /// Features.
+    pub const FEATURE: &str = "feature";
+}
 
 /// The address of a resource, e.g. `container.gateway`, `certificate.notes`, `feature.base@container.notes`: its kind, its
 /// name, and, where the name alone does not say it, the host it is on.
@@ -46,42 +62,42 @@ impl Address {
 
     /// The address of a container.
     pub fn container(name: &str) -> Self {
-        Self::new("container", name)
+        Self::new(GuestKind::Container.as_str(), name)
     }
 
     /// The address of a certificate.
     pub fn certificate(name: &str) -> Self {
-        Self::new("certificate", name)
+        Self::new(kinds::CERTIFICATE, name)
     }
 
     /// The address of a service.
     pub fn service(name: &str) -> Self {
-        Self::new("service", name)
+        Self::new(kinds::SERVICE, name)
     }
 
     /// The address of the certificate authority in a guest.
     pub fn authority(guest: &str) -> Self {
-        Self::new("authority", guest)
+        Self::new(kinds::AUTHORITY, guest)
     }
 
     /// The address of a guest's firewall, or of the site's own: `firewall.site`.
     pub fn firewall(name: &str) -> Self {
-        Self::new("firewall", name)
+        Self::new(kinds::FIREWALL, name)
     }
 
     /// The address of the node's own certificate.
     pub fn hypervisor_certificate() -> Self {
-        Self::new("hypervisor", "certificate")
+        Self::new(kinds::HYPERVISOR, "certificate")
     }
 
     /// The address of a certificate as one guest has it: where another has one of the same name, too.
     pub fn certificate_on(name: &str, host: &Host) -> Self {
-        Self::on("certificate", name, host)
+        Self::on(kinds::CERTIFICATE, name, host)
     }
 
     /// The address of a feature on a host.
     pub fn feature(feature: &str, host: &Host) -> Self {
-        Self::on("feature", feature, host)
+        Self::on(kinds::FEATURE, feature, host)
     }
 
     /// The kind of resource: `container`.
@@ -195,7 +211,7 @@ pub fn matches(pattern: &str, address: &Address, id: Option<u32>) -> bool {
 /// pattern gives.
 pub fn names(word: &str, address: &Address, id: Option<u32>) -> bool {
     word == address.as_str()
-        || (!matches!(address.kind(), "feature") && word == address.name())
+        || (address.host().is_none() && word == address.name())
         || id.is_some_and(|id| word == id.to_string())
 }
 

@@ -20,7 +20,7 @@ pub enum GuestKind {
 
 impl GuestKind {
     /// As in addresses: `container`, `vm`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Container => "container",
             Self::Vm => "vm",

@@ -6,11 +6,11 @@ use std::time::Duration;
 use blueprint::model::Blueprint;
 use camino::Utf8Path;
 use jiff::Timestamp;
+use managers::certificates::CertificateMark;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Certificate;
-use plan::mark::CertificateMark;
-use plan::{Desired, Inventory, Plan};
+use plan::{Address, Desired, Inventory, Plan};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
@@ -213,25 +213,21 @@ impl Site {
     pub fn forget(&mut self) {
         for guest in self.inventory.guests.values_mut() {
             if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
-                mark.features.clear();
-                mark.certificates.clear();
-                mark.authority = None;
-                mark.services.clear();
+                mark.forget_all();
             }
         }
         if let Some(mark) = self.inventory.hypervisor.as_mut().filter(|mark| mark.site == self.desired.site) {
-            mark.features.clear();
-            mark.certificates.clear();
+            mark.forget_all();
         }
     }
 
     /// What is remembered of a certificate where it is.
-    pub fn mark_of(&self, certificate: &Certificate) -> Option<&CertificateMark> {
+    pub fn mark_of(&self, certificate: &Certificate) -> Option<CertificateMark> {
         let mark = match certificate.on.guest() {
             None => self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site),
             Some(name) => self.inventory.guests.get(&self.desired.guests.get(name)?.id)?.mark.as_ref(),
         };
-        mark?.certificates.get(&certificate.name)
+        CertificateMark::of(mark?, &Address::certificate(&certificate.name))
     }
 
     /// What the target is called on the screen.

@@ -143,7 +143,7 @@ impl Site {
     fn due(&self, now: Timestamp) -> Vec<Address> {
         let due = |certificate: &&Certificate| {
             self.mark_of(certificate).is_none_or(|m| {
-                m.fingerprint != certificate.fingerprint || renew_at(m).is_none_or(|at| at <= now)
+                m.fingerprint != certificate.fingerprint || renew_at(&m).is_none_or(|at| at <= now)
             })
         };
         let embedded = |certificate: &&Certificate| certificate.issuer == Issuer::Embedded;
@@ -177,7 +177,8 @@ impl Site {
     fn service(&self, service: &Service) -> ServiceStatus {
         let guest = self.desired.guests.get(&service.on).and_then(|c| self.inventory.guests.get(&c.id));
         let mark = guest.and_then(|g| g.mark.as_ref());
-        let proven = mark.and_then(|m| m.services.get(&service.name)) == Some(&service.fingerprint);
+        let proven =
+            mark.and_then(|m| m.fingerprint(&service.resource())) == Some(service.fingerprint.as_str());
         ServiceStatus {
             address: Address::service(&service.name),
             url: crate::urls::url(self, service),

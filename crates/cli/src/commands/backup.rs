@@ -9,9 +9,9 @@ use apply::Progress;
 use apply::event::Recorder;
 use camino::Utf8Path;
 use managers::authority::PROGRAM;
+use managers::certificates::CertificateMark;
 use plan::Address;
 use plan::desired::Authority;
-use plan::mark::CertificateMark;
 use secrecy::{ExposeSecret as _, SecretString};
 use site::Site;
 use transport::{Command, InGuest, Output, Runner as _};
@@ -110,8 +110,9 @@ async fn take_back(planned: &Site, options: &Restore, sealed: &[u8], printer: Pr
         serial: facts.serial.clone(),
     };
     let sink = std::sync::Arc::new(Recorder::default());
-    let progress = Progress::new(Address::authority(&authority.on), sink);
-    site.change_mark(id, &progress, |_, all| all.authority = Some(mark.clone())).await?;
+    let address = Address::authority(&authority.on);
+    let progress = Progress::new(address.clone(), sink);
+    site.change_mark(id, &progress, |_, all| all.remember(&address, &mark)).await?;
     if printer.json {
         printer.data_json(&serde_json::json!({ "restored": options.file, "authority": authority.url }));
     } else {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use managers::certificates::look::{Seen, look};
-use managers::certificates::renew_at;
+use managers::certificates::{CertificateMark, renew_at};
 use plan::Host;
 use plan::desired::{Certificate, Issuer};
-use plan::mark::CertificateMark;
 use serde_json::{Value, json};
 use site::Site;
 use transport::{InGuest, Runner};
@@ -51,7 +50,7 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
                 Some(Err(why)) => Err(why.as_str()),
                 None => Err("it is not there"),
             };
-            (&certificate.on, row(certificate, mark, seen, now))
+            (&certificate.on, row(certificate, mark.as_ref(), seen, now))
         })
         .collect();
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use plan::address::kinds;
 use plan::desired::Authority;
-use plan::mark::CertificateMark;
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use transport::Command;
 
 use crate::Manager;
-use crate::certificates::renew_at;
+use crate::certificates::{CertificateMark, renew_at};
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 
@@ -60,7 +60,7 @@ impl Manager for Authorities {
 
 impl Kind for Authorities {
     fn kind(&self) -> &'static str {
-        "authority"
+        kinds::AUTHORITY
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -72,8 +72,9 @@ impl Kind for Authorities {
         if mark.is_none() && !proposal.makes_anew(&container.resource()) {
             return;
         }
-        let there = mark.and_then(|m| m.authority.as_ref());
-        let (action, reason) = match there {
+        let address = Address::authority(&authority.on);
+        let there = mark.and_then(|m| CertificateMark::of(m, &address));
+        let (action, reason) = match &there {
             None => (Action::Create, "its guest has no certificate to sign with yet"),
             Some(m) if m.fingerprint != authority.fingerprint => {
                 (Action::Update, "its name or the site's root changes")
@@ -84,10 +85,11 @@ impl Kind for Authorities {
             Some(_) => return,
         };
         let work = Work { id: container.id, authority: authority.clone() };
-        let step = Step::new(Address::authority(&authority.on), action)
-            .on_guest(container.id)
-            .reason(reason)
-            .change(Change::new("url", Value::Null, authority.url.clone()));
+        let step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
+            "url",
+            Value::Null,
+            authority.url.clone(),
+        ));
         proposal.step(step, &work);
     }
 }
@@ -134,11 +136,8 @@ impl AuthorityCrew {
             end: facts.not_after.as_second(),
             serial: facts.serial.clone(),
         };
-        self.site
-            .change_mark(id, progress, |_, all| {
-                all.authority = Some(mark.clone());
-            })
-            .await?;
+        let address = Address::authority(&work.authority.on);
+        self.site.change_mark(id, progress, |_, all| all.remember(&address, &mark)).await?;
         Ok(Done::new(format!("{} signs, until {}", work.authority.url, until(facts.not_after))))
     }
 }
@@ -150,7 +149,7 @@ fn until(time: Timestamp) -> String {
 #[async_trait]
 impl Crew for AuthorityCrew {
     fn kind(&self) -> &'static str {
-        "authority"
+        kinds::AUTHORITY
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

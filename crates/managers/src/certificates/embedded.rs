@@ -7,10 +7,10 @@ use std::time::Duration;
 use apply::{Failure, Progress};
 use jiff::Timestamp;
 use plan::desired::Certificate;
-use plan::mark::CertificateMark;
 use secrecy::ExposeSecret as _;
 use transport::Command;
 
+use super::CertificateMark;
 use crate::features::shell_quote;
 use crate::worksite::{Place, Worksite};
 

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use plan::address::kinds;
 use plan::desired::{Certificate, Desired, Issuer};
-use plan::mark::CertificateMark;
+use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
 use plan::{Action, Address, Change, Step};
@@ -76,6 +77,44 @@ pub(crate) fn facts_of(certificate: &Certificate) -> Value {
     })
 }
 
+/// What a mark remembers of a certificate, as short as can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateMark {
+    /// Fingerprint of the names in it and of the authority.
+    #[serde(rename = "f")]
+    pub fingerprint: String,
+    /// Begin of its life, Unix seconds.
+    #[serde(rename = "b")]
+    pub begin: i64,
+    /// End of its life, Unix seconds.
+    #[serde(rename = "e")]
+    pub end: i64,
+    /// Serial number, hexadecimal; empty where the mark had no room for it.
+    #[serde(rename = "s")]
+    pub serial: String,
+}
+
+impl CertificateMark {
+    /// What the mark of its host remembers of a certificate, or of an authority's. What cannot be read is made anew.
+    pub fn of(mark: &Mark, address: &Address) -> Option<Self> {
+        Self::deserialize(mark.entry(address)?).ok()
+    }
+
+    /// Has a mark remember certificates, by name.
+    pub fn remember(mark: &mut Mark, certificates: &[(String, Self)]) {
+        for (name, certificate) in certificates {
+            mark.remember(&Address::certificate(name), certificate);
+        }
+    }
+}
+
+impl From<&CertificateMark> for Value {
+    fn from(mark: &CertificateMark) -> Self {
+        let CertificateMark { fingerprint, begin, end, serial } = mark;
+        json!({ "f": fingerprint, "b": begin, "e": end, "s": serial })
+    }
+}
+
 /// When a certificate is renewed.
 pub fn renew_at(mark: &CertificateMark) -> Option<Timestamp> {
     Some(pki::renew_at(Timestamp::from_second(mark.begin).ok()?, Timestamp::from_second(mark.end).ok()?))
@@ -97,7 +136,7 @@ impl Manager for Certificates {
 
 impl Kind for Certificates {
     fn kind(&self) -> &'static str {
-        "certificate"
+        kinds::CERTIFICATE
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -113,7 +152,8 @@ impl Kind for Certificates {
             if mark.is_none() && !proposal.makes_anew(&guest.resource()) {
                 continue;
             }
-            let there = mark.and_then(|m| m.certificates.get(&certificate.name));
+            let there = mark.and_then(|m| CertificateMark::of(m, &certificate.resource()));
+            let there = there.as_ref();
             let introduction = introductions.get(&*guest.name).cloned();
             let put = Put {
                 id: guest.id,
@@ -151,7 +191,8 @@ fn gone(
         let wanted = |name: &str| {
             world.desired.certificates.get(name).is_some_and(|certificate| certificate.on == container.host())
         };
-        let had: Vec<String> = mark.certificates.keys().filter(|name| !wanted(name)).cloned().collect();
+        let had: Vec<String> =
+            mark.names(kinds::CERTIFICATE).filter(|name| !wanted(name)).map(str::to_owned).collect();
         let nothing = signs.map(|authority| Introduction {
             authority: authority.id,
             guest: container.name.to_string(),
@@ -264,9 +305,7 @@ impl CertificateCrew {
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };
-        self.site
-            .change_mark(first.id, progress, |_, mark| mark.certificates.extend(marks.iter().cloned()))
-            .await?;
+        self.site.change_mark(first.id, progress, |_, mark| CertificateMark::remember(mark, &marks)).await?;
         Ok(marks.into_iter().map(|(_, m)| format!("until {}", date(m.end))).collect())
     }
 }
@@ -274,7 +313,7 @@ impl CertificateCrew {
 #[async_trait]
 impl Crew for CertificateCrew {
     fn kind(&self) -> &'static str {
-        "certificate"
+        kinds::CERTIFICATE
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use apply::{Failure, Progress};
+use plan::address::kinds;
 use plan::desired::Guest;
 use plan::planner::{Proposal, World};
 use plan::wire::CERTIFICATES;
@@ -44,8 +45,8 @@ pub(super) fn propose(
         let removal = Removal { id: container.id, name, introduction: introduction.cloned() };
         // Whoever shows it is told of another first, or goes first.
         let mark = world.inventory.guests.get(&container.id).and_then(|guest| guest.mark.as_ref());
-        let had = mark.into_iter().flat_map(|mark| mark.features.keys());
-        let features = container.features.iter().map(|f| &f.name).chain(had);
+        let had = mark.into_iter().flat_map(|mark| mark.names(kinds::FEATURE));
+        let features = container.features.iter().map(|f| f.name.as_str()).chain(had);
         let features = features.map(|name| Address::feature(name, &container.host()));
         // A certificate is made again at any time: nothing is lost, so nobody is asked.
         let step = Step::new(Address::certificate_on(&removal.name, &container.host()), Action::Delete)
@@ -96,7 +97,9 @@ pub(super) async fn remove(
     let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
     site.said(id, &command).await?;
     site.change_mark(id, progress, |_, mark| {
-        mark.certificates.retain(|name, _| !removals.iter().any(|r| r.name == *name));
+        for Removal { name, .. } in removals {
+            mark.forget(&Address::certificate(name));
+        }
     })
     .await?;
     Ok(removals.iter().map(|_| "removed".to_owned()).collect())

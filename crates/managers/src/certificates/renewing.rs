@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use apply::{Failure, Progress};
 use plan::desired::{Certificate, Issuer};
-use plan::mark::CertificateMark;
 use serde_json::json;
 use transport::{Command, Output};
 
 use super::look::{Seen, parse};
-use super::{Introduction, Put};
+use super::{CertificateMark, Introduction, Put};
 use crate::authority;
 use crate::settle;
 use crate::worksite::{Place, Worksite};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
-use plan::Step;
+use plan::address::kinds;
+use plan::{Address, Mark, Step};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,7 +57,7 @@ pub struct Removal {
 
 /// What a step installs, and the id of the guest; `None` for any other step.
 pub fn installed(step: &Step) -> Option<(u32, Rendered)> {
-    if step.address.kind() != "feature" {
+    if step.address.kind() != kinds::FEATURE {
         return None;
     }
     let Ok(Work::Install(install)) = apply::work(step) else { return None };
@@ -165,7 +166,12 @@ impl FeatureCrew {
             .filter(|(r, _)| fine(&r.name))
             .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
             .collect();
-        self.site.change_mark(id, progress, |_, mark| mark.features.extend(applied.iter().cloned())).await?;
+        let remember = |_: &mut String, mark: &mut Mark| {
+            for (name, fingerprint) in &applied {
+                mark.remember(&Address::new(kinds::FEATURE, name), fingerprint.as_str());
+            }
+        };
+        self.site.change_mark(id, progress, remember).await?;
         let mut results = Vec::new();
         for feature in &rendered {
             match heard.outcome(&feature.name, &id) {
@@ -200,7 +206,7 @@ impl FeatureCrew {
         self.site
             .change_mark(first.id, progress, |_, mark| {
                 for (name, _) in names.iter().zip(&removed).filter(|(_, result)| result.is_ok()) {
-                    mark.features.remove(name);
+                    mark.forget(&Address::new(kinds::FEATURE, name));
                 }
             })
             .await?;
@@ -356,7 +362,7 @@ async fn run(
 #[async_trait]
 impl Crew for FeatureCrew {
     fn kind(&self) -> &'static str {
-        "feature"
+        kinds::FEATURE
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use apply::Crew;
+use plan::address::kinds;
 use plan::desired::{Feature, Guest};
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Mark, Step};
@@ -39,7 +40,7 @@ impl Manager for Features {
 
 impl Kind for Features {
     fn kind(&self) -> &'static str {
-        "feature"
+        kinds::FEATURE
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -77,19 +78,20 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         // It cannot be made, or is not ours: the container's problem says so.
         return;
     }
-    let changes =
-        |f: &&plan::desired::Feature| mark.and_then(|m| m.features.get(&f.name)) != Some(&f.fingerprint);
+    let address = |feature: &Feature| Address::feature(&feature.name, &container.host());
+    let applied = |address: &Address| mark.and_then(|m| m.fingerprint(address));
+    let changes = |feature: &Feature| applied(&address(feature)) != Some(feature.fingerprint.as_str());
     // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
-    let after: Vec<Address> = if container.features.iter().any(|f| changes(&f)) {
+    let after: Vec<Address> = if container.features.iter().any(changes) {
         Vec::new()
     } else {
         world.desired.services.keys().map(|name| Address::service(name)).collect()
     };
     let gone = gone(container, mark, &after, proposal);
     for feature in &container.features {
-        let address = Address::feature(&feature.name, &container.host());
-        let applied = mark.and_then(|m| m.features.get(&feature.name));
-        let same = applied == Some(&feature.fingerprint);
+        let address = address(feature);
+        let applied = applied(&address);
+        let same = applied == Some(feature.fingerprint.as_str());
         let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
             (Some(_), _, Some(found)) if same => found.clone(),
             _ if same => continue,
@@ -99,7 +101,7 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         };
         let changes = match same {
             true => Vec::new(),
-            false => vec![Change::new("fingerprint", applied.cloned(), feature.fingerprint.clone())],
+            false => vec![Change::new("fingerprint", applied, feature.fingerprint.clone())],
         };
         let work = Work::Install(Install {
             id: container.id,
@@ -126,8 +128,11 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
 fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mut Proposal) -> Vec<Address> {
     let resource = container.resource();
     let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
-    let had: Vec<(&String, &String)> =
-        mark.into_iter().flat_map(|mark| &mark.features).filter(|(name, _)| !wanted(name)).collect();
+    let had: Vec<(&str, &Value)> = mark
+        .into_iter()
+        .flat_map(|mark| mark.of_kind(kinds::FEATURE))
+        .filter(|(name, _)| !wanted(name))
+        .collect();
     if had.is_empty() {
         return Vec::new();
     }
@@ -139,7 +144,7 @@ fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mu
     let mut addresses = Vec::new();
     for (name, fingerprint) in had {
         let address = Address::feature(name, &container.host());
-        let removal = Removal { id: container.id, name: name.clone(), needed: needed.clone() };
+        let removal = Removal { id: container.id, name: name.to_owned(), needed: needed.clone() };
         // What people keep in it stays, so it costs nothing and nobody is asked.
         let step = Step::new(address.clone(), Action::Delete)
             .on_guest(container.id)

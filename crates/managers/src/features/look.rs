@@ -17,7 +17,7 @@ use transport::{InGuest, Runner};
 use super::check::check;
 use super::heard::Heard;
 use super::{Action, ActionKind, Change, Outcome, Rendered};
-use crate::certificates;
+use crate::certificates::{self, CertificateMark};
 use crate::worksite::Secrets;
 
 /// Who looks. It has no way to change anything but for the script, which is made so that it does not.
@@ -102,7 +102,10 @@ impl Looker<'_> {
         container
             .features
             .iter()
-            .filter(move |f| mark.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint))
+            .filter(move |f| {
+                let applied = mark.and_then(|m| m.fingerprint(&Address::feature(&f.name, &container.host())));
+                applied == Some(f.fingerprint.as_str())
+            })
             .map(|f| f.name.as_str())
     }
 
@@ -137,7 +140,7 @@ impl Looker<'_> {
     ) -> (BTreeMap<Address, Vec<String>>, Option<Unread>) {
         let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
         let applied = |c: &&Certificate| {
-            let there = mark.and_then(|m| m.certificates.get(&c.name));
+            let there = mark.and_then(|m| CertificateMark::of(m, &c.resource()));
             c.on.is_guest(&container.name) && there.is_some_and(|there| there.fingerprint == c.fingerprint)
         };
         let all: Vec<&Certificate> = self.desired.certificates.values().filter(applied).collect();

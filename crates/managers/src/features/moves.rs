@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use blueprint::names::GuestName;
 use plan::Address;
+use plan::address::kinds;
 use plan::desired::Guest;
 use plan::planner::World;
 
@@ -14,7 +15,7 @@ pub fn before<'a>(world: World<'a>) -> BTreeMap<&'a GuestName, Vec<Address>> {
     let guests = &world.desired.guests;
     let mut had: BTreeMap<&str, u32> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
-        had.extend(guest.mark.iter().flat_map(|m| m.services.keys()).map(|name| (name.as_str(), guest.id)));
+        had.extend(guest.mark.iter().flat_map(|m| m.names(kinds::SERVICE)).map(|name| (name, guest.id)));
     }
     let mut all: BTreeMap<&GuestName, Vec<Address>> = BTreeMap::new();
     for service in world.desired.services.values() {

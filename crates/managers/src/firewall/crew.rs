@@ -10,6 +10,7 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::Step;
+use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
 use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
 use tokio::sync::oneshot;
@@ -265,7 +266,7 @@ async fn take_back(node: &dyn Runner, token: &str, mut failure: Failure) -> Fail
 #[async_trait]
 impl Crew for FirewallCrew {
     fn kind(&self) -> &'static str {
-        "firewall"
+        kinds::FIREWALL
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {

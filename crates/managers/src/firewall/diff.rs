@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use apply::Crew;
 
+use plan::address::kinds;
 use plan::desired::{End, Firewall, Guest};
 use plan::planner::{Kind, Proposal, World};
 use plan::step::SITE_GOES;
@@ -74,7 +75,7 @@ impl Manager for Firewalls {
 
 impl Kind for Firewalls {
     fn kind(&self) -> &'static str {
-        "firewall"
+        kinds::FIREWALL
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {

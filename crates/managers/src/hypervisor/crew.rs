@@ -6,6 +6,7 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::Step;
+use plan::address::kinds;
 use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
 use proxmox::inventory::MARK;
@@ -15,7 +16,7 @@ use transport::Command;
 
 use super::{Put, Work};
 use crate::certificates::look::{parse, show};
-use crate::certificates::{date, embedded, renewing};
+use crate::certificates::{CertificateMark, date, embedded, renewing};
 use crate::features::Rendered;
 use crate::features::crew::{bring, words};
 use crate::worksite::{Place, Worksite};
@@ -73,7 +74,7 @@ impl HypervisorCrew {
         };
         is_shown(&place, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();
-        mark.certificates.extend(marks.iter().cloned());
+        CertificateMark::remember(&mut mark, &marks);
         remember(&place, &mark).await?;
         let until = marks.first().map(|(_, mark)| date(mark.end)).unwrap_or_default();
         Ok(Done::new(format!("until {until}")))
@@ -160,7 +161,7 @@ async fn said(place: &Place, command: &Command) -> Result<(), Failure> {
 #[async_trait]
 impl Crew for HypervisorCrew {
     fn kind(&self) -> &'static str {
-        "hypervisor"
+        kinds::HYPERVISOR
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

@@ -11,7 +11,8 @@ pub use crew::HypervisorCrew;
 use std::sync::Arc;
 
 use apply::Crew;
-use plan::desired::{Certificate, HYPERVISOR, Issuer};
+use plan::address::kinds;
+use plan::desired::{Certificate, Feature, HYPERVISOR, Issuer};
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Problem, Step};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Manager;
-use crate::certificates::{date, due, facts_of, promised};
+use crate::certificates::{CertificateMark, date, due, facts_of, promised};
 use crate::worksite::Worksite;
 
 /// The node's own resources, for planning.
@@ -76,7 +77,7 @@ impl Manager for Hypervisors {
 
 impl Kind for Hypervisors {
     fn kind(&self) -> &'static str {
-        "hypervisor"
+        kinds::HYPERVISOR
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -104,13 +105,17 @@ impl Kind for Hypervisors {
             return;
         }
         let certificate = &wanted.certificate;
-        let known = ours.and_then(|mark| mark.certificates.get(HYPERVISOR));
+        let known = ours.and_then(|mark| CertificateMark::of(mark, &Address::certificate(HYPERVISOR)));
+        let known = known.as_ref();
+        let feature = |f: &Feature| Address::feature(&f.name, &certificate.on);
         let renews = wanted
             .features
             .iter()
-            .all(|f| ours.and_then(|m| m.features.get(&f.name)) == Some(&f.fingerprint));
+            .all(|f| ours.and_then(|m| m.fingerprint(&feature(f))) == Some(f.fingerprint.as_str()));
         let mut mark = Mark::new(&world.desired.site, address);
-        mark.features = wanted.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
+        for wanted in &wanted.features {
+            mark.remember(&feature(wanted), wanted.fingerprint.as_str());
+        }
         let put = Put {
             certificate: certificate.clone(),
             features: wanted.features.iter().map(|f| Value::clone(&f.payload)).collect(),

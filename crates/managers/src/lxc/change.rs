@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use plan::address::kinds;
 use plan::desired::Guest as Container;
 use plan::inventory::Guest;
 use plan::planner::{Proposal, World};
-use plan::{Action, Change, Grade, Mark, Problem, Step};
+use plan::{Action, Address, Change, Grade, Mark, Problem, Step};
 use serde_json::Value;
 
 use super::diff::{step, takes_root};
@@ -270,8 +271,8 @@ fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     let keep = Keep {
         services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
     };
-    for name in mark.services.keys().filter(|n| !keep.services.contains(*n)) {
-        let change = Change::new(format!("service.{name}"), "applied", Value::Null);
+    for name in mark.names(kinds::SERVICE).filter(|name| !keep.services.contains(*name)) {
+        let change = Change::new(Address::service(name).to_string(), "applied", Value::Null);
         gather.change(change.note("no longer proven"));
     }
     let mut after = mark.clone();

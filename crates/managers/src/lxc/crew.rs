@@ -14,6 +14,7 @@ use proxmox::property::{PropertyString, Size};
 use tokio::time::Instant;
 use transport::Command;
 
+use super::KIND;
 use super::keys::ROWS;
 use super::work::{Create, Params, Place, Update, Work};
 use crate::settle::{self, Seen, Task, failure};
@@ -398,7 +399,7 @@ fn is_drive(key: &str) -> bool {
 #[async_trait]
 impl Crew for ContainerCrew {
     fn kind(&self) -> &'static str {
-        "container"
+        KIND
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

@@ -13,6 +13,7 @@ use plan::planner::{Kind, Proposal, World, state_of};
 use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
 use serde_json::{Value, json};
 
+use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
 use super::work::{Place, Work};
@@ -47,7 +48,7 @@ impl Manager for Containers {
 
 impl Kind for Containers {
     fn kind(&self) -> &'static str {
-        "container"
+        KIND
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -94,7 +95,7 @@ impl Kind for Containers {
 fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, &'a Guest> {
     let mut all: BTreeMap<&Address, Vec<&Guest>> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
-        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == "container") {
+        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == KIND) {
             all.entry(&mark.address).or_default().push(guest);
         }
     }

@@ -8,3 +8,6 @@ pub mod keys;
 mod make;
 pub mod offer;
 pub mod work;
+
+/// As their addresses call them.
+pub const KIND: &str = plan::GuestKind::Container.as_str();

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plan::Mark;
+use plan::address::kinds;
+use plan::{Address, Mark};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the API, in order.
@@ -106,6 +107,9 @@ pub struct Keep {
 impl Keep {
     /// Lets a mark forget the rest.
     pub fn apply_to(&self, mark: &mut Mark) {
-        mark.services.retain(|name, _| self.services.contains(name));
+        let forgotten = mark.names(kinds::SERVICE).filter(|name| !self.services.contains(*name));
+        for address in forgotten.map(Address::service).collect::<Vec<_>>() {
+            mark.forget(&address);
+        }
     }
 }

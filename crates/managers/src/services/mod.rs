@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
+use plan::address::kinds;
 use plan::desired::Service;
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Step};
@@ -57,7 +58,7 @@ impl Manager for Services {
 
 impl Kind for Services {
     fn kind(&self) -> &'static str {
-        "service"
+        kinds::SERVICE
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
@@ -70,8 +71,8 @@ impl Kind for Services {
             if mark.is_none() && !proposal.makes_anew(&container.resource()) {
                 continue;
             }
-            let proven = mark.and_then(|m| m.services.get(&service.name));
             let address = Address::service(&service.name);
+            let proven = mark.and_then(|m| m.fingerprint(&address));
             let found = world.inventory.found.get(&address);
             let reasons = found.cloned().unwrap_or_else(|| vec!["to be proven from outside".into()]);
             let step = Step::new(address, Action::Run).reasons(reasons).change(Change::new(
@@ -80,7 +81,7 @@ impl Kind for Services {
                 service.url(),
             ));
             let work = Work { id: container.id, service: service.clone() };
-            if found.is_none() && proven == Some(&service.fingerprint) {
+            if found.is_none() && proven == Some(service.fingerprint.as_str()) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
                     .desired
@@ -132,7 +133,7 @@ impl ServiceCrew {
         };
         self.site
             .change_mark(work.id, progress, |_, mark| {
-                mark.services.insert(service.name.clone(), service.fingerprint.clone());
+                mark.remember(&Address::service(&service.name), service.fingerprint.as_str());
             })
             .await?;
         Ok(Done::new(format!("{} {seen}", service.url())))
@@ -142,7 +143,7 @@ impl ServiceCrew {
 #[async_trait]
 impl Crew for ServiceCrew {
     fn kind(&self) -> &'static str {
-        "service"
+        kinds::SERVICE
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {

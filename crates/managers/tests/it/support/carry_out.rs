@@ -30,31 +30,32 @@ pub fn carry_out(plan: &Plan, before: &Inventory, now: Timestamp) -> (Inventory,
             "feature" => match apply::work(step).unwrap() {
                 managers::features::crew::Work::Install(install) => {
                     let mark = ours(&mut there, install.id);
-                    mark.features.insert(step.address.name().to_owned(), install.fingerprint);
+                    mark.remember(&step.address, install.fingerprint);
                 }
                 managers::features::crew::Work::Remove(gone) => {
                     let mark = ours(&mut there, gone.id);
-                    assert!(mark.features.remove(&gone.name).is_some(), "what is removed is there");
+                    assert!(mark.forget(&step.address).is_some(), "what is removed is there");
                 }
             },
             "authority" => {
                 let work: managers::authority::Work = apply::work(step).unwrap();
-                ours(&mut there, work.id).authority = Some(world::authority_mark(&work.authority, now));
+                ours(&mut there, work.id)
+                    .remember(&step.address, &world::authority_mark(&work.authority, now));
             }
             "certificate" => match apply::work(step).unwrap() {
                 managers::certificates::Work::Put(put) => {
                     let made = world::certificate_mark(&put.certificate, now);
-                    ours(&mut there, put.id).certificates.insert(put.certificate.name, made);
+                    ours(&mut there, put.id).remember(&step.address, &made);
                 }
                 managers::certificates::Work::Remove(gone) => {
                     let mark = ours(&mut there, gone.id);
-                    assert!(mark.certificates.remove(&gone.name).is_some(), "what is removed is there");
+                    assert!(mark.forget(&step.address).is_some(), "what is removed is there");
                 }
             },
             "hypervisor" => hypervisor(step, &mut there, now),
             "service" => {
                 let work: managers::services::Work = apply::work(step).unwrap();
-                ours(&mut there, work.id).services.insert(work.service.name, work.service.fingerprint);
+                ours(&mut there, work.id).remember(&step.address, work.service.fingerprint);
             }
             "firewall" => firewall(step, &mut there),
             other => panic!("a step of the kind `{other}`"),
@@ -69,7 +70,7 @@ fn hypervisor(step: &Step, there: &mut Inventory, now: Timestamp) {
         Work::Put(put) => {
             let mut mark = put.mark;
             let made = world::certificate_mark(&put.certificate, now);
-            mark.certificates.insert(put.certificate.name, made);
+            mark.remember(&plan::Address::certificate(&put.certificate.name), &made);
             Some(mark)
         }
         Work::Remove { .. } => {

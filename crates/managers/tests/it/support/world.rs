@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use blueprint::model::MountSource;
 use jiff::Timestamp;
+use managers::certificates::CertificateMark;
 use managers::keys::{self, Around};
 use managers::lxc::keys::{ROWS, remembered};
 use plan::desired::{self, Hypervisor};
 use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
-use plan::mark::{CertificateMark, Mark};
+use plan::mark::Mark;
 use plan::{Address, Desired};
 use proxmox::config::{GuestConfig, GuestKind, Section, digest};
 
@@ -67,14 +68,17 @@ pub fn applied(desired: &Desired, now: Timestamp) -> Inventory {
 /// The mark after everything in the guest was applied.
 pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (String, Mark) {
     let mut mark = Mark::new(&desired.site, container.resource());
-    mark.features = container.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
-    for certificate in desired.certificates.values().filter(|c| c.on == container.host()) {
-        mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
+    for feature in &container.features {
+        mark.remember(&Address::feature(&feature.name, &container.host()), feature.fingerprint.as_str());
     }
-    mark.authority =
-        desired.authority.as_ref().filter(|a| a.on == container.name).map(|a| authority_mark(a, now));
+    for certificate in desired.certificates.values().filter(|c| c.on == container.host()) {
+        mark.remember(&certificate.resource(), &certificate_mark(certificate, now));
+    }
+    if let Some(authority) = desired.authority.as_ref().filter(|a| a.on == container.name) {
+        mark.remember(&Address::authority(&container.name), &authority_mark(authority, now));
+    }
     for service in desired.services.values().filter(|s| s.on == container.name) {
-        mark.services.insert(service.name.clone(), service.fingerprint.clone());
+        mark.remember(&service.resource(), service.fingerprint.as_str());
     }
     mark.set = remembered(container, Around { storage: "local-zfs" });
     (container.description.clone().unwrap_or_default(), mark)
@@ -83,9 +87,11 @@ pub fn mark(desired: &Desired, container: &desired::Guest, now: Timestamp) -> (S
 /// What the node remembers after its certificate was put in place.
 fn hypervisor_mark(desired: &Desired, node: &Hypervisor, now: Timestamp) -> Mark {
     let mut mark = Mark::new(&desired.site, Address::hypervisor_certificate());
-    mark.features = node.features.iter().map(|f| (f.name.clone(), f.fingerprint.clone())).collect();
     let certificate = &node.certificate;
-    mark.certificates.insert(certificate.name.clone(), certificate_mark(certificate, now));
+    for feature in &node.features {
+        mark.remember(&Address::feature(&feature.name, &certificate.on), feature.fingerprint.as_str());
+    }
+    mark.remember(&Address::certificate(&certificate.name), &certificate_mark(certificate, now));
     mark
 }
 
@@ -267,26 +273,24 @@ pub fn change(world: &mut Inventory, line: &str, life: i64) {
         }
         "mark" => {
             let mark = guest!().mark.as_mut().unwrap();
-            let map = match words[2] {
-                "feature" => &mut mark.features,
-                "service" => &mut mark.services,
-                other => panic!("what is `{other}` in a mark?"),
-            };
+            let address = Address::new(words[2], words[3]);
+            assert!(managers::manager_of(address.kind()).is_some(), "what is `{address}` in a mark?");
             match words.get(4) {
-                Some(fingerprint) => map.insert(words[3].to_owned(), (*fingerprint).to_owned()),
-                None => map.remove(words[3]),
-            };
+                Some(fingerprint) => mark.remember(&address, *fingerprint),
+                None => drop(mark.forget(&address)),
+            }
         }
         "certificate" => {
             let end: jiff::civil::Date = words[3].parse().unwrap();
             let end = end.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
             let guests = world.guests.values_mut().filter_map(|g| g.mark.as_mut());
+            let address = Address::certificate(words[1]);
             let mark = guests
                 .chain(world.hypervisor.as_mut())
-                .filter_map(|mark| mark.certificates.get_mut(words[1]))
-                .next()
+                .find(|mark| mark.entry(&address).is_some())
                 .unwrap_or_else(|| panic!("nobody has it: `{line}`"));
-            (mark.begin, mark.end) = (end - life, end);
+            let was = CertificateMark::of(mark, &address).unwrap();
+            mark.remember(&address, &CertificateMark { begin: end - life, end, ..was });
         }
         "hypervisor" => words[2].clone_into(&mut world.hypervisor.as_mut().unwrap().site),
         "template" => drop(world.templates.insert(words[1].to_owned())),
