@@ -1,4 +1,4 @@
-//! The calls about the cluster (of one node) and the node itself.
+//! The calls about the cluster and the node itself: this node's part of them.
 
 use serde_json::{Map, Value, json};
 
@@ -111,13 +111,14 @@ fn uptime(call: &Call<'_>) -> u64 {
 pub(crate) fn next_id(call: &Call<'_>) -> Outcome {
     let state = call.node.state();
     if let Some(asked) = call.get("vmid") {
-        let taken = asked.parse().is_ok_and(|id| state.etc.get(id).is_some());
+        let taken = asked.parse().is_ok_and(|id| state.etc.owner(id).is_some());
         if taken {
             return Err(ApiError::parameter("vmid", format!("VM {asked} already exists")));
         }
         return Ok(Value::from(asked).into());
     }
-    let free = (100u32..).find(|id| state.etc.get(*id).is_none()).unwrap_or_default();
+    let taken = state.etc.whole();
+    let free = (100u32..).find(|id| !taken.contains_key(id)).unwrap_or_default();
     Ok(Value::from(free.to_string()).into())
 }
 

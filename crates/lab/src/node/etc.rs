@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use sha1::{Digest, Sha1};
 
 use super::certificates::CustomFiles;
+use super::common::Cluster;
 use super::firewall::FirewallFiles;
 use crate::runtime::Config;
 
@@ -166,9 +167,9 @@ pub(crate) struct Stored {
 }
 
 /// Inode, size and time of change of a file.
-type Seen = (u64, u64, i64, i64);
+pub(super) type Seen = (u64, u64, i64, i64);
 
-fn seen(path: &Utf8Path) -> std::io::Result<Seen> {
+pub(super) fn seen(path: &Utf8Path) -> std::io::Result<Seen> {
     use std::os::unix::fs::MetadataExt as _;
     fs_err::metadata(path).map(|meta| (meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
@@ -200,18 +201,36 @@ pub(crate) struct EtcPve {
     pub custom: CustomFiles,
     folder: Option<Utf8PathBuf>,
     files: BTreeMap<u32, Arc<Stored>>,
+    node: String,
+    /// Where other nodes have files, too.
+    cluster: Option<Cluster>,
 }
 
 impl EtcPve {
     /// Opens `etc` (what stands for `/etc/pve`) and reads the files of `node` that are there.
-    pub(crate) fn open(etc: Option<&Utf8Path>, node: &str) -> std::io::Result<Self> {
-        let Some(etc) = etc else { return Ok(Self::default()) };
+    pub(crate) fn open(
+        etc: Option<&Utf8Path>,
+        node: &str,
+        cluster: Option<Cluster>,
+    ) -> std::io::Result<Self> {
+        let Some(etc) = etc else {
+            let memory = cluster.as_ref().map(Cluster::firewall).unwrap_or_default();
+            let firewall = FirewallFiles::in_memory(memory);
+            return Ok(Self { firewall, node: node.to_owned(), cluster, ..Self::default() });
+        };
         let own = etc.join("nodes").join(node);
         let folder = own.join("lxc");
         fs_err::create_dir_all(&folder)?;
         fs_err::create_dir_all(own.join("qemu-server"))?;
-        let (firewall, custom) = (FirewallFiles::open(Some(etc), node), CustomFiles::open(own));
-        let mut store = Self { firewall, custom, folder: Some(folder), files: BTreeMap::new() };
+        let (firewall, custom) = (FirewallFiles::in_folder(etc), CustomFiles::open(own));
+        let mut store = Self {
+            firewall,
+            custom,
+            folder: Some(folder),
+            files: BTreeMap::new(),
+            node: node.to_owned(),
+            cluster,
+        };
         store.look_again()?;
         Ok(store)
     }
@@ -244,6 +263,44 @@ impl EtcPve {
         &self.files
     }
 
+    /// The files of all nodes: by id, the node that has it, and the file.
+    pub(crate) fn whole(&self) -> BTreeMap<u32, (String, Arc<Stored>)> {
+        let own = self.files.iter().map(|(id, stored)| (*id, (self.node.clone(), stored.clone())));
+        let mut all = self.cluster.as_ref().map(Cluster::registered).unwrap_or_default();
+        if self.cluster.is_some() {
+            all.extend(self.elsewhere());
+        }
+        all.extend(own);
+        all
+    }
+
+    /// The files of the other nodes' folders. One that goes away, or cannot be read, while it is read is none.
+    fn elsewhere(&self) -> BTreeMap<u32, (String, Arc<Stored>)> {
+        let mut all = BTreeMap::new();
+        let nodes = self.folder.as_ref().and_then(|folder| folder.parent()?.parent());
+        let nodes = nodes.and_then(|nodes| nodes.read_dir_utf8().ok()).into_iter().flatten().flatten();
+        for node in nodes.filter(|node| node.file_name() != self.node) {
+            let files = node.path().join("lxc").read_dir_utf8();
+            for file in files.into_iter().flatten().flatten() {
+                let id = file.file_name().strip_suffix(".conf").and_then(|id| id.parse().ok());
+                let text = id.and_then(|id| Some((id, fs_err::read_to_string(file.path()).ok()?)));
+                if let Some((id, text)) = text {
+                    all.insert(id, (node.file_name().to_owned(), Arc::new(Stored::new(text, None))));
+                }
+            }
+        }
+        all
+    }
+
+    /// The node that has a guest of this id, whichever it is.
+    pub(crate) fn owner(&self, id: u32) -> Option<String> {
+        if self.files.contains_key(&id) {
+            return Some(self.node.clone());
+        }
+        self.cluster.as_ref()?;
+        self.whole().remove(&id).map(|(node, _)| node)
+    }
+
     /// Writes a guest's file, whole or not at all.
     pub(crate) fn write(&mut self, id: u32, conf: &GuestConf) -> std::io::Result<()> {
         let mut stored = Stored::new(conf.print(), None);
@@ -253,13 +310,20 @@ impl EtcPve {
             stored.seen = Some(seen(&part)?);
             fs_err::rename(&part, folder.join(format!("{id}.conf")))?;
         }
-        self.files.insert(id, Arc::new(stored));
+        let stored = Arc::new(stored);
+        if let Some(cluster) = &self.cluster {
+            cluster.register(id, &self.node, Some(stored.clone()));
+        }
+        self.files.insert(id, stored);
         Ok(())
     }
 
     /// Removes a guest's file. It need not be there.
     pub(crate) fn remove(&mut self, id: u32) -> std::io::Result<()> {
         self.files.remove(&id);
+        if let Some(cluster) = &self.cluster {
+            cluster.register(id, &self.node, None);
+        }
         // Its rules go with it.
         self.firewall.write(&format!("{id}.fw"), None)?;
         let Some(folder) = &self.folder else { return Ok(()) };

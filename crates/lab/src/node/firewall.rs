@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use camino::Utf8PathBuf;
 use proxmox::firewall::{FirewallFile, Range, Rule, What};
@@ -12,26 +13,32 @@ use sha1::{Digest as _, Sha1};
 use super::error::{ApiError, Outcome};
 use super::etc::hex;
 use super::guest_read::conf_of;
+use super::lock;
 use super::router::Call;
 
-/// The firewall's files of one node, by the names of [`proxmox::inventory::Guests::firewall`]. Where there is a folder
-/// they are read anew each time: whoever is on the node may change them.
+/// The firewall's files, those of all nodes of a cluster, by the names of [`proxmox::inventory::Guests::firewall`]. Where
+/// there is a folder they are read anew each time: whoever is on the node may change them.
 #[derive(Debug, Default)]
 pub(crate) struct FirewallFiles {
-    /// What stands for `/etc/pve`, and the node's name.
-    place: Option<(Utf8PathBuf, String)>,
-    memory: BTreeMap<String, String>,
+    /// What stands for `/etc/pve`.
+    place: Option<Utf8PathBuf>,
+    memory: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl FirewallFiles {
-    pub(crate) fn open(etc: Option<&camino::Utf8Path>, node: &str) -> Self {
-        Self { place: etc.map(|etc| (etc.to_owned(), node.to_owned())), memory: BTreeMap::new() }
+    pub(crate) fn in_folder(etc: &camino::Utf8Path) -> Self {
+        Self { place: Some(etc.to_owned()), memory: Arc::default() }
+    }
+
+    pub(crate) fn in_memory(memory: Arc<Mutex<BTreeMap<String, String>>>) -> Self {
+        Self { place: None, memory }
     }
 
     /// All that are there.
     pub(crate) fn all(&self) -> io::Result<BTreeMap<String, String>> {
-        let Some((etc, node)) = &self.place else { return Ok(self.memory.clone()) };
-        let mut names = vec![host_fw(node)];
+        let Some(etc) = &self.place else { return Ok(lock(&self.memory).clone()) };
+        let nodes: Vec<_> = etc.join("nodes").read_dir_utf8()?.collect::<io::Result<_>>()?;
+        let mut names: Vec<String> = nodes.iter().map(|node| host_fw(node.file_name())).collect();
         match etc.join("firewall").read_dir_utf8() {
             Ok(entries) => {
                 let entries: Vec<_> = entries.collect::<io::Result<_>>()?;
@@ -52,7 +59,7 @@ impl FirewallFiles {
 
     /// One of them.
     pub(crate) fn get(&self, name: &str) -> io::Result<Option<String>> {
-        let Some((etc, _)) = &self.place else { return Ok(self.memory.get(name).cloned()) };
+        let Some(etc) = &self.place else { return Ok(lock(&self.memory).get(name).cloned()) };
         match fs_err::read_to_string(etc.join(firewall_path(name))) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -62,10 +69,11 @@ impl FirewallFiles {
 
     /// Writes one whole, or removes it.
     pub(crate) fn write(&mut self, name: &str, text: Option<&str>) -> io::Result<()> {
-        let Some((etc, _)) = &self.place else {
+        let Some(etc) = &self.place else {
+            let mut memory = lock(&self.memory);
             match text {
-                Some(text) => self.memory.insert(name.to_owned(), text.to_owned()),
-                None => self.memory.remove(name),
+                Some(text) => memory.insert(name.to_owned(), text.to_owned()),
+                None => memory.remove(name),
             };
             return Ok(());
         };

@@ -7,7 +7,7 @@ use super::etc::GuestConf;
 use super::guest_change::{check_privileges, normal};
 use super::router::Call;
 use super::storage::{Mount, Source, template_format};
-use super::{Inner, guest_power};
+use super::{Inner, State, guest_power};
 use crate::runtime::{TaskError, TaskLog};
 
 /// What Proxmox VE makes a guest's root when it is not told (PVE::API2::LXC, `create_vm`), in GiB.
@@ -16,8 +16,8 @@ const DEFAULT_ROOT: &str = "4";
 pub(crate) fn create(call: &Call<'_>) -> Outcome {
     let node = call.node;
     let id = call.vmid();
-    if node.state().etc.get(id).is_some() {
-        return Err(ApiError::die(format!("CT {id} already exists on node '{}'", node.name)));
+    if let Some(owner) = node.state().etc.owner(id) {
+        return Err(ApiError::die(format!("CT {id} already exists on node '{owner}'")));
     }
     if call.flag("restore") {
         return Err(ApiError::die("this node does not offer restoring a backup"));
@@ -97,16 +97,16 @@ pub(crate) fn create(call: &Call<'_>) -> Outcome {
     // From here the id is taken, and the guest locked.
     let mut reserved = GuestConf::default();
     reserved.current.options.insert("lock".to_owned(), "create".to_owned());
-    {
-        let mut state = node.state();
-        if state.etc.get(id).is_some() {
+    node.change_all(|State { etc, keep, .. }| {
+        if etc.owner(id).is_some() {
             return Err(ApiError::die(format!("unable to create CT {id} - CT {id} already exists")));
         }
-        state.etc.write(id, &reserved).map_err(|error| ApiError::die(error.to_string()))?;
-        if let Some(pool) = pool.and_then(|pool| state.keep.pools.get_mut(pool)) {
+        etc.write(id, &reserved).map_err(|error| ApiError::die(error.to_string()))?;
+        if let Some(pool) = pool.and_then(|pool| keep.pools.get_mut(pool)) {
             pool.guests.insert(id);
         }
-    }
+        Ok(())
+    })?;
     let start = call.flag("start");
     let node = node.clone();
     Ok(call.task("vzcreate", id, move |log| async move {

@@ -7,6 +7,7 @@ mod access;
 mod access_api;
 mod certificates;
 mod cluster;
+mod common;
 mod error;
 mod etc;
 mod firewall;
@@ -16,6 +17,7 @@ mod guest_create;
 mod guest_power;
 mod guest_read;
 mod options;
+mod peer;
 mod pools;
 mod router;
 mod schema;
@@ -24,7 +26,7 @@ mod storage_api;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -36,7 +38,10 @@ use serde::{Deserialize, Serialize};
 
 pub use access::Auth;
 pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write_file};
+pub use common::{Cluster, Member};
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
+pub(crate) use peer::Peer;
+pub use peer::introduce;
 pub(crate) use schema::decode;
 pub use storage::{Storage, Template};
 pub use tasks::{TaskPlan, TaskTwist};
@@ -87,6 +92,8 @@ impl Keep {
 struct State {
     etc: EtcPve,
     keep: Keep,
+    /// Which state of what its cluster has in common it has seen last.
+    seen: Option<common::Version>,
 }
 
 #[derive(Debug)]
@@ -106,6 +113,9 @@ struct Inner {
     certificate: Mutex<Option<String>>,
     /// What is served in its place.
     custom: Mutex<Option<Arc<CertifiedKey>>>,
+    cluster: Option<Cluster>,
+    /// The other nodes of it.
+    peers: OnceLock<Vec<Arc<dyn Peer>>>,
 }
 
 /// Why a node could not be opened.
@@ -141,7 +151,7 @@ impl Node {
             Some(seed) => ChaCha8Rng::seed_from_u64(seed),
             None => ChaCha8Rng::from_seed(entropy()?),
         };
-        let etc = EtcPve::open(options.etc.as_deref(), &options.name)?;
+        let etc = EtcPve::open(options.etc.as_deref(), &options.name, options.cluster.clone())?;
         let kept = match &options.state {
             Some(folder) => load(folder)?,
             None => None,
@@ -154,6 +164,13 @@ impl Node {
             made_from: BTreeMap::new(),
         });
         let tasks = Tasks::open(options.state.as_deref())?;
+        let mut state = State { etc, keep, seen: None };
+        if let Some(cluster) = &options.cluster {
+            let _held = cluster.hold();
+            if !cluster.pull(&mut state.keep, &mut state.seen) {
+                cluster.push(&state.keep, &mut state.seen);
+            }
+        }
         let inner = Inner {
             name: options.name,
             runtime,
@@ -161,34 +178,35 @@ impl Node {
             hardware: options.hardware,
             bridges: options.bridges,
             folder: options.state,
-            state: Mutex::new(State { etc, keep }),
+            state: Mutex::new(state),
             rng: Mutex::new(rng),
             locks: Mutex::default(),
             tasks: Mutex::new(tasks),
             plan: Mutex::default(),
             certificate: Mutex::default(),
             custom: Mutex::default(),
+            cluster: options.cluster,
+            peers: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Answers one request of `auth`. Never an error of its own: what goes wrong is an answer, as on a real node.
     pub async fn handle(&self, auth: &Auth, request: &Request) -> Response {
-        // Where the folder cannot be read, what was read last is as good as it gets.
-        let _ = self.inner.state().etc.look_again();
-        router::handle(&self.inner, Some(auth), request).await
+        self.inner.look_again();
+        router::handle(&self.inner, Some(auth), request, false).await
     }
 
     /// Answers a request that shows no identity: little more than the log-in.
     pub async fn handle_anonymous(&self, request: &Request) -> Response {
-        router::handle(&self.inner, None, request).await
+        router::handle(&self.inner, None, request, false).await
     }
 
     /// The identity behind an `Authorization` header's `PVEAPIToken=user@realm!token=SECRET`.
     pub fn auth_of_token(&self, header: &str) -> Option<Auth> {
         let (id, secret) = header.trim().strip_prefix("PVEAPIToken=")?.rsplit_once('=')?;
         let auth = Auth::of(id);
-        let state = self.inner.state();
+        let state = self.inner.current();
         let known = state.keep.access.users.get(auth.user())?.tokens.get(auth.token()?)?;
         let good = known.secret == secret && state.keep.access.is_valid(&auth, self.inner.clock.now());
         good.then_some(auth)
@@ -204,12 +222,18 @@ impl Node {
         csrf: Option<&str>,
         changes: bool,
     ) -> Result<Auth, &'static str> {
+        drop(self.inner.current());
         self.inner.auth_of_ticket(ticket, csrf, changes)
     }
 
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The address it gives as its own.
+    pub fn address(&self) -> &str {
+        &self.inner.hardware.address
     }
 
     /// What stands behind it.
@@ -284,6 +308,12 @@ impl Node {
     pub fn configuration_files(&self) -> Vec<(u32, Arc<str>)> {
         let state = self.inner.state();
         state.etc.all().iter().map(|(id, file)| (*id, Arc::from(file.text.as_str()))).collect()
+    }
+
+    /// The same of all nodes of its cluster, each with its node's name.
+    pub fn all_configuration_files(&self) -> Vec<(String, u32, Arc<str>)> {
+        let all = self.inner.state().etc.whole();
+        all.into_iter().map(|(id, (node, file))| (node, id, Arc::from(file.text.as_str()))).collect()
     }
 
     /// The firewall's files, by the names of [`proxmox::inventory::Guests::firewall`].
@@ -392,20 +422,15 @@ impl Inner {
 
     /// Changes what outlives the process, and writes it.
     fn change<T>(&self, change: impl FnOnce(&mut Keep) -> T) -> T {
-        let mut state = self.state();
-        let out = change(&mut state.keep);
-        self.save(&state.keep);
-        out
+        self.change_all(|state| change(&mut state.keep))
     }
 
     /// The same for a call that may only read: then nothing is written.
     fn visit<T>(&self, changes: bool, visit: impl FnOnce(&mut Keep) -> T) -> T {
-        let mut state = self.state();
-        let out = visit(&mut state.keep);
         if changes {
-            self.save(&state.keep);
+            return self.change(visit);
         }
-        out
+        visit(&mut self.state().keep)
     }
 
     /// Writes what outlives the process, readable by its owner alone: it holds the tokens' secrets.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use camino::Utf8PathBuf;
 use tokio::time::Instant;
 
-use super::Storage;
+use super::{Cluster, Storage};
 
 /// A bridge of the node's network.
 #[derive(Debug, Clone)]
@@ -96,6 +96,8 @@ pub struct NodeOptions {
     pub clock: Clock,
     /// Its machine.
     pub hardware: Hardware,
+    /// The cluster it is in; none for a node that is alone.
+    pub cluster: Option<Cluster>,
 }
 
 impl NodeOptions {
@@ -110,6 +112,7 @@ impl NodeOptions {
             state: None,
             clock: Clock::real(),
             hardware: Hardware::default(),
+            cluster: None,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Pools of guests and storages.
 
-use proxmox::exchange::Method;
+use proxmox::exchange::{Method, Request};
 use serde_json::{Map, Value};
 
 use super::error::{Answer, ApiError, Outcome};
 use super::router::Call;
-use super::{Pool, cluster, formats};
+use super::{Pool, cluster, formats, peer};
 
 pub(crate) async fn handle(call: &Call<'_>, method: Method, path: &str) -> Outcome {
     let id = call.get("poolid");
@@ -53,11 +53,19 @@ pub(crate) async fn show(call: &Call<'_>, id: &str) -> Result<Value, ApiError> {
         member.remove("tags");
         members.push(Value::Object(member));
     }
-    let state = call.node.state();
-    for storage in pool.storages.iter().filter(|_| kind.is_none_or(|kind| kind == "storage")) {
-        members.extend(
-            state.keep.storages.get(storage).map(|found| cluster::storage(call.node, &state.keep, found)),
-        );
+    {
+        let state = call.node.state();
+        for storage in pool.storages.iter().filter(|_| kind.is_none_or(|kind| kind == "storage")) {
+            members.extend(
+                state.keep.storages.get(storage).map(|found| cluster::storage(call.node, &state.keep, found)),
+            );
+        }
+    }
+    if !call.own {
+        let params = kind.map(|kind| ("type".to_owned(), kind.to_owned())).into_iter().collect();
+        let request = Request { method: Method::Get, path: format!("/pools/{id}"), params };
+        let theirs = peer::others(call, &request).await.into_iter().filter_map(|(_, data)| data);
+        members.extend(theirs.flat_map(|pool| pool["members"].as_array().cloned().unwrap_or_default()));
     }
     let mut out = entry(id, &pool);
     out.insert("members".to_owned(), members.into());
@@ -77,7 +85,7 @@ fn create(call: &Call<'_>, id: &str) -> Outcome {
 
 fn update(call: &Call<'_>, id: &str) -> Outcome {
     let fail = |text: String| ApiError::die(format!("update pool failed: {text}"));
-    let known = |guest: u32| call.node.state().etc.get(guest).is_some();
+    let known = |guest: u32| call.node.state().etc.owner(guest).is_some();
     let mut guests = Vec::new();
     for text in formats::list(call.get("vms").unwrap_or_default()) {
         let guest: u32 = text.parse().map_err(|_| {

@@ -10,7 +10,7 @@ use super::error::{Answer, ApiError, Outcome};
 use super::schema::{self, Who};
 use super::{
     Auth, Inner, access_api, certificates, cluster, firewall, guest_change, guest_create, guest_power,
-    guest_read, pools, storage_api, tasks,
+    guest_read, peer, pools, storage_api, tasks,
 };
 
 /// One call with its checked parameters.
@@ -19,6 +19,8 @@ pub(crate) struct Call<'a> {
     pub node: &'a Arc<Inner>,
     pub auth: &'a Auth,
     pub params: BTreeMap<String, String>,
+    /// Another node of the cluster asks: only this node's own part is answered.
+    pub own: bool,
 }
 
 impl Call<'_> {
@@ -53,14 +55,17 @@ impl Call<'_> {
     }
 }
 
-pub(crate) async fn handle(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request) -> Response {
-    match answer(node, auth, request).await {
-        Ok(answer) => answer.into_response(),
-        Err(error) => error.into_response(),
-    }
+/// `own` is true for what another node of the cluster asks.
+pub(crate) async fn handle(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request, own: bool) -> Response {
+    answer(node, auth, request, own).await.unwrap_or_else(ApiError::into_response)
 }
 
-async fn answer(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request) -> Outcome {
+async fn answer(
+    node: &Arc<Inner>,
+    auth: Option<&Auth>,
+    request: &Request,
+    own: bool,
+) -> Result<Response, ApiError> {
     let nobody = Auth::of("");
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let found = schema::find(request.method, path);
@@ -97,13 +102,24 @@ async fn answer(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request) -> Ou
         }
     }
     if let Some(asked) = vars.get("node").filter(|asked| **asked != node.name && *asked != "localhost") {
+        if !own && let Some(answer) = peer::forward(node, asked, auth, request).await {
+            return answer;
+        }
         return Err(ApiError::die(format!(
             "hostname lookup '{asked}' failed - failed to get address info for: {asked}: Temporary failure in name \
              resolution"
         )));
     }
     let params = schema::verify(endpoint, &vars, &given)?;
-    dispatch(&Call { node, auth, params }, endpoint.method, endpoint.path).await
+    let call = Call { node, auth, params, own };
+    let mut answer = dispatch(&call, endpoint.method, endpoint.path).await?;
+    if let Value::Array(list) = &mut answer.data
+        && !own
+        && peer::is_common(endpoint.path)
+    {
+        peer::complete(&call, endpoint.path, list).await;
+    }
+    Ok(answer.into_response())
 }
 
 fn fill(template: &str, lookup: impl Fn(&str) -> String) -> String {
@@ -131,7 +147,7 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Put, "/access/acl") => access_api::change_rules(call),
         (Get, "/cluster/resources") => cluster::resources(call).await,
         (Get, "/cluster/nextid") => cluster::next_id(call),
-        (Get, "/cluster/status") => Ok(cluster::status(call).into()),
+        (Get, "/cluster/status") => Ok(peer::status(call, cluster::status(call)).await.into()),
         (Get, "/cluster/tasks") => tasks::cluster(call),
         (Get, "/nodes") => Ok(cluster::nodes(call).into()),
         (Get, "/nodes/{node}/status") => Ok(cluster::node_status(call).into()),

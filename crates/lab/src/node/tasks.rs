@@ -382,7 +382,7 @@ pub(crate) fn list(call: &Call<'_>) -> Outcome {
 }
 
 /// The cluster's list of recent tasks is this long (PVE::Cluster, `broadcast_tasklist`).
-const RECENT: usize = 25;
+pub(crate) const RECENT: usize = 25;
 
 pub(crate) fn cluster(call: &Call<'_>) -> Outcome {
     let all = lock(&call.node.tasks).list.clone();

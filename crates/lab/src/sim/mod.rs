@@ -11,13 +11,14 @@ mod firewall;
 mod guest;
 mod runtime;
 mod shell;
+mod ssh;
 mod world;
 
 pub use exchange::SimExchange;
 pub use faults::{Fault, Faults, Made};
 pub use runtime::{SimRuntime, Times};
 pub use shell::SimShell;
-pub use world::{NARROW_TOKEN, ROOT_TOKEN, World, WorldOptions};
+pub use world::{NARROW_TOKEN, Other, ROOT_TOKEN, World, WorldOptions};
 
 /// A number that follows from the seed and from what it is for, and from nothing else: not from the order in which
 /// tasks happen to run.

@@ -14,6 +14,7 @@ use transport::{Command, Error, Held, Output, Runner, Stream};
 use super::faults::{Fault, Faults};
 use super::firewall::{self, SimFirewall};
 use super::guest::NODE;
+use super::ssh;
 use crate::node::{Auth, Node};
 
 /// The purpose of the command that reads all configuration files (`proxmox::inventory`). Its program is Perl, which is
@@ -26,11 +27,22 @@ type Locks = Arc<Mutex<BTreeMap<String, String>>>;
 /// Runs commands "on" a [`Node`] in this process, through [`Faults`]: reading the configuration files, `lxc-attach`, `pct`
 /// for what takes root, changing the firewall's files, and holding a lock. To everything else the node answers as its guests
 /// do: to scripts of features and certificates and to their programs, and to what it does not know with 127.
+///
+/// In a cluster `ssh` leads to the other nodes, as their own tools call it (see [`super::ssh`]).
 #[derive(Debug, Clone)]
 pub struct SimShell {
-    node: Node,
+    /// All nodes of the cluster.
+    places: Arc<[Place]>,
+    /// Which of them this one is on.
+    at: usize,
     faults: Faults,
     latency: Duration,
+}
+
+/// What is on a node beside its API.
+#[derive(Debug)]
+struct Place {
+    node: Node,
     locks: Locks,
     firewall: SimFirewall,
 }
@@ -38,13 +50,32 @@ pub struct SimShell {
 impl SimShell {
     /// With nothing that goes wrong and no latency.
     pub fn new(node: Node) -> Self {
+        Self::cluster(node, Vec::new())
+    }
+
+    /// On the first of the nodes of a cluster, likewise; [`SimShell::on`] is on another.
+    pub fn cluster(first: Node, others: Vec<Node>) -> Self {
+        let place = |node| Place { node, locks: Locks::default(), firewall: SimFirewall::default() };
         Self {
-            node,
+            places: std::iter::once(first).chain(others).map(place).collect(),
+            at: 0,
             faults: Faults::none(),
             latency: Duration::ZERO,
-            locks: Locks::default(),
-            firewall: SimFirewall::default(),
         }
+    }
+
+    /// On another node of the same cluster, by its place in the list.
+    #[must_use]
+    pub fn on(&self, at: usize) -> Self {
+        Self { at: at.min(self.places.len().saturating_sub(1)), ..self.clone() }
+    }
+
+    fn here(&self) -> &Place {
+        &self.places[self.at]
+    }
+
+    fn node(&self) -> &Node {
+        &self.here().node
     }
 
     /// With a plan of what goes wrong.
@@ -75,7 +106,7 @@ impl SimShell {
         if self.faults.is_killed() {
             return self.faults.die().await;
         }
-        let (n, fault) = self.faults.next(&command.purpose, &self.node);
+        let (n, fault) = self.faults.next(&command.purpose, self.node());
         match &fault {
             Some(Fault::KillBefore) => return self.faults.die().await,
             Some(Fault::NeverSent) => return Err(self.refused()),
@@ -90,29 +121,50 @@ impl SimShell {
 
     /// A connection that is made now gets in only where the firewall lets it.
     fn closed(&self, command: &Command) -> Option<Error> {
-        let new = command.purpose == transport::FRESH && !firewall::lets_in(&self.node, 22);
+        let new = command.purpose == transport::FRESH && !firewall::lets_in(self.node(), 22);
         let reason = "Connection timed out".to_owned();
         new.then(|| Error::Connect { place: self.place(), reason, hint: None })
     }
 
+    /// The other node and what is to be done there, where a command is ssh that leads to one; what ssh itself says where
+    /// it leads nowhere.
+    fn across(&self, command: &Command) -> Option<Result<(Self, Command), Output>> {
+        let call = ssh::parse(&command.argv)?;
+        let found = self.places.iter().position(|place| place.node.address() == call.host());
+        let there = match found {
+            Some(at) => self.on(at),
+            None => return Some(Err(failed(255, &call.unreachable()))),
+        };
+        Some(match call.command(there.node().name()) {
+            Ok(argv) => Ok((there, Command { argv, ..command.clone() })),
+            Err(said) => Err(failed(255, &said)),
+        })
+    }
+
     async fn answer(&self, n: u64, command: &Command) -> Output {
+        match self.across(command) {
+            Some(Ok((there, command))) => return Box::pin(there.answer(n, &command)).await,
+            Some(Err(output)) => return output,
+            None => {}
+        }
         if command.purpose == READING {
-            let files = self.node.configuration_files();
-            let name = self.node.name();
-            let guests = files.iter().map(|(id, text)| (name, GuestKind::Container, *id, text.as_bytes()));
-            let firewall = match self.node.firewall_files() {
+            let files = self.node().all_configuration_files();
+            let guests = files
+                .iter()
+                .map(|(node, id, text)| (node.as_str(), GuestKind::Container, *id, text.as_bytes()));
+            let firewall = match self.node().firewall_files() {
                 Ok(files) => files,
                 Err(error) => return failed(2, &format!("cannot read the firewall's files: {error}\n")),
             };
-            let unconfirmed = self.firewall.unconfirmed();
+            let unconfirmed = self.here().firewall.unconfirmed();
             let remembered = ["cat".to_owned(), proxmox::inventory::MARK.to_owned()];
-            let remembered = self.node.runtime().exec(NODE, &remembered, &[]).await;
+            let remembered = self.node().runtime().exec(NODE, &remembered, &[]).await;
             let mark = remembered.ok().filter(|(status, ..)| *status == 0).map(|(_, text, _)| text);
             let mark = mark.as_deref().map(String::from_utf8_lossy);
             let stdout = proxmox::inventory::printed(&Printed {
                 guests: guests.collect(),
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
-                addresses: &firewall::addresses(&self.node),
+                addresses: &firewall::addresses(self.node()),
                 connection: firewall::CONNECTION,
                 unconfirmed: unconfirmed.as_deref(),
                 mark: mark.as_deref(),
@@ -122,15 +174,20 @@ impl SimShell {
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["perl", "-e", _, words @ ..] if command.purpose == change::PURPOSE => {
-                let output = self.firewall.run(&self.node, words, &command.stdin);
+                let output = self.here().firewall.run(self.node(), words, &command.stdin);
                 let what = format!("firewall {}", words.first().copied().unwrap_or_default());
                 self.faults.note(n, what, if output.status == 0 { 200 } else { 500 });
                 output
             }
-            ["pve-firewall", "status"] => firewall::status(&self.node),
+            ["pve-firewall", "status"] => firewall::status(self.node()),
             ["lxc-attach", "-n", id, rest @ ..] => {
                 let argv = rest.iter().position(|word| *word == "--").and_then(|at| rest.get(at + 1..));
                 let output = self.attach(id, argv.unwrap_or_default(), &command.stdin).await;
+                self.faults.note(n, format!("exec {id}"), output.status);
+                output
+            }
+            ["pct", "exec", id, "--", rest @ ..] => {
+                let output = self.exec(id, rest, &command.stdin).await;
                 self.faults.note(n, format!("exec {id}"), output.status);
                 output
             }
@@ -141,7 +198,7 @@ impl SimShell {
             }
             ["true"] => Output::default(),
             words => {
-                let output = match self.node.runtime().exec(NODE, &command.argv, &command.stdin).await {
+                let output = match self.node().runtime().exec(NODE, &command.argv, &command.stdin).await {
                     Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
                     Err(error) => failed(1, &format!("{error}\n")),
                 };
@@ -154,14 +211,30 @@ impl SimShell {
         }
     }
 
+    /// `pct exec ID -- program …`.
+    async fn exec(&self, id: &str, argv: &[&str], stdin: &[u8]) -> Output {
+        let own = self.node().configuration_files();
+        if !own.iter().any(|(known, _)| known.to_string() == id) {
+            let node = self.node().name();
+            return failed(2, &format!("Configuration file 'nodes/{node}/lxc/{id}.conf' does not exist\n"));
+        }
+        let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+        match self.node().runtime().exec(id.parse().unwrap_or_default(), &argv, stdin).await {
+            Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
+            Err(error) => failed(255, &format!("{error}\n")),
+        }
+    }
+
     async fn attach(&self, id: &str, argv: &[&str], stdin: &[u8]) -> Output {
-        let known =
-            id.parse().ok().filter(|id| self.node.configuration_files().iter().any(|(known, _)| known == id));
+        let known = id
+            .parse()
+            .ok()
+            .filter(|id| self.node().configuration_files().iter().any(|(known, _)| known == id));
         let Some(number) = known else {
             return failed(1, &format!("Error: container {id} is not defined\n"));
         };
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-        match self.node.runtime().exec(number, &argv, stdin).await {
+        match self.node().runtime().exec(number, &argv, stdin).await {
             Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
             // The runtime refuses only a guest that does not run; these are lxc's words for that.
             Err(_) => failed(
@@ -176,7 +249,7 @@ impl SimShell {
 
     /// `pct VERB ID --key value …`, which is the API as root on the node.
     async fn pct(&self, verb: &str, id: &str, rest: &[&str]) -> Output {
-        let base = format!("/nodes/{}/lxc/{id}", self.node.name());
+        let base = format!("/nodes/{}/lxc/{id}", self.node().name());
         let mut params = Vec::new();
         let mut words = rest.iter();
         while let Some(word) = words.next() {
@@ -195,7 +268,7 @@ impl SimShell {
             "status" => (Method::Get, format!("{base}/status/current")),
             _ => return failed(255, &format!("ERROR: unknown command 'pct {verb}'\n")),
         };
-        let response = self.node.handle(&Auth::root(), &Request { method, path, params }).await;
+        let response = self.node().handle(&Auth::root(), &Request { method, path, params }).await;
         if response.status != 200 {
             let mut text = match response.status {
                 400 => "400 Parameter verification failed.\n".to_owned(),
@@ -212,7 +285,7 @@ impl SimShell {
         }
         // The command comes back when the task has ended.
         let Some(upid) = response.body["data"].as_str() else { return Output::default() };
-        match self.node.task_end(upid).await {
+        match self.node().task_end(upid).await {
             Some(error) if error != "OK" && !error.starts_with("WARNINGS") => {
                 failed(255, &format!("{error}\n"))
             }
@@ -270,27 +343,32 @@ impl Runner for SimShell {
     /// `/run` in it, the rest of which names the owner.
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let (_, fault) = self.before(command).await?;
+        let (there, command) = match self.across(command) {
+            Some(Ok((there, command))) => (there, command),
+            Some(Err(output)) => return Ok(Err(output)),
+            None => (self.clone(), command.clone()),
+        };
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         let site = words.iter().position(|word| *word == "phoenix-lock").and_then(|at| words.get(at + 1..));
         let file = words.iter().position(|word| word.starts_with("/run/")).and_then(|at| words.get(at..));
         let (path, owner) = match (site, file) {
             (Some([site, owner, ..]), _) => (format!("/run/lock/phoenix-{site}.lock"), (*owner).to_owned()),
             (_, Some([path, rest @ ..])) => ((*path).to_owned(), rest.join(" ")),
-            _ => return Ok(Err(self.answer(0, command).await)),
+            _ => return Ok(Err(there.answer(0, &command).await)),
         };
         {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = there.here().locks.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(owner) = locks.get(&path) {
                 let stdout = format!("held by {owner}\n").into_bytes();
                 return Ok(Err(Output { status: 1, stdout, stderr: Vec::new() }));
             }
             locks.insert(path.clone(), owner);
         }
-        let held = SimHeld { locks: self.locks.clone(), path };
+        let held = SimHeld { locks: there.here().locks.clone(), path };
         match fault {
             Some(Fault::KillAfter) => self.faults.die().await,
             // The connection broke, and with it the command ended: the lock is let go.
-            Some(Fault::ReplyLost | Fault::Cut) => Err(self.broken(command)),
+            Some(Fault::ReplyLost | Fault::Cut) => Err(self.broken(&command)),
             _ => Ok(Ok(("locked".to_owned(), Box::new(held)))),
         }
     }
@@ -301,6 +379,6 @@ impl Runner for SimShell {
     }
 
     fn place(&self) -> String {
-        format!("root@{} (simulated)", self.node.name())
+        format!("root@{} (simulated)", self.node().name())
     }
 }

@@ -1,5 +1,7 @@
 //! The simulated world as tests of other crates use it.
 
+mod cluster;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Faults, SimExchange, SimRuntime, SimShell, Times};
-use crate::node::{Auth, Clock, Node, NodeError, NodeOptions, Storage, Template};
+use crate::node::{Auth, Clock, Cluster, Member, Node, NodeError, NodeOptions, Storage, Template, introduce};
 use crate::runtime::Runtime;
 
 /// The API token of `root@pam`, not privilege-separated. It is not root.
@@ -34,6 +34,8 @@ pub struct WorldOptions {
     pub latency: Duration,
     /// The node. Its clock follows tokio's.
     pub node: NodeOptions,
+    /// The other nodes of its cluster; none where it is alone.
+    pub others: Vec<NodeOptions>,
 }
 
 impl WorldOptions {
@@ -54,7 +56,14 @@ impl WorldOptions {
         let mut node = NodeOptions::new("pve1");
         node.seed = Some(seed);
         node.storages = vec![local, zfs, tank];
-        Self { seed, times: Times::default(), faults: Faults::none(), latency: Duration::ZERO, node }
+        Self {
+            seed,
+            times: Times::default(),
+            faults: Faults::none(),
+            latency: Duration::ZERO,
+            node,
+            others: Vec::new(),
+        }
     }
 
     /// With these times.
@@ -78,34 +87,88 @@ impl WorldOptions {
         self
     }
 
+    /// With this many nodes, which are one cluster: `pve1`, `pve2`, … with the addresses 10.10.10.1, 10.10.10.2, …, each
+    /// with the bridge, the storages and the templates of the first, and guests of its own.
+    #[must_use]
+    pub fn nodes(mut self, count: u8) -> Self {
+        let address = |number: u8| format!("10.10.10.{number}");
+        let first = self.node.clone();
+        self.others = (2..=count)
+            .map(|number| {
+                let mut other = first.clone();
+                other.name = format!("pve{number}");
+                // Other MACs and other tasks than the first one's.
+                other.seed = first.seed.map(|seed| super::draw(seed, &[u64::from(number)]));
+                other.hardware.address = address(number);
+                for bridge in &mut other.bridges {
+                    bridge.cidr = Some(format!("{}/24", address(number)));
+                }
+                other
+            })
+            .collect();
+        if count > 1 {
+            self.node.hardware.address = address(1);
+        }
+        self
+    }
+
     /// Makes it. Inside a tokio runtime, whose clock it follows: with a paused one, hours pass in no time.
     ///
     /// # Errors
     /// When the node has folders and they cannot be used.
     pub fn build(self) -> Result<World, NodeError> {
-        let runtime = SimRuntime::new(self.seed, self.times);
-        let mut options = self.node;
-        options.clock = Clock::at(BEGIN);
-        let node = Node::open(options, Arc::new(runtime.clone()))?;
+        let members = std::iter::once(&self.node).chain(&self.others);
+        let member =
+            |node: &NodeOptions| Member { name: node.name.clone(), address: node.hardware.address.clone() };
+        let cluster = (!self.others.is_empty()).then(|| Cluster::in_memory(members.map(member).collect()));
+        let open = |mut options: NodeOptions, runtime: &SimRuntime| {
+            options.clock = Clock::at(BEGIN);
+            options.cluster = options.cluster.or_else(|| cluster.clone());
+            let node = Node::open(options, Arc::new(runtime.clone()))?;
+            node.set_task_plan(Some(Arc::new(self.faults.clone())));
+            Ok::<Node, NodeError>(node)
+        };
+        let runtime = SimRuntime::new(self.seed, self.times.clone());
+        let node = open(self.node, &runtime)?;
         node.set_token(ROOT_TOKEN, "root-secret", false);
         node.set_token(NARROW_TOKEN, "narrow-secret", true);
         node.set_role("Phoenix", ROLE);
         node.grant("phoenix@pve", "/", "Phoenix");
         node.grant(NARROW_TOKEN, "/", "Phoenix");
-        node.set_task_plan(Some(Arc::new(self.faults.clone())));
+        let mut others = Vec::new();
+        for (at, options) in (1..).zip(self.others) {
+            let runtime = SimRuntime::new(super::draw(self.seed, &[at]), self.times.clone());
+            others.push((open(options, &runtime)?, runtime));
+        }
+        let beside: Vec<Node> = others.iter().map(|(node, _)| node.clone()).collect();
+        introduce(&[std::slice::from_ref(&node), &beside].concat());
         let exchange = |auth: Auth| {
             SimExchange::new(node.clone(), auth).faults(self.faults.clone()).latency(self.latency)
         };
+        let shell = SimShell::cluster(node.clone(), beside).faults(self.faults.clone()).latency(self.latency);
+        let other = |(at, (node, runtime))| Other { node, runtime, shell: shell.on(at) };
         Ok(World {
             exchange: exchange(Auth::of(NARROW_TOKEN)),
             as_root: exchange(Auth::root()),
-            shell: SimShell::new(node.clone()).faults(self.faults.clone()).latency(self.latency),
+            others: (1..).zip(others).map(other).collect(),
+            shell,
             seed: self.seed,
             faults: self.faults,
             runtime,
             node,
         })
     }
+}
+
+/// Another node of a world's cluster.
+#[derive(Debug, Clone)]
+pub struct Other {
+    /// The node.
+    pub node: Node,
+    /// Its runtime: the guests that run on it.
+    pub runtime: SimRuntime,
+    /// Its command line.
+    pub shell: SimShell,
 }
 
 /// A simulated node with everything to reach it.
@@ -125,6 +188,8 @@ pub struct World {
     pub shell: SimShell,
     /// What goes wrong, and the record of what was done.
     pub faults: Faults,
+    /// The other nodes of its cluster.
+    pub others: Vec<Other>,
 }
 
 impl World {
