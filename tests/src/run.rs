@@ -196,6 +196,20 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
 }
 
+/// Carries out a plan with every consent given, over this way to run commands on the node.
+pub(crate) async fn walk(
+    world: &World,
+    site: &Site,
+    plan: &Plan,
+    node: Option<Arc<dyn Runner>>,
+) -> Report {
+    let worksite = worksite(world, site, Arc::new(world.exchange.clone()), node);
+    let sink = Arc::new(Recorder::default());
+    let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
+    let granted: Vec<String> = plan.steps.iter().map(|step| step.address.to_string()).collect();
+    foreman.walk(plan, &granted, Run::default()).await
+}
+
 fn worksite(
     world: &World,
     site: &Site,
