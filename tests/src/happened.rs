@@ -3,6 +3,7 @@
 //! is inside guests) or what could not be read is told whoever looks ([`There::look`]).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lab::node::Node;
 use lab::runtime::Runtime as _;
@@ -22,6 +23,9 @@ use crate::there::{Ground, There};
 
 /// Stands for the node itself where guests have their number.
 const ON_THE_NODE: u32 = 0;
+
+/// How long a backup takes.
+const BACKUP: Duration = Duration::from_secs(20);
 
 /// What could not be done as a line says it, and why.
 type Refused = String;
@@ -88,9 +92,13 @@ impl There {
                     return Err(format!("`{line}` waits for nothing"));
                 }
             }
+            // A backup ends by itself.
             "lock" => {
                 let (node, _) = self.place(id())?;
-                node.set_guest_lock(id(), Some(words[2]));
+                match words[2] {
+                    "backup" => drop(node.back_up(id(), BACKUP)),
+                    other => drop(node.set_guest_lock(id(), Some(other))),
+                }
             }
             "text" => self.describe(id(), |text, _| *text = rest(2)).await?,
             "unmark" => self.at_guest(Method::Put, id(), "/config", &[("delete", "description")]).await?,
@@ -138,7 +146,7 @@ impl There {
             }
             "no-templates" => {
                 for template in self.look().await.templates {
-                    let path = format!("/nodes/pve1/storage/local/content/{template}");
+                    let path = format!("/nodes/pve1/storage/local/content/{}", template.replace('/', "%2F"));
                     self.by_hand(Method::Delete, &path, &[]).await?;
                 }
             }

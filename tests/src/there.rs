@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use blueprint::model::MountSource;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use plan::{Address, Desired, Inventory, Options, Plan};
@@ -33,6 +34,10 @@ pub struct Ground {
     pub templates: BTreeMap<String, Vec<String>>,
     /// Bridges beside `vmbr0`.
     pub bridges: BTreeSet<String>,
+    /// Storages that may hold guests' disks, whatever else they are.
+    pub disks: BTreeSet<String>,
+    /// Templates that there must be one of, as blueprints name them.
+    pub systems: BTreeSet<String>,
     /// Resource pools.
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
@@ -40,7 +45,21 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Where all that a blueprint names is there, as far as Phoenix does not make it.
+    /// Where all that a blueprint names is there, as far as Phoenix does not make it; storages and templates too.
+    pub fn for_all_of(desired: &Desired) -> Self {
+        let mut ground = Self::of(desired);
+        for guest in desired.guests.values() {
+            let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
+                MountSource::Volume(disk) => disk.storage.clone(),
+                MountSource::Host(_) => None,
+            });
+            ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
+            ground.systems.insert(guest.template.clone());
+        }
+        ground
+    }
+
+    /// Where the nodes, bridges and pools are that a blueprint names.
     pub fn of(desired: &Desired) -> Self {
         let mut ground = Self::default();
         for guest in desired.guests.values() {
@@ -75,12 +94,24 @@ impl Ground {
 
     /// Gives a node what is said of it.
     fn offer(&self, node: &mut NodeOptions) {
+        for name in &self.disks {
+            match node.storages.iter_mut().find(|there| there.id == *name) {
+                Some(there) => drop(there.options.insert("content".into(), "vztmpl,images,rootdir".into())),
+                None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), "images,rootdir")),
+            }
+        }
+        for name in &self.systems {
+            let there = node.storages.iter().flat_map(|on| &on.templates).any(|it| it.name.starts_with(name.as_str()));
+            if !there && let Some(local) = node.storages.iter_mut().find(|on| on.id == "local") {
+                local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
+            }
+        }
         if let Some(storages) = self.storages.get(&node.name) {
             let storage = |(id, content): &(String, String)| Storage::new(id, "dir", &format!("/{id}"), content);
             node.storages = storages.iter().map(storage).collect();
         }
         for (storage, name) in self.templates.get(&node.name).into_iter().flatten().filter_map(|id| id.split_once(":vztmpl/")) {
-            let template = Template { name: name.to_owned(), size: 126_000_000, ctime: 1_795_000_000 };
+            let template = template(name);
             match node.storages.iter_mut().find(|there| there.id == storage) {
                 Some(there) => there.templates.push(template),
                 None => {
@@ -91,6 +122,10 @@ impl Ground {
             }
         }
     }
+}
+
+fn template(name: &str) -> Template {
+    Template { name: name.to_owned(), size: 126_000_000, ctime: 1_795_000_000 }
 }
 
 /// A node, and what of it is seen.
@@ -134,7 +169,7 @@ impl There {
     /// # Panics
     /// As [`There::apply`].
     pub async fn applied(site: &Site) -> Self {
-        let mut there = Self::new(Ground::of(&site.desired)).await;
+        let mut there = Self::new(Ground::for_all_of(&site.desired)).await;
         there.apply(site).await;
         there
     }

@@ -225,9 +225,16 @@ fn remove(call: &Call<'_>) -> Outcome {
         state.keep.volumes.get(&volume).map(|known| known.guest)
     };
     let id = owner.map_or_else(|| storage.to_owned(), |guest| format!("{guest}@{storage}"));
-    let node = call.node.clone();
+    let (node, storage) = (call.node.clone(), storage.to_owned());
     Ok(call.task("imgdel", id, move |log| async move {
-        let Some(guest) = owner else { return Ok(()) };
+        let Some(guest) = owner else {
+            if let Some((_, name)) = volume.split_once(":vztmpl/") {
+                node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_template(name)))
+                    .transpose()
+                    .map_err(|error| TaskError(error.to_string()))?;
+            }
+            return Ok(());
+        };
         node.runtime
             .reconfigure(
                 guest,

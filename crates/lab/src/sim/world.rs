@@ -132,7 +132,8 @@ impl WorldOptions {
             node.set_task_plan(Some(Arc::new(self.faults.clone())));
             Ok::<Node, NodeError>(node)
         };
-        let runtime = SimRuntime::new(self.seed, self.times.clone());
+        let clock = Clock::at(BEGIN);
+        let runtime = SimRuntime::new(self.seed, self.times.clone()).clock(clock);
         let node = open(self.node, &runtime)?;
         node.set_token(ROOT_TOKEN, "root-secret", false);
         node.set_token(NARROW_TOKEN, "narrow-secret", true);
@@ -141,7 +142,7 @@ impl WorldOptions {
         node.grant(NARROW_TOKEN, "/", "Phoenix");
         let mut others = Vec::new();
         for (at, options) in (1..).zip(self.others) {
-            let runtime = SimRuntime::new(super::draw(self.seed, &[at]), self.times.clone());
+            let runtime = SimRuntime::new(super::draw(self.seed, &[at]), self.times.clone()).clock(clock);
             others.push((open(options, &runtime)?, runtime));
         }
         let beside: Vec<Node> = others.iter().map(|(node, _)| node.clone()).collect();
