@@ -205,7 +205,21 @@ impl There {
     /// When the node does not answer.
     pub async fn look(&self) -> Inventory {
         let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
-        let mut seen = managers::observe(&reader, self.shell().as_deref()).await.expect("the node answers");
+        self.tell(managers::observe(&reader, self.shell().as_deref()).await.expect("the node answers"))
+    }
+
+    /// What is there once no task works on guests of the site, which is what a run makes its plan of.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn look_settled(&self, desired: &Desired) -> Inventory {
+        let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
+        let (shell, ids) = (self.shell(), desired.guests.values().map(|guest| guest.id).collect());
+        let seen = managers::observe_settled(&reader, shell.as_deref(), &desired.site, &ids, &|_, _| {}).await;
+        self.tell(seen.expect("the node answers"))
+    }
+
+    fn tell(&self, mut seen: Inventory) -> Inventory {
         seen.found.clone_from(&self.found);
         self.told.iter().for_each(|told| told(&mut seen));
         seen

@@ -9,9 +9,10 @@ use managers::{Manager, Worksite};
 use plan::desired::Resource;
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Inventory, Step};
+use scenarios::There;
 use serde_json::{Value, json};
 
-use crate::support::{self, ROOT, SITE, world};
+use crate::support::{self, ROOT, SITE};
 
 const LANTERN: &str = "lantern";
 
@@ -82,9 +83,10 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     desired.add(red.clone(), Resource { wanted, needs: vec![notes.clone()], declared: None });
 
     // Planned, after what it needs, beside all other kinds.
+    let empty = There::new(Default::default()).await.look().await;
     let (mut kinds, now) = (managers::kinds(), jiff::Timestamp::UNIX_EPOCH);
     kinds.push(&Lanterns);
-    let plan = plan::plan(&desired, &world::empty(), &kinds, &support::plain(now));
+    let plan = plan::plan(&desired, &empty, &kinds, &support::plain(now));
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);
     let place = |address: &Address| plan.steps.iter().position(|step| step.address == *address).unwrap();
     assert!(place(&notes) < place(&red));
@@ -92,12 +94,12 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert_eq!(plan.basis[&red], "None");
 
     // Named on the command line, drawn and explained.
-    assert!(plan::planner::known(&desired, &world::empty(), "lantern.*"));
+    assert!(plan::planner::known(&desired, &empty, "lantern.*"));
     assert!(desired.graph.mermaid().contains("lantern.red"));
     assert_eq!(Lanterns.facts(&red, &desired).unwrap()["colour"], "red");
 
     // Carried out by its own crew.
-    let alone = plan::plan(&desired, &world::empty(), &[&Lanterns], &support::plain(now));
+    let alone = plan::plan(&desired, &empty, &[&Lanterns], &support::plain(now));
     let recorder = Arc::new(Recorder::default());
     let foreman = Foreman::new(vec![Arc::new(Lanterns)], recorder, Default::default());
     let report = foreman.walk(&alone, &[], Run::default()).await;
