@@ -40,8 +40,12 @@ impl Ground {
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match *words.as_slice() {
-                ["node" | "offline" | "reached", node] | ["moved", _, node] => drop(self.others.insert(node.into())),
-                ["no-node", node] => drop(self.others.remove(node)),
+                ["node" | "offline" | "reached", node] | ["moved", _, node] => {
+                    self.others.insert(node.into());
+                }
+                ["no-node", node] => {
+                    self.others.remove(node);
+                }
                 ["way-in", client] => self.client = Some(client.parse().expect("an address")),
                 ["template", volume] => self.templates.entry("pve1".into()).or_default().push(volume.into()),
                 ["storage-of", node, storage, content] => {
@@ -77,7 +81,10 @@ impl There {
             // How nodes are made is said in `Ground`.
             "node" | "no-node" | "way-in" | "template" | "storage-of" | "template-on" => {}
             "empty" => self.clear().await,
-            "gone" => self.at_guest(Method::Delete, id(), "", &[("force", "1")]).await?,
+            "gone" => {
+                self.at_guest(Method::Delete, id(), "", &[("force", "1")]).await?;
+                self.told.retain(|(about, _)| *about != Some(id()));
+            }
             "stop" => self.at_guest(Method::Post, id(), "/status/stop", &[]).await?,
             // Written into its file, with an editor.
             "set" => self.edit(id(), |file| drop(file.current.values.insert(words[2].into(), rest(3))))?,
@@ -153,8 +160,13 @@ impl There {
             "storage" => {
                 let disabled = if words.get(3) == Some(&"inactive") { "1" } else { "0" };
                 let path = format!("/{}", words[1]);
-                let params =
-                    [("storage", words[1]), ("type", "dir"), ("path", &path), ("content", words[2]), ("disable", disabled)];
+                let params = [
+                    ("storage", words[1]),
+                    ("type", "dir"),
+                    ("path", &path),
+                    ("content", words[2]),
+                    ("disable", disabled),
+                ];
                 self.by_hand(Method::Post, "/storage", &params).await?;
             }
             "no-storage" => self.by_hand(Method::Delete, &format!("/storage/{}", words[1]), &[]).await?,
@@ -169,7 +181,9 @@ impl There {
                 }
             }
             "no-commands" => self.commands = false,
-            "reached" => self.reached = self.world.others.iter().position(|other| other.node.name() == words[1]),
+            "reached" => {
+                self.reached = self.world.others.iter().position(|other| other.node.name() == words[1])
+            }
             // A run was cut off between the change and the word that all is well.
             "unconfirmed" => {
                 let name = "cluster.fw".to_owned();
@@ -183,7 +197,8 @@ impl There {
             "firewall" => self.put_firewall(words[1], Some(&rest(2).replace('¶', "\n"))),
             "no-firewall" => self.put_firewall(words[1], None),
             "firewall-option" | "firewall-without" => {
-                let text = self.firewall().remove(words[1]).ok_or_else(|| format!("no such file: `{line}`"))?;
+                let text =
+                    self.firewall().remove(words[1]).ok_or_else(|| format!("no such file: `{line}`"))?;
                 let key = rest(2).split_once(": ").map(|(key, _)| format!("{key}: "));
                 let lines = text.lines().filter_map(|old| match &key {
                     Some(key) if old.starts_with(key.as_str()) => Some(rest(2)),
@@ -193,7 +208,8 @@ impl There {
                 self.put_firewall(words[1], Some(&lines.map(|line| line + "\n").collect::<String>()));
             }
             "firewall-first" | "firewall-last" => {
-                let mut text = self.firewall().remove(words[1]).ok_or_else(|| format!("no such file: `{line}`"))?;
+                let mut text =
+                    self.firewall().remove(words[1]).ok_or_else(|| format!("no such file: `{line}`"))?;
                 let first = words[0] == "firewall-first";
                 let at = if first { text.find("[RULES]\n\n").expect("rules") + 9 } else { text.len() };
                 text.insert_str(at, &format!("{}\n", rest(2)));
@@ -205,13 +221,23 @@ impl There {
                 let (address, what) = text.split_once(": ").expect("an address and a sentence");
                 self.found.entry(address.parse().expect("an address")).or_default().push(what.to_owned());
             }
-            _ => self.told.push(told(line, &words, rest)),
+            "unreadable" | "vm-of" | "used" => {
+                self.place(id())?;
+                self.told.push((Some(id()), told(line, &words, rest)));
+            }
+            _ => self.told.push((None, told(line, &words, rest))),
         }
         Ok(())
     }
 
     /// A call about a guest, wherever it is.
-    async fn at_guest(&self, method: Method, id: u32, path: &str, params: &[(&str, &str)]) -> Result<(), Refused> {
+    async fn at_guest(
+        &self,
+        method: Method,
+        id: u32,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> Result<(), Refused> {
         let (node, _) = self.place(id)?;
         self.by_hand(method, &format!("/nodes/{}/lxc/{id}{path}", node.name()), params).await?;
         node.idle().await;
@@ -231,7 +257,8 @@ impl There {
     fn file(&self, id: u32) -> Result<GuestConfig, Refused> {
         let (node, _) = self.place(id)?;
         let text = node.configuration_files().into_iter().find(|(there, _)| *there == id);
-        text.map(|(_, text)| GuestConfig::parse(GuestKind::Container, &text)).ok_or_else(|| format!("{id} is gone"))
+        text.map(|(_, text)| GuestConfig::parse(GuestKind::Container, &text))
+            .ok_or_else(|| format!("{id} is gone"))
     }
 
     fn edit(&self, id: u32, change: impl FnOnce(&mut GuestConfig)) -> Result<(), Refused> {
@@ -354,25 +381,44 @@ fn told(line: &str, words: &[&str], rest: impl Fn(usize) -> String) -> crate::th
     };
     match words[0] {
         // Neither is the mark in it, then.
-        "unreadable" => of_guest(id(), |guest, _| {
-            let Guest { id, vm, node, name, running, .. } = std::mem::take(guest);
-            *guest = Guest { id, vm, node, name, running, ..Guest::default() };
-        }, String::new()),
+        "unreadable" => of_guest(
+            id(),
+            |guest, _| {
+                let Guest { id, vm, node, name, running, .. } = std::mem::take(guest);
+                *guest = Guest { id, vm, node, name, running, ..Guest::default() };
+            },
+            String::new(),
+        ),
         "vm-of" => of_guest(id(), |guest, _| guest.vm = true, String::new()),
-        "used" => of_guest(id(), |guest, gib| guest.disk_used = gib.parse().ok().map(|gib: u64| gib << 30), words[2].into()),
+        "used" => of_guest(
+            id(),
+            |guest, gib| guest.disk_used = gib.parse().ok().map(|gib: u64| gib << 30),
+            words[2].into(),
+        ),
         "vm" => {
             let (id, name) = (id(), words[2].to_owned());
             Box::new(move |seen: &mut Inventory| {
                 let config = Some(BTreeMap::from([("name".to_owned(), name.clone())]));
                 let (node, name) = (seen.node.clone(), name.clone());
-                let guest = Guest { id, vm: true, node, name, running: true, config, digest: "f0".into(), ..Guest::default() };
+                let guest = Guest {
+                    id,
+                    vm: true,
+                    node,
+                    name,
+                    running: true,
+                    config,
+                    digest: "f0".into(),
+                    ..Guest::default()
+                };
                 seen.guests.insert(id, guest);
             })
         }
         "no-storages" => Box::new(|seen: &mut Inventory| seen.storages.clear()),
         "unread" => {
             let (what, why) = pair();
-            Box::new(move |seen: &mut Inventory| seen.unread.push(Unread { what: what.clone(), why: why.clone() }))
+            Box::new(move |seen: &mut Inventory| {
+                seen.unread.push(Unread { what: what.clone(), why: why.clone() })
+            })
         }
         _ => panic!("what does `{line}` mean?"),
     }

@@ -198,12 +198,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
 
 /// Carries out a plan with every consent given, over this way to run commands on the node. Without one, the credential is
 /// root@pam's own: that is what a plan asks for then, where something takes root.
-pub(crate) async fn walk(
-    world: &World,
-    site: &Site,
-    plan: &Plan,
-    node: Option<Arc<dyn Runner>>,
-) -> Report {
+pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
     let worksite = worksite(world, site, Arc::new(exchange.clone()), node);
     let sink = Arc::new(Recorder::default());

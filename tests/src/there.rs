@@ -101,16 +101,23 @@ impl Ground {
             }
         }
         for name in &self.systems {
-            let there = node.storages.iter().flat_map(|on| &on.templates).any(|it| it.name.starts_with(name.as_str()));
+            let there = node
+                .storages
+                .iter()
+                .flat_map(|on| &on.templates)
+                .any(|it| it.name.starts_with(name.as_str()));
             if !there && let Some(local) = node.storages.iter_mut().find(|on| on.id == "local") {
                 local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
             }
         }
         if let Some(storages) = self.storages.get(&node.name) {
-            let storage = |(id, content): &(String, String)| Storage::new(id, "dir", &format!("/{id}"), content);
+            let storage =
+                |(id, content): &(String, String)| Storage::new(id, "dir", &format!("/{id}"), content);
             node.storages = storages.iter().map(storage).collect();
         }
-        for (storage, name) in self.templates.get(&node.name).into_iter().flatten().filter_map(|id| id.split_once(":vztmpl/")) {
+        for (storage, name) in
+            self.templates.get(&node.name).into_iter().flatten().filter_map(|id| id.split_once(":vztmpl/"))
+        {
             let template = template(name);
             match node.storages.iter_mut().find(|there| there.id == storage) {
                 Some(there) => there.templates.push(template),
@@ -137,7 +144,8 @@ pub struct There {
     /// Which node commands lead to: the first, or one of the others by its place among them.
     pub(crate) reached: Option<usize>,
     pub(crate) ground: Ground,
-    pub(crate) told: Vec<Told>,
+    /// What whoever looks is told, and which guest it is about.
+    pub(crate) told: Vec<(Option<u32>, Told)>,
     /// What a look inside found.
     pub(crate) found: BTreeMap<Address, Vec<String>>,
 }
@@ -145,14 +153,24 @@ pub struct There {
 impl std::fmt::Debug for There {
     // What was told cannot be shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("There").field("commands", &self.commands).field("ground", &self.ground).finish_non_exhaustive()
+        f.debug_struct("There")
+            .field("commands", &self.commands)
+            .field("ground", &self.ground)
+            .finish_non_exhaustive()
     }
 }
 
 impl There {
     /// A node with no guests.
     pub async fn new(ground: Ground) -> Self {
-        let there = Self { world: ground.build(), commands: true, reached: None, ground, told: Vec::new(), found: BTreeMap::new() };
+        let there = Self {
+            world: ground.build(),
+            commands: true,
+            reached: None,
+            ground,
+            told: Vec::new(),
+            found: BTreeMap::new(),
+        };
         for pool in there.ground.pools.clone() {
             there.by_hand(Method::Post, "/pools", &[("poolid", &pool)]).await.expect("a pool can be made");
         }
@@ -186,17 +204,21 @@ impl There {
         assert!(left.is_empty(), "these are refused: {left:?}");
     }
 
-    /// Carries out a plan with every consent given; nobody looks inside afterwards. What was refused all the same, or
-    /// needed what was.
+    /// Carries out a plan with every consent given; nobody looks inside afterwards. What was refused all the same, or takes
+    /// a way to run commands that is not there, and what needed such a step.
     ///
     /// # Panics
-    /// When a step fails.
+    /// When another step fails.
     pub async fn carry_out(&mut self, site: &Site, plan: &Plan) -> BTreeSet<Address> {
         self.found.clear();
         let report = run::walk(&self.world, site, plan, self.shell()).await;
-        assert!(report.failed.is_empty(), "{:#?}\n{}", report.failed, self.world.story());
+        let (no_way, failed): (Vec<_>, Vec<_>) = report
+            .failed
+            .into_iter()
+            .partition(|(_, failure)| !self.commands && failure.code == "transport::no-commands");
+        assert!(failed.is_empty(), "{failed:#?}\n{}", self.world.story());
         self.world.node.idle().await;
-        report.skipped.into_iter().collect()
+        report.skipped.into_iter().chain(no_way.into_iter().map(|(address, _)| address)).collect()
     }
 
     /// What is there.
@@ -215,13 +237,14 @@ impl There {
     pub async fn look_settled(&self, desired: &Desired) -> Inventory {
         let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
         let (shell, ids) = (self.shell(), desired.guests.values().map(|guest| guest.id).collect());
-        let seen = managers::observe_settled(&reader, shell.as_deref(), &desired.site, &ids, &|_, _| {}).await;
+        let seen =
+            managers::observe_settled(&reader, shell.as_deref(), &desired.site, &ids, &|_, _| {}).await;
         self.tell(seen.expect("the node answers"))
     }
 
     fn tell(&self, mut seen: Inventory) -> Inventory {
         seen.found.clone_from(&self.found);
-        self.told.iter().for_each(|told| told(&mut seen));
+        self.told.iter().for_each(|(_, told)| told(&mut seen));
         seen
     }
 
@@ -237,7 +260,12 @@ impl There {
     ///
     /// # Errors
     /// What the node says when it refuses.
-    pub(crate) async fn by_hand(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Result<(), String> {
+    pub(crate) async fn by_hand(
+        &self,
+        method: Method,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> Result<(), String> {
         let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let request = Request { method, path: path.into(), params };
         let response = self.world.node.handle(&Auth::root(), &request).await;

@@ -85,7 +85,8 @@ pub(crate) async fn resources(call: &Call<'_>) -> Outcome {
     // There is no `type=pool` to ask for them alone (recorded: "resources type=pool"), and they are all nodes' own.
     if kind.is_none() && !call.own {
         let state = call.node.state();
-        let seen = |id: &&String| call.node.may_in(&state.keep, call.auth, &format!("/pool/{id}"), "Pool.Audit");
+        let seen =
+            |id: &&String| call.node.may_in(&state.keep, call.auth, &format!("/pool/{id}"), "Pool.Audit");
         let pools = state.keep.pools.keys().filter(seen);
         out.extend(pools.map(|id| json!({"id": format!("/pool/{id}"), "type": "pool", "pool": id})));
     }

@@ -175,7 +175,8 @@ async fn never_cut(
     carry_on(&site(0), &mut there).await?;
     let last = there.look().await.firewall;
     for (name, text) in &first {
-        let (old, new) = (FirewallFile::parse(text), FirewallFile::parse(last.get(name).map_or("", String::as_str)));
+        let (old, new) =
+            (FirewallFile::parse(text), FirewallFile::parse(last.get(name).map_or("", String::as_str)));
         if !old.rules().any(|rule| rule.is_of("phoenix:garage:")) {
             prop_assert_eq!(old.options(), new.options());
         }
