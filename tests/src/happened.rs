@@ -152,7 +152,7 @@ impl There {
                 self.put_own_mark(&mark);
             }
             "no-templates" => {
-                for template in self.look().await.templates {
+                for template in self.look().await.facts("pve1").templates.clone() {
                     let path = format!("/nodes/pve1/storage/local/content/{}", template.replace('/', "%2F"));
                     self.by_hand(Method::Delete, &path, &[]).await?;
                 }
@@ -413,7 +413,12 @@ fn told(line: &str, words: &[&str], rest: impl Fn(usize) -> String) -> crate::th
                 seen.guests.insert(id, guest);
             })
         }
-        "no-storages" => Box::new(|seen: &mut Inventory| seen.storages.clear()),
+        "no-storages" => Box::new(|seen: &mut Inventory| seen.reached_mut().storages.clear()),
+        // The others say so of it.
+        "offline" => {
+            let node = words[1].to_owned();
+            Box::new(move |seen: &mut Inventory| seen.nodes.entry(node.clone()).or_default().online = false)
+        }
         "unread" => {
             let (what, why) = pair();
             Box::new(move |seen: &mut Inventory| {

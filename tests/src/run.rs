@@ -1,6 +1,6 @@
 //! One run, as the command line makes it: lock, look, plan, walk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use blueprint::names::GuestName;
 use lab::runtime::Runtime as _;
 use lab::sim::World;
 use managers::features::look::Looker;
-use managers::{Prober, Secrets, Worksite};
+use managers::lock::{self, NotHeld};
+use managers::{Prober, Secrets, Ways, Worksite};
 use plan::desired::Service;
 use plan::{Action, Address, Options, Plan, Step};
 use proxmox::client::{Reader, Writer};
@@ -21,7 +22,7 @@ use proxmox::exchange::Exchange;
 use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use transport::{Command, Runner};
+use transport::Runner;
 
 use crate::mortal::{Life, Mortal};
 use crate::site::{Site, now};
@@ -43,6 +44,8 @@ pub struct Try {
     pub stop: CancellationToken,
     /// There is no way to run commands on the node.
     pub no_commands: bool,
+    /// Commands lead to this node of the cluster, by its place in the list; to the first one where absent.
+    pub by: Option<usize>,
     /// What is inside guests is looked at before.
     pub deep: bool,
 }
@@ -131,12 +134,6 @@ impl Ended {
     }
 }
 
-/// The lock of the site, which every run holds: the same words as the command line's.
-fn lock(site: &Site) -> Command {
-    let argv = ["sh", "-c", "flock …", "phoenix-lock", &site.desired.site, "a test"];
-    Command::new("taking the site's lock", argv)
-}
-
 /// Looks, plans and carries out, until it has ended or is killed.
 pub async fn run(world: &World, site: &Site, options: &Try) -> Ended {
     let life = Life::until(options.dies_at);
@@ -153,27 +150,26 @@ pub async fn run(world: &World, site: &Site, options: &Try) -> Ended {
 async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let begin = Instant::now();
     let exchange: Arc<dyn Exchange> = Arc::new(Mortal::new(world.exchange.clone(), life.clone()));
-    let shell: Arc<dyn Runner> = Arc::new(Mortal::new(world.shell.clone(), life.clone()));
+    let shell = options.by.map_or_else(|| world.shell.clone(), |at| world.shell.on(at));
+    let shell: Arc<dyn Runner> = Arc::new(Mortal::new(shell, life.clone()));
     let node = (!options.no_commands).then(|| shell.clone());
-    let _lock = match &node {
-        None => None,
-        Some(node) => match node.hold(&lock(site)).await {
-            Ok(Ok((_, held))) => Some(held),
-            Ok(Err(output)) => return Ended::Failed(Failure::new("lock::taken", output.text().into_owned())),
-            Err(error) => return Ended::Failed(Failure::from_error("lock::unreachable", &error)),
-        },
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let _lock = match lock::take(&ways, &site.desired.site, "a test").await {
+        Ok(held) => Some(held),
+        Err(NotHeld::NoWay) => None,
+        Err(NotHeld::Taken(who)) => return Ended::Failed(Failure::new("lock::taken", who)),
+        Err(NotHeld::Unable(why)) => return Ended::Failed(Failure::new("lock::unreachable", why)),
+        Err(NotHeld::Unreachable(failure)) => return Ended::Failed(failure),
     };
-    let reader = Reader::new(exchange.clone());
     let ids = site.desired.guests.values().map(|c| c.id).collect();
-    let looked =
-        managers::observe_settled(&reader, node.as_deref(), &site.desired.site, &ids, &|_, _| {}).await;
+    let looked = managers::observe_settled(&ways, &site.desired.site, &ids, &|_, _| {}).await;
     let mut inventory = match looked {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
-        let looked = Looker { desired, inventory: &inventory, node: node.clone(), secrets }
+        let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }
             .look(&options.targets)
             .await;
         inventory.found = looked.found;
@@ -184,7 +180,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = worksite(world, site, exchange, node);
+    let worksite = worksite(world, site, exchange, ways);
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
@@ -200,23 +196,20 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
 /// root@pam's own: that is what a plan asks for then, where something takes root.
 pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
-    let worksite = worksite(world, site, Arc::new(exchange.clone()), node);
+    let exchange: Arc<dyn Exchange> = Arc::new(exchange.clone());
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let worksite = worksite(world, site, exchange, ways);
     let sink = Arc::new(Recorder::default());
     let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
     let granted: Vec<String> = plan.steps.iter().map(|step| step.address.to_string()).collect();
     foreman.walk(plan, &granted, Run::default()).await
 }
 
-fn worksite(
-    world: &World,
-    site: &Site,
-    exchange: Arc<dyn Exchange>,
-    node: Option<Arc<dyn Runner>>,
-) -> Arc<Worksite> {
+fn worksite(world: &World, site: &Site, exchange: Arc<dyn Exchange>, ways: Ways) -> Arc<Worksite> {
     let site = Worksite::new(
         site.desired.site.clone(),
         Writer::new(exchange),
-        node,
+        ways,
         site.authority.clone(),
         Arc::new(NoSecrets),
         Arc::new(RunningProber::new(world.clone(), site)),
@@ -238,8 +231,9 @@ pub async fn carry_out(
     address: Address,
     work: serde_json::Value,
 ) -> Result<Done, Failure> {
-    let worksite =
-        worksite(world, site, Arc::new(world.exchange.clone()), Some(Arc::new(world.shell.clone())));
+    let exchange: Arc<dyn Exchange> = Arc::new(world.exchange.clone());
+    let ways = Ways::new(Some(Arc::new(world.shell.clone())), Reader::new(exchange.clone()));
+    let worksite = worksite(world, site, exchange, ways);
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
     let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));
@@ -275,7 +269,7 @@ impl RunningProber {
 #[async_trait]
 impl Prober for RunningProber {
     async fn probe(&self, service: &Service) -> Result<String, Failure> {
-        let running = self.world.runtime.running().await;
+        let running = running(&self.world).await;
         let way = std::iter::once(&service.on).chain(service.via.iter().map(|via| &via.on));
         for name in way {
             if !self.ids.get(name).is_some_and(|id| running.contains(id)) {
@@ -286,4 +280,13 @@ impl Prober for RunningProber {
         }
         Ok("answers".to_owned())
     }
+}
+
+/// What runs, on whichever node.
+async fn running(world: &World) -> BTreeSet<u32> {
+    let mut running: BTreeSet<u32> = world.runtime.running().await.into_iter().collect();
+    for other in &world.others {
+        running.extend(other.runtime.running().await);
+    }
+    running
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use blueprint::model::MountSource;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
+use managers::Ways;
 use plan::{Address, Desired, Inventory, Options, Plan};
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
@@ -226,8 +227,7 @@ impl There {
     /// # Panics
     /// When the node does not answer.
     pub async fn look(&self) -> Inventory {
-        let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
-        self.tell(managers::observe(&reader, self.shell().as_deref()).await.expect("the node answers"))
+        self.tell(managers::observe(&self.ways()).await.expect("the node answers"))
     }
 
     /// What is there once no task works on guests of the site, which is what a run makes its plan of.
@@ -246,6 +246,11 @@ impl There {
         seen.found.clone_from(&self.found);
         self.told.iter().for_each(|(_, told)| told(&mut seen));
         seen
+    }
+
+    fn ways(&self) -> Ways {
+        let exchange: Arc<dyn Exchange> = Arc::new(self.world.exchange.clone());
+        Ways::new(self.shell(), Reader::new(exchange))
     }
 
     fn shell(&self) -> Option<Arc<dyn Runner>> {

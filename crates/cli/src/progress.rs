@@ -9,6 +9,7 @@ use apply::{Event, Outcome, Sink};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize as _;
 use plan::Address;
+use plan::address::kinds;
 
 use crate::printer::Printer;
 
@@ -53,7 +54,7 @@ impl Scripts {
     fn timed(&self, event: &Event) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let this = match event {
-            Event::StepDone { address, milliseconds, .. } if address.kind() == "feature" => {
+            Event::StepDone { address, milliseconds, .. } if address.kind() == kinds::FEATURE => {
                 address.host().and_then(plan::Host::address).map(|guest| (guest, *milliseconds))
             }
             // Whatever else is said of a step stands between two scripts.

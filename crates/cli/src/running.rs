@@ -51,15 +51,14 @@ pub async fn look(connection: &Connection, blueprint: &Blueprint) -> Result<Runs
     let folder = site::runs(&blueprint.root);
     let wrong = |e: journal::JournalError| CommandError::from_error("history::journal", &e);
     let last = journal::last(&folder).map_err(wrong)?;
-    let held = match &connection.node {
-        Some(node) => {
-            let argv = ["sh", "-c", LOOK, "phoenix-look", blueprint.site.name.as_str()];
-            let command = Command::new("looking at the site's lock", argv).limit(Duration::from_secs(20));
-            let answer = node.run(&command).await.ok().filter(transport::Output::success);
-            answer.map(|output| output.text().trim().to_owned()).filter(|owner| !owner.is_empty())
-        }
-        None => None,
-    };
+    let argv = ["sh", "-c", LOOK, "phoenix-look", blueprint.site.name.as_str()];
+    let command = Command::new("looking at the site's lock", argv).limit(Duration::from_secs(20));
+    let nodes = connection.ways.locks().await.unwrap_or_default();
+    let asked = nodes.iter().map(|node| async {
+        let answer = node.run(&command).await.ok().filter(transport::Output::success);
+        answer.map(|output| output.text().trim().to_owned()).filter(|owner| !owner.is_empty())
+    });
+    let held = futures::future::join_all(asked).await.into_iter().flatten().next();
     let here = last.as_ref().filter(|run| run.outcome.is_none() && alive(&run.run));
     let going_on = held.or_else(|| here.map(|run| format!("{} since {}", run.command, run.started)));
     let failed = match last.filter(|run| going_on.is_none() && run.outcome != Some(Outcome::Done)) {

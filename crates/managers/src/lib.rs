@@ -2,8 +2,9 @@
 //! how it differs ([`plan::Kind`]), how that is carried out ([`apply::Crew`]), and what there is to know of it.
 //!
 //! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
-//! What is observed is in [`mod@observe`], what a guest's configuration is held against in [`keys`], what crews work with in
-//! [`worksite`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
+//! What is observed is in [`mod@observe`], what `status` shows in [`status`], what a guest's configuration is held against in
+//! [`keys`], what crews work with in [`worksite`], how nodes and guests are reached in [`ways`], how a call to the node is got
+//! through in [`settle`], and the programs that no package brings in [`artifacts`]. What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
 pub mod artifacts;
@@ -14,20 +15,27 @@ pub mod firewall;
 pub mod health;
 pub mod hypervisor;
 pub mod keys;
+pub mod lock;
 pub mod lxc;
 pub mod observe;
 pub mod services;
 pub mod settle;
+pub mod status;
 pub mod trace;
+pub mod ways;
 pub mod worksite;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use plan::{Address, Desired};
+use plan::render::Telling;
+use plan::{Address, Desired, Inventory, Step};
+use proxmox::inventory::Guests;
 use serde_json::Value;
 
 pub use observe::{observe, observe_settled};
+pub use status::{Seen, Status};
+pub use ways::Ways;
 pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
 
 /// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.
@@ -40,6 +48,20 @@ pub trait Manager: Debug + Send + Sync {
 
     /// What is known of a resource on paper, an object of texts and numbers; `None` where the site has no such resource.
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value>;
+
+    /// Takes what concerns this kind alone out of what was read on the node, into the inventory. Nothing is asked for it: what
+    /// is read there, is read in one command.
+    fn observe(&self, _read: &mut Guests, _inventory: &mut Inventory) {}
+
+    /// How a resource of the site is, by what was observed.
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        Status::by_plan(address, seen.plan)
+    }
+
+    /// The key of `status --json` that lists the resources of this kind apart from all others.
+    fn list(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Every kind of resource, in the order in which they are asked: guests before what is in them.
@@ -58,6 +80,11 @@ pub fn managers() -> &'static [&'static dyn Manager] {
 /// The manager of this kind.
 pub fn manager_of(kind: &str) -> Option<&'static dyn Manager> {
     managers().iter().copied().find(|manager| manager.kind().kind() == kind)
+}
+
+/// How a step is told in a plan by guest, as its kind says.
+pub fn telling(step: &Step) -> Telling {
+    manager_of(step.address.kind()).map(|manager| manager.kind().telling(step)).unwrap_or_default()
 }
 
 /// Every kind of resource, for planning.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use apply::Failure;
 use cidr::Ipv4Inet;
 use futures::future::{join_all, try_join_all};
-use plan::inventory::{Guest, Inventory, Storage, Unread, WayIn};
+use futures::{StreamExt as _, stream};
+use plan::inventory::{Guest, Inventory, NodeFacts, Storage, Unread, WayIn};
 use proxmox::client::{Reader, Resource, TaskEntry, Volume};
 use proxmox::config::GuestKind;
 use proxmox::inventory::{FilesError, GuestFile, Guests, NodeAddress, read_by_files, read_listed_by_api};
@@ -15,23 +16,26 @@ use tokio::time::Instant;
 use transport::Runner;
 
 use crate::settle::{self, Pauses, failure};
+use crate::ways::Ways;
 
-/// Reads what a plan needs to know. Nothing is changed: there is no way to from a [`Reader`].
+/// Reads what a plan needs to know. Nothing is changed: there is no way to from a [`Reader`]. What is seen of nodes and
+/// guests, `ways` learns.
 ///
 /// # Errors
 /// When the node cannot be asked at all. What else could not be read is in [`Inventory::unread`].
-pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<Inventory, Failure> {
+pub async fn observe(ways: &Ways) -> Result<Inventory, Failure> {
+    let (reader, commands) = (ways.reader(), ways.first());
     let mut inventory = Inventory { commands: commands.is_some(), ..Inventory::default() };
     // What does not need another's answer is asked at the same time: the files while the API is asked, and of the API the
     // storages, their templates and (without commands) the guests. Everything of the cluster comes in one answer.
     let by_files = async {
         match commands {
-            Some(node) => Some(files(node).await),
+            Some(node) => Some(files(&**node).await),
             None => None,
         }
     };
     let (listed, by_files) = tokio::join!(listed(reader, commands.is_none()), by_files);
-    let Listed { resources, nodes, node, guests: read, storages } = listed?;
+    let Listed { resources, nodes, node, guests: read, unread } = listed?;
     let read = match (by_files, read) {
         (Some(Ok(read)), _) | (None, Some(read)) => read,
         (Some(Err(error)), _) => {
@@ -45,39 +49,72 @@ pub async fn observe(reader: &Reader, commands: Option<&dyn Runner>) -> Result<I
         }
         (None, None) => by_api(reader, &resources).await?,
     };
-    let read = firewall(&mut inventory, read);
-    guests(&mut inventory, &resources, read);
     (inventory.nodes, inventory.node) = (nodes, node);
-    (inventory.storages, inventory.templates) = (storages.storages, storages.templates);
-    inventory.unread.extend(storages.unread);
+    let read = first_node(&mut inventory, read);
+    guests(&mut inventory, &resources, read);
+    inventory.unread.extend(unread);
     inventory.pools = resources.iter().filter(|r| r.kind == "pool").filter_map(|r| r.pool.clone()).collect();
+    ways.learn(&inventory);
     Ok(inventory)
 }
 
 /// What the API tells.
 struct Listed {
     resources: Vec<Resource>,
-    nodes: BTreeSet<String>,
+    nodes: BTreeMap<String, NodeFacts>,
     node: String,
     guests: Option<Guests>,
-    storages: Storages,
+    unread: Vec<Unread>,
 }
 
 /// Asks the API, for the guests' configuration only where nothing else tells it.
 async fn listed(reader: &Reader, guests_too: bool) -> Result<Listed, Failure> {
     let resources = settle::read("asking what there is", || reader.resources(None)).await?;
-    let nodes: BTreeSet<String> =
-        resources.iter().filter(|r| r.kind == "node").filter_map(|r| r.node.clone()).collect();
     let guests = async { if guests_too { by_api(reader, &resources).await.map(Some) } else { Ok(None) } };
     let rest = async {
-        let node = this_node(reader, &nodes).await?;
-        let storages = storages(reader, &node, &resources).await;
-        Ok::<_, Failure>((node, storages))
+        let (node, mut nodes) = members(reader, &resources).await?;
+        let unread = offered(reader, &mut nodes, &resources).await;
+        Ok::<_, Failure>((node, nodes, unread))
     };
     let (guests, rest) = tokio::join!(guests, rest);
     let guests = guests?;
-    let (node, storages) = rest?;
-    Ok(Listed { resources, nodes, node, guests, storages })
+    let (node, nodes, unread) = rest?;
+    Ok(Listed { resources, nodes, node, guests, unread })
+}
+
+/// How many nodes are asked at once for what they offer: the node that answers passes each call on.
+const NODES: usize = 4;
+
+/// What the nodes offer that are online; the others are said. What could not be read.
+async fn offered(
+    reader: &Reader,
+    nodes: &mut BTreeMap<String, NodeFacts>,
+    resources: &[Resource],
+) -> Vec<Unread> {
+    let offline = nodes.iter().filter(|(_, facts)| !facts.online).map(|(name, _)| Unread {
+        what: format!("the node {name}"),
+        why: "it is offline; what is on it stays as it is".into(),
+    });
+    let mut unread: Vec<Unread> = offline.collect();
+    let alone = nodes.len() == 1;
+    let online: Vec<String> =
+        nodes.iter().filter(|(_, facts)| facts.online).map(|(name, _)| name.clone()).collect();
+    let asked = online.into_iter().map(|name| async move {
+        let storages = storages(reader, &name, resources).await;
+        (name, storages)
+    });
+    // In the order of their names, so that what is said does not depend on who answers first.
+    let mut asked = std::pin::pin!(stream::iter(asked).buffered(NODES));
+    while let Some((name, found)) = asked.next().await {
+        unread.extend(found.unread.into_iter().map(|it| match alone {
+            true => it,
+            false => Unread { what: format!("{} of {name}", it.what), why: it.why },
+        }));
+        if let Some(facts) = nodes.get_mut(&name) {
+            (facts.storages, facts.templates) = (found.storages, found.templates);
+        }
+    }
+    unread
 }
 
 /// All configuration files, in one command; tried three times, so that one lost answer costs next to nothing.
@@ -100,8 +137,7 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
 /// # Errors
 /// As [`observe`].
 pub async fn observe_settled(
-    reader: &Reader,
-    commands: Option<&dyn Runner>,
+    ways: &Ways,
     site: &str,
     ids: &BTreeSet<u32>,
     waiting: &(dyn Fn(&str, Duration) + Sync),
@@ -113,8 +149,8 @@ pub async fn observe_settled(
     loop {
         // Tasks first, and nothing of what is observed at the same time: one that ends after it was looked for is seen in
         // what is observed then.
-        let tasks = active(reader).await?;
-        let inventory = observe(reader, commands).await?;
+        let tasks = active(ways.reader()).await?;
+        let inventory = observe(ways).await?;
         let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
         let locked: BTreeMap<u32, &str> = inventory
             .guests
@@ -170,43 +206,46 @@ async fn by_api(reader: &Reader, resources: &[Resource]) -> Result<Guests, Failu
     read_listed_by_api(reader, &guests).await.map_err(|e| failure("reading the guests' configuration", &e))
 }
 
-/// The node that answers: the only one, or the one the cluster's list calls local.
-async fn this_node(reader: &Reader, nodes: &BTreeSet<String>) -> Result<String, Failure> {
+/// The node that answers, and all nodes: the only one, or what the cluster's list says.
+async fn members(
+    reader: &Reader,
+    resources: &[Resource],
+) -> Result<(String, BTreeMap<String, NodeFacts>), Failure> {
+    let listed = resources.iter().filter(|r| r.kind == "node");
+    let online =
+        |r: &Resource| NodeFacts { online: r.status.as_deref() == Some("online"), ..NodeFacts::default() };
+    let mut nodes: BTreeMap<String, NodeFacts> =
+        listed.filter_map(|r| Some((r.node.clone()?, online(r)))).collect();
     if nodes.len() == 1
-        && let Some(only) = nodes.first()
+        && let Some((only, facts)) = nodes.iter_mut().next()
     {
-        return Ok(only.clone());
+        // It answers, whatever it thinks of itself.
+        facts.online = true;
+        return Ok((only.clone(), nodes));
     }
-    let status = settle::read("asking which node this is", || reader.get("/cluster/status", &[])).await?;
-    let local = status.as_array().into_iter().flatten().find(|n| n["type"] == "node" && n["local"] == 1);
-    let name = local.and_then(|n| n["name"].as_str()).map(str::to_owned);
-    name.or_else(|| nodes.first().cloned()).ok_or_else(|| {
+    let members = settle::read("asking which node this is", || reader.members()).await?;
+    let local = members.iter().find(|member| member.local).map(|member| member.name.clone());
+    for member in members {
+        let facts = nodes.entry(member.name).or_default();
+        (facts.online, facts.address) = (member.online, member.address);
+    }
+    let node = local.or_else(|| nodes.keys().next().cloned()).ok_or_else(|| {
         Failure::new("proxmox::no-node", "the answer names no node")
             .hint("may the token see nodes? give it the role PVEAuditor on /")
-    })
+    })?;
+    Ok((node, nodes))
 }
 
-/// What a file of the firewall is called among what could not be read.
-pub fn firewall_file(name: &str) -> String {
-    format!("the firewall's file {name}")
-}
-
-/// What only the reader of files knows: the firewall, and what it must never cut.
-fn firewall(inventory: &mut Inventory, mut read: Guests) -> Guests {
-    inventory.firewall = std::mem::take(&mut read.firewall);
-    for (name, why) in std::mem::take(&mut read.firewall_unread) {
-        inventory.unread.push(Unread { what: firewall_file(&name), why });
-    }
+/// What only the reader of files knows: the node that was read on, and what each kind takes for itself.
+fn first_node(inventory: &mut Inventory, mut read: Guests) -> Guests {
+    // A name that the cluster does not know is none: it may be about to join, or to leave.
+    inventory.reached = read.node.take().filter(|name| inventory.nodes.contains_key(name));
     let inet = |it: &NodeAddress| Ipv4Inet::new(it.address, it.length).ok();
-    inventory.addresses = read.addresses.iter().filter_map(inet).collect();
-    inventory.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
-    inventory.unconfirmed = read.unconfirmed.take();
-    match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
-        Ok(mark) => inventory.hypervisor = mark,
-        Err(error) => inventory.unread.push(Unread {
-            what: format!("what was done on the node ({})", proxmox::inventory::MARK),
-            why: format!("{error}"),
-        }),
+    let facts = inventory.reached_mut();
+    facts.addresses = read.addresses.iter().filter_map(inet).collect();
+    facts.way_in = read.way_in.map(|it| WayIn { client: it.client, port: it.port });
+    for manager in crate::managers() {
+        manager.observe(&mut read, inventory);
     }
     read
 }

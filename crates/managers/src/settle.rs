@@ -24,6 +24,9 @@ pub const LOCKED: Duration = Duration::from_mins(10);
 /// How long a lock is waited for that no task works under: one that is about to begin is listed by then.
 pub const LEFT: Duration = Duration::from_secs(10);
 
+/// The code of a refusal because something is not there.
+pub(crate) const NOT_FOUND: &str = "proxmox::not-found";
+
 /// The longest pause between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
@@ -127,7 +130,7 @@ pub async fn command(node: &dyn Runner, command: &Command) -> Result<Output, Fai
 /// The stable code of a refusal.
 pub fn code_of(kind: &Kind) -> &'static str {
     match kind {
-        Kind::NotFound => "proxmox::not-found",
+        Kind::NotFound => NOT_FOUND,
         Kind::AlreadyExists => "proxmox::already-exists",
         Kind::Locked => "proxmox::locked",
         Kind::Modified => "proxmox::modified",
@@ -150,7 +153,7 @@ fn task_failure(what: &str, error: &TaskError) -> Failure {
         TaskError::Failed { kind, .. } => match **kind {
             Kind::NoSpace => "proxmox::no-space",
             Kind::Locked => "proxmox::locked",
-            Kind::NotFound => "proxmox::not-found",
+            Kind::NotFound => NOT_FOUND,
             _ => "proxmox::task-failed",
         },
         TaskError::TimedOut { .. } => "proxmox::task-slow",

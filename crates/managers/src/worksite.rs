@@ -18,6 +18,7 @@ use transport::{Command, InGuest, Runner};
 
 use crate::features::RenderedArtifact;
 use crate::settle;
+use crate::ways::Ways;
 
 /// Where secrets come from at the moment they are needed.
 pub trait Secrets: Debug + Send + Sync {
@@ -97,8 +98,8 @@ pub struct Worksite {
     pub site: String,
     /// Calls that change something.
     pub writer: Writer,
-    /// Commands on the node, where there is a way.
-    pub node: Option<Arc<dyn Runner>>,
+    /// The ways to nodes, and into guests.
+    pub ways: Ways,
     /// The workshop's certificate authority.
     pub authority: Arc<pki::Authority>,
     /// Secrets.
@@ -110,7 +111,6 @@ pub struct Worksite {
     /// The time.
     pub clock: fn() -> Timestamp,
     marks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
-    nodes: Mutex<HashMap<u32, String>>,
 }
 
 impl Worksite {
@@ -118,7 +118,7 @@ impl Worksite {
     pub fn new(
         site: String,
         writer: Writer,
-        node: Option<Arc<dyn Runner>>,
+        ways: Ways,
         authority: Arc<pki::Authority>,
         secrets: Arc<dyn Secrets>,
         prober: Arc<dyn Prober>,
@@ -127,14 +127,13 @@ impl Worksite {
         Self {
             site,
             writer,
-            node,
+            ways,
             authority,
             secrets,
             prober,
             artifacts: Arc::new(crate::artifacts::Refusing),
             clock,
             marks: Mutex::default(),
-            nodes: Mutex::default(),
         }
     }
 
@@ -149,19 +148,12 @@ impl Worksite {
         &self.writer
     }
 
-    /// Commands inside a container.
+    /// Commands inside a container, wherever it is.
     ///
     /// # Errors
-    /// When there is no way to run commands on the node.
+    /// When there is no way to run commands on a node.
     pub fn inside(&self, id: u32) -> Result<InGuest, Failure> {
-        match &self.node {
-            Some(node) => Ok(InGuest::new(node.clone(), id)),
-            None => Err(Failure::new(
-                "transport::no-commands",
-                format!("nothing can be installed in {id}: there is no way to run commands on the node"),
-            )
-            .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")),
-        }
+        self.ways.guest(id)
     }
 
     /// The same as a place.
@@ -172,12 +164,12 @@ impl Worksite {
         Ok(Place { runner: Arc::new(self.inside(id)?), guest: Some(id) })
     }
 
-    /// The node itself.
+    /// The node that commands lead to.
     ///
     /// # Errors
     /// When there is no way to run commands on it.
     pub fn node_place(&self) -> Result<Place, Failure> {
-        match &self.node {
+        match self.ways.first() {
             Some(node) => Ok(Place { runner: node.clone(), guest: None }),
             None => Err(Failure::new(
                 "transport::no-commands",
@@ -202,27 +194,32 @@ impl Worksite {
             .hint(format!("phoenix-cli shell {id}")))
     }
 
-    /// Remembers the node a guest is on, so that it need not be asked for.
-    pub fn is_on(&self, id: u32, node: &str) {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).insert(id, node.to_owned());
-    }
-
     /// A container, wherever in the cluster it is (T-9).
     ///
     /// # Errors
     /// When it is nowhere, or the node does not answer.
     pub async fn guest(&self, id: u32) -> Result<GuestRef, Failure> {
-        let known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(node) = known {
-            return Ok(GuestRef::new(node, GuestKind::Container, id));
-        }
-        let all = settle::read("finding the guest", || self.reader().resources(Some("vm"))).await?;
-        let node = all.into_iter().find(|r| r.vmid == Some(id)).and_then(|r| r.node).ok_or_else(|| {
+        let node = match self.ways.known_node_of(id) {
+            Some(node) => Some(node),
+            None => self.ways.ask_for(id).await?,
+        };
+        let node = node.ok_or_else(|| {
             Failure::new("managers::guest-gone", format!("the container {id} is not there any more"))
                 .hint("phoenix-cli plan shows what is there now")
         })?;
-        self.is_on(id, &node);
         Ok(GuestRef::new(node, GuestKind::Container, id))
+    }
+
+    /// Looks once more for a container that is not where it was: `None` where it is nowhere else either (T-9).
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn moved(&self, guest: &GuestRef) -> Result<Option<GuestRef>, Failure> {
+        if self.ways.alone() {
+            return Ok(None);
+        }
+        let node = self.ways.ask_for(guest.id).await?.filter(|node| *node != guest.node);
+        Ok(node.map(|node| GuestRef::new(node, guest.kind, guest.id)))
     }
 
     /// Text and mark of a guest's description.
@@ -255,10 +252,20 @@ impl Worksite {
     ) -> Result<(), Failure> {
         let lock = self.marks.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
         let _one_at_a_time = lock.lock().await;
-        let guest = self.guest(id).await?;
+        let mut guest = self.guest(id).await?;
         // Somebody else can only be quicker so often; after that the person should know that something fights us.
         for _ in 0..5 {
-            let config = settle::read("reading the description", || self.reader().config(&guest)).await?;
+            let read = settle::read("reading the description", || self.reader().config(&guest)).await;
+            let config = match read {
+                Err(failure) if failure.code == settle::NOT_FOUND => match self.moved(&guest).await? {
+                    Some(there) => {
+                        guest = there;
+                        continue;
+                    }
+                    None => return Err(failure),
+                },
+                read => read?,
+            };
             let description = config.get("description").cloned().unwrap_or_default();
             let (mut text, mut found) = self.marked(id, &description)?;
             change(&mut text, &mut found);

@@ -110,6 +110,11 @@ impl Address {
         &self.text[self.kind + 1..self.name]
     }
 
+    /// The kind of guest, where it is a guest's own address.
+    pub fn guest_kind(&self) -> Option<GuestKind> {
+        GuestKind::of_word(self.kind())
+    }
+
     /// The host it is on, where the address says so.
     pub fn host(&self) -> Option<&Host> {
         self.host.as_ref()

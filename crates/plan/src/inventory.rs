@@ -13,34 +13,46 @@ use crate::mark::Mark;
 pub struct Inventory {
     /// The node that answered, where guests are placed unless the blueprint says otherwise.
     pub node: String,
-    /// All nodes of the cluster.
-    pub nodes: BTreeSet<String>,
+    /// The node that commands lead to, as it knows itself: mostly the same as `node`, and another one where the API is
+    /// asked at one node of a cluster and ssh leads to the next. `None` without commands, and where it does not tell.
+    pub reached: Option<String>,
+    /// All nodes of the cluster, with what is known of each.
+    pub nodes: BTreeMap<String, NodeFacts>,
     /// Every guest of the cluster, whoever made it, by id.
     pub guests: BTreeMap<u32, Guest>,
-    /// The storages of `node`.
-    pub storages: BTreeMap<String, Storage>,
-    /// The container templates `node` has, as volume ids.
-    pub templates: BTreeSet<String>,
     /// The resource pools.
     pub pools: BTreeSet<String>,
-    /// Whether commands can be run on the node (ssh).
+    /// Whether commands can be run (ssh): on the node that is reached, and from there on every other one.
     pub commands: bool,
     /// What could not be read, and why.
     pub unread: Vec<Unread>,
     /// The firewall's files as they are: `cluster.fw`, `101.fw`, and `host:NODE` for each node's own. Empty without
     /// commands on the node.
     pub firewall: BTreeMap<String, String>,
-    /// The node's addresses with the lengths of their prefixes. Empty without commands on the node.
-    pub addresses: Vec<Ipv4Inet>,
-    /// How Phoenix comes to the node over ssh, as the node sees it.
-    pub way_in: Option<WayIn>,
-    /// What was done on the node itself, as it remembers it. `None` without commands on the node, too.
-    pub hypervisor: Option<Mark>,
     /// What was found not to be as its mark says, where somebody looked: each difference as a sentence, by resource. What
     /// nobody looked at is taken on trust.
     pub found: BTreeMap<Address, Vec<String>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeFacts {
+    /// Whether the cluster sees it. Where it does not, nothing on it can be changed.
+    pub online: bool,
+    /// The address that the cluster knows it under; not asked for where it is the only node.
+    pub address: Option<IpAddr>,
+    /// Its storages. Empty where they could not be read.
+    pub storages: BTreeMap<String, Storage>,
+    /// The container templates it has, as volume ids.
+    pub templates: BTreeSet<String>,
+    /// Its addresses with the lengths of their prefixes. Known of the node alone that commands lead to.
+    pub addresses: Vec<Ipv4Inet>,
+    /// How Phoenix comes to it over ssh, as it sees it. Known of the node alone that commands lead to.
+    pub way_in: Option<WayIn>,
+    /// What was done on it, as it remembers it. Known of the node alone that commands lead to.
+    pub hypervisor: Option<Mark>,
 }
 
 /// How Phoenix comes to a node over ssh.
@@ -105,7 +117,44 @@ pub struct Unread {
     pub why: String,
 }
 
+/// Of a node of which nothing is known.
+static NOTHING: NodeFacts = NodeFacts {
+    online: false,
+    address: None,
+    storages: BTreeMap::new(),
+    templates: BTreeSet::new(),
+    addresses: Vec::new(),
+    way_in: None,
+    hypervisor: None,
+};
+
 impl Inventory {
+    /// What is known of a node; nothing where there is no such node.
+    pub fn facts(&self, node: &str) -> &NodeFacts {
+        self.nodes.get(node).unwrap_or(&NOTHING)
+    }
+
+    /// The node that commands lead to; the one that answered where that is not known.
+    pub fn hands(&self) -> &str {
+        self.reached.as_deref().unwrap_or(&self.node)
+    }
+
+    /// What is known of the node that commands lead to.
+    pub fn reached(&self) -> &NodeFacts {
+        self.facts(self.hands())
+    }
+
+    /// The same, to be changed.
+    pub fn reached_mut(&mut self) -> &mut NodeFacts {
+        let name = self.hands().to_owned();
+        self.nodes.entry(name).or_default()
+    }
+
+    /// Whether a node is known to be away.
+    pub fn is_offline(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|facts| !facts.online)
+    }
+
     /// The guests that carry this site's mark.
     pub fn of_site<'a>(&'a self, site: &'a str) -> impl Iterator<Item = &'a Guest> {
         self.guests.values().filter(move |g| g.mark.as_ref().is_some_and(|m| m.site == site))

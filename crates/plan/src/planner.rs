@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::address::{self, Address};
 use crate::desired::Desired;
 use crate::graph::{EdgeKind, Graph};
-use crate::host::GuestKind;
 use crate::inventory::Inventory;
+use crate::render::Telling;
 use crate::step::{Action, Consent, FILE_VERSION, Plan, Problem, Step};
 use crate::targets;
 
@@ -49,6 +49,11 @@ pub trait Kind: Debug + Send + Sync {
     /// while it stays the same. Kinds whose steps look for themselves before they change anything say nothing.
     fn state(&self, _desired: &Desired, _inventory: &Inventory, _address: &Address) -> String {
         String::new()
+    }
+
+    /// How a step of this kind is told to a person in a plan by guest.
+    fn telling(&self, _step: &Step) -> Telling {
+        Telling::default()
     }
 }
 
@@ -176,7 +181,7 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     for kind in kinds {
         kind.diff(world, &mut proposal);
     }
-    let Proposal { mut steps, conditional, mut problems, notes, basis } = proposal;
+    let Proposal { mut steps, conditional, mut problems, mut notes, basis } = proposal;
     // To a fixed point: a step that joins may be the trigger of another.
     let mut open = conditional;
     loop {
@@ -190,6 +195,11 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         }
         open = rest;
     }
+    let away = away(desired, inventory);
+    leave(desired, &away, &mut steps, &mut problems);
+    notes.extend(away.values().map(|(address, node)| {
+        format!("{address} is on {node}, which is offline: nothing is done to it until {node} is back")
+    }));
     connect(desired, &mut steps);
     turn(desired, &mut steps);
     if !options.targets.is_empty() {
@@ -211,6 +221,42 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         problems.extend(batches_in_a_circle(&sorted));
     }
     Plan { version: FILE_VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
+}
+
+/// The guests of the site, by id, that are on nodes which are offline: their addresses, and the nodes. One that is wanted and
+/// could not be read is taken for one of the site: without its node, nobody can tell.
+fn away<'a>(desired: &Desired, inventory: &'a Inventory) -> BTreeMap<u32, (Address, &'a str)> {
+    let wanted: BTreeMap<u32, Address> = desired.guests.values().map(|g| (g.id, g.resource())).collect();
+    let offline = inventory.guests.values().filter(|guest| inventory.is_offline(&guest.node));
+    let ours = offline.filter_map(|guest| {
+        let marked = guest.mark.as_ref().filter(|mark| mark.site == desired.site);
+        let unread = || wanted.get(&guest.id).filter(|_| guest.config.is_none());
+        let address = marked.map(|mark| &mark.address).or_else(unread)?;
+        Some((guest.id, (address.clone(), guest.node.as_str())))
+    });
+    ours.collect()
+}
+
+/// Leaves out what would be done to guests that are [`away`], and what is wrong with them: neither can be told, nor mended.
+fn leave(
+    desired: &Desired,
+    away: &BTreeMap<u32, (Address, &str)>,
+    steps: &mut BTreeMap<Address, Step>,
+    problems: &mut Vec<Problem>,
+) {
+    if away.is_empty() {
+        return;
+    }
+    let guests = targets::Guests::new(desired);
+    let is_away = |address: &Address| away.values().any(|(guest, _)| guest == address);
+    steps.retain(|_, step| {
+        let on = guests.of(step);
+        !(step.id.is_some_and(|id| away.contains_key(&id)) || on.is_some_and(|guest| is_away(&guest)))
+    });
+    problems.retain(|problem| {
+        let host = problem.address.host().and_then(crate::host::Host::address);
+        !is_away(&problem.address) && host.is_none_or(|guest| !is_away(&guest))
+    });
 }
 
 /// Fills in `needs`: the nearest steps among what a resource needs, at any distance.
@@ -272,7 +318,7 @@ fn cut(
     let mut open: Vec<Address> = wanted.chain(there).collect();
     // A guest takes along all that is on it.
     open.extend(open.iter().flat_map(|a| targets::on(desired, a)).collect::<Vec<_>>());
-    let guests: BTreeSet<&Address> = open.iter().filter(|a| GuestKind::of_word(a.kind()).is_some()).collect();
+    let guests: BTreeSet<&Address> = open.iter().filter(|a| a.guest_kind().is_some()).collect();
     let of = targets::Guests::new(desired);
     let on_them: Vec<Address> = (steps.values())
         .filter(|step| of.of(step).is_some_and(|guest| guests.contains(&guest)))
@@ -304,7 +350,8 @@ fn marked<'a>(
 ) -> impl Iterator<Item = (&'a Address, Option<u32>)> {
     let guests =
         inventory.of_site(&desired.site).filter_map(|g| Some((&g.mark.as_ref()?.address, Some(g.id))));
-    let node = inventory.hypervisor.iter().filter(|m| m.site == desired.site).map(|m| (&m.address, None));
+    let node =
+        inventory.reached().hypervisor.iter().filter(|m| m.site == desired.site).map(|m| (&m.address, None));
     guests.chain(node)
 }
 

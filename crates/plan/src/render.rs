@@ -4,7 +4,7 @@
 mod outline;
 mod wrap;
 
-pub use outline::{View, outline};
+pub use outline::{Telling, View, outline};
 pub use wrap::wrap;
 
 use std::fmt::Write as _;
@@ -53,8 +53,9 @@ fn style(step: &Step) -> Style {
 /// The plan as text, every step with all its changes. `paint` may wrap a piece in colour; `command` is what the person typed to get here, for hints
 /// (`phoenix-cli` and its options for the site).
 pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str) -> String) -> String {
-    let mut out =
-        every_step(plan, &View { target, command, paint, parts: &|_| Vec::new(), before_summary: "" });
+    let (parts, telling): (&dyn Fn(&Step) -> Vec<String>, _) =
+        (&|_| Vec::new(), &|_: &Step| Telling::default());
+    let mut out = every_step(plan, &View { target, command, paint, parts, telling, before_summary: "" });
     out.push_str(&problems(plan, paint));
     out
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{self, Address};
 use crate::desired::{Certificate, Desired, Guest};
-use crate::host::GuestKind;
 use crate::inventory::Inventory;
 use crate::step::{Plan, Step};
 
@@ -36,7 +35,7 @@ impl<'a> Guests<'a> {
     /// The guest that a step is about, or about something on it; none for what is the whole site's or the node's.
     pub fn of(&self, step: &Step) -> Option<Address> {
         let address = &step.address;
-        if GuestKind::of_word(address.kind()).is_some() {
+        if address.guest_kind().is_some() {
             return Some(address.clone());
         }
         if let Some(host) = address.host() {

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 pub use task::{Pace, TaskEnd, TaskError, Tick};
 pub use types::{
-    GuestInterface, GuestStatus, LogLine, Node, NodeInterface, PendingEntry, Permissions, Pool, Privilege,
-    Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume,
+    GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions, Pool,
+    Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
 };
 pub use writer::Writer;
 
@@ -153,6 +153,14 @@ impl Reader {
     /// As [`Reader::version`].
     pub async fn nodes(&self) -> Result<Vec<Node>, Error> {
         self.read(path(["nodes"]), &[]).await
+    }
+
+    /// The nodes of the cluster, with their addresses, by name. It takes `Sys.Audit` on `/`.
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn members(&self) -> Result<Vec<Member>, Error> {
+        Ok(members(&self.get("/cluster/status", &[]).await?))
     }
 
     /// Everything in the cluster, or only one type of it: `vm` (all guests), `storage`, `node`, `sdn`.

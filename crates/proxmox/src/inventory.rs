@@ -83,6 +83,8 @@ pub struct Guests {
     pub firewall_unread: BTreeMap<String, String>,
     /// The node's addresses, those of the loopback device left out. Only the reader of files knows them.
     pub addresses: Vec<NodeAddress>,
+    /// The name of the node that was read on, as it knows itself. Only the reader of files knows it.
+    pub node: Option<String>,
     /// How the reader came in, where that was ssh.
     pub way_in: Option<WayIn>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use blueprint::model::{self, Blueprint, Target};
+use managers::Ways;
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use proxmox::http::{Credential, HttpOptions, Named, Trust};
@@ -20,8 +21,8 @@ use crate::secrets::SiteSecrets;
 pub struct Connection {
     /// The API.
     pub exchange: Arc<dyn Exchange>,
-    /// Commands on the node, where there is a way.
-    pub node: Option<Arc<dyn Runner>>,
+    /// The ways to nodes, and into guests.
+    pub ways: Ways,
     /// The connection behind it, to be closed at the end.
     ssh: Option<Arc<Ssh>>,
     /// How to log in by hand: the arguments of ssh.
@@ -161,7 +162,8 @@ fn with_ssh(
     });
     let ssh = options.map(|o| Arc::new(Ssh::new(o)));
     let node = ssh.clone().map(|s| Arc::new(Traced::new(s)) as Arc<dyn Runner>);
-    Connection { exchange, node, ssh, login, lab, control }
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    Connection { exchange, ways, ssh, login, lab, control }
 }
 
 fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error> {
@@ -192,7 +194,8 @@ fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error
     let node = record.node.clone();
     let mut connection = with_ssh(exchange, ssh, Some(record), control);
     if connection.simulated() {
-        connection.node = Some(Arc::new(Traced::new(Arc::new(lab::up::SimNodeRunner::new(&folder, node)))));
+        let runner = Traced::new(Arc::new(lab::up::SimNodeRunner::new(&folder, node)));
+        connection.ways = Ways::new(Some(Arc::new(runner)), connection.reader());
     }
     Ok(connection)
 }

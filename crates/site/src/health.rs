@@ -13,7 +13,7 @@ impl Site {
         Observer {
             desired: &self.desired,
             root: self.authority.root_pem(),
-            node: self.connection.node.clone(),
+            ways: self.connection.ways.clone(),
             clock: Timestamp::now,
         }
     }

@@ -75,7 +75,7 @@ impl Site {
         let looker = Looker {
             desired: &self.desired,
             inventory: &self.inventory,
-            node: self.connection.node.clone(),
+            ways: self.connection.ways.clone(),
             secrets: self.secrets(),
         };
         looker.look(targets).await

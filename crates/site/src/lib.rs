@@ -39,6 +39,6 @@ pub use passphrase::Passphrase;
 pub use saved::{read, save};
 pub use secrets::SiteSecrets;
 pub use site::{SPAN, Site};
-pub use status::{ContainerStatus, ExtraGuest, ServiceStatus, Status};
+pub use status::{ExtraGuest, Status};
 pub use trace::{Question, Traced};
 pub use urls::{at_the_port, url};

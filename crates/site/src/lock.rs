@@ -1,11 +1,9 @@
-//! One run for a site at a time, from whichever machine: a lock on the node, held by a process there that ends with
-//! this one, so that a killed run leaves no stale lock (P-24). Without a way to run commands, a lock here.
-
-use std::time::Duration;
+//! One run for a site at a time, from whichever machine: a lock on the node ([`managers::lock`]), and without a way to run
+//! commands a lock here.
 
 use blueprint::model::Blueprint;
 use camino::Utf8Path;
-use transport::{Command, Held};
+use managers::lock::{self, NodeLock, NotHeld};
 
 use crate::connect::Connection;
 use crate::environment::{Environment, Listener, Notice};
@@ -15,13 +13,9 @@ use crate::folders::state;
 /// Held while it lives.
 #[derive(Debug)]
 pub struct SiteLock {
-    _node: Option<Box<dyn Held>>,
+    _nodes: Option<NodeLock>,
     _here: Option<fs_err::File>,
 }
-
-/// `flock` holds the lock as long as `cat` waits for its input, which ends with the connection. The file tells who has
-/// it. `/run` is gone after a reboot, and so are the runs that a reboot ended.
-const HOLD: &str = include_str!("lock.sh");
 
 impl SiteLock {
     /// Takes the lock, or says who has it.
@@ -33,21 +27,16 @@ impl SiteLock {
     ) -> Result<Self, Error> {
         let site = &blueprint.site.name;
         let owner = owner(environment);
-        let Some(node) = &connection.node else {
-            return Self::here(&state(&blueprint.root).join("lock"), &owner);
-        };
-        let argv = ["sh", "-c", HOLD, "phoenix-lock", site.as_str(), owner.as_str()];
-        // Taking a lock takes no time; a node that is slow to answer gets the time of a connection.
-        let command = Command::new("taking the site's lock", argv).limit(Duration::from_secs(30));
-        match node.hold(&command).await {
-            Ok(Ok((line, held))) if line.trim() == "locked" => Ok(Self { _node: Some(held), _here: None }),
-            Ok(Ok((line, _))) => Err(taken(site, &line)),
-            Ok(Err(output)) if output.text().contains("held by") => Err(taken(site, output.text().trim())),
-            Ok(Err(output)) => {
-                listener.hear(&Notice::LockedHere { why: output.tail(2) });
-                Self::here(&state(&blueprint.root).join("lock"), &owner)
+        let here = || Self::here(&state(&blueprint.root).join("lock"), &owner);
+        match lock::take(&connection.ways, site, &owner).await {
+            Ok(held) => Ok(Self { _nodes: Some(held), _here: None }),
+            Err(NotHeld::Taken(who)) => Err(taken(site, &who)),
+            Err(NotHeld::NoWay) => here(),
+            Err(NotHeld::Unable(why)) => {
+                listener.hear(&Notice::LockedHere { why });
+                here()
             }
-            Err(error) => Err(Error::from_error("lock::unreachable", &error).hint("phoenix-cli doctor")),
+            Err(NotHeld::Unreachable(failure)) => Err(failure.into()),
         }
     }
 
@@ -67,7 +56,7 @@ impl SiteLock {
         match file.file().try_lock() {
             Ok(()) => {
                 fs_err::write(&owner_file, owner).map_err(wrong)?;
-                Ok(Self { _node: None, _here: Some(file) })
+                Ok(Self { _nodes: None, _here: Some(file) })
             }
             Err(_) => {
                 let who = fs_err::read_to_string(&owner_file).unwrap_or_default();

@@ -103,8 +103,8 @@ impl Site {
     ) -> Result<Self, Error> {
         let mut observing = None;
         let begin = |connection: &Connection| {
-            let (reader, node) = (connection.reader(), connection.node.clone());
-            let observe = async move { managers::observe(&reader, node.as_deref()).await };
+            let ways = connection.ways.clone();
+            let observe = async move { managers::observe(&ways).await };
             // What is not waited for is given up.
             let span = info_span!(target: SPAN, "observing");
             observing = Some(AbortOnDropHandle::new(tokio::spawn(observe.instrument(span))));
@@ -137,8 +137,8 @@ impl Site {
     pub async fn look_settled(&mut self, listener: &dyn Listener) -> Result<(), Error> {
         let ids = self.desired.guests.values().map(|c| c.id).collect();
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
-        let (reader, node) = (self.connection.reader(), self.connection.node.as_deref());
-        self.inventory = managers::observe_settled(&reader, node, &self.desired.site, &ids, &waiting).await?;
+        let ways = &self.connection.ways;
+        self.inventory = managers::observe_settled(ways, &self.desired.site, &ids, &waiting).await?;
         Ok(())
     }
 
@@ -216,7 +216,9 @@ impl Site {
                 mark.forget_all();
             }
         }
-        if let Some(mark) = self.inventory.hypervisor.as_mut().filter(|mark| mark.site == self.desired.site) {
+        let site = &self.desired.site;
+        if let Some(mark) = self.inventory.reached_mut().hypervisor.as_mut().filter(|mark| mark.site == *site)
+        {
             mark.forget_all();
         }
     }
@@ -224,7 +226,9 @@ impl Site {
     /// What is remembered of a certificate where it is.
     pub fn mark_of(&self, certificate: &Certificate) -> Option<CertificateMark> {
         let mark = match certificate.on.guest() {
-            None => self.inventory.hypervisor.as_ref().filter(|mark| mark.site == self.desired.site),
+            None => {
+                self.inventory.reached().hypervisor.as_ref().filter(|mark| mark.site == self.desired.site)
+            }
             Some(name) => self.inventory.guests.get(&self.desired.guests.get(name)?.id)?.mark.as_ref(),
         };
         CertificateMark::of(mark?, &Address::certificate(&certificate.name))
@@ -243,7 +247,7 @@ impl Site {
         if self.connection.simulated() {
             return Ok(Arc::new(SimulatedProber::new(self.connection.reader(), &self.desired)));
         }
-        let from: Arc<dyn Runner> = self.connection.node.clone().unwrap_or_else(|| Arc::new(Local));
+        let from: Arc<dyn Runner> = self.connection.ways.first().cloned().unwrap_or_else(|| Arc::new(Local));
         Ok(Arc::new(TlsProber::new(from, &self.authority, self.secrets(), Timestamp::now())?))
     }
 
@@ -258,7 +262,7 @@ impl Site {
             Worksite::new(
                 self.desired.site.clone(),
                 self.connection.writer(),
-                self.connection.node.clone(),
+                self.connection.ways.clone(),
                 self.authority.clone(),
                 self.secrets(),
                 self.prober()?,

@@ -1,56 +1,14 @@
 //! What is there, and how it is.
 
-use std::net::Ipv4Addr;
-
 use jiff::Timestamp;
-use managers::certificates::renew_at;
-use plan::desired::{Certificate, Guest, Issuer, Service, Speaks};
+use managers::{Manager, Seen};
+use plan::desired::Service;
 use plan::{Address, Plan};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::site::Site;
-
-/// A container of the blueprint.
-#[derive(Debug, Clone, Serialize)]
-pub struct ContainerStatus {
-    /// Its address.
-    pub address: Address,
-    /// Its id.
-    pub id: u32,
-    /// What it calls itself.
-    pub hostname: String,
-    /// Its first fixed address.
-    pub ip: Option<Ipv4Addr>,
-    /// In words: `running`, `stopped`, `not there`, or that the id is somebody else's.
-    pub state: &'static str,
-    /// The node it is on.
-    pub node: Option<String>,
-    /// What the next apply does to it.
-    pub waiting_steps: Vec<Address>,
-    /// Its features.
-    pub features: Vec<String>,
-}
-
-/// A service of the blueprint.
-#[derive(Debug, Clone, Serialize)]
-pub struct ServiceStatus {
-    /// Its address.
-    pub address: Address,
-    /// How clients reach it.
-    pub url: String,
-    /// The page that tells whether it is well; none where a browser has nothing to show.
-    pub browser: Option<String>,
-    /// What is between it and its clients.
-    pub through: Option<&'static str>,
-    /// The guest it runs on.
-    pub on: String,
-    /// Whether it answered at the last apply, as it is now.
-    pub proven: bool,
-    /// The same in words.
-    pub state: &'static str,
-}
 
 /// A guest that has our mark and is in the blueprint no more.
 #[derive(Debug, Clone, Serialize)]
@@ -76,14 +34,10 @@ pub struct Status {
     pub simulated: bool,
     /// Whether the target is a lab.
     pub lab: bool,
-    /// Its containers.
-    pub containers: Vec<ContainerStatus>,
-    /// Its services.
-    pub services: Vec<ServiceStatus>,
+    /// Its resources: kind by kind, in the order in which managers are asked.
+    pub resources: Vec<managers::Status>,
     /// How many certificates it has.
     pub certificates: usize,
-    /// Those that are missing or to be renewed by the next apply.
-    pub certificates_due: Vec<Address>,
     /// How many flows it has.
     pub flows: usize,
     /// Guests that are no longer in the blueprint.
@@ -93,14 +47,29 @@ pub struct Status {
 }
 
 impl Status {
+    /// The resources whose time has come, which the next apply sees to: certificates that are missing or to be renewed.
+    pub fn due(&self) -> Vec<&managers::Status> {
+        let mut due: Vec<_> =
+            self.resources.iter().filter(|it| it.line.as_ref().is_some_and(|line| line.due)).collect();
+        due.sort_by_key(|it| &it.address);
+        due
+    }
+
     /// As JSON.
     pub fn json(&self) -> Value {
-        json!({
-            "certificates": self.certificates, "certificates_due": self.certificates_due, "flows": self.flows,
+        let due: Vec<&Address> = self.due().into_iter().map(|it| &it.address).collect();
+        let mut json = json!({
+            "certificates": self.certificates, "certificates_due": due, "flows": self.flows,
             "site": self.site, "node": self.node, "simulated": self.simulated, "lab": self.lab,
-            "containers": self.containers, "services": self.services, "extra": self.extra,
-            "waiting_steps": self.plan.steps.len(),
-        })
+            "resources": self.resources, "extra": self.extra, "waiting_steps": self.plan.steps.len(),
+        });
+        for manager in managers::managers() {
+            if let Some(list) = manager.list() {
+                let own = self.resources.iter().filter(|it| it.address.kind() == manager.kind().kind());
+                json[list] = json!(own.collect::<Vec<_>>());
+            }
+        }
+        json
     }
 }
 
@@ -129,70 +98,28 @@ impl Site {
             node: self.inventory.node.clone(),
             simulated: self.connection.simulated(),
             lab: self.connection.lab.is_some(),
-            containers: desired.guests.values().map(|c| self.container(&plan, c)).collect(),
-            services: desired.services.values().map(|s| self.service(s)).collect(),
+            resources: self.resources(&plan),
             certificates: desired.certificates.len(),
-            certificates_due: self.due(Timestamp::now()),
             flows: desired.flows.len(),
             extra,
             plan,
         })
     }
 
-    /// The certificates that are missing or to be renewed by the next apply, by the marks.
-    fn due(&self, now: Timestamp) -> Vec<Address> {
-        let due = |certificate: &&Certificate| {
-            self.mark_of(certificate).is_none_or(|m| {
-                m.fingerprint != certificate.fingerprint || renew_at(&m).is_none_or(|at| at <= now)
-            })
+    fn resources(&self, plan: &Plan) -> Vec<managers::Status> {
+        let url = |service: &Service| crate::urls::url(self, service);
+        let seen = Seen {
+            desired: &self.desired,
+            inventory: &self.inventory,
+            plan,
+            now: Timestamp::now(),
+            url: &url,
         };
-        let embedded = |certificate: &&Certificate| certificate.issuer == Issuer::Embedded;
-        let own = self.desired.hypervisor.iter().map(|node| &node.certificate);
-        let all = self.desired.certificates.values().chain(own);
-        all.filter(embedded).filter(due).map(Certificate::resource).collect()
-    }
-
-    fn container(&self, plan: &Plan, container: &Guest) -> ContainerStatus {
-        let guest = self.inventory.guests.get(&container.id);
-        let ours = guest.is_some_and(|g| g.mark.as_ref().is_some_and(|m| m.site == self.desired.site));
-        let state = match guest {
-            None => "not there",
-            Some(_) if !ours => "the id is somebody else's",
-            Some(g) if g.running => "running",
-            Some(_) => "stopped",
+        let addresses = || self.desired.graph.addresses();
+        let of = |manager: &'static dyn Manager| {
+            let own = addresses().filter(move |address| address.kind() == manager.kind().kind());
+            own.map(move |address| manager.status(address, seen))
         };
-        let waits = plan.steps.iter().filter(|s| s.id == Some(container.id));
-        ContainerStatus {
-            address: container.resource(),
-            id: container.id,
-            hostname: container.hostname.clone(),
-            ip: container.address,
-            state,
-            node: guest.map(|g| g.node.clone()),
-            waiting_steps: waits.map(|s| s.address.clone()).collect(),
-            features: container.features.iter().map(|f| f.name.clone()).collect(),
-        }
+        managers::managers().iter().copied().flat_map(of).collect()
     }
-
-    fn service(&self, service: &Service) -> ServiceStatus {
-        let guest = self.desired.guests.get(&service.on).and_then(|c| self.inventory.guests.get(&c.id));
-        let mark = guest.and_then(|g| g.mark.as_ref());
-        let proven =
-            mark.and_then(|m| m.fingerprint(&service.resource())) == Some(service.fingerprint.as_str());
-        ServiceStatus {
-            address: Address::service(&service.name),
-            url: crate::urls::url(self, service),
-            browser: browser(service),
-            through: service.via.as_ref().map(|via| via.kind.as_str()),
-            on: service.on.to_string(),
-            proven,
-            state: if proven { "proven at the last apply" } else { "not proven yet" },
-        }
-    }
-}
-
-/// The page behind the gateway that tells whether a service is well; none where a browser has nothing to show.
-fn browser(service: &Service) -> Option<String> {
-    let host = service.hosts.first().filter(|_| service.speaks != Speaks::Tcp)?;
-    service.gateway().map(|_| format!("https://{host}{}", service.probe_path))
 }

@@ -79,7 +79,7 @@ impl Site {
         }
         let Question { declared, path, from } = question;
         let walks = trace::trace(&self.observer(), declared, path, from).await?;
-        let node = self.connection.node.as_ref();
+        let node = self.connection.ways.first();
         let outside = node.map_or_else(|| "this machine".to_owned(), |node| node.place());
         let verdict = trace::verdict(path, &walks);
         Ok(Traced { path: path.clone(), outside, walks, verdict })

@@ -1,5 +1,6 @@
 //! Into a container, from the node it runs on.
 
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +14,66 @@ use crate::{Command, Error, Held, Output, Runner, Stream};
 const ENVIRONMENT: [&str; 5] =
     ["PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=linux", "HOME=/root", "LANG=C.UTF-8", "container=lxc"];
 
+/// Who knows on which node of a cluster a container is.
+#[async_trait]
+pub trait Whereabouts: Debug + Send + Sync {
+    /// The node that a container is on, as far as that is known already.
+    ///
+    /// # Errors
+    /// When there is no way to that node.
+    async fn node_of(&self, id: u32) -> Result<Arc<dyn Runner>, Error>;
+
+    /// Looks where a container is now. `None` where there is nothing to look for, or nobody could tell.
+    async fn look_for(&self, id: u32) -> Option<Arc<dyn Runner>>;
+
+    /// What the node is called that a container was last known on, for messages.
+    fn place_of(&self, id: u32) -> String;
+}
+
+/// Always on the same node.
+#[derive(Debug)]
+struct Fixed(Arc<dyn Runner>);
+
+#[async_trait]
+impl Whereabouts for Fixed {
+    async fn node_of(&self, _: u32) -> Result<Arc<dyn Runner>, Error> {
+        Ok(self.0.clone())
+    }
+
+    async fn look_for(&self, _: u32) -> Option<Arc<dyn Runner>> {
+        None
+    }
+
+    fn place_of(&self, _: u32) -> String {
+        self.0.place()
+    }
+}
+
 /// Runs commands inside a container, from its node.
 ///
 /// By `lxc-attach`, which takes milliseconds where `pct exec` takes half a second to load Perl. Exit codes and standard
-/// input pass through; argument lists arrive as they are.
+/// input pass through; argument lists arrive as they are. A container that is not where it was is looked for once, and
+/// followed (T-9): nothing ran then.
 #[derive(Debug, Clone)]
 pub struct InGuest {
-    /// The node the container runs on.
-    pub node: Arc<dyn Runner>,
-    /// The container's number.
-    pub id: u32,
+    ways: Arc<dyn Whereabouts>,
+    id: u32,
 }
 
 impl InGuest {
-    /// The container `id` on `node`.
+    /// The container `id` on `node`, and nowhere else.
     pub fn new(node: Arc<dyn Runner>, id: u32) -> Self {
-        Self { node, id }
+        Self::found(Arc::new(Fixed(node)), id)
+    }
+
+    /// The container `id`, wherever `ways` finds it.
+    pub fn found(ways: Arc<dyn Whereabouts>, id: u32) -> Self {
+        Self { ways, id }
+    }
+
+    /// The node that the container is on now, where that is another than `was`.
+    async fn moved(&self, was: &dyn Runner) -> Option<Arc<dyn Runner>> {
+        self.ways.look_for(self.id).await.filter(|now| now.place() != was.place())
     }
 
     fn wrapped(&self, command: &Command) -> Command {
@@ -64,19 +109,23 @@ impl Runner for InGuest {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
-        let output = self.node.run_lines(&self.wrapped(command), line).await?;
-        match self.not_attached(&output) {
-            Some(error) => Err(error),
-            None => Ok(output),
-        }
+        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command));
+        let output = node.run_lines(&command, line).await?;
+        let Some(error) = self.not_attached(&output) else { return Ok(output) };
+        let Some(node) = self.moved(&*node).await else { return Err(error) };
+        let output = node.run_lines(&command, line).await?;
+        self.not_attached(&output).map_or(Ok(output), Err)
     }
 
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-        let held = self.node.hold(&self.wrapped(command)).await?;
-        match held.as_ref().err().and_then(|output| self.not_attached(output)) {
-            Some(error) => Err(error),
-            None => Ok(held),
-        }
+        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command));
+        let failed =
+            |held: &Result<_, Output>| held.as_ref().err().and_then(|output| self.not_attached(output));
+        let held = node.hold(&command).await?;
+        let Some(error) = failed(&held) else { return Ok(held) };
+        let Some(node) = self.moved(&*node).await else { return Err(error) };
+        let held = node.hold(&command).await?;
+        failed(&held).map_or(Ok(held), Err)
     }
 
     /// Goes through the node: `host` is what the node reaches, and never the container's own loopback.
@@ -89,20 +138,22 @@ impl Runner for InGuest {
                 hint: Some("use the container's address".to_owned()),
             });
         }
-        self.node.connect(host, port, limit).await
+        self.ways.node_of(self.id).await?.connect(host, port, limit).await
     }
 
     async fn fresh(&self) -> Result<(), Error> {
-        self.node.fresh().await
+        self.ways.node_of(self.id).await?.fresh().await
     }
 
     fn place(&self) -> String {
-        format!("container {} on {}", self.id, self.node.place())
+        format!("container {} on {}", self.id, self.ways.place_of(self.id))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::Local;
 
@@ -142,5 +193,87 @@ mod tests {
     async fn the_loopback_of_a_container_is_not_the_nodes() {
         let error = guest().connect("127.0.0.1", 80, Duration::from_secs(1)).await.expect_err("no way there");
         assert!(matches!(error, Error::Connect { .. }));
+    }
+
+    /// A cluster that is made up: the container was on `pve1`, and is on `pve2`.
+    #[derive(Debug)]
+    struct FakeCluster(Mutex<Vec<&'static str>>, &'static str);
+
+    #[derive(Debug, Clone)]
+    struct FakeNode {
+        name: &'static str,
+        has_it: bool,
+    }
+
+    #[async_trait]
+    impl Runner for FakeNode {
+        async fn run_lines(
+            &self,
+            _: &Command,
+            line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+        ) -> Result<Output, Error> {
+            if self.has_it {
+                line("here");
+                return Ok(Output { stdout: b"here\n".to_vec(), ..Output::default() });
+            }
+            Ok(Output {
+                status: 1,
+                stderr: b"Error: container 250 is not defined\n".to_vec(),
+                ..Output::default()
+            })
+        }
+
+        async fn hold(&self, _: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+            Ok(Err(self.run(&Command::new("", ["true"])).await?))
+        }
+
+        async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, Error> {
+            Err(Error::Connect { place: self.place(), reason: "made up".to_owned(), hint: None })
+        }
+
+        fn place(&self) -> String {
+            self.name.to_owned()
+        }
+    }
+
+    #[async_trait]
+    impl Whereabouts for FakeCluster {
+        async fn node_of(&self, _: u32) -> Result<Arc<dyn Runner>, Error> {
+            self.0.lock().unwrap().push("known");
+            Ok(Arc::new(FakeNode { name: "pve1", has_it: false }))
+        }
+
+        async fn look_for(&self, _: u32) -> Option<Arc<dyn Runner>> {
+            self.0.lock().unwrap().push("looked");
+            Some(Arc::new(FakeNode { name: self.1, has_it: self.1 == "pve2" }))
+        }
+
+        fn place_of(&self, _: u32) -> String {
+            self.1.to_owned()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_was_moved_is_looked_for_once_and_followed() {
+        let cluster = Arc::new(FakeCluster(Mutex::default(), "pve2"));
+        let guest = InGuest::found(cluster.clone(), 250);
+        let mut lines = Vec::new();
+        let mut line = |text: &str| lines.push(text.to_owned());
+        guest.run_lines(&Command::new("asking", ["true"]), &mut line).await.unwrap();
+        assert_eq!(lines, ["here"]);
+        assert!(guest.hold(&Command::new("locking", ["true"])).await.unwrap().is_err());
+        assert_eq!(*cluster.0.lock().unwrap(), ["known", "looked", "known", "looked"]);
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_where_it_was_fails_as_it_did() {
+        let cluster = Arc::new(FakeCluster(Mutex::default(), "pve1"));
+        let error =
+            InGuest::found(cluster.clone(), 250).run(&Command::new("asking", ["true"])).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no connection to container 250 on pve1: Error: container 250 is not defined"
+        );
+        assert_eq!(*cluster.0.lock().unwrap(), ["known", "looked"]);
     }
 }

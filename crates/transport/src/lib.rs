@@ -1,22 +1,27 @@
-//! Running commands and moving bytes: on this machine, over ssh, and into containers from their node.
+//! Running commands and moving bytes: on this machine, over ssh, from there on other nodes, and into containers from
+//! their node.
 //!
-//! Start at [`Runner`], the one trait the rest of Phoenix uses. [`Local`], [`Ssh`] and [`InGuest`] implement it;
-//! the lab has a simulated one. A [`Command`] is an argument vector with an optional standard input, never a shell
+//! Start at [`Runner`], the one trait the rest of Phoenix uses. [`Local`], [`Ssh`], [`OtherNode`] and [`InGuest`]
+//! implement it; the lab has a simulated one. A [`Command`] is an argument vector with an optional standard input, never a shell
 //! string, so nothing secret is ever in an argument list and nothing needs quoting by hand.
 
 mod command;
 mod error;
 mod in_guest;
 mod local;
+mod other_node;
 mod process;
 mod ssh;
 mod traced;
 
 pub use command::{Command, Output};
 pub use error::{Error, Sent};
-pub use in_guest::InGuest;
+pub use in_guest::{InGuest, Whereabouts};
 pub use local::Local;
-pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept, private_folder};
+pub use other_node::OtherNode;
+pub use ssh::{
+    Keep, MAX_SESSIONS, Ssh, SshOptions, carried_by_line, close_kept, mark_own_end, private_folder,
+};
 pub use traced::{CALL, RECORD, Traced, told};
 
 use std::fmt::Debug;

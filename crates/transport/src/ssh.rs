@@ -7,9 +7,9 @@
 //! what never left can be told from what broke on the way. What they run ends with them, whatever becomes of the
 //! connection.
 
-mod argv;
+pub(crate) mod argv;
 mod connect;
-mod failure;
+pub(crate) mod failure;
 mod keep;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use argv::REMOTE_255;
+pub use argv::{carried_by_line, mark_own_end};
 pub use keep::{Keep, close_kept, private_folder};
 
 use crate::process::{self, HeldProcess};
@@ -311,20 +311,10 @@ impl Ssh {
 
     /// What a finished client's output means: the command's own end, or ssh's.
     fn judge(&self, mut output: Output, command: &Command, count: u64) -> Result<Ended, Error> {
-        if output.status != 255 {
+        if argv::ended_itself(&mut output) {
             return Ok(Ended::Itself(output));
         }
-        let marker = format!("{REMOTE_255}\n");
-        let at = output.stderr.windows(marker.len()).rposition(|window| window == marker.as_bytes());
-        match at {
-            Some(at) => {
-                output.stderr.drain(at..at + marker.len());
-                Ok(Ended::Itself(output))
-            }
-            None => {
-                failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft(count))
-            }
-        }
+        failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft(count))
     }
 
     /// One attempt at a command over the connection as it is, made first when it is not there.

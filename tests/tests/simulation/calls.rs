@@ -60,17 +60,16 @@ fn what_can_be_asked_at_once_is() {
         let reader = Reader::new(Arc::new(world.exchange.clone()));
         let trips = |begin: tokio::time::Instant| begin.elapsed().as_millis() / far.as_millis();
         let begin = tokio::time::Instant::now();
-        managers::observe(&reader, Some(&world.shell)).await.unwrap();
+        let ways = managers::Ways::new(Some(Arc::new(world.shell.clone())), reader.clone());
+        managers::observe(&ways).await.unwrap();
         // What there is, and with it the files; then the storages, and with them the templates.
         assert_eq!((trips(begin), world.faults.calls()), (2, 4));
         let begin = tokio::time::Instant::now();
-        managers::observe(&reader, None).await.unwrap();
+        managers::observe(&managers::Ways::new(None, reader)).await.unwrap();
         assert_eq!((trips(begin), world.faults.calls()), (2, 7));
         let begin = tokio::time::Instant::now();
         let waiting = |_: &str, _: Duration| panic!("nothing is under way");
-        managers::observe_settled(&reader, Some(&world.shell), "site", &BTreeSet::new(), &waiting)
-            .await
-            .unwrap();
+        managers::observe_settled(&ways, "site", &BTreeSet::new(), &waiting).await.unwrap();
         // The nodes and their tasks before all that.
         assert_eq!((trips(begin), world.faults.calls()), (4, 13));
     });

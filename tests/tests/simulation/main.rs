@@ -4,6 +4,7 @@
 
 mod calls;
 mod changes;
+mod cluster;
 mod destroy;
 mod firewall;
 mod inside;

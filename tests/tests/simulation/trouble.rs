@@ -7,7 +7,7 @@ use apply::Failure;
 use async_trait::async_trait;
 use lab::node::{Auth, TaskTwist};
 use lab::sim::{Fault, Faults, SimExchange, World, WorldOptions};
-use managers::{observe, settle::failure};
+use managers::{Ways, observe, settle::failure};
 use plan::Address;
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
@@ -124,7 +124,7 @@ impl Exchange for Refusing {
 fn observed(answer: fn() -> Result<Response, ExchangeError>) -> (Failure, Duration) {
     virtually(async {
         let begin = tokio::time::Instant::now();
-        let failure = observe(&Reader::new(Arc::new(Refusing(answer))), None).await.unwrap_err();
+        let failure = observe(&Ways::new(None, Reader::new(Arc::new(Refusing(answer))))).await.unwrap_err();
         (failure, begin.elapsed())
     })
 }

@@ -66,7 +66,8 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     let (desired, authority) = site.desired()?;
     let exchange = Arc::new(world.exchange.clone());
     let shell = Arc::new(world.shell.clone());
-    let inventory = managers::observe(&Reader::new(exchange.clone()), Some(shell.as_ref())).await?;
+    let ways = managers::Ways::new(Some(shell), Reader::new(exchange.clone()));
+    let inventory = managers::observe(&ways).await?;
     let options = plan::Options { now: Timestamp::now(), targets: Vec::new(), destroy: false };
     let plan = plan::plan(&desired, &inventory, &managers::kinds(), &options);
     if let Some(problem) = plan.problems.first() {
@@ -76,7 +77,7 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
         Worksite::new(
             desired.site.clone(),
             Writer::new(exchange),
-            Some(shell),
+            ways,
             Arc::new(authority),
             Arc::new(NoSecrets),
             Arc::new(NotAsked),

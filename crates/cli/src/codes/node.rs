@@ -272,6 +272,14 @@ pub const CODES: &[CodeInfo] = &[
         "Declare `\"ssh\": \"root@10.0.0.13\"` under `target.proxmox`.",
     ),
     code(
+        "transport::no-node",
+        "no way to run commands on another node",
+        "Commands run on the node that a guest is on: on the one that ssh leads to, and from there by ssh on the others, as \
+         Proxmox VE's own tools do. That node is offline, or is none of the cluster, or the cluster has no address for it, or \
+         the node that ssh leads to does not tell its name.",
+        "The message says which; the hint is the next command.",
+    ),
+    code(
         "transport::ssh",
         "ssh cannot be started",
         "Phoenix uses the system's OpenSSH client.",

@@ -112,8 +112,10 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "lock::unreachable",
         "the node cannot be reached for the lock",
-        "The lock is taken on the node over ssh, and that connection failed.",
-        "`phoenix-cli doctor` tries each hop.",
+        "The lock is taken on the node over ssh, and that connection failed. In a cluster it is taken on a majority of the \
+         nodes, from the one that ssh leads to; one that is online and cannot be reached from there keeps a run from \
+         beginning, since somebody who comes by that node would not be met.",
+        "`phoenix-cli doctor` tries each hop. Where the nodes do not trust each other's keys: `pvecm updatecerts` on them.",
     ),
     code(
         "plan::circle",
@@ -164,6 +166,12 @@ pub const CODES: &[CodeInfo] = &[
         "no such node",
         "The blueprint places the container on a node that the cluster does not have.",
         "Correct `node`; the hint lists the nodes.",
+    ),
+    code(
+        "plan::node-offline",
+        "a node is offline",
+        "The container is to be made on a node that is offline. What is on such a node already is left as it is, and no problem.",
+        "Start the node, or leave the container out: `phoenix-cli apply --exclude CONTAINER`.",
     ),
     code(
         "plan::no-pool",

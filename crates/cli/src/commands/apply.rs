@@ -149,7 +149,8 @@ pub async fn carry_out(
             printer.say(line);
         }
     }
-    let destroys = |s: &plan::Step| s.action == plan::Action::Delete && s.address.kind() != "feature";
+    // What is taken out of a guest leaves the guest, and all that it serves.
+    let destroys = |s: &plan::Step| s.action == plan::Action::Delete && s.address.host().is_none();
     let only_destroys = plan.steps.iter().all(destroys);
     finish(global, planned, &report, only_destroys, printer)
 }

@@ -14,7 +14,7 @@ use plan::Address;
 use plan::desired::Authority;
 use secrecy::{ExposeSecret as _, SecretString};
 use site::Site;
-use transport::{Command, InGuest, Output, Runner as _};
+use transport::{Command, Output, Runner as _};
 
 use crate::args::{BackupCommand, Global, Restore, RestoreCommand};
 use crate::commands::consent;
@@ -152,13 +152,10 @@ async fn ask(
     if planned.connection.simulated() {
         return Err(CommandError::failed("lab::simulated", "the lab is simulated: no authority runs in it"));
     }
-    let node = planned.connection.node.clone().ok_or_else(no_way)?;
+    let inside = planned.connection.ways.guest(id).map_err(|_| no_way())?;
     let command =
         Command::new(format!("{word} of the authority in {id}"), [PROGRAM, word]).stdin(input).limit(LIMIT);
-    let output = InGuest::new(node, id)
-        .run(&command)
-        .await
-        .map_err(|e| CommandError::from_error("transport::failed", &e))?;
+    let output = inside.run(&command).await.map_err(|e| CommandError::from_error("transport::failed", &e))?;
     if output.success() {
         return Ok(output);
     }

@@ -1,7 +1,6 @@
 //! `certs`: the workshop's root, and what is certified: as the guests have it and as they show it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -11,7 +10,6 @@ use plan::Host;
 use plan::desired::{Certificate, Issuer};
 use serde_json::{Value, json};
 use site::Site;
-use transport::{InGuest, Runner};
 
 use crate::args::{Certs, CertsCommand, Global};
 use crate::error::Outcome;
@@ -83,28 +81,27 @@ async fn ask(planned: &Site) -> Asked {
     for certificate in certificates(planned) {
         by_host.entry(&certificate.on).or_default().push(certificate);
     }
-    let node: Option<Arc<dyn Runner>> = planned.connection.node.clone();
-    let questions = by_host.into_iter().map(|(host, certificates)| {
-        let node = node.clone();
-        async move {
-            let container = host.guest().and_then(|name| planned.desired.guests.get(name));
-            let guest = container.and_then(|c| planned.inventory.guests.get(&c.id));
-            let said = match (guest, node) {
-                (None, Some(node)) if host.is_node() && !planned.connection.simulated() => {
-                    look(&*node, &certificates)
-                        .await
-                        .map_err(|failure| format!("it could not be asked ({failure})"))
-                }
-                (None, _) => Err("it is not there yet".to_owned()),
-                (Some(guest), _) if !guest.running => Err("it does not run".to_owned()),
-                (_, None) => Err("there is no way to run commands on the node".to_owned()),
-                _ if planned.connection.simulated() => Err("it is simulated".to_owned()),
-                (Some(guest), Some(node)) => look(&InGuest::new(node, guest.id), &certificates)
+    let ways = &planned.connection.ways;
+    let questions = by_host.into_iter().map(|(host, certificates)| async move {
+        let container = host.guest().and_then(|name| planned.desired.guests.get(name));
+        let guest = container.and_then(|c| planned.inventory.guests.get(&c.id));
+        let said = match (guest, ways.first()) {
+            (None, Some(node)) if host.is_node() && !planned.connection.simulated() => {
+                look(&**node, &certificates)
                     .await
-                    .map_err(|failure| format!("it could not be asked ({failure})")),
-            };
-            (host.clone(), said)
-        }
+                    .map_err(|failure| format!("it could not be asked ({failure})"))
+            }
+            (None, _) => Err("it is not there yet".to_owned()),
+            (Some(guest), _) if !guest.running => Err("it does not run".to_owned()),
+            (_, None) => Err("there is no way to run commands on the node".to_owned()),
+            _ if planned.connection.simulated() => Err("it is simulated".to_owned()),
+            (Some(guest), Some(_)) => match ways.guest(guest.id) {
+                Ok(inside) => look(&inside, &certificates).await,
+                Err(failure) => Err(failure),
+            }
+            .map_err(|failure| format!("it could not be asked ({failure})")),
+        };
+        (host.clone(), said)
     });
     futures::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await
 }

@@ -14,7 +14,6 @@ use managers::features::preview::{Preview, preview};
 use plan::render::Style;
 use plan::{Action, Plan, Step};
 use secrecy::ExposeSecret as _;
-use transport::InGuest;
 
 use crate::args::Shown;
 use crate::commands::show::Asked;
@@ -38,10 +37,10 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
         say("\n--diff: the lab is simulated, there is nothing in its guests to compare with".to_owned());
         return asked;
     }
-    let Some(node) = planned.connection.node.clone() else {
+    if planned.connection.ways.first().is_none() {
         say("\n--diff: there is no way to run commands on the node, so no guest was asked".to_owned());
         return asked;
-    };
+    }
     let mut guests: BTreeMap<u32, Vec<(&Step, Rendered)>> = BTreeMap::new();
     for step in &plan.steps {
         if let Some((id, rendered)) = installed(step) {
@@ -49,7 +48,7 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
         }
     }
     let anew = |id: u32| {
-        let steps = plan.steps.iter().filter(|s| s.id == Some(id) && s.address.kind() == "container");
+        let steps = plan.steps.iter().filter(|s| s.id == Some(id) && s.address.guest_kind().is_some());
         steps.clone().any(|s| matches!(s.action, Action::Create | Action::Replace))
             || !planned.inventory.guests.get(&id).is_some_and(|guest| guest.running)
     };
@@ -60,11 +59,14 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
     }
     printer.say(format!("asking {} guests what would change", guests.len()));
     let asking = guests.into_iter().map(|(id, steps)| {
-        let inside = InGuest::new(node.clone(), id);
+        let inside = planned.connection.ways.guest(id);
         async move {
             let rendered: Vec<Rendered> = steps.iter().map(|(_, rendered)| rendered.clone()).collect();
             let root = &planned.blueprint.root;
-            let result = preview(&inside, &rendered, &|reference| secret(root, reference)).await;
+            let result = match inside {
+                Ok(inside) => preview(&inside, &rendered, &|reference| secret(root, reference)).await,
+                Err(failure) => Err(failure),
+            };
             (id, steps.into_iter().map(|(step, _)| step).collect::<Vec<_>>(), result)
         }
     });

@@ -148,7 +148,7 @@ async fn hops(
         Err(error) => findings
             .bad("privileges", &managers::settle::failure("asking what the token may do", &error).into()),
     }
-    match &connection.node {
+    match connection.ways.first() {
         None => {
             findings.good("commands on the node", "no ssh declared: only what the API can do is possible");
         }
@@ -169,7 +169,7 @@ async fn hops(
             }
         }
     }
-    match managers::observe(&reader, connection.node.as_deref()).await {
+    match managers::observe(&connection.ways).await {
         Err(failure) => {
             findings.bad("inventory", &failure.into());
             None
@@ -181,7 +181,8 @@ async fn hops(
                     &CommandError::failed("inventory::unread", format!("{}: {}", unread.what, unread.why)),
                 );
             }
-            if inventory.templates.is_empty() {
+            let templates = &inventory.facts(&inventory.node).templates;
+            if templates.is_empty() {
                 let error = CommandError::failed(
                     "plan::no-template",
                     format!("{} has no container template", inventory.node),
@@ -189,8 +190,7 @@ async fn hops(
                 .hint("on the node: pveam update && pveam download local debian-12-standard_…");
                 findings.bad("templates", &error);
             } else {
-                findings
-                    .good("templates", &inventory.templates.iter().cloned().collect::<Vec<_>>().join(", "));
+                findings.good("templates", &templates.iter().cloned().collect::<Vec<_>>().join(", "));
             }
             let options = plan::Options { now: jiff::Timestamp::now(), targets: vec![], destroy: false };
             let plan = plan::plan(desired, &inventory, &managers::kinds(), &options);

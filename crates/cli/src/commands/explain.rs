@@ -157,29 +157,27 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
     if !desired.graph.addresses().any(|a| a == address) {
         return Err(unknown());
     }
-    if address.kind() == "feature" {
-        let feature = managers::features::diff::feature_of(&desired, address).ok_or_else(unknown)?;
-        if with_script {
-            let rendered: Rendered = serde_json::from_value(Value::clone(&feature.payload))
-                .map_err(|e| CommandError::from_error("features::unreadable", &e))?;
-            // A person sees where a secret goes, never the secret.
-            let secrets = |reference: &SecretRef| {
-                Ok::<_, std::io::Error>(format!(
-                    "<secret: {}>",
-                    serde_json::to_string(reference).unwrap_or_default()
-                ))
-            };
-            let script = script(&[rendered], Mode::Apply, &secrets)
-                .map_err(|e| CommandError::from_error("features::script", &e))?;
-            printer.data(String::from_utf8_lossy(&script.text));
-            return Ok(0);
-        }
-    } else if with_script {
-        return Err(CommandError::usage(
-            "explain::no-script",
-            format!("{address} has no script: only features on a container have"),
-        )
-        .hint(format!("phoenix-cli explain feature.base@{address} --script")));
+    if with_script {
+        let Some(feature) = managers::features::diff::feature_of(&desired, address) else {
+            return Err(CommandError::usage(
+                "explain::no-script",
+                format!("{address} has no script: only features on a container have"),
+            )
+            .hint(format!("phoenix-cli explain feature.base@{address} --script")));
+        };
+        let rendered: Rendered = serde_json::from_value(Value::clone(&feature.payload))
+            .map_err(|e| CommandError::from_error("features::unreadable", &e))?;
+        // A person sees where a secret goes, never the secret.
+        let secrets = |reference: &SecretRef| {
+            Ok::<_, std::io::Error>(format!(
+                "<secret: {}>",
+                serde_json::to_string(reference).unwrap_or_default()
+            ))
+        };
+        let script = script(&[rendered], Mode::Apply, &secrets)
+            .map_err(|e| CommandError::from_error("features::script", &e))?;
+        printer.data(String::from_utf8_lossy(&script.text));
+        return Ok(0);
     }
     let needs: Vec<String> = desired
         .graph

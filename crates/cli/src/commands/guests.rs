@@ -6,7 +6,7 @@ use std::time::Duration;
 use blueprint::names::GuestName;
 use plan::address;
 use site::{Connection, OnPaper};
-use transport::{Command, InGuest, Runner as _};
+use transport::{Command, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
@@ -45,7 +45,7 @@ pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Ou
             "the lab is simulated: no program runs in it, only a few commands are answered as a guest would",
         );
     }
-    let node = connection.node.clone().ok_or_else(no_way)?;
+    let inside = connection.ways.guest(id).map_err(|_| no_way())?;
     let command = Command::new(format!("running a command in {id}"), options.argv.clone()).limit(PATIENCE);
     let json = printer.json;
     let mut line = |text: &str| {
@@ -53,7 +53,7 @@ pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Ou
             printer.data(format!("{text}\n"));
         }
     };
-    let result = InGuest::new(node, id).run_lines(&command, &mut line).await;
+    let result = inside.run_lines(&command, &mut line).await;
     connection.close().await;
     let output = result.map_err(|e| CommandError::from_error("transport::failed", &e))?;
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -95,14 +95,18 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
         let at = argv.len() - 1;
         argv.splice(at..at, ["-o".to_owned(), format!("UserKnownHostsFile={hosts}")]);
     }
+    let mut line = None;
+    if let Some(id) = inside {
+        let attach = format!(
+            "lxc-attach -n {id} --clear-env --set-var TERM=\"$TERM\" --set-var HOME=/root -- /bin/bash -l"
+        );
+        // Where nobody can be asked on which node the guest is, it may be on this one.
+        line = Some(connection.ways.terminal(id, &attach).await.unwrap_or(attach));
+    }
     connection.close().await;
     let at = argv.len() - 1;
     argv.insert(at, "-t".into());
-    if let Some(id) = inside {
-        argv.push(format!(
-            "lxc-attach -n {id} --clear-env --set-var TERM=\"$TERM\" --set-var HOME=/root -- /bin/bash -l"
-        ));
-    }
+    argv.extend(line);
     let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
     Err(CommandError::from_error("transport::ssh", &error).hint("is OpenSSH's client installed?"))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use transport::{Command, InGuest, Runner as _};
+use transport::{Command, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::guests::{find, no_way};
@@ -25,7 +25,7 @@ pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Out
         )
         .hint("phoenix-cli history shows what was done there"));
     }
-    let node = connection.node.clone().ok_or_else(no_way)?;
+    let guest = connection.ways.guest(id).map_err(|_| no_way())?;
     let mut argv = vec![
         "journalctl".to_owned(),
         "--quiet".into(),
@@ -42,7 +42,6 @@ pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Out
     }
     let limit = if options.follow { FOLLOW } else { PAST };
     let command = Command::new(format!("reading the journal of {id}"), argv).limit(limit).streamed();
-    let guest = InGuest::new(node, id);
     let mut line = |text: &str| printer.data_line(text);
     let result = tokio::select! {
         result = guest.run_lines(&command, &mut line) => result,

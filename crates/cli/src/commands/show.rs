@@ -1,5 +1,6 @@
 //! A plan on the screen: in short by guest, or every step; in lines that fit the terminal.
 
+use managers::features::describe::differs;
 use plan::render::{Style, View, full, outline, wrap};
 use plan::{Plan, Step};
 
@@ -53,6 +54,7 @@ pub fn plan(
         command: &command,
         paint: &paint,
         parts: &parts,
+        telling: &managers::telling,
         before_summary: &before_summary,
     };
     let text = if shown.full { full(plan, &view) } else { outline(plan, &planned.desired, &view) };
@@ -60,11 +62,6 @@ pub fn plan(
         Some(columns) => wrap(&text, columns),
         None => text,
     }
-}
-
-/// Whether a feature was applied before, as something else.
-fn differs(step: &Step) -> bool {
-    step.address.kind() == "feature" && step.changes.iter().any(|change| !change.old.is_null())
 }
 
 /// The plan on standard error, for who is to agree to it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Zoned;
+use managers::status::Line;
 use plan::Address;
 
 use crate::args::{self, Global};
@@ -51,22 +52,21 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
         return Ok(0);
     }
     printer.data(format!("{} on {}", status.site, planned.place()));
-    for c in &status.containers {
-        let sign = if c.state == "running" { "●" } else { "○" };
-        let ip = c.ip.map(|ip| ip.to_string()).unwrap_or_default();
-        printer.data(format!("{sign} {:<28} {:>9}  {ip:<16} {}", c.address.as_str(), c.id, c.state));
+    for resource in &status.resources {
+        if let Some(Line { sign, text, .. }) = resource.line.as_ref().filter(|line| !line.due) {
+            printer.data(format!("{sign} {:<28} {text}", resource.address.as_str()));
+        }
     }
-    for s in &status.services {
-        let sign = if s.proven { "✔" } else { "·" };
-        printer.data(format!("{sign} {:<28} {}  ({})", s.address.as_str(), s.url, s.state));
-    }
-    for address in &status.certificates_due {
-        printer.data(format!("! {:<28} due: {} apply", address.as_str(), typed(global)));
+    let due = status.due();
+    for resource in &due {
+        if let Some(Line { sign, text, .. }) = &resource.line {
+            printer.data(format!("{sign} {:<28} {text}: {} apply", resource.address.as_str(), typed(global)));
+        }
     }
     printer.data(format!(
         "  {} certificates, {} due; {} flows",
         status.certificates,
-        status.certificates_due.len(),
+        due.len(),
         status.flows
     ));
     for e in &status.extra {

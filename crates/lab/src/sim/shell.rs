@@ -153,7 +153,14 @@ impl SimShell {
 
     async fn answer(&self, n: u64, command: &Command) -> Output {
         match self.across(command) {
-            Some(Ok((there, command))) => return Box::pin(there.answer(n, &command)).await,
+            Some(Ok((there, command))) => {
+                let (argv, marks) = carried(command.argv);
+                let mut output = Box::pin(there.answer(n, &Command { argv, ..command })).await;
+                if marks {
+                    transport::mark_own_end(&mut output);
+                }
+                return output;
+            }
             Some(Err(output)) => return output,
             None => {}
         }
@@ -176,6 +183,7 @@ impl SimShell {
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
                 addresses: &firewall::addresses(self.node()),
                 connection: &firewall::connection(self.node(), self.client),
+                node: Some(self.node().name()),
                 unconfirmed: unconfirmed.as_deref(),
                 mark: mark.as_deref(),
             });
@@ -205,6 +213,10 @@ impl SimShell {
                 let output = self.pct(verb, id, rest).await;
                 self.faults.note(n, format!("{verb} {id}"), if output.status == 0 { 200 } else { 500 });
                 output
+            }
+            ["readlink", "/etc/pve/local"] => {
+                let stdout = format!("nodes/{}\n", self.node().name()).into_bytes();
+                Output { stdout, ..Output::default() }
             }
             ["true"] => Output::default(),
             words => {
@@ -304,6 +316,14 @@ impl SimShell {
     }
 }
 
+/// What the line that ssh carries runs, and whether it marks that it came to its own end.
+fn carried(argv: Vec<String>) -> (Vec<String>, bool) {
+    match transport::carried_by_line(&argv) {
+        Some(inside) => (inside.to_vec(), true),
+        None => (argv, false),
+    }
+}
+
 fn failed(status: i32, stderr: &str) -> Output {
     Output { status, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
 }
@@ -354,7 +374,10 @@ impl Runner for SimShell {
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let (_, fault) = self.before(command).await?;
         let (there, command) = match self.across(command) {
-            Some(Ok((there, command))) => (there, command),
+            Some(Ok((there, command))) => {
+                let (argv, _) = carried(command.argv);
+                (there, Command { argv, ..command })
+            }
             Some(Err(output)) => return Ok(Err(output)),
             None => (self.clone(), command.clone()),
         };

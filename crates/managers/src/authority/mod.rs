@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use transport::Command;
 
-use crate::Manager;
 use crate::certificates::{CertificateMark, renew_at};
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// What looks after the authority in its guest, from the feature `step-ca`.
 pub const PROGRAM: &str = "/usr/local/lib/phoenix/authority";
@@ -55,6 +55,15 @@ impl Manager for Authorities {
             "on": authority.on, "url": authority.url, "signs below": authority.domain,
             "longest life": format!("{} days", authority.life.as_secs() / 86_400),
         }))
+    }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        let there = seen.mark(address.name()).and_then(|mark| CertificateMark::of(mark, address));
+        let state = there.and_then(|mark| Timestamp::from_second(mark.end).ok());
+        Status::new(
+            address,
+            state.map_or("not there yet".to_owned(), |end| format!("signs, until {}", until(end))),
+        )
     }
 }
 

@@ -26,9 +26,10 @@ use serde_json::{Value, json};
 
 pub use removing::Removal;
 
-use crate::Manager;
 use crate::features::diff::mark_after;
+use crate::status::Line;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// Certificates, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -115,6 +116,28 @@ impl From<&CertificateMark> for Value {
     }
 }
 
+/// How a certificate is, by the mark of its host.
+pub(crate) fn status_of(
+    address: &Address,
+    certificate: &Certificate,
+    mark: Option<&Mark>,
+    now: Timestamp,
+) -> Status {
+    let there = mark.and_then(|mark| CertificateMark::of(mark, &Address::certificate(&certificate.name)));
+    let renews = certificate.issuer != Issuer::Embedded;
+    let due = due(certificate, there.as_ref(), now).filter(|_| !renews);
+    let state = match (&there, &due) {
+        (None, _) => "not there yet".to_owned(),
+        (Some(_), Some((_, why))) => why.clone(),
+        (Some(there), None) if there.fingerprint != certificate.fingerprint => "to be made anew".to_owned(),
+        (Some(_), None) if renews => "renewed by who has it".to_owned(),
+        (Some(there), None) => format!("until {}", date(there.end)),
+    };
+    let mut status = Status::new(address, state).more(json!({ "due": due.is_some() }));
+    status.line = due.map(|_| Line { sign: '!', text: "due".to_owned(), due: true });
+    status
+}
+
 /// When a certificate is renewed.
 pub fn renew_at(mark: &CertificateMark) -> Option<Timestamp> {
     Some(pki::renew_at(Timestamp::from_second(mark.begin).ok()?, Timestamp::from_second(mark.end).ok()?))
@@ -131,6 +154,14 @@ impl Manager for Certificates {
 
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         Some(facts_of(desired.certificates.get(address.name())?))
+    }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        let Some(certificate) = seen.desired.certificates.get(address.name()) else {
+            return Status::by_plan(address, seen.plan);
+        };
+        let mark = certificate.on.guest().and_then(|guest| seen.mark(guest));
+        status_of(address, certificate, mark, seen.now)
     }
 }
 

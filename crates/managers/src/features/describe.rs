@@ -1,6 +1,7 @@
 //! What a feature's step is about, in words: on paper, without a look into the guest.
 
 use plan::Step;
+use plan::address::kinds;
 
 use super::Rendered;
 use super::crew::installed;
@@ -9,6 +10,11 @@ use super::crew::installed;
 /// for steps of other kinds.
 pub fn parts(step: &Step, most: usize) -> Vec<String> {
     installed(step).map(|(_, rendered)| of(&rendered, most)).unwrap_or_default()
+}
+
+/// Whether a step is about a feature that was applied before, as something else.
+pub fn differs(step: &Step) -> bool {
+    step.address.kind() == kinds::FEATURE && step.changes.iter().any(|change| !change.old.is_null())
 }
 
 fn of(rendered: &Rendered, most: usize) -> Vec<String> {

@@ -7,13 +7,14 @@ use apply::Crew;
 use plan::address::kinds;
 use plan::desired::{Feature, Guest};
 use plan::planner::{Kind, Proposal, World};
+use plan::render::Telling;
 use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
 use super::crew::{Install, Removal, Work};
 use super::{Rendered, moves};
-use crate::Manager;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// Features, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +37,18 @@ impl Manager for Features {
             "declared": declared.unwrap_or_else(|| "required by another feature".to_owned()),
         }))
     }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        let mark = address.host().and_then(|host| seen.mark(host.guest()?));
+        let applied = mark.and_then(|mark| mark.fingerprint(address));
+        let wanted = feature_of(seen.desired, address).map(|feature| feature.fingerprint.as_str());
+        let state = match applied {
+            None => "not there yet",
+            Some(_) if applied == wanted => "applied",
+            Some(_) => "to be updated",
+        };
+        Status::new(address, state)
+    }
 }
 
 impl Kind for Features {
@@ -53,10 +66,23 @@ impl Kind for Features {
             guest(world, container, before, proposal);
         }
     }
+
+    fn telling(&self, step: &Step) -> Telling {
+        let new = step.changes.iter().all(|change| change.old.is_null());
+        let verb = match step.action {
+            Action::Delete => "remove",
+            _ if new => "install",
+            _ => "update",
+        };
+        Telling { verb: Some(verb), ..Telling::default() }
+    }
 }
 
-/// The feature at this address.
+/// The feature at this address; none where it is of another kind.
 pub fn feature_of<'a>(desired: &'a Desired, address: &Address) -> Option<&'a Feature> {
+    if address.kind() != kinds::FEATURE {
+        return None;
+    }
     let guest = desired.guests.get(address.host()?.guest()?)?;
     guest.features.iter().find(|feature| feature.name == address.name())
 }

@@ -12,12 +12,13 @@ use plan::inventory::Unread;
 use plan::{Address, Desired, Inventory, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use transport::{InGuest, Runner};
+use transport::InGuest;
 
 use super::check::check;
 use super::heard::Heard;
 use super::{Action, ActionKind, Change, Outcome, Rendered};
 use crate::certificates::{self, CertificateMark};
+use crate::ways::Ways;
 use crate::worksite::Secrets;
 
 /// Who looks. It has no way to change anything but for the script, which is made so that it does not.
@@ -27,8 +28,8 @@ pub struct Looker<'a> {
     pub desired: &'a Desired,
     /// What is there.
     pub inventory: &'a Inventory,
-    /// Commands on the node, where there is a way.
-    pub node: Option<Arc<dyn Runner>>,
+    /// The ways into guests.
+    pub ways: Ways,
     /// Who has the secrets that files hold: without them their checksums are not known.
     pub secrets: Arc<dyn Secrets>,
 }
@@ -113,7 +114,8 @@ impl Looker<'_> {
         if self.inventory.guests.get(&container.id).is_some_and(|guest| !guest.running) {
             return Err("it does not run".to_owned());
         }
-        let node = self.node.clone().ok_or("there is no way to run commands on the node")?;
+        let guest = self.ways.guest(container.id);
+        let guest = guest.map_err(|_| "there is no way to run commands on the node")?;
         // All of them, also those that are applied anyway: what one puts into a folder is nothing strange to another.
         let rendered: Vec<Rendered> = container
             .features
@@ -124,7 +126,6 @@ impl Looker<'_> {
         let secret = |reference: &SecretRef| {
             self.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
         };
-        let guest = InGuest::new(node, container.id);
         let purpose = format!("looking at what is inside {}", container.id);
         let heard = check(&guest, &rendered, &secret, purpose).await.map_err(|f| f.errors.join(": "))?;
         let features = differences(&heard);

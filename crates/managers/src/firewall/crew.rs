@@ -73,10 +73,11 @@ impl FirewallCrew {
     }
 
     async fn all(&self, files: &[FileChange], progress: &Progress) -> Told {
-        let node = self.site.node.as_deref().ok_or_else(|| {
+        let node = self.site.ways.first().ok_or_else(|| {
             Failure::new("firewall::no-ssh", "there is no way to write the firewall's files")
                 .hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"")
         })?;
+        let node = &**node;
         progress.doing(format!("writing {} file(s) of the firewall", files.len()));
         let token = self.write(node, files, progress).await?;
         let proven = async {

@@ -7,13 +7,15 @@ use apply::Crew;
 
 use plan::address::kinds;
 use plan::desired::{End, Firewall, Guest};
+use plan::inventory::Unread;
 use plan::planner::{Kind, Proposal, World};
+use plan::render::Telling;
 use plan::step::SITE_GOES;
-use plan::{Action, Address, Change, Desired, Problem, Step};
+use plan::{Action, Address, Change, Desired, Inventory, Problem, Step};
 use proxmox::firewall::change::FileChange;
 use proxmox::firewall::judge::{enabled, policy_of};
 use proxmox::firewall::{Action as Verdict, Direction, FirewallFile, Range, Rule};
-use proxmox::inventory::host_fw;
+use proxmox::inventory::{Guests, host_fw};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -23,7 +25,6 @@ use super::way::Way;
 use super::{SITE, prefix};
 use crate::Manager;
 use crate::features::diff::mark_after;
-use crate::observe::firewall_file;
 use crate::worksite::Worksite;
 
 /// The cluster's file.
@@ -71,6 +72,14 @@ impl Manager for Firewalls {
             "flows": flows(&|end| end.guest() == Some(&guest.name)),
         }))
     }
+
+    /// The files.
+    fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
+        inventory.firewall = std::mem::take(&mut read.firewall);
+        let unread = std::mem::take(&mut read.firewall_unread).into_iter();
+        inventory.unread.extend(unread.map(|(name, why)| Unread { what: what(&name), why }));
+        inventory.unconfirmed = read.unconfirmed.take();
+    }
 }
 
 impl Kind for Firewalls {
@@ -84,6 +93,15 @@ impl Kind for Firewalls {
             _ => gone(world, proposal),
         }
     }
+
+    fn telling(&self, _: &Step) -> Telling {
+        Telling { one_a_guest: true, ..Telling::default() }
+    }
+}
+
+/// What a file is called among what could not be read.
+fn what(name: &str) -> String {
+    format!("the firewall's file {name}")
 }
 
 /// A file of the inventory.
@@ -123,7 +141,7 @@ impl Declared<'_> {
             return;
         }
         self.site(proposal);
-        let ends = Ends::new(self.world.desired, self.firewall, &self.world.inventory.addresses);
+        let ends = Ends::new(self.world.desired, self.firewall, &self.world.inventory.reached().addresses);
         for container in self.world.desired.guests.values() {
             self.guest(container, &ends, proposal);
         }
@@ -131,7 +149,7 @@ impl Declared<'_> {
 
     /// Whether a file is there that could not be read: it must not be written either.
     fn unread(&self, address: &Address, name: &str, proposal: &mut Proposal) -> bool {
-        let what = firewall_file(name);
+        let what = what(name);
         let Some(unread) = self.world.inventory.unread.iter().find(|unread| unread.what == what) else {
             return false;
         };
@@ -147,11 +165,11 @@ impl Declared<'_> {
     fn site(&self, proposal: &mut Proposal) {
         let (world, address) = (self.world, Address::firewall(SITE));
         let (site, inventory) = (&world.desired.site, world.inventory);
-        let host_name = host_fw(&inventory.node);
+        let host_name = host_fw(inventory.hands());
         if self.unread(&address, CLUSTER, proposal) || self.unread(&address, &host_name, proposal) {
             return;
         }
-        let way = Way::new(inventory.way_in);
+        let way = Way::new(inventory.reached().way_in);
         let (cluster, host) = (file(world, CLUSTER), file(world, &host_name));
         let mut options: BTreeMap<&'static str, String> = [("enable", "1".to_owned())].into();
         // Where the policy is somebody's own, it stays; where it is Proxmox VE's, which is to drop, nothing on the node is
@@ -165,7 +183,7 @@ impl Declared<'_> {
         }
         let rules = way.rules(site, self.firewall, &cluster);
         let new_cluster = with(&cluster, site, &Wanted { options, rules });
-        let ends = Ends::new(world.desired, self.firewall, &inventory.addresses);
+        let ends = Ends::new(world.desired, self.firewall, &inventory.reached().addresses);
         // A node's rules come before the cluster's: what keeps the way open is in both.
         let mut rules = way.rules(site, self.firewall, &host);
         rules.extend(ends.of_node(policy_of(&new_cluster, Direction::Out)));
@@ -213,7 +231,7 @@ impl Declared<'_> {
         let guests = self.world.inventory.guests.values();
         let woken = guests.filter(|it| !ours.contains(&it.id) && on(&it.id) && filtered(it));
         let mut woken: Vec<String> = woken.map(|it| it.id.to_string()).collect();
-        let host = host_fw(&self.world.inventory.node);
+        let host = host_fw(self.world.inventory.hands());
         let is_others = |rule: &&Rule| rule.enable && !rule.is_of(&prefix(&self.world.desired.site));
         if [CLUSTER, &host].iter().any(|name| file(self.world, name).rules().any(|rule| is_others(&rule))) {
             woken.push("the node itself".to_owned());
@@ -374,7 +392,7 @@ fn gone(world: World<'_>, proposal: &mut Proposal) {
     let (site, inventory) = (&world.desired.site, world.inventory);
     let reason = if world.options.destroy { SITE_GOES } else { "no firewall is declared any more" };
     let mut changed_files = Vec::new();
-    let host_name = host_fw(&inventory.node);
+    let host_name = host_fw(inventory.hands());
     let (cluster, host) = (file(world, CLUSTER), file(world, &host_name));
     if is_in(&cluster, site) || is_in(&host, site) {
         let (new_cluster, new_host, kept) = taken_out(world, &cluster, &host);
@@ -427,9 +445,9 @@ fn taken_out(
     host: &FirewallFile,
 ) -> (FirewallFile, FirewallFile, Option<String>) {
     let site = &world.desired.site;
-    let way = Way::new(world.inventory.way_in);
+    let way = Way::new(world.inventory.reached().way_in);
     let (new_cluster, new_host) = (without(cluster, site), without(host, site));
-    let local = world.inventory.addresses.iter();
+    let local = world.inventory.reached().addresses.iter();
     let local: Vec<Range> = local.filter_map(|it| Range::parse(&format!("{it:#}"))).collect();
     let open = |cluster, host| way.is_open(&way.own(), &local, cluster, host);
     match open(&new_cluster, host).and_then(|()| open(&new_cluster, &new_host)) {

@@ -350,7 +350,7 @@ async fn names(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
 }
 
 fn firewall(examiner: &Examiner<'_>, world: &World<'_>, guests: &[&GuestName]) -> Vec<super::Rules> {
-    if world.desired.firewall.is_none() || examiner.simulated || examiner.observer.node.is_none() {
+    if world.desired.firewall.is_none() || examiner.simulated || examiner.observer.ways.first().is_none() {
         return Vec::new();
     }
     let rules: &rules::Rules = &world.rules;

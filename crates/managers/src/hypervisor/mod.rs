@@ -13,15 +13,17 @@ use std::sync::Arc;
 use apply::Crew;
 use plan::address::kinds;
 use plan::desired::{Certificate, Feature, HYPERVISOR, Issuer};
+use plan::inventory::Unread;
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Desired, Problem, Step};
+use plan::{Action, Address, Change, Desired, Inventory, Problem, Step};
+use proxmox::inventory::{Guests, MARK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Manager;
-use crate::certificates::{CertificateMark, date, due, facts_of, promised};
+use crate::certificates::{CertificateMark, date, due, facts_of, promised, status_of};
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// The node's own resources, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +75,24 @@ impl Manager for Hypervisors {
         facts["declared"] = node.declared.to_string().into();
         Some(facts)
     }
+
+    /// What was done on the node, as it remembers it.
+    fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
+        match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
+            Ok(mark) => inventory.reached_mut().hypervisor = mark,
+            Err(error) => inventory.unread.push(Unread {
+                what: format!("what was done on the node ({MARK})"),
+                why: format!("{error}"),
+            }),
+        }
+    }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        match &seen.desired.hypervisor {
+            Some(node) => status_of(address, &node.certificate, seen.node_mark(), seen.now),
+            None => Status::by_plan(address, seen.plan),
+        }
+    }
 }
 
 impl Kind for Hypervisors {
@@ -81,7 +101,7 @@ impl Kind for Hypervisors {
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let there = world.inventory.hypervisor.as_ref();
+        let there = world.inventory.reached().hypervisor.as_ref();
         let ours = there.filter(|mark| mark.site == world.desired.site);
         let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
         let address = Address::hypervisor_certificate();

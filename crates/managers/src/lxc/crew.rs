@@ -64,7 +64,7 @@ impl ContainerCrew {
             |(key, _): &(String, String)| key == "protection" && create.root.iter().any(|(k, _)| is_drive(k));
         let (last, params): (Params, Params) = create.params.iter().cloned().partition(late);
         task.run(|| self.site.writer.create(&guest, params.clone()), || self.ours(&guest)).await?;
-        self.site.is_on(guest.id, &guest.node);
+        self.site.ways.is_on(guest.id, &guest.node);
         self.root(&guest, &create.root, progress).await?;
         if !last.is_empty() {
             settle::set(&self.site, &guest, last, progress).await?;
@@ -138,9 +138,17 @@ impl ContainerCrew {
     }
 
     async fn destroy(&self, place: &Place, progress: &Progress) -> Result<(), Failure> {
-        let guest = Self::guest(place);
+        let mut guest = Self::guest(place);
+        let what = "looking at what is to be destroyed";
+        let mut found = settle::find(what, || self.site.reader().config(&guest)).await?;
+        if found.is_none()
+            && let Some(there) = self.site.moved(&guest).await?
+        {
+            found = settle::find(what, || self.site.reader().config(&there)).await?;
+            guest = there;
+        }
         let look = || self.site.reader().config(&guest);
-        match settle::find("looking at what is to be destroyed", look).await? {
+        match found {
             None => return Ok(()),
             Some(config) => {
                 // Looked at once more at the last moment: only what carries our mark is ever destroyed (P-16).
@@ -182,7 +190,10 @@ impl ContainerCrew {
 
     /// What only root@pam may set goes through Proxmox' own command on the node: `pct set` (T-6).
     async fn root(&self, guest: &GuestRef, params: &Params, progress: &Progress) -> Result<(), Failure> {
-        let Some(node) = self.site.node.as_ref().filter(|_| !params.is_empty()) else { return Ok(()) };
+        if params.is_empty() || self.site.ways.first().is_none() {
+            return Ok(());
+        }
+        let node = self.site.ways.node(&guest.node).await?;
         progress.doing("setting what takes root on the node");
         let mut argv = vec!["pct".to_owned(), "set".to_owned(), guest.id.to_string()];
         for (key, value) in params {
@@ -194,11 +205,21 @@ impl ContainerCrew {
         let mut lock = settle::Lock::new(&self.site, guest, "setting what takes root", progress);
         let output = loop {
             // Setting the same twice is the same as once.
-            let output = settle::command(node.as_ref(), &command).await?;
+            let output = settle::command(&*node, &command).await?;
             if output.success() {
                 return Ok(());
             }
-            let locked = Kind::of_words(&output.tail(5)) == Some(Kind::Locked);
+            let kind = Kind::of_words(&output.tail(5));
+            if kind == Some(Kind::NotFound) {
+                return Err(Failure::new(
+                    settle::NOT_FOUND,
+                    format!("pct set {}: it is not there", guest.id),
+                )
+                .while_doing("failed while setting what takes root")
+                .said(output.tail(5))
+                .hint("phoenix-cli plan shows what is there now"));
+            }
+            let locked = kind == Some(Kind::Locked);
             if !locked || begin.elapsed() > settle::LOCKED {
                 break output;
             }
@@ -210,16 +231,32 @@ impl ContainerCrew {
             .hint(format!("what it has now, on the node: pct config {}", guest.id)))
     }
 
+    /// Where it is. One that was moved since the plan was made is changed where it is now: all of it may be done twice.
     async fn update(&self, update: &Update, progress: &Progress) -> Result<Done, Failure> {
         let guest = GuestRef::new(&update.node, GuestKind::Container, update.id);
-        self.site.is_on(update.id, &update.node);
+        self.site.ways.is_on(update.id, &update.node);
+        match self.update_at(&guest, update, progress).await {
+            Err(failure) if failure.code == settle::NOT_FOUND => match self.site.moved(&guest).await? {
+                Some(there) => self.update_at(&there, update, progress).await,
+                None => Err(failure),
+            },
+            result => result,
+        }
+    }
+
+    async fn update_at(
+        &self,
+        guest: &GuestRef,
+        update: &Update,
+        progress: &Progress,
+    ) -> Result<Done, Failure> {
         let (mut last, mut params): (Params, Params) = (Params::new(), update.set.clone());
         let mut digest = update.digest.clone();
         let changed = update.set.iter().chain(&update.root).map(|(key, _)| key);
         let changed = changed.chain(&update.delete).chain(&update.revert);
         if changed.into_iter().any(|key| is_drive(key)) {
             (last, params) = params.into_iter().partition(|(key, _)| key == "protection");
-            if let Some(now) = self.unprotect(&guest, &digest, progress).await? {
+            if let Some(now) = self.unprotect(guest, &digest, progress).await? {
                 digest = now;
                 if last.is_empty() {
                     last.push(("protection".into(), "1".into()));
@@ -229,9 +266,9 @@ impl ContainerCrew {
         if !update.revert.is_empty() {
             progress.doing("taking back what waits for a restart");
             let revert = ("revert".to_owned(), update.revert.join(","));
-            match self.ahead(&guest, &digest, revert, progress).await? {
+            match self.ahead(guest, &digest, revert, progress).await? {
                 Some(now) => digest = now,
-                None => self.already(&guest, update).await?,
+                None => self.already(guest, update).await?,
             }
         }
         if !update.delete.is_empty() {
@@ -240,32 +277,32 @@ impl ContainerCrew {
         if !params.is_empty() {
             progress.doing("changing its configuration");
             if let Some(set) = &update.remember {
-                params.push(("description".into(), self.remembering(&guest, set).await?));
+                params.push(("description".into(), self.remembering(guest, set).await?));
             }
             params.push(("digest".into(), digest));
-            if settle::set(&self.site, &guest, params, progress).await? == settle::Set::Modified {
-                self.already(&guest, update).await?;
+            if settle::set(&self.site, guest, params, progress).await? == settle::Set::Modified {
+                self.already(guest, update).await?;
             }
         }
-        self.root(&guest, &update.root, progress).await?;
+        self.root(guest, &update.root, progress).await?;
         if !last.is_empty() {
-            settle::set(&self.site, &guest, last, progress).await?;
+            settle::set(&self.site, guest, last, progress).await?;
         }
         for (disk, size) in &update.grow {
             let task = Task {
                 site: &self.site,
-                guest: &guest,
+                guest,
                 what: "growing a disk",
                 kind: "resize",
                 limit: VOLUME,
                 fine: &[],
                 progress,
             };
-            task.run(|| self.site.writer.resize(&guest, disk, size), || self.has_size(&guest, disk, size))
+            task.run(|| self.site.writer.resize(guest, disk, size), || self.has_size(guest, disk, size))
                 .await?;
         }
         if let Some(pool) = &update.pool {
-            self.join(&guest, pool).await?;
+            self.join(guest, pool).await?;
         }
         if update.text.is_some() || update.keep.is_some() {
             let change = |there: &mut String, mark: &mut plan::Mark| {
@@ -279,10 +316,10 @@ impl ContainerCrew {
             self.site.change_mark(guest.id, progress, change).await?;
         }
         if update.restart {
-            self.stop(&guest, progress).await?;
+            self.stop(guest, progress).await?;
         }
         if update.restart || update.start {
-            self.start(&guest, progress).await?;
+            self.start(guest, progress).await?;
         }
         if !update.forget.is_empty() {
             let forget = |_: &mut String, mark: &mut plan::Mark| {

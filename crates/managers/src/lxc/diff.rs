@@ -17,9 +17,9 @@ use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
 use super::work::{Place, Work};
-use crate::Manager;
 use crate::keys::Takes;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// Containers, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +43,17 @@ impl Manager for Containers {
             "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         }))
+    }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        match seen.desired.guest(address) {
+            Some(container) => super::status::of(address, container, seen),
+            None => Status::by_plan(address, seen.plan),
+        }
+    }
+
+    fn list(&self) -> Option<&'static str> {
+        Some("containers")
     }
 }
 

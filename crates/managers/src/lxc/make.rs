@@ -23,50 +23,41 @@ pub(super) fn create(
     proposal: &mut Proposal,
 ) {
     let address = container.resource();
-    let Some(template) = offer::template(&container.template, world.inventory) else {
-        let have: Vec<&str> = world
-            .inventory
-            .templates
-            .iter()
-            .filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f))
-            .collect();
+    let inventory = world.inventory;
+    let node = container.node.as_ref().or(world.desired.node.as_ref());
+    let node = node.map_or_else(|| inventory.node.clone(), ToString::to_string);
+    if let Some(problem) = no_node(world, container, &node) {
+        proposal.problem(problem);
+        return;
+    }
+    let there_is = inventory.facts(&node);
+    let Some(template) = offer::template(&container.template, there_is) else {
+        let have: Vec<&str> =
+            there_is.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
         let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
         proposal.problem(Problem {
             address,
             code: "plan::no-template".into(),
-            message: format!("{} has no template `{}`; it has {have}", world.inventory.node, container.template),
+            message: format!("{node} has no template `{}`; it has {have}", container.template),
             hint: format!(
-                "on the node: pveam update && pveam available --section system | grep {0}, then pveam download local FILE",
+                "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE",
+                offer::on(inventory, &node),
                 container.template
             ),
         });
         return;
     };
     let Some(storage) =
-        keys::root_storage(container).or_else(|| offer::root_storage(world.inventory)).map(str::to_owned)
+        keys::root_storage(container).or_else(|| offer::root_storage(there_is)).map(str::to_owned)
     else {
         proposal.problem(Problem {
             address,
             code: "plan::no-storage".into(),
-            message: format!("{} has no active storage for root disks", world.inventory.node),
+            message: format!("{node} has no active storage for root disks"),
             hint: "name one in `disk`, or let a storage of the node hold `rootdir`".into(),
         });
         return;
     };
-    let node = container.node.as_ref().or(world.desired.node.as_ref());
-    let node = node.map_or_else(|| world.inventory.node.clone(), ToString::to_string);
-    if !world.inventory.nodes.is_empty() && !world.inventory.nodes.contains(&node) {
-        proposal.problem(Problem {
-            address,
-            code: "plan::no-node".into(),
-            message: format!("there is no node `{node}`"),
-            hint: format!(
-                "the cluster has {}",
-                world.inventory.nodes.iter().cloned().collect::<Vec<_>>().join(", ")
-            ),
-        });
-        return;
-    }
     let around = Around { storage: &storage };
     let written = crate::keys::written(&ROWS, container, around);
     let made = written.iter().filter_map(|(row, _, value)| crate::keys::made_on(row.form, value));
@@ -133,6 +124,25 @@ pub(super) fn create(
         root,
     });
     proposal.step(step, &work);
+}
+
+/// Why nothing can be made on a node, where that is so.
+fn no_node(world: World<'_>, container: &Container, node: &str) -> Option<Problem> {
+    let nodes = &world.inventory.nodes;
+    if !nodes.is_empty() && !nodes.contains_key(node) {
+        return Some(Problem {
+            address: container.resource(),
+            code: "plan::no-node".into(),
+            message: format!("there is no node `{node}`"),
+            hint: format!("the cluster has {}", nodes.keys().cloned().collect::<Vec<_>>().join(", ")),
+        });
+    }
+    world.inventory.is_offline(node).then(|| Problem {
+        address: container.resource(),
+        code: "plan::node-offline".into(),
+        message: format!("it is to be made on {node}, which is offline"),
+        hint: format!("start {node}, or leave it out: phoenix-cli apply --exclude {}", container.resource()),
+    })
 }
 
 /// The data that goes with a container beside its root disk: its volumes, also those that it no longer mounts.

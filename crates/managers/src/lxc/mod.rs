@@ -1,5 +1,5 @@
 //! Containers: the keys of their configuration ([`keys`]), what differs ([`diff`]) and becomes a step (`make`, `change`),
-//! what the node offers (`offer`), and carrying it out ([`crew`]).
+//! what the node offers (`offer`), how one is (`status`), and carrying it out ([`crew`]).
 
 mod change;
 pub mod crew;
@@ -7,6 +7,7 @@ pub mod diff;
 pub mod keys;
 mod make;
 pub mod offer;
+mod status;
 pub mod work;
 
 /// As their addresses call them.

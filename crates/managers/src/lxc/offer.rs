@@ -1,18 +1,17 @@
-//! What the node offers: templates, storages and pools. Pure.
+//! What a node offers: templates, storages and pools. Pure.
 
 use plan::Problem;
 use plan::desired::Guest as Container;
-use plan::inventory::Inventory;
+use plan::inventory::{Inventory, NodeFacts};
 use plan::planner::World;
 
 /// The volume id of the template that `wanted` means: a volume id as it is, or the beginning of a file name, the newest
 /// where several fit.
-pub fn template(wanted: &str, inventory: &Inventory) -> Option<String> {
-    if inventory.templates.contains(wanted) {
+pub fn template(wanted: &str, node: &NodeFacts) -> Option<String> {
+    if node.templates.contains(wanted) {
         return Some(wanted.to_owned());
     }
-    inventory
-        .templates
+    node.templates
         .iter()
         .filter(|id| {
             id.split_once("vztmpl/").is_some_and(|(_, file)| {
@@ -32,9 +31,9 @@ fn numbers(text: &str) -> (Vec<u64>, &str) {
 
 /// The storage for a root disk where the blueprint names none: the first active one that may hold root file systems,
 /// `local` last, since that is usually the system's own disk.
-pub fn root_storage(inventory: &Inventory) -> Option<&str> {
+pub fn root_storage(node: &NodeFacts) -> Option<&str> {
     let fits = |(_, s): &(&String, &plan::inventory::Storage)| s.active && s.content.contains("rootdir");
-    let mut all: Vec<&str> = inventory.storages.iter().filter(fits).map(|(name, _)| name.as_str()).collect();
+    let mut all: Vec<&str> = node.storages.iter().filter(fits).map(|(name, _)| name.as_str()).collect();
     all.sort_by_key(|name| (*name == "local", *name));
     all.first().copied()
 }
@@ -46,20 +45,19 @@ pub(super) fn unusable(
     node: &str,
     mut storages: impl Iterator<Item = String>,
 ) -> Option<Problem> {
-    let inventory = world.inventory;
-    // Of another node, or where they could not be read: the node itself will say it.
-    if node != inventory.node || inventory.storages.is_empty() {
+    let there = &world.inventory.facts(node).storages;
+    // Where they could not be read the node itself will say it.
+    if there.is_empty() {
         return None;
     }
-    let fits =
-        |name: &str| inventory.storages.get(name).is_some_and(|s| s.active && s.content.contains("rootdir"));
+    let fits = |name: &str| there.get(name).is_some_and(|s| s.active && s.content.contains("rootdir"));
     let name = storages.find(|n| !fits(n))?;
-    let message = match inventory.storages.get(&name) {
+    let message = match there.get(&name) {
         None => format!("{node} has no storage `{name}`"),
         Some(storage) if !storage.active => format!("the storage {name} of {node} is not active"),
         Some(_) => format!("the storage {name} of {node} may not hold containers' disks"),
     };
-    let have: Vec<&str> = inventory.storages.keys().map(String::as_str).filter(|n| fits(n)).collect();
+    let have: Vec<&str> = there.keys().map(String::as_str).filter(|n| fits(n)).collect();
     Some(Problem {
         address: container.resource(),
         code: "plan::no-storage".into(),
@@ -69,6 +67,11 @@ pub(super) fn unusable(
             have => format!("these can be used: {}", have.join(", ")),
         },
     })
+}
+
+/// How a person says where a command is typed: `the node` is the one that answers.
+pub(super) fn on(inventory: &Inventory, node: &str) -> String {
+    if node == inventory.node { "on the node".to_owned() } else { format!("on {node}") }
 }
 
 /// Why the container's pool cannot be had, if it cannot.
@@ -88,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_newest_template_that_fits() {
-        let inventory = Inventory {
+        let node = NodeFacts {
             templates: [
                 "local:vztmpl/debian-12-standard_12.2-1_amd64.tar.zst",
                 "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst",
@@ -96,9 +99,9 @@ mod tests {
             ]
             .map(str::to_owned)
             .into(),
-            ..Inventory::default()
+            ..NodeFacts::default()
         };
-        let find = |w: &str| template(w, &inventory);
+        let find = |w: &str| template(w, &node);
         assert_eq!(find("debian-12").unwrap(), "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst");
         assert_eq!(
             find("debian-13-standard").unwrap(),

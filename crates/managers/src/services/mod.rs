@@ -8,8 +8,9 @@ use std::time::Duration;
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::address::kinds;
-use plan::desired::Service;
+use plan::desired::{Service, Speaks};
 use plan::planner::{Kind, Proposal, World};
+use plan::render::Telling;
 use plan::{Action, Address, Change, Desired, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,9 +18,9 @@ use tokio::time::Instant;
 
 pub use probe::TlsProber;
 
-use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
+use crate::{Manager, Seen, Status};
 
 /// How long a service may need until it answers after all it needs is done.
 const ANSWERS: Duration = Duration::from_secs(60);
@@ -53,6 +54,29 @@ impl Manager for Services {
             "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
             "through": through.unwrap_or_else(|| "directly".to_owned()),
         }))
+    }
+
+    fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
+        let Some(service) = seen.desired.services.get(address.name()) else {
+            return Status::by_plan(address, seen.plan);
+        };
+        let mark = seen.mark(&service.on);
+        let proven = mark.and_then(|m| m.fingerprint(address)) == Some(service.fingerprint.as_str());
+        let state = if proven { "proven at the last apply" } else { "not proven yet" };
+        let url = (seen.url)(service);
+        let line = format!("{url}  ({state})");
+        let more = ServiceStatus {
+            url,
+            browser: browser(service),
+            through: service.via.as_ref().map(|via| via.kind.as_str()),
+            on: service.on.to_string(),
+            proven,
+        };
+        Status::new(address, state).more(more).line(if proven { '✔' } else { '·' }, line)
+    }
+
+    fn list(&self) -> Option<&'static str> {
+        Some("services")
     }
 }
 
@@ -96,6 +120,31 @@ impl Kind for Services {
             }
         }
     }
+
+    fn telling(&self, _: &Step) -> Telling {
+        Telling { verb: Some("prove"), only_looks: true, ..Telling::default() }
+    }
+}
+
+/// More of a service's status.
+#[derive(Debug, Serialize)]
+struct ServiceStatus {
+    /// How clients reach it.
+    url: String,
+    /// The page that tells whether it is well; none where a browser has nothing to show.
+    browser: Option<String>,
+    /// What is between it and its clients.
+    through: Option<&'static str>,
+    /// The guest it runs on.
+    on: String,
+    /// Whether it answered at the last apply, as it is now.
+    proven: bool,
+}
+
+/// The page behind the gateway that tells whether a service is well; none where a browser has nothing to show.
+fn browser(service: &Service) -> Option<String> {
+    let host = service.hosts.first().filter(|_| service.speaks != Speaks::Tcp)?;
+    service.gateway().map(|_| format!("https://{host}{}", service.probe_path))
 }
 
 /// The crew for services.

@@ -12,7 +12,7 @@ use plan::Desired;
 use plan::desired::{Guest, HYPERVISOR, Issuer, ViaKind};
 use proxmox::inventory::read_by_files;
 use tokio::time::{Instant, timeout};
-use transport::{Command, Error, InGuest, Local, Runner};
+use transport::{Command, Error, Local, Runner};
 
 use super::ask::{self, Question};
 use super::declared::{Declared, Need};
@@ -25,6 +25,7 @@ use super::neighbour::{self, Neighbour};
 use super::path::{Path, Target};
 use super::rules::{self, Rules};
 use crate::settle::transport_failure;
+use crate::ways::Ways;
 
 /// How long the node may take to say who runs.
 const NODE: Duration = Duration::from_secs(6);
@@ -44,8 +45,8 @@ pub struct Observer<'a> {
     pub desired: &'a Desired,
     /// The workshop's root, PEM.
     pub root: &'a str,
-    /// Commands on the node, where there is a way.
-    pub node: Option<Arc<dyn Runner>>,
+    /// The ways to nodes, and into guests.
+    pub ways: Ways,
     /// The time.
     pub clock: fn() -> Timestamp,
 }
@@ -53,23 +54,43 @@ pub struct Observer<'a> {
 impl Observer<'_> {
     /// Where those outside stand: the node, or this machine.
     pub fn outside(&self) -> Arc<dyn Runner> {
-        self.node.clone().unwrap_or_else(|| Arc::new(Local))
+        self.ways.first().cloned().unwrap_or_else(|| Arc::new(Local))
     }
 
-    /// The guests of the site that run, by name; all where the node does not tell.
+    /// The guests of the site that run, by name, on whichever node; all where a node that is online does not tell.
     ///
     /// # Errors
-    /// When no command can be run on the node.
+    /// When no command can be run on any node.
     async fn running(&self) -> Result<BTreeSet<String>, Failure> {
-        let Some(node) = &self.node else { return Ok(BTreeSet::new()) };
+        let Some(first) = self.ways.first() else { return Ok(BTreeSet::new()) };
+        // Where the cluster cannot be asked, its first node still can.
+        let all = timeout(NODE, self.ways.all()).await.ok().and_then(Result::ok);
+        let nodes = all.filter(|nodes| !nodes.is_empty()).unwrap_or_else(|| vec![first.clone()]);
         let command =
             Command::new("asking the node which guests run", ["lxc-ls", "-1", "--running"]).limit(NODE);
-        let output = timeout(NODE, node.run(&command)).await.unwrap_or_else(|_| {
-            Err(Error::TimedOut { place: node.place(), purpose: command.purpose.clone(), limit: NODE })
+        let asked = nodes.iter().map(|node| async {
+            let output = timeout(NODE, node.run(&command)).await.unwrap_or_else(|_| {
+                Err(Error::TimedOut { place: node.place(), purpose: command.purpose.clone(), limit: NODE })
+            });
+            output.map_err(|error| transport_failure(&command.purpose, &error))
         });
-        let output = output.map_err(|error| transport_failure(&command.purpose, &error))?;
-        let ids: BTreeSet<u32> = output.text().split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        let runs = |c: &&Guest| !output.success() || ids.contains(&c.id);
+        let (mut ids, mut told, mut failed) = (BTreeSet::new(), true, Vec::new());
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(output) => {
+                    told &= output.success();
+                    ids.extend(output.text().split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+                }
+                Err(failure) => failed.push(failure),
+            }
+        }
+        told &= failed.is_empty();
+        if failed.len() == nodes.len()
+            && let Some(failure) = failed.into_iter().next()
+        {
+            return Err(failure);
+        }
+        let runs = |c: &&Guest| !told || ids.contains(&c.id);
         Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 
@@ -109,7 +130,7 @@ impl Observer<'_> {
 
     /// The rules of these guests, where Phoenix looks after the firewall.
     pub async fn rules_of<'n>(&self, guests: impl IntoIterator<Item = &'n str>) -> Rules {
-        let Some(node) = &self.node else { return Rules::default() };
+        let Some(node) = self.ways.first() else { return Rules::default() };
         let guarded = self.desired.firewall.is_some();
         let known = guests.into_iter().filter_map(|name| self.desired.guests.get(name));
         let ids = known.map(|c| format!("{}.fw", c.id));
@@ -135,13 +156,13 @@ impl Observer<'_> {
     /// What the gateway's log says, where a path goes through one.
     async fn log(&self, path: &Path) -> ProxyLog {
         let gateway = path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway));
-        let (Some(entrance), Some(node)) = (gateway, &self.node) else { return ProxyLog::default() };
-        let Some(container) = self.desired.guests.get(&*entrance.guest) else {
+        let container = gateway.and_then(|entrance| self.desired.guests.get(&*entrance.guest));
+        let Some(guest) = container.and_then(|container| self.ways.guest(container.id).ok()) else {
             return ProxyLog::default();
         };
         let argv = ["sh", "-c", log::SCRIPT, "sh", log::NGINX];
         let command = Command::new("reading the gateway's log", argv).limit(NODE);
-        match timeout(NODE, InGuest::new(node.clone(), container.id).run(&command)).await {
+        match timeout(NODE, guest.run(&command)).await {
             Ok(Ok(output)) => ProxyLog::parse(&output.text()),
             _ => ProxyLog::default(),
         }
@@ -149,7 +170,7 @@ impl Observer<'_> {
 
     /// Which guests of the node have these MACs.
     async fn holders(&self, macs: &BTreeSet<String>, limit: Duration) -> BTreeMap<String, Holder> {
-        let Some(node) = self.node.as_ref().filter(|_| !macs.is_empty()) else { return BTreeMap::new() };
+        let Some(node) = self.ways.first().filter(|_| !macs.is_empty()) else { return BTreeMap::new() };
         match timeout(limit, read_by_files(&**node)).await {
             Ok(Ok(read)) => macs
                 .iter()
@@ -190,28 +211,31 @@ impl Observer<'_> {
     }
 
     async fn ask(&self, place: &Place, question: &Question) -> Leg {
-        match (place, &self.node) {
-            (Place::Outside, _) => ask::outside(&*self.outside(), question).await,
-            (Place::Guest(name), Some(node)) => match self.desired.guests.get(&**name) {
-                Some(container) => ask::inside(&InGuest::new(node.clone(), container.id), question).await,
-                None => Leg::lost(format!("no container is called {name}")),
-            },
-            (Place::Guest(_), None) => Leg::lost("there is no way to run commands on the node"),
+        let name = match place {
+            Place::Outside => return ask::outside(&*self.outside(), question).await,
+            Place::Guest(name) => name,
+        };
+        match self.desired.guests.get(&**name).map(|container| self.ways.guest(container.id)) {
+            Some(Ok(guest)) => ask::inside(&guest, question).await,
+            Some(Err(_)) => Leg::lost("there is no way to run commands on the node"),
+            None => Leg::lost(format!("no container is called {name}")),
         }
     }
 
     /// What a guest says about itself, with these of its certificates.
     pub async fn look(&self, guest: &str, certificates: &[String]) -> Look {
-        let (Some(node), Some(container)) = (&self.node, self.desired.guests.get(guest)) else {
-            return Look::Unknown("there is no way to run commands on the node".into());
-        };
-        look_at(&InGuest::new(node.clone(), container.id), &units_of(container), certificates, self.clock)
-            .await
+        let container = self.desired.guests.get(guest);
+        match container.and_then(|container| Some((container, self.ways.guest(container.id).ok()?))) {
+            Some((container, inside)) => {
+                look_at(&inside, &units_of(container), certificates, self.clock).await
+            }
+            None => Look::Unknown("there is no way to run commands on the node".into()),
+        }
     }
 
     /// What the node says about itself and its own certificate.
     pub async fn look_at_node(&self) -> Look {
-        let Some(node) = &self.node else {
+        let Some(node) = self.ways.first() else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
         look_at(&**node, &OF_THE_NODE.map(str::to_owned), &[HYPERVISOR.to_owned()], self.clock).await

@@ -103,7 +103,7 @@ async fn carry_on(wanted: &Site, there: &mut There) -> Result<(), TestCaseError>
     if !plan.problems.is_empty() {
         return Ok(());
     }
-    let client = seen.way_in.unwrap().client;
+    let client = seen.reached().way_in.unwrap().client;
     let callers: Vec<(IpAddr, u16)> =
         managers().into_iter().chain([client]).flat_map(|it| [(it, 22), (it, 8006)]).collect();
     let declared = wanted.desired.firewall.as_ref();

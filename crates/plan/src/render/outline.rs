@@ -9,6 +9,17 @@ use crate::desired::Desired;
 use crate::step::{Action, Consent, Grade, Plan, SITE_GOES, Step};
 use crate::targets::Guests;
 
+/// How a step on a guest is told, where its kind has words of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Telling {
+    /// What is done, in a word: `install`. By what becomes of the resource where absent: `change certificate`.
+    pub verb: Option<&'static str>,
+    /// It only looks: it changes nothing, and takes no reason.
+    pub only_looks: bool,
+    /// A guest has one at most, which is called as the guest is, so that its name says nothing.
+    pub one_a_guest: bool,
+}
+
 /// How a plan is shown to a person.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
 pub struct View<'a> {
@@ -20,6 +31,8 @@ pub struct View<'a> {
     pub paint: &'a dyn Fn(Style, &str) -> String,
     /// What a step consists of, in words, where that is known: a feature's packages, files, units.
     pub parts: &'a dyn Fn(&Step) -> Vec<String>,
+    /// How a step is told, as its kind says.
+    pub telling: &'a dyn Fn(&Step) -> Telling,
     /// What stands before the summary, as it is.
     pub before_summary: &'a str,
 }
@@ -73,7 +86,7 @@ fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, ou
     let own = steps.iter().find(|step| step.address == *guest);
     let head = format!("{} {:width$}", own.map_or('~', |step| sign(step)), guest.as_str());
     let head = (view.paint)(own.map_or(Style::Change, |step| style(step)), &head);
-    let _ = writeln!(out, "{head}  {}", own.map_or_else(|| inside_only(steps), |step| fate(step)));
+    let _ = writeln!(out, "{head}  {}", own.map_or_else(|| inside_only(steps, view), |step| fate(step)));
     let anew = own.is_some_and(|step| matches!(step.action, Action::Create | Action::Replace));
     if let Some(step) = own.filter(|step| !matches!(step.action, Action::Create | Action::Delete)) {
         own_changes(step, out);
@@ -81,10 +94,10 @@ fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, ou
     // What is said of several things in the same words is said once.
     let mut lines: Vec<(String, Vec<String>, String)> = Vec::new();
     for step in steps.iter().filter(|step| step.address != *guest) {
-        let name = step.address.name().to_owned();
-        let said = words(step, anew, view);
-        let label = label(step);
-        let name = if Address::firewall(&name) == step.address { String::new() } else { name };
+        let telling = (view.telling)(step);
+        let said = words(step, telling, anew, view);
+        let label = label(step, telling);
+        let name = if telling.one_a_guest { String::new() } else { step.address.name().to_owned() };
         match lines.iter_mut().find(|(l, _, s)| *l == label && *s == said) {
             Some((_, names, _)) => names.push(name),
             None => lines.push((label, vec![name], said)),
@@ -99,9 +112,9 @@ fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, ou
 }
 
 /// Where nothing happens to the guest itself.
-fn inside_only(steps: &[&Step]) -> String {
-    let proofs = steps.iter().all(|step| step.address.kind() == "service");
-    if proofs { String::new() } else { "changes in it".to_owned() }
+fn inside_only(steps: &[&Step], view: &View<'_>) -> String {
+    let looks = steps.iter().all(|step| (view.telling)(step).only_looks);
+    if looks { String::new() } else { "changes in it".to_owned() }
 }
 
 /// What becomes of a guest.
@@ -136,14 +149,10 @@ fn own_changes(step: &Step, out: &mut String) {
 }
 
 /// What is done to the things of a kind.
-fn label(step: &Step) -> String {
+fn label(step: &Step, telling: Telling) -> String {
     let kind = step.address.kind();
-    let new = step.changes.iter().all(|change| change.old.is_null());
-    match (kind, step.action) {
-        ("service", _) => "prove".to_owned(),
-        ("feature", Action::Delete) => "remove".to_owned(),
-        ("feature", _) if new => "install".to_owned(),
-        ("feature", _) => "update".to_owned(),
+    match (telling.verb, step.action) {
+        (Some(verb), _) => verb.to_owned(),
         (_, Action::Delete) => format!("remove {kind}"),
         (_, Action::Update | Action::Restart | Action::Replace) => format!("change {kind}"),
         (_, Action::Create | Action::Run) => kind.to_owned(),
@@ -151,19 +160,15 @@ fn label(step: &Step) -> String {
 }
 
 /// Why, or what it consists of. In a guest that is made anew, everything is for the same reason.
-fn words(step: &Step, anew: bool, view: &View<'_>) -> String {
+fn words(step: &Step, telling: Telling, anew: bool, view: &View<'_>) -> String {
     if let Consent::Refused(why) = &step.consent {
         return format!("refused: {why}");
     }
-    match step.address.kind() {
-        _ if anew => String::new(),
-        "service" => String::new(),
-        "feature" => {
-            let parts = (view.parts)(step);
-            if parts.is_empty() { step.reasons.join("; ") } else { parts.join("; ") }
-        }
-        _ => step.reasons.join("; "),
+    if anew || telling.only_looks {
+        return String::new();
     }
+    let parts = (view.parts)(step);
+    if parts.is_empty() { step.reasons.join("; ") } else { parts.join("; ") }
 }
 
 /// What a plan comes to: counts, what is destroyed, what restarts, what takes consent and root, and what is in the way.
@@ -216,7 +221,7 @@ pub(super) fn summary(plan: &Plan, view: &View<'_>) -> String {
 fn destroyed(plan: &Plan) -> impl Iterator<Item = &Step> {
     plan.steps.iter().filter(|step| {
         let goes =
-            matches!(step.action, Action::Delete | Action::Replace) && step.address.kind() == "container";
+            matches!(step.action, Action::Delete | Action::Replace) && step.address.guest_kind().is_some();
         (goes || step.consent == Consent::Needed) && !matches!(step.consent, Consent::Refused(_))
     })
 }
@@ -282,6 +287,10 @@ mod tests {
             command: "phoenix-cli",
             paint: &|_, text| text.to_owned(),
             parts: &|step| vec![format!("now the parts of {}", step.address.name())],
+            telling: &|step| Telling {
+                verb: Some(if step.changes[0].old.is_null() { "install" } else { "update" }),
+                ..Telling::default()
+            },
             before_summary: "",
         };
         let expected = "\

@@ -2,8 +2,10 @@
 //! the same; numbers and booleans are read in every form Perl gives them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::GuestKind;
 use crate::lenient;
@@ -37,6 +39,37 @@ pub struct Node {
     pub uptime: Option<u64>,
     /// SHA-256 of its certificate.
     pub ssl_fingerprint: Option<String>,
+}
+
+/// A node as a line of `/cluster/status` tells of it. A node that is no cluster's has one line, of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The address that the cluster knows it under; absent where its name cannot be resolved.
+    pub address: Option<IpAddr>,
+    /// Whether the cluster sees it.
+    pub online: bool,
+    /// Whether it is the one that answers.
+    pub local: bool,
+}
+
+/// The nodes in an answer of `/cluster/status`, by name. Lines about anything else, and lines without a name, are left out.
+pub fn members(answer: &Value) -> Vec<Member> {
+    let flag = |value: &Value| lenient::as_flag(value).unwrap_or_default();
+    let lines = answer.as_array().into_iter().flatten().filter(|line| line["type"] == "node");
+    let member = |line: &Value| {
+        Some(Member {
+            name: line["name"].as_str().filter(|name| !name.is_empty())?.to_owned(),
+            address: line["ip"].as_str().and_then(|ip| ip.parse().ok()),
+            online: flag(&line["online"]),
+            local: flag(&line["local"]),
+        })
+    };
+    let mut members: Vec<Member> = lines.filter_map(member).collect();
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    members.dedup_by(|a, b| a.name == b.name);
+    members
 }
 
 /// A line of `/cluster/resources`: a guest, a node, a storage, a pool.
@@ -295,4 +328,48 @@ pub struct Snapshot {
     /// Seconds since 1970.
     #[serde(default, deserialize_with = "lenient::number")]
     pub snaptime: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_nodes_of_a_recorded_answer() {
+        // Recorded from a real node; the second line is that of a cluster, after the API's schema.
+        let answer = json!([
+            {"name": "pve1", "ip": "10.77.0.2", "id": "node/pve1", "online": 1, "type": "node", "nodeid": 0,
+             "local": 1, "level": ""},
+            {"id": "cluster", "type": "cluster", "name": "home", "nodes": 2, "quorate": 1, "version": 2},
+        ]);
+        let address = Some([10, 77, 0, 2].into());
+        let pve1 = Member { name: "pve1".to_owned(), address, online: true, local: true };
+        assert_eq!(members(&answer), [pve1]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_node_is_found_whatever_else_the_answer_holds(
+            nodes in proptest::collection::btree_map("[a-z][a-z0-9-]{0,9}", (any::<[u8; 4]>(), any::<bool>()), 0..6),
+            noise in proptest::collection::vec("[ -~]{0,12}", 0..6),
+        ) {
+            let line = |(name, (ip, online)): (&String, &([u8; 4], bool))| {
+                json!({"type": "node", "name": name, "ip": IpAddr::from(*ip).to_string(), "online": u8::from(*online)})
+            };
+            let mut lines: Vec<Value> = nodes.iter().map(line).collect();
+            for text in &noise {
+                lines.insert(lines.len() / 2, json!({"type": text, "name": text, "ip": [text]}));
+                lines.push(json!({"type": "node", "name": "", "online": text}));
+                lines.push(json!(text));
+            }
+            let found = members(&Value::Array(lines));
+            let expected = nodes.iter().map(|(name, (ip, online))| Member {
+                name: name.clone(), address: Some(IpAddr::from(*ip)), online: *online, local: false,
+            });
+            prop_assert_eq!(found, expected.collect::<Vec<_>>());
+        }
+    }
 }

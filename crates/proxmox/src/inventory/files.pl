@@ -22,6 +22,8 @@ for my $node (sort grep { !/^\./ } readdir $nodes) {
 folder("firewall", qr/^(cluster|[0-9]+)\.fw$/);
 give("note", "addresses", `ip -o -4 address 2>/dev/null` // "");
 give("note", "connection", $ENV{SSH_CONNECTION} // "");
+my ($node) = (readlink("$root/local") // "") =~ m{([^/]+)/*$};
+give("note", "node", $node) if defined $node;
 for my $note ("unconfirmed", "mark") {
   if (open(my $in, "<:raw", shift)) { local $/; give("note", $note, <$in> // "") }
 }

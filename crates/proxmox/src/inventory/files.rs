@@ -16,7 +16,7 @@ pub const ROOT: &str = "/etc/pve";
 /// is read once and its length taken from what was read, so that a change meanwhile cannot tear the two apart. A file
 /// that is gone since the folder was listed is left out; any other failure is told. The last line proves that nothing
 /// was cut off. With the files come the node's addresses and the connection this came through (sshd's variable, see
-/// ssh(1)): what a firewall must never cut.
+/// ssh(1)): what a firewall must never cut; and the node's name, which is where the link `local` leads.
 const SCRIPT: &str = include_str!("files.pl");
 
 /// There while a change of the firewall waits to be confirmed: `SITE TOKEN` (see [`change`](crate::firewall::change)).
@@ -126,6 +126,7 @@ fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<
     match (state, path) {
         ("note", "addresses") => guests.addresses = node_addresses(&text),
         ("note", "connection") => guests.way_in = way_in(&text),
+        ("note", "node") => guests.node = Some(text.into_owned()),
         ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
         ("note", "mark") => guests.mark = Some(text.into_owned()),
         ("note", _) => return None,
@@ -219,6 +220,8 @@ pub struct Printed<'a> {
     pub addresses: &'a str,
     /// What sshd says of the connection.
     pub connection: &'a str,
+    /// The node's own name.
+    pub node: Option<&'a str>,
     /// The site whose change of the firewall waits to be confirmed.
     pub unconfirmed: Option<&'a str>,
     /// What [`MARK`] holds.
@@ -245,7 +248,7 @@ pub fn printed(node: &Printed<'_>) -> Vec<u8> {
     }
     give("note", "addresses", node.addresses.as_bytes());
     give("note", "connection", node.connection.as_bytes());
-    let more = [("unconfirmed", node.unconfirmed), ("mark", node.mark)];
+    let more = [("node", node.node), ("unconfirmed", node.unconfirmed), ("mark", node.mark)];
     let more: Vec<_> = more.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
     for (name, text) in &more {
         give("note", name, text.as_bytes());
@@ -273,6 +276,7 @@ mod tests {
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), *text)).collect(),
                 addresses: "1: lo    inet 127.0.0.1/8 scope host lo\n2: vmbr0    inet 10.0.0.13/24 brd 10.0.0.255 scope global vmbr0\n",
                 connection: "192.0.2.7 51234 10.0.0.13 22",
+                node: Some("pve1"),
                 unconfirmed: Some("workshop"),
                 mark: Some("{}\n"),
             });
@@ -281,6 +285,7 @@ mod tests {
             prop_assert_eq!(texts.collect::<BTreeMap<_, _>>(), firewall);
             let (device, address) = ("vmbr0".to_owned(), Ipv4Addr::new(10, 0, 0, 13));
             prop_assert_eq!(&guests.addresses, &vec![NodeAddress { device, address, length: 24 }]);
+            prop_assert_eq!(guests.node.as_deref(), Some("pve1"));
             prop_assert_eq!(guests.unconfirmed.as_deref(), Some("workshop"));
             prop_assert_eq!(guests.mark.as_deref(), Some("{}\n"));
             prop_assert_eq!(guests.way_in, Some(WayIn { client: Ipv4Addr::new(192, 0, 2, 7).into(), port: 22 }));

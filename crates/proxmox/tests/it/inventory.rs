@@ -124,7 +124,9 @@ async fn both_readers_give_the_same() {
     write(root, "nodes/pve1/host.fw", "");
     // In no encoding that could be written back.
     fs_err::write(root.join("firewall/301.fw"), b"[RULES]\nIN DROP # \xe9\n").unwrap();
+    fs_err::os::unix::fs::symlink("nodes/pve1", root.join("local")).unwrap();
     let by_files = read_by_files_below(&Local, root.as_str()).await.unwrap();
+    assert_eq!(by_files.node.as_deref(), Some("pve1"));
     let container = &by_files.guests[&201];
     assert_eq!((container.node.as_str(), container.kind), ("pve1", GuestKind::Container));
     assert_eq!(container.config.to_string(), CONTAINER);

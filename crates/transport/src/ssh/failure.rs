@@ -11,7 +11,7 @@ pub(super) fn place(options: &SshOptions) -> String {
 }
 
 /// The words that count: the last lines that say something, without the banner of a changed host key.
-fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@')).collect();

@@ -234,27 +234,6 @@ fn explain_answers_and_suggests() {
         .error("explain::no-script", "--script");
 }
 
-// Whatever a graph names can be explained: no list of kinds is kept anywhere but where they are registered.
-#[test]
-fn every_address_of_every_example_is_explained() {
-    for example in ["first-workshop", "workshop"] {
-        let env = TestEnv::empty();
-        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
-        let copied = std::process::Command::new("cp")
-            .args(["-R", &format!("{from}/{example}/."), env.path().to_str().unwrap()])
-            .status();
-        assert!(copied.unwrap().success());
-        let graph = env.run(&["graph", "--json"]).ended(0).json();
-        let nodes = graph["nodes"].as_array().unwrap();
-        assert!(nodes.len() > 10, "{graph}");
-        for address in nodes.iter().map(|node| node.as_str().unwrap()) {
-            let said = env.run(&["explain", address, "--json"]).ended(0).json();
-            assert_eq!(said["address"], address, "{said}");
-            assert!(said["facts"].as_object().is_some_and(|facts| !facts.is_empty()), "{said}");
-        }
-    }
-}
-
 // A key that looks like an address is the key where the site has no such resource.
 #[test]
 fn a_key_that_is_no_resource_here_is_a_key() {

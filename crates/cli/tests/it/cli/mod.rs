@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 
+mod addresses;
 mod bad_input;
 mod help;
 mod inside;
@@ -78,6 +79,16 @@ impl TestEnv {
         env
     }
 
+    /// A copy of an example.
+    fn example(name: &str) -> Self {
+        let env = Self::empty();
+        std::fs::create_dir_all(env.path()).unwrap();
+        let from = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/{}/."), name);
+        let copied = Command::new("cp").args(["-R", &from, env.path().to_str().unwrap()]).status();
+        assert!(copied.unwrap().success());
+        env
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.path().join("site")
     }
@@ -132,7 +143,11 @@ struct Lab {
 
 impl Lab {
     fn up() -> Self {
-        let lab = Self { env: TestEnv::site() };
+        Self::of(TestEnv::site())
+    }
+
+    fn of(env: TestEnv) -> Self {
+        let lab = Self { env };
         // A port that is free now may be taken a moment later by another test.
         for _ in 0..5 {
             let port = free_port();

@@ -63,7 +63,8 @@ fn calls_are_told_and_recorded_without_a_secret_and_can_be_replayed() {
     let replayed = Replayed::read(&lab.env.read("plan.jsonl"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let inventory = runtime.block_on(async {
-        managers::observe(&Reader::new(Arc::new(replayed.clone())), Some(&replayed)).await.unwrap()
+        let reader = Reader::new(Arc::new(replayed.clone()));
+        managers::observe(&managers::Ways::new(Some(Arc::new(replayed)), reader)).await.unwrap()
     });
     assert!(inventory.unread.is_empty(), "{:?}", inventory.unread);
     assert_eq!(inventory.node, "pve1");

@@ -1,0 +1,49 @@
+//! How a container is.
+
+use std::net::Ipv4Addr;
+
+use plan::Address;
+use plan::desired::Guest as Container;
+use serde::Serialize;
+
+use crate::{Seen, Status};
+
+/// More of a container's status.
+#[derive(Debug, Serialize)]
+struct ContainerStatus<'a> {
+    id: u32,
+    /// What it calls itself.
+    hostname: &'a str,
+    /// Its first fixed address.
+    ip: Option<Ipv4Addr>,
+    /// The node it is on.
+    node: Option<&'a str>,
+    /// What the next apply does to it.
+    waiting_steps: Vec<&'a Address>,
+    features: Vec<&'a str>,
+}
+
+/// In words: `running`, `stopped`, `not there`, that its node is offline, or that the id is somebody else's.
+pub(super) fn of(address: &Address, container: &Container, seen: Seen<'_>) -> Status {
+    let guest = seen.inventory.guests.get(&container.id);
+    let state = match guest {
+        None => "not there",
+        Some(_) if seen.mark(&container.name).is_none() => "the id is somebody else's",
+        Some(guest) if seen.inventory.is_offline(&guest.node) => "its node is offline",
+        Some(guest) if guest.running => "running",
+        Some(_) => "stopped",
+    };
+    let waits = seen.plan.steps.iter().filter(|step| step.id == Some(container.id));
+    let more = ContainerStatus {
+        id: container.id,
+        hostname: &container.hostname,
+        ip: container.address,
+        node: guest.map(|guest| guest.node.as_str()),
+        waiting_steps: waits.map(|step| &step.address).collect(),
+        features: container.features.iter().map(|feature| feature.name.as_str()).collect(),
+    };
+    let sign = if state == "running" { '●' } else { '○' };
+    let ip = container.address.map(|ip| ip.to_string()).unwrap_or_default();
+    let line = format!("{:>9}  {ip:<16} {state}", container.id);
+    Status::new(address, state).more(more).line(sign, line)
+}
