@@ -2,18 +2,22 @@
 //! planning and the walk with the real crews. Only the node, the probe and the secrets are a test's.
 //!
 //! Start at [`Site`] for what is wanted, at [`run`] for a run of `apply` or `destroy`, and at [`state`] for what is
-//! there afterwards, written so that two ends can be compared.
+//! there afterwards, written so that two ends can be compared. [`There`] is a node in whatever state a test of the planner
+//! wants it in: what was applied really was.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "this crate is only of tests")]
 
+mod happened;
 mod mortal;
 mod run;
 mod site;
 pub mod state;
+pub mod there;
 
 pub use mortal::Mortal;
 pub use run::{Ended, Try, carry_out, run};
-pub use site::{Files, Site, big, certified, first, now};
+pub use site::{At, Files, Site, at, authority, big, certified, first, now, other_authority};
+pub use there::There;
 
 use std::future::Future;
 

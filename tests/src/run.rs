@@ -192,6 +192,19 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     Ended::Walked { plan, report: Some(report), events: recorder.events(), took: begin.elapsed() }
 }
 
+/// Carries out a plan with every consent given, over this way to run commands on the node. Without one, the credential is
+/// root@pam's own: that is what a plan asks for then, where something takes root.
+pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
+    let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
+    let exchange: Arc<dyn Exchange> = Arc::new(exchange.clone());
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let worksite = worksite(world, site, exchange, ways);
+    let sink = Arc::new(Recorder::default());
+    let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
+    let granted: Vec<String> = plan.steps.iter().map(|step| step.address.to_string()).collect();
+    foreman.walk(plan, &granted, Run::default()).await
+}
+
 fn worksite(world: &World, site: &Site, exchange: Arc<dyn Exchange>, ways: Ways) -> Arc<Worksite> {
     let site = Worksite::new(
         site.desired.site.clone(),

@@ -1,5 +1,6 @@
 //! What is wanted: sites in memory.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -18,9 +19,34 @@ pub const FIRST: &str = "../examples/first-workshop";
 /// The containers of a larger site.
 pub const BIG: &str = include_str!("big.json");
 
-/// The time of every run: when simulated worlds begin.
+/// When simulated worlds begin, in Unix seconds.
+const BEGIN: i64 = 1_795_420_800;
+
+thread_local! {
+    static NOW: Cell<i64> = const { Cell::new(BEGIN) };
+}
+
+/// The time of every run: when simulated worlds begin, unless it is [`at`] another.
 pub fn now() -> Timestamp {
-    Timestamp::from_second(1_795_420_800).expect("a time of this century")
+    Timestamp::from_second(NOW.get()).expect("a time of this age")
+}
+
+/// Has what follows in this thread happen at `time`, until what is returned is dropped.
+#[must_use]
+pub fn at(time: Timestamp) -> At {
+    At { before: NOW.replace(time.as_second()) }
+}
+
+/// See [`at`].
+#[derive(Debug)]
+pub struct At {
+    before: i64,
+}
+
+impl Drop for At {
+    fn drop(&mut self) {
+        NOW.set(self.before);
+    }
 }
 
 /// A site, wired.
@@ -35,8 +61,11 @@ pub struct Site {
 static CATALOG: LazyLock<Catalog> =
     LazyLock::new(|| Catalog::from_files(managers::features::builtin()).expect("the catalog is sound"));
 
+static AUTHORITIES: [LazyLock<(tempfile::TempDir, Arc<pki::Authority>)>; 2] =
+    [LazyLock::new(make_authority), LazyLock::new(make_authority)];
+
 /// Its folder lives as long as the process.
-static AUTHORITY: LazyLock<(tempfile::TempDir, Arc<pki::Authority>)> = LazyLock::new(|| {
+fn make_authority() -> (tempfile::TempDir, Arc<pki::Authority>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).expect("a plain path");
     let settings = pki::AuthoritySettings {
@@ -44,9 +73,20 @@ static AUTHORITY: LazyLock<(tempfile::TempDir, Arc<pki::Authority>)> = LazyLock:
         domain: "workshop.internal".into(),
         subnets: vec!["10.0.0.0/24".parse().expect("a subnet")],
     };
-    let authority = pki::Authority::open_or_create(&path, &settings, now()).expect("it can be made");
+    let begin = Timestamp::from_second(BEGIN).expect("a time of this age");
+    let authority = pki::Authority::open_or_create(&path, &settings, begin).expect("it can be made");
     (folder, Arc::new(authority))
-});
+}
+
+/// The authority of the test sites.
+pub fn authority() -> Arc<pki::Authority> {
+    AUTHORITIES[0].1.clone()
+}
+
+/// Another one, with another root certificate.
+pub fn other_authority() -> Arc<pki::Authority> {
+    AUTHORITIES[1].1.clone()
+}
 
 impl Site {
     /// A site of these files.
@@ -59,7 +99,7 @@ impl Site {
             Ok(loaded) => loaded,
             Err(failure) => panic!("{}", failure.to_text()),
         };
-        let authority = AUTHORITY.1.clone();
+        let authority = authority();
         let renderer = Renderer::new(&loaded.blueprint);
         let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));

@@ -82,6 +82,14 @@ pub(crate) async fn resources(call: &Call<'_>) -> Outcome {
         });
         out.extend(seen.map(|found| storage(call.node, &state.keep, found)));
     }
+    // There is no `type=pool` to ask for them alone (recorded: "resources type=pool"), and they are all nodes' own.
+    if kind.is_none() && !call.own {
+        let state = call.node.state();
+        let seen =
+            |id: &&String| call.node.may_in(&state.keep, call.auth, &format!("/pool/{id}"), "Pool.Audit");
+        let pools = state.keep.pools.keys().filter(seen);
+        out.extend(pools.map(|id| json!({"id": format!("/pool/{id}"), "type": "pool", "pool": id})));
+    }
     if wants("sdn") && call.may("/sdn/zones/localnetwork", "SDN.Audit") {
         out.push(json!({
             "id": format!("network/{name}/zone/localnetwork"), "type": "network", "network-type": "zone",

@@ -120,6 +120,13 @@ impl Storage {
         out
     }
 
+    /// Removes a template. It need not be there.
+    pub(crate) fn remove_template(&mut self, name: &str) -> std::io::Result<()> {
+        self.templates.retain(|template| template.name != name);
+        let known = self.files.is_some() && self.templates().iter().any(|template| template.name == name);
+        if known { fs_err::remove_file(self.template_path(name)) } else { Ok(()) }
+    }
+
     /// Where the template `name` is: on this machine when the storage has a folder here, else as the node names it.
     pub(crate) fn template_path(&self, name: &str) -> Utf8PathBuf {
         let shown = self.options.get("path").map_or("/", String::as_str);

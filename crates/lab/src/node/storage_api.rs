@@ -219,23 +219,21 @@ fn remove(call: &Call<'_>) -> Outcome {
         name => format!("{storage}:{name}"),
     };
     call.need(&format!("/storage/{storage}"), "Datastore.Allocate")?;
-    let (owner, file) = {
+    let owner = {
         let state = call.node.state();
-        let found = known(&state.keep, storage)?;
-        let template = volume.split_once(":vztmpl/").map(|(_, name)| name);
-        let there = template.filter(|name| found.templates().iter().any(|one| one.name == **name));
-        let file = there.filter(|_| found.files.is_some()).map(|name| found.template_path(name));
-        (state.keep.volumes.get(&volume).map(|known| known.guest), file)
+        known(&state.keep, storage)?;
+        state.keep.volumes.get(&volume).map(|known| known.guest)
     };
     let id = owner.map_or_else(|| storage.to_owned(), |guest| format!("{guest}@{storage}"));
-    let node = call.node.clone();
+    let (node, storage) = (call.node.clone(), storage.to_owned());
     Ok(call.task("imgdel", id, move |log| async move {
-        if let Some(file) = file {
-            fs_err::remove_file(&file).map_err(|error| TaskError(error.to_string()))?;
+        let Some(guest) = owner else {
+            let Some((_, name)) = volume.split_once(":vztmpl/") else { return Ok(()) };
+            let removed = node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_template(name)));
+            removed.transpose().map_err(|error| TaskError(error.to_string()))?;
             log.line(format!("Removed volume '{volume}'"));
             return Ok(());
-        }
-        let Some(guest) = owner else { return Ok(()) };
+        };
         node.runtime
             .reconfigure(
                 guest,

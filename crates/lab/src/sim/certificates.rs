@@ -17,8 +17,22 @@ pub(super) const CERTIFICATES: &str = "/usr/local/lib/phoenix/certificates";
 
 const STORE: &str = "/etc/phoenix/certificates";
 
-/// Begin and end of what a guest fetches: 2020 and 2100, Unix seconds.
+/// Begin and end of what a guest fetches from an authority that is not simulated: 2020 and 2100, Unix seconds.
 const LIFE: [i64; 2] = [1_577_836_800, 4_102_444_800];
+/// How far before its issue a certificate of step-ca begins (its `backdate`), in seconds.
+const BACKDATE: i64 = 60;
+
+/// Begin and end of what `guest` fetches at `now`, from the authority that it was introduced to.
+pub(super) fn period<'a>(
+    mut all: impl Iterator<Item = &'a Inside>,
+    guest: &str,
+    now: u64,
+) -> Option<[i64; 2]> {
+    let told = all.find_map(|inside| inside.files.get(&provisioner(guest)))?;
+    let life = serde_json::from_slice::<Value>(told).ok()?["life"].as_i64()?;
+    let now = i64::try_from(now).ok()?;
+    Some([now - BACKDATE, now + life])
+}
 
 fn said(text: impl Into<Vec<u8>>) -> Ran {
     (0, text.into(), Vec::new()).into()
@@ -162,7 +176,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
                 let chain = format!("{STORE}/{name}/fullchain.pem");
                 inside.files.entry(chain).or_insert_with(|| b"simulated\n".to_vec());
                 // Writing to a String does not fail.
-                let _ = writeln!(out, "{}", fetched(name));
+                let _ = writeln!(out, "{}", fetched(inside, name));
             }
             let actions = names.len() as u64;
             Ran { printed: (0, out.into_bytes(), Vec::new()), actions }
@@ -170,7 +184,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
         ["list"] => {
             let name = |path: &String| {
                 let inner = path.strip_prefix(STORE)?.strip_prefix('/')?.strip_suffix("/fullchain.pem")?;
-                Some(fetched(inner).to_string() + "\n")
+                Some(fetched(inside, inner).to_string() + "\n")
             };
             said(inside.files.keys().filter_map(name).collect::<String>())
         }
@@ -179,10 +193,11 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
 }
 
 /// What a guest tells of a certificate that it fetched.
-fn fetched(name: &str) -> Value {
+fn fetched(inside: &Inside, name: &str) -> Value {
+    let [begin, end] = inside.period.unwrap_or(LIFE);
     json!({
-        "name": name, "by": "a simulated authority", "serial": "1", "not_before": LIFE[0], "not_after": LIFE[1],
-        "renew_at": LIFE[1], "served": [], "failures": 0, "error": null,
+        "name": name, "by": "a simulated authority", "serial": "1", "not_before": begin, "not_after": end,
+        "renew_at": end, "served": [], "failures": 0, "error": null,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The node's API without a network between.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,12 +16,14 @@ pub struct SimExchange {
     auth: Auth,
     faults: Faults,
     latency: Duration,
+    client: IpAddr,
 }
 
 impl SimExchange {
     /// As `auth`, with nothing that goes wrong and no latency.
     pub fn new(node: Node, auth: Auth) -> Self {
-        Self { node, auth, faults: Faults::none(), latency: Duration::ZERO }
+        let (faults, latency) = (Faults::none(), Duration::ZERO);
+        Self { node, auth, faults, latency, client: super::firewall::CLIENT }
     }
 
     /// With a plan of what goes wrong.
@@ -34,6 +37,13 @@ impl SimExchange {
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn client(mut self, client: IpAddr) -> Self {
+        self.client = client;
         self
     }
 }
@@ -76,7 +86,7 @@ impl Exchange for SimExchange {
     }
 
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
-        if !super::firewall::lets_in(&self.node, 8006) {
+        if !super::firewall::lets_in(&self.node, self.client, 8006) {
             let reason = "connection timed out".to_owned();
             return Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason });
         }

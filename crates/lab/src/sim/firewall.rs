@@ -1,7 +1,7 @@
 //! The firewall of a simulated node, on paper: its files are changed by the same commands as a real one's, with the same
 //! guard, and a new connection from outside gets in only where they let it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,14 @@ use transport::Output;
 
 use crate::node::Node;
 
-/// Where whoever uses a simulated node comes from, and to what port.
-pub(crate) const CLIENT: &str = "192.0.2.10";
-/// As sshd says it.
-pub(crate) const CONNECTION: &str = "192.0.2.10 50000 10.10.10.1 22";
+/// Where whoever uses a simulated node comes from, unless a test says otherwise.
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
+
+/// How it came to the node, as sshd says it.
+pub(crate) fn connection(node: &Node, client: IpAddr) -> String {
+    let own = node.bridges().iter().find_map(|bridge| bridge.cidr.as_deref()?.split('/').next());
+    format!("{client} 50000 {} 22", own.unwrap_or("127.0.0.1"))
+}
 
 /// A change that waits to be confirmed.
 #[derive(Debug, Clone)]
@@ -127,14 +131,13 @@ pub(crate) fn addresses(node: &Node) -> String {
     node.bridges().iter().enumerate().filter_map(line).collect()
 }
 
-/// Whether the files let a new connection from outside to this port of the node.
-pub(crate) fn lets_in(node: &Node, port: u16) -> bool {
+/// Whether the files let a new connection from there to this port of the node.
+pub(crate) fn lets_in(node: &Node, source: IpAddr, port: u16) -> bool {
     let files = node.firewall_files().unwrap_or_default();
     let file = |name: &str| FirewallFile::parse(files.get(name).map_or("", String::as_str));
     let (cluster, host) = (file("cluster.fw"), file(&proxmox::inventory::host_fw(node.name())));
     let networks = node.bridges().iter().filter_map(|bridge| Range::parse(bridge.cidr.as_deref()?));
     let local: Vec<Range> = networks.collect();
-    let Ok(source) = CLIENT.parse::<IpAddr>() else { return false };
     let scope = Scope { cluster: &cluster, guest: None, local: &local };
     let dest = local.first().map_or(source, |range| range.first);
     let packet = Packet { direction: Direction::In, iface: None, source, dest, proto: "tcp", port };

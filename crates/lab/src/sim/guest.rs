@@ -49,6 +49,10 @@ pub(crate) struct Inside {
     pub(super) features: BTreeMap<String, String>,
     /// Files by path.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// What it is called.
+    pub name: String,
+    /// Begin and end of certificates that it fetches now, where an authority knows it.
+    pub(super) period: Option<[i64; 2]>,
 }
 
 /// Exit status, output, error output.

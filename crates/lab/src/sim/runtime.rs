@@ -9,9 +9,13 @@ use camino::Utf8Path;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::draw;
 use super::guest::{Inside, NODE};
+use super::{certificates, draw};
+use crate::node::Clock;
 use crate::runtime::{Config, Kind, Runtime, TaskError, TaskLog};
+
+/// What the node itself is called where certificates are asked for.
+const ITSELF: &str = "hypervisor";
 
 /// How long things take. Each is drawn anew between three quarters and five quarters of what is said here.
 #[derive(Debug, Clone)]
@@ -91,13 +95,20 @@ struct Guests {
 pub struct SimRuntime {
     seed: u64,
     times: Arc<Times>,
+    clock: Clock,
     guests: Arc<Mutex<Guests>>,
 }
 
 impl SimRuntime {
     /// A runtime with no guests, whose times follow from `seed`.
     pub fn new(seed: u64, times: Times) -> Self {
-        Self { seed, times: Arc::new(times), guests: Arc::default() }
+        Self { seed, times: Arc::new(times), clock: Clock::real(), guests: Arc::default() }
+    }
+
+    /// By this clock.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Lets a guest run from now on, at no cost in time.
@@ -184,7 +195,7 @@ impl Runtime for SimRuntime {
             log.line(format!("Creating SSH host key 'ssh_host_{kind}_key' - this may take some time ..."));
             log.line(format!("done: SHA256:0000000000000000000000000000000000000000000 root@{name}"));
         }
-        self.guests().inside.insert(id, Inside::default());
+        self.guests().inside.insert(id, Inside { name: name.to_owned(), ..Inside::default() });
         Ok(())
     }
 
@@ -267,7 +278,12 @@ impl Runtime for SimRuntime {
             if id != NODE && !guests.running.contains_key(&id) {
                 return Err(TaskError(format!("container '{id}' not running!")));
             }
-            guests.inside.entry(id).or_default().run(id, argv, stdin)
+            let named = guests.inside.get(&id).filter(|_| id != NODE);
+            let name = named.map_or(ITSELF, |inside| &inside.name);
+            let period = certificates::period(guests.inside.values(), name, self.clock.now());
+            let inside = guests.inside.entry(id).or_default();
+            inside.period = period;
+            inside.run(id, argv, stdin)
         };
         let actions = u32::try_from(ran.actions).unwrap_or(u32::MAX);
         self.take(id, 9, self.times.action.saturating_mul(actions)).await;

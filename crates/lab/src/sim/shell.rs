@@ -1,6 +1,7 @@
 //! The node's command line, as far as Phoenix uses it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub struct SimShell {
     at: usize,
     faults: Faults,
     latency: Duration,
+    client: IpAddr,
 }
 
 /// What is on a node beside its API.
@@ -61,6 +63,7 @@ impl SimShell {
             at: 0,
             faults: Faults::none(),
             latency: Duration::ZERO,
+            client: firewall::CLIENT,
         }
     }
 
@@ -89,6 +92,13 @@ impl SimShell {
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn client(mut self, client: IpAddr) -> Self {
+        self.client = client;
         self
     }
 
@@ -121,7 +131,7 @@ impl SimShell {
 
     /// A connection that is made now gets in only where the firewall lets it.
     fn closed(&self, command: &Command) -> Option<Error> {
-        let new = command.purpose == transport::FRESH && !firewall::lets_in(self.node(), 22);
+        let new = command.purpose == transport::FRESH && !firewall::lets_in(self.node(), self.client, 22);
         let reason = "Connection timed out".to_owned();
         new.then(|| Error::Connect { place: self.place(), reason, hint: None })
     }
@@ -172,7 +182,7 @@ impl SimShell {
                 guests: guests.collect(),
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
                 addresses: &firewall::addresses(self.node()),
-                connection: firewall::CONNECTION,
+                connection: &firewall::connection(self.node(), self.client),
                 node: Some(self.node().name()),
                 unconfirmed: unconfirmed.as_deref(),
                 mark: mark.as_deref(),

@@ -1,5 +1,6 @@
 //! A node, its API and its command line, made for a test.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct WorldOptions {
     pub faults: Faults,
     /// How long a call takes to go there and back.
     pub latency: Duration,
+    /// Where whoever makes the calls comes from, as the node's firewall sees it.
+    pub client: IpAddr,
     /// The node. Its clock follows tokio's.
     pub node: NodeOptions,
     /// The other nodes of its cluster; none where it is alone.
@@ -61,6 +64,7 @@ impl WorldOptions {
             times: Times::default(),
             faults: Faults::none(),
             latency: Duration::ZERO,
+            client: super::firewall::CLIENT,
             node,
             others: Vec::new(),
         }
@@ -128,7 +132,8 @@ impl WorldOptions {
             node.set_task_plan(Some(Arc::new(self.faults.clone())));
             Ok::<Node, NodeError>(node)
         };
-        let runtime = SimRuntime::new(self.seed, self.times.clone());
+        let clock = Clock::at(BEGIN);
+        let runtime = SimRuntime::new(self.seed, self.times.clone()).clock(clock);
         let node = open(self.node, &runtime)?;
         node.set_token(ROOT_TOKEN, "root-secret", false);
         node.set_token(NARROW_TOKEN, "narrow-secret", true);
@@ -137,15 +142,17 @@ impl WorldOptions {
         node.grant(NARROW_TOKEN, "/", "Phoenix");
         let mut others = Vec::new();
         for (at, options) in (1..).zip(self.others) {
-            let runtime = SimRuntime::new(super::draw(self.seed, &[at]), self.times.clone());
+            let runtime = SimRuntime::new(super::draw(self.seed, &[at]), self.times.clone()).clock(clock);
             others.push((open(options, &runtime)?, runtime));
         }
         let beside: Vec<Node> = others.iter().map(|(node, _)| node.clone()).collect();
         introduce(&[std::slice::from_ref(&node), &beside].concat());
         let exchange = |auth: Auth| {
-            SimExchange::new(node.clone(), auth).faults(self.faults.clone()).latency(self.latency)
+            let exchange = SimExchange::new(node.clone(), auth).faults(self.faults.clone());
+            exchange.latency(self.latency).client(self.client)
         };
-        let shell = SimShell::cluster(node.clone(), beside).faults(self.faults.clone()).latency(self.latency);
+        let shell = SimShell::cluster(node.clone(), beside).faults(self.faults.clone());
+        let shell = shell.latency(self.latency).client(self.client);
         let other = |(at, (node, runtime))| Other { node, runtime, shell: shell.on(at) };
         Ok(World {
             exchange: exchange(Auth::of(NARROW_TOKEN)),

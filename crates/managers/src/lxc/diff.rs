@@ -157,7 +157,12 @@ fn one(
         let going =
             ours.iter().find(|(a, g)| g.id == other.id && !world.desired.guests.contains_key(a.name()));
         let Some((going, _)) = going else {
-            proposal.problem(taken(&world.desired.site, container, other));
+            // Whose it is says its mark, which could not be read either.
+            let unread = other.config.is_none() && other.mark.is_none() && !other.vm;
+            proposal.problem(match unread {
+                true => unreadable(container, other),
+                false => taken(&world.desired.site, container, other),
+            });
             return;
         };
         after.push((*going).clone());
@@ -174,12 +179,7 @@ fn one(
             message: format!("{} is a virtual machine, not a container", guest.id),
             hint: "give it another name or id".into(),
         }),
-        Some(guest) if guest.config.is_none() => proposal.problem(Problem {
-            address: container.resource(),
-            code: "plan::unreadable".into(),
-            message: format!("the configuration of {} could not be read", guest.id),
-            hint: "phoenix-cli doctor".into(),
-        }),
+        Some(guest) if guest.config.is_none() => proposal.problem(unreadable(container, guest)),
         Some(guest) if guest.id != container.id => {
             let reasons = vec![format!("its id changes from {} to {}", guest.id, container.id)];
             create(world, container, Some(guest), reasons, after, proposal);
@@ -214,6 +214,15 @@ fn one(
                 create(world, container, Some(guest), anew, after, proposal);
             }
         }
+    }
+}
+
+fn unreadable(container: &Container, guest: &Guest) -> Problem {
+    Problem {
+        address: container.resource(),
+        code: "plan::unreadable".into(),
+        message: format!("the configuration of {} could not be read", guest.id),
+        hint: "phoenix-cli doctor".into(),
     }
 }
 

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use managers::firewall::diff::Work;
-use plan::inventory::WayIn;
-use plan::{Desired, Inventory};
 use proptest::prelude::*;
 use proxmox::firewall::judge::{self, NodeFiles, Packet};
 use proxmox::firewall::{Direction, FirewallFile, Range, Rule, Scope};
 
-use crate::support::{Files, ROOT, SITE, carry_out, desired, now, plain, plan_of, world};
+use scenarios::there::Ground;
+use scenarios::{Site, There, virtually};
+
+use crate::support::{Files, SITE, now, plain, plan_of, site_of};
 
 const GUESTS: &str = r#"{
   "types": { "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" } },
@@ -34,7 +35,7 @@ const DECLARED: [&str; 5] = [
     r#"{ "zero-trust": true, "management": ["192.0.2.0/28", "10.9.0.0/16"] }"#,
 ];
 
-fn site(declared: usize) -> Desired {
+fn site(declared: usize) -> Site {
     let mut files = Files::new();
     let text = match DECLARED[declared] {
         "" => SITE.to_owned(),
@@ -42,7 +43,7 @@ fn site(declared: usize) -> Desired {
     };
     files.insert("site.json".into(), text.into());
     files.insert("guests.json".into(), GUESTS.into());
-    desired(&files, ROOT).unwrap_or_else(|error| panic!("{error}"))
+    site_of(&files, scenarios::authority()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Whether a new connection from there to this port of the node gets in.
@@ -94,17 +95,18 @@ fn theirs() -> impl Strategy<Value = Option<String>> {
     proptest::option::of(file)
 }
 
-/// Carries out the plan write by write. Whoever was let in before is let in after each write; and so is whoever applies,
-/// once the firewall is as declared.
-fn carry_on(wanted: &Desired, there: &mut Inventory) -> Result<(), TestCaseError> {
-    let plan = plan_of(wanted, there, &plain(now()));
+/// Applies. Whoever was let in before is let in after each write; and so is whoever applies, once the firewall is as
+/// declared.
+async fn carry_on(wanted: &Site, there: &mut There) -> Result<(), TestCaseError> {
+    let seen = there.look().await;
+    let plan = plan_of(&wanted.desired, &seen, &plain(now()));
     if !plan.problems.is_empty() {
         return Ok(());
     }
-    let client = there.reached().way_in.unwrap().client;
+    let client = seen.reached().way_in.unwrap().client;
     let callers: Vec<(IpAddr, u16)> =
         managers().into_iter().chain([client]).flat_map(|it| [(it, 22), (it, 8006)]).collect();
-    let declared = wanted.firewall.as_ref();
+    let declared = wanted.desired.firewall.as_ref();
     // Who is not named any more may be shut out; who applies never.
     let named = |it: IpAddr| {
         let holds =
@@ -112,46 +114,73 @@ fn carry_on(wanted: &Desired, there: &mut Inventory) -> Result<(), TestCaseError
         declared
             .is_some_and(|firewall| firewall.management.is_empty() || firewall.management.iter().any(holds))
     };
-    let before = there.firewall.clone();
+    let before = seen.firewall;
     let was_in: Vec<&(IpAddr, u16)> =
         callers.iter().filter(|(it, port)| gets_in(&before, *it, *port)).collect();
-    let mut writes = 0;
+    // The node writes a step's files one after the other.
+    let (mut files, mut writes) = (before.clone(), 0);
     for step in plan.steps.iter().filter(|step| step.address.kind() == "firewall") {
         let work: Work = serde_json::from_value(step.work.clone()).unwrap();
         for file in work.files {
             match file.new {
-                Some(text) => there.firewall.insert(file.name, text),
-                None => there.firewall.remove(&file.name),
+                Some(text) => files.insert(file.name, text),
+                None => files.remove(&file.name),
             };
             writes += 1;
             for (it, port) in &was_in {
                 let must = *it == client || named(*it);
                 prop_assert!(
-                    !must || gets_in(&there.firewall, *it, *port),
-                    "{it}:{port} is shut out after {writes} writes of\n{:#?}\n{:#?}",
-                    before,
-                    there.firewall
+                    !must || gets_in(&files, *it, *port),
+                    "{it}:{port} is shut out after {writes} writes of\n{before:#?}\n{files:#?}",
                 );
             }
         }
     }
+    prop_assert_eq!(there.carry_out(wanted, &plan).await, Default::default());
+    let after = there.look().await;
+    prop_assert_eq!(&after.firewall, &files, "the node has other files than were planned");
     if declared.is_some() {
         for port in [22, 8006] {
-            prop_assert!(gets_in(&there.firewall, client, port), "{:#?}", there.firewall);
+            prop_assert!(gets_in(&files, client, port), "{:#?}", files);
         }
     }
     for name in before.keys() {
-        prop_assert_eq!(foreign(&before, name), foreign(&there.firewall, name), "{}", name);
+        prop_assert_eq!(foreign(&before, name), foreign(&files, name), "{}", name);
     }
-    // The rest of the plan, so that the next one is about the firewall alone.
-    let firewall = there.firewall.clone();
-    let mut rest = plan.clone();
-    rest.steps.retain(|step| step.address.kind() != "firewall");
-    *there = carry_out::carry_out(&rest, there, now()).0;
-    there.firewall = firewall;
-    let again = plan_of(wanted, there, &plain(now()));
+    let again = plan_of(&wanted.desired, &after, &plain(now()));
     let left: Vec<_> = again.steps.iter().map(|step| step.address.to_string()).collect();
     prop_assert!(left.is_empty() && again.problems.is_empty(), "left: {left:?} {:?}", again.problems);
+    Ok(())
+}
+
+/// Whatever is declared one after the other, by somebody from there, over what others have written.
+async fn never_cut(
+    declared: Vec<usize>,
+    theirs: [(&str, Option<String>); 3],
+    client: &str,
+) -> Result<(), TestCaseError> {
+    // The loopback device is never filtered, and nobody comes by it from outside.
+    let client = if client == "127.0.0.1" { "10.0.0.77" } else { client };
+    let mut there = There::new(Ground { client: client.parse().ok(), ..Ground::default() }).await;
+    there.apply(&site(0)).await;
+    for (name, text) in theirs {
+        there.world.node.put_firewall_file(name, text.as_deref()).unwrap();
+    }
+    let first = there.look().await.firewall;
+    for declared in declared {
+        carry_on(&site(declared), &mut there).await?;
+    }
+    // And gone again: what is left is what was there, but for a file that said nothing, and for the rules that keep the one
+    // who applies from being shut out.
+    carry_on(&site(0), &mut there).await?;
+    let last = there.look().await.firewall;
+    for (name, text) in &first {
+        let (old, new) =
+            (FirewallFile::parse(text), FirewallFile::parse(last.get(name).map_or("", String::as_str)));
+        if !old.rules().any(|rule| rule.is_of("phoenix:garage:")) {
+            prop_assert_eq!(old.options(), new.options());
+        }
+    }
     Ok(())
 }
 
@@ -165,36 +194,15 @@ proptest! {
         cluster in theirs(), host in theirs(), guest in theirs(),
         client in proptest::sample::select(vec!["192.0.2.10", "10.0.0.77", "192.168.7.20", "127.0.0.1", "2001:db8::7"]),
     ) {
-        let mut there = world::applied(&site(0), now());
-        there.reached_mut().way_in = Some(WayIn { client: client.parse().unwrap(), port: 22 });
-        for (name, text) in [("cluster.fw", cluster), ("host:pve1", host), ("120.fw", guest)] {
-            there.firewall.extend(text.map(|text| (name.to_owned(), text)));
-        }
-        // The loopback device is never filtered.
-        if client == "127.0.0.1" {
-            there.reached_mut().way_in = Some(WayIn { client: "10.0.0.77".parse().unwrap(), port: 22 });
-        }
-        let first = there.firewall.clone();
-        for declared in declared {
-            carry_on(&site(declared), &mut there)?;
-        }
-        // And gone again: what is left is what was there, but for a file that said nothing, and for the rules that keep the one
-        // who applies from being shut out.
-        carry_on(&site(0), &mut there)?;
-        for (name, text) in &first {
-            let (old, new) = (FirewallFile::parse(text), FirewallFile::parse(there.firewall.get(name).map_or("", String::as_str)));
-            if !old.rules().any(|rule| rule.is_of("phoenix:garage:")) {
-                prop_assert_eq!(old.options(), new.options());
-            }
-        }
+        let theirs = [("cluster.fw", cluster), ("host:pve1", host), ("120.fw", guest)];
+        virtually(never_cut(declared, theirs, client))?;
     }
 }
 
 /// In zero trust a packet passes that a flow allows, on both of its ends, and no other.
 #[test]
 fn only_flows_pass() {
-    let wanted = site(2);
-    let there = world::applied(&wanted, now());
+    let there = virtually(async { There::applied(&site(2)).await.look().await });
     let cluster = FirewallFile::parse(&there.firewall["cluster.fw"]);
     let passes = |from: u32, to: u32, port: u16| {
         let end = |id: u32, direction: Direction| {

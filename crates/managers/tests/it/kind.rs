@@ -9,10 +9,12 @@ use managers::{Manager, Seen, Worksite};
 use plan::desired::Resource;
 use plan::planner::{Kind, Proposal, World};
 use plan::{Action, Address, Change, Desired, Inventory, Mark, Step};
+use proxmox::exchange::Method;
 use proxmox::inventory::Guests;
+use scenarios::{Site, There};
 use serde_json::{Value, json};
 
-use crate::support::{self, ROOT, SITE, world};
+use crate::support::{self, SITE};
 
 const LANTERN: &str = "lantern";
 
@@ -92,15 +94,16 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
         r#"{ "containers": { "notes": { "template": "debian-12", "id": 120, "address": "10.0.0.20" } } }"#;
     let files = [("site.json", SITE), ("guests.json", guests)];
     let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec())).into();
-    let mut desired = support::desired(&files, ROOT).unwrap();
+    let mut desired = support::desired(&files, scenarios::authority().root_pem()).unwrap();
     let (red, notes) = (Address::new(LANTERN, "red"), Address::container("notes"));
     let wanted = Arc::new(json!({ "colour": "red" }));
     desired.add(red.clone(), Resource { wanted, needs: vec![notes.clone()], declared: None });
 
     // Planned, after what it needs, beside all other kinds.
+    let empty = There::new(Default::default()).await.look().await;
     let (mut kinds, now) = (managers::kinds(), jiff::Timestamp::UNIX_EPOCH);
     kinds.push(&Lanterns);
-    let plan = plan::plan(&desired, &world::empty(), &kinds, &support::plain(now));
+    let plan = plan::plan(&desired, &empty, &kinds, &support::plain(now));
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);
     let place = |address: &Address| plan.steps.iter().position(|step| step.address == *address).unwrap();
     assert!(place(&notes) < place(&red));
@@ -108,17 +111,19 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert_eq!(plan.basis[&red], "None");
 
     // Named on the command line, drawn and explained.
-    assert!(plan::planner::known(&desired, &world::empty(), "lantern.*"));
+    assert!(plan::planner::known(&desired, &empty, "lantern.*"));
     assert!(desired.graph.mermaid().contains("lantern.red"));
     assert_eq!(Lanterns.facts(&red, &desired).unwrap()["colour"], "red");
 
     // What it writes into a mark comes back from the node, and nothing is left to do.
-    let mut there = world::applied(&desired, now);
-    let guest = there.guests.get_mut(&120).unwrap();
-    let mut mark = guest.mark.clone().unwrap();
+    let site = Site { desired: Arc::new(desired.clone()), authority: scenarios::authority() };
+    let there = There::applied(&site).await;
+    let mut mark = there.look().await.guests[&120].mark.clone().unwrap();
     mark.remember(&red, "red");
-    *guest = world::read(120, guest.config.as_ref().unwrap(), &(guest.text.clone(), mark.clone()));
-    (guest.running, guest.name, guest.node) = (true, "notes".into(), "pve1".into());
+    let text = plan::mark::render("", &mark);
+    there.by_hand(Method::Put, "/nodes/pve1/lxc/120/config", &[("description", &text)]).await.unwrap();
+    let mut there = there.look().await;
+    let guest = there.guests.get_mut(&120).unwrap();
     assert_eq!(guest.mark, Some(mark));
     let seen = |there: &Inventory| plan::plan(&desired, there, &kinds, &support::plain(now));
     assert_eq!(seen(&there).steps, []);
@@ -137,7 +142,7 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
         firewall_unread: [(LANTERN.to_owned(), "it flickers".to_owned())].into(),
         ..Guests::default()
     };
-    let mut inventory = world::empty();
+    let mut inventory = empty.clone();
     Lanterns.observe(&mut read, &mut inventory);
     assert_eq!(inventory.found[&red], ["it flickers"]);
     let url = |_: &plan::desired::Service| String::new();
@@ -145,7 +150,7 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert_eq!(Lanterns.status(&red, seen).state, "waits for an apply: it is dark");
 
     // Carried out by its own crew.
-    let alone = plan::plan(&desired, &world::empty(), &[&Lanterns], &support::plain(now));
+    let alone = plan::plan(&desired, &empty, &[&Lanterns], &support::plain(now));
     let recorder = Arc::new(Recorder::default());
     let foreman = Foreman::new(vec![Arc::new(Lanterns)], recorder, Default::default());
     let report = foreman.walk(&alone, &[], Run::default()).await;

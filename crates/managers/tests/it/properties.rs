@@ -5,11 +5,16 @@
 use std::collections::BTreeSet;
 
 use managers::lxc::work::Work;
-use plan::{Action, Address, Consent, Desired, Grade, Inventory, Options, Plan};
+use plan::{Action, Address, Consent, Grade, Inventory, Options, Plan};
 use proptest::prelude::*;
+use scenarios::there::Ground;
+use scenarios::{Site, There, virtually};
 use serde_json::{Map, Value, json};
 
-use crate::support::{Files, ROOT, SITE, check_order, desired, now, plain, plan_of, scenario, world};
+use crate::support::{Files, SITE, check_order, now, plain, plan_of, scenario, site_of};
+
+/// Each case is three runs on a simulated node.
+const CASES: u32 = 96;
 
 /// A site of a few containers out of one small set of names and ids, so that two of them have much in common.
 fn site() -> impl Strategy<Value = Value> {
@@ -142,12 +147,6 @@ fn anything() -> impl Strategy<Value = Value> {
     )
 }
 
-#[derive(Debug)]
-struct Case {
-    wanted: Desired,
-    there: Inventory,
-}
-
 fn files(site: &Value) -> Files {
     [
         ("site.json", SITE.to_owned()),
@@ -159,20 +158,20 @@ fn files(site: &Value) -> Files {
     .collect()
 }
 
-fn case(before: &Value, after: &Value, happened: &[String]) -> Case {
-    let wanted = |site| desired(&files(site), ROOT).unwrap_or_else(|error| panic!("{site:#}\n{error}"));
-    let mut there = world::applied(&wanted(before), now());
-    for line in happened {
-        let id = line.split_whitespace().nth(1).and_then(|w| w.parse::<u32>().ok());
-        let guest = id.and_then(|id| there.guests.get(&id));
-        let makes = line.starts_with("foreign") || line.starts_with("other-site");
-        // What can be told of a guest that is there, and of a stranger only that it is one.
-        let applies = id.is_none() || makes || guest.is_some_and(|g| g.mark.is_some() && g.config.is_some());
-        if applies {
-            world::change(&mut there, line, 0);
-        }
+fn wanted(site: &Value) -> Result<Site, String> {
+    site_of(&files(site), scenarios::authority())
+}
+
+/// A node on which a site was applied, and then this happened, as far as it can.
+async fn there(before: &Site, happened: &[String]) -> There {
+    let lines: Vec<&str> = happened.iter().map(String::as_str).collect();
+    let mut there = There::new(Ground::of(&before.desired).with(&lines)).await;
+    there.apply(before).await;
+    for line in lines {
+        // What the node refuses does not happen.
+        let _ = there.change(line, 0).await;
     }
-    Case { wanted: wanted(after), there }
+    there
 }
 
 fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
@@ -190,12 +189,11 @@ fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     ids
 }
 
-fn holds(case: &Case, options: &Options) -> Result<Plan, TestCaseError> {
-    let Case { wanted, there } = case;
-    let plan = plan_of(wanted, there, options);
-    prop_assert_eq!(&plan, &plan_of(wanted, there, options));
+fn holds(wanted: &Site, there: &Inventory, options: &Options) -> Result<Plan, TestCaseError> {
+    let plan = plan_of(&wanted.desired, there, options);
+    prop_assert_eq!(&plan, &plan_of(&wanted.desired, there, options));
     check_order(&plan);
-    let ours: BTreeSet<u32> = there.of_site(&wanted.site).map(|g| g.id).collect();
+    let ours: BTreeSet<u32> = there.of_site(&wanted.desired.site).map(|g| g.id).collect();
     // P-16: what exists and does not carry the site's mark is not touched.
     let gone: BTreeSet<u32> =
         ids_touched(&plan).into_iter().filter(|(_, exists)| *exists).map(|(id, _)| id).collect();
@@ -217,51 +215,66 @@ fn holds(case: &Case, options: &Options) -> Result<Plan, TestCaseError> {
     Ok(plan)
 }
 
+/// What holds for the plans of a part of the site, of all of it, and of its end.
+async fn every_plan_holds(
+    before: &Site,
+    after: &Site,
+    happened: &[String],
+    target: &str,
+) -> Result<(), TestCaseError> {
+    let mut there = there(before, happened).await;
+    let seen = there.look().await;
+    let whole = holds(after, &seen, &plain(now()))?;
+
+    let options = Options { targets: vec![target.to_owned()], ..plain(now()) };
+    let part = holds(after, &seen, &options)?;
+    for step in &part.steps {
+        prop_assert!(whole.steps.contains(step), "{} is not in the whole plan", step.address);
+    }
+    for problem in &part.problems {
+        prop_assert!(whole.problems.contains(problem));
+    }
+    let named = |a: &Address, id| plan::address::matches(target, a, id);
+    for step in whole.steps.iter().filter(|s| s.address.kind() == "container" && named(&s.address, s.id)) {
+        prop_assert!(part.steps.contains(step), "{} was asked for", step.address);
+    }
+
+    let options = Options { destroy: true, ..plain(now()) };
+    let all = holds(after, &seen, &options)?;
+    prop_assert!(all.steps.iter().all(|s| s.action == Action::Delete));
+
+    // T-7, T-13: applied, there is nothing left to do.
+    scenario::settles(after).await;
+    scenario::arrives(after, &mut there, &plain(now()), &whole).await;
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_plan(
         before in site(), after in site(), happened in proptest::collection::vec(happened(), 0..4),
         target in proptest::sample::select(vec!["c1", "102", "container.*", "service.*", "feature.base@container.c2", "nobody"]),
     ) {
-        let case = case(&before, &after, &happened);
-        let whole = holds(&case, &plain(now()))?;
-        // T-7, T-13: applied, there is nothing left to do.
-        scenario::settles(&case.wanted, now());
-        scenario::arrives(&case.wanted, &case.there, &plain(now()), &whole);
-
-        let options = Options { targets: vec![target.to_owned()], ..plain(now()) };
-        let part = holds(&case, &options)?;
-        for step in &part.steps {
-            prop_assert!(whole.steps.contains(step), "{} is not in the whole plan", step.address);
-        }
-        for problem in &part.problems {
-            prop_assert!(whole.problems.contains(problem));
-        }
-        let named = |a: &Address, id| plan::address::matches(target, a, id);
-        for step in whole.steps.iter().filter(|s| s.address.kind() == "container" && named(&s.address, s.id)) {
-            prop_assert!(part.steps.contains(step), "{} was asked for", step.address);
-        }
-
-        let options = Options { destroy: true, ..plain(now()) };
-        let all = holds(&case, &options)?;
-        prop_assert!(all.steps.iter().all(|s| s.action == Action::Delete));
+        let sound = |site: &Value| wanted(site).unwrap_or_else(|error| panic!("{site:#}\n{error}"));
+        virtually(every_plan_holds(&sound(&before), &sound(&after), &happened, target))?;
     }
 
     /// T-7: whatever texts, lists, sizes, names and mounts a blueprint holds, the plan after its apply is empty; from an
     /// empty node, and from what another blueprint left.
     #[test]
     fn whatever_is_written_settles(before in anything(), after in anything()) {
-        let try_wanted = |site: &Value| desired(&files(site), ROOT);
         // Some of it is refused on paper, such as a device that has another's name.
-        let (Ok(_), Ok(wanted)) = (try_wanted(&before), try_wanted(&after)) else { return Err(TestCaseError::reject("refused")) };
-        scenario::settles(&wanted, now());
-        let nothing = world::empty();
-        let plan = plan_of(&wanted, &nothing, &plain(now()));
-        scenario::arrives(&wanted, &nothing, &plain(now()), &plan);
-        let case = case(&before, &after, &[]);
-        let plan = holds(&case, &plain(now()))?;
-        scenario::arrives(&case.wanted, &case.there, &plain(now()), &plan);
+        let (Ok(before), Ok(after)) = (wanted(&before), wanted(&after)) else {
+            return Err(TestCaseError::reject("refused"))
+        };
+        virtually(async {
+            scenario::settles(&after).await;
+            let mut there = there(&before, &[]).await;
+            let plan = holds(&after, &there.look().await, &plain(now()))?;
+            scenario::arrives(&after, &mut there, &plain(now()), &plan).await;
+            Ok::<_, TestCaseError>(())
+        })?;
     }
 }

@@ -1,15 +1,12 @@
-//! Sites and worlds for the planner's tests, without a node: what a node would hold after an apply follows from what was
-//! wanted, and carrying out a plan on it follows from the steps' instructions.
+//! Sites for the planner's tests. What a node holds after an apply is that of a simulated node (`scenarios::There`).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test panics")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part of it")]
 
-pub mod carry_out;
 pub mod scenario;
-pub mod world;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use blueprint::Catalog;
 use camino::Utf8PathBuf;
@@ -22,9 +19,6 @@ pub type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
 
 /// The site's root certificate. The planner only passes it on.
 pub const ROOT: &str = "-----BEGIN CERTIFICATE-----\nVEVTVA==\n-----END CERTIFICATE-----\n";
-
-/// Another root certificate.
-pub const OTHER_ROOT: &str = "-----BEGIN CERTIFICATE-----\nT1RIRVI=\n-----END CERTIFICATE-----\n";
 
 /// The site's file where a test gives none.
 pub const SITE: &str = r#"{
@@ -41,6 +35,12 @@ pub fn now() -> Timestamp {
 /// What is wanted, or what is wrong with the blueprint, as text.
 pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
     read(files, root).map(|(_, desired)| desired)
+}
+
+/// The same, with the authority that it is to be applied with.
+pub fn site_of(files: &Files, authority: Arc<pki::Authority>) -> Result<scenarios::Site, String> {
+    let desired = Arc::new(desired(files, authority.root_pem())?);
+    Ok(scenarios::Site { desired, authority })
 }
 
 /// The same, with the blueprint.

@@ -5,7 +5,7 @@
 //!
 //! === guests.json            a file of the blueprint; `=== FILE` for each. There is a site.json unless one is given
 //! === before guests.json     the same file as it was applied last; as now where absent. `(none)`: it was not there
-//! === world                  what happened since, a line each (support/world.rs)
+//! === world                  what happened since, a line each (`happened.rs` of the crate `scenarios`)
 //! === options                `target PATTERN`, `destroy`, `now TIME`, `root-changed`
 //! === plan                   the expected text. Or:
 //! === error                  what is wrong with the blueprint
@@ -14,14 +14,18 @@
 //! ```
 //!
 //! `PHOENIX_BLESS=1` writes what is expected.
+//!
+//! What is there is a simulated node: what was applied last really was, by the foreman and the crews, what happened since
+//! was done to it, and the plan is made of what is seen there. Then it is carried out, and nothing may be left to do.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use plan::{Desired, Inventory, Options, Plan};
+use plan::{Inventory, Options, Plan};
+use scenarios::there::Ground;
+use scenarios::{Site, There, virtually};
 use serde_json::Value;
 
-use super::{Files, OTHER_ROOT, ROOT, SITE, carry_out, check_order, desired, now, plain, plan_of, world};
+use super::{Files, SITE, check_order, now, plain, plan_of, site_of};
 
 /// A scenario's sections, by the word or file that names them.
 type Sections = Vec<(String, String)>;
@@ -70,28 +74,22 @@ pub fn run(text: &str) -> String {
         }
     }
     let mut options = plain(now());
-    let mut root_before = ROOT;
+    let mut authority_before = scenarios::authority();
     for line in option_lines {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("target", pattern) => options.targets.push(pattern.to_owned()),
             ("destroy", "") => options.destroy = true,
             ("now", time) => options.now = time.parse().unwrap(),
-            ("root-changed", "") => root_before = OTHER_ROOT,
+            ("root-changed", "") => authority_before = scenarios::other_authority(),
             _ => panic!("what does `{line}` mean?"),
         }
     }
     let with = |wanted: &str| all.iter().any(|(name, _)| name == wanted);
-    let found = match desired(&files, ROOT) {
+    let found = match site_of(&files, scenarios::authority()) {
         Err(error) => vec![("error", error)],
         Ok(wanted) => {
-            let then = desired(&files_before, root_before).expect("what was applied was sound");
-            let mut there = world::applied(&then, now());
-            let own = then.hypervisor.iter().map(|node| &node.certificate);
-            let life = then.certificates.values().chain(own).next().map_or(0, |c| c.life.as_secs());
-            for line in world_lines {
-                world::change(&mut there, line, i64::try_from(life).unwrap());
-            }
-            let plan = checked(&wanted, &there, &options);
+            let then = site_of(&files_before, authority_before).expect("what was applied was sound");
+            let plan = virtually(planned(&wanted, &then, &world_lines, &options));
             let mut found = vec![("plan", shown(&plan))];
             if with("json") {
                 let json = serde_json::to_string_pretty(&plan.public_json()).unwrap();
@@ -117,15 +115,34 @@ fn lines(body: &str) -> Vec<&str> {
     body.lines().map(str::trim).filter(|l| !l.is_empty()).collect()
 }
 
-/// The plan, and everything that holds for every plan.
-fn checked(wanted: &Desired, there: &Inventory, options: &Options) -> Plan {
-    let plan = plan_of(wanted, there, options);
+/// The plan for what is there after `then` was applied and these lines happened.
+async fn planned(wanted: &Site, then: &Site, lines: &[&str], options: &Options) -> Plan {
+    let own = then.desired.hypervisor.iter().map(|node| &node.certificate);
+    let life = then.desired.certificates.values().chain(own).next().map_or(0, |c| c.life.as_secs());
+    let mut there = There::new(Ground::of(&then.desired).with(lines)).await;
+    // Nothing has to be applied on what is emptied before anything else happens.
+    if lines.first() != Some(&"empty") {
+        there.apply(then).await;
+    }
+    for line in lines {
+        let happened = there.change(line, i64::try_from(life).unwrap()).await;
+        happened.unwrap_or_else(|why| panic!("`{line}` cannot happen: {why}"));
+    }
+    let seen = there.look().await;
+    let plan = checked(wanted, &seen, options);
+    let _at = scenarios::at(options.now);
+    settles(wanted).await;
+    arrives(wanted, &mut there, options, &plan).await;
+    plan
+}
+
+/// The plan, and what holds for every plan.
+fn checked(wanted: &Site, seen: &Inventory, options: &Options) -> Plan {
+    let plan = plan_of(&wanted.desired, seen, options);
     // The same twice, to the last byte (I-2).
-    let again = serde_json::to_string(&plan_of(wanted, there, options)).unwrap();
+    let again = serde_json::to_string(&plan_of(&wanted.desired, seen, options)).unwrap();
     assert_eq!(serde_json::to_string(&plan).unwrap(), again, "planning twice gave two plans");
     check_order(&plan);
-    settles(wanted, options.now);
-    arrives(wanted, there, options, &plan);
     // A plan in a file is the same plan.
     let read: Plan = serde_json::from_str(&again).unwrap();
     assert_eq!(read, plan);
@@ -133,8 +150,9 @@ fn checked(wanted: &Desired, there: &Inventory, options: &Options) -> Plan {
 }
 
 /// Where everything was applied there is nothing to do (T-7, T-13).
-pub fn settles(wanted: &Desired, now: Timestamp) {
-    let plan = plan_of(wanted, &world::applied(wanted, now), &plain(now));
+pub async fn settles(wanted: &Site) {
+    let there = There::applied(wanted).await;
+    let plan = plan_of(&wanted.desired, &there.look().await, &plain(scenarios::now()));
     assert!(
         plan.steps.is_empty() && plan.problems.is_empty(),
         "there is still something to do:\n{}",
@@ -143,13 +161,16 @@ pub fn settles(wanted: &Desired, now: Timestamp) {
 }
 
 /// After the plan was carried out there is nothing to do but what was refused (T-7, T-13).
-pub fn arrives(wanted: &Desired, there: &Inventory, options: &Options, plan: &Plan) {
+pub async fn arrives(wanted: &Site, there: &mut There, options: &Options, plan: &Plan) {
     // With a problem nothing is carried out at all.
     if !plan.problems.is_empty() {
         return;
     }
-    let (after, refused) = carry_out::carry_out(plan, there, options.now);
-    let rest = plan_of(wanted, &after, options);
+    // Whoever waited for somebody else's task plans again, as every run does.
+    let again = plan_of(&wanted.desired, &there.look_settled(&wanted.desired).await, options);
+    assert_eq!(shown(&again), shown(plan), "it is another plan once nothing works on the guests");
+    let refused = there.carry_out(wanted, &again).await;
+    let rest = plan_of(&wanted.desired, &there.look().await, options);
     assert_eq!(rest.problems, [], "problems after, and none before");
     let left = rest.steps.iter().find(|s| !refused.contains(&s.address));
     assert!(left.is_none(), "it does not arrive; what is left:\n{}", shown(&rest));

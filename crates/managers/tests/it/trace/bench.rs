@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -38,7 +39,7 @@ pub fn site_with(part: &str) -> String {
 
 pub struct Bench {
     pub desired: Desired,
-    pub authority: pki::Authority,
+    pub authority: Arc<pki::Authority>,
     pub now: Timestamp,
     pub looks: BTreeMap<String, Look>,
     pub rules: Rules,
@@ -87,7 +88,7 @@ impl Bench {
         let declared = Declared::of(&blueprint, &desired);
         let mut bench = Self {
             desired,
-            authority,
+            authority: Arc::new(authority),
             now: now(),
             looks: BTreeMap::new(),
             rules: Rules::default(),

@@ -11,9 +11,9 @@ use managers::{Prober, Ways};
 use plan::desired::Service;
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use scenarios::{Site, There};
 
 use super::bench::Bench;
-use crate::support::world;
 
 /// Answers for all but `notes`; and `slow` never.
 #[derive(Debug)]
@@ -57,7 +57,9 @@ async fn health(bench: &Bench, inventory: &plan::Inventory, targets: &[String]) 
 #[tokio::test]
 async fn what_runs_and_what_does_not() {
     let bench = Bench::new();
-    let mut inventory = world::applied(&bench.desired, bench.now);
+    let site = Site { desired: Arc::new(bench.desired.clone()), authority: bench.authority.clone() };
+    let mut there = There::applied(&site).await;
+    let inventory = there.look().await;
     let all = health(&bench, &inventory, &[]).await;
     let checks = all.checks();
     let of = |group| checks.iter().filter(|c| c.group == group).map(|c| c.name.as_str()).collect::<Vec<_>>();
@@ -70,7 +72,8 @@ async fn what_runs_and_what_does_not() {
     assert!(!all.ok() && all.took < Duration::from_secs(10));
 
     // A guest that stopped takes its service with it; a request would only wait for it.
-    inventory.guests.get_mut(&121).unwrap().running = false;
+    there.change("stop 121", 0).await.unwrap();
+    let inventory = there.look().await;
     let all = health(&bench, &inventory, &[]).await;
     let bad: Vec<_> =
         all.checks().into_iter().filter_map(|c| Some((c.group, c.name, c.trouble?.code))).collect();

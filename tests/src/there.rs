@@ -1,0 +1,280 @@
+//! A simulated node in the state that a test of the planner wants it in. What was applied there really was, by the foreman
+//! and the crews; what happened since is done to the node; and what a plan is made of is what [`managers::observe`] sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use blueprint::model::MountSource;
+use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
+use lab::sim::{SimShell, Times, World, WorldOptions};
+use managers::Ways;
+use plan::{Address, Desired, Inventory, Options, Plan};
+use proxmox::client::Reader;
+use proxmox::exchange::{Exchange, Method, Request};
+use transport::Runner;
+
+use crate::run;
+use crate::site::{Site, now};
+
+/// The node that is asked, and its address.
+const NODE: &str = "pve1";
+const CIDR: &str = "10.0.0.13/24";
+
+/// What is seen otherwise than the simulated node can show it, from a line of a scenario.
+pub(crate) type Told = Box<dyn Fn(&mut Inventory)>;
+
+/// How a node is made.
+#[derive(Debug, Clone, Default)]
+pub struct Ground {
+    /// The other nodes of its cluster.
+    pub others: BTreeSet<String>,
+    /// What another node offers, where that is not what the first one does: storages with their content, …
+    pub storages: BTreeMap<String, Vec<(String, String)>>,
+    /// … and templates as volume ids.
+    pub templates: BTreeMap<String, Vec<String>>,
+    /// Bridges beside `vmbr0`.
+    pub bridges: BTreeSet<String>,
+    /// Storages that may hold guests' disks, whatever else they are.
+    pub disks: BTreeSet<String>,
+    /// Templates that there must be one of, as blueprints name them.
+    pub systems: BTreeSet<String>,
+    /// Resource pools.
+    pub pools: BTreeSet<String>,
+    /// Where whoever applies comes from.
+    pub client: Option<IpAddr>,
+}
+
+impl Ground {
+    /// Where all that a blueprint names is there, as far as Phoenix does not make it; storages and templates too.
+    pub fn for_all_of(desired: &Desired) -> Self {
+        let mut ground = Self::of(desired);
+        for guest in desired.guests.values() {
+            let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
+                MountSource::Volume(disk) => disk.storage.clone(),
+                MountSource::Host(_) => None,
+            });
+            ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
+            ground.systems.insert(guest.template.clone());
+        }
+        ground
+    }
+
+    /// Where the nodes, bridges and pools are that a blueprint names.
+    pub fn of(desired: &Desired) -> Self {
+        let mut ground = Self::default();
+        for guest in desired.guests.values() {
+            ground.others.extend(guest.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string));
+            ground.pools.extend(guest.pool.clone());
+            ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
+        }
+        ground
+    }
+
+    fn build(&self) -> World {
+        let mut options = WorldOptions::new(1).times(Times::none());
+        if let Some(client) = self.client {
+            options.client = client;
+        }
+        let node = &mut options.node;
+        let bridge = |name: &String| Bridge { name: name.clone(), cidr: None };
+        node.bridges = vec![Bridge { name: "vmbr0".into(), cidr: Some(CIDR.into()) }];
+        node.bridges.extend(self.bridges.iter().filter(|name| *name != "vmbr0").map(bridge));
+        node.hardware.address = CIDR.split('/').next().unwrap_or_default().to_owned();
+        self.offer(node);
+        let first = options.node.clone();
+        for (name, last) in self.others.iter().filter(|name| *name != NODE).zip(14u8..) {
+            let mut other = NodeOptions { name: name.clone(), seed: Some(u64::from(last)), ..first.clone() };
+            other.hardware.address = format!("10.0.0.{last}");
+            other.bridges[0].cidr = Some(format!("10.0.0.{last}/24"));
+            self.offer(&mut other);
+            options.others.push(other);
+        }
+        options.build().expect("it is all in memory")
+    }
+
+    /// Gives a node what is said of it.
+    fn offer(&self, node: &mut NodeOptions) {
+        for name in &self.disks {
+            match node.storages.iter_mut().find(|there| there.id == *name) {
+                Some(there) => drop(there.options.insert("content".into(), "vztmpl,images,rootdir".into())),
+                None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), "images,rootdir")),
+            }
+        }
+        for name in &self.systems {
+            let there = node
+                .storages
+                .iter()
+                .flat_map(|on| &on.templates)
+                .any(|it| it.name.starts_with(name.as_str()));
+            if !there && let Some(local) = node.storages.iter_mut().find(|on| on.id == "local") {
+                local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
+            }
+        }
+        if let Some(storages) = self.storages.get(&node.name) {
+            let storage =
+                |(id, content): &(String, String)| Storage::new(id, "dir", &format!("/{id}"), content);
+            node.storages = storages.iter().map(storage).collect();
+        }
+        for (storage, name) in
+            self.templates.get(&node.name).into_iter().flatten().filter_map(|id| id.split_once(":vztmpl/"))
+        {
+            let template = template(name);
+            match node.storages.iter_mut().find(|there| there.id == storage) {
+                Some(there) => there.templates.push(template),
+                None => {
+                    let mut new = Storage::new(storage, "dir", "/var/lib/vz", "vztmpl");
+                    new.templates.push(template);
+                    node.storages.push(new);
+                }
+            }
+        }
+    }
+}
+
+fn template(name: &str) -> Template {
+    Template { name: name.to_owned(), size: 126_000_000, ctime: 1_795_000_000 }
+}
+
+/// A node, and what of it is seen.
+pub struct There {
+    /// The node.
+    pub world: World,
+    /// Whether commands can be run on it.
+    pub commands: bool,
+    /// Which node commands lead to: the first, or one of the others by its place among them.
+    pub(crate) reached: Option<usize>,
+    pub(crate) ground: Ground,
+    /// What whoever looks is told, and which guest it is about.
+    pub(crate) told: Vec<(Option<u32>, Told)>,
+    /// What a look inside found.
+    pub(crate) found: BTreeMap<Address, Vec<String>>,
+}
+
+impl std::fmt::Debug for There {
+    // What was told cannot be shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("There")
+            .field("commands", &self.commands)
+            .field("ground", &self.ground)
+            .finish_non_exhaustive()
+    }
+}
+
+impl There {
+    /// A node with no guests.
+    pub async fn new(ground: Ground) -> Self {
+        let there = Self {
+            world: ground.build(),
+            commands: true,
+            reached: None,
+            ground,
+            told: Vec::new(),
+            found: BTreeMap::new(),
+        };
+        for pool in there.ground.pools.clone() {
+            there.by_hand(Method::Post, "/pools", &[("poolid", &pool)]).await.expect("a pool can be made");
+        }
+        there
+    }
+
+    /// It is new again: nothing is on it.
+    pub(crate) async fn clear(&mut self) {
+        *self = Self::new(self.ground.clone()).await;
+    }
+
+    /// One on which a site was applied, and all that the site names is there.
+    ///
+    /// # Panics
+    /// As [`There::apply`].
+    pub async fn applied(site: &Site) -> Self {
+        let mut there = Self::new(Ground::for_all_of(&site.desired)).await;
+        there.apply(site).await;
+        there
+    }
+
+    /// Applies a site.
+    ///
+    /// # Panics
+    /// When something is in the way, or fails.
+    pub async fn apply(&mut self, site: &Site) {
+        let options = Options { now: now(), targets: Vec::new(), destroy: false };
+        let plan = plan::plan(&site.desired, &self.look().await, &managers::kinds(), &options);
+        assert_eq!(plan.problems, [], "this cannot be applied");
+        let left = self.carry_out(site, &plan).await;
+        assert!(left.is_empty(), "these are refused: {left:?}");
+    }
+
+    /// Carries out a plan with every consent given; nobody looks inside afterwards. What was refused all the same, or takes
+    /// a way to run commands that is not there, and what needed such a step.
+    ///
+    /// # Panics
+    /// When another step fails.
+    pub async fn carry_out(&mut self, site: &Site, plan: &Plan) -> BTreeSet<Address> {
+        self.found.clear();
+        let report = run::walk(&self.world, site, plan, self.shell()).await;
+        let (no_way, failed): (Vec<_>, Vec<_>) = report
+            .failed
+            .into_iter()
+            .partition(|(_, failure)| !self.commands && failure.code == "transport::no-commands");
+        assert!(failed.is_empty(), "{failed:#?}\n{}", self.world.story());
+        self.world.node.idle().await;
+        report.skipped.into_iter().chain(no_way.into_iter().map(|(address, _)| address)).collect()
+    }
+
+    /// What is there.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn look(&self) -> Inventory {
+        self.tell(managers::observe(&self.ways()).await.expect("the node answers"))
+    }
+
+    /// What is there once no task works on guests of the site, which is what a run makes its plan of.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn look_settled(&self, desired: &Desired) -> Inventory {
+        let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
+        let (shell, ids) = (self.shell(), desired.guests.values().map(|guest| guest.id).collect());
+        let seen =
+            managers::observe_settled(&reader, shell.as_deref(), &desired.site, &ids, &|_, _| {}).await;
+        self.tell(seen.expect("the node answers"))
+    }
+
+    fn tell(&self, mut seen: Inventory) -> Inventory {
+        seen.found.clone_from(&self.found);
+        self.told.iter().for_each(|(_, told)| told(&mut seen));
+        seen
+    }
+
+    fn ways(&self) -> Ways {
+        let exchange: Arc<dyn Exchange> = Arc::new(self.world.exchange.clone());
+        Ways::new(self.shell(), Reader::new(exchange))
+    }
+
+    fn shell(&self) -> Option<Arc<dyn Runner>> {
+        let shell: &SimShell = match self.reached {
+            Some(at) => &self.world.others[at].shell,
+            None => &self.world.shell,
+        };
+        self.commands.then(|| Arc::new(shell.clone()) as Arc<dyn Runner>)
+    }
+
+    /// What somebody does at the node as root.
+    ///
+    /// # Errors
+    /// What the node says when it refuses.
+    pub async fn by_hand(
+        &self,
+        method: Method,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> Result<(), String> {
+        let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let request = Request { method, path: path.into(), params };
+        let response = self.world.node.handle(&Auth::root(), &request).await;
+        self.world.node.idle().await;
+        if response.status == 200 { Ok(()) } else { Err(format!("{method} {path}: {response:?}")) }
+    }
+}
