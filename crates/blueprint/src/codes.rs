@@ -112,9 +112,10 @@ codes! {
     OVERLAPPING_SUBNETS = "overlapping-subnets", "overlapping subnets on one bridge",
         "Two networks on the same bridge and VLAN share addresses, so it is open which of them a device is in.",
         "Use separate subnets, or another bridge or VLAN for one of them.";
-    NO_GATEWAY = "no-gateway", "no single gateway",
-        "A service is exposed through the gateway, so exactly one container must have a feature that provides `gateway`.",
-        "Add the feature `nginx-gateway` to one container, or expose the service directly.";
+    NO_GATEWAY = "no-gateway", "no gateway, or it is open which",
+        "A service is exposed through the gateway, so a container must have a feature that provides `gateway`. Where several \
+         have, the service says which one it goes through: one of them serves it, and its names lead there.",
+        "Add the feature `nginx-gateway` to a container, say `gateway` in the service, or expose the service directly.";
     NO_PART = "no-part", "a part of the workshop is missing or there twice",
         "What a service or the certificates need is played by exactly one container: the mesh, the name server, the \
          certificate authority.",

@@ -474,6 +474,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// How clients get to it.
     pub expose: Expose,
+    /// The container that is its gateway; where absent, the only one there is.
+    pub gateway: Option<GuestName>,
     /// Further names, complete or below the site's domain.
     pub aliases: Vec<String>,
     /// Names of a public domain, complete.

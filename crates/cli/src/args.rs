@@ -144,9 +144,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli graph > site.mmd\n  phoenix-cli graph --format dot | dot -Tsvg > site.svg\n  phoenix-cli graph --flows"
     )]
     Graph(Graph),
-    /// Explain a key of a blueprint, a resource of the site, or a feature
+    /// Explain a key of a blueprint, a resource of the site, a feature, or an error's code
     #[command(
-        after_help = "Examples:\n  phoenix-cli explain containers.memory\n  phoenix-cli explain container.notes\n  phoenix-cli explain feature.static-site\n  phoenix-cli explain feature.static-site@container.notes --script"
+        after_help = "Examples:\n  phoenix-cli explain containers.memory\n  phoenix-cli explain container.notes\n  phoenix-cli explain features\n  phoenix-cli explain feature.static-site\n  phoenix-cli explain lock::taken\n  phoenix-cli explain feature.static-site@container.notes --script"
     )]
     Explain(Explain),
     /// Print the JSON Schema of blueprints, so that an editor completes and explains
@@ -422,7 +422,8 @@ pub enum GraphFormat {
 /// Options of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A key of a blueprint (containers.memory), a resource (container.notes), or a feature (feature.base)
+    /// A key of a blueprint (containers.memory), a resource (container.notes), a feature (feature.base), or the code of an
+    /// error (lock::taken)
     pub what: String,
     /// For a feature on a container: print the script that is run in it, with secrets left out
     #[arg(long)]

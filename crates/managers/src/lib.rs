@@ -43,8 +43,8 @@ pub trait Manager: Debug + Send + Sync {
 }
 
 /// Every kind of resource, in the order in which they are asked: guests before what is in them.
-pub fn managers() -> [&'static dyn Manager; 7] {
-    [
+pub fn managers() -> &'static [&'static dyn Manager] {
+    &[
         &lxc::diff::Containers,
         &authority::Authorities,
         &firewall::Firewalls,
@@ -57,15 +57,15 @@ pub fn managers() -> [&'static dyn Manager; 7] {
 
 /// The manager of this kind.
 pub fn manager_of(kind: &str) -> Option<&'static dyn Manager> {
-    managers().into_iter().find(|manager| manager.kind().kind() == kind)
+    managers().iter().copied().find(|manager| manager.kind().kind() == kind)
 }
 
 /// Every kind of resource, for planning.
 pub fn kinds() -> Vec<&'static dyn plan::Kind> {
-    managers().into_iter().map(Manager::kind).collect()
+    managers().iter().map(|manager| manager.kind()).collect()
 }
 
 /// Every crew, for applying.
 pub fn crews(site: &Arc<Worksite>) -> Vec<Arc<dyn apply::Crew>> {
-    managers().into_iter().map(|manager| manager.crew(site)).collect()
+    managers().iter().map(|manager| manager.crew(site)).collect()
 }

@@ -70,6 +70,12 @@ impl Desired {
         self.resources.insert(address, resource);
     }
 
+    /// The gateway that is meant where a person says "the gateway": the first that serves something. A lab publishes its
+    /// HTTPS.
+    pub fn front_door(&self) -> Option<&GuestName> {
+        self.services.values().filter_map(Service::gateway).map(|via| &via.on).min()
+    }
+
     /// The guest that this address is the one of.
     pub fn guest(&self, address: &Address) -> Option<&Guest> {
         GuestKind::of_word(address.kind())?;

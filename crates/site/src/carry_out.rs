@@ -48,9 +48,9 @@ impl Site {
         Ok(report)
     }
 
-    /// The lab's HTTPS port leads to the gateway, wherever it is now.
+    /// The lab's HTTPS port leads to the gateway, wherever it is now; to the first where there are several.
     fn publish(&self) {
-        let gateway = self.desired.services.values().find_map(|s| s.gateway().map(|via| via.address));
+        let gateway = self.desired.front_door().and_then(|name| self.desired.guests.get(name)?.address);
         let target = gateway.map(|address| std::net::SocketAddrV4::new(address, 443));
         if !self.connection.simulated() {
             // Only the lab's own convenience: a failure shows when the port is used.

@@ -41,4 +41,4 @@ pub use secrets::SiteSecrets;
 pub use site::{SPAN, Site};
 pub use status::{ContainerStatus, ExtraGuest, ServiceStatus, Status};
 pub use trace::{Question, Traced};
-pub use urls::url;
+pub use urls::{at_the_port, url};

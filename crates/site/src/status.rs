@@ -180,7 +180,7 @@ impl Site {
         let proven = mark.and_then(|m| m.services.get(&service.name)) == Some(&service.fingerprint);
         ServiceStatus {
             address: Address::service(&service.name),
-            url: crate::urls::url(&self.connection, service),
+            url: crate::urls::url(self, service),
             browser: browser(service),
             through: service.via.as_ref().map(|via| via.kind.as_str()),
             on: service.on.to_string(),

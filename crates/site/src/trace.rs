@@ -92,9 +92,8 @@ fn place(desired: &Desired, name: &str) -> Result<Place, Error> {
     if name == "outside" {
         return Ok(Place::Outside);
     }
-    let gateway = desired.services.values().find_map(|s| s.gateway()).map(|via| &via.on);
     let found = desired.guests.values().find(|c| c.name == bare || c.id.to_string() == name).map(|c| &c.name);
-    match found.or_else(|| gateway.filter(|_| name == "gateway")) {
+    match found.or_else(|| desired.front_door().filter(|_| name == "gateway")) {
         Some(guest) => Ok(Place::Guest(guest.to_string())),
         None => {
             let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();

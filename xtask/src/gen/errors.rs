@@ -53,7 +53,9 @@ pub fn markdown() -> String {
     for (prefix, title) in SUBJECTS {
         section(title, all().filter(|c| subject(c.code) == prefix), &mut out);
     }
-    section(REST, all().filter(|c| !SUBJECTS.iter().any(|(p, _)| *p == subject(c.code))), &mut out);
+    let mut rest: Vec<_> = all().filter(|c| !SUBJECTS.iter().any(|(p, _)| *p == subject(c.code))).collect();
+    rest.sort_by_key(|c| c.code);
+    section(REST, rest.into_iter(), &mut out);
     out
 }
 

@@ -1,11 +1,14 @@
 //! The parts that a container can play for the whole workshop: gateway, mesh, name server, certificate authority. Each is
-//! played by at most one, which has a fixed address; and what is exposed has a complete path (P-03, P-09).
+//! played by at most one, but for gateways, among which services choose (F-7); whoever plays one has a fixed address; and what
+//! is exposed has a complete path (P-03, P-09).
 
 use super::Context;
 use crate::codes;
-use crate::model::{Authority, CertificateSettings, Container, Containers, Expose, NicAddress};
+use crate::model::{Authority, CertificateSettings, Container, Containers, Expose, NicAddress, Service};
+use crate::names::GuestName;
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
+use crate::suggest::nearest;
 
 /// A part, and how it is called.
 struct Part {
@@ -60,7 +63,7 @@ fn fixed(container: &Container) -> bool {
     container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)))
 }
 
-/// Checks that every part that is needed is played by exactly one container, and can be found.
+/// Checks that every part that is needed is played by one container, and can be found.
 pub(super) fn check(
     containers: &Containers,
     certificates: &CertificateSettings,
@@ -90,6 +93,7 @@ pub(super) fn check(
         });
         played(&part, containers, wanted.filter(|_| !uncertain), context);
     }
+    choices(containers, uncertain, context);
     played(&DNS, containers, None, context);
     let wanted = (certificates.authority == Authority::StepCa && !uncertain)
         .then_some(namespace.certificates.as_ref())
@@ -103,17 +107,61 @@ pub(super) fn check(
     addresses(containers, context);
 }
 
+/// The containers that play a part.
+fn players<'c>(word: &str, containers: &'c Containers, context: &Context<'_, '_>) -> Vec<&'c Container> {
+    let features = context.features;
+    let provides = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == word));
+    let all = containers.values().map(AsRef::as_ref);
+    all.filter(|c: &&Container| c.features.iter().any(|f| provides(&f.name))).collect()
+}
+
+/// The containers that are gateways.
+pub(super) fn gateways<'c>(containers: &'c Containers, context: &Context<'_, '_>) -> Vec<&'c Container> {
+    players(GATEWAY.word, containers, context)
+}
+
+/// The gateway of a service that is exposed by one; `None` where it is open which.
+pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Container]) -> Option<&'c GuestName> {
+    match (&service.gateway, gateways) {
+        (Some(said), _) => Some(said),
+        (None, [only]) => Some(&only.name),
+        (None, _) => None,
+    }
+}
+
+/// Each service's gateway is one; and where there are several, it says which.
+fn choices(containers: &Containers, uncertain: bool, context: &mut Context<'_, '_>) {
+    let namespace = context.namespace;
+    let gateways = gateways(containers, context);
+    let names: Vec<&str> = gateways.iter().map(|c| c.name.as_str()).collect();
+    for (name, container) in containers {
+        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
+            let (key, message) = match &service.gateway {
+                Some(said) if !names.contains(&said.as_str()) && !uncertain && !names.is_empty() => {
+                    ("gateway", format!("`{said}` is no gateway"))
+                }
+                None if names.len() > 1 => (
+                    "expose",
+                    format!("the service `{}` does not say which gateway it goes through", service.name),
+                ),
+                _ => continue,
+            };
+            let near = service.gateway.as_ref().and_then(|said| nearest(said, names.iter().copied()));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("say \"gateway\": \"NAME\", one of: {}", names.join(", ")),
+            };
+            let spot = entry.spot(&["services", &service.name, key]);
+            context.push(Draft::error(GATEWAY.code, spot, message).hint(hint));
+        }
+    }
+}
+
 /// Reports `missing` where nobody plays a part, and everybody but the first where several do.
 fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
-    let features = context.features;
-    let provides =
-        |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == part.word));
-    let players: Vec<&Container> = containers
-        .values()
-        .map(AsRef::as_ref)
-        .filter(|c: &&Container| c.features.iter().any(|f| provides(&f.name)))
-        .collect();
+    let players = players(part.word, containers, context);
     let key = |c: &Container| namespace.containers.get(&*c.name).map(Entry::key);
     match players.as_slice() {
         [] => {
@@ -121,6 +169,8 @@ fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context:
                 context.push(draft);
             }
         }
+        // Each service says which.
+        [_, _, ..] if part.word == GATEWAY.word => {}
         [first, second, ..] => {
             if let (Some(there), Some(spot)) = (key(first), key(second)) {
                 let message = format!("`{}` and `{}` are both {}", first.name, second.name, part.many);

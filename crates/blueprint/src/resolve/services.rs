@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Context;
 use super::guests::defaults;
+use super::{Context, parts};
 use crate::codes;
 use crate::model::{Acme, Containers, Expose, Limits, Protocol, Service};
+use crate::names::GuestName;
 use crate::namespace::{Entry, place};
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
@@ -55,6 +56,7 @@ fn service(name: &str, written: &ServiceSource) -> Service {
             ExposeSource::Mesh => Expose::Mesh,
             ExposeSource::None => Expose::None,
         },
+        gateway: written.gateway.as_ref().map(|name| name.0.as_str().into()),
         aliases: written.aliases.iter().flatten().map(|a| a.0.clone()).collect(),
         public: written.public.iter().flatten().map(|name| name.0.clone()).collect(),
         listen: written.listen.unwrap_or(written.port),
@@ -117,7 +119,8 @@ impl Needs {
 }
 
 /// Keys below a service that only mean something together with others.
-const CONDITIONS: [(&[&str], Needs); 13] = [
+const CONDITIONS: [(&[&str], Needs); 14] = [
+    (&["gateway"], Needs::Gateway),
     (&["public"], Needs::HttpAtTheGateway),
     (&["listen"], Needs::TcpAtTheGateway),
     (&["tls"], Needs::TcpAtTheGateway),
@@ -183,17 +186,19 @@ fn check(
     }
 }
 
-/// Ports of the gateway that two services want, and public names that two services have.
+/// Ports of a gateway that two services want, and public names that two services have.
 pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
-    let mut ports: BTreeMap<u16, (&str, Spot)> = BTreeMap::new();
+    let gateways = parts::gateways(containers, context);
+    let mut ports: BTreeMap<(Option<&GuestName>, u16), (&str, Spot)> = BTreeMap::new();
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
             if service.protocol == Protocol::Tcp {
                 let spot = entry.spot(&["services", &service.name, "listen"]);
-                if let Some((other, there)) = ports.insert(service.listen, (&service.name, spot)) {
+                let port = (parts::gateway_of(service, &gateways), service.listen);
+                if let Some((other, there)) = ports.insert(port, (&service.name, spot)) {
                     let message = format!(
                         "the services `{other}` and `{}` both want port {} of the gateway",
                         service.name, service.listen

@@ -264,6 +264,8 @@ pub struct ServiceSource {
     /// How clients get to it.
     #[schemars(extend("default" = "none"))]
     pub expose: Option<ExposeSource>,
+    /// The container that is its gateway, where the workshop has several.
+    pub gateway: Option<Label>,
     /// Further names: one word below the site's domain, or a complete name of the site's domain.
     #[schemars(extend("default" = serde_json::json!([])))]
     pub aliases: Option<Vec<Domain>>,

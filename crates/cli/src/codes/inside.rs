@@ -1,4 +1,4 @@
-//! The codes of what `trace` and `health` find inside of a site, sorted.
+//! The codes of what probes, `trace` and `health` find inside of a site, sorted.
 
 use blueprint::codes::CodeInfo;
 
@@ -57,6 +57,52 @@ pub const CODES: &[CodeInfo] = &[
         "a guest cannot be looked at",
         "Commands are run in guests from the node, and this one could not be run. The guest may be well all the same.",
         "`phoenix-cli doctor` tries each hop; `phoenix-cli exec GUEST -- true` this one.",
+    ),
+    code(
+        "probe::closed",
+        "a connection through the gateway is closed at once",
+        "The gateway takes the connection and has nobody to pass it on to: the service behind it does not listen.",
+        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`.",
+    ),
+    code(
+        "probe::http",
+        "no HTTP answer",
+        "The connection stands, but what comes over it is no complete HTTP answer.",
+        "See whether the service really speaks HTTP (or HTTPS: `protocol`) on its `port`: `phoenix-cli exec NAME -- ss -ltnp`.",
+    ),
+    code("probe::name", "no host name", "The service's name cannot be a host name.", "Rename the service."),
+    code(
+        "probe::simulated",
+        "a simulated guest does not run",
+        "In the simulated lab, the probe only looks whether the guests on the service's way are recorded as running.",
+        "`phoenix-cli apply` starts it.",
+    ),
+    code(
+        "probe::slow",
+        "no answer in time",
+        "The service, or the gateway before it, accepted the connection and did not answer.",
+        "`phoenix-cli status`, then look at the service: `phoenix-cli exec NAME -- journalctl -n 50`.",
+    ),
+    code(
+        "probe::status",
+        "another HTTP status than expected",
+        "The service answers, with a status that means failure or is not the declared one. 502 and 504 come from the gateway: \
+         what is behind it does not answer.",
+        "Look at the service behind: `phoenix-cli exec NAME -- ss -ltn`. If the answer is as it should be, set `path` or \
+         `status` under the service.",
+    ),
+    code(
+        "probe::tcp",
+        "no TCP connection",
+        "Nothing listens there, or something on the way drops the packets.",
+        "See whether the container is up (`phoenix-cli status`), whether the service listens on its `port` on all addresses, and \
+         whether a firewall stands in between.",
+    ),
+    code(
+        "probe::tls",
+        "no TLS connection",
+        "The certificate is not one of the workshop's authority, is not for this name, or has ended.",
+        "`phoenix-cli certs` shows what is in place and until when; `phoenix-cli apply` renews what is due.",
     ),
     code(
         "trace::address-missing",

@@ -2,7 +2,6 @@
 
 use apply::{Outcome as RunOutcome, Report};
 use plan::Plan;
-use plan::desired::Speaks;
 use site::{Order, Site};
 use tokio_util::sync::CancellationToken;
 
@@ -190,11 +189,10 @@ fn finish(
 /// How to look at what is there now.
 fn where_to_look(planned: &Site) -> Vec<String> {
     let services: Vec<_> = planned.desired.services.values().filter(|s| s.gateway().is_some()).collect();
-    let mut lines: Vec<String> =
-        services.iter().map(|s| format!("  {}", site::url(&planned.connection, s))).collect();
+    let mut lines: Vec<String> = services.iter().map(|s| format!("  {}", site::url(planned, s))).collect();
     let lab = planned.connection.lab.as_ref().filter(|_| !planned.connection.simulated());
     // A page, where there is one: curl has nothing to say to a TCP service.
-    let page = services.iter().find(|s| s.speaks != Speaks::Tcp);
+    let page = services.iter().find(|s| site::at_the_port(&planned.desired, s));
     if let (Some(lab), Some(host)) = (lab, page.and_then(|s| s.hosts.first())) {
         let port = lab.ports.https;
         lines.push(format!(

@@ -94,7 +94,9 @@ impl Observer<'_> {
         if path.outside.is_some() || path.target == Target::Nothing {
             places.push(Place::Outside);
         }
-        let gateway = gateway(self.desired);
+        let own =
+            path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway)).map(|e| e.guest.as_str());
+        let gateway = own.or_else(|| self.desired.front_door().map(AsRef::as_ref));
         places.extend(gateway.iter().map(|name| Place::Guest((*name).to_owned())));
         let on_the_way: Vec<&String> = path.entrance.iter().map(|e| &e.guest).chain(&path.guest).collect();
         let other = running.iter().find(|name| !on_the_way.contains(name) && Some(name.as_str()) != gateway);
@@ -218,11 +220,6 @@ impl Observer<'_> {
 
 /// The units on the node that have to do with its certificate.
 const OF_THE_NODE: [&str; 2] = ["phoenix-certificates.timer", "phoenix-pveproxy.service"];
-
-/// The gateway's container, where a service goes through one.
-pub fn gateway(desired: &Desired) -> Option<&str> {
-    desired.services.values().find_map(|service| service.gateway()).map(|via| via.on.as_str())
-}
 
 /// Has a guest tell about itself.
 pub async fn look_at(

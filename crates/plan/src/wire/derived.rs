@@ -12,6 +12,9 @@ use crate::told::{self, Maybe, Told};
 use blueprint::model::{Blueprint, Container};
 use blueprint::names::GuestName;
 
+/// Bytes.
+const MIB: u64 = 1024 * 1024;
+
 /// The certificates of each guest.
 pub(super) type ByGuest = BTreeMap<GuestName, Vec<Certificate>>;
 
@@ -105,12 +108,12 @@ pub(super) fn own(
             }))
         });
     }
-    if Parts::is(&parts.gateway, name) {
-        own.sites = Some(proxied(desired, ViaKind::Gateway));
-        own.streams = Some(streams(desired));
+    if parts.gateways.contains_key(name) {
+        own.sites = Some(proxied(desired, ViaKind::Gateway, name));
+        own.streams = Some(streams(desired, name));
     }
     if Parts::is(&parts.mesh, name) {
-        own.routes = Some(proxied(desired, ViaKind::Mesh));
+        own.routes = Some(proxied(desired, ViaKind::Mesh, name));
     }
     if Parts::is(&parts.dns, name) {
         own.records = Some(records(blueprint, &desired.names));
@@ -195,9 +198,10 @@ pub(super) fn renewed(certificate: &Certificate) -> told::Certificate {
     }
 }
 
-/// What a proxy serves over HTTPS.
-fn proxied(desired: &Desired, kind: ViaKind) -> Vec<told::Site> {
-    let behind = |s: &&Service| s.speaks != Speaks::Tcp && s.via.as_ref().is_some_and(|v| v.kind == kind);
+/// What the proxy in this guest serves over HTTPS.
+fn proxied(desired: &Desired, kind: ViaKind, on: &str) -> Vec<told::Site> {
+    let through = |s: &Service| s.via.as_ref().is_some_and(|v| v.kind == kind && *v.on == *on);
+    let behind = |s: &&Service| s.speaks != Speaks::Tcp && through(s);
     let mut all = Vec::new();
     for service in desired.services.values().filter(behind) {
         all.push(site(service, &service.name, &service.hosts, false));
@@ -229,7 +233,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
         mutual: service.mutual,
         client_certificate: service.client_certificate,
         users: users.collect(),
-        body: service.limits.body,
+        body: service.limits.body_mib.map(|mib| mib * MIB),
         headers: service.limits.headers,
         timeout: service.limits.timeout,
         rate: service.limits.rate,
@@ -237,11 +241,11 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
     }
 }
 
-/// What the gateway serves over TCP.
-fn streams(desired: &Desired) -> Vec<told::Stream> {
+/// What the gateway in this guest serves over TCP.
+fn streams(desired: &Desired, on: &str) -> Vec<told::Stream> {
     let mut all = Vec::new();
     for service in desired.services.values().filter(|s| s.speaks == Speaks::Tcp) {
-        let Some(via) = service.gateway() else { continue };
+        let Some(via) = service.gateway().filter(|via| *via.on == *on) else { continue };
         all.push(told::Stream {
             service: service.name.clone(),
             listen: via.port,

@@ -134,17 +134,16 @@ fn services(flows: &mut Flows, desired: &Desired) {
 /// To the workshop's own doors.
 fn doors(flows: &mut Flows, parts: &Parts) {
     const WEB: [u16; 2] = [80, 443];
-    if let Some((name, _)) = &parts.gateway {
+    for name in parts.gateways.keys() {
+        // The only one needs no name.
+        let id = |word: &str| match parts.gateways.len() {
+            1 => format!("gateway.{word}"),
+            _ => format!("gateway.{name}.{word}"),
+        };
         let reason = "the gateway is for everybody";
-        flows.tcp("gateway.inside".into(), End::Inside, guest(name), &WEB, reason);
-        flows.tcp("gateway.outside".into(), End::Outside, guest(name), &WEB, reason);
-        flows.tcp(
-            "gateway.node".into(),
-            End::THE_NODE,
-            guest(name),
-            &WEB,
-            "Phoenix probes and traces from the node",
-        );
+        flows.tcp(id("inside"), End::Inside, guest(name), &WEB, reason);
+        flows.tcp(id("outside"), End::Outside, guest(name), &WEB, reason);
+        flows.tcp(id("node"), End::THE_NODE, guest(name), &WEB, "Phoenix probes and traces from the node");
     }
     if let Some((name, _)) = &parts.mesh {
         let reason = format!("the {} is for the workshop's own guests", ViaKind::Mesh.as_str());

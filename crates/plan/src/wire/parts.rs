@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use blueprint::model::{Authority, Blueprint, Container, Expose, NicAddress};
+use blueprint::model::{Authority, Blueprint, Container, Expose, NicAddress, Service};
 use blueprint::names::GuestName;
 
 use super::Renderer;
@@ -11,10 +11,12 @@ use super::Renderer;
 /// A guest with its address.
 pub(super) type Part = Option<(GuestName, Ipv4Addr)>;
 
-/// The parts and who plays them. The blueprint's checks have seen to it that each is played by at most one.
+/// The parts and who plays them. The blueprint's checks have seen to it that each is played by at most one, but for
+/// gateways, and that each service says which gateway it means where there are several.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pub gateway: Part,
+    /// The gateways, each with its address.
+    pub gateways: BTreeMap<GuestName, Ipv4Addr>,
     pub mesh: Part,
     pub dns: Part,
     pub ca: Part,
@@ -46,8 +48,11 @@ impl Parts {
         for container in blueprint.containers.values() {
             for used in &container.features {
                 let provides = provided.get(used.name.as_str()).copied().unwrap_or_default();
-                let slots = [&mut parts.gateway, &mut parts.mesh, &mut parts.dns, &mut parts.ca];
-                for (slot, _) in slots.into_iter().zip(provides).filter(|(_, does)| *does) {
+                if let (true, Some(address)) = (provides[0], address_of(container)) {
+                    parts.gateways.insert(container.name.clone(), address);
+                }
+                let slots = [&mut parts.mesh, &mut parts.dns, &mut parts.ca];
+                for (slot, _) in slots.into_iter().zip(&provides[1..]).filter(|(_, does)| **does) {
                     if slot.is_none() {
                         *slot = address_of(container).map(|address| (container.name.clone(), address));
                     }
@@ -60,16 +65,26 @@ impl Parts {
             }
         }
         for service in blueprint.containers.values().flat_map(|c| c.services.values()) {
-            let proxy = match service.expose {
-                Expose::Gateway => &parts.gateway,
-                Expose::Mesh => &parts.mesh,
-                Expose::Direct | Expose::None => &None,
-            };
-            if let (true, Some((name, _))) = (service.mutual, proxy) {
-                parts.identities.insert(name.clone());
+            if let (true, Some((name, _))) = (service.mutual, parts.proxy(service)) {
+                parts.identities.insert(name);
             }
         }
         parts
+    }
+
+    /// The proxy that a service is to go through.
+    pub(super) fn proxy(&self, service: &Service) -> Part {
+        match service.expose {
+            Expose::Gateway => {
+                let (name, address) = match &service.gateway {
+                    Some(name) => self.gateways.get_key_value(name)?,
+                    None => self.gateways.first_key_value()?,
+                };
+                Some((name.clone(), *address))
+            }
+            Expose::Mesh => self.mesh.clone(),
+            Expose::Direct | Expose::None => None,
+        }
     }
 
     /// Whether this container plays the part.

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 
 use blueprint::model::{self, Blueprint, Expose, Protocol};
 
-use super::parts::{Part, Parts, address_of};
+use super::parts::{Parts, address_of};
 use super::{WireError, fingerprint, full_name};
 use crate::address::Address;
 use crate::desired::{Desired, Limits, Rate, Service, Speaks, Via, ViaKind};
 
 /// Where both proxies take HTTPS.
 pub(super) const HTTPS: u16 = 443;
-
-/// Bytes.
-const MIB: u64 = 1024 * 1024;
 
 /// The name in a guest's own certificate: always direct, whatever its services are called.
 pub(super) fn own_name(hostname: &str, domain: &str) -> String {
@@ -63,11 +60,11 @@ fn wired(
         (message, format!("give container.{} an `address`", container.name))
     })?;
     let tcp = service.protocol == Protocol::Tcp;
-    let through = |kind: ViaKind, part: &Part, feature: &str| match part {
+    let through = |kind: ViaKind, feature: &str| match parts.proxy(service) {
         Some((on, address)) => Ok(Some(Via {
             kind,
-            on: on.clone(),
-            address: *address,
+            on,
+            address,
             port: if tcp { service.listen } else { HTTPS },
             tls: !tcp || service.tls,
         })),
@@ -77,8 +74,8 @@ fn wired(
         )),
     };
     let via = match service.expose {
-        Expose::Gateway => through(ViaKind::Gateway, &parts.gateway, "nginx-gateway")?,
-        Expose::Mesh => through(ViaKind::Mesh, &parts.mesh, "traefik")?,
+        Expose::Gateway => through(ViaKind::Gateway, "nginx-gateway")?,
+        Expose::Mesh => through(ViaKind::Mesh, "traefik")?,
         Expose::Direct | Expose::None => None,
     };
     let domain = &blueprint.site.domain;
@@ -102,7 +99,7 @@ fn wired(
         client_certificate: service.client_certificate,
         users: service.users.clone(),
         limits: Limits {
-            body: service.limits.body_mib.map(|mib| mib * MIB),
+            body_mib: service.limits.body_mib,
             headers: service.limits.headers,
             timeout: service.limits.timeout.map(|t| t.as_secs()),
             rate: service.limits.rate.map(|rate| Rate {

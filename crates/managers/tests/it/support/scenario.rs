@@ -10,6 +10,7 @@
 //! === plan                   the expected text. Or:
 //! === error                  what is wrong with the blueprint
 //! === json                   the expected public JSON, where it matters
+//! === work                   what crews are told, where it matters: the calls' parameters, to the letter
 //! ```
 //!
 //! `PHOENIX_BLESS=1` writes what is expected.
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use plan::{Desired, Inventory, Options, Plan};
+use serde_json::Value;
 
 use super::{Files, OTHER_ROOT, ROOT, SITE, carry_out, check_order, desired, now, plain, plan_of, world};
 
@@ -39,7 +41,7 @@ fn sections(text: &str) -> (String, Sections) {
     (head, all)
 }
 
-const EXPECTED: [&str; 3] = ["plan", "error", "json"];
+const EXPECTED: [&str; 4] = ["plan", "error", "json", "work"];
 
 /// Runs the scenario in `text`. The text with what is expected put in as it is.
 pub fn run(text: &str) -> String {
@@ -78,7 +80,7 @@ pub fn run(text: &str) -> String {
             _ => panic!("what does `{line}` mean?"),
         }
     }
-    let with_json = all.iter().any(|(name, _)| name == "json");
+    let with = |wanted: &str| all.iter().any(|(name, _)| name == wanted);
     let found = match desired(&files, ROOT) {
         Err(error) => vec![("error", error)],
         Ok(wanted) => {
@@ -91,9 +93,12 @@ pub fn run(text: &str) -> String {
             }
             let plan = checked(&wanted, &there, &options);
             let mut found = vec![("plan", shown(&plan))];
-            if with_json {
+            if with("json") {
                 let json = serde_json::to_string_pretty(&plan.public_json()).unwrap();
                 found.push(("json", without_fingerprints(&format!("{json}\n"))));
+            }
+            if with("work") {
+                found.push(("work", work(&plan)));
             }
             found
         }
@@ -155,12 +160,43 @@ pub fn shown(plan: &Plan) -> String {
     without_fingerprints(&plan::render::text(plan, "pve1", "phoenix-cli", &|_, text| text.to_owned()))
 }
 
+/// What the crews are told, step by step. What a feature renders to is in tests of its own.
+fn work(plan: &Plan) -> String {
+    let steps = plan.steps.iter().map(|step| {
+        let mut work = step.work.clone();
+        leave_out(&mut work);
+        format!("{} {}\n", step.address, serde_json::to_string_pretty(&work).unwrap())
+    });
+    without_fingerprints(&steps.collect::<String>())
+}
+
+/// Puts a word in place of everything that was rendered, and of certificates.
+fn leave_out(value: &mut Value) {
+    match value {
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                match (key.as_str(), &value) {
+                    ("payload", Value::Object(_)) => *value = "(rendered)".into(),
+                    _ => leave_out(value),
+                }
+            }
+        }
+        Value::Array(all) => match all.as_slice() {
+            // A parameter of a call, in one line.
+            [Value::String(key), Value::String(text)] => *value = format!("{key} = {text}").into(),
+            _ => all.iter_mut().for_each(leave_out),
+        },
+        Value::String(text) if text.starts_with("-----BEGIN") => *text = "(PEM)".into(),
+        _ => {}
+    }
+}
+
 /// Fingerprints change with every word of a feature; that they are there is what matters.
 fn without_fingerprints(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut run = String::new();
     let flush = |run: &mut String, out: &mut String| {
-        let is_one = matches!(run.len(), 12 | 16) && run.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_one = matches!(run.len(), 12 | 16 | 40) && run.bytes().all(|b| b.is_ascii_hexdigit());
         out.push_str(if is_one { "#fingerprint#" } else { run });
         run.clear();
     };

@@ -19,6 +19,31 @@ fn the_first_workshop_works_on_paper() {
     assert_eq!(problems(&Bench::of(&guarded, GUESTS)), Vec::<String>::new());
 }
 
+/// F-7: a workshop with two front doors. Each serves its own services, and has what they need.
+#[test]
+fn a_second_gateway_serves_its_own_services() {
+    let second = GUESTS
+        .replace(
+            r#""notes": { "id""#,
+            r#""second": { "id": 102, "type": "small", "address": "10.0.0.154", "features": ["nginx-gateway"] },
+               "notes": { "id""#,
+        )
+        .replace(r#""notes": { "port": 80, "expose": "gateway""#, r#""notes": { "port": 80, "expose": "gateway", "gateway": "gateway""#)
+        .replace(r#""status": { "port": 80, "expose": "gateway""#, r#""status": { "port": 80, "expose": "gateway", "gateway": "second""#);
+    let guarded = site_with(r#""firewall": { "zero-trust": true, "management": ["10.0.0.0/24"] }"#);
+    let bench = Bench::of(&guarded, &second);
+    assert_eq!(problems(&bench), Vec::<String>::new());
+    let serves = |guest: &str, file: &str| {
+        let features = &bench.desired.guests[guest].features;
+        features.iter().any(|f| f.payload.to_string().contains(&format!("phoenix.d/{file}.conf")))
+    };
+    assert!(serves("gateway", "notes") && !serves("gateway", "status"));
+    assert!(serves("second", "status") && !serves("second", "notes"));
+    assert_eq!(bench.desired.names["status.workshop.internal"], ip(154));
+    assert_eq!(bench.desired.names["notes.workshop.internal"], ip(153));
+    assert!(bench.desired.certificates["status"].on.is_guest("second"));
+}
+
 const TWO_NETWORKS: &str = r#"{
   "site": { "name": "workshop", "domain": "workshop.internal" },
   "target": { "proxmox": { "endpoint": "https://10.0.0.13:8006", "token": { "env": "TOKEN" }, "ssh": "root@10.0.0.13" } },

@@ -1,0 +1,58 @@
+//! The codes of the certificate authority, and its backup, sorted.
+
+use blueprint::codes::CodeInfo;
+
+use super::code;
+
+/// All of them.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "backup::exists",
+        "the file is there already",
+        "A backup is never written over an older one, which may be the only good one.",
+        "Give another name with `--out`, or move the old one away.",
+    ),
+    code(
+        "backup::no-authority",
+        "the site has no authority in a container",
+        "`backup ca` and `restore ca` are for the feature `step-ca`. The embedded authority of a site is a folder.",
+        "Keep a copy of `.phoenix/secrets/authority`, which is all there is of it.",
+    ),
+    code(
+        "backup::refused",
+        "the authority did not do it",
+        "The program that looks after the authority in its container refused: a wrong passphrase, a file that was changed or cut, a backup of another site. What it said is shown. Nothing was replaced.",
+        "What was said names the reason. `phoenix-cli exec ca -- /usr/local/lib/phoenix/authority probe` tells whether the authority signs.",
+    ),
+    code(
+        "backup::unreadable",
+        "the backup cannot be read",
+        "The file named cannot be read here.",
+        "See with `ls -l` whether it is there and readable.",
+    ),
+    code(
+        "backup::unwritable",
+        "the backup cannot be written",
+        "The file named by `--out` could not be written: its folder is missing or not writable, the disk is full, or it came to be meanwhile.",
+        "Give another `--out`. Nothing of the backup is left behind.",
+    ),
+    code(
+        "pki::authority",
+        "the authority cannot be used",
+        "The workshop's certificate authority in `.phoenix/secrets/authority` is incomplete, readable for others, or was \
+         made for another domain. It is never made anew by itself, because every client would have to trust it anew.",
+        "Follow the hint: `chmod` for rights; for missing files, put them back from your backup.",
+    ),
+    code(
+        "pki::issue",
+        "a certificate cannot be issued",
+        "The authority may only certify names below the site's domain and addresses in its networks.",
+        "Use a name that ends in the site's domain.",
+    ),
+    code(
+        "pki::root-unreadable",
+        "the root cannot be read",
+        "The workshop's root certificate is not a certificate any more.",
+        "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
+    ),
+];

@@ -1,0 +1,125 @@
+//! The codes of what is asked of a command, of the site's folder and of its blueprint, sorted.
+
+use blueprint::codes::CodeInfo;
+
+use super::code;
+
+/// All of them.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "blueprint::invalid",
+        "the blueprint has errors",
+        "With `--json`, the error that stands for all diagnostics of a blueprint; they are in `diagnostics`, each with its \
+         own code.",
+        "Mend what the diagnostics show; `phoenix-cli validate` checks without contacting anything.",
+    ),
+    code(
+        "blueprint::wiring",
+        "the site cannot be wired",
+        "Each file is fine, but what follows from them together is not: a feature that cannot be rendered with its \
+         parameters, or a service that cannot be led to.",
+        "The message names the resource and the hint says what to change; `phoenix-cli explain ADDRESS` shows what was \
+         derived.",
+    ),
+    code(
+        "explain::no-script",
+        "no script",
+        "Only a feature on a container is carried out by a script.",
+        "Name one: `phoenix-cli explain feature.base@container.NAME --script`.",
+    ),
+    code(
+        "explain::unknown",
+        "nothing of that name",
+        "What was asked for is no key of a blueprint, no resource of the site, no feature and no error code.",
+        "`phoenix-cli graph` shows all addresses, `phoenix-cli explain features` all features, `phoenix-cli explain \
+         containers` the keys of a container.",
+    ),
+    code(
+        "history::journal",
+        "no such run, or its journal cannot be read",
+        "The run named has no journal below `.phoenix/runs` of this site, or the file cannot be read.",
+        "`phoenix-cli history` lists the runs.",
+    ),
+    code(
+        "init::exists",
+        "something is there already",
+        "`init` never writes over files.",
+        "Choose an empty folder: `phoenix-cli init --site my-workshop`.",
+    ),
+    code(
+        "init::name",
+        "a name that cannot be",
+        "The site's name becomes part of names on the node and in DNS: at most 40 small letters, digits and hyphens, and no \
+         hyphen at either end.",
+        "Choose such a name, e.g. `--name my-workshop`.",
+    ),
+    code(
+        "init::write",
+        "a file cannot be written",
+        "The site's folder is not writable for you, or the disk is full.",
+        "Choose another folder with `--site DIR`.",
+    ),
+    code(
+        "phoenix::catalog",
+        "a defect of Phoenix",
+        "The features that come with the binary cannot be read.",
+        "Please report it; a freshly built binary helps if this one is damaged.",
+    ),
+    code(
+        "phoenix::log-file",
+        "a file to tell in cannot be made",
+        "The file that `--log` or `--record` names cannot be written.",
+        "Name one in a folder that is there and yours.",
+    ),
+    code(
+        "phoenix::runtime",
+        "no threads",
+        "The system does not let the process start its threads.",
+        "See the limits with `ulimit -a`.",
+    ),
+    code(
+        "secrets::not-made",
+        "a secret that is not made yet",
+        "A generated secret is made when it is first used, by `apply`. `secrets show` makes none.",
+        "Run `phoenix-cli apply`, then look again.",
+    ),
+    code(
+        "secrets::not-shown",
+        "a secret is not shown there",
+        "Output that is no terminal may be kept somewhere, and JSON is; a secret does not go there by chance.",
+        "Run it on a terminal, or say that it is meant: `phoenix-cli secrets show NAME --reveal`.",
+    ),
+    code(
+        "secrets::unavailable",
+        "a secret cannot be had",
+        "A secret reference of the blueprint leads nowhere: the environment variable is not set, the file is missing or \
+         readable for others, or the command failed.",
+        "Follow the hint, e.g. `export NAME=…` or `chmod 600 FILE`.",
+    ),
+    code(
+        "secrets::unknown",
+        "no such secret",
+        "No part of the blueprint refers to a secret of that name.",
+        "`phoenix-cli secrets list` has them all.",
+    ),
+    code(
+        "secrets::weak",
+        "not a passphrase",
+        "A passphrase that seals keys is one line of twelve characters or more.",
+        "Take a longer one, for example six words by chance.",
+    ),
+    code(
+        "site::folder",
+        "the site's folder cannot be used",
+        "The path given with `--site` cannot be made absolute, most often because the current folder was removed.",
+        "Change into a folder that exists, or give an absolute path.",
+    ),
+    code(
+        "wire::path",
+        "a path that cannot work",
+        "Each file is fine, and what follows from them is wired, but a request could not get through: the message names \
+         the service and the hop, as `phoenix-cli trace` would find it once it were built, or the programs whose versions \
+         are known not to work together.",
+        "Follow the hint; `phoenix-cli explain service.NAME` shows the way as it was worked out.",
+    ),
+];

@@ -1,0 +1,194 @@
+//! The codes of containers and what is in them, sorted.
+
+use blueprint::codes::CodeInfo;
+
+use super::code;
+
+/// All of them.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "artifacts::busy",
+        "another run obtains the same program",
+        "Two runs on one machine do not build the same thing twice: the second waits for the first. The first has \
+         been at it for longer than any build takes.",
+        "See with `ps` whether it hangs, end it, and run the command again.",
+    ),
+    code(
+        "artifacts::cache",
+        "the cache of programs cannot be used",
+        "Programs that no package brings are kept below `$XDG_CACHE_HOME/phoenix/artifacts`, and that folder cannot \
+         be read or written, or its disk is full.",
+        "See with `df` whether there is space and with `ls -ld` whether it is yours. The folder may be deleted: what \
+         is needed is obtained again.",
+    ),
+    code(
+        "artifacts::go-too-old",
+        "the Go toolchain is too old",
+        "A program is built from its sources with Go. The toolchain that was found is older than 1.21, the first that \
+         fetches the one a program asks for by itself.",
+        "Install a newer one: `tools/setup` knows where your Debian has one; below `/usr/local/go` it is found, too. \
+         Or let another machine build, and point `PHOENIX_ARTIFACTS` at a copy of its cache.",
+    ),
+    code(
+        "artifacts::list",
+        "a defect of Phoenix",
+        "The list of programs that is inside of this `phoenix-cli` cannot be read.",
+        "Please report it with the output of `phoenix-cli version`.",
+    ),
+    code(
+        "artifacts::no-go",
+        "there is no Go toolchain",
+        "A program that a feature needs is built from its sources with Go, and there is no Go on this machine.",
+        "`tools/setup` installs it. Or run `phoenix-cli artifacts fetch` on another machine and point \
+         `PHOENIX_ARTIFACTS` at a copy of its cache.",
+    ),
+    code(
+        "artifacts::not-built",
+        "a program could not be built",
+        "`go build` failed. Mostly there was no way to the modules it needs; what it said last is shown.",
+        "Run `phoenix-cli artifacts fetch NAME` again when there is a way to the internet, or use the cache of \
+         another machine: `PHOENIX_ARTIFACTS=DIR`.",
+    ),
+    code(
+        "artifacts::not-fetched",
+        "a program could not be fetched",
+        "The address it is pinned to did not answer with it.",
+        "Try again when there is a way to the internet, or use the cache of another machine: `PHOENIX_ARTIFACTS=DIR`.",
+    ),
+    code(
+        "artifacts::not-put",
+        "a program could not be put into a container",
+        "The container did not take it, for example because its disk is full. What it said is shown.",
+        "`phoenix-cli exec NAME -- df -h` shows its space; then `phoenix-cli apply`.",
+    ),
+    code(
+        "artifacts::other-bytes",
+        "not what is pinned",
+        "What was obtained has another checksum than the one that is pinned. It was not used.",
+        "Do not use it: find out who changed it, or pin what is meant.",
+    ),
+    code(
+        "artifacts::other-pin",
+        "a plan of another version",
+        "A saved plan wants a program as another `phoenix-cli` pins it.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "artifacts::unknown",
+        "no such program",
+        "The list of programs that no package brings does not have that name.",
+        "`phoenix-cli artifacts list` shows all there are.",
+    ),
+    code(
+        "certificates::not-obtained",
+        "a certificate could not be obtained",
+        "The container asked its authority for a certificate and did not get it, or whoever serves it still shows another one. \
+         What the container said is shown; it goes on trying by itself.",
+        "`phoenix-cli exec NAME -- /usr/local/lib/phoenix/certificates list` shows the last error of each, `phoenix-cli trace \
+         NAME` where the way breaks; then `phoenix-cli apply`.",
+    ),
+    code(
+        "certificates::not-put",
+        "certificates could not be put in place",
+        "The script that puts key and certificate into the container failed there, for example because its disk is full. \
+         What it printed last is shown.",
+        "Look inside with `phoenix-cli shell NAME`, then `phoenix-cli apply`.",
+    ),
+    code(
+        "certificates::not-seen",
+        "the certificates of a container could not be looked at",
+        "What lists certificates in the container failed there.",
+        "Look inside with `phoenix-cli shell NAME`.",
+    ),
+    code(
+        "features::cut-off",
+        "the installation was cut off",
+        "The script in the container ended in the middle: the container was stopped, or ran out of memory.",
+        "Run `phoenix-cli apply`: the script finds what is done already and goes on. If it happens again, give the \
+         container more `memory`.",
+    ),
+    code(
+        "features::failed",
+        "a feature could not be installed",
+        "A package, file, unit, command or health check of the feature failed in the container. What it said is shown; what \
+         comes after it in the same container was not tried.",
+        "Look inside with `phoenix-cli shell NAME`. `phoenix-cli explain feature.X@container.NAME --script` shows what was \
+         run. Then `phoenix-cli apply`.",
+    ),
+    code(
+        "features::no-answer",
+        "the container takes no commands",
+        "The container runs, but no command could be run in it for some time after its start.",
+        "See how it starts: `phoenix-cli shell` on the node, then `lxc-attach -n ID -- systemctl --failed`.",
+    ),
+    code(
+        "features::script",
+        "a script cannot be made",
+        "The feature's content cannot be put into a script, for example because a secret it refers to cannot be had.",
+        "The cause is in the message; for a secret, see `secrets::unavailable`.",
+    ),
+    code(
+        "features::unreadable",
+        "a feature's content cannot be read",
+        "What was rendered for the feature cannot be read back. This is a defect of Phoenix.",
+        "Please report it with the feature.",
+    ),
+    code(
+        "guest::refused",
+        "a program in a container failed",
+        "What looks after a part of the workshop in its container (the authority, the certificates) did not do what it was \
+         asked for. What it said last is shown.",
+        "Look inside with `phoenix-cli shell NAME`, mend what it names, then `phoenix-cli apply`.",
+    ),
+    code(
+        "guest::unknown",
+        "no such container",
+        "No container of the site, or more than one, is meant by that name.",
+        "Give a container's name, its address (`container.notes`) or its id.",
+    ),
+    code(
+        "logs::failed",
+        "the journal cannot be read",
+        "`journalctl` in the container ended with an error, which is shown.",
+        "Is the unit's name right? `phoenix-cli exec GUEST -- systemctl list-units --type service`.",
+    ),
+    code(
+        "managers::contended",
+        "somebody else keeps changing a container",
+        "Phoenix writes with the digest of what it read, so it never overwrites a change it has not seen. Somebody was \
+         quicker each time.",
+        "Find out who changes it (the node's task list tells), then `phoenix-cli apply`.",
+    ),
+    code(
+        "managers::description-full",
+        "the description is full",
+        "Phoenix keeps its mark in the container's description, which Proxmox VE limits to 8 KiB.",
+        "Shorten the container's `description`, or spread its services over more containers.",
+    ),
+    code(
+        "managers::does-not-run",
+        "the container does not run",
+        "It was started, and is not running.",
+        "On the node: `pct start ID --debug` shows why. `phoenix-cli shell` gets there.",
+    ),
+    code(
+        "managers::guest-gone",
+        "a container went away during the run",
+        "It was there when the plan was made, and is not any more.",
+        "Run `phoenix-cli plan` to see what is there now.",
+    ),
+    code(
+        "managers::mark-unreadable",
+        "the mark cannot be read",
+        "The fenced block in the container's description that makes it Phoenix' own was edited by hand, or comes from a \
+         newer version.",
+        "Restore the block as it was (the node keeps no history of it; another container of the site shows the form), or \
+         remove the container yourself.",
+    ),
+    code(
+        "managers::not-ours",
+        "not made by this site",
+        "The container does not carry the mark of this site. Phoenix never changes what it did not make.",
+        "Run `phoenix-cli plan`. Give your container another `id`, or remove the other one yourself.",
+    ),
+];

@@ -1,0 +1,280 @@
+//! The codes of the node: its API, the commands on it, its firewall, and itself, sorted.
+
+use blueprint::codes::CodeInfo;
+
+use super::code;
+
+/// All of them.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "firewall::busy",
+        "another site's change of the firewall is under way",
+        "The sites of a node share its firewall, and each change waits to be confirmed before the next one begins. \
+         Another site's keeps waiting.",
+        "End the other run, or wait for it; after a minute the node takes its change back. Then `phoenix-cli apply`.",
+    ),
+    code(
+        "firewall::failed",
+        "the firewall's files cannot be written",
+        "The command that writes the files below `/etc/pve` failed on the node. Without a quorum the cluster's files are \
+         read-only.",
+        "On the node: `systemctl status pve-cluster` and `pvecm status`; then `phoenix-cli apply`.",
+    ),
+    code(
+        "firewall::modified",
+        "somebody else changed the firewall",
+        "A file is not what the plan was made of. Nothing was written, so that no rule of anybody is lost.",
+        "`phoenix-cli plan` shows what is there now, and what is to be done.",
+    ),
+    code(
+        "firewall::no-ssh",
+        "the firewall needs ssh to the node",
+        "The rules of a guest are replaced as one set, in one write of its file. Proxmox VE's API changes one rule at a \
+         time, with everything in between in force.",
+        "Declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"; or remove `firewall` and look after it yourself.",
+    ),
+    code(
+        "firewall::not-in-force",
+        "the node does not put the rules in force",
+        "The files are written, but 20 seconds later `pve-firewall status` still says that something is pending, or that \
+         the service does not run. The old files were put back.",
+        "On the node: `systemctl status pve-firewall` and `pve-firewall compile`.",
+    ),
+    code(
+        "firewall::unread",
+        "a firewall file cannot be read",
+        "A file of the firewall is there and could not be read as text, so it cannot be changed without loss.",
+        "Look at it on the node, and save it as UTF-8.",
+    ),
+    code(
+        "firewall::way-cut",
+        "a new connection does not get through the new rules",
+        "After each change Phoenix makes a new connection to the node's ssh and to its API, as it will have to next time. \
+         None got through, or the node was not told in time, so the old rules came back: the node sees to that by itself, \
+         a minute after the change.",
+        "Name the networks that manage the node in `firewall.management`, and see with `phoenix-cli doctor` whether the \
+         node can be reached at all.",
+    ),
+    code(
+        "firewall::would-cut",
+        "a rule of somebody else would keep Phoenix out",
+        "A rule that Phoenix did not make stands before those that let it in. It is not moved, since it is not Phoenix' \
+         own; and nothing is done that would cut the way to the node.",
+        "Move that rule below Phoenix' rules, narrow it, or switch it off: in Proxmox VE's pages, Firewall of the node or of \
+         the datacenter.",
+    ),
+    code(
+        "hypervisor::another-site",
+        "the node's certificate is another site's",
+        "A node shows one certificate, and another site of Phoenix' looks after it (`/etc/phoenix/hypervisor.json` on the \
+         node says which).",
+        "Remove `hypervisor.certificate` from one of the two blueprints, and apply that one first.",
+    ),
+    code(
+        "hypervisor::not-shown",
+        "the node's API shows another certificate",
+        "The certificate lies on the node, and who asks its API is shown another one: `pvenode cert set` failed, or pveproxy did \
+         not start anew.",
+        "On the node, `journalctl -u phoenix-pveproxy` says why. Mend that, then `phoenix-cli apply`.",
+    ),
+    code(
+        "hypervisor::refused",
+        "something could not be done on the node",
+        "A command on the node itself (not in a guest) failed. What it said last is shown.",
+        "Look there with `ssh`, mend what it names, then `phoenix-cli apply`. `pvenode cert info` shows what the node's API \
+         shows.",
+    ),
+    code(
+        "proxmox::already-exists",
+        "it exists already",
+        "The node has something of this name or id that was not there when the plan was made.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::answer-lost",
+        "the answer got lost",
+        "The request was sent, and the connection broke before its answer. It may have taken effect, so it is not sent \
+         again blindly.",
+        "Run `phoenix-cli apply` again: it looks first at what is there.",
+    ),
+    code(
+        "proxmox::answer-unreadable",
+        "not an answer of Proxmox VE",
+        "What answered does not speak the API: often a proxy, a login page, or another program on that port.",
+        "Check `endpoint`: `https://NODE:8006`.",
+    ),
+    code(
+        "proxmox::ca-file",
+        "the authority's file cannot be read",
+        "The file under `target.proxmox.ca-file` is missing or not readable.",
+        "Put it into the site's folder; on the node it is `/etc/pve/pve-root-ca.pem`.",
+    ),
+    code(
+        "proxmox::certificate",
+        "the node has another certificate",
+        "The node's certificate is not vouched for, or does not have the declared fingerprint. It may have been renewed, or \
+         you are not talking to your node.",
+        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it. A \
+         certificate of the workshop is taken, too, if it is for the node's name in the blueprint (`hypervisor.hostname`, \
+         `pve` by default): to rename the node, give it its own certificate back first (`pvenode cert delete --restart 1`).",
+    ),
+    code(
+        "proxmox::fingerprint",
+        "no fingerprint",
+        "The fingerprint declared is not 32 pairs of hexadecimal digits.",
+        "Copy the SHA-256 one that `pvenode cert info` shows.",
+    ),
+    code(
+        "proxmox::invalid-parameters",
+        "the node refuses a value",
+        "The node does not accept a parameter; its own words are shown.",
+        "Correct the key of the blueprint that the words are about.",
+    ),
+    code(
+        "proxmox::locked",
+        "the guest is locked",
+        "Another task (a backup, a snapshot, another person) holds the guest, and Phoenix has waited for it as long as it may; or a lock stands in its configuration that no task works under any more, and nobody will take it away.",
+        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`, one that `pct mount` left with `pct unmount ID`.",
+    ),
+    code(
+        "proxmox::modified",
+        "somebody changed it meanwhile",
+        "The configuration is no longer the one the plan was made against.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::no-node",
+        "it is not clear which node answers",
+        "The cluster's list names no node the API could be on.",
+        "Set `target.proxmox.node`.",
+    ),
+    code(
+        "proxmox::no-space",
+        "no space",
+        "The storage, or the node's own disk, is full.",
+        "`pvesm status` on the node shows what is free.",
+    ),
+    code(
+        "proxmox::no-such-node",
+        "no such node",
+        "The node named does not exist or has another name.",
+        "`pvecm nodes` (or `hostname` on a single node) shows the names.",
+    ),
+    code(
+        "proxmox::no-such-storage",
+        "no such storage",
+        "The storage named in `disk` or a mount point does not exist on that node.",
+        "`pvesm status` on the node lists them.",
+    ),
+    code(
+        "proxmox::node-unreachable",
+        "one node cannot reach another",
+        "The node that answers could not hand the request to the node it is for.",
+        "`pvecm status` on the node shows the cluster.",
+    ),
+    code(
+        "proxmox::not-found",
+        "it does not exist",
+        "The node knows nothing of that name. Something was removed while the run was going on.",
+        "Plan again: `phoenix-cli plan`.",
+    ),
+    code(
+        "proxmox::options",
+        "the connection cannot be set up",
+        "The endpoint or the trust declared for the node cannot be used.",
+        "Check `endpoint`, `fingerprint` and `ca-file` under `target.proxmox`.",
+    ),
+    code(
+        "proxmox::pct-set",
+        "`pct set` failed on the node",
+        "Some settings only root may make, so they are made with Proxmox VE's own command on the node. It refused; its words \
+         are shown.",
+        "Correct the key of the blueprint that the words are about, then `phoenix-cli apply`.",
+    ),
+    code(
+        "proxmox::permission-denied",
+        "the token lacks a privilege",
+        "The token, or the user it belongs to, may not do this. A token never has more than its user.",
+        "Give the privilege that the message names, on the path it names, to both. `phoenix-cli doctor` lists what lacks.",
+    ),
+    code(
+        "proxmox::protected",
+        "the node's protection is on",
+        "The container's `protection` is set on the node.",
+        "Set `\"protected\": false`, apply, then destroy it.",
+    ),
+    code(
+        "proxmox::refused",
+        "the node refused",
+        "The node answered with an error that fits no other code; its own words are shown.",
+        "Read the node's words; its task list and `journalctl -u pvedaemon` there say more.",
+    ),
+    code(
+        "proxmox::root-only",
+        "only for root@pam",
+        "Proxmox VE reserves this for `root@pam` itself; no token may do it, not even root's.",
+        "Declare `ssh` under `target.proxmox`, so that it can be done on the node.",
+    ),
+    code(
+        "proxmox::task-failed",
+        "a task failed on the node",
+        "The node began the task, and it ended with an error. The end of its log is shown.",
+        "The whole log, on the node: `pvenode task log UPID`.",
+    ),
+    code(
+        "proxmox::task-lost",
+        "a task's end is not known",
+        "The task was begun, and the node could not be asked any more how it ended.",
+        "Run `phoenix-cli apply` again: it looks at what is there.",
+    ),
+    code(
+        "proxmox::task-slow",
+        "a task takes too long",
+        "The task has not ended within its limit. It was not cut off, and may still run.",
+        "On the node: `pvenode task status UPID`. When it has ended: `phoenix-cli apply`.",
+    ),
+    code(
+        "proxmox::token",
+        "the token is incomplete",
+        "A token is one text of two parts, `user@realm!name=secret`.",
+        "Join both parts that Proxmox VE showed when the token was made. The secret is shown only once; if it is lost, make \
+         a new token.",
+    ),
+    code(
+        "proxmox::unauthorized",
+        "the token is not accepted",
+        "The node does not know the token, its secret is wrong, or it has expired.",
+        "Check the full name (`user@realm!name`), the secret and the expiry.",
+    ),
+    code(
+        "proxmox::unimplemented",
+        "the node does not know the call",
+        "This version of Proxmox VE does not have the call.",
+        "`pveversion` on the node shows the version; Phoenix is made for 8 and 9.",
+    ),
+    code(
+        "proxmox::unreachable",
+        "the node cannot be reached",
+        "No connection to the API could be made, and it was tried again for a minute. Nothing was sent.",
+        "Is the node up, is the address right, is port 8006 open from here? `phoenix-cli doctor` tries each hop.",
+    ),
+    code(
+        "transport::failed",
+        "a command could not be run",
+        "The connection over which commands are run on the node or in a container failed, or the command took longer than \
+         its limit.",
+        "`phoenix-cli doctor` tries each hop; try the same `ssh` by hand.",
+    ),
+    code(
+        "transport::no-commands",
+        "no way to run commands on the node",
+        "What happens inside containers is done from the node over ssh, and the site declares none.",
+        "Declare `\"ssh\": \"root@10.0.0.13\"` under `target.proxmox`.",
+    ),
+    code(
+        "transport::ssh",
+        "ssh cannot be started",
+        "Phoenix uses the system's OpenSSH client.",
+        "Install it: `apt-get install openssh-client`.",
+    ),
+];

@@ -1,0 +1,247 @@
+//! The codes of a run: looking, planning, consent, the lock, applying, sorted.
+
+use blueprint::codes::CodeInfo;
+
+use super::code;
+
+/// All of them.
+pub const CODES: &[CodeInfo] = &[
+    code(
+        "apply::aborted",
+        "the run was aborted",
+        "Ctrl-C was pressed twice, so the run stopped without waiting. A task that the node had begun goes on there.",
+        "Run `phoenix-cli apply` again: it looks at what is there, waits for what still runs, and does the rest.",
+    ),
+    code(
+        "apply::crew-panicked",
+        "a defect of Phoenix",
+        "The part of Phoenix that carried out a step ended without an answer. The other steps went on.",
+        "Please report it with the output of `phoenix-cli history RUN`. `phoenix-cli apply` again carries on.",
+    ),
+    code(
+        "apply::journal",
+        "the journal cannot be written",
+        "Every run writes a journal below `.phoenix/runs` before it does anything. That folder cannot be written, or the \
+         disk is full.",
+        "Make `.phoenix/runs` in the site's folder writable for you, and see with `df` whether there is space.",
+    ),
+    code(
+        "apply::no-crew",
+        "a plan of another version",
+        "A saved plan names a kind of resource that this `phoenix-cli` does not know.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "apply::plan-unreadable",
+        "a plan of another version",
+        "A step of a saved plan does not hold what this `phoenix-cli` needs to carry it out.",
+        "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "apply::unanswered",
+        "services do not answer",
+        "When all was done, every service was asked once. These do not answer, and looking inside the guests on their way \
+         found nothing that applying puts right. What `trace` found is shown; `--no-probe` leaves asking out.",
+        "Follow the hint; `phoenix-cli trace service.NAME` walks the whole way.",
+    ),
+    code(
+        "consent::declined",
+        "not confirmed",
+        "The question was not answered with what it asked for, so nothing was done.",
+        "Run the command again and type the word, or use `--yes` where nobody is to be asked.",
+    ),
+    code(
+        "consent::missing",
+        "not done without consent",
+        "The plan destroys something, or data in it. That takes consent that names the thing. Nothing was done, the rest of \
+         the plan neither.",
+        "If it is meant: `phoenix-cli apply --allow-destroy ADDRESS`. To do the rest and leave it as it is: `--exclude \
+         ADDRESS`. To destroy the whole site: `phoenix-cli destroy --confirm SITE`.",
+    ),
+    code(
+        "consent::nobody-to-ask",
+        "nobody can be asked",
+        "The command wants to ask, and its input is not a terminal.",
+        "Use `phoenix-cli up --yes`, or `phoenix-cli apply`, which does not ask.",
+    ),
+    code(
+        "consent::other-site",
+        "consent for another site",
+        "The name given with `--confirm` is not the name of this site.",
+        "Check which folder you are in, or give the right one with `--site`.",
+    ),
+    code(
+        "consent::pattern",
+        "consent by a pattern",
+        "`--allow-destroy` was given a pattern such as `container.*`. It may mean more than was thought of, so consent is \
+         given by addresses, names or ids. Nothing was done.",
+        "The hint lists what it would have meant: give those that are meant, each by name.",
+    ),
+    code(
+        "consent::protected",
+        "something protected would be destroyed",
+        "The plan destroys a container with `\"protected\": true`, which is refused whatever the consent. Nothing was done, \
+         the rest of the plan neither.",
+        "Set `\"protected\": false` and apply that first. To do the rest and leave it as it is: `--exclude ADDRESS`.",
+    ),
+    code(
+        "consent::unreadable",
+        "the answer cannot be read",
+        "The terminal closed while a question was open. Nothing was done.",
+        "Run the command again.",
+    ),
+    code(
+        "inventory::unread",
+        "something could not be read",
+        "A part of the inventory could not be read. Phoenix plans with the rest and says so.",
+        "The message says which part and why, most often a privilege the token lacks or ssh that does not work.",
+    ),
+    code(
+        "lock::file",
+        "the lock cannot be taken here",
+        "Without ssh to the node, the lock of a run is a file in `.phoenix`, and it cannot be written.",
+        "Make `.phoenix` in the site's folder writable for you.",
+    ),
+    code(
+        "lock::taken",
+        "another run is at work",
+        "Only one run changes a site at a time. The message tells who has the lock, where and since when. It ends with that \
+         run, also when it is killed.",
+        "Wait until it has ended, or stop it there.",
+    ),
+    code(
+        "lock::unreachable",
+        "the node cannot be reached for the lock",
+        "The lock is taken on the node over ssh, and that connection failed.",
+        "`phoenix-cli doctor` tries each hop.",
+    ),
+    code(
+        "plan::circle",
+        "steps wait for each other",
+        "What has to be done for one thing needs what has to be done for another, and that needs the first: nothing of it can \
+         begin. The message names all of them.",
+        "Apply a part of it first, with `--target`, or remove one of the `needs` among them.",
+    ),
+    code(
+        "plan::copies",
+        "two containers with one mark",
+        "Somebody cloned a container that Phoenix made, and the clone carries its mark. Which of the two is meant cannot be \
+         known, so neither is touched.",
+        "Remove the block that begins with ```` ```phoenix ```` from the copy's description.",
+    ),
+    code(
+        "plan::disk-shrinks",
+        "a disk cannot shrink",
+        "The blueprint declares a smaller disk than there is. Disks of containers only grow.",
+        "Declare at least the size that is there.",
+    ),
+    code(
+        "plan::file",
+        "no plan in the file",
+        "The file does not exist or is not a plan.",
+        "Make one: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::id-taken",
+        "an id is somebody else's",
+        "A guest with this id exists that this site did not make, perhaps another site's. It is not touched.",
+        "Give your container another `id`, or remove that guest yourself.",
+    ),
+    code(
+        "plan::is-template",
+        "the container was made a template",
+        "A template cannot run, and cannot be turned back into a container.",
+        "Remove the block that begins with ```` ```phoenix ```` from its description, and give your container another `id`.",
+    ),
+    code(
+        "plan::mount-source",
+        "a mount point would show something else",
+        "Volumes hold data, so Phoenix does not swap them in place.",
+        "Take the mount point out of the blueprint, apply, then put it in again: the old volume is kept as unused.",
+    ),
+    code(
+        "plan::no-node",
+        "no such node",
+        "The blueprint places the container on a node that the cluster does not have.",
+        "Correct `node`; the hint lists the nodes.",
+    ),
+    code(
+        "plan::no-pool",
+        "no such pool",
+        "The blueprint puts the container into a resource pool that does not exist, or that the token may not see.",
+        "On the node: `pvesh create /pools --poolid NAME`, or leave `pool` out.",
+    ),
+    code(
+        "plan::no-storage",
+        "no storage for root disks",
+        "No active storage of the node holds root disks (content `rootdir`), and the blueprint names none.",
+        "Name a storage in `disk`, or allow `rootdir` on one: Datacenter → Storage → Content.",
+    ),
+    code(
+        "plan::no-such-target",
+        "nothing of that name",
+        "`--target` names nothing of the site.",
+        "`phoenix-cli graph` shows all addresses.",
+    ),
+    code(
+        "plan::no-template",
+        "no such template on the node",
+        "Containers are made from templates that are on the node, and the declared one is not there.",
+        "On the node: `pveam update`, `pveam available --section system`, `pveam download local FILE`.",
+    ),
+    code(
+        "plan::other-kind",
+        "a virtual machine stands in the way",
+        "A guest of this site with that name is a virtual machine, and the blueprint wants a container.",
+        "Give the container another name or id.",
+    ),
+    code(
+        "plan::other-site",
+        "the plan of another site",
+        "A saved plan can only be applied to the site it was made for.",
+        "Give the right folder with `--site`.",
+    ),
+    code(
+        "plan::save",
+        "the plan cannot be kept",
+        "The file given with `--out` cannot be written.",
+        "Choose a file in a folder that you can write.",
+    ),
+    code(
+        "plan::stale",
+        "the world has changed since the plan",
+        "A saved plan is only carried out when every guest it relies on is still as it was. The message names those that \
+         changed.",
+        "Make it again: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::storage-moves",
+        "a disk would move to another storage",
+        "Moving a root disk to another storage is not done by Phoenix yet.",
+        "Stop the container and move it on the node: `pct move-volume ID rootfs STORAGE`. Then plan again.",
+    ),
+    code(
+        "plan::two-steps",
+        "two steps for one thing",
+        "Two kinds of resource want to change the same thing in one plan, so one of them would be lost.",
+        "This is a defect of Phoenix: please report it with the blueprint.",
+    ),
+    code(
+        "plan::unreadable",
+        "a container's configuration cannot be read",
+        "The container is there, but the token may not read its configuration.",
+        "`phoenix-cli doctor` shows which privilege is missing.",
+    ),
+    code(
+        "plan::version",
+        "a plan of another version",
+        "The file was made by a `phoenix-cli` whose plans have another form.",
+        "Make it again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::work-unwritable",
+        "a step that cannot be written down",
+        "What is to be done for a resource could not be put into the plan.",
+        "This is a defect of Phoenix: please report it with the blueprint.",
+    ),
+];
