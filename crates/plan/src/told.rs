@@ -31,10 +31,10 @@ pub struct Told {
     /// The public authority of the site. The node is told of none: public names are the gateway's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<Maybe<Acme>>,
-    /// What the gateway serves over HTTPS, for services and, apart, for their public names. Nothing elsewhere.
+    /// What this gateway serves over HTTPS, for services and, apart, for their public names. Nothing elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<Site>>,
-    /// What the gateway serves over TCP. Nothing elsewhere.
+    /// What this gateway serves over TCP. Nothing elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Vec<Stream>>,
     /// What the mesh serves. Nothing elsewhere.
@@ -263,7 +263,7 @@ pub struct Secret {
     pub secret: SecretRef,
 }
 
-/// A service over TCP, at the gateway.
+/// A service over TCP, at its gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {

@@ -97,8 +97,8 @@ pub struct Service {
 /// How much of a service a client gets through its proxy; the proxy's own defaults where absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The largest request in bytes, 0 for any.
-    pub body: Option<u64>,
+    /// The largest request in MiB, 0 for any.
+    pub body_mib: Option<u64>,
     /// The largest head of a request or an answer, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<u64>,

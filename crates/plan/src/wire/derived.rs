@@ -12,6 +12,9 @@ use crate::told::{self, Maybe, Told};
 use blueprint::model::{Blueprint, Container};
 use blueprint::names::GuestName;
 
+/// Bytes.
+const MIB: u64 = 1024 * 1024;
+
 /// The certificates of each guest.
 pub(super) type ByGuest = BTreeMap<GuestName, Vec<Certificate>>;
 
@@ -230,7 +233,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
         mutual: service.mutual,
         client_certificate: service.client_certificate,
         users: users.collect(),
-        body: service.limits.body,
+        body: service.limits.body_mib.map(|mib| mib * MIB),
         headers: service.limits.headers,
         timeout: service.limits.timeout,
         rate: service.limits.rate,

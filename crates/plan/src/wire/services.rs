@@ -12,9 +12,6 @@ use crate::desired::{Desired, Limits, Rate, Service, Speaks, Via, ViaKind};
 /// Where both proxies take HTTPS.
 pub(super) const HTTPS: u16 = 443;
 
-/// Bytes.
-const MIB: u64 = 1024 * 1024;
-
 /// The name in a guest's own certificate: always direct, whatever its services are called.
 pub(super) fn own_name(hostname: &str, domain: &str) -> String {
     format!("{hostname}.guest.{domain}")
@@ -102,7 +99,7 @@ fn wired(
         client_certificate: service.client_certificate,
         users: service.users.clone(),
         limits: Limits {
-            body: service.limits.body_mib.map(|mib| mib * MIB),
+            body_mib: service.limits.body_mib,
             headers: service.limits.headers,
             timeout: service.limits.timeout.map(|t| t.as_secs()),
             rate: service.limits.rate.map(|rate| Rate {
