@@ -27,6 +27,7 @@ mod report;
 mod room;
 mod script;
 mod secrets;
+mod size;
 mod template;
 mod wanted;
 

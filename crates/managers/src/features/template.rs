@@ -4,7 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use super::error::RenderError;
-use super::quote;
+use super::{quote, size};
 
 /// Renders the templates of one feature.
 pub(super) struct Templates {
@@ -26,6 +26,7 @@ impl Templates {
         // For errors that name what is not defined.
         environment.set_debug(true);
         quote::add_filters(&mut environment);
+        environment.add_filter("bytes", size::bytes);
         // What cannot be is refused where it would be written, before anything is contacted.
         environment.add_function("fail", |message: String| {
             Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))

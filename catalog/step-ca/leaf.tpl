@@ -1,0 +1,12 @@
+{{- /* A certificate of somebody who has a list of names: one that is not in it is refused (P-70). */ -}}
+{{- $names := .names -}}
+{{- $who := .who -}}
+{{- range .SANs -}}{{- if not (and (eq .Type "dns") (has .Value $names)) -}}
+{{ fail (printf "%s is not a name of %s" .Value $who) }}
+{{- end -}}{{- end -}}
+{
+  "subject": {"commonName": {{ toJson (first .SANs).Value }}},
+  "sans": {{ toJson .SANs }},
+  "keyUsage": ["digitalSignature"],
+  "extKeyUsage": ["serverAuth", "clientAuth"]
+}
