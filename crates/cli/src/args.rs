@@ -195,9 +195,14 @@ pub enum Command {
     /// Print the version
     #[command(after_help = "Examples:\n  phoenix-cli version\n  phoenix-cli version --json")]
     Version,
-    /// Print completions for a shell
-    #[command(after_help = "Examples:\n  phoenix-cli completions bash > /etc/bash_completion.d/phoenix-cli")]
+    /// Print completions for a shell: of commands, options, and names of the site in the current folder
+    #[command(
+        after_help = "Examples:\n  phoenix-cli completions bash > /etc/bash_completion.d/phoenix-cli\n  source <(phoenix-cli completions bash)\n\nNames (in bash, zsh and fish) are those of the blueprint; the node is not asked."
+    )]
     Completions(Completions),
+    /// What the last of the words can become, a line each (asked by the scripts of `completions`)
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
 }
 
 /// Options of `init`.
@@ -668,4 +673,12 @@ pub struct LabRaw {
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
+}
+
+/// The words of a command line that is being typed.
+#[derive(Debug, Args)]
+pub struct Complete {
+    /// The words after `phoenix-cli`; the last one is completed
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use blueprint::model::SecretRef;
+use blueprint::model::{Blueprint, SecretRef};
+use camino::Utf8Path;
 use managers::features::{Mode, Rendered, script};
-use plan::Address;
+use plan::{Address, Desired};
 use serde_json::{Value, json};
 
 use crate::args::{Explain, Global};
@@ -54,12 +55,15 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
 
 /// Whether the site, where there is one, has this resource. Its addresses do not depend on who signs.
 fn has(global: &Global, address: &Address) -> bool {
-    let addresses = || {
-        let loaded = blueprint::load(&site::folder(&global.site).ok()?, &site::catalog().ok()?).ok()?;
-        let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
-        plan::wire::wire(&loaded.blueprint, "", &renderer).ok()
-    };
-    addresses().is_some_and(|desired| desired.graph.addresses().any(|a| a == address))
+    wired(&global.site).is_some_and(|(_, desired)| desired.graph.addresses().any(|a| a == address))
+}
+
+/// The site in a folder on paper, where there is one and nothing is wrong with it.
+pub(super) fn wired(folder: &Utf8Path) -> Option<(Blueprint, Desired)> {
+    let loaded = blueprint::load(&site::folder(folder).ok()?, &site::catalog().ok()?).ok()?;
+    let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
+    let desired = plan::wire::wire(&loaded.blueprint, "", &renderer).ok()?;
+    Some((loaded.blueprint, desired))
 }
 
 fn key(found: &blueprint::Explanation) -> String {

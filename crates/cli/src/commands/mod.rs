@@ -4,6 +4,7 @@ mod apply;
 mod artifacts;
 mod backup;
 mod certs;
+mod completions;
 mod consent;
 mod destroy;
 mod diff;
@@ -26,8 +27,6 @@ mod trace;
 mod validate;
 mod version;
 
-use clap::CommandFactory as _;
-
 use crate::args::{Cli, Command};
 use crate::error::{CommandError, Outcome};
 use crate::printer::Printer;
@@ -37,12 +36,8 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
     let global = cli.global;
     match cli.command {
         Command::Version => version::run(printer),
-        Command::Completions(options) => {
-            let mut bytes = Vec::new();
-            clap_complete::generate(options.shell, &mut Cli::command(), "phoenix-cli", &mut bytes);
-            printer.data(String::from_utf8_lossy(&bytes));
-            Ok(0)
-        }
+        Command::Completions(options) => completions::script(&options, printer),
+        Command::Complete(options) => completions::complete(&global, &options, printer),
         Command::Schema(options) => schema::run(&options, printer),
         Command::Init(options) => init::run(&global, &options, printer),
         Command::Validate => validate::run(&global, printer),

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod bad_input;
+mod completing;
 mod help;
 mod inside;
 mod killed;
