@@ -235,10 +235,8 @@ impl There {
     /// # Panics
     /// When the node does not answer.
     pub async fn look_settled(&self, desired: &Desired) -> Inventory {
-        let reader = Reader::new(Arc::new(self.world.exchange.clone()) as Arc<dyn Exchange>);
-        let (shell, ids) = (self.shell(), desired.guests.values().map(|guest| guest.id).collect());
-        let seen =
-            managers::observe_settled(&reader, shell.as_deref(), &desired.site, &ids, &|_, _| {}).await;
+        let ids = desired.guests.values().map(|guest| guest.id).collect();
+        let seen = managers::observe_settled(&self.ways(), &desired.site, &ids, &|_, _| {}).await;
         self.tell(seen.expect("the node answers"))
     }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
+use crate::values::{Bridge, Domain, Label};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -72,11 +73,11 @@ impl Blueprint {
     /// it is not the node.
     pub fn node_name(&self) -> Option<String> {
         let domain = &self.site.domain;
-        let whole = format!("{}.{domain}", self.hypervisor.as_ref().map_or(PVE, |node| &node.hostname));
-        let is_it = |name: &String| *name == whole || format!("{name}.{domain}") == whole;
+        let whole = format!("{}.{domain}", self.hypervisor.as_ref().map_or(PVE, |node| &*node.hostname));
+        let is_it = |name: &str| *name == whole || format!("{name}.{domain}") == whole;
         let of = |container: &Container| {
             let services = container.services.values();
-            let mut served = services.flat_map(|service| service.aliases.iter().chain([&service.name]));
+            let mut served = services.flat_map(|service| service.aliases.iter().map(|alias| &**alias).chain([&*service.name]));
             is_it(&container.hostname) || served.any(is_it)
         };
         (!self.containers.values().map(AsRef::as_ref).any(of)).then_some(whole)
@@ -87,9 +88,9 @@ impl Blueprint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// The name, which marks everything Phoenix makes for it.
-    pub name: String,
+    pub name: Label,
     /// The domain all names of the site end in, e.g. `workshop.internal`.
-    pub domain: String,
+    pub domain: Domain,
     /// IANA time zone of the guests, e.g. `Europe/Berlin`.
     pub timezone: Option<String>,
     /// The first and the last id for guests that declare none.
@@ -261,7 +262,7 @@ pub struct Hypervisor {
     /// Whether its API shows a certificate of the workshop.
     pub certificate: bool,
     /// Its name below the site's domain; `pve` by default.
-    pub hostname: String,
+    pub hostname: Label,
     /// The address that the name leads to, where that is known.
     pub address: Option<Ipv4Addr>,
     /// Where it is declared.
@@ -311,7 +312,7 @@ pub enum FlowEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// The bridge on the node, e.g. `vmbr0`.
-    pub bridge: String,
+    pub bridge: Bridge,
     /// The subnet, as the address of its first host or net, e.g. `10.0.0.0/24`.
     pub subnet: cidr::Ipv4Cidr,
     /// The gateway's address.
@@ -334,7 +335,7 @@ pub struct Container {
     /// The node it is placed on; where absent, the target's.
     pub node: Option<NodeName>,
     /// The host name.
-    pub hostname: String,
+    pub hostname: Label,
     /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
     pub template: String,
     /// Processor cores.
@@ -388,7 +389,7 @@ pub struct Disk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
     /// The network's name in the blueprint.
-    pub network: String,
+    pub network: Label,
     /// The device's name inside, `eth0` for slot 0.
     pub name: String,
     /// A fixed address with its prefix, or DHCP.
@@ -481,9 +482,9 @@ pub struct Service {
     /// The container that is its gateway; where absent, the only one there is.
     pub gateway: Option<GuestName>,
     /// Further names, complete or below the site's domain.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Domain>,
     /// Names of a public domain, complete.
-    pub public: Vec<String>,
+    pub public: Vec<Domain>,
     /// For TCP through the gateway: the gateway's port.
     pub listen: u16,
     /// For TCP through the gateway: whether clients speak TLS there.

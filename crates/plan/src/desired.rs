@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use blueprint::model::Place;
 use blueprint::names::{GuestName, NodeName};
+use blueprint::values::Domain;
 use serde_json::Value;
 
 pub use certificate::{Authority, Certificate, HYPERVISOR, Issuer, Served};
@@ -29,7 +30,7 @@ pub struct Desired {
     /// The site's name.
     pub site: String,
     /// The domain names end in.
-    pub domain: String,
+    pub domain: Domain,
     /// The node guests are placed on; the one that answers where absent.
     pub node: Option<NodeName>,
     /// The guests, by name.

@@ -73,8 +73,8 @@ pub(crate) fn authority(
     let folder = state(&blueprint.root).join("secrets/authority");
     let new = !folder.join("root.crt").exists();
     let settings = pki::AuthoritySettings {
-        site: blueprint.site.name.clone(),
-        domain: blueprint.site.domain.clone(),
+        site: blueprint.site.name.to_string(),
+        domain: blueprint.site.domain.to_string(),
         subnets: blueprint.networks.values().map(|n| n.subnet.into()).collect(),
     };
     let authority = pki::Authority::open_or_create(&folder, &settings, Timestamp::now())

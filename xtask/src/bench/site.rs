@@ -76,8 +76,8 @@ impl Site {
         let catalog = Catalog::from_files(managers::features::builtin()).map_err(|f| f.to_text())?;
         let Loaded { blueprint, .. } = blueprint::load(&self.path, &catalog).map_err(|f| f.to_text())?;
         let settings = pki::AuthoritySettings {
-            site: blueprint.site.name.clone(),
-            domain: blueprint.site.domain.clone(),
+            site: blueprint.site.name.to_string(),
+            domain: blueprint.site.domain.to_string(),
             subnets: blueprint.networks.values().map(|n| n.subnet.into()).collect(),
         };
         let folder = self.path.join(".phoenix/secrets/authority");

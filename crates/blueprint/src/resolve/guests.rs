@@ -18,7 +18,7 @@ use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, DiskForm, MountSource, NicSource, OptionsSource};
 use crate::tree::Node;
-use crate::values::{Address, Mac};
+use crate::values::{Address, Label, Mac};
 
 /// What holds where nothing is said.
 pub(crate) mod defaults {
@@ -133,7 +133,7 @@ pub(super) fn container(
         name: name.into(),
         id: source.id,
         node: source.node.as_ref().map(|n| n.0.clone().into()),
-        hostname: source.hostname.as_ref().map_or_else(|| name.to_owned(), |h| h.0.clone()),
+        hostname: source.hostname.clone().unwrap_or_else(|| Label(name.to_owned())),
         cores: settings.cores.unwrap_or(defaults::CORES),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
         swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
@@ -200,7 +200,7 @@ fn nets(
 ) -> BTreeMap<u8, Nic> {
     let namespace = context.namespace;
     let only = match namespace.networks.len() {
-        1 => namespace.networks.keys().next(),
+        1 => namespace.networks.keys().next().map(|name| Label((*name).to_owned())),
         _ => None,
     };
     let implied = NicSource::default();
@@ -210,7 +210,7 @@ fn nets(
     }
     let mut nets: BTreeMap<u8, Nic> = BTreeMap::new();
     for (slot, nic) in wanted {
-        let Some(network) = nic.network.as_ref().map(|n| &n.0).or(only) else {
+        let Some(network) = nic.network.as_ref().or(only.as_ref()) else {
             if !entry.damaged && !namespace.blind {
                 let message = match namespace.networks.len() {
                     0 => format!("`{name}` has a network device, but the blueprint defines no network"),
@@ -227,7 +227,7 @@ fn nets(
             }
             continue;
         };
-        let Some(settings) = networks.get(network) else { continue };
+        let Some(settings) = networks.get(&**network) else { continue };
         let address = match nic.address.unwrap_or(Address::Dhcp) {
             Address::Dhcp => NicAddress::Dhcp,
             Address::Static(address) => {
@@ -344,7 +344,7 @@ pub(super) fn check_together(
         }
         for (slot, nic) in &container.nets {
             if let NicAddress::Static(inet) = nic.address
-                && let Some(network) = networks.get(&nic.network)
+                && let Some(network) = networks.get(&*nic.network)
             {
                 let spot = nic_spot(entry, *slot, "address");
                 let key = (network.bridge.as_str(), network.vlan, inet.address());

@@ -50,14 +50,14 @@ pub(super) fn check(
     if let (Some(node), Some(entry)) = (node, &namespace.hypervisor) {
         let spot =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
-        claims.push((node.hostname.clone(), Claim { container: None, service: None, spot }));
+        claims.push((node.hostname.to_string(), Claim { container: None, service: None, spot }));
     }
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(&**name) else { continue };
         let hostname =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
         claims.push((
-            container.hostname.clone(),
+            container.hostname.to_string(),
             Claim { container: Some(name), service: None, spot: hostname },
         ));
         for (service, settings) in &container.services {

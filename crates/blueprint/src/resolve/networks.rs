@@ -36,7 +36,7 @@ pub(super) fn networks(context: &mut Context<'_, '_>) -> BTreeMap<String, Networ
         networks.insert(
             name.clone(),
             Network {
-                bridge: source.bridge.0.clone(),
+                bridge: source.bridge.clone(),
                 subnet,
                 gateway,
                 vlan: source.vlan,

@@ -33,8 +33,8 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
     };
     let source = entry.value.as_ref()?;
     Some(Site {
-        name: source.name.0.clone(),
-        domain: source.domain.0.clone(),
+        name: source.name.clone(),
+        domain: source.domain.clone(),
         timezone: source.timezone.as_ref().map(|t| t.0.clone()),
         ids: source.ids.map(|ids| (ids.first, ids.last)),
         declared: entry.place(context.report),
@@ -133,7 +133,7 @@ pub(super) fn hypervisor(
     };
     let hypervisor = Hypervisor {
         certificate,
-        hostname: source.hostname.as_ref().map_or_else(|| PVE.to_owned(), |name| name.0.clone()),
+        hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
         address: source.address.map(|address| address.0).or_else(follows),
         declared: entry.place(context.report),
     };

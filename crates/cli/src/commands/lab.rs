@@ -61,7 +61,7 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         .networks
         .values()
         .map(|n| Network {
-            bridge: n.bridge.clone(),
+            bridge: n.bridge.to_string(),
             subnet: n.subnet,
             gateway: n.gateway.unwrap_or_else(|| {
                 std::net::Ipv4Addr::from(u32::from(n.subnet.first_address()).saturating_add(1))

@@ -381,6 +381,7 @@ mod tests {
             }],
             storages: Vec::new(),
             ports: super::super::Ports::default(),
+            reserved: std::collections::BTreeSet::new(),
             https_target: None,
             program: None,
             cache: "/srv/cache".into(),

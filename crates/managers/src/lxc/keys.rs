@@ -30,7 +30,7 @@ pub static ROWS: [Row<Container>; 16] = [
             parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
         })
     },
-    Row::new("hostname", "`hostname`", |c, _| text(c.hostname.clone())),
+    Row::new("hostname", "`hostname`", |c, _| text(c.hostname.to_string())),
     Row {
         form: Form::Number,
         default: Some("512"),
@@ -55,7 +55,7 @@ pub static ROWS: [Row<Container>; 16] = [
         form: Form::List,
         takes: Takes::Restart,
         others: Others::Value,
-        ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.clone()))
+        ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.to_string()))
     },
     Row {
         form: Form::Property(&STARTUP),
@@ -155,7 +155,7 @@ fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
 }
 
 fn net(nic: &Nic) -> Value {
-    let text = |t: &String| Some(t.clone());
+    let text = |t: &str| Some(t.to_owned());
     Value::Parts(vec![
         ("name", text(&nic.name)),
         ("bridge", text(&nic.bridge)),

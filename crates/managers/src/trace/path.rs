@@ -143,7 +143,7 @@ fn named(desired: &Desired, declared: &Declared, name: &str) -> Result<Path, Fai
     }
     let found = path(desired, name)?;
     let short =
-        lower.trim_end_matches('.').strip_suffix(&desired.domain).and_then(|rest| rest.strip_suffix('.'));
+        lower.trim_end_matches('.').strip_suffix(&*desired.domain).and_then(|rest| rest.strip_suffix('.'));
     match short.and_then(hidden).filter(|_| found.target == Target::Nothing) {
         Some((name, service)) => Ok(to_unexposed(desired, name, service)),
         None => Ok(found),

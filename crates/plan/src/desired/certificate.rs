@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use blueprint::names::GuestName;
+use blueprint::values::Domain;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +99,7 @@ pub struct Authority {
     /// Its address for clients.
     pub url: String,
     /// The domain its certificates are limited to.
-    pub domain: String,
+    pub domain: Domain,
     /// The longest life of a certificate.
     pub life: Duration,
     /// Fingerprint of the root and of the above: when it changes, its intermediate certificate is made anew.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use blueprint::model::{self, Place};
+use blueprint::values::{Bridge, Domain};
 use serde_json::Value;
 
 use crate::address::Address;
@@ -27,7 +28,7 @@ pub struct Guest {
     /// Name servers; the node's own settings where empty.
     pub nameservers: Vec<Ipv4Addr>,
     /// Search domain.
-    pub searchdomain: String,
+    pub searchdomain: Domain,
     /// Its first fixed address.
     pub address: Option<Ipv4Addr>,
     /// What is installed in it, in order.
@@ -59,7 +60,7 @@ pub struct Nic {
     /// Device name inside.
     pub name: String,
     /// Bridge on the node.
-    pub bridge: String,
+    pub bridge: Bridge,
     /// MAC, `BC:24:11:…` form in capitals.
     pub mac: String,
     /// `10.0.0.5/24` or `dhcp`.

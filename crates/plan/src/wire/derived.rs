@@ -61,7 +61,7 @@ pub(super) fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, desir
     Told {
         names: Some(names),
         root: Some(root_pem.to_owned()),
-        domain: Some(desired.domain.clone()),
+        domain: Some(desired.domain.to_string()),
         acme: Some(acme.into()),
         sites: Some(Vec::new()),
         streams: Some(Vec::new()),
@@ -134,7 +134,7 @@ pub(super) fn resolvers(blueprint: &Blueprint, container: &Container, parts: &Pa
         return vec![*address];
     }
     let mut all = Vec::new();
-    for network in container.nets.values().filter_map(|nic| blueprint.networks.get(&nic.network)) {
+    for network in container.nets.values().filter_map(|nic| blueprint.networks.get(&*nic.network)) {
         for server in &network.nameservers {
             if !all.contains(server) {
                 all.push(*server);

@@ -35,7 +35,7 @@ pub(super) fn definite(
         host: Host::container(container.name.clone()),
         name: container.name.to_string(),
         id: guest.id,
-        hostname: container.hostname.clone(),
+        hostname: container.hostname.to_string(),
         fqdn: full_name(&container.hostname, &site.domain),
         address: address.map(|a| a.to_string()).unwrap_or_default(),
     };
@@ -47,7 +47,7 @@ pub(super) fn definite(
         nets: nets(guest)?,
         tags,
         nameservers: resolvers(guest.blueprint, container, guest.parts),
-        searchdomain: site.domain.clone(),
+        searchdomain: guest.blueprint.site.domain.clone(),
         address,
         features: features(container, certificates, derived, &facts, site, renderer)?,
         spec: Arc::clone(container),
@@ -60,7 +60,7 @@ fn nets(guest: &Guest<'_>) -> Result<BTreeMap<u8, Nic>, WireError> {
     let first = container.nets.keys().next().copied().unwrap_or(0);
     let mut nets = BTreeMap::new();
     for (slot, nic) in &container.nets {
-        let Some(network) = blueprint.networks.get(&nic.network) else {
+        let Some(network) = blueprint.networks.get(&*nic.network) else {
             return Err(WireError {
                 address: resource.to_string(),
                 message: format!("there is no network `{}`", nic.network),

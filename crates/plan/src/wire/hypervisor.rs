@@ -65,7 +65,7 @@ pub(super) fn hypervisor(
         host: Host::THE_NODE,
         name: HYPERVISOR.to_owned(),
         id: 0,
-        hostname: declared.hostname.clone(),
+        hostname: declared.hostname.to_string(),
         fqdn: host,
         address: declared.address.map(|address| address.to_string()).unwrap_or_default(),
     };

@@ -194,7 +194,7 @@ pub fn wire(
     let mut errors = Vec::new();
     let (ids, notes) = ids(blueprint);
     let mut desired = Desired {
-        site: blueprint.site.name.clone(),
+        site: blueprint.site.name.to_string(),
         domain: blueprint.site.domain.clone(),
         node: match &blueprint.target {
             model::Target::Proxmox(target) => target.node.clone(),
@@ -224,8 +224,8 @@ pub fn wire(
         Err(error) => return Err(vec![error]),
     };
     let site = SiteFacts {
-        name: blueprint.site.name.clone(),
-        domain: blueprint.site.domain.clone(),
+        name: blueprint.site.name.to_string(),
+        domain: blueprint.site.domain.to_string(),
         timezone: blueprint.site.timezone.clone().unwrap_or_default(),
     };
     // What is in which guest, found once: a search for each of a thousand guests would be a million.

@@ -79,12 +79,13 @@ fn wired(
         Expose::Direct | Expose::None => None,
     };
     let domain = &blueprint.site.domain;
-    let hosts = std::iter::once(&service.name).chain(&service.aliases).map(|n| full_name(n, domain));
+    let aliases = service.aliases.iter().map(|alias| &**alias);
+    let hosts = std::iter::once(&*service.name).chain(aliases).map(|name| full_name(name, domain));
     Ok(Service {
         name: service.name.clone(),
         on: container.name.clone(),
         hosts: hosts.collect(),
-        public: service.public.clone(),
+        public: service.public.iter().map(ToString::to_string).collect(),
         address,
         port: service.port,
         speaks: match service.protocol {

@@ -177,7 +177,7 @@ fn what_could_not_renew_itself() {
             on: "ca".into(),
             host: "ca.workshop.internal".into(),
             url: "https://ca.workshop.internal".into(),
-            domain: "workshop.internal".into(),
+            domain: "workshop.internal".parse().unwrap(),
             life: 90 * DAY,
             fingerprint: String::new(),
         });
