@@ -2,6 +2,7 @@
 //! and the crews; what happened since is done to the node; and what a plan is made of is what [`managers::observe`] sees.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ impl Ground {
             self.offer(&mut other);
             options.others.push(other);
         }
+        define_storages(&mut options);
         options.build().expect("it is all in memory")
     }
 
@@ -129,6 +131,31 @@ impl Ground {
                 }
             }
         }
+    }
+}
+
+/// What the nodes have, as one cluster defines it: a storage is on all nodes or says on which, and what lies on it is of each
+/// node.
+fn define_storages(options: &mut WorldOptions) {
+    let mut nodes: Vec<&mut NodeOptions> = once(&mut options.node).chain(&mut options.others).collect();
+    let mut defined: BTreeMap<String, (Storage, Vec<String>)> = BTreeMap::new();
+    for node in &nodes {
+        for storage in &node.storages {
+            let bare = Storage { templates: Vec::new(), ..storage.clone() };
+            defined.entry(bare.id.clone()).or_insert((bare, Vec::new())).1.push(node.name.clone());
+        }
+    }
+    let everywhere = nodes.len();
+    for (storage, on) in defined.values_mut().filter(|(_, on)| on.len() < everywhere) {
+        storage.options.insert("nodes".into(), on.join(","));
+    }
+    for node in &mut nodes {
+        let mut templates: BTreeMap<String, Vec<Template>> =
+            node.storages.drain(..).map(|storage| (storage.id, storage.templates)).collect();
+        node.storages.extend(defined.values().map(|(storage, _)| Storage {
+            templates: templates.remove(&storage.id).unwrap_or_default(),
+            ..storage.clone()
+        }));
     }
 }
 
@@ -263,12 +290,7 @@ impl There {
     ///
     /// # Errors
     /// What the node says when it refuses.
-    pub async fn by_hand(
-        &self,
-        method: Method,
-        path: &str,
-        params: &[(&str, &str)],
-    ) -> Result<(), String> {
+    pub async fn by_hand(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Result<(), String> {
         let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let request = Request { method, path: path.into(), params };
         let response = self.world.node.handle(&Auth::root(), &request).await;

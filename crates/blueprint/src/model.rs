@@ -77,7 +77,8 @@ impl Blueprint {
         let is_it = |name: &str| *name == whole || format!("{name}.{domain}") == whole;
         let of = |container: &Container| {
             let services = container.services.values();
-            let mut served = services.flat_map(|service| service.aliases.iter().map(|alias| &**alias).chain([&*service.name]));
+            let mut served = services
+                .flat_map(|service| service.aliases.iter().map(|alias| &**alias).chain([&*service.name]));
             is_it(&container.hostname) || served.any(is_it)
         };
         (!self.containers.values().map(AsRef::as_ref).any(of)).then_some(whole)

@@ -64,18 +64,18 @@ pub const CODES: &[CodeInfo] = &[
          the datacenter.",
     ),
     code(
-        "hypervisor::authority-elsewhere",
-        "the node cannot ask the workshop's authority",
-        "A node that shows a certificate of the workshop's Step CA renews it by asking inside that container, and a node runs \
-         commands only in its own containers. The authority's is on another node.",
-        "Move the container (`pct migrate`), or let `ssh` under `target.proxmox` lead to the node that it is on.",
-    ),
-    code(
         "hypervisor::another-site",
         "the node's certificate is another site's",
         "A node shows one certificate, and another site of Phoenix' looks after it (`/etc/phoenix/hypervisor.json` on the \
          node says which).",
         "Remove `hypervisor.certificate` from one of the two blueprints, and apply that one first.",
+    ),
+    code(
+        "hypervisor::authority-elsewhere",
+        "the node cannot ask the workshop's authority",
+        "A node that shows a certificate of the workshop's Step CA renews it by asking inside that container, and a node runs \
+         commands only in its own containers. The authority's is on another node.",
+        "Move the container (`pct migrate`), or let `ssh` under `target.proxmox` lead to the node that it is on.",
     ),
     code(
         "hypervisor::not-shown",

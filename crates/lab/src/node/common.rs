@@ -164,7 +164,11 @@ impl Cluster {
             }
         };
         let Some((version, common)) = newer else { return false };
-        let Common { access, pools, storages } = common;
+        let Common { access, pools, mut storages } = common;
+        for storage in storages.values_mut().filter(|storage| !storage.is_shared()) {
+            let own = keep.storages.get_mut(&storage.id).map(|own| std::mem::take(&mut own.templates));
+            storage.templates = own.unwrap_or_default();
+        }
         (keep.access, keep.pools, keep.storages) = (access, pools, storages);
         *last = Some(version);
         true

@@ -66,6 +66,11 @@ impl Storage {
         here && self.options.get("disable").is_none_or(|flag| flag != "1")
     }
 
+    /// Whether what lies on it is the same on each node of the cluster, and not a disk of each of them.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.options.get("shared").is_some_and(|flag| flag == "1")
+    }
+
     fn has_files(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "btrfs")
     }

@@ -229,7 +229,8 @@ fn remove(call: &Call<'_>) -> Outcome {
     Ok(call.task("imgdel", id, move |log| async move {
         let Some(guest) = owner else {
             let Some((_, name)) = volume.split_once(":vztmpl/") else { return Ok(()) };
-            let removed = node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_template(name)));
+            let removed =
+                node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_template(name)));
             removed.transpose().map_err(|error| TaskError(error.to_string()))?;
             log.line(format!("Removed volume '{volume}'"));
             return Ok(());

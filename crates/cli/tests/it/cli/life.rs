@@ -268,7 +268,7 @@ fn a_lab_has_as_many_nodes_as_are_asked_for() {
     let port = super::free_port().to_string();
     let up = ["lab", "up", "--simulated", "--json", "--api-port", port.as_str()];
     lab.env.edit("site.json", "\"lab\": {}", "\"lab\": { \"nodes\": 4 }");
-    assert!(lab.run(&up).ended(2).err.contains("nodes"), "four are too many");
+    assert!(lab.run(&up).ended(2).out.contains("`nodes` cannot be 4"), "four are too many");
     lab.env.edit("site.json", "\"nodes\": 4", "\"nodes\": 2");
     let record = lab.run(&up).ended(0).json();
     assert_eq!((&record["node"], &record["others"]), (&"pve1".into(), &serde_json::json!(["pve2"])));
