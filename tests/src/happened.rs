@@ -182,7 +182,7 @@ impl There {
             }
             "no-commands" => self.commands = false,
             "reached" => {
-                self.reached = self.world.others.iter().position(|other| other.node.name() == words[1])
+                self.reached = self.world.others.iter().position(|other| other.node.name() == words[1]);
             }
             // A run was cut off between the change and the word that all is well.
             "unconfirmed" => {
@@ -422,7 +422,7 @@ fn told(line: &str, words: &[&str], rest: impl Fn(usize) -> String) -> crate::th
         "unread" => {
             let (what, why) = pair();
             Box::new(move |seen: &mut Inventory| {
-                seen.unread.push(Unread { what: what.clone(), why: why.clone() })
+                seen.unread.push(Unread { what: what.clone(), why: why.clone() });
             })
         }
         _ => panic!("what does `{line}` mean?"),

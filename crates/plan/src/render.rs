@@ -53,9 +53,15 @@ fn style(step: &Step) -> Style {
 /// The plan as text, every step with all its changes. `paint` may wrap a piece in colour; `command` is what the person typed to get here, for hints
 /// (`phoenix-cli` and its options for the site).
 pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str) -> String) -> String {
-    let (parts, telling): (&dyn Fn(&Step) -> Vec<String>, _) =
-        (&|_| Vec::new(), &|_: &Step| Telling::default());
-    let mut out = every_step(plan, &View { target, command, paint, parts, telling, before_summary: "" });
+    let view = View {
+        target,
+        command,
+        paint,
+        parts: &|_| Vec::new(),
+        telling: &|_| Telling::default(),
+        before_summary: "",
+    };
+    let mut out = every_step(plan, &view);
     out.push_str(&problems(plan, paint));
     out
 }

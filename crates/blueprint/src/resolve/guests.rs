@@ -200,7 +200,7 @@ fn nets(
 ) -> BTreeMap<u8, Nic> {
     let namespace = context.namespace;
     let only = match namespace.networks.len() {
-        1 => namespace.networks.keys().next().map(|name| Label((*name).to_owned())),
+        1 => namespace.networks.keys().next().map(|name| Label((*name).clone())),
         _ => None,
     };
     let implied = NicSource::default();

@@ -208,8 +208,7 @@ pub(super) fn check_ports(target: Option<&Target>, containers: &Containers, cont
         let spot = entry.spot(&["lab", "ports", "services", name]);
         if let Some((other, there)) = wanted.get(port) {
             let message = format!("`{other}` and `{name}` both want port {port} of this machine");
-            let draft =
-                Draft::error(codes::DUPLICATE_PORT, spot, message).related(there.clone(), "the other");
+            let draft = Draft::error(codes::DUPLICATE_PORT, spot, message).related(*there, "the other");
             context.push(draft.hint("say another port"));
         } else {
             wanted.insert(*port, (name, spot));

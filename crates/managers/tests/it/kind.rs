@@ -107,7 +107,7 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);
     let place = |address: &Address| plan.steps.iter().position(|step| step.address == *address).unwrap();
     assert!(place(&notes) < place(&red));
-    assert_eq!(plan.steps[place(&red)].needs, [notes.clone()]);
+    assert_eq!(plan.steps[place(&red)].needs, std::slice::from_ref(&notes));
     assert_eq!(plan.basis[&red], "None");
 
     // Named on the command line, drawn and explained.

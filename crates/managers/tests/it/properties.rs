@@ -1,6 +1,6 @@
 //! What holds for every plan, whatever the site and whatever happened on the node.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
 use std::collections::BTreeSet;
 

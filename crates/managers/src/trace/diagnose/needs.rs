@@ -21,7 +21,8 @@ pub fn failing(world: &World<'_>, guest: &str) -> Vec<Cause> {
             Some(finding) if finding.state == State::Broken => found.extend(blamed(&needed, finding)),
             Some(_) => {}
             None => {
-                found.extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&needed, "", cause)))
+                found
+                    .extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&needed, "", cause)));
             }
         }
     }
