@@ -1,7 +1,7 @@
 //! Certificates and who signs them: one for each service at its proxy, one for its public names, and one for each guest
 //! that shows one itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use blueprint::catalog::CertificateUse;
@@ -9,15 +9,25 @@ use blueprint::model::{Authority as Signs, Blueprint, Container};
 use blueprint::names::GuestName;
 
 use super::parts::{Parts, address_of};
-use super::services::own_name;
-use super::{Renderer, WireError, fingerprint, full_name};
+use super::services::{Services, own_name};
+use super::{Findings, Renderer, WireError, fingerprint, full_name};
 use crate::address::Address;
-use crate::desired::{Authority, Certificate, Desired, Issuer, Served, Service, Speaks};
+use crate::desired::{Authority, Certificate, Issuer, Served, Service, Speaks};
 use crate::host::Host;
 
 /// How long certificates of public authorities live: the most that browsers take from them from 2026 on is 100 days or
 /// less; what it really is, the authority decides. Source: CA/Browser Forum ballot SC-081.
 const PUBLIC_LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+/// The certificates of guests, and who signs them.
+pub(super) struct Certificates {
+    /// The fingerprint of the workshop's root.
+    pub root: String,
+    /// The authority in a guest, where one has it.
+    pub authority: Option<Authority>,
+    /// The certificates, by name.
+    pub by_name: BTreeMap<String, Certificate>,
+}
 
 /// The name of the certificate of a guest.
 pub(super) fn identity_of(container: &str) -> String {
@@ -30,12 +40,12 @@ pub(super) fn public_of(service: &str) -> String {
 }
 
 /// The authority in a guest.
-pub(super) fn authority(blueprint: &Blueprint, parts: &Parts, root: &str, desired: &mut Desired) {
-    let (Some((on, _)), Signs::StepCa) = (&parts.ca, blueprint.certificates.authority) else { return };
+fn authority(blueprint: &Blueprint, parts: &Parts, root: &str) -> Option<Authority> {
+    let (Some((on, _)), Signs::StepCa) = (&parts.ca, blueprint.certificates.authority) else { return None };
     let domain = blueprint.site.domain.clone();
     let host = full_name("ca", &domain);
     let life = blueprint.certificates.life;
-    desired.authority = Some(Authority {
+    Some(Authority {
         on: on.clone(),
         url: format!("https://{host}"),
         // Not the life: a longer one changes what the CA allows, not who it is.
@@ -43,7 +53,7 @@ pub(super) fn authority(blueprint: &Blueprint, parts: &Parts, root: &str, desire
         host,
         domain,
         life,
-    });
+    })
 }
 
 /// Who is told when a certificate of a guest is renewed: all of its features that use one.
@@ -72,20 +82,21 @@ fn consumers(container: &Container, renderer: &dyn Renderer, uses: impl Fn(&str)
     all
 }
 
-/// All certificates.
+/// The authority and all certificates. `root_pem` is the workshop's root certificate.
 pub(super) fn certificates(
     blueprint: &Blueprint,
-    parts: &Parts,
     renderer: &dyn Renderer,
-    root: &str,
-    desired: &mut Desired,
-    errors: &mut Vec<WireError>,
-) {
+    root_pem: &str,
+    parts: &Parts,
+    services: &Services,
+    findings: &mut Findings,
+) -> Certificates {
+    let root = fingerprint(&[root_pem]);
     let issuer = if parts.self_renewing { Issuer::StepCa } else { Issuer::Embedded };
     let life = blueprint.certificates.life;
     let proxies = |name: &str| renderer.provides(name, "gateway") || renderer.provides(name, "mesh");
     let mut made = Vec::new();
-    for service in desired.services.values() {
+    for service in services.values() {
         let Some(via) = service.via.as_ref().filter(|via| via.tls) else { continue };
         let Some(proxy) = blueprint.containers.get(&via.on) else { continue };
         let consumers = consumers(proxy, renderer, proxies);
@@ -108,24 +119,25 @@ pub(super) fn certificates(
         let consumers = consumers(container, renderer, |_| true);
         // A file has one group.
         if let (Some(one), Some(other)) = (&consumers.owner, &consumers.other) {
-            errors.push(WireError {
+            findings.errors.push(WireError {
                 address: Address::container(name).to_string(),
                 message: format!("its certificate's key would have to be read by both `{one}` and `{other}`"),
                 hint: "put the features that speak TLS as different users on guests of their own".into(),
             });
         }
-        let served = served_by(container, &host, desired.services.values());
+        let served = served_by(container, &host, services);
         // Whoever goes straight to the guest asks it for the service's name.
         let direct = |s: &&Service| s.on == *name && s.speaks == Speaks::Https && s.via.is_none();
-        let hosts = desired.services.values().filter(direct).flat_map(|s| s.hosts.iter().cloned());
+        let hosts = services.values().filter(direct).flat_map(|s| s.hosts.iter().cloned());
         let names = std::iter::once(host).chain(hosts).collect();
         made.push(certificate(identity_of(name), names, life, name, issuer, &consumers, served));
     }
     let directory = blueprint.certificates.acme.as_ref().map_or("", |acme| acme.directory.as_str());
-    for mut certificate in made {
-        certificate.fingerprint = print(&certificate, root, directory);
-        desired.certificates.insert(certificate.name.clone(), certificate);
-    }
+    let by_name = made.into_iter().map(|certificate| {
+        let fingerprint = print(&certificate, &root, directory);
+        (certificate.name.clone(), Certificate { fingerprint, ..certificate })
+    });
+    Certificates { authority: authority(blueprint, parts, &root), by_name: by_name.collect(), root }
 }
 
 fn certificate(
@@ -152,13 +164,10 @@ fn certificate(
 }
 
 /// Where a guest shows its own certificate: the ports of its services that speak HTTPS.
-fn served_by<'a>(
-    container: &Container,
-    host: &str,
-    services: impl Iterator<Item = &'a Service>,
-) -> Vec<Served> {
+fn served_by(container: &Container, host: &str, services: &Services) -> Vec<Served> {
     let Some(address) = address_of(container) else { return Vec::new() };
     services
+        .values()
         .filter(|s| s.on == container.name && s.speaks == Speaks::Https)
         .map(|s| Served { address, port: s.port, name: host.to_owned() })
         .collect()

@@ -3,29 +3,66 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::certificates::{identity_of, public_of};
-use super::parts::{Parts, address_of};
-use super::services::own_name;
-use super::{CERTIFICATES, full_name};
-use crate::desired::{Certificate, Desired, Issuer, Service, Speaks, ViaKind};
-use crate::told::{self, Maybe, Told};
 use blueprint::model::{Blueprint, Container};
 use blueprint::names::GuestName;
+use serde_json::Value;
+
+use super::certificates::{Certificates, identity_of, public_of};
+use super::parts::{Parts, address_of};
+use super::services::{Names, Services, own_name};
+use super::{CERTIFICATES, SiteFacts, WireError, full_name, values};
+use crate::desired::{Certificate, Issuer, Service, Speaks, ViaKind};
+use crate::told::{self, Maybe, Told};
 
 /// Bytes.
 const MIB: u64 = 1024 * 1024;
 
-/// The certificates of each guest.
-pub(super) type ByGuest = BTreeMap<GuestName, Vec<Certificate>>;
+/// What features are told of: all that is known of the site before any of them is rendered.
+pub(super) struct Known<'a> {
+    blueprint: &'a Blueprint,
+    /// Who plays which part.
+    pub parts: &'a Parts,
+    services: &'a Services,
+    names: &'a Names,
+    /// The certificates, and who signs them.
+    pub certificates: &'a Certificates,
+    // Found once: a search for each of a thousand guests would be a million.
+    by_guest: BTreeMap<&'a GuestName, Vec<&'a Certificate>>,
+    /// The site.
+    pub site: SiteFacts,
+    /// The values that are the same for all guests.
+    pub common: BTreeMap<String, Value>,
+}
 
-pub(super) fn by_guest(desired: &Desired) -> ByGuest {
-    let mut all = ByGuest::new();
-    for certificate in desired.certificates.values() {
-        if let Some(guest) = certificate.on.guest() {
-            all.entry(guest.clone()).or_default().push(certificate.clone());
+impl<'a> Known<'a> {
+    /// From the results of the steps before. `root_pem` is the workshop's root certificate.
+    pub(super) fn new(
+        blueprint: &'a Blueprint,
+        root_pem: &str,
+        parts: &'a Parts,
+        services: &'a Services,
+        names: &'a Names,
+        certificates: &'a Certificates,
+    ) -> Result<Self, WireError> {
+        let mut by_guest: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for certificate in certificates.by_name.values() {
+            if let Some(guest) = certificate.on.guest() {
+                by_guest.entry(guest).or_default().push(certificate);
+            }
         }
+        let site = SiteFacts {
+            name: blueprint.site.name.to_string(),
+            domain: blueprint.site.domain.to_string(),
+            timezone: blueprint.site.timezone.clone().unwrap_or_default(),
+        };
+        let common = values("site", &common(blueprint, root_pem, parts, names))?;
+        Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, common })
     }
-    all
+
+    /// The certificates of a guest.
+    pub(super) fn certificates_of(&self, guest: &GuestName) -> &[&'a Certificate] {
+        self.by_guest.get(guest).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// The path of a certificate's chain in its guest.
@@ -39,7 +76,7 @@ pub(super) fn key(name: &str) -> String {
 }
 
 /// What is the same for all guests.
-pub(super) fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, desired: &Desired) -> Told {
+fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -> Told {
     let acme = blueprint.certificates.acme.as_ref().map(|acme| told::Acme {
         directory: acme.directory.clone(),
         email: acme.email.clone().unwrap_or_default(),
@@ -53,15 +90,15 @@ pub(super) fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, desir
     });
     // With a name server, only what must resolve without it, too: the authority, so that certificates renew.
     let names = if parts.dns.is_some() {
-        let ca = full_name("ca", &desired.domain);
-        desired.names.get(&ca).map(|address| vec![entry(*address, &[&ca])]).unwrap_or_default()
+        let ca = full_name("ca", &blueprint.site.domain);
+        names.inside.get(&ca).map(|address| vec![entry(*address, &[&ca])]).unwrap_or_default()
     } else {
-        by_address(&desired.names)
+        by_address(&names.inside)
     };
     Told {
         names: Some(names),
         root: Some(root_pem.to_owned()),
-        domain: Some(desired.domain.to_string()),
+        domain: Some(blueprint.site.domain.to_string()),
         acme: Some(acme.into()),
         sites: Some(Vec::new()),
         streams: Some(Vec::new()),
@@ -78,29 +115,23 @@ pub(super) fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, desir
 }
 
 /// What is this guest's own.
-pub(super) fn own(
-    blueprint: &Blueprint,
-    container: &Container,
-    parts: &Parts,
-    by_guest: &ByGuest,
-    desired: &Desired,
-) -> Told {
+pub(super) fn own(known: &Known<'_>, container: &Container) -> Told {
+    let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     let name = container.name.as_str();
     if parts.identities.contains(name) {
         let certificate = identity_of(name);
         own.identity = Some(Maybe::There(told::Identity {
-            name: own_name(&container.hostname, &desired.domain),
+            name: own_name(&container.hostname, &blueprint.site.domain),
             certificate: chain(&certificate),
             key: key(&certificate),
         }));
     }
-    let certificates = by_guest.get(name).map(Vec::as_slice).unwrap_or_default();
-    let renewing: Vec<_> =
-        certificates.iter().filter(|c| c.issuer != Issuer::Embedded).map(renewed).collect();
+    let renewing = known.certificates_of(&container.name).iter().filter(|c| c.issuer != Issuer::Embedded);
+    let renewing: Vec<_> = renewing.map(|certificate| renewed(certificate)).collect();
     if !renewing.is_empty() {
         own.certificates = Some(renewing);
-        own.authority = desired.authority.as_ref().map(|authority| {
+        own.authority = known.certificates.authority.as_ref().map(|authority| {
             Maybe::There(told::Authority::Network(told::ByNetwork {
                 url: authority.url.clone(),
                 host: authority.host.clone(),
@@ -109,19 +140,19 @@ pub(super) fn own(
         });
     }
     if parts.gateways.contains_key(name) {
-        own.sites = Some(proxied(desired, ViaKind::Gateway, name));
-        own.streams = Some(streams(desired, name));
+        own.sites = Some(proxied(services, ViaKind::Gateway, name));
+        own.streams = Some(streams(services, name));
     }
     if Parts::is(&parts.mesh, name) {
-        own.routes = Some(proxied(desired, ViaKind::Mesh, name));
+        own.routes = Some(proxied(services, ViaKind::Mesh, name));
     }
     if Parts::is(&parts.dns, name) {
-        own.records = Some(records(blueprint, &desired.names));
-        own.outside_records = Some(by_address(&desired.outside_names));
+        own.records = Some(records(blueprint, &names.inside));
+        own.outside_records = Some(by_address(&names.outside));
     }
     // The authority does not wait for the name server, and still reaches everybody.
     if parts.dns.is_some() && Parts::is(&parts.ca, name) {
-        own.names = Some(by_address(&desired.names));
+        own.names = Some(by_address(&names.inside));
     }
     own
 }
@@ -199,11 +230,11 @@ pub(super) fn renewed(certificate: &Certificate) -> told::Certificate {
 }
 
 /// What the proxy in this guest serves over HTTPS.
-fn proxied(desired: &Desired, kind: ViaKind, on: &str) -> Vec<told::Site> {
+fn proxied(services: &Services, kind: ViaKind, on: &str) -> Vec<told::Site> {
     let through = |s: &Service| s.via.as_ref().is_some_and(|v| v.kind == kind && *v.on == *on);
     let behind = |s: &&Service| s.speaks != Speaks::Tcp && through(s);
     let mut all = Vec::new();
-    for service in desired.services.values().filter(behind) {
+    for service in services.values().filter(behind) {
         all.push(site(service, &service.name, &service.hosts, false));
         if !service.public.is_empty() {
             all.push(site(service, &public_of(&service.name), &service.public, true));
@@ -242,9 +273,9 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
 }
 
 /// What the gateway in this guest passes on as TCP.
-fn streams(desired: &Desired, on: &str) -> Vec<told::Stream> {
+fn streams(services: &Services, on: &str) -> Vec<told::Stream> {
     let mut all = Vec::new();
-    for service in desired.services.values().filter(|s| s.speaks == Speaks::Tcp) {
+    for service in services.values().filter(|s| s.speaks == Speaks::Tcp) {
         let Some(via) = service.gateway().filter(|via| *via.on == *on) else { continue };
         all.push(told::Stream {
             service: service.name.clone(),

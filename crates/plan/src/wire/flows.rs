@@ -6,10 +6,13 @@ use blueprint::model::{self, Blueprint, FlowEnd};
 use blueprint::names::GuestName;
 use cidr::Ipv4Cidr;
 
+use super::certificates::Certificates;
 use super::derived::resolvers;
 use super::parts::{Parts, address_of};
+use super::services::Services;
+use super::{Findings, WireError};
 use crate::address::Address;
-use crate::desired::{Desired, End, Firewall, Flow, Issuer, Speaks, Transport, ViaKind};
+use crate::desired::{End, Firewall, Flow, Issuer, Speaks, Transport, ViaKind};
 use crate::host::Host;
 
 /// Where name servers answer.
@@ -52,22 +55,33 @@ fn guest(name: &GuestName) -> End {
     End::Host(Host::container(name.clone()))
 }
 
-/// Works out the firewall and all flows.
-pub(super) fn flows(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired) {
-    if let Some(firewall) = &blueprint.firewall {
-        let mut subnets: Vec<Ipv4Cidr> = blueprint.networks.values().map(|n| n.subnet).collect();
-        subnets.sort();
-        subnets.dedup();
-        desired.firewall = Some(Firewall {
-            zero_trust: firewall.zero_trust,
-            management: firewall.management.clone(),
-            subnets,
+/// The firewall, where the site has one.
+pub(super) fn firewall(blueprint: &Blueprint, findings: &mut Findings) -> Option<Firewall> {
+    let firewall = blueprint.firewall.as_ref()?;
+    if blueprint.containers.contains_key("site") {
+        findings.errors.push(WireError {
+            address: Address::container("site").to_string(),
+            message: "`site` is what the firewall calls its own part".into(),
+            hint: "call the container something else".into(),
         });
     }
+    let mut subnets: Vec<Ipv4Cidr> = blueprint.networks.values().map(|n| n.subnet).collect();
+    subnets.sort();
+    subnets.dedup();
+    Some(Firewall { zero_trust: firewall.zero_trust, management: firewall.management.clone(), subnets })
+}
+
+/// All flows, sorted by id.
+pub(super) fn flows(
+    blueprint: &Blueprint,
+    parts: &Parts,
+    services: &Services,
+    certificates: &Certificates,
+) -> Vec<Flow> {
     let mut flows = Flows(Vec::new());
-    services(&mut flows, desired);
+    to_services(&mut flows, services);
     doors(&mut flows, parts);
-    certificates(&mut flows, desired);
+    renewals(&mut flows, certificates);
     needs(&mut flows, blueprint);
     outwards(&mut flows, blueprint, parts);
     for (name, flow) in &blueprint.flows {
@@ -82,7 +96,7 @@ pub(super) fn flows(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired)
         );
     }
     flows.0.sort_by(|a, b| a.id.cmp(&b.id));
-    desired.flows = flows.0;
+    flows.0
 }
 
 fn end(end: &FlowEnd) -> End {
@@ -95,8 +109,8 @@ fn end(end: &FlowEnd) -> End {
 }
 
 /// From the client to the proxy's extra ports, from the proxy to the service, from the node for probes.
-fn services(flows: &mut Flows, desired: &Desired) {
-    for service in desired.services.values() {
+fn to_services(flows: &mut Flows, services: &Services) {
+    for service in services.values() {
         let (name, at) = (&service.name, guest(&service.on));
         let ports = [service.port];
         match &service.via {
@@ -164,9 +178,10 @@ fn doors(flows: &mut Flows, parts: &Parts) {
     }
 }
 
-fn certificates(flows: &mut Flows, desired: &Desired) {
-    let Some(authority) = &desired.authority else { return };
-    let renewing = desired.certificates.values().filter(|c| c.issuer == Issuer::StepCa);
+/// To the authority in a guest.
+fn renewals(flows: &mut Flows, certificates: &Certificates) {
+    let Some(authority) = &certificates.authority else { return };
+    let renewing = certificates.by_name.values().filter(|c| c.issuer == Issuer::StepCa);
     let mut guests: Vec<&GuestName> = renewing.filter_map(|c| c.on.guest()).collect();
     guests.dedup();
     guests.sort();

@@ -1,11 +1,15 @@
 //! What comes after what.
 
-use blueprint::model::{Blueprint, RENEWS};
+use std::collections::BTreeMap;
 
-use super::Renderer;
+use blueprint::model::{Blueprint, RENEWS};
+use blueprint::names::GuestName;
+
+use super::certificates::Certificates;
 use super::parts::Parts;
+use super::{Renderer, WireError};
 use crate::address::Address;
-use crate::desired::{Desired, Guest, Issuer};
+use crate::desired::{Firewall, Guest, Hypervisor, Issuer, Service};
 use crate::graph::{EdgeKind, Graph};
 use crate::host::Host;
 
@@ -14,24 +18,40 @@ fn last(guest: &Guest) -> Option<Address> {
     guest.features.last().map(|f| Address::feature(&f.name, &guest.host()))
 }
 
-pub(super) fn graph(
-    blueprint: &Blueprint,
-    desired: &Desired,
-    parts: &Parts,
-    renderer: &dyn Renderer,
-) -> Graph {
-    let mut graph = Graph::default();
-    guests(&mut graph, blueprint, desired);
-    names(&mut graph, desired, parts);
-    certificates(&mut graph, blueprint, desired, renderer);
-    hypervisor(&mut graph, desired);
-    services(&mut graph, desired);
-    firewall(&mut graph, desired);
-    graph
+/// What has a place in the graph.
+pub(super) struct Resources<'a> {
+    pub guests: &'a BTreeMap<GuestName, Guest>,
+    pub services: &'a BTreeMap<String, Service>,
+    pub certificates: &'a Certificates,
+    pub hypervisor: Option<&'a Hypervisor>,
+    pub firewall: Option<&'a Firewall>,
 }
 
-fn guests(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired) {
-    for container in desired.guests.values() {
+/// Who needs whom, in no circle.
+pub(super) fn graph(
+    blueprint: &Blueprint,
+    renderer: &dyn Renderer,
+    parts: &Parts,
+    resources: &Resources<'_>,
+) -> Result<Graph, WireError> {
+    let mut graph = Graph::default();
+    guests(&mut graph, blueprint, resources);
+    names(&mut graph, parts, resources);
+    certificates(&mut graph, blueprint, renderer, resources);
+    hypervisor(&mut graph, resources);
+    services(&mut graph, resources);
+    firewall(&mut graph, resources);
+    let Some(circle) = graph.circle() else { return Ok(graph) };
+    let names: Vec<_> = circle.iter().map(Address::as_str).collect();
+    Err(WireError {
+        address: names.first().copied().unwrap_or_default().to_owned(),
+        message: format!("these need each other in a circle: {}", names.join(" → ")),
+        hint: "remove one of the `needs` among them".into(),
+    })
+}
+
+fn guests(graph: &mut Graph, blueprint: &Blueprint, resources: &Resources<'_>) {
+    for container in resources.guests.values() {
         let guest = container.resource();
         graph.add(guest.clone());
         let mut before: Option<Address> = None;
@@ -47,7 +67,7 @@ fn guests(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired) {
     for container in blueprint.containers.values() {
         let guest = Address::container(&container.name);
         for need in &container.needs {
-            let Some(other) = desired.guests.get(need) else { continue };
+            let Some(other) = resources.guests.get(need) else { continue };
             // Healthy means: made, and everything in it installed.
             graph.edge(&guest, &last(other).unwrap_or_else(|| other.resource()), EdgeKind::Needs);
             graph.edge(&guest, &other.resource(), EdgeKind::BootsAfter);
@@ -56,10 +76,10 @@ fn guests(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired) {
 }
 
 /// Whoever asks the workshop's name server can install nothing before it answers.
-fn names(graph: &mut Graph, desired: &Desired, parts: &Parts) {
-    let server = desired.dns.as_ref().and_then(|(name, _)| desired.guests.get(name));
+fn names(graph: &mut Graph, parts: &Parts, resources: &Resources<'_>) {
+    let server = parts.dns.as_ref().and_then(|(name, _)| resources.guests.get(name));
     let Some((server, answers)) = server.and_then(|server| Some((server, last(server)?))) else { return };
-    for container in desired.guests.values().filter(|c| !parts.resolves_alone(&c.name)) {
+    for container in resources.guests.values().filter(|c| !parts.resolves_alone(&c.name)) {
         if let Some(first) = container.features.first() {
             graph.edge(&Address::feature(&first.name, &container.host()), &answers, EdgeKind::Needs);
         }
@@ -68,18 +88,23 @@ fn names(graph: &mut Graph, desired: &Desired, parts: &Parts) {
 }
 
 /// The consumer comes after what it consumes (P-03): CA, leaf, gateway.
-fn certificates(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired, renderer: &dyn Renderer) {
-    let authority = desired.authority.as_ref().map(|a| Address::authority(&a.on));
-    if let (Some(address), Some(authority)) = (&authority, &desired.authority) {
+fn certificates(
+    graph: &mut Graph,
+    blueprint: &Blueprint,
+    renderer: &dyn Renderer,
+    resources: &Resources<'_>,
+) {
+    let authority = resources.certificates.authority.as_ref().map(|a| Address::authority(&a.on));
+    if let (Some(address), Some(authority)) = (&authority, &resources.certificates.authority) {
         let host = Host::container(authority.on.clone());
         graph.edge(address, &Address::container(&authority.on), EdgeKind::Needs);
-        for feature in desired.guests.get(&authority.on).into_iter().flat_map(|c| &c.features) {
+        for feature in resources.guests.get(&authority.on).into_iter().flat_map(|c| &c.features) {
             if renderer.provides(&feature.name, "ca") {
                 graph.edge(address, &Address::feature(&feature.name, &host), EdgeKind::Needs);
             }
         }
     }
-    for certificate in desired.certificates.values() {
+    for certificate in resources.certificates.by_name.values() {
         let address = Address::certificate(&certificate.name);
         let (Some(name), Some(guest)) = (certificate.on.guest(), certificate.on.address()) else { continue };
         graph.edge(&address, &guest, EdgeKind::Needs);
@@ -90,7 +115,7 @@ fn certificates(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired, ren
             graph.edge(&address, authority, EdgeKind::Needs);
         }
         let declared = blueprint.containers.get(name);
-        let rendered = desired.guests.get(name).into_iter().flat_map(|c| &c.features);
+        let rendered = resources.guests.get(name).into_iter().flat_map(|c| &c.features);
         for feature in rendered {
             let used = declared.and_then(|c| c.features.iter().find(|f| f.name == feature.name));
             if used.is_none_or(|used| renderer.certificate(used).is_none()) {
@@ -107,22 +132,22 @@ fn certificates(graph: &mut Graph, blueprint: &Blueprint, desired: &Desired, ren
 }
 
 /// The node's certificate, which a container may have to sign.
-fn hypervisor(graph: &mut Graph, desired: &Desired) {
-    if desired.hypervisor.is_some() {
+fn hypervisor(graph: &mut Graph, resources: &Resources<'_>) {
+    if resources.hypervisor.is_some() {
         let address = Address::hypervisor_certificate();
         graph.add(address.clone());
-        if let Some(authority) = &desired.authority {
+        if let Some(authority) = &resources.certificates.authority {
             graph.edge(&address, &Address::authority(&authority.on), EdgeKind::Needs);
         }
     }
 }
 
-fn services(graph: &mut Graph, desired: &Desired) {
-    for service in desired.services.values() {
+fn services(graph: &mut Graph, resources: &Resources<'_>) {
+    for service in resources.services.values() {
         let address = Address::service(&service.name);
         let through = service.via.iter().map(|via| &via.on);
         for name in std::iter::once(&service.on).chain(through) {
-            let Some(container) = desired.guests.get(name) else { continue };
+            let Some(container) = resources.guests.get(name) else { continue };
             graph.edge(&address, &container.resource(), EdgeKind::Needs);
             if let Some(last) = last(container) {
                 graph.edge(&address, &last, EdgeKind::Needs);
@@ -131,7 +156,7 @@ fn services(graph: &mut Graph, desired: &Desired) {
         let own = super::certificates::identity_of(&service.on);
         let public = super::certificates::public_of(&service.name);
         for certificate in [&service.name, &own, &public] {
-            if desired.certificates.contains_key(certificate) {
+            if resources.certificates.by_name.contains_key(certificate) {
                 graph.edge(&address, &Address::certificate(certificate), EdgeKind::Needs);
             }
         }
@@ -140,20 +165,20 @@ fn services(graph: &mut Graph, desired: &Desired) {
 
 /// The whole is switched on before a guest's part of it, so that each part is in force once it is there. A service is
 /// proven through the firewall of its guest, and of its proxy.
-fn firewall(graph: &mut Graph, desired: &Desired) {
-    if desired.firewall.is_none() {
+fn firewall(graph: &mut Graph, resources: &Resources<'_>) {
+    if resources.firewall.is_none() {
         return;
     }
     let site = Address::firewall("site");
     graph.add(site.clone());
-    for container in desired.guests.values() {
+    for container in resources.guests.values() {
         let address = Address::firewall(&container.name);
         graph.edge(&address, &container.resource(), EdgeKind::Needs);
         if address != site {
             graph.edge(&address, &site, EdgeKind::Needs);
         }
     }
-    for service in desired.services.values() {
+    for service in resources.services.values() {
         let through = service.via.iter().map(|via| &via.on);
         for name in std::iter::once(&service.on).chain(through) {
             graph.edge(&Address::service(&service.name), &Address::firewall(name), EdgeKind::Needs);

@@ -4,58 +4,70 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use blueprint::model::{self, Blueprint, FeatureUse, NicAddress, RENEWS};
+use blueprint::names::GuestName;
 
-use super::derived::{key, resolvers};
-use super::parts::{Parts, address_of};
-use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name, mac};
+use super::derived::{self, Known, key, resolvers};
+use super::parts::address_of;
+use super::{Derived, Findings, GuestFacts, Renderer, SiteFacts, WireError, full_name, mac, values};
 use crate::address::Address;
-use crate::desired::{self, Certificate, Feature, Issuer, Nic};
+use crate::desired::{Certificate, Feature, Guest, Issuer, Nic};
 use crate::host::{GuestKind, Host};
 use crate::mark::TAG;
 
-/// A container of the blueprint and where it stands in the workshop.
-pub(super) struct Guest<'a> {
-    pub blueprint: &'a Blueprint,
-    pub container: &'a Arc<model::Container>,
-    pub id: u32,
-    pub parts: &'a Parts,
+/// All guests, definite, by name.
+pub(super) fn guests(
+    blueprint: &Blueprint,
+    renderer: &dyn Renderer,
+    ids: &BTreeMap<GuestName, u32>,
+    known: &Known<'_>,
+    findings: &mut Findings,
+) -> BTreeMap<GuestName, Guest> {
+    let mut guests = BTreeMap::new();
+    for container in blueprint.containers.values() {
+        let guest = definite(blueprint, renderer, container, ids[&container.name], known);
+        if let Some(guest) = findings.ok(guest) {
+            guests.insert(container.name.clone(), guest);
+        }
+    }
+    guests
 }
 
-/// Makes it definite. `certificates` are those of this guest.
-pub(super) fn definite(
-    guest: &Guest<'_>,
-    certificates: &[Certificate],
-    derived: Derived<'_>,
-    site: &SiteFacts,
+fn definite(
+    blueprint: &Blueprint,
     renderer: &dyn Renderer,
-) -> Result<desired::Guest, WireError> {
-    let container = guest.container;
+    container: &Arc<model::Container>,
+    id: u32,
+    known: &Known<'_>,
+) -> Result<Guest, WireError> {
+    let own = values(Address::container(&container.name), &derived::own(known, container))?;
+    let derived = Derived { common: &known.common, own: &own };
+    let certificates = known.certificates_of(&container.name);
+    let site = &known.site;
     let address = address_of(container);
     let facts = GuestFacts {
         host: Host::container(container.name.clone()),
         name: container.name.to_string(),
-        id: guest.id,
+        id,
         hostname: container.hostname.to_string(),
         fqdn: full_name(&container.hostname, &site.domain),
         address: address.map(|a| a.to_string()).unwrap_or_default(),
     };
     let mut tags: BTreeSet<String> = container.tags.iter().map(|t| t.to_lowercase()).collect();
     tags.insert(TAG.to_owned());
-    Ok(desired::Guest {
+    Ok(Guest {
         kind: GuestKind::Container,
-        id: guest.id,
-        nets: nets(guest)?,
+        id,
+        nets: nets(blueprint, container)?,
         tags,
-        nameservers: resolvers(guest.blueprint, container, guest.parts),
-        searchdomain: guest.blueprint.site.domain.clone(),
+        nameservers: resolvers(blueprint, container, known.parts),
+        searchdomain: blueprint.site.domain.clone(),
         address,
         features: features(container, certificates, derived, &facts, site, renderer)?,
         spec: Arc::clone(container),
     })
 }
 
-fn nets(guest: &Guest<'_>) -> Result<BTreeMap<u8, Nic>, WireError> {
-    let (blueprint, container) = (guest.blueprint, guest.container);
+fn nets(blueprint: &Blueprint, container: &model::Container) -> Result<BTreeMap<u8, Nic>, WireError> {
     let resource = Address::container(&container.name);
     let first = container.nets.keys().next().copied().unwrap_or(0);
     let mut nets = BTreeMap::new();
@@ -97,7 +109,7 @@ fn nets(guest: &Guest<'_>) -> Result<BTreeMap<u8, Nic>, WireError> {
 
 fn features(
     container: &model::Container,
-    certificates: &[Certificate],
+    certificates: &[&Certificate],
     derived: Derived<'_>,
     facts: &GuestFacts,
     site: &SiteFacts,

@@ -5,12 +5,11 @@ use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, FeatureUse, Place, RENEWS, TRUSTS};
 use blueprint::names::GuestName;
-use serde_json::Value;
 
 use super::certificates::print;
-use super::derived::renewed;
-use super::{Derived, GuestFacts, Renderer, SiteFacts, WireError, full_name, values};
-use crate::desired::{Certificate, Desired, Feature, HYPERVISOR, Hypervisor, Issuer, Served};
+use super::derived::{Known, renewed};
+use super::{Derived, GuestFacts, Renderer, WireError, full_name, values};
+use crate::desired::{Certificate, Feature, HYPERVISOR, Hypervisor, Issuer, Served};
 use crate::host::Host;
 use crate::told::{self, Maybe, Told};
 
@@ -20,21 +19,19 @@ const SHOWS: &str = "phoenix-pveproxy.service";
 /// Where the node's API listens.
 const API: u16 = 8006;
 
+/// What Phoenix looks after on the node, where it is to have a certificate.
 pub(super) fn hypervisor(
     blueprint: &Blueprint,
-    root: &str,
-    common: &BTreeMap<String, Value>,
-    site: &SiteFacts,
-    ids: &BTreeMap<GuestName, u32>,
-    desired: &Desired,
     renderer: &dyn Renderer,
+    ids: &BTreeMap<GuestName, u32>,
+    known: &Known<'_>,
 ) -> Result<Option<Hypervisor>, WireError> {
     let Some(declared) = blueprint.hypervisor.as_ref().filter(|node| node.certificate) else {
         return Ok(None);
     };
     let host = full_name(&declared.hostname, &blueprint.site.domain);
-    let signs = desired.authority.as_ref().and_then(|authority| ids.get(&authority.on));
-    let mut certificate = Certificate {
+    let signs = known.certificates.authority.as_ref().and_then(|authority| ids.get(&authority.on));
+    let certificate = Certificate {
         name: HYPERVISOR.to_owned(),
         names: vec![host.clone()],
         life: blueprint.certificates.life,
@@ -46,7 +43,8 @@ pub(super) fn hypervisor(
         served: vec![Served { address: Ipv4Addr::LOCALHOST, port: API, name: host.clone() }],
         fingerprint: String::new(),
     };
-    certificate.fingerprint = print(&certificate, root, "");
+    let fingerprint = print(&certificate, &known.certificates.root, "");
+    let certificate = Certificate { fingerprint, ..certificate };
     let mut own = Told {
         hypervisor: Some(true),
         // Public names are the gateway's.
@@ -60,7 +58,7 @@ pub(super) fn hypervisor(
         own.authority = Some(Maybe::There(told::Authority::Node(by_node)));
     }
     let own = values(certificate.resource(), &own)?;
-    let derived = Derived { common, own: &own };
+    let derived = Derived { common: &known.common, own: &own };
     let facts = GuestFacts {
         host: Host::THE_NODE,
         name: HYPERVISOR.to_owned(),
@@ -77,7 +75,7 @@ pub(super) fn hypervisor(
             contents: BTreeMap::new(),
             declared: Place::default(),
         };
-        let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, site)?;
+        let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
         features.push(Feature { name: used.name, fingerprint, payload, declared: None, stage: 0 });
     }
     Ok(Some(Hypervisor { certificate, features, declared: declared.declared.clone() }))

@@ -1,6 +1,7 @@
 //! Wiring: a service is declared once, and its name, its certificate, its place in the gateway, what it resolves to
 //! its certificates, who may talk to it and its probe are derived from that (promise 4; P-30, P-43, P-55). Pure: from
-//! the blueprint to the desired state. Start at [`wire`]: its steps are in the order of what follows from what.
+//! the blueprint to the desired state. Start at [`wire`]: each of its steps is a function of what those before it
+//! returned.
 
 mod certificates;
 mod derived;
@@ -8,14 +9,14 @@ mod flows;
 mod graph;
 mod guests;
 mod hypervisor;
+mod ids;
 mod parts;
 mod services;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use blueprint::catalog::CertificateUse;
-use blueprint::model::{self, Blueprint, FeatureUse};
-use blueprint::names::GuestName;
+use blueprint::model::{Blueprint, FeatureUse, Target};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,8 @@ use crate::address::Address;
 use crate::desired::Desired;
 use crate::host::Host;
 use crate::told::Told;
+use derived::Known;
+use graph::Resources;
 use parts::Parts;
 
 /// The folder in a guest that holds its certificates, one folder each.
@@ -121,40 +124,6 @@ pub fn mac(site: &str, guest: &Address, slot: u8) -> String {
     format!("{first:02X}:{:02X}:{:02X}:{:02X}:{:02X}:{:02X}", hash[1], hash[2], hash[3], hash[4], hash[5])
 }
 
-/// Where ids of guests that declare none are taken from, unless the site says otherwise: six digits.
-const IDS: (u32, u32) = (100_000, 999_999);
-
-/// Ids for guests that declare none: derived from the name within the range, the next free one where two meet. With a
-/// range of the site's, which may be small, it is said who got the next one: it would move if the other came later.
-fn ids(blueprint: &Blueprint) -> (BTreeMap<GuestName, u32>, Vec<String>) {
-    let (first, last) = blueprint.site.ids.unwrap_or(IDS);
-    let size = last - first + 1;
-    let mut taken: BTreeSet<u32> = blueprint.containers.values().filter_map(|c| c.id).collect();
-    let (mut ids, mut notes) = (BTreeMap::new(), Vec::new());
-    for (name, container) in &blueprint.containers {
-        let id = container.id.unwrap_or_else(|| {
-            let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, Address::container(name)));
-            let start = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % size;
-            // That there is a free one has been checked on paper.
-            let id = (0..size)
-                .map(|n| first + (start + n) % size)
-                .find(|id| !taken.contains(id))
-                .unwrap_or(first);
-            if id != first + start && blueprint.site.ids.is_some() {
-                notes.push(format!(
-                    "{} has the id {id} because another has {}: declare \"id\": {id}, so that it stays whatever is added",
-                    Address::container(name),
-                    first + start
-                ));
-            }
-            id
-        });
-        taken.insert(id);
-        ids.insert(name.clone(), id);
-    }
-    (ids, notes)
-}
-
 /// A short fingerprint: the first 12 hexadecimal digits of a SHA-256.
 pub fn fingerprint(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -182,7 +151,29 @@ fn full_name(name: &str, domain: &str) -> String {
     }
 }
 
-/// Works out everything that follows from the blueprint. `root_pem` is the workshop's root certificate.
+/// What a person is told of the wiring: gathered along the steps, so that all errors come out at once.
+#[derive(Default)]
+struct Findings {
+    /// What is worth knowing.
+    notes: Vec<String>,
+    /// What cannot be wired.
+    errors: Vec<WireError>,
+}
+
+impl Findings {
+    /// The value; an error is kept.
+    fn ok<T>(&mut self, result: Result<T, WireError>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error)).ok()
+    }
+
+    /// The notes, if there were no errors.
+    fn notes(self) -> Result<Vec<String>, Vec<WireError>> {
+        if self.errors.is_empty() { Ok(self.notes) } else { Err(self.errors) }
+    }
+}
+
+/// Works out everything that follows from the blueprint. `root_pem` is the workshop's root certificate. A step changes
+/// nothing of those before it: it takes what they returned, so that none can come too early.
 ///
 /// # Errors
 /// When something cannot be wired: all that is found at once.
@@ -191,78 +182,56 @@ pub fn wire(
     root_pem: &str,
     renderer: &dyn Renderer,
 ) -> Result<Desired, Vec<WireError>> {
-    let mut errors = Vec::new();
-    let (ids, notes) = ids(blueprint);
-    let mut desired = Desired {
+    let mut findings = Findings::default();
+    let ids = ids::ids(blueprint, &mut findings);
+    let parts = Parts::of(blueprint, renderer);
+    let services = services::services(blueprint, &parts, &mut findings);
+    let names = services::names(blueprint, &parts, &services);
+    let certificates =
+        certificates::certificates(blueprint, renderer, root_pem, &parts, &services, &mut findings);
+    let firewall = flows::firewall(blueprint, &mut findings);
+    let flows = flows::flows(blueprint, &parts, &services, &certificates);
+    let known = match Known::new(blueprint, root_pem, &parts, &services, &names, &certificates) {
+        Ok(known) => known,
+        Err(error) => {
+            findings.errors.push(error);
+            return Err(findings.errors);
+        }
+    };
+    let guests = guests::guests(blueprint, renderer, &ids, &known, &mut findings);
+    let hypervisor = findings.ok(hypervisor::hypervisor(blueprint, renderer, &ids, &known)).flatten();
+    let notes = findings.notes()?;
+    let services = services.fingerprinted(&guests, &certificates);
+    let resources = Resources {
+        guests: &guests,
+        services: &services,
+        certificates: &certificates,
+        hypervisor: hypervisor.as_ref(),
+        firewall: firewall.as_ref(),
+    };
+    let graph = graph::graph(blueprint, renderer, &parts, &resources).map_err(|error| vec![error])?;
+    Ok(Desired {
         site: blueprint.site.name.to_string(),
         domain: blueprint.site.domain.clone(),
         node: match &blueprint.target {
-            model::Target::Proxmox(target) => target.node.clone(),
-            model::Target::Lab(_) => None,
+            Target::Proxmox(target) => target.node.clone(),
+            Target::Lab(_) => None,
         },
+        guests,
+        certificates: certificates.by_name,
+        hypervisor,
+        services,
+        names: names.inside,
+        outside_names: names.outside,
+        authority: certificates.authority,
+        dns: parts.dns,
+        firewall,
+        flows,
+        // No kind of its own follows from keys of the blueprint yet.
+        resources: BTreeMap::new(),
         notes,
-        ..Desired::default()
-    };
-    let parts = Parts::of(blueprint, renderer);
-    desired.dns = parts.dns.clone();
-    services::services(blueprint, &parts, &mut desired, &mut errors);
-    services::names(blueprint, &parts, &mut desired);
-    let root_fingerprint = fingerprint(&[root_pem]);
-    certificates::authority(blueprint, &parts, &root_fingerprint, &mut desired);
-    certificates::certificates(blueprint, &parts, renderer, &root_fingerprint, &mut desired, &mut errors);
-    flows::flows(blueprint, &parts, &mut desired);
-    if desired.firewall.is_some() && blueprint.containers.contains_key("site") {
-        errors.push(WireError {
-            address: Address::container("site").to_string(),
-            message: "`site` is what the firewall calls its own part".into(),
-            hint: "call the container something else".into(),
-        });
-    }
-
-    let common = match values("site", &derived::common(blueprint, root_pem, &parts, &desired)) {
-        Ok(common) => common,
-        Err(error) => return Err(vec![error]),
-    };
-    let site = SiteFacts {
-        name: blueprint.site.name.to_string(),
-        domain: blueprint.site.domain.to_string(),
-        timezone: blueprint.site.timezone.clone().unwrap_or_default(),
-    };
-    // What is in which guest, found once: a search for each of a thousand guests would be a million.
-    let by_guest = derived::by_guest(&desired);
-    for container in blueprint.containers.values() {
-        let own = derived::own(blueprint, container, &parts, &by_guest, &desired);
-        let guest = guests::Guest { blueprint, container, id: ids[&container.name], parts: &parts };
-        let certificates = by_guest.get(&container.name).map(Vec::as_slice).unwrap_or_default();
-        let done = values(Address::container(&container.name), &own).and_then(|own| {
-            let derived = Derived { common: &common, own: &own };
-            guests::definite(&guest, certificates, derived, &site, renderer)
-        });
-        match done {
-            Ok(done) => {
-                desired.guests.insert(container.name.clone(), done);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    match hypervisor::hypervisor(blueprint, &root_fingerprint, &common, &site, &ids, &desired, renderer) {
-        Ok(done) => desired.hypervisor = done,
-        Err(error) => errors.push(error),
-    }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    services::path_fingerprints(&mut desired);
-    desired.graph = graph::graph(blueprint, &desired, &parts, renderer);
-    if let Some(circle) = desired.graph.circle() {
-        let names: Vec<_> = circle.iter().map(Address::as_str).collect();
-        return Err(vec![WireError {
-            address: names.first().copied().unwrap_or_default().to_owned(),
-            message: format!("these need each other in a circle: {}", names.join(" → ")),
-            hint: "remove one of the `needs` among them".into(),
-        }]);
-    }
-    Ok(desired)
+        graph,
+    })
 }
 
 #[cfg(test)]

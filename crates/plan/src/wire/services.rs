@@ -1,13 +1,16 @@
 //! Services, the way to them, and what names resolve to.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use blueprint::model::{self, Blueprint, Expose, Protocol};
+use blueprint::names::GuestName;
 
+use super::certificates::Certificates;
 use super::parts::{Parts, address_of};
-use super::{WireError, fingerprint, full_name};
+use super::{Findings, WireError, fingerprint, full_name};
 use crate::address::Address;
-use crate::desired::{Desired, Limits, Rate, Service, Speaks, Via, ViaKind};
+use crate::desired::{Guest, Limits, Rate, Service, Speaks, Via, ViaKind};
 
 /// Where both proxies take HTTPS.
 pub(super) const HTTPS: u16 = 443;
@@ -17,36 +20,55 @@ pub(super) fn own_name(hostname: &str, domain: &str) -> String {
     format!("{hostname}.guest.{domain}")
 }
 
-pub(super) fn services(
-    blueprint: &Blueprint,
-    parts: &Parts,
-    desired: &mut Desired,
-    errors: &mut Vec<WireError>,
-) {
+/// The services and who leads to them, without fingerprints: these are of what is in guests, too, and come once that is
+/// known.
+pub(super) struct Services(BTreeMap<String, Service>);
+
+impl Services {
+    /// Each of them.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Service> {
+        self.0.values()
+    }
+
+    /// With the fingerprint of everything a request passes: when any of it changes, the service is proven anew.
+    pub(super) fn fingerprinted(
+        self,
+        guests: &BTreeMap<GuestName, Guest>,
+        certificates: &Certificates,
+    ) -> BTreeMap<String, Service> {
+        let print = |service: Service| Service {
+            fingerprint: path_fingerprint(&service, guests, certificates),
+            ..service
+        };
+        self.0.into_iter().map(|(name, service)| (name, print(service))).collect()
+    }
+}
+
+/// What names resolve to.
+pub(super) struct Names {
+    /// For those inside the workshop: every name.
+    pub inside: BTreeMap<String, Ipv4Addr>,
+    /// For those outside: only what they may use.
+    pub outside: BTreeMap<String, Ipv4Addr>,
+}
+
+/// All services that somebody else may use.
+pub(super) fn services(blueprint: &Blueprint, parts: &Parts, findings: &mut Findings) -> Services {
+    let mut services = BTreeMap::new();
     for container in blueprint.containers.values() {
         for service in container.services.values().filter(|s| s.expose != Expose::None) {
-            match wired(blueprint, container, service, parts) {
-                Ok(service) => {
-                    if service.speaks == Speaks::Https
-                        && service.via.is_some()
-                        && service.upstream_name.is_none()
-                    {
-                        desired.notes.push(format!(
-                            "the proxy of {} cannot verify it: no feature of container.{} uses the guest's certificate",
-                            Address::service(&service.name),
-                            container.name
-                        ));
-                    }
-                    desired.services.insert(service.name.clone(), service);
-                }
-                Err((message, hint)) => errors.push(WireError {
-                    address: Address::service(&service.name).to_string(),
-                    message,
-                    hint,
-                }),
+            let Some(service) = findings.ok(wired(blueprint, container, service, parts)) else { continue };
+            if service.speaks == Speaks::Https && service.via.is_some() && service.upstream_name.is_none() {
+                findings.notes.push(format!(
+                    "the proxy of {} cannot verify it: no feature of container.{} uses the guest's certificate",
+                    Address::service(&service.name),
+                    container.name
+                ));
             }
+            services.insert(service.name.clone(), service);
         }
     }
+    Services(services)
 }
 
 fn wired(
@@ -54,10 +76,15 @@ fn wired(
     container: &model::Container,
     service: &model::Service,
     parts: &Parts,
-) -> Result<Service, (String, String)> {
+) -> Result<Service, WireError> {
+    let error = |message: String, hint: String| WireError {
+        address: Address::service(&service.name).to_string(),
+        message,
+        hint,
+    };
     let address = address_of(container).ok_or_else(|| {
         let message = format!("{} has no fixed address, so nothing can lead to it", container.name);
-        (message, format!("give container.{} an `address`", container.name))
+        error(message, format!("give container.{} an `address`", container.name))
     })?;
     let tcp = service.protocol == Protocol::Tcp;
     let through = |kind: ViaKind, feature: &str| match parts.proxy(service) {
@@ -68,7 +95,7 @@ fn wired(
             port: if tcp { service.listen } else { HTTPS },
             tls: !tcp || service.tls,
         })),
-        None => Err((
+        None => Err(error(
             format!("is exposed by the {}, but no container is one", kind.as_str()),
             format!("add the feature `{feature}` to a container with a fixed address"),
         )),
@@ -116,72 +143,62 @@ fn wired(
 }
 
 /// What names resolve to, inside and outside.
-pub(super) fn names(blueprint: &Blueprint, parts: &Parts, desired: &mut Desired) {
+pub(super) fn names(blueprint: &Blueprint, parts: &Parts, services: &Services) -> Names {
     let domain = &blueprint.site.domain;
+    let (mut inside, mut outside) = (BTreeMap::new(), BTreeMap::new());
     for container in blueprint.containers.values() {
         let Some(address) = address_of(container) else { continue };
-        desired.names.insert(full_name(&container.hostname, domain), address);
+        inside.insert(full_name(&container.hostname, domain), address);
         // With a name server, every guest has its own name; without one, those whose certificate carries it.
         if parts.dns.is_some() || parts.identities.contains(&container.name) {
-            desired.names.insert(own_name(&container.hostname, domain), address);
+            inside.insert(own_name(&container.hostname, domain), address);
         }
     }
     if let Some(node) = &blueprint.hypervisor
         && let Some(address) = node.address
     {
         let name = full_name(&node.hostname, domain);
-        desired.outside_names.insert(name.clone(), address);
-        desired.names.insert(name, address);
+        outside.insert(name.clone(), address);
+        inside.insert(name, address);
     }
     // Always direct (P-44).
     if let Some((_, address)) = &parts.ca {
-        desired.names.insert(full_name("ca", domain), *address);
+        inside.insert(full_name("ca", domain), *address);
     }
     // A service's name wins over its guest's: that is where clients are meant to go.
-    for service in desired.services.values() {
+    for service in services.values() {
         let (address, _) = service.entrance();
-        let outside = !service.via.as_ref().is_some_and(|via| via.kind == ViaKind::Mesh);
+        let from_outside = !service.via.as_ref().is_some_and(|via| via.kind == ViaKind::Mesh);
         for host in service.hosts.iter().chain(&service.public) {
-            desired.names.insert(host.clone(), address);
-            if outside {
-                desired.outside_names.insert(host.clone(), address);
+            inside.insert(host.clone(), address);
+            if from_outside {
+                outside.insert(host.clone(), address);
             }
         }
     }
+    Names { inside, outside }
 }
 
-/// The fingerprint of everything a request passes: when any of it changes, the service is proven anew.
-pub(super) fn path_fingerprints(desired: &mut Desired) {
-    let feature_prints = |name: &str| -> String {
-        desired
-            .guests
+fn path_fingerprint(
+    service: &Service,
+    guests: &BTreeMap<GuestName, Guest>,
+    certificates: &Certificates,
+) -> String {
+    let feature_prints = |name: &GuestName| -> String {
+        guests
             .get(name)
             .map(|c| c.features.iter().map(|f| f.fingerprint.as_str()).collect::<Vec<_>>().join(","))
             .unwrap_or_default()
     };
-    let mut prints = BTreeMap::new();
-    for service in desired.services.values() {
-        let via = service
-            .via
-            .as_ref()
-            .map(|via| format!("{}:{} {}", via.address, via.port, feature_prints(&via.on)));
-        let certificate = desired.certificates.get(&service.name).map(|c| c.fingerprint.clone());
-        let probe = format!("{} {:?}", service.probe_path, service.probe_status);
-        prints.insert(
-            service.name.clone(),
-            fingerprint(&[
-                &service.hosts.join(","),
-                &format!("{}:{} {:?}", service.address, service.port, service.speaks),
-                &feature_prints(&service.on),
-                via.as_deref().unwrap_or_default(),
-                certificate.as_deref().unwrap_or_default(),
-                &probe,
-            ]),
-        );
-    }
-    for (name, print) in prints {
-        if let Some(service) = desired.services.get_mut(&name) {
-            service.fingerprint = print;
-        }
-    }
+    let via =
+        service.via.as_ref().map(|via| format!("{}:{} {}", via.address, via.port, feature_prints(&via.on)));
+    let certificate = certificates.by_name.get(&service.name).map(|c| c.fingerprint.as_str());
+    fingerprint(&[
+        &service.hosts.join(","),
+        &format!("{}:{} {:?}", service.address, service.port, service.speaks),
+        &feature_prints(&service.on),
+        via.as_deref().unwrap_or_default(),
+        certificate.unwrap_or_default(),
+        &format!("{} {:?}", service.probe_path, service.probe_status),
+    ])
 }
