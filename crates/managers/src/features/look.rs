@@ -192,7 +192,7 @@ fn sentence(action: &Action) -> String {
         Change::Start => "does not run",
         Change::Stop => "runs, and should not",
         Change::Reload => "has not read its settings as they are to be",
-        Change::Restart => "does not run with its settings as they are to be",
+        Change::Restart => "has to be restarted",
         Change::Restore => "is not as it was before a feature changed it",
         Change::Keep => "stays",
     };
