@@ -15,7 +15,7 @@ pub mod state;
 pub mod there;
 
 pub use mortal::Mortal;
-pub use run::{Ended, Try, carry_out, run};
+pub use run::{Ended, NoSecrets, Try, carry_out, run};
 pub use site::{At, Files, Site, at, authority, big, certified, first, now, other_authority};
 pub use there::There;
 

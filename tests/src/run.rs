@@ -244,7 +244,7 @@ pub async fn carry_out(
 
 /// The sites of these tests have no secrets.
 #[derive(Debug)]
-struct NoSecrets;
+pub struct NoSecrets;
 
 impl Secrets for NoSecrets {
     fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {

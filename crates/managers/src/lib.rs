@@ -35,7 +35,7 @@ use plan::{Address, Desired, Inventory, Step};
 use proxmox::inventory::Guests;
 use serde_json::Value;
 
-pub use features::look::{Looked, Within};
+pub use features::look::{Looked, OnNode, Within};
 pub use observe::{observe, observe_settled};
 pub use status::{Seen, Status};
 pub use ways::Ways;
@@ -60,6 +60,11 @@ pub trait Manager: Debug + Send + Sync {
     /// Looks at what of this kind the mark says is in a guest, with as few commands as can be: what is not so, each
     /// difference as a sentence.
     async fn look(&self, _within: Within<'_>) -> Looked {
+        Looked::default()
+    }
+
+    /// The same of what the mark says is on the node itself.
+    async fn look_at_node(&self, _on: OnNode<'_>) -> Looked {
         Looked::default()
     }
 

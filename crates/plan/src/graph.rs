@@ -37,6 +37,11 @@ impl Graph {
         self.nodes.entry(from.clone()).or_default().insert((to.clone(), kind));
     }
 
+    /// Whether there is such a resource.
+    pub fn contains(&self, address: &Address) -> bool {
+        self.nodes.contains_key(address)
+    }
+
     /// All resources, sorted.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.nodes.keys()

@@ -53,6 +53,14 @@ impl Host {
         Self::Guest(GuestKind::Container, name.into())
     }
 
+    /// The host whose own address this is: a guest, and the node that answers for what is no guest.
+    pub fn of(address: &Address) -> Self {
+        match address.guest_kind() {
+            Some(kind) => Self::Guest(kind, address.name().into()),
+            None => Self::THE_NODE,
+        }
+    }
+
     /// The guest's name, where it is one.
     pub fn guest(&self) -> Option<&GuestName> {
         match self {

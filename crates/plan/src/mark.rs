@@ -67,6 +67,11 @@ impl Mark {
         self.applied.get(kind).into_iter().flatten().map(|(name, entry)| (name.as_str(), entry))
     }
 
+    /// Kind and name of all that was applied.
+    pub fn applied(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.applied.iter().flat_map(|(kind, all)| all.keys().map(move |name| (kind.as_str(), name.as_str())))
+    }
+
     /// The names of what a kind applied.
     pub fn names(&self, kind: &str) -> impl Iterator<Item = &str> {
         self.of_kind(kind).map(|(name, _)| name)

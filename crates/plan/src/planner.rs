@@ -13,7 +13,7 @@ use crate::graph::{EdgeKind, Graph};
 use crate::inventory::Inventory;
 use crate::render::Telling;
 use crate::step::{Action, Consent, FILE_VERSION, Plan, Problem, Step};
-use crate::targets;
+use crate::targets::{self, Remembered};
 
 /// What a plan may depend on beside the desired state and the inventory.
 #[derive(Debug, Clone)]
@@ -203,8 +203,10 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     connect(desired, &mut steps);
     turn(desired, &mut steps);
     if !options.targets.is_empty() {
-        let kept = cut(desired, inventory, &mut steps, &options.targets);
+        let remembered = targets::remembered(desired, inventory);
+        let kept = cut(desired, inventory, &remembered, &mut steps, &options.targets);
         problems.retain(|p| kept.contains(&p.address));
+        notes.extend(with_others(&remembered, &kept, &options.targets));
     }
     // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
     let mut sorted = Vec::with_capacity(steps.len());
@@ -308,14 +310,22 @@ fn turn(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
 fn cut(
     desired: &Desired,
     inventory: &Inventory,
+    remembered: &[Remembered],
     steps: &mut BTreeMap<Address, Step>,
     targets: &[String],
 ) -> BTreeSet<Address> {
     let named = |address: &Address, id: Option<u32>| targets.iter().any(|t| address::matches(t, address, id));
     let wanted = desired.graph.addresses().filter(|a| named(a, desired.id_of(a))).cloned();
     // What is there and no longer wanted has no place in the graph.
-    let there = marked(desired, inventory).filter(|(a, id)| named(a, *id)).map(|(a, _)| a.clone());
+    let there = targets::marked(desired, inventory).filter(|(a, id)| named(a, *id)).map(|(a, _)| a.clone());
     let mut open: Vec<Address> = wanted.chain(there).collect();
+    // Nor has what a mark alone remembers. What carries the mark goes by its own name, not by that of something in it.
+    let gone = remembered.iter().filter(|it| it.names().any(|name| named(name, None)));
+    let gone = gone.map(|it| (it.step(steps), &it.bearer));
+    let gone: Vec<Address> = gone
+        .filter(|(step, bearer)| step != bearer || desired.graph.contains(bearer))
+        .map(|(step, _)| step.clone())
+        .collect();
     // A guest takes along all that is on it.
     open.extend(open.iter().flat_map(|a| targets::on(desired, a)).collect::<Vec<_>>());
     let guests: BTreeSet<&Address> = open.iter().filter(|a| a.guest_kind().is_some()).collect();
@@ -325,6 +335,7 @@ fn cut(
         .map(|step| step.address.clone())
         .collect();
     open.extend(on_them);
+    open.extend(gone);
     let mut keep: BTreeSet<Address> = BTreeSet::new();
     while let Some(next) = open.pop() {
         if !keep.contains(&next) {
@@ -337,22 +348,25 @@ fn cut(
     keep
 }
 
-/// Whether any resource, wanted or of this site on the target, is named by `pattern`.
-pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
-    desired.graph.addresses().any(|a| address::matches(pattern, a, desired.id_of(a)))
-        || marked(desired, inventory).any(|(address, id)| address::matches(pattern, address, id))
+/// Why there is no step for what was named and a mark remembers: it goes with what carries the mark.
+fn with_others<'a>(
+    remembered: &'a [Remembered],
+    kept: &'a BTreeSet<Address>,
+    targets: &'a [String],
+) -> impl Iterator<Item = String> + 'a {
+    let asked = |it: &&Remembered| it.names().any(|name| targets.iter().any(|t| t == name.as_str()));
+    let lost = |it: &&Remembered| !kept.contains(&it.bearer) && it.names().all(|name| !kept.contains(name));
+    let note = |it: &Remembered| format!("{} goes with {}, which was not named", it.there, it.bearer);
+    remembered.iter().filter(asked).filter(lost).map(note)
 }
 
-/// What carries the site's mark: guests with their ids, and the node.
-fn marked<'a>(
-    desired: &'a Desired,
-    inventory: &'a Inventory,
-) -> impl Iterator<Item = (&'a Address, Option<u32>)> {
-    let guests =
-        inventory.of_site(&desired.site).filter_map(|g| Some((&g.mark.as_ref()?.address, Some(g.id))));
-    let node =
-        inventory.reached().hypervisor.iter().filter(|m| m.site == desired.site).map(|m| (&m.address, None));
-    guests.chain(node)
+/// Whether any resource is named by `pattern`: one that is wanted, carries the site's mark, or is remembered in such a mark.
+pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
+    desired.graph.addresses().any(|a| address::matches(pattern, a, desired.id_of(a)))
+        || targets::marked(desired, inventory).any(|(address, id)| address::matches(pattern, address, id))
+        || targets::remembered(desired, inventory)
+            .iter()
+            .any(|it| it.names().any(|name| address::matches(pattern, name, None)))
 }
 
 /// The circles among steps that wait for each other, a problem for each.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{self, Address};
+use crate::address::{self, Address, kinds};
 use crate::desired::{Certificate, Desired, Guest};
+use crate::host::Host;
 use crate::inventory::Inventory;
+use crate::mark::Mark;
 use crate::step::{Plan, Step};
 
 /// All that is on a guest: its features, certificates, authority, services and its firewall. Nothing for what is no guest.
@@ -49,22 +51,92 @@ impl<'a> Guests<'a> {
     }
 }
 
-/// Everything that can be named: what is wanted, and what is there with the site's mark.
+/// Something that a mark remembers: it can be named though it may not be wanted any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// What it is called where it is, as the step that removes it is: `feature.base@container.notes`.
+    pub(crate) there: Address,
+    /// The same without its host, as certificates and services are called while they are wanted: `service.notes`.
+    plain: Address,
+    /// Whether it goes by `plain` still: features never do, and what is wanted by that name may be on another host.
+    is_plain: bool,
+    /// Who carries the mark.
+    pub(crate) bearer: Address,
+}
+
+impl Remembered {
+    /// All that it is called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.there).chain(Some(&self.plain).filter(|_| self.is_plain))
+    }
+
+    /// The step that is about it: its own, or else that of who carries the mark, which then forgets it.
+    pub(crate) fn step<'a>(&'a self, steps: &BTreeMap<Address, Step>) -> &'a Address {
+        let mut own = [&self.there, &self.plain].into_iter();
+        own.find(|address| steps.contains_key(*address)).unwrap_or(&self.bearer)
+    }
+}
+
+/// The marks of the site, with the ids of the guests that carry them: those of guests, and the node's.
+fn marks<'a>(
+    desired: &'a Desired,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = (&'a Mark, Option<u32>)> {
+    let guests = inventory.of_site(&desired.site).filter_map(|g| Some((g.mark.as_ref()?, Some(g.id))));
+    let node = inventory.reached().hypervisor.iter().filter(|mark| mark.site == desired.site);
+    guests.chain(node.map(|mark| (mark, None)))
+}
+
+/// What carries the site's mark: guests with their ids, and the node.
+pub(crate) fn marked<'a>(
+    desired: &'a Desired,
+    inventory: &'a Inventory,
+) -> impl Iterator<Item = (&'a Address, Option<u32>)> {
+    marks(desired, inventory).map(|(mark, id)| (&mark.address, id))
+}
+
+/// All that the site's marks remember.
+pub(crate) fn remembered(desired: &Desired, inventory: &Inventory) -> Vec<Remembered> {
+    let mut all = Vec::new();
+    for (mark, _) in marks(desired, inventory) {
+        let bearer = &mark.address;
+        let host = Host::of(bearer);
+        for (kind, name) in mark.applied() {
+            let (there, plain) = (Address::on(kind, name, &host), Address::new(kind, name));
+            let is_plain = kind != kinds::FEATURE && there != plain && !desired.graph.contains(&plain);
+            all.push(Remembered { there, plain, is_plain, bearer: bearer.clone() });
+        }
+    }
+    all
+}
+
+/// Everything that can be named: what is wanted, what is there with the site's mark, and what marks remember.
 pub fn all(desired: &Desired, inventory: &Inventory) -> BTreeSet<Address> {
-    let marked = inventory.of_site(&desired.site).filter_map(|g| Some(g.mark.as_ref()?.address.clone()));
-    desired.graph.addresses().cloned().chain(marked).collect()
+    let marked = marked(desired, inventory).map(|(address, _)| address.clone());
+    let mut all: BTreeSet<Address> = desired.graph.addresses().cloned().chain(marked).collect();
+    all.extend(remembered(desired, inventory).iter().flat_map(Remembered::names).cloned());
+    all
 }
 
 /// Leaves out of a plan what `patterns` name, all that is on a guest among it, and whatever needs one of these. What was
 /// left out is said.
-pub fn exclude(desired: &Desired, plan: &mut Plan, patterns: &[String]) -> Vec<Address> {
+pub fn exclude(
+    desired: &Desired,
+    inventory: &Inventory,
+    plan: &mut Plan,
+    patterns: &[String],
+) -> Vec<Address> {
     let named = |address: &Address, id| patterns.iter().any(|p| address::matches(p, address, id));
+    let remembered = remembered(desired, inventory);
+    let gone = remembered.iter().filter(|it| it.names().any(|name| named(name, None)));
+    let gone: BTreeSet<&Address> = gone.map(|it| &it.there).collect();
     let guests = Guests::new(desired);
     let mut out: BTreeSet<Address> = plan
         .steps
         .iter()
         .filter(|step| {
             named(&step.address, step.id)
+                || gone.contains(&step.address)
                 || guests.of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
         })
         .map(|step| step.address.clone())

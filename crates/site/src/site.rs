@@ -175,7 +175,7 @@ impl Site {
     /// When one of them names nothing.
     pub fn leave_out(&self, plan: &mut Plan, words: &[String]) -> Result<Vec<plan::Address>, Error> {
         self.known(words)?;
-        Ok(plan::targets::exclude(&self.desired, plan, words))
+        Ok(plan::targets::exclude(&self.desired, &self.inventory, plan, words))
     }
 
     /// A saved plan is only carried out when the world is still the one it was made against.
@@ -209,11 +209,20 @@ impl Site {
     }
 
     /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
-    /// somebody may have changed something since.
+    /// somebody may have changed something since. What is no longer wanted is still to go.
     pub fn forget(&mut self) {
+        let graph = &self.desired.graph;
         for guest in self.inventory.guests.values_mut() {
-            if let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) {
-                mark.forget_all();
+            let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) else {
+                continue;
+            };
+            let host = plan::Host::of(&mark.address);
+            let there = mark.applied().map(|(kind, name)| plan::Address::on(kind, name, &host));
+            let wanted = |a: &plan::Address| {
+                graph.contains(a) || graph.contains(&plan::Address::new(a.kind(), a.name()))
+            };
+            for address in there.filter(wanted).collect::<Vec<_>>() {
+                mark.forget(&address);
             }
         }
         let site = &self.desired.site;

@@ -1,7 +1,7 @@
 //! What somebody changed inside a guest: a plan takes it on trust, a look finds it, and the next run puts it right.
 
-use lab::sim::{Faults, World};
-use scenarios::{Ended, Site, Try, first, run, state, virtually};
+use lab::sim::{Fault, Faults, World};
+use scenarios::{Ended, Site, Try, certified, first, run, state, virtually};
 
 use super::{apply, site, world};
 
@@ -74,5 +74,66 @@ fn what_cannot_be_looked_at_is_said() {
         assert!(plan.steps.iter().all(|s| !s.reasons[0].contains("differs")), "{:#?}", plan.addresses());
         let said = |note: &String| note.contains("what is inside container.gateway could not be read");
         assert!(plan.notes.iter().any(said), "{:?}", plan.notes);
+    });
+}
+
+/// What is on the node itself is no more taken on trust than what is in a guest.
+#[test]
+fn what_is_lost_on_the_node_is_found_by_looking_and_put_right() {
+    const NODE: u32 = 0;
+    let wanted = site(&certified());
+    virtually(async {
+        let world = world(7, Faults::none());
+        assert!(apply(&world, &wanted).await.done());
+        let before = state::of(&world, &wanted).await;
+        assert!(deep(&world, &wanted, None).await.plan().steps.is_empty(), "nothing differs yet");
+        let addresses = |ended: &Ended| -> Vec<String> {
+            ended.plan().steps.iter().map(|step| step.address.to_string()).collect()
+        };
+        // A feature; then the files of the certificate.
+        world.runtime.lose_feature(NODE, "certificates");
+        assert!(apply(&world, &wanted).await.plan().steps.is_empty(), "the mark says what it said");
+        let ended = deep(&world, &wanted, None).await;
+        assert!(ended.done(), "{ended:#?}");
+        assert_eq!(addresses(&ended), ["hypervisor.certificate"]);
+        assert_eq!(ended.plan().steps[0].reasons, ["it differs in 1 place"]);
+        assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
+        world.runtime.lose_file(NODE, &managers::certificates::path("hypervisor"));
+        let ended = deep(&world, &wanted, None).await;
+        assert!(ended.done(), "{ended:#?}");
+        assert_eq!(addresses(&ended), ["hypervisor.certificate"]);
+        assert_eq!(ended.plan().steps[0].reasons, ["its files are not there any more"]);
+        assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
+        assert_eq!(state::of(&world, &wanted).await, before);
+        // Whoever asks for a guest alone does not look at the node.
+        world.runtime.lose_feature(NODE, "trusted-ca");
+        let some = |target: &str| Try { deep: true, targets: vec![target.to_owned()], ..Try::default() };
+        assert!(run(&world, &wanted, &some("container.notes")).await.plan().steps.is_empty());
+        let ended = run(&world, &wanted, &some("hypervisor.certificate")).await;
+        assert_eq!(addresses(&ended), ["hypervisor.certificate"]);
+        assert!(ended.done(), "{ended:#?}");
+        assert_eq!(state::of(&world, &wanted).await, before);
+    });
+}
+
+/// Where the node cannot be looked at, that is said, and nothing is concluded from it.
+#[test]
+fn a_node_that_cannot_be_looked_at_is_said() {
+    let wanted = site(&certified());
+    virtually(async {
+        let world = world(7, Faults::none());
+        assert!(apply(&world, &wanted).await.done());
+        let mut unseen = 0;
+        // Every call of a run in turn, since it is not known which is that.
+        for n in 1..=20 {
+            world.runtime.lose_feature(0, "certificates");
+            let _ = world.faults.clone().at(world.faults.calls() + n, Fault::NeverSent);
+            let Ended::Walked { plan, .. } = deep(&world, &wanted, None).await else { continue };
+            if plan.notes.iter().any(|note| note.starts_with("what is on the node could not be read: ")) {
+                unseen += 1;
+                assert_eq!(plan.steps, [], "at {n}");
+            }
+        }
+        assert_eq!(unseen, 1);
     });
 }

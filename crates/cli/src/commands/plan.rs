@@ -47,7 +47,8 @@ fn trust(global: &Global, site: &Site, looked: Option<&Looked>) -> String {
     match (looked, site.looked_at()) {
         (Some(looked), _) => {
             let s = if looked.guests == 1 { "" } else { "s" };
-            format!("looked into {} guest{s}", looked.guests)
+            let node = if looked.node { " and at the node" } else { "" };
+            format!("looked into {} guest{s}{node}", looked.guests)
         }
         (None, last) => {
             let last = last.map_or_else(

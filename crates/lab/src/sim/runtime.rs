@@ -126,6 +126,11 @@ impl SimRuntime {
         self.guests().inside.entry(id).or_default().features.remove(name);
     }
 
+    /// Deletes a file of a guest.
+    pub fn lose_file(&self, id: u32, path: &str) {
+        self.guests().inside.entry(id).or_default().files.remove(path);
+    }
+
     fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }

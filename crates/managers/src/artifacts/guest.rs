@@ -10,7 +10,7 @@ use super::error::Error;
 use crate::settle::Pauses;
 use crate::worksite::WantedArtifact;
 
-const CHECK: &str = include_str!("check.sh");
+const CHECK: &str = concat!(include_str!("stands.sh"), include_str!("check.sh"));
 const PUT: &str = include_str!("put.sh");
 
 /// Reading a few large programs on a slow disk.

@@ -67,10 +67,10 @@ const PAIRS: &str = include_str!("../../../../catalog/certificates/pairs");
 /// What prints a line for each; it stands behind [`PAIRS`].
 const SHOW: &str = include_str!("show.sh");
 
-/// What is the matter with a certificate that its guest was asked for, as a sentence: it is gone, or another is served.
+/// What is the matter with a certificate that its host was asked for, as a sentence: it is gone, or another is served.
 pub fn differs(seen: Option<&Seen>) -> Option<String> {
     let Some(seen) = seen.filter(|seen| seen.serial.is_some()) else {
-        return Some("it is not in its guest any more".to_owned());
+        return Some("its files are not there any more".to_owned());
     };
     let other = seen.served.iter().find(|shown| shown.same == Some(false))?;
     Some(format!("another one is served at {}", other.at))

@@ -17,7 +17,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use plan::address::kinds;
 use plan::desired::{Certificate, Desired, Issuer};
-use plan::inventory::Unread;
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
@@ -179,7 +178,7 @@ impl Manager for Certificates {
             }
             Err(failure) => {
                 let what = format!("the certificates in {}", within.container.resource());
-                Looked { unseen: vec![Unread { what, why: failure.to_string() }], ..Looked::default() }
+                Looked::unseen(what, failure.to_string())
             }
         }
     }

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) async fn check(
     inside: &dyn Runner,
     rendered: &[Rendered],
-    secrets: &dyn Fn(&SecretRef) -> Result<String, Failure>,
+    secrets: &(dyn Fn(&SecretRef) -> Result<String, Failure> + Sync),
     purpose: String,
 ) -> Result<Heard, Failure> {
     let script =

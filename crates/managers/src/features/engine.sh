@@ -297,6 +297,24 @@ together() {
 	fi
 }
 
+# ---- programs ------------------------------------------------------------------------------------------------------
+
+# program NAME PATH PIN NOTES...: one that no package brings. It is put in place before the script runs that changes things, so
+# it is only looked at, with what follows when it is put.
+program() {
+	local path="$2" note change=update
+	[ "$acting" != true ] || return 0
+	stands "$1" "$2" "$3"
+	case $stands in
+	as-put | touched) return 0 ;;
+	missing) change=create ;;
+	esac
+	act file path "$path" "$change"
+	[ "$stands" != attributes ] || return 0
+	shift 3
+	for note; do due "$note"; done
+}
+
 # ---- users and folders ---------------------------------------------------------------------------------------------
 
 # user NAME SYSTEM HOME SHELL GROUPS (comma-separated)

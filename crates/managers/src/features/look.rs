@@ -1,18 +1,19 @@
-//! What differs inside a guest, by looking: the script that brings its features about, run so that it only reports; and what
-//! other kinds look at in it. The marks are not believed here.
+//! What differs inside a guest, or on the node, by looking: the script that brings its features about, run so that it only
+//! reports; and what other kinds look at there. The marks are not believed here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apply::limits::LOOKS;
 use blueprint::model::SecretRef;
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::{StreamExt as _, stream};
-use plan::desired::Guest;
+use plan::desired::{Feature, Guest};
 use plan::inventory::Unread;
 use plan::{Address, Desired, Inventory, Mark, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use transport::InGuest;
+use transport::{InGuest, Runner};
 
 use super::check::check;
 use super::heard::Heard;
@@ -36,21 +37,33 @@ pub struct Looker<'a> {
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Looked {
-    /// The features and certificates that are not as their mark says: each difference as a sentence.
+    /// What is not as its mark says, such as features and certificates: each difference as a sentence.
     pub found: BTreeMap<Address, Vec<String>>,
-    /// The guests that could not be looked into, and why.
+    /// What could not be looked at, and why.
     pub unseen: Vec<Unread>,
-    /// How many were looked into.
+    /// How many guests were looked into.
     pub guests: usize,
+    /// Whether what is on the node itself was looked at.
+    pub node: bool,
 }
 
-/// What was seen in one guest.
-#[derive(Debug)]
-struct Inside {
-    /// Sentences by feature, also of those where there is nothing to say.
-    features: BTreeMap<String, Vec<String>>,
-    /// What other kinds found.
-    others: Vec<Looked>,
+impl Looked {
+    /// What could not be seen, and why.
+    pub(crate) fn unseen(what: impl Into<String>, why: impl Into<String>) -> Self {
+        let unseen = vec![Unread { what: what.into(), why: why.into() }];
+        Self { unseen, ..Self::default() }
+    }
+
+    /// Takes in what was seen elsewhere.
+    fn add(&mut self, other: Self) {
+        let Self { found, unseen, guests, node } = other;
+        for (address, sentences) in found {
+            self.found.entry(address).or_default().extend(sentences);
+        }
+        self.unseen.extend(unseen);
+        self.guests += guests;
+        self.node |= node;
+    }
 }
 
 /// A guest that can be looked into.
@@ -66,9 +79,22 @@ pub struct Within<'a> {
     pub guest: &'a InGuest,
 }
 
+/// The node itself, where something of the site's is on it.
+#[derive(Debug, Clone, Copy)]
+pub struct OnNode<'a> {
+    /// What is wanted.
+    pub desired: &'a Desired,
+    /// What it remembers, which is this site's.
+    pub mark: &'a Mark,
+    /// Commands on it.
+    pub node: &'a dyn Runner,
+    /// Who has the secrets that files hold.
+    pub secrets: &'a dyn Secrets,
+}
+
 impl Looker<'_> {
     /// Looks into the guests that `targets` name (their addresses, names or ids, or those of features on them; all where
-    /// empty), a few at a time: in one round trip each, and one more where there are certificates.
+    /// empty), and at the node likewise, a few at a time: in one round trip each, and one more where there are certificates.
     pub async fn look(&self, targets: &[String]) -> Looked {
         let wanted = |container: &&Guest| {
             let features = container.features.iter();
@@ -79,32 +105,51 @@ impl Looker<'_> {
         };
         let ours = |container: &&Guest| self.applied(container).next().is_some();
         let guests = self.desired.guests.values().filter(wanted).filter(ours);
-        let asked = guests.map(|container| async move { (container, self.guest(container).await) });
-        let mut all: Vec<_> = stream::iter(asked).buffer_unordered(LOOKS).collect().await;
-        all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-        let mut looked = Looked::default();
-        for (container, seen) in all {
-            match seen {
-                Ok(seen) => {
-                    looked.guests += 1;
-                    for other in seen.others {
-                        looked.found.extend(other.found);
-                        looked.unseen.extend(other.unseen);
-                    }
-                    let mut differences = seen.features;
-                    for name in self.applied(container) {
-                        if let Some(found) = differences.remove(name).filter(|found| !found.is_empty()) {
-                            looked.found.insert(Address::feature(name, &container.host()), found);
-                        }
-                    }
-                }
-                Err(why) => {
-                    looked
-                        .unseen
-                        .push(Unread { what: format!("what is inside {}", container.resource()), why });
-                }
-            }
+        let guests = guests.map(|container| (Some(&container.name), self.at_guest(container).boxed()));
+        let mut asked: Vec<(_, BoxFuture<'_, Looked>)> = guests.collect();
+        if let Some(mark) = self.node_mark().filter(|_| self.is_node_named(targets)) {
+            asked.push((None, self.at_node(mark).boxed()));
         }
+        let asked = asked.into_iter().map(|(name, looking)| async move { (name, looking.await) });
+        let mut all: Vec<_> = stream::iter(asked).buffer_unordered(LOOKS).collect().await;
+        all.sort_by_key(|(name, _)| *name);
+        let mut looked = Looked::default();
+        all.into_iter().for_each(|(_, seen)| looked.add(seen));
+        looked
+    }
+
+    /// What the node remembers, where something of this site's is on it and is to be.
+    fn node_mark(&self) -> Option<&Mark> {
+        let mark = self.inventory.reached().hypervisor.as_ref().filter(|_| self.desired.hypervisor.is_some());
+        mark.filter(|mark| mark.site == self.desired.site)
+    }
+
+    /// Whether the node is among what is looked at.
+    fn is_node_named(&self, targets: &[String]) -> bool {
+        let Some(node) = &self.desired.hypervisor else { return false };
+        let features = node.features.iter().map(|f| Address::feature(&f.name, &node.certificate.on));
+        let mut all = features.chain([Address::hypervisor_certificate()]);
+        targets.is_empty() || all.any(|a| targets.iter().any(|t| address::matches(t, &a, None)))
+    }
+
+    async fn at_node(&self, mark: &Mark) -> Looked {
+        let Some(node) = self.ways.first() else {
+            return Looked::unseen("what is on the node", "there is no way to run commands on the node");
+        };
+        let on = OnNode { desired: self.desired, mark, node: &**node, secrets: &*self.secrets };
+        let mut looked = Looked::default();
+        for manager in crate::managers() {
+            looked.add(manager.look_at_node(on).await);
+        }
+        looked
+    }
+
+    async fn at_guest(&self, container: &Guest) -> Looked {
+        let mut looked = match self.guest(container).await {
+            Ok(looked) => looked,
+            Err(why) => return Looked::unseen(format!("what is inside {}", container.resource()), why),
+        };
+        looked.guests = 1;
         looked
     }
 
@@ -124,33 +169,55 @@ impl Looker<'_> {
             .map(|f| f.name.as_str())
     }
 
-    async fn guest(&self, container: &Guest) -> Result<Inside, String> {
+    async fn guest(&self, container: &Guest) -> Result<Looked, String> {
         if self.inventory.guests.get(&container.id).is_some_and(|guest| !guest.running) {
             return Err("it does not run".to_owned());
         }
         let guest = self.ways.guest(container.id);
         let guest = guest.map_err(|_| "there is no way to run commands on the node")?;
         // All of them, also those that are applied anyway: what one puts into a folder is nothing strange to another.
-        let rendered: Vec<Rendered> = container
-            .features
-            .iter()
-            .map(|f| serde_json::from_value(Value::clone(&f.payload)))
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("{error}"))?;
-        let secret = |reference: &SecretRef| {
-            self.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
-        };
+        let rendered = rendered(&container.features)?;
         let purpose = format!("looking at what is inside {}", container.id);
-        let heard = check(&guest, &rendered, &secret, purpose).await.map_err(|f| f.errors.join(": "))?;
-        let features = differences(&heard);
+        let mut features = asked(&guest, &rendered, &*self.secrets, purpose).await?;
+        let mut looked = Looked::default();
+        for name in self.applied(container) {
+            if let Some(found) = features.remove(name).filter(|found| !found.is_empty()) {
+                looked.found.insert(Address::feature(name, &container.host()), found);
+            }
+        }
         let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
         let within = Within { desired: self.desired, mark, container, guest: &guest };
-        let mut others = Vec::new();
         for manager in crate::managers() {
-            others.push(manager.look(within).await);
+            looked.add(manager.look(within).await);
         }
-        Ok(Inside { features, others })
+        Ok(looked)
     }
+}
+
+/// Features as they were rendered.
+///
+/// # Errors
+/// When one cannot be read.
+pub(crate) fn rendered(features: &[Feature]) -> Result<Vec<Rendered>, String> {
+    let all = features.iter().map(|f| serde_json::from_value(Value::clone(&f.payload)));
+    all.collect::<Result<_, _>>().map_err(|error| format!("{error}"))
+}
+
+/// What of these features is not as it should be in a place, each difference as a sentence, by feature; also those are
+/// there of which there is nothing to say.
+///
+/// # Errors
+/// Why it could not be looked at.
+pub(crate) async fn asked(
+    place: &dyn Runner,
+    rendered: &[Rendered],
+    secrets: &dyn Secrets,
+    purpose: String,
+) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let secret =
+        |reference: &SecretRef| secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned());
+    let heard = check(place, rendered, &secret, purpose).await.map_err(|f| f.errors.join(": "))?;
+    Ok(differences(&heard))
 }
 
 /// What a script that only looks reported, by feature: each difference as a sentence.
@@ -192,7 +259,7 @@ fn sentence(action: &Action) -> String {
         Change::Start => "does not run",
         Change::Stop => "runs, and should not",
         Change::Reload => "has not read its settings as they are to be",
-        Change::Restart => "does not run with its settings as they are to be",
+        Change::Restart => "has to be restarted",
         Change::Restore => "is not as it was before a feature changed it",
         Change::Keep => "stays",
     };

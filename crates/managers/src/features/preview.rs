@@ -39,7 +39,7 @@ pub struct Preview {
 pub async fn preview(
     inside: &dyn Runner,
     rendered: &[Rendered],
-    secrets: &dyn Fn(&SecretRef) -> Result<String, Failure>,
+    secrets: &(dyn Fn(&SecretRef) -> Result<String, Failure> + Sync),
 ) -> Result<Preview, Failure> {
     let purpose = "asking what would change".to_owned();
     let heard = check(inside, rendered, secrets, purpose)

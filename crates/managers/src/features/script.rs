@@ -16,7 +16,8 @@ use super::rendered::{Rendered, RenderedFile, RenderedPrune};
 use super::wanted;
 
 /// What the engine is, the same for every guest.
-const ENGINE: &str = concat!(include_str!("engine.sh"), include_str!("record.sh"));
+const ENGINE: &str =
+    concat!(include_str!("../artifacts/stands.sh"), include_str!("engine.sh"), include_str!("record.sh"));
 
 /// How long is waited for health where the feature does not say, in seconds.
 const HEALTH_WITHIN: u32 = 30;
@@ -195,6 +196,14 @@ impl Writer<'_> {
         if !feature.packages.is_empty() {
             let packages: Vec<_> = feature.packages.iter().map(|p| shell_quote(p)).collect();
             body.push(format!("packages {}", packages.join(" ")));
+        }
+        for artifact in feature.artifacts.iter().filter(|_| self.mode == Mode::Check) {
+            let running = feature.units.iter().filter(|(_, unit)| unit.running);
+            let follows: String =
+                running.map(|(name, _)| format!(" {}", shell_quote(&format!("restart:{name}")))).collect();
+            let words =
+                [&artifact.name, &artifact.path, &artifact.pin].map(|word| shell_quote(word)).join(" ");
+            body.push(format!("program {words}{follows}"));
         }
         for user in &feature.users {
             let text = |t: &Option<String>| shell_quote(t.as_deref().unwrap_or_default());

@@ -5,12 +5,14 @@
 //! name nor a network has to work for it. What is done on the node is remembered on the node ([`proxmox::inventory::MARK`]).
 
 mod crew;
+mod look;
 
 pub use crew::HypervisorCrew;
 
 use std::sync::Arc;
 
 use apply::Crew;
+use async_trait::async_trait;
 use plan::address::kinds;
 use plan::desired::{Certificate, Feature, HYPERVISOR, Issuer};
 use plan::inventory::Unread;
@@ -23,7 +25,7 @@ use serde_json::Value;
 
 use crate::certificates::{CertificateMark, date, due, facts_of, promised, status_of};
 use crate::worksite::Worksite;
-use crate::{Manager, Seen, Status};
+use crate::{Looked, Manager, OnNode, Seen, Status};
 
 /// The node's own resources, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +62,7 @@ pub struct Put {
 /// Why a node is touched beyond its API.
 const ROOT: &str = "the certificate and what renews it are put on the node itself";
 
+#[async_trait]
 impl Manager for Hypervisors {
     fn kind(&self) -> &dyn Kind {
         self
@@ -85,6 +88,10 @@ impl Manager for Hypervisors {
                 why: format!("{error}"),
             }),
         }
+    }
+
+    async fn look_at_node(&self, on: OnNode<'_>) -> Looked {
+        look::look(on).await
     }
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
@@ -137,7 +144,7 @@ impl Kind for Hypervisors {
             .features
             .iter()
             .all(|f| ours.and_then(|m| m.fingerprint(&feature(f))) == Some(f.fingerprint.as_str()));
-        let mut mark = Mark::new(&world.desired.site, address);
+        let mut mark = Mark::new(&world.desired.site, address.clone());
         for wanted in &wanted.features {
             mark.remember(&feature(wanted), wanted.fingerprint.as_str());
         }
@@ -151,6 +158,7 @@ impl Kind for Hypervisors {
             proposal.problem(problem);
             return;
         }
+        let found = ours.and_then(|_| world.inventory.found.get(&address));
         let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
         let work = || Work::Put(Box::new(put.clone()));
         match due(certificate, known, world.options.now) {
@@ -158,6 +166,10 @@ impl Kind for Hypervisors {
             None if !renews => {
                 proposal
                     .step(step(Action::Update, "what keeps it on the node has changed".to_owned()), &work());
+            }
+            None if found.is_some() => {
+                let reason = found.map(|found| found.join("; ")).unwrap_or_default();
+                proposal.step(step(Action::Update, reason), &work());
             }
             // A new authority knows nobody.
             None => {

@@ -95,6 +95,7 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     let files = [("site.json", SITE), ("guests.json", guests)];
     let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec())).into();
     let mut desired = support::desired(&files, scenarios::authority().root_pem()).unwrap();
+    let without = desired.clone();
     let (red, notes) = (Address::new(LANTERN, "red"), Address::container("notes"));
     let wanted = Arc::new(json!({ "colour": "red" }));
     desired.add(red.clone(), Resource { wanted, needs: vec![notes.clone()], declared: None });
@@ -127,6 +128,9 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert_eq!(guest.mark, Some(mark));
     let seen = |there: &Inventory| plan::plan(&desired, there, &kinds, &support::plain(now));
     assert_eq!(seen(&there).steps, []);
+    // What is not wanted any more is still known by what the mark remembers.
+    assert!(plan::planner::known(&without, &there, "lantern.red"));
+    assert!(!plan::planner::known(&without, &empty, "lantern.red"));
     // A form that is not known is another site's mark to whoever meets it, and said to be that.
     let guest = there.guests.get_mut(&120).unwrap();
     let newer = plan::mark::render("", guest.mark.as_ref().unwrap()).replace("\"form\":2", "\"form\":3");

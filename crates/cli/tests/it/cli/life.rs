@@ -98,6 +98,7 @@ fn a_whole_life() {
     lab.run(&["up", "--json"]).ended(4).error("consent::nobody-to-ask", "--yes");
     lab.run(&["up", "--yes"]).ended(0);
 
+    a_feature_goes(&lab);
     a_container_goes(&lab);
     all_of_it_goes(&lab);
 }
@@ -141,6 +142,35 @@ fn a_plan_says_what_it_trusts(lab: &Lab) {
     lab.run(&["drift", "--target", "nope", "--json"])
         .ended(2)
         .error("plan::no-such-target", "phoenix-cli graph");
+}
+
+/// What went from the blueprint is still there, and can be named.
+fn a_feature_goes(lab: &Lab) {
+    const GONE: &str = "feature.redis@container.notes";
+    let unknown = || {
+        let plan = lab.run(&["plan", "--target", GONE, "--json"]);
+        plan.ended(2).error("plan::no-such-target", "phoenix-cli graph");
+    };
+    unknown();
+    let with = r#""pages/notes/" } }, { "redis": { "password": { "generate": "redis" } } }]"#;
+    let without = r#""pages/notes/" } }]"#;
+    lab.env.edit("guests.json", without, with);
+    lab.run(&["up", "--yes"]).ended(0);
+    lab.env.edit("guests.json", with, without);
+    let all = lab.run(&["plan", "--json"]).ended(0).json();
+    assert!(addresses(&all).contains(&GONE), "{:?}", addresses(&all));
+    let plan = lab.run(&["plan", "--target", GONE, "--json"]).ended(0).json();
+    // After the proof of what is to go on without it.
+    assert_eq!(addresses(&plan), ["service.notes", GONE]);
+    let again = lab.run(&["plan", "--again", "--json"]).ended(0).json();
+    assert!(addresses(&again).contains(&GONE) && addresses(&again).len() > 5, "{:?}", addresses(&again));
+    let rest = lab.run(&["plan", "--exclude", GONE]).ended(0);
+    assert!(rest.err.contains(&format!("left out: {GONE}")), "{rest:#?}");
+    let wrong = "feature.rediss@container.notes";
+    lab.run(&["plan", "--target", wrong, "--json"]).ended(2).error("plan::no-such-target", GONE);
+    lab.run(&["up", "--yes", "--target", GONE]).ended(0);
+    unknown();
+    assert!(addresses(&lab.run(&["plan", "--json"]).ended(0).json()).is_empty());
 }
 
 fn a_container_goes(lab: &Lab) {

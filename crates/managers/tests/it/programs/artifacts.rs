@@ -10,7 +10,7 @@ use crate::root::Root;
 use blueprint::catalog::{Feature, FeatureSpec};
 use camino::Utf8PathBuf;
 use managers::artifacts::{Artifact, Cache, List, Sha256Sum, Source, Store};
-use managers::features::{Mode, RenderedArtifact, render, script};
+use managers::features::{Mode, Rendered, RenderedArtifact, render, script};
 use managers::{Artifacts as _, WantedArtifact};
 use serde_json::json;
 
@@ -105,13 +105,61 @@ fn a_program_is_put_once_and_again_when_it_is_not_what_it_was() {
     );
 }
 
-/// A feature with a unit that runs the program, as its script.
-fn greeting() -> Vec<u8> {
+/// A feature with a unit that runs the program.
+fn greeting_with(artifacts: &[RenderedArtifact]) -> Rendered {
     let spec: FeatureSpec = serde_json::from_value(json!({ "units": { "hello": {} } })).unwrap();
     let feature = Feature { name: "greeting".into(), spec, files: BTreeMap::new(), built_in: false };
     let facts = given::facts("a", "10.0.0.20");
     let rendered = render(&feature, &BTreeMap::new(), &BTreeMap::new(), &facts).unwrap();
-    script(&[rendered], Mode::Apply, &|_| Ok::<_, std::convert::Infallible>(String::new())).unwrap().text
+    Rendered { artifacts: artifacts.to_vec(), ..rendered }
+}
+
+fn scripted(feature: Rendered, mode: Mode) -> Vec<u8> {
+    script(&[feature], mode, &|_| Ok::<_, std::convert::Infallible>(String::new())).unwrap().text
+}
+
+fn greeting() -> Vec<u8> {
+    scripted(greeting_with(&[]), Mode::Apply)
+}
+
+// A look inside takes no program on trust: what was put is deleted, changed or older than what is wanted, and that is all that
+// is said; the step for it puts it right.
+#[test]
+fn a_program_that_is_not_as_it_was_put_is_found_by_looking() {
+    let Some(root) = Root::new() else { return };
+    let shop = Shop::new();
+    let (store, artifact) = shop.store("1.0", b"#!/bin/sh\necho hello\n");
+    let look = scripted(greeting_with(std::slice::from_ref(&artifact)), Mode::Check);
+    let install = scripted(greeting_with(std::slice::from_ref(&artifact)), Mode::Apply);
+    let missing = ["file create /opt/tools/hello", "unit enable hello", "unit start hello"];
+    assert_eq!(root.run(&look).ok().words(), missing);
+    put(&root, &store, &artifact).unwrap();
+    root.run(&install).ok();
+    root.run(&look).nothing_to_do();
+    root.sh("touch /opt/tools/hello");
+    root.run(&look).nothing_to_do();
+    for (harm, found) in [
+        ("rm /opt/tools/hello", &["file create /opt/tools/hello", "unit restart hello"][..]),
+        ("echo evil >/opt/tools/hello", &["file update /opt/tools/hello", "unit restart hello"]),
+        ("ln -sf /bin/true /opt/tools/hello", &["file update /opt/tools/hello", "unit restart hello"]),
+        ("chmod 777 /opt/tools/hello", &["file update /opt/tools/hello"]),
+        ("chown 1000 /opt/tools/hello", &["file update /opt/tools/hello"]),
+    ] {
+        root.sh(harm);
+        let before = root.picture();
+        assert_eq!(root.run(&look).ok().words(), found, "{harm}");
+        assert_eq!(root.picture(), before, "looking after `{harm}` changed something");
+        assert_eq!(put(&root, &store, &artifact).unwrap(), [PUT_1], "{harm}");
+        // What was told is what is done, but for the program itself.
+        assert_eq!(root.run(&install).ok().words(), found[1..], "{harm}");
+        root.run(&look).nothing_to_do();
+        assert_eq!(root.sh("/opt/tools/hello"), "hello\n", "{harm}");
+    }
+    // Another version is wanted by now.
+    let (_, newer) = shop.store("2.0", b"#!/bin/sh\necho hello again\n");
+    let look = scripted(greeting_with(&[newer]), Mode::Check);
+    let other = ["file update /opt/tools/hello", "unit restart hello"];
+    assert_eq!(root.run(&look).ok().words(), other);
 }
 
 // A program that is replaced does not go on running as the old one, also when the run was killed in between.

@@ -2,5 +2,6 @@
 
 mod artifacts;
 mod authority;
+mod drift;
 pub mod features;
 mod mesh;

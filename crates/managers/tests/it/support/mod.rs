@@ -8,11 +8,13 @@ pub mod scenario;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use async_trait::async_trait;
 use blueprint::Catalog;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use plan::{Desired, Inventory, Options, Plan};
+use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 
 /// The files of a site, by path.
 pub type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
@@ -30,6 +32,21 @@ pub const SITE: &str = r#"{
 /// The time of every test that names no other: 23 November 2026, 08:00 UTC.
 pub fn now() -> Timestamp {
     "2026-11-23T08:00:00Z".parse().unwrap()
+}
+
+/// A node whose API does not answer.
+#[derive(Debug)]
+pub struct Nobody;
+
+#[async_trait]
+impl Exchange for Nobody {
+    async fn exchange(&self, _: &Request) -> Result<Response, ExchangeError> {
+        Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason: "nobody is there".into() })
+    }
+
+    fn endpoint(&self) -> String {
+        "nowhere".to_owned()
+    }
 }
 
 /// What is wanted, or what is wrong with the blueprint, as text.

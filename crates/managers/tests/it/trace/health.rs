@@ -10,7 +10,6 @@ use managers::trace::Observer;
 use managers::{Prober, Ways};
 use plan::desired::Service;
 use proxmox::client::Reader;
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 use scenarios::{Site, There};
 
 use super::bench::Bench;
@@ -29,26 +28,11 @@ impl Prober for Some404 {
     }
 }
 
-/// Nobody answers.
-#[derive(Debug)]
-struct Nobody;
-
-#[async_trait]
-impl Exchange for Nobody {
-    async fn exchange(&self, _: &Request) -> Result<Response, ExchangeError> {
-        Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason: "nobody is there".into() })
-    }
-
-    fn endpoint(&self) -> String {
-        "nowhere".to_owned()
-    }
-}
-
 async fn health(bench: &Bench, inventory: &plan::Inventory, targets: &[String]) -> Health {
     let observer = Observer {
         desired: &bench.desired,
         root: bench.authority.root_pem(),
-        ways: Ways::new(None, Reader::new(Arc::new(Nobody))),
+        ways: Ways::new(None, Reader::new(Arc::new(crate::support::Nobody))),
         clock: crate::support::now,
     };
     examine(&Examiner { observer, inventory, prober: Arc::new(Some404), simulated: true, targets }).await
