@@ -5,7 +5,7 @@ use blueprint::names::GuestName;
 use managers::trace::{self, Declared, Finding, Path, Place, State, Verdict, Walk};
 use plan::{Address, Desired};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::site::Site;
 
 /// A request that was followed.
@@ -56,7 +56,7 @@ impl Question {
     pub fn new(blueprint: &Blueprint, desired: &Desired, name: &str, from: &[String]) -> Result<Self, Error> {
         let declared = Declared::of(blueprint, desired);
         let path = trace::path::find(desired, &declared, name)
-            .map_err(|failure| Error { kind: Kind::Usage, ..failure.into() })?;
+            .map_err(|failure| Error { kind: ErrorKind::Usage, ..failure.into() })?;
         let from = from.iter().map(|name| place(desired, name)).collect::<Result<_, _>>()?;
         Ok(Self { declared, path, from })
     }

@@ -12,7 +12,7 @@ use crate::namespace::{Entry, Namespace, place};
 use crate::report::{Draft, Report, Spot};
 use crate::source::GuestSettings;
 use crate::source::{ContainerSource, MountSource, NicSource, TypeSource};
-use crate::tree::{Kind, Node};
+use crate::tree::{Node, NodeKind};
 use crate::values::{self, Address, Mac};
 
 /// A feature where it is declared.
@@ -28,8 +28,8 @@ impl FeatureDeclaration {
     /// Reads an element of a `features` list; `None` where the structural check has found it wrong.
     pub fn name_and_parameters(node: &Node) -> Option<(&str, Option<&Node>)> {
         match &node.kind {
-            Kind::String(name) if !name.is_empty() => Some((name, None)),
-            Kind::Object(members) if members.len() == 1 => {
+            NodeKind::String(name) if !name.is_empty() => Some((name, None)),
+            NodeKind::Object(members) if members.len() == 1 => {
                 let (name, member) = members.first_key_value()?;
                 member.value.members().map(|_| (name.as_str(), Some(&member.value)))
             }

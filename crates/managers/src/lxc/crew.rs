@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use plan::Step;
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
-use proxmox::error::Kind;
+use proxmox::error::ErrorKind;
 use proxmox::property::{PropertyString, Size};
 use tokio::time::Instant;
 use transport::Command;
@@ -108,7 +108,7 @@ impl ContainerCrew {
             what: "starting it",
             kind: "vzstart",
             limit: START,
-            fine: &[Kind::AlreadyRunning],
+            fine: &[ErrorKind::AlreadyRunning],
             progress,
         };
         task.run(|| self.site.writer.start(guest), || self.is(guest, true)).await?;
@@ -130,7 +130,7 @@ impl ContainerCrew {
             what: "shutting it down",
             kind: "vzshutdown",
             limit: SHUTDOWN * 2,
-            fine: &[Kind::NotRunning],
+            fine: &[ErrorKind::NotRunning],
             progress,
         };
         let seconds = SHUTDOWN.as_secs();
@@ -175,7 +175,7 @@ impl ContainerCrew {
             what: "destroying it",
             kind: "vzdestroy",
             limit: VOLUME,
-            fine: &[Kind::NotFound],
+            fine: &[ErrorKind::NotFound],
             progress,
         };
         task.run(
@@ -209,8 +209,8 @@ impl ContainerCrew {
             if output.success() {
                 return Ok(());
             }
-            let kind = Kind::of_words(&output.tail(5));
-            if kind == Some(Kind::NotFound) {
+            let kind = ErrorKind::of_words(&output.tail(5));
+            if kind == Some(ErrorKind::NotFound) {
                 return Err(Failure::new(
                     settle::NOT_FOUND,
                     format!("pct set {}: it is not there", guest.id),
@@ -219,7 +219,7 @@ impl ContainerCrew {
                 .said(output.tail(5))
                 .hint("phoenix-cli plan shows what is there now"));
             }
-            let locked = kind == Some(Kind::Locked);
+            let locked = kind == Some(ErrorKind::Locked);
             if !locked || begin.elapsed() > settle::LOCKED {
                 break output;
             }
