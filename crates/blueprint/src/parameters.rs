@@ -27,7 +27,8 @@ pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), String
         }
         ParameterType::Boolean => (matches!(node.kind, NodeKind::Bool(_)), "true or false"),
         ParameterType::Port => {
-            let good = matches!(&node.kind, NodeKind::Number(n) if n.as_u64().is_some_and(|n| (1..=65535).contains(&n)));
+            let port = |n: &serde_json::Number| n.as_u64().is_some_and(|n| (1..=65535).contains(&n));
+            let good = matches!(&node.kind, NodeKind::Number(n) if port(n));
             (good, "a port, from 1 to 65535")
         }
         ParameterType::Folder => (node.text().is_some(), "a folder of the site, as a text"),

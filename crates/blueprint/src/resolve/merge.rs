@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::Context;
 use crate::codes;
 use crate::cycles;
-use crate::model::Place;
-use crate::namespace::{Entry, Namespace, place};
+use crate::model::Location;
+use crate::namespace::{Entry, Namespace, location};
 use crate::report::{Draft, Report, Spot};
 use crate::source::GuestSettings;
 use crate::source::{ContainerSource, MountSource, NicSource, TypeSource};
@@ -21,7 +21,7 @@ pub(crate) struct FeatureDeclaration {
     pub name: String,
     pub parameters: Map<String, Value>,
     pub spot: Spot,
-    pub place: Place,
+    pub location: Location,
 }
 
 impl FeatureDeclaration {
@@ -121,8 +121,8 @@ impl Merged {
                 _ => Map::new(),
             };
             let spot = entry.document.spot(element.span);
-            let place = place(entry.document, element.span.start, report);
-            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, place })
+            let location = location(entry.document, element.span.start, report);
+            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, location })
         });
         Self {
             features: features.collect(),
@@ -186,7 +186,7 @@ fn add_feature(list: &mut Vec<FeatureDeclaration>, feature: FeatureDeclaration) 
         Some(there) => {
             there.parameters.extend(feature.parameters);
             there.spot = feature.spot;
-            there.place = feature.place;
+            there.location = feature.location;
         }
         None => list.push(feature),
     }

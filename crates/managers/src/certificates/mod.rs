@@ -360,7 +360,7 @@ impl CertificateCrew {
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
                 let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-                embedded::put(&self.site, &self.site.guest_place(first.id)?, &certificates, progress).await?
+                embedded::put(&self.site, &self.site.guest_runner(first.id)?, &certificates, progress).await?
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };

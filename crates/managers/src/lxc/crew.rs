@@ -16,7 +16,7 @@ use transport::Command;
 
 use super::KIND;
 use super::keys::ROWS;
-use super::work::{Create, Params, Place, Update, Work};
+use super::work::{Create, Params, Placement, Update, Work};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
 
@@ -41,15 +41,15 @@ impl ContainerCrew {
         Self { site }
     }
 
-    fn guest(place: &Place) -> GuestRef {
-        GuestRef::new(&place.node, GuestKind::Container, place.id)
+    fn guest(placement: &Placement) -> GuestRef {
+        GuestRef::new(&placement.node, GuestKind::Container, placement.id)
     }
 
     async fn create(&self, create: &Create, progress: &Progress) -> Result<Done, Failure> {
         if let Some(old) = &create.replaces {
             self.destroy(old, progress).await?;
         }
-        let guest = Self::guest(&create.place);
+        let guest = Self::guest(&create.placement);
         let task = Task {
             site: &self.site,
             guest: &guest,
@@ -137,8 +137,8 @@ impl ContainerCrew {
         task.run(|| self.site.writer.shutdown(guest, seconds, true), || self.is(guest, false)).await
     }
 
-    async fn destroy(&self, place: &Place, progress: &Progress) -> Result<(), Failure> {
-        let mut guest = Self::guest(place);
+    async fn destroy(&self, placement: &Placement, progress: &Progress) -> Result<(), Failure> {
+        let mut guest = Self::guest(placement);
         let what = "looking at what is to be destroyed";
         let mut found = settle::find(what, || self.site.reader().config(&guest)).await?;
         if found.is_none()
@@ -159,7 +159,7 @@ impl ContainerCrew {
                         "managers::not-ours",
                         format!(
                             "{} does not carry the mark of the site `{}` any more",
-                            place.id, self.site.site
+                            placement.id, self.site.site
                         ),
                     )
                     .hint("phoenix-cli plan shows what is there now"));
@@ -446,9 +446,10 @@ impl Crew for ContainerCrew {
             let result = match apply::work(step) {
                 Ok(Work::Create(create)) => self.create(&create, &progress).await,
                 Ok(Work::Update(update)) => self.update(&update, &progress).await,
-                Ok(Work::Delete(place)) => {
-                    self.destroy(&place, &progress).await.map(|()| Done::new(format!("{} is gone", place.id)))
-                }
+                Ok(Work::Delete(placement)) => self
+                    .destroy(&placement, &progress)
+                    .await
+                    .map(|()| Done::new(format!("{} is gone", placement.id))),
                 Err(failure) => Err(failure),
             };
             let failed = result.is_err();

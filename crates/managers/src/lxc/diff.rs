@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
-use super::work::{Place, Work};
+use super::work::{Placement, Work};
 use crate::keys::Takes;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
@@ -322,6 +322,6 @@ fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, Work) {
             Consent::Needed
         })
         .hold("node", &guest.node);
-    let work = Work::Delete(Place { id: guest.id, node: guest.node.clone() });
+    let work = Work::Delete(Placement { id: guest.id, node: guest.node.clone() });
     (used.into_iter().fold(step, Step::reason), work)
 }

@@ -179,11 +179,11 @@ fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     for step in plan.steps.iter().filter(|s| s.address.kind() == "container") {
         match apply::work(step).unwrap() {
             Work::Create(create) => {
-                ids.insert((create.place.id, false));
+                ids.insert((create.placement.id, false));
                 ids.extend(create.replaces.map(|old| (old.id, true)));
             }
             Work::Update(update) => drop(ids.insert((update.id, true))),
-            Work::Delete(place) => drop(ids.insert((place.id, true))),
+            Work::Delete(placement) => drop(ids.insert((placement.id, true))),
         }
     }
     ids

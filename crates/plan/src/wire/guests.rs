@@ -111,7 +111,7 @@ fn features(
             name: RENEWS.to_owned(),
             parameters: BTreeMap::new(),
             contents: BTreeMap::new(),
-            declared: model::Place::default(),
+            declared: model::Location::default(),
         };
         let own = container.features.iter().find(|f| f.name == RENEWS).cloned();
         let (users, others): (Vec<_>, Vec<_>) =
