@@ -13,7 +13,7 @@ use serde_json::Value;
 use transport::Command;
 
 use super::renewing::introduce;
-use super::{Introduction, Work};
+use super::{CertificateWork, Introduction};
 use crate::authority;
 use crate::worksite::Worksite;
 
@@ -57,7 +57,7 @@ pub(super) fn propose(
             .needs([guest.clone()])
             .needs(world.desired.authority.iter().map(|a| Address::authority(&a.on)))
             .batch(format!("certificates@{guest}/gone"));
-        proposal.step(step, &Work::Remove(removal));
+        proposal.step(step, &CertificateWork::Remove(removal));
     }
 }
 

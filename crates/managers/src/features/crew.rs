@@ -26,7 +26,7 @@ const READY: Duration = Duration::from_secs(60);
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum FeatureWork {
     /// A guest is to have it.
     Install(Install),
     /// A guest is no longer to have it.
@@ -60,7 +60,7 @@ pub fn installed(step: &Step) -> Option<(u32, Rendered)> {
     if step.address.kind() != kinds::FEATURE {
         return None;
     }
-    let Ok(Work::Install(install)) = apply::work(step) else { return None };
+    let Ok(FeatureWork::Install(install)) = apply::work(step) else { return None };
     Some((install.id, serde_json::from_value(install.rendered).ok()?))
 }
 
@@ -369,9 +369,9 @@ impl Crew for FeatureCrew {
         // A batch is all of one or all of the other.
         let (mut installs, mut removals) = (Vec::new(), Vec::new());
         for step in steps {
-            match apply::work::<Work>(step) {
-                Ok(Work::Install(install)) => installs.push(install),
-                Ok(Work::Remove(removal)) => removals.push(removal),
+            match apply::work::<FeatureWork>(step) {
+                Ok(FeatureWork::Install(install)) => installs.push(install),
+                Ok(FeatureWork::Remove(removal)) => removals.push(removal),
                 Err(failure) => return vec![Err(failure)],
             }
         }

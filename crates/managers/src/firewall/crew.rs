@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner};
 
-use super::diff::Work;
+use super::diff::FirewallWork;
 use crate::settle;
 use crate::worksite::Worksite;
 
@@ -294,8 +294,8 @@ impl Crew for FirewallCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match apply::work::<Work>(step) {
-                Ok(work) => self.change(work.files, &progress.of(&step.address)).await,
+            let result = match apply::work::<FirewallWork>(step) {
+                Ok(FirewallWork::Write { files }) => self.change(files, &progress.of(&step.address)).await,
                 Err(failure) => Err(failure),
             };
             results.push(result);

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use transport::Command;
 
-use super::{Put, Work};
+use super::{HypervisorWork, Put};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{CertificateMark, date, embedded, renewing};
 use crate::features::Rendered;
@@ -168,8 +168,8 @@ impl Crew for HypervisorCrew {
         let mut results = Vec::new();
         for step in steps {
             results.push(match apply::work(step) {
-                Ok(Work::Put(put)) => self.put(&put, progress).await,
-                Ok(Work::Remove { authority }) => self.remove(authority, progress).await,
+                Ok(HypervisorWork::Put(put)) => self.put(&put, progress).await,
+                Ok(HypervisorWork::Remove { authority }) => self.remove(authority, progress).await,
                 Err(failure) => Err(failure),
             });
         }

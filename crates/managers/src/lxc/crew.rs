@@ -16,7 +16,7 @@ use transport::Command;
 
 use super::KIND;
 use super::keys::ROWS;
-use super::work::{Create, Params, Placement, Update, Work};
+use super::work::{ContainerWork, Create, Params, Placement, Update};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
 
@@ -444,9 +444,9 @@ impl Crew for ContainerCrew {
         for step in steps {
             let progress = progress.of(&step.address);
             let result = match apply::work(step) {
-                Ok(Work::Create(create)) => self.create(&create, &progress).await,
-                Ok(Work::Update(update)) => self.update(&update, &progress).await,
-                Ok(Work::Delete(placement)) => self
+                Ok(ContainerWork::Create(create)) => self.create(&create, &progress).await,
+                Ok(ContainerWork::Update(update)) => self.update(&update, &progress).await,
+                Ok(ContainerWork::Delete(placement)) => self
                     .destroy(&placement, &progress)
                     .await
                     .map(|()| Done::new(format!("{} is gone", placement.id))),

@@ -12,7 +12,7 @@ pub type Params = Vec<(String, String)>;
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Work {
+pub enum ContainerWork {
     /// Make it, after what stands in its place is destroyed.
     Create(Create),
     /// Change it where it is.
