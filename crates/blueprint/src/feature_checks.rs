@@ -333,7 +333,7 @@ impl Checker<'_> {
             }
             NodeKind::Array(elements) => elements.iter().for_each(|e| self.templates(e, key)),
             NodeKind::Object(members) => {
-                members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key)))
+                members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key)));
             }
             _ => {}
         }

@@ -19,7 +19,7 @@ pub fn exit_code(kind: ErrorKind) -> u8 {
 }
 
 /// Everything has been said already, such as a run's events; only the exit code is left. Its errors are none.
-pub fn said(kind: ErrorKind) -> CommandError {
+pub fn already_reported(kind: ErrorKind) -> CommandError {
     CommandError { kind, errors: Vec::new(), ..CommandError::failed("", "") }
 }
 

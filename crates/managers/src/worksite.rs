@@ -184,13 +184,13 @@ impl Worksite {
     ///
     /// # Errors
     /// When it fails, with the last it said; when the guest cannot be reached for a minute.
-    pub async fn said(&self, id: u32, command: &Command) -> Result<String, Failure> {
+    pub async fn output_of(&self, id: u32, command: &Command) -> Result<String, Failure> {
         let output = settle::command(&self.inside(id)?, command).await?;
         if output.success() {
             return Ok(output.text().into_owned());
         }
         Err(Failure::new("guest::refused", format!("failed while {}", command.purpose))
-            .said(output.tail(8))
+            .with_output(output.tail(8))
             .hint(format!("phoenix-cli shell {id}")))
     }
 

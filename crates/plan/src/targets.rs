@@ -33,7 +33,7 @@ impl<'a> Guests<'a> {
     }
 
     /// The guest that a step is about, or about something on it; none for what is the whole site's or the node's.
-    pub fn of(&self, step: &Step) -> Option<Address> {
+    pub fn guest_of(&self, step: &Step) -> Option<Address> {
         let address = &step.address;
         if address.guest_kind().is_some() {
             return Some(address.clone());
@@ -65,7 +65,7 @@ pub fn exclude(desired: &Desired, plan: &mut Plan, patterns: &[String]) -> Vec<A
         .iter()
         .filter(|step| {
             named(&step.address, step.id)
-                || guests.of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
+                || guests.guest_of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
         })
         .map(|step| step.address.clone())
         .collect();

@@ -13,7 +13,7 @@ async fn deep(world: &World, site: &Site, dies_at: Option<usize>) -> Ended {
 async fn damaged(site: &Site) -> (World, String) {
     let world = world(7, Faults::none());
     assert!(apply(&world, site).await.done());
-    let before = state::of(&world, site).await;
+    let before = state::describe(&world, site).await;
     world.runtime.lose_feature(site.id("gateway"), "nginx-gateway");
     (world, before)
 }
@@ -32,7 +32,7 @@ fn what_is_lost_inside_is_found_by_looking_and_put_right() {
         // Whatever goes through it is proven again, and nothing else is touched.
         assert!(steps[1..].iter().all(|(address, _)| address.starts_with("service.")), "{steps:?}");
         assert!(steps.len() > 1, "{steps:?}");
-        assert_eq!(state::of(&world, &wanted).await, before);
+        assert_eq!(state::describe(&world, &wanted).await, before);
         assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
     });
 }
@@ -56,7 +56,7 @@ fn killed_while_it_is_put_right() {
             assert!(matches!(killed, Ended::Killed) || n + 3 > events && killed.done(), "at {n}: {killed:?}");
             let ended = deep(&world, &wanted, None).await;
             assert!(ended.done(), "killed at {n}: {ended:#?}");
-            assert_eq!(state::of(&world, &wanted).await, before, "killed at {n}");
+            assert_eq!(state::describe(&world, &wanted).await, before, "killed at {n}");
             assert!(deep(&world, &wanted, None).await.plan().steps.is_empty(), "killed at {n}");
         });
     }

@@ -8,7 +8,7 @@ use plan::Address;
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
-use crate::error::{ErrorKind, Outcome, said};
+use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::Printer;
 use crate::running;
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
     };
     tokio::select! {
         error = watching => Err(error),
-        _ = tokio::signal::ctrl_c() => Err(said(ErrorKind::Interrupted)),
+        _ = tokio::signal::ctrl_c() => Err(already_reported(ErrorKind::Interrupted)),
     }
 }
 

@@ -129,7 +129,8 @@ impl AuthorityCrew {
             Command::new(format!("{purpose} in {id}"), [PROGRAM, word]).stdin(stdin).limit(LIMIT)
         };
         progress.doing("asking for the request of its certificate");
-        let request = self.site.said(id, &ask("request", "making the authority's key", Vec::new())).await?;
+        let request =
+            self.site.output_of(id, &ask("request", "making the authority's key", Vec::new())).await?;
         let now = (self.site.clock)();
         let certificate = self.site.authority.sign_intermediate(&request, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
@@ -139,9 +140,9 @@ impl AuthorityCrew {
         progress.doing("starting it with its certificate");
         let install =
             ask("install", "installing the authority's certificate", certificate.clone().into_bytes());
-        self.site.said(id, &install).await?;
+        self.site.output_of(id, &install).await?;
         progress.doing("having it sign a certificate of five minutes");
-        let probed = self.site.said(id, &ask("probe", "probing the authority", Vec::new())).await?;
+        let probed = self.site.output_of(id, &ask("probe", "probing the authority", Vec::new())).await?;
         for note in probed.lines().filter(|line| line.starts_with("note: ")) {
             progress.warning(note.trim_start_matches("note: ").to_owned());
         }

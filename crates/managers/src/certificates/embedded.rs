@@ -61,7 +61,7 @@ pub(crate) async fn put(
         return Ok(marks);
     }
     Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {host}"))
-        .said(output.tail(5))
+        .with_output(output.tail(5))
         .hint(host.typed("df -h /etc")))
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn remove(
             let argv = [authority::PROGRAM, "forget", &told.guest];
             let forget =
                 Command::new(format!("having the authority forget {}", told.guest), argv).limit(LIMIT);
-            site.said(told.authority, &forget).await?;
+            site.output_of(told.authority, &forget).await?;
         }
         Some(told) => introduce(site, id, told, progress).await?,
         None => {}
@@ -95,7 +95,7 @@ pub(super) async fn remove(
     ));
     script.push_str("echo phoenix: removed certificates\n");
     let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
-    site.said(id, &command).await?;
+    site.output_of(id, &command).await?;
     site.change_mark(id, progress, |_, mark| {
         for Removal { name, .. } in removals {
             mark.forget(&Address::certificate(name));

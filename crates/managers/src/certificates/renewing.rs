@@ -75,7 +75,7 @@ pub(super) async fn introduce(
 ) -> Result<(), Failure> {
     progress.doing("introducing the guest to the workshop's authority");
     let ask = Command::new(format!("asking for the public key of {id}"), [PROGRAM, "identity"]).limit(WORD);
-    let key = site.said(id, &ask).await?;
+    let key = site.output_of(id, &ask).await?;
     let key: serde_json::Value = serde_json::from_str(&key).map_err(|e| {
         Failure::from_error("certificates::not-obtained", &e)
             .while_doing(format!("the public key of {id} cannot be read"))
@@ -85,7 +85,7 @@ pub(super) async fn introduce(
     let register = Command::new(format!("introducing {} to the authority", introduction.guest), argv)
         .stdin(told.to_string())
         .limit(WORD);
-    site.said(introduction.authority, &register).await.map(drop)
+    site.output_of(introduction.authority, &register).await.map(drop)
 }
 
 /// What was fetched, read from disk by the guest itself.
@@ -97,7 +97,7 @@ fn mark_of(
 ) -> Result<CertificateMark, Failure> {
     let failed = |what: String| {
         Failure::new("certificates::not-obtained", what)
-            .said(output.tail(6))
+            .with_output(output.tail(6))
             .hint(host.typed(&format!("{PROGRAM} list")))
     };
     let found = found

@@ -135,7 +135,7 @@ impl FeatureCrew {
     /// Tells each action to the step of its feature.
     fn tell(progress: &Progress, steps: &[&Step], action: &Action) {
         if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
-            progress.of(&step.address).changed(words(action));
+            progress.for_step(&step.address).changed(words(action));
         }
     }
 
@@ -153,7 +153,7 @@ impl FeatureCrew {
         let Some(id) = works.first().map(|work| work.id) else { return Ok(Vec::new()) };
         let doing = |what: String| {
             for step in steps {
-                progress.of(&step.address).doing(what.clone());
+                progress.for_step(&step.address).doing(what.clone());
             }
         };
         let tell = |action: &Action| Self::tell(progress, steps, action);
@@ -196,7 +196,7 @@ impl FeatureCrew {
         let Some(first) = removals.first() else { return Ok(Vec::new()) };
         let names: Vec<String> = removals.iter().map(|removal| removal.name.clone()).collect();
         for step in steps {
-            progress.of(&step.address).doing(format!("removing {}", names.join(", ")));
+            progress.for_step(&step.address).doing(format!("removing {}", names.join(", ")));
         }
         let tell = |action: &Action| Self::tell(progress, steps, action);
         let host = self.site.guest_runner(first.id)?;
@@ -318,7 +318,7 @@ async fn run(
                         format!("the script in {host} ended with {} and said nothing", output.status),
                     )
                     .while_doing(doing)
-                    .said(output.tail(5))
+                    .with_output(output.tail(5))
                     .hint(format!("does it come up? {}", host.typed("systemctl is-system-running"))));
                 }
                 if !told {
@@ -341,7 +341,7 @@ async fn run(
                     let cut = format!("the script in {host} was cut off");
                     return Err(Failure::new("features::cut-off", cut)
                         .while_doing(doing)
-                        .said(output.tail(15))
+                        .with_output(output.tail(15))
                         .hint("phoenix-cli apply carries on"));
                 }
                 return Ok(heard);

@@ -206,7 +206,7 @@ impl FirewallCrew {
                     "firewall::not-in-force",
                     format!("the rules are not in force after {} s", begin.elapsed().as_secs()),
                 )
-                .said(said)
+                .with_output(said)
                 .hint("on the node: systemctl status pve-firewall"));
             }
             if !waited {
@@ -268,7 +268,7 @@ async fn understood<T>(
         pauses.pause().await;
     }
     Err(Failure::new("firewall::failed", "the node could not change the firewall's files")
-        .said(said)
+        .with_output(said)
         .hint("on the node: systemctl status pve-cluster; then phoenix-cli apply"))
 }
 
@@ -295,7 +295,9 @@ impl Crew for FirewallCrew {
         let mut results = Vec::new();
         for step in steps {
             let result = match apply::work::<FirewallWork>(step) {
-                Ok(FirewallWork::Write { files }) => self.change(files, &progress.of(&step.address)).await,
+                Ok(FirewallWork::Write { files }) => {
+                    self.change(files, &progress.for_step(&step.address)).await
+                }
                 Err(failure) => Err(failure),
             };
             results.push(result);

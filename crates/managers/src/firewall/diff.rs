@@ -453,7 +453,7 @@ fn taken_out(
     let (new_cluster, new_host) = (without(cluster, site), without(host, site));
     let local = world.inventory.reached().addresses.iter();
     let local: Vec<Range> = local.filter_map(|it| Range::parse(&format!("{it:#}"))).collect();
-    let open = |cluster, host| way.is_open(&way.own(), &local, cluster, host);
+    let open = |cluster, host| way.is_open(&way.own_addresses(), &local, cluster, host);
     match open(&new_cluster, host).and_then(|()| open(&new_cluster, &new_host)) {
         Ok(()) => (new_cluster, new_host, None),
         Err(shut) => {

@@ -85,7 +85,7 @@ impl HypervisorCrew {
         let told = json!({ "names": names, "life": life }).to_string();
         let argv = [authority::PROGRAM, "admit", HYPERVISOR];
         let command = Command::new("introducing the node to the authority", argv).stdin(told).limit(LIMIT);
-        self.site.said(authority, &command).await.map(drop)
+        self.site.output_of(authority, &command).await.map(drop)
     }
 
     async fn remove(&self, authority: Option<u32>, progress: &Progress) -> Result<Done, Failure> {
@@ -97,7 +97,7 @@ impl HypervisorCrew {
         progress.doing("giving the node its own certificate back");
         let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
         let script = format!("root={root}\nmark={MARK}\n{REMOVE}");
-        said(&host, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
+        run_checked(&host, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }
 }
@@ -145,16 +145,16 @@ async fn remember(host: &HostRunner, mark: &Mark) -> Result<(), Failure> {
     let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
         .stdin(format!("{text}\n"))
         .limit(LIMIT);
-    said(host, &command).await
+    run_checked(host, &command).await
 }
 
-async fn said(host: &HostRunner, command: &Command) -> Result<(), Failure> {
+async fn run_checked(host: &HostRunner, command: &Command) -> Result<(), Failure> {
     let output = settle::command(&*host.runner, command).await?;
     if output.success() {
         return Ok(());
     }
     Err(Failure::new("hypervisor::refused", format!("failed while {}", command.purpose))
-        .said(output.tail(8))
+        .with_output(output.tail(8))
         .hint("phoenix-cli apply tries again"))
 }
 

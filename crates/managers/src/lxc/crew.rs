@@ -216,7 +216,7 @@ impl ContainerCrew {
                     format!("pct set {}: it is not there", guest.id),
                 )
                 .while_doing("failed while setting what takes root")
-                .said(output.tail(5))
+                .with_output(output.tail(5))
                 .hint("phoenix-cli plan shows what is there now"));
             }
             let locked = kind == Some(ErrorKind::Locked);
@@ -227,7 +227,7 @@ impl ContainerCrew {
         };
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
-            .said(output.tail(5))
+            .with_output(output.tail(5))
             .hint(format!("what it has now, on the node: pct config {}", guest.id)))
     }
 
@@ -442,7 +442,7 @@ impl Crew for ContainerCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let progress = progress.of(&step.address);
+            let progress = progress.for_step(&step.address);
             let result = match apply::work(step) {
                 Ok(ContainerWork::Create(create)) => self.create(&create, &progress).await,
                 Ok(ContainerWork::Update(update)) => self.update(&update, &progress).await,

@@ -47,7 +47,7 @@ impl Manager for Containers {
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
         match seen.desired.guest(address) {
-            Some(container) => super::status::of(address, container, seen),
+            Some(container) => super::status::container_status(address, container, seen),
             None => Status::by_plan(address, seen.plan),
         }
     }
@@ -72,7 +72,7 @@ impl Kind for Containers {
                     continue;
                 }
                 proposal.relies_on(resource.clone(), self.state(world.desired, world.inventory, &resource));
-                one(world, container, &ours, &mut others, proposal);
+                diff_container(world, container, &ours, &mut others, proposal);
             }
         }
         if !others.is_empty() {
@@ -142,7 +142,7 @@ fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, 
     ours
 }
 
-fn one(
+fn diff_container(
     world: World<'_>,
     container: &Container,
     ours: &BTreeMap<&Address, &Guest>,

@@ -207,7 +207,9 @@ impl Crew for ServiceCrew {
         let mut results = Vec::new();
         for step in steps {
             let result = match apply::work::<ServiceWork>(step) {
-                Ok(ServiceWork::Prove(wanted)) => self.prove(&wanted, &progress.of(&step.address)).await,
+                Ok(ServiceWork::Prove(wanted)) => {
+                    self.prove(&wanted, &progress.for_step(&step.address)).await
+                }
                 Err(failure) => Err(failure),
             };
             results.push(result);

@@ -78,7 +78,7 @@ pub(super) fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, desir
 }
 
 /// What is this guest's own.
-pub(super) fn own(
+pub(super) fn derive_for_guest(
     blueprint: &Blueprint,
     container: &Container,
     parts: &Parts,

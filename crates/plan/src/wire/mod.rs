@@ -231,7 +231,7 @@ pub fn wire(
     // What is in which guest, found once: a search for each of a thousand guests would be a million.
     let by_guest = derived::by_guest(&desired);
     for container in blueprint.containers.values() {
-        let own = derived::own(blueprint, container, &parts, &by_guest, &desired);
+        let own = derived::derive_for_guest(blueprint, container, &parts, &by_guest, &desired);
         let guest = guests::Guest { blueprint, container, id: ids[&container.name], parts: &parts };
         let certificates = by_guest.get(&container.name).map(Vec::as_slice).unwrap_or_default();
         let done = values(Address::container(&container.name), &own).and_then(|own| {

@@ -65,7 +65,7 @@ fn server(world: &World<'_>, address: Ipv4Addr) -> String {
 }
 
 /// Whether this is the workshop's own name server.
-fn own<'a>(world: &'a World<'_>, address: Ipv4Addr) -> Option<&'a str> {
+fn own_name_server<'a>(world: &'a World<'_>, address: Ipv4Addr) -> Option<&'a str> {
     world.desired.dns.as_ref().filter(|(_, own)| *own == address).map(|(name, _)| name.as_str())
 }
 
@@ -98,7 +98,7 @@ fn wrong(world: &World<'_>, vantage: &Vantage, path: &Path, names: &Names, found
             format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(vantage)),
         );
     };
-    match own(world, *address) {
+    match own_name_server(world, *address) {
         Some(guest) => Cause::new(
             "trace::dns-wrong",
             format!(
@@ -147,7 +147,7 @@ fn unanswered(world: &World<'_>, vantage: &Vantage, path: &Path, names: &Names) 
         return Finding::broken(Hop::Dns, at, seen, cause);
     };
     let seen = format!("{} says: {}", server(world, *address), reply.words());
-    let Some(guest) = own(world, *address) else {
+    let Some(guest) = own_name_server(world, *address) else {
         let what = match reply {
             Reply::Silent => "does not answer",
             _ => "does not know it",
