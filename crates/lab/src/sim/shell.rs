@@ -29,7 +29,7 @@ type Locks = Arc<Mutex<BTreeMap<String, String>>>;
 /// for what takes root, changing the firewall's files, and holding a lock. To everything else the node answers as its guests
 /// do: to scripts of features and certificates and to their programs, and to what it does not know with 127.
 ///
-/// In a cluster `ssh` leads to the other nodes, as their own tools call it (see [`super::ssh`]).
+/// In a cluster `ssh` leads to the other nodes, as their own tools call it (`sim::ssh`).
 #[derive(Debug, Clone)]
 pub struct SimShell {
     /// All nodes of the cluster.
