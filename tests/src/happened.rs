@@ -223,9 +223,9 @@ impl There {
             }
             "unreadable" | "vm-of" | "used" => {
                 self.place(id())?;
-                self.told.push((Some(id()), told(line, &words, rest)));
+                self.told.push((Some(id()), change_to_inventory(line, &words, rest)));
             }
-            _ => self.told.push((None, told(line, &words, rest))),
+            _ => self.told.push((None, change_to_inventory(line, &words, rest))),
         }
         Ok(())
     }
@@ -364,7 +364,7 @@ fn with_another_mac(net: &str) -> String {
 }
 
 /// What is told whoever looks.
-fn told(line: &str, words: &[&str], rest: impl Fn(usize) -> String) -> crate::there::Told {
+fn change_to_inventory(line: &str, words: &[&str], rest: impl Fn(usize) -> String) -> crate::there::Told {
     let line = line.to_owned();
     let id = || -> u32 { words[1].parse().unwrap_or_else(|_| panic!("no id in `{line}`")) };
     let of_guest = |id: u32, change: fn(&mut Guest, &str), word: String| -> crate::there::Told {

@@ -18,7 +18,7 @@ use crate::site::Site;
 ///
 /// # Panics
 /// When a guest has a mark that cannot be read.
-pub async fn of(world: &World, site: &Site) -> String {
+pub async fn describe(world: &World, site: &Site) -> String {
     world.node.idle().await;
     let running = world.runtime.running().await;
     let mut out = String::new();

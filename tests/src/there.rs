@@ -1,5 +1,5 @@
 //! A simulated node in the state that a test of the planner wants it in. What was applied there really was, by the foreman
-//! and the crews; what happened since is done to the node; and what a plan is made of is what [`managers::observe`] sees.
+//! and the crews; what happened since is done to the node; and what a plan is made of is what [`managers::observe()`] sees.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;

@@ -62,7 +62,7 @@ impl Failure {
 
     /// With what the other side said, after the rest; nothing where it said nothing.
     #[must_use]
-    pub fn said(mut self, words: impl Into<String>) -> Self {
+    pub fn with_output(mut self, words: impl Into<String>) -> Self {
         let words = words.into();
         if !words.trim().is_empty() {
             self.errors.push(words);
@@ -106,7 +106,7 @@ impl Progress {
 
     /// The same for another step of the batch.
     #[must_use]
-    pub fn of(&self, address: &Address) -> Self {
+    pub fn for_step(&self, address: &Address) -> Self {
         Self { address: address.clone(), sink: self.sink.clone() }
     }
 

@@ -22,7 +22,7 @@ pub const TOTAL: usize = 32;
 pub const LOOKS: usize = 6;
 
 /// The limit for a class of `class:name`.
-pub fn of(class: &str) -> usize {
+pub fn limit_for(class: &str) -> usize {
     match class {
         "storage" => STORAGE,
         "node" => NODE,

@@ -248,7 +248,7 @@ impl Walk<'_> {
                 let class = hold.split(':').next().unwrap_or_default();
                 self.semaphores
                     .entry(hold.clone())
-                    .or_insert_with(|| Arc::new(Semaphore::new(limits::of(class))))
+                    .or_insert_with(|| Arc::new(Semaphore::new(limits::limit_for(class))))
                     .clone()
             })
             .chain([self.total.clone()])

@@ -10,7 +10,7 @@ use crate::codes;
 use crate::report::{Draft, Report, Spot};
 use crate::schema::{self, resolve};
 use crate::suggest;
-use crate::tree::{Kind, Member, Node, Span};
+use crate::tree::{Member, Node, NodeKind, Span};
 use crate::values;
 
 /// The schema of what may be anything.
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
 
     fn value(&mut self, node: &'a Node, schema: &'a Value) -> Option<Value> {
         let schema = resolve(self.root, schema);
-        if matches!(node.kind, Kind::Broken) {
+        if matches!(node.kind, NodeKind::Broken) {
             return None;
         }
         if schema.is_boolean() {
@@ -113,12 +113,12 @@ impl<'a> Check<'a> {
             return None;
         }
         match &node.kind {
-            Kind::Object(members) => self.object(node, members, schema),
-            Kind::Array(elements) => self.array(node, elements, schema),
-            Kind::String(text) => self.text(node, text, schema),
-            Kind::Number(number) => self.number(node, number, schema),
-            Kind::Bool(_) | Kind::Null => Some(node.to_value()),
-            Kind::Broken => None,
+            NodeKind::Object(members) => self.object(node, members, schema),
+            NodeKind::Array(elements) => self.array(node, elements, schema),
+            NodeKind::String(text) => self.text(node, text, schema),
+            NodeKind::Number(number) => self.number(node, number, schema),
+            NodeKind::Bool(_) | NodeKind::Null => Some(node.to_value()),
+            NodeKind::Broken => None,
         }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Check<'a> {
     }
 
     fn wrong_type(&mut self, node: &Node, schema: &Value) {
-        if schema.get("x-secret").is_some() && !matches!(node.kind, Kind::Object(_)) {
+        if schema.get("x-secret").is_some() && !matches!(node.kind, NodeKind::Object(_)) {
             let name = self.path.last().map(ToString::to_string).unwrap_or_default();
             literal_secret(self.report, self.spot(node.span), &name);
             return;
@@ -171,7 +171,7 @@ impl<'a> Check<'a> {
         let expected = expectation(self.root, schema);
         let message = format!("{} must be {expected}, not {}", self.name(), node.noun());
         let hint = match node.kind {
-            Kind::Null => Some("leave the key out where nothing is to be said".to_owned()),
+            NodeKind::Null => Some("leave the key out where nothing is to be said".to_owned()),
             _ => None,
         };
         self.error(codes::WRONG_TYPE, node.span, message, hint);
@@ -367,13 +367,13 @@ fn form(schema: &Value) -> Option<&str> {
 /// Whether a schema is for values of this JSON type at all.
 fn accepts(schema: &Value, node: &Node) -> bool {
     let is = |wanted: &str| match (&node.kind, wanted) {
-        (Kind::Number(number), "integer") => number.is_i64() || number.is_u64(),
-        (Kind::Null, "null")
-        | (Kind::Bool(_), "boolean")
-        | (Kind::Number(_), "number")
-        | (Kind::String(_), "string")
-        | (Kind::Array(_), "array")
-        | (Kind::Object(_), "object") => true,
+        (NodeKind::Number(number), "integer") => number.is_i64() || number.is_u64(),
+        (NodeKind::Null, "null")
+        | (NodeKind::Bool(_), "boolean")
+        | (NodeKind::Number(_), "number")
+        | (NodeKind::String(_), "string")
+        | (NodeKind::Array(_), "array")
+        | (NodeKind::Object(_), "object") => true,
         _ => false,
     };
     match schema.get("type") {

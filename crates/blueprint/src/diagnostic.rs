@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::model::Place;
+use crate::model::Location;
 
 /// How grave a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,9 +123,9 @@ impl Sources {
 
     /// Line and column of a byte of a file; 1:1 where the file has no text.
     #[must_use]
-    pub fn place(&self, file: &Utf8Path, offset: usize) -> Place {
+    pub fn location(&self, file: &Utf8Path, offset: usize) -> Location {
         let (line, column) = self.get(file).map_or((1, 1), |source| source.line_column(offset));
-        Place { file: file.to_owned(), line, column }
+        Location { file: file.to_owned(), line, column }
     }
 
     pub(crate) fn insert(&mut self, file: Utf8PathBuf, source: Arc<SourceText>) {

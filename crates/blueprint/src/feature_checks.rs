@@ -9,7 +9,7 @@ use crate::parameters;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
-use crate::tree::{Kind, Node, Span};
+use crate::tree::{Node, NodeKind, Span};
 
 /// Names that templates can use beside the feature's parameters: the guest and the site it is put in, the wiring, and the
 /// element of an `each`.
@@ -86,7 +86,7 @@ impl Checker<'_> {
                     parameter.kind,
                     ParameterType::Folder | ParameterType::File | ParameterType::Secret
                 )
-                && !(parameter.derived && matches!(default.kind, Kind::Null))
+                && !(parameter.derived && matches!(default.kind, NodeKind::Null))
                 && let Err(wrong) = parameters::check_value(parameter.kind, default)
             {
                 let message = format!("the default of `{name}` must be {wrong}");
@@ -280,7 +280,7 @@ impl Checker<'_> {
                 let hint = "give it `unless`, or name it in the `runs` of a file";
                 self.bad(name.span, message, Some(hint.to_owned()));
             }
-            if command.get("after-units").is_some_and(|after| matches!(after.kind, Kind::Bool(true))) {
+            if command.get("after-units").is_some_and(|after| matches!(after.kind, NodeKind::Bool(true))) {
                 for key in ["reloads", "restarts"] {
                     if let Some(member) = command.member(key) {
                         let message = format!("`{key}` has no effect with `after-units`");
@@ -313,7 +313,7 @@ impl Checker<'_> {
     /// Every name in `{{ … }}` of every text is a parameter's, or one that all templates have.
     fn templates(&mut self, node: &Node, key: Option<&str>) {
         match &node.kind {
-            Kind::String(text) if key != Some("description") => {
+            NodeKind::String(text) if key != Some("description") => {
                 let local = local_names(text);
                 for name in names_in_templates(text).filter(|name| !local.contains(name)) {
                     let known = self.feature.spec.parameters.keys();
@@ -331,8 +331,10 @@ impl Checker<'_> {
                     self.bad(node.span, message, hint);
                 }
             }
-            Kind::Array(elements) => elements.iter().for_each(|e| self.templates(e, key)),
-            Kind::Object(members) => members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key))),
+            NodeKind::Array(elements) => elements.iter().for_each(|e| self.templates(e, key)),
+            NodeKind::Object(members) => {
+                members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key)));
+            }
             _ => {}
         }
     }

@@ -24,7 +24,7 @@ pub const TRUSTS: &str = "trusted-ca";
 
 /// Where something is written: a file of the site, with line and column counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
-pub struct Place {
+pub struct Location {
     /// The file, relative to the site's folder.
     pub file: Utf8PathBuf,
     /// The line, from 1.
@@ -33,7 +33,7 @@ pub struct Place {
     pub column: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -97,7 +97,7 @@ pub struct Site {
     /// The first and the last id for guests that declare none.
     pub ids: Option<(u32, u32)>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// What the site is built on.
@@ -267,7 +267,7 @@ pub struct Hypervisor {
     /// The address that the name leads to, where that is known.
     pub address: Option<Ipv4Addr>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// The firewall.
@@ -293,7 +293,7 @@ pub struct Flow {
     /// Why.
     pub reason: String,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// An end of a flow.
@@ -323,7 +323,7 @@ pub struct Network {
     /// The name servers guests ask; where empty, the node's own settings are used.
     pub nameservers: Vec<Ipv4Addr>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// One LXC container, with type and defaults worked in.
@@ -374,7 +374,7 @@ pub struct Container {
     /// The services it runs, by name.
     pub services: BTreeMap<String, Service>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// A volume on a storage.
@@ -455,7 +455,7 @@ pub struct FeatureUse {
     /// For parameters of the type `folder` or `file`: what they hold, read when the blueprint was.
     pub contents: BTreeMap<String, Vec<SiteFile>>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// A file of the site that is to appear in a guest.
@@ -503,7 +503,7 @@ pub struct Service {
     /// The status that path answers with; any below 400 where absent.
     pub probe_status: Option<u16>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }
 
 /// What a service speaks.

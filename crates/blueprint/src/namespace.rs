@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::codes;
-use crate::model::Place;
+use crate::model::Location;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
@@ -51,15 +51,15 @@ impl<T> Entry<'_, T> {
     }
 
     /// Where it is declared, for people.
-    pub fn place(&self, report: &Report) -> Place {
-        place(self.document, self.member.key.start, report)
+    pub fn location(&self, report: &Report) -> Location {
+        location(self.document, self.member.key.start, report)
     }
 }
 
 /// File, line and column of a byte of a document.
-pub(crate) fn place(document: &Document, offset: usize, report: &Report) -> Place {
+pub(crate) fn location(document: &Document, offset: usize, report: &Report) -> Location {
     let (line, column) = document.text.line_column(offset);
-    Place { file: report.path(document.file), line, column }
+    Location { file: report.path(document.file), line, column }
 }
 
 /// Everything that the files define.

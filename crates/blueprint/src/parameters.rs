@@ -1,7 +1,7 @@
 //! Values of features' parameters.
 
 use crate::catalog::ParameterType;
-use crate::tree::{Kind, Node};
+use crate::tree::{Node, NodeKind};
 
 /// A type as it is written.
 pub(crate) fn word(kind: ParameterType) -> &'static str {
@@ -23,28 +23,30 @@ pub(crate) fn check_value(kind: ParameterType, node: &Node) -> Result<(), String
     let (good, expected) = match kind {
         ParameterType::String => (node.text().is_some(), "a text"),
         ParameterType::Integer => {
-            (matches!(&node.kind, Kind::Number(n) if n.is_i64() || n.is_u64()), "a whole number")
+            (matches!(&node.kind, NodeKind::Number(n) if n.is_i64() || n.is_u64()), "a whole number")
         }
-        ParameterType::Boolean => (matches!(node.kind, Kind::Bool(_)), "true or false"),
+        ParameterType::Boolean => (matches!(node.kind, NodeKind::Bool(_)), "true or false"),
         ParameterType::Port => {
-            let good =
-                matches!(&node.kind, Kind::Number(n) if n.as_u64().is_some_and(|n| (1..=65535).contains(&n)));
+            let port = |n: &serde_json::Number| n.as_u64().is_some_and(|n| (1..=65535).contains(&n));
+            let good = matches!(&node.kind, NodeKind::Number(n) if port(n));
             (good, "a port, from 1 to 65535")
         }
         ParameterType::Folder => (node.text().is_some(), "a folder of the site, as a text"),
         ParameterType::File => (node.text().is_some(), "a file of the site, as a text"),
         ParameterType::List => {
-            let good = matches!(&node.kind, Kind::Array(all) if all.iter().all(|e| e.text().is_some()));
+            let good = matches!(&node.kind, NodeKind::Array(all) if all.iter().all(|e| e.text().is_some()));
             (good, "a list of texts")
         }
-        ParameterType::Json => (!matches!(node.kind, Kind::Null), "a value other than null"),
-        ParameterType::Secret => (matches!(node.kind, Kind::Object(_)), "a reference to a secret"),
+        ParameterType::Json => (!matches!(node.kind, NodeKind::Null), "a value other than null"),
+        ParameterType::Secret => (matches!(node.kind, NodeKind::Object(_)), "a reference to a secret"),
     };
     // Where the JSON type is right already, naming it says nothing.
     match (&node.kind, kind) {
         _ if good => Ok(()),
-        (Kind::Number(number), ParameterType::Port) => Err(format!("{expected}, not {number}")),
-        (Kind::Array(_), ParameterType::List) | (Kind::Null, ParameterType::Json) => Err(expected.to_owned()),
+        (NodeKind::Number(number), ParameterType::Port) => Err(format!("{expected}, not {number}")),
+        (NodeKind::Array(_), ParameterType::List) | (NodeKind::Null, ParameterType::Json) => {
+            Err(expected.to_owned())
+        }
         _ => Err(format!("{expected}, not {}", node.noun())),
     }
 }

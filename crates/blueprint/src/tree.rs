@@ -29,12 +29,12 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub span: Span,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 /// What a value is.
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     Null,
     Bool(bool),
     Number(serde_json::Number),
@@ -65,19 +65,19 @@ impl Node {
     /// What it is, for messages.
     pub fn noun(&self) -> &'static str {
         match &self.kind {
-            Kind::Null | Kind::Broken => "null",
-            Kind::Bool(_) => "true or false",
-            Kind::Number(n) if n.is_f64() => "a number with a fraction",
-            Kind::Number(_) => "a number",
-            Kind::String(_) => "a text",
-            Kind::Array(_) => "a list",
-            Kind::Object(_) => "an object",
+            NodeKind::Null | NodeKind::Broken => "null",
+            NodeKind::Bool(_) => "true or false",
+            NodeKind::Number(n) if n.is_f64() => "a number with a fraction",
+            NodeKind::Number(_) => "a number",
+            NodeKind::String(_) => "a text",
+            NodeKind::Array(_) => "a list",
+            NodeKind::Object(_) => "an object",
         }
     }
 
     pub fn members(&self) -> Option<&BTreeMap<String, Member>> {
         match &self.kind {
-            Kind::Object(members) => Some(members),
+            NodeKind::Object(members) => Some(members),
             _ => None,
         }
     }
@@ -92,14 +92,14 @@ impl Node {
 
     pub fn elements(&self) -> &[Self] {
         match &self.kind {
-            Kind::Array(elements) => elements,
+            NodeKind::Array(elements) => elements,
             _ => &[],
         }
     }
 
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::String(text) => Some(text),
+            NodeKind::String(text) => Some(text),
             _ => None,
         }
     }
@@ -117,12 +117,12 @@ impl Node {
     /// As plain JSON.
     pub fn to_value(&self) -> Value {
         match &self.kind {
-            Kind::Null | Kind::Broken => Value::Null,
-            Kind::Bool(b) => Value::Bool(*b),
-            Kind::Number(n) => Value::Number(n.clone()),
-            Kind::String(s) => Value::String(s.clone()),
-            Kind::Array(all) => Value::Array(all.iter().map(Self::to_value).collect()),
-            Kind::Object(all) => Value::Object(
+            NodeKind::Null | NodeKind::Broken => Value::Null,
+            NodeKind::Bool(b) => Value::Bool(*b),
+            NodeKind::Number(n) => Value::Number(n.clone()),
+            NodeKind::String(s) => Value::String(s.clone()),
+            NodeKind::Array(all) => Value::Array(all.iter().map(Self::to_value).collect()),
+            NodeKind::Object(all) => Value::Object(
                 all.iter().map(|(key, member)| (key.clone(), member.value.to_value())).collect(),
             ),
         }
@@ -193,19 +193,19 @@ fn convert(value: &ast::Value<'_>, troubles: &mut Vec<Trouble>) -> Node {
     let range = value.range();
     let span = Span { start: range.start, end: range.end };
     let kind = match value {
-        ast::Value::NullKeyword(_) => Kind::Null,
-        ast::Value::BooleanLit(lit) => Kind::Bool(lit.value),
-        ast::Value::StringLit(lit) => Kind::String(lit.value.to_string()),
+        ast::Value::NullKeyword(_) => NodeKind::Null,
+        ast::Value::BooleanLit(lit) => NodeKind::Bool(lit.value),
+        ast::Value::StringLit(lit) => NodeKind::String(lit.value.to_string()),
         ast::Value::NumberLit(lit) => match lit.value.parse::<serde_json::Number>() {
-            Ok(number) => Kind::Number(number),
+            Ok(number) => NodeKind::Number(number),
             Err(_) => {
                 let message = format!("`{}` is not a number", lit.value);
                 troubles.push(Trouble::Syntax { message, hint: None, span });
-                Kind::Broken
+                NodeKind::Broken
             }
         },
         ast::Value::Array(array) => {
-            Kind::Array(array.elements.iter().map(|v| convert(v, troubles)).collect())
+            NodeKind::Array(array.elements.iter().map(|v| convert(v, troubles)).collect())
         }
         ast::Value::Object(object) => {
             let mut members: BTreeMap<String, Member> = BTreeMap::new();
@@ -221,7 +221,7 @@ fn convert(value: &ast::Value<'_>, troubles: &mut Vec<Trouble>) -> Node {
                     members.insert(name.to_owned(), Member { key, value });
                 }
             }
-            Kind::Object(members)
+            NodeKind::Object(members)
         }
     };
     Node { span, kind }

@@ -41,7 +41,7 @@ pub fn text(diagnostics: &[Diagnostic], sources: &Sources) -> String {
                 );
                 shown = shown.and_label(label);
             } else {
-                let place = sources.place(&related.file, related.span.start);
+                let place = sources.location(&related.file, related.span.start);
                 let help = shown.help.take().map(|h| format!("{h}\n")).unwrap_or_default();
                 shown = shown.with_help(format!("{help}{}: {place}", related.label));
             }
@@ -65,7 +65,7 @@ pub fn json(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<Value> {
     diagnostics
         .iter()
         .map(|d| {
-            let place = sources.place(&d.file, d.span.start);
+            let place = sources.location(&d.file, d.span.start);
             json!({
                 "code": d.code, "severity": d.severity.to_string(), "message": d.message, "hint": d.hint,
                 "file": d.file, "line": place.line, "column": place.column,

@@ -3,23 +3,23 @@
 
 use serde_json::json;
 pub use site::Error as CommandError;
-pub use site::Kind;
+pub use site::ErrorKind;
 
 /// What commands return: the exit code of success, 0 but for `plan --detailed-exitcode` and `exec`.
 pub type Outcome = Result<u8, CommandError>;
 
 /// The process' exit code for how a command ended badly.
-pub fn exit_code(kind: Kind) -> u8 {
+pub fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
-        Kind::Failed => 1,
-        Kind::Usage => 2,
-        Kind::Consent => 4,
-        Kind::Interrupted => 130,
+        ErrorKind::Failed => 1,
+        ErrorKind::Usage => 2,
+        ErrorKind::Consent => 4,
+        ErrorKind::Interrupted => 130,
     }
 }
 
 /// Everything has been said already, such as a run's events; only the exit code is left. Its errors are none.
-pub fn said(kind: Kind) -> CommandError {
+pub fn already_reported(kind: ErrorKind) -> CommandError {
     CommandError { kind, errors: Vec::new(), ..CommandError::failed("", "") }
 }
 

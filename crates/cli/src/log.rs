@@ -50,7 +50,7 @@ fn create(path: &Utf8Path) -> Result<Mutex<fs_err::File>, CommandError> {
         Ok::<_, std::io::Error>(Mutex::new(file))
     };
     open().map_err(|e| CommandError {
-        kind: crate::error::Kind::Usage,
+        kind: crate::error::ErrorKind::Usage,
         ..CommandError::from_error("phoenix::log-file", &e)
             .hint("give a file that can be written: --log FILE")
     })

@@ -14,7 +14,7 @@ pub type Config = BTreeMap<String, String>;
 /// Which of the two a runtime is. Shown wherever a person could mistake one for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RuntimeKind {
     /// Guests are real LXC system containers.
     Containers,
     /// Guests are records. Nothing runs.
@@ -78,7 +78,7 @@ pub struct Appliance {
 #[async_trait]
 pub trait Runtime: Send + Sync + Debug {
     /// Real or simulated.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> RuntimeKind;
 
     /// Makes the volumes that `config` names (`rootfs`, `mpN`, already as definite volume ids with sizes) and unpacks
     /// `template` (a file) into the root volume.

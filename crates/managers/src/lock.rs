@@ -62,7 +62,7 @@ pub async fn take(ways: &Ways, site: &str, owner: &str) -> Result<NodeLock, NotH
             Ok(Err(output)) if nodes.len() == 1 => return Err(NotHeld::Unable(output.tail(2))),
             Ok(Err(output)) => {
                 let what = format!("the site's lock cannot be taken on {}", node.place());
-                let failure = Failure::new("lock::unreachable", what).said(output.tail(2));
+                let failure = Failure::new("lock::unreachable", what).with_output(output.tail(2));
                 return Err(NotHeld::Unreachable(failure.hint("phoenix-cli doctor")));
             }
             Err(error) => return Err(NotHeld::Unreachable(unreachable(&error, nodes.len() > 1))),

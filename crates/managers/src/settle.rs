@@ -8,7 +8,7 @@ use apply::{Failure, Progress};
 use proxmox::Upid;
 use proxmox::client::{GuestRef, Pace, Reader, TaskEnd, TaskEntry, TaskError};
 use proxmox::config::GuestKind;
-use proxmox::error::{Error, Kind};
+use proxmox::error::{Error, ErrorKind};
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner, Sent};
 
@@ -128,22 +128,22 @@ pub async fn command(node: &dyn Runner, command: &Command) -> Result<Output, Fai
 }
 
 /// The stable code of a refusal.
-pub fn code_of(kind: &Kind) -> &'static str {
+pub fn code_of(kind: &ErrorKind) -> &'static str {
     match kind {
-        Kind::NotFound => NOT_FOUND,
-        Kind::AlreadyExists => "proxmox::already-exists",
-        Kind::Locked => "proxmox::locked",
-        Kind::Modified => "proxmox::modified",
-        Kind::PermissionDenied { .. } => "proxmox::permission-denied",
-        Kind::RootOnly => "proxmox::root-only",
-        Kind::Unauthorized => "proxmox::unauthorized",
-        Kind::InvalidParameters(_) => "proxmox::invalid-parameters",
-        Kind::Protected => "proxmox::protected",
-        Kind::NoSuchNode => "proxmox::no-such-node",
-        Kind::NoSuchStorage => "proxmox::no-such-storage",
-        Kind::NoSpace => "proxmox::no-space",
-        Kind::Unimplemented => "proxmox::unimplemented",
-        Kind::Unreachable => "proxmox::node-unreachable",
+        ErrorKind::NotFound => NOT_FOUND,
+        ErrorKind::AlreadyExists => "proxmox::already-exists",
+        ErrorKind::Locked => "proxmox::locked",
+        ErrorKind::Modified => "proxmox::modified",
+        ErrorKind::PermissionDenied { .. } => "proxmox::permission-denied",
+        ErrorKind::RootOnly => "proxmox::root-only",
+        ErrorKind::Unauthorized => "proxmox::unauthorized",
+        ErrorKind::InvalidParameters(_) => "proxmox::invalid-parameters",
+        ErrorKind::Protected => "proxmox::protected",
+        ErrorKind::NoSuchNode => "proxmox::no-such-node",
+        ErrorKind::NoSuchStorage => "proxmox::no-such-storage",
+        ErrorKind::NoSpace => "proxmox::no-space",
+        ErrorKind::Unimplemented => "proxmox::unimplemented",
+        ErrorKind::Unreachable => "proxmox::node-unreachable",
         _ => "proxmox::refused",
     }
 }
@@ -151,9 +151,9 @@ pub fn code_of(kind: &Kind) -> &'static str {
 fn task_failure(what: &str, error: &TaskError) -> Failure {
     let code = match error {
         TaskError::Failed { kind, .. } => match **kind {
-            Kind::NoSpace => "proxmox::no-space",
-            Kind::Locked => "proxmox::locked",
-            Kind::NotFound => NOT_FOUND,
+            ErrorKind::NoSpace => "proxmox::no-space",
+            ErrorKind::Locked => "proxmox::locked",
+            ErrorKind::NotFound => NOT_FOUND,
             _ => "proxmox::task-failed",
         },
         TaskError::TimedOut { .. } => "proxmox::task-slow",
@@ -231,7 +231,7 @@ pub struct Task<'a> {
     /// The longest it may take.
     pub limit: Duration,
     /// A refusal that means that there is nothing to do.
-    pub fine: &'a [Kind],
+    pub fine: &'a [ErrorKind],
     /// Where to tell what happens.
     pub progress: &'a Progress,
 }
@@ -264,10 +264,12 @@ impl Task<'_> {
                 Err(error) => error,
             };
             match (error.kind(), error.sent()) {
-                (Some(Kind::Locked), _) if begin.elapsed() < LOCKED => lock.wait().await?,
+                (Some(ErrorKind::Locked), _) if begin.elapsed() < LOCKED => lock.wait().await?,
                 (Some(kind), _) if self.fine.contains(kind) => return Ok(()),
                 // "Already exists" on a retry is our own first try.
-                (Some(Kind::AlreadyExists), _) if retried && seen().await? == Seen::Done => return Ok(()),
+                (Some(ErrorKind::AlreadyExists), _) if retried && seen().await? == Seen::Done => {
+                    return Ok(());
+                }
                 (None, Sent::Never) if begin.elapsed() < UNREACHABLE && !certificate(&error) => {
                     pauses.pause().await;
                 }
@@ -291,7 +293,7 @@ impl Task<'_> {
     async fn ended(&self, upid: &Upid, begin: Instant) -> Result<bool, Failure> {
         match self.wait(upid).await {
             Ok(()) => Ok(true),
-            Err(TaskError::Failed { kind, .. }) if *kind == Kind::Locked && begin.elapsed() < LOCKED => {
+            Err(TaskError::Failed { kind, .. }) if *kind == ErrorKind::Locked && begin.elapsed() < LOCKED => {
                 Ok(false)
             }
             Err(TaskError::Failed { kind, .. }) if self.fine.contains(&kind) => Ok(true),
@@ -483,8 +485,8 @@ pub async fn set(
         match site.writer.update(guest, params.clone()).await {
             Ok(_) => return Ok(Set::Done),
             Err(error) => match error.kind() {
-                Some(Kind::Modified) => return Ok(Set::Modified),
-                Some(Kind::Locked) if begin.elapsed() < LOCKED => {
+                Some(ErrorKind::Modified) => return Ok(Set::Modified),
+                Some(ErrorKind::Locked) if begin.elapsed() < LOCKED => {
                     lock.pause().await?;
                 }
                 None if begin.elapsed() < UNREACHABLE && !certificate(&error) => pauses.pause().await,

@@ -243,7 +243,7 @@ impl Ways {
         let name = local_name(&output.text()).filter(|_| output.success()).ok_or_else(|| {
             let what = format!("{} does not tell which node of the cluster it is", first.place());
             Failure::new("transport::no-node", what)
-                .said(output.tail(2))
+                .with_output(output.tail(2))
                 .hint("on it: readlink /etc/pve/local; systemctl status pve-cluster")
         })?;
         self.know(|known| known.first = Some(name.clone()));

@@ -65,14 +65,14 @@ pub trait Artifacts: Debug + Send + Sync {
 
 /// Where commands run: in a guest, or on the node itself.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct HostRunner {
     /// The way there.
     pub runner: Arc<dyn Runner>,
     /// The guest's id; absent on the node.
     pub guest: Option<u32>,
 }
 
-impl Place {
+impl HostRunner {
     /// How a person has a command run there.
     pub fn typed(&self, command: &str) -> String {
         match self.guest {
@@ -82,7 +82,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for HostRunner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.guest {
             Some(id) => write!(f, "{id}"),
@@ -156,21 +156,21 @@ impl Worksite {
         self.ways.guest(id)
     }
 
-    /// The same as a place.
+    /// The same, with what messages call it.
     ///
     /// # Errors
     /// As [`Worksite::inside`].
-    pub fn guest_place(&self, id: u32) -> Result<Place, Failure> {
-        Ok(Place { runner: Arc::new(self.inside(id)?), guest: Some(id) })
+    pub fn guest_runner(&self, id: u32) -> Result<HostRunner, Failure> {
+        Ok(HostRunner { runner: Arc::new(self.inside(id)?), guest: Some(id) })
     }
 
     /// The node that commands lead to.
     ///
     /// # Errors
     /// When there is no way to run commands on it.
-    pub fn node_place(&self) -> Result<Place, Failure> {
+    pub fn node_runner(&self) -> Result<HostRunner, Failure> {
         match self.ways.first() {
-            Some(node) => Ok(Place { runner: node.clone(), guest: None }),
+            Some(node) => Ok(HostRunner { runner: node.clone(), guest: None }),
             None => Err(Failure::new(
                 "transport::no-commands",
                 "nothing can be done on the node: there is no way to run commands on it",
@@ -184,13 +184,13 @@ impl Worksite {
     ///
     /// # Errors
     /// When it fails, with the last it said; when the guest cannot be reached for a minute.
-    pub async fn said(&self, id: u32, command: &Command) -> Result<String, Failure> {
+    pub async fn output_of(&self, id: u32, command: &Command) -> Result<String, Failure> {
         let output = settle::command(&self.inside(id)?, command).await?;
         if output.success() {
             return Ok(output.text().into_owned());
         }
         Err(Failure::new("guest::refused", format!("failed while {}", command.purpose))
-            .said(output.tail(8))
+            .with_output(output.tail(8))
             .hint(format!("phoenix-cli shell {id}")))
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use blueprint::model::Place;
+use blueprint::model::Location;
 use blueprint::names::{GuestName, NodeName};
 use blueprint::values::Domain;
 use serde_json::Value;
@@ -102,7 +102,7 @@ pub struct Resource {
     /// What must be there first.
     pub needs: Vec<Address>,
     /// Where it is declared.
-    pub declared: Option<Place>,
+    pub declared: Option<Location>,
 }
 
 /// What Phoenix looks after on the node itself: the certificate that its API shows.
@@ -113,5 +113,5 @@ pub struct Hypervisor {
     /// What puts it in place and renews it, rendered for the node, in order.
     pub features: Vec<Feature>,
     /// Where it is declared.
-    pub declared: Place,
+    pub declared: Location,
 }

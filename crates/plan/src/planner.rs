@@ -201,10 +201,10 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         format!("{address} is on {node}, which is offline: nothing is done to it until {node} is back")
     }));
     connect(desired, &mut steps);
-    turn(desired, &mut steps);
+    reverse_deletions(desired, &mut steps);
     if !options.targets.is_empty() {
         let remembered = targets::remembered(desired, inventory);
-        let kept = cut(desired, inventory, &remembered, &mut steps, &options.targets);
+        let kept = limit_to_targets(desired, inventory, &remembered, &mut steps, &options.targets);
         problems.retain(|p| kept.contains(&p.address));
         notes.extend(with_others(&remembered, &kept, &options.targets));
     }
@@ -252,7 +252,7 @@ fn leave(
     let guests = targets::Guests::new(desired);
     let is_away = |address: &Address| away.values().any(|(guest, _)| guest == address);
     steps.retain(|_, step| {
-        let on = guests.of(step);
+        let on = guests.guest_of(step);
         !(step.id.is_some_and(|id| away.contains_key(&id)) || on.is_some_and(|guest| is_away(&guest)))
     });
     problems.retain(|problem| {
@@ -285,7 +285,7 @@ fn connect(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
 }
 
 /// What goes, goes before what it needs: of two steps that both delete, the edge is turned round.
-fn turn(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
+fn reverse_deletions(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
     let deletes: BTreeSet<Address> =
         steps.values().filter(|s| s.action == Action::Delete).map(|s| s.address.clone()).collect();
     let mut turned = Vec::new();
@@ -307,7 +307,7 @@ fn turn(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
 
 /// Leaves only the targets and what they need, and says what that is: resources with a step and without one, so that a
 /// problem of something that is needed is not overlooked.
-fn cut(
+fn limit_to_targets(
     desired: &Desired,
     inventory: &Inventory,
     remembered: &[Remembered],
@@ -331,7 +331,7 @@ fn cut(
     let guests: BTreeSet<&Address> = open.iter().filter(|a| a.guest_kind().is_some()).collect();
     let of = targets::Guests::new(desired);
     let on_them: Vec<Address> = (steps.values())
-        .filter(|step| of.of(step).is_some_and(|guest| guests.contains(&guest)))
+        .filter(|step| of.guest_of(step).is_some_and(|guest| guests.contains(&guest)))
         .map(|step| step.address.clone())
         .collect();
     open.extend(on_them);

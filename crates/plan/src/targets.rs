@@ -35,7 +35,7 @@ impl<'a> Guests<'a> {
     }
 
     /// The guest that a step is about, or about something on it; none for what is the whole site's or the node's.
-    pub fn of(&self, step: &Step) -> Option<Address> {
+    pub fn guest_of(&self, step: &Step) -> Option<Address> {
         let address = &step.address;
         if address.guest_kind().is_some() {
             return Some(address.clone());
@@ -137,7 +137,7 @@ pub fn exclude(
         .filter(|step| {
             named(&step.address, step.id)
                 || gone.contains(&step.address)
-                || guests.of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
+                || guests.guest_of(step).is_some_and(|guest| named(&guest, desired.id_of(&guest)))
         })
         .map(|step| step.address.clone())
         .collect();

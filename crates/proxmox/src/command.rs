@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use transport::Output;
 
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 /// A command of the node that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct CommandError {
     /// What it said.
     pub message: String,
     /// What it means. Nothing is known about a program that merely ended with a status of its own.
-    pub kind: Option<Kind>,
+    pub kind: Option<ErrorKind>,
 }
 
 /// Whether the command did what it was to do.
@@ -30,13 +30,15 @@ pub struct CommandError {
 pub fn judge(argv: &[String], output: &Output) -> Result<(), CommandError> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let fail = |status: i32, kind: Option<Kind>, message: String| {
+    let fail = |status: i32, kind: Option<ErrorKind>, message: String| {
         let name = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
         Err(CommandError { command: name, status, message, kind })
     };
     if output.success() {
         return match words[..] {
-            ["pct", "pull" | "push", ..] if !stderr.is_empty() => fail(0, Kind::of_words(&stderr), stderr),
+            ["pct", "pull" | "push", ..] if !stderr.is_empty() => {
+                fail(0, ErrorKind::of_words(&stderr), stderr)
+            }
             ["qm", "guest", "exec", ..] => match guest_exec(&output.stdout) {
                 Ok(0) => Ok(()),
                 Ok(status) => {
@@ -66,7 +68,7 @@ fn guest_exec(stdout: &[u8]) -> Result<i32, String> {
 }
 
 /// Reads `400 Parameter verification failed.` with its lines `key: reason`, else the words.
-fn kind(stderr: &str) -> Kind {
+fn kind(stderr: &str) -> ErrorKind {
     let mut errors = BTreeMap::new();
     let mut status = 500;
     for line in stderr.lines() {
@@ -79,5 +81,5 @@ fn kind(stderr: &str) -> Kind {
             }
         }
     }
-    Kind::of(status, stderr, if status == 400 { &errors } else { const { &BTreeMap::new() } })
+    ErrorKind::of(status, stderr, if status == 400 { &errors } else { const { &BTreeMap::new() } })
 }

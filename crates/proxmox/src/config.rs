@@ -97,7 +97,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// Where a line belongs.
-enum Place {
+enum SectionKind {
     Current,
     Pending,
     Snapshot(String),
@@ -121,7 +121,7 @@ impl GuestConfig {
     /// Reads a file. It never fails: what Proxmox VE skips is skipped here, and told in [`GuestConfig::skipped`].
     pub fn parse(kind: GuestKind, text: &str) -> Self {
         let mut config = Self::empty(kind);
-        let mut place = Place::Current;
+        let mut within = SectionKind::Current;
         for line in text.split('\n') {
             // A line of the description is text as it is; blanks at its end are people's.
             let line = if line.starts_with('#') { line } else { line.trim_end() };
@@ -129,17 +129,17 @@ impl GuestConfig {
                 continue;
             }
             if line.starts_with('[') {
-                place = config.section(line);
+                within = config.section(line);
                 continue;
             }
-            let section = match &place {
-                Place::Current => &mut config.current,
-                Place::Pending => &mut config.pending.section,
-                Place::Snapshot(name) => config.snapshots.entry(name.clone()).or_default(),
-                Place::Special(name) => config.special.entry(name.clone()).or_default(),
-                Place::Nowhere => continue,
+            let section = match &within {
+                SectionKind::Current => &mut config.current,
+                SectionKind::Pending => &mut config.pending.section,
+                SectionKind::Snapshot(name) => config.snapshots.entry(name.clone()).or_default(),
+                SectionKind::Special(name) => config.special.entry(name.clone()).or_default(),
+                SectionKind::Nowhere => continue,
             };
-            let in_pending = matches!(place, Place::Pending);
+            let in_pending = matches!(within, SectionKind::Pending);
             match entry(kind, line) {
                 Some(Entry::Description(text)) => {
                     let description = section.description.get_or_insert_default();
@@ -176,23 +176,23 @@ impl GuestConfig {
         }
     }
 
-    fn section(&mut self, line: &str) -> Place {
+    fn section(&mut self, line: &str) -> SectionKind {
         let name = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
         let lower = name.to_ascii_lowercase();
         match (self.kind, lower.as_str(), lower.strip_prefix("special:")) {
-            (GuestKind::Container, "pve:pending", _) | (GuestKind::Vm, "pending", _) => Place::Pending,
+            (GuestKind::Container, "pve:pending", _) | (GuestKind::Vm, "pending", _) => SectionKind::Pending,
             (GuestKind::Vm, _, Some("cloudinit" | "fleecing")) => {
                 let name = lower.trim_start_matches("special:").to_owned();
                 self.special.entry(name.clone()).or_default();
-                Place::Special(name)
+                SectionKind::Special(name)
             }
             _ if is_snapshot_name(name) => {
                 self.snapshots.entry(name.to_owned()).or_default();
-                Place::Snapshot(name.to_owned())
+                SectionKind::Snapshot(name.to_owned())
             }
             _ => {
                 self.skipped.push(line.to_owned());
-                Place::Nowhere
+                SectionKind::Nowhere
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::exchange::{ExchangeError, Method, Request, Response};
 /// What a refusal means. Proxmox VE says most of it in words under status 500; the words were all seen on a real node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// The guest, volume, rule, task or file named is not there.
     NotFound,
     /// The id or name is taken.
@@ -70,7 +70,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl ErrorKind {
     /// Sorts a refusal by its status and words. `errors` are those of single parameters.
     pub fn of(status: u16, message: &str, errors: &BTreeMap<String, String>) -> Self {
         match status {
@@ -200,7 +200,7 @@ pub struct ApiError {
     /// What is wrong with single parameters.
     pub errors: BTreeMap<String, String>,
     /// What it means.
-    pub kind: Kind,
+    pub kind: ErrorKind,
 }
 
 impl ApiError {
@@ -213,7 +213,7 @@ impl ApiError {
             Some(Value::Object(map)) => map.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
             _ => BTreeMap::new(),
         };
-        let kind = Kind::of(response.status, &message, &errors);
+        let kind = ErrorKind::of(response.status, &message, &errors);
         Self { request: described(request), status: response.status, message, errors, kind }
     }
 
@@ -263,7 +263,7 @@ impl From<ApiError> for Error {
 
 impl Error {
     /// The kind of a refusal.
-    pub fn kind(&self) -> Option<&Kind> {
+    pub fn kind(&self) -> Option<&ErrorKind> {
         match self {
             Self::Api(error) => Some(&error.kind),
             _ => None,
@@ -272,7 +272,7 @@ impl Error {
 
     /// Whether the thing named is not there.
     pub fn is_not_found(&self) -> bool {
-        self.kind() == Some(&Kind::NotFound)
+        self.kind() == Some(&ErrorKind::NotFound)
     }
 
     /// Whether the request may have taken effect. A refusal did not, except where it got lost between two nodes.
@@ -281,7 +281,9 @@ impl Error {
             Self::Exchange(ExchangeError::NeverSent { .. } | ExchangeError::Certificate { .. }) => {
                 Sent::Never
             }
-            Self::Api(error) if !matches!(error.kind, Kind::Unreachable | Kind::ServerError) => Sent::Never,
+            Self::Api(error) if !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::ServerError) => {
+                Sent::Never
+            }
             Self::Answer { request, .. } if request.starts_with(&Method::Get.to_string()) => Sent::Never,
             _ => Sent::Maybe,
         }

@@ -97,7 +97,7 @@ pub(crate) fn tell(
         Ok(response) => format!("{} {}", response.status, response.reason),
         Err(error) => error.to_string(),
     };
-    transport::told(&what, begun, size, outcome.trim_end());
+    transport::log_exchange(&what, begun, size, outcome.trim_end());
     if !tracing::enabled!(target: transport::RECORD, tracing::Level::TRACE) {
         return;
     }

@@ -141,7 +141,7 @@ pub async fn read_listed_by_api(reader: &Reader, resources: &[Resource]) -> Resu
             },
             // Destroyed, or migrated, since it was listed.
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.kind() == Some(&crate::Kind::Unauthorized) => return Err(error),
+            Err(error) if error.kind() == Some(&crate::ErrorKind::Unauthorized) => return Err(error),
             Err(Error::Exchange(error @ crate::exchange::ExchangeError::Certificate { .. })) => {
                 return Err(error.into());
             }

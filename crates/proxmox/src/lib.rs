@@ -1,8 +1,8 @@
 //! Client of the Proxmox VE API, typed, for the calls Phoenix makes, and reader of its files.
 //!
 //! Start at [`client::Reader`] (it can only read) and [`client::Writer`] (it can change things): both speak through an
-//! [`exchange::Exchange`], which is [`http::HttpExchange`] for a real node. Failures are sorted by [`error::Kind`], in
-//! one place. [`inventory`] reads the configuration of all guests, by their files or by the API, into [`config`].
+//! [`exchange::Exchange`], which is [`http::HttpExchange`] for a real node. Failures are sorted by [`error::ErrorKind`],
+//! in one place. [`inventory`] reads the configuration of all guests, by their files or by the API, into [`config`].
 //!
 //! What is known about Proxmox VE's behaviour was seen on a real node of version 9.2.11 unless another source is named.
 
@@ -18,5 +18,5 @@ mod lenient;
 pub mod property;
 pub mod upid;
 
-pub use error::{ApiError, Error, Kind};
+pub use error::{ApiError, Error, ErrorKind};
 pub use upid::Upid;

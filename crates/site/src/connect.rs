@@ -45,7 +45,7 @@ impl Connection {
 
     /// Whether guests are records only.
     pub fn simulated(&self) -> bool {
-        self.lab.as_ref().is_some_and(|l| l.runtime == lab::runtime::Kind::Simulated)
+        self.lab.as_ref().is_some_and(|l| l.runtime == lab::runtime::RuntimeKind::Simulated)
     }
 
     /// What the target is called on the screen.

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 
 /// What stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// It failed.
     Failed,
     /// What was asked for, or the blueprint, is wrong.
@@ -30,7 +30,7 @@ pub struct Invalid {
 #[derive(Debug)]
 pub struct Error {
     /// What stands in the way.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// A stable code.
     pub code: String,
     /// What went wrong, with its causes, outermost first; none where it was told while it happened.
@@ -51,7 +51,7 @@ impl Error {
 
     /// What was asked for is wrong.
     pub fn usage(code: impl Into<String>, error: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, ..Self::failed(code, error) }
+        Self { kind: ErrorKind::Usage, ..Self::failed(code, error) }
     }
 
     /// From an error with all its causes.
@@ -91,7 +91,7 @@ impl Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let Failure { code, errors, hint } = failure;
-        Self { kind: Kind::Failed, code, errors, hint, before: Vec::new(), invalid: None }
+        Self { kind: ErrorKind::Failed, code, errors, hint, before: Vec::new(), invalid: None }
     }
 }
 

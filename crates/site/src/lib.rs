@@ -30,7 +30,7 @@ pub use carry_out::Order;
 pub use connect::{Connection, connect};
 pub use control::Control;
 pub use environment::{Environment, Listener, Notice};
-pub use error::{Error, Invalid, Kind};
+pub use error::{Error, ErrorKind, Invalid};
 pub use folders::{default_lab, folder, lab_folder, runs, state};
 pub use inside::Silent;
 pub use lock::SiteLock;

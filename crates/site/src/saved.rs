@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use plan::Plan;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Keeps a plan in a file; what was there is replaced at once and as a whole.
 ///
@@ -23,12 +23,12 @@ pub fn save(plan: &Plan, file: &Utf8Path) -> Result<(), Error> {
 /// When there is none, or one that cannot be read.
 pub fn read(file: &Utf8Path) -> Result<Plan, Error> {
     let bytes = fs_err::read(file).map_err(|e| {
-        Error { kind: Kind::Usage, ..Error::from_error("plan::file", &e) }
+        Error { kind: ErrorKind::Usage, ..Error::from_error("plan::file", &e) }
             .hint("make one with: phoenix-cli plan --out FILE")
     })?;
     let wrong = |e: &dyn std::error::Error| {
         let mut error = Error::from_error("plan::file", e);
-        error.kind = Kind::Usage;
+        error.kind = ErrorKind::Usage;
         error.errors.insert(0, format!("{file} is no plan that can be read"));
         error.hint("make it again with: phoenix-cli plan --out FILE")
     };

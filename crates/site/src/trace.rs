@@ -2,10 +2,10 @@
 
 use blueprint::model::Blueprint;
 use blueprint::names::GuestName;
-use managers::trace::{self, Declared, Finding, Path, Place, State, Verdict, Walk};
+use managers::trace::{self, Declared, Finding, Path, State, Vantage, Verdict, Walk};
 use plan::{Address, Desired};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::site::Site;
 
 /// A request that was followed.
@@ -44,7 +44,7 @@ impl Traced {
 pub struct Question {
     declared: Declared,
     path: Path,
-    from: Vec<Place>,
+    from: Vec<Vantage>,
 }
 
 impl Question {
@@ -56,8 +56,8 @@ impl Question {
     pub fn new(blueprint: &Blueprint, desired: &Desired, name: &str, from: &[String]) -> Result<Self, Error> {
         let declared = Declared::of(blueprint, desired);
         let path = trace::path::find(desired, &declared, name)
-            .map_err(|failure| Error { kind: Kind::Usage, ..failure.into() })?;
-        let from = from.iter().map(|name| place(desired, name)).collect::<Result<_, _>>()?;
+            .map_err(|failure| Error { kind: ErrorKind::Usage, ..failure.into() })?;
+        let from = from.iter().map(|name| vantage(desired, name)).collect::<Result<_, _>>()?;
         Ok(Self { declared, path, from })
     }
 }
@@ -86,17 +86,17 @@ impl Site {
     }
 }
 
-/// A place by what a person calls it.
-fn place(desired: &Desired, name: &str) -> Result<Place, Error> {
+/// A vantage by what a person calls it.
+fn vantage(desired: &Desired, name: &str) -> Result<Vantage, Error> {
     let address = name.parse::<Address>().ok();
     let guest = address.as_ref().and_then(|address| desired.guest(address));
     if name == "outside" {
-        return Ok(Place::Outside);
+        return Ok(Vantage::Outside);
     }
     let called = || desired.guests.values().find(|c| c.name == *name || c.id.to_string() == name);
     let found = guest.or_else(called).map(|c| &c.name);
     match found.or_else(|| desired.front_door().filter(|_| name == "gateway")) {
-        Some(guest) => Ok(Place::Guest(guest.to_string())),
+        Some(guest) => Ok(Vantage::Guest(guest.to_string())),
         None => {
             let names: Vec<&str> = desired.guests.keys().map(GuestName::as_str).collect();
             Err(Error::usage("guest::unknown", format!("no container is called `{name}`"))

@@ -22,7 +22,7 @@ pub use other_node::OtherNode;
 pub use ssh::{
     Keep, MAX_SESSIONS, Ssh, SshOptions, carried_by_line, close_kept, mark_own_end, private_folder,
 };
-pub use traced::{CALL, RECORD, Traced, told};
+pub use traced::{CALL, RECORD, Traced, log_exchange};
 
 use std::fmt::Debug;
 use std::time::Duration;

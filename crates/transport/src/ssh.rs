@@ -164,7 +164,7 @@ impl Ssh {
         self.prepare(&mut master).await?;
         let link = match self.options.keep.as_ref().and_then(|keep| keep.time) {
             Some(time) if master.lease.is_some() => self.kept(time).await,
-            _ => self.own().await,
+            _ => self.open_own().await,
         };
         match link {
             Ok(link) => {
@@ -183,7 +183,7 @@ impl Ssh {
     }
 
     /// A connection of this process' own.
-    async fn own(&self) -> Result<Link, Failed> {
+    async fn open_own(&self) -> Result<Link, Failed> {
         let command = Command::new("connecting", Vec::<String>::new()).limit(CONNECT_LIMIT);
         match process::hold(&self.master_argv(), &command, &self.place()).await {
             Ok(Ok((_, process))) => Ok(Link::Own(process)),

@@ -32,7 +32,7 @@ impl Traced {
             Ok(output) => (output.stdout.len() + output.stderr.len(), format!("exit {}", output.status)),
             Err(error) => (0, error.to_string()),
         };
-        told(&what, begun, bytes, &outcome);
+        log_exchange(&what, begun, bytes, &outcome);
         if tracing::enabled!(target: RECORD, tracing::Level::TRACE) {
             let line = match result {
                 Ok(output) => serde_json::json!({
@@ -49,7 +49,7 @@ impl Traced {
 }
 
 /// Tells of one call, begun then.
-pub fn told(what: &str, begun: Instant, bytes: usize, outcome: &str) {
+pub fn log_exchange(what: &str, begun: Instant, bytes: usize, outcome: &str) {
     let took = begun.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(target: CALL, what, took, bytes = bytes as u64, outcome);
 }
@@ -85,7 +85,7 @@ impl Runner for Traced {
         let begun = Instant::now();
         let result = self.0.connect(host, port, limit).await;
         let outcome = result.as_ref().map_or_else(ToString::to_string, |_| "connected".to_owned());
-        told(&format!("connecting to {host}:{port} through {}", self.0.place()), begun, 0, &outcome);
+        log_exchange(&format!("connecting to {host}:{port} through {}", self.0.place()), begun, 0, &outcome);
         result
     }
 
@@ -93,7 +93,7 @@ impl Runner for Traced {
         let begun = Instant::now();
         let result = self.0.fresh().await;
         let outcome = result.as_ref().map_or_else(ToString::to_string, |()| "connected".to_owned());
-        told(&format!("{} to {}", crate::FRESH, self.0.place()), begun, 0, &outcome);
+        log_exchange(&format!("{} to {}", crate::FRESH, self.0.place()), begun, 0, &outcome);
         result
     }
 

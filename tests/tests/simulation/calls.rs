@@ -25,8 +25,11 @@ fn every_call(fault: &Fault) {
             }
             let failed: Vec<String> =
                 ended.failures().into_iter().map(|f| format!("{}: {f}; {:?}", f.code, f.hint)).collect();
-            let found =
-                if ended.done() { state::of(&world, &site).await } else { settle(&world, &site, 1).await };
+            let found = if ended.done() {
+                state::describe(&world, &site).await
+            } else {
+                settle(&world, &site, 1).await
+            };
             let story = format!("call {n}, {fault:?}, failed at first: {failed:#?}\n{}", world.story());
             same(&found, &expected, &story);
             assert_eq!(world.faults.doubled(), Vec::<String>::new(), "{story}");

@@ -39,7 +39,7 @@ fn change(files: &Files) -> (Vec<Planned>, Vec<String>) {
         let steps = steps.map(|s| (s.address.to_string(), s.action, s.grade)).collect();
         let again = apply(&world, &wanted).await;
         assert!(again.plan().steps.is_empty(), "{:#?}", again.plan().addresses());
-        let found = state::of(&world, &wanted).await;
+        let found = state::describe(&world, &wanted).await;
         assert!(!found.contains("WRONG") && !found.contains("stopped"), "{found}");
         assert_eq!(state::identities(&world), before, "a change must leave identity alone");
         let made = world.faults.made()[calls..].iter().map(|made| made.what.clone()).collect();
@@ -112,7 +112,7 @@ fn what_was_destroyed_by_hand_comes_back_the_same() {
     for name in ["notes", "gateway"] {
         virtually(async {
             let world = built().await;
-            let before = state::of(&world, &site).await;
+            let before = state::describe(&world, &site).await;
             let identities = state::identities(&world);
             let id = site.id(name);
             by_hand(&world, Method::Delete, &format!("/nodes/pve1/lxc/{id}"), &[("force", "1")]).await;
@@ -122,7 +122,7 @@ fn what_was_destroyed_by_hand_comes_back_the_same() {
             let step = ended.plan().steps.iter().find(|s| s.address == Address::container(name)).unwrap();
             assert_eq!(step.action, Action::Create);
             assert_eq!(state::identities(&world), identities);
-            assert_eq!(state::of(&world, &site).await, before);
+            assert_eq!(state::describe(&world, &site).await, before);
             assert!(apply(&world, &site).await.plan().steps.is_empty());
         });
     }
@@ -133,11 +133,11 @@ fn what_was_stopped_by_hand_runs_again() {
     let site = site(&first());
     virtually(async {
         let world = built().await;
-        let before = state::of(&world, &site).await;
+        let before = state::describe(&world, &site).await;
         by_hand(&world, Method::Post, "/nodes/pve1/lxc/120/status/stop", &[]).await;
         let ended = apply(&world, &site).await;
         assert!(ended.done(), "{:#?}", ended.failures());
-        assert_eq!(state::of(&world, &site).await, before);
+        assert_eq!(state::describe(&world, &site).await, before);
     });
 }
 

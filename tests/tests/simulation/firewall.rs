@@ -88,14 +88,17 @@ fn every_call(fault: &Fault) {
             let ended = apply(&world, &site).await;
             let failed: Vec<String> =
                 ended.failures().into_iter().map(|f| format!("{}: {f}", f.code)).collect();
-            let found =
-                if ended.done() { state::of(&world, &site).await } else { settle(&world, &site, 1).await };
+            let found = if ended.done() {
+                state::describe(&world, &site).await
+            } else {
+                settle(&world, &site, 1).await
+            };
             same(&found, &expected, &format!("call {n}, {fault:?}: {failed:#?}\n{}", world.story()));
             assert!(n == LOCK || failed.is_empty(), "call {n}, {fault:?}: {failed:#?}\n{}", world.story());
             open(&world).await;
             // What was armed and is confirmed is never taken back.
             tokio::time::sleep(Duration::from_secs(120)).await;
-            same(&state::of(&world, &site).await, &expected, "two minutes later");
+            same(&state::describe(&world, &site).await, &expected, "two minutes later");
         });
     });
 }
@@ -132,7 +135,7 @@ fn killed(fault: &Fault, later: Duration) {
             let story = format!("{fault:?} at call {n}, again after {later:?}\n{}", world.story());
             same(&found, &expected, &story);
             tokio::time::sleep(Duration::from_secs(120)).await;
-            same(&state::of(&world, &site).await, &expected, &story);
+            same(&state::describe(&world, &site).await, &expected, &story);
         });
     });
 }
@@ -171,14 +174,14 @@ fn a_change_that_shuts_phoenix_out_is_taken_back() {
         assert!(failure.errors.iter().any(|error| error == "the old rules are back"), "{failure}");
         assert!(failure.hint.is_some());
         open(&world).await;
-        assert_eq!(state::of(&world, &site).await, before);
+        assert_eq!(state::describe(&world, &site).await, before);
         assert!(apply(&world, &site).await.plan().steps.is_empty());
 
         // Somebody was quicker: nothing is written.
         let work = serde_json::json!({ "files": [{ "name": "cluster.fw", "old": "other", "new": shut }] });
         let failure = scenarios::carry_out(&world, &site, Address::firewall("site"), work).await.unwrap_err();
         assert_eq!(failure.code, "firewall::modified", "{failure}");
-        assert_eq!(state::of(&world, &site).await, before);
+        assert_eq!(state::describe(&world, &site).await, before);
     });
 }
 

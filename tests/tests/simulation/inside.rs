@@ -13,7 +13,7 @@ async fn deep(world: &World, site: &Site, dies_at: Option<usize>) -> Ended {
 async fn damaged(site: &Site) -> (World, String) {
     let world = world(7, Faults::none());
     assert!(apply(&world, site).await.done());
-    let before = state::of(&world, site).await;
+    let before = state::describe(&world, site).await;
     world.runtime.lose_feature(site.id("gateway"), "nginx-gateway");
     (world, before)
 }
@@ -32,7 +32,7 @@ fn what_is_lost_inside_is_found_by_looking_and_put_right() {
         // Whatever goes through it is proven again, and nothing else is touched.
         assert!(steps[1..].iter().all(|(address, _)| address.starts_with("service.")), "{steps:?}");
         assert!(steps.len() > 1, "{steps:?}");
-        assert_eq!(state::of(&world, &wanted).await, before);
+        assert_eq!(state::describe(&world, &wanted).await, before);
         assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
     });
 }
@@ -56,7 +56,7 @@ fn killed_while_it_is_put_right() {
             assert!(matches!(killed, Ended::Killed) || n + 3 > events && killed.done(), "at {n}: {killed:?}");
             let ended = deep(&world, &wanted, None).await;
             assert!(ended.done(), "killed at {n}: {ended:#?}");
-            assert_eq!(state::of(&world, &wanted).await, before, "killed at {n}");
+            assert_eq!(state::describe(&world, &wanted).await, before, "killed at {n}");
             assert!(deep(&world, &wanted, None).await.plan().steps.is_empty(), "killed at {n}");
         });
     }
@@ -85,7 +85,7 @@ fn what_is_lost_on_the_node_is_found_by_looking_and_put_right() {
     virtually(async {
         let world = world(7, Faults::none());
         assert!(apply(&world, &wanted).await.done());
-        let before = state::of(&world, &wanted).await;
+        let before = state::describe(&world, &wanted).await;
         assert!(deep(&world, &wanted, None).await.plan().steps.is_empty(), "nothing differs yet");
         let addresses = |ended: &Ended| -> Vec<String> {
             ended.plan().steps.iter().map(|step| step.address.to_string()).collect()
@@ -104,7 +104,7 @@ fn what_is_lost_on_the_node_is_found_by_looking_and_put_right() {
         assert_eq!(addresses(&ended), ["hypervisor.certificate"]);
         assert_eq!(ended.plan().steps[0].reasons, ["its files are not there any more"]);
         assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
-        assert_eq!(state::of(&world, &wanted).await, before);
+        assert_eq!(state::describe(&world, &wanted).await, before);
         // Whoever asks for a guest alone does not look at the node.
         world.runtime.lose_feature(NODE, "trusted-ca");
         let some = |target: &str| Try { deep: true, targets: vec![target.to_owned()], ..Try::default() };
@@ -112,7 +112,7 @@ fn what_is_lost_on_the_node_is_found_by_looking_and_put_right() {
         let ended = run(&world, &wanted, &some("hypervisor.certificate")).await;
         assert_eq!(addresses(&ended), ["hypervisor.certificate"]);
         assert!(ended.done(), "{ended:#?}");
-        assert_eq!(state::of(&world, &wanted).await, before);
+        assert_eq!(state::describe(&world, &wanted).await, before);
     });
 }
 

@@ -46,7 +46,7 @@ async fn settle(world: &World, site: &Site, most: usize) -> String {
             let plan = again.plan();
             let left: Vec<_> = plan.steps.iter().map(|s| (&s.address, &s.reasons, &s.changes)).collect();
             assert!(left.is_empty() && plan.problems.is_empty(), "still to do: {left:#?}\n{}", world.story());
-            return state::of(world, site).await;
+            return state::describe(world, site).await;
         }
         world.faults.revive();
         last = Some(ended);
@@ -63,7 +63,7 @@ fn undisturbed(site: &Site) -> (String, u64, usize) {
         assert!(ended.done(), "{:#?}\n{}", ended.failures(), world.story());
         let calls = world.faults.calls();
         assert_eq!(world.faults.doubled(), Vec::<String>::new());
-        (state::of(&world, site).await, calls, events.len())
+        (state::describe(&world, site).await, calls, events.len())
     })
 }
 
@@ -123,7 +123,7 @@ fn a_second_run_has_nothing_to_do() {
             // Whatever the number of guests: a constant number of round trips (lock included), and none that changes.
             assert!(world.faults.calls() - calls <= 10, "{} calls", world.faults.calls() - calls);
             assert_eq!(world.faults.made().len(), made);
-            let found = state::of(&world, &site).await;
+            let found = state::describe(&world, &site).await;
             assert!(!found.contains("WRONG"), "{found}");
             assert_eq!(found.matches(" running\n").count(), site.desired.guests.len(), "{found}");
             assert_eq!(world.faults.doubled(), Vec::<String>::new());

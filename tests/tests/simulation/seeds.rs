@@ -68,7 +68,7 @@ impl TaskPlan for Tidy {
     }
 }
 
-fn one(seed: u64, site: &Site, expected: &str, calls: u64) {
+fn run_seed(seed: u64, site: &Site, expected: &str, calls: u64) {
     virtually(async {
         let (faults, options) = bad_day(seed, site, calls);
         let world = world(1, faults);
@@ -111,7 +111,7 @@ fn one(seed: u64, site: &Site, expected: &str, calls: u64) {
         };
         let runs = tokio::time::timeout(LONGEST * 30, all).await;
         let runs = runs.unwrap_or_else(|_| panic!("seed {seed} waits for ever\n{}", world.story()));
-        let found = state::of(&world, site).await;
+        let found = state::describe(&world, site).await;
         let story =
             format!("seed {seed} (PHOENIX_SEED={seed} runs it alone), {runs} runs\n{}", world.story());
         same(&found, expected, &story);
@@ -150,7 +150,7 @@ fn whatever_happens_it_comes_to_the_same_end() {
     // Every fifth is of the larger site.
     let case = |seed: u64| {
         let (site, expected, calls) = &sites[usize::from(seed.is_multiple_of(5))];
-        one(seed, site, expected, *calls);
+        run_seed(seed, site, expected, *calls);
     };
     if let Some(seed) = number("PHOENIX_SEED") {
         return case(seed);

@@ -17,7 +17,7 @@ use super::{LOCK, LONGEST, apply, settle, site, undisturbed, world};
 
 /// It says what is wrong, in whose words, and what to do.
 #[track_caller]
-fn told(failure: &Failure, code: &str, words: &str) {
+fn assert_explained(failure: &Failure, code: &str, words: &str) {
     assert_eq!(failure.code, code, "{failure:#?}");
     let all = failure.errors.join("\n");
     assert!(all.contains(words), "`{words}` is not in {failure:#?}");
@@ -68,7 +68,7 @@ fn a_node_that_cannot_be_reached() {
     // The lock is taken by ssh; the API is what is away.
     in_world(
         |o| o.faults = Faults::none().away(LOCK + 1..u64::MAX),
-        async |_, _, ended| told(&only(&ended), "proxmox::unreachable", "connection refused"),
+        async |_, _, ended| assert_explained(&only(&ended), "proxmox::unreachable", "connection refused"),
     );
 }
 
@@ -80,7 +80,7 @@ fn a_node_that_goes_away_in_the_middle_and_comes_back() {
         let world = world(1, Faults::none().away(calls / 2..calls / 2 + 4000));
         let ended = apply(&world, &site).await;
         for failure in ended.failures() {
-            told(&failure, &failure.code, "");
+            assert_explained(&failure, &failure.code, "");
             assert!(
                 ["proxmox::unreachable", "proxmox::task-lost", "transport::failed"].contains(&&*failure.code),
                 "{failure:#?}"
@@ -135,7 +135,7 @@ fn a_node_with_another_certificate() {
     let (failure, took) = observed(|| {
         Err(ExchangeError::Certificate { endpoint: "https://pve1:8006".into(), seen: "AA:BB".into() })
     });
-    told(&failure, "proxmox::certificate", "AA:BB");
+    assert_explained(&failure, "proxmox::certificate", "AA:BB");
     assert_eq!(took, Duration::ZERO);
 }
 
@@ -145,7 +145,7 @@ fn a_token_that_is_refused() {
         let reason = "invalid token value!".to_owned();
         Ok(Response { status: 401, reason, body: serde_json::Value::Null })
     });
-    told(&failure, "proxmox::unauthorized", "invalid token value!");
+    assert_explained(&failure, "proxmox::unauthorized", "invalid token value!");
     assert_eq!(took, Duration::ZERO);
 }
 
@@ -153,7 +153,7 @@ fn a_token_that_is_refused() {
 fn an_answer_that_is_no_proxmox() {
     let (failure, _) =
         observed(|| Ok(Response { status: 200, reason: "OK".into(), body: serde_json::json!("<html>") }));
-    told(&failure, "proxmox::answer-unreadable", "");
+    assert_explained(&failure, "proxmox::answer-unreadable", "");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn an_answer_that_is_always_cut_off() {
             reason: "the answer broke off in the middle".into(),
         })
     });
-    told(&failure, "proxmox::answer-lost", "broke off");
+    assert_explained(&failure, "proxmox::answer-lost", "broke off");
     assert!(took <= Duration::from_secs(90), "{took:?}");
 }
 
@@ -184,7 +184,7 @@ fn a_privilege_that_is_missing() {
         let failures = ended.failures();
         assert!(!failures.is_empty(), "{ended:#?}");
         for failure in failures {
-            told(&failure, "proxmox::permission-denied", "Permission check failed");
+            assert_explained(&failure, "proxmox::permission-denied", "Permission check failed");
         }
         assert!(world.node.configuration_files().is_empty());
     });
@@ -215,11 +215,11 @@ fn no_space() {
             let report = ended.report();
             let (address, _) = report.failed.first().expect("one failed").clone();
             let failure = failed_alone(&ended, &address, &[]);
-            told(&failure, "proxmox::no-space", "out of space");
+            assert_explained(&failure, "proxmox::no-space", "out of space");
             // Everything that does not need it was made; of what failed nothing is left.
             assert_eq!(world.node.configuration_files().len(), site.desired.guests.len() - 1);
             let again = apply(world, site).await;
-            told(&only(&again), "proxmox::no-space", "out of space");
+            assert_explained(&only(&again), "proxmox::no-space", "out of space");
         },
     );
 }
@@ -247,7 +247,11 @@ fn a_guest_that_is_locked_and_nobody_works_on_it() {
             assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
             let others = ["container.gateway", "container.status"];
             let failure = failed_alone(&ended, &Address::container("notes"), &others);
-            told(&failure, "proxmox::locked", &format!("120 is locked ({lock}), and no task works on it"));
+            assert_explained(
+                &failure,
+                "proxmox::locked",
+                &format!("120 is locked ({lock}), and no task works on it"),
+            );
             assert_eq!(failure.hint.as_deref(), Some(format!("on the node: {command}").as_str()));
             world.node.set_guest_lock(120, None);
             assert!(apply(&world, &changed).await.done());
@@ -269,7 +273,7 @@ fn a_guest_that_a_task_holds_for_ever() {
         assert!(took > Duration::from_secs(1100) && took < LONGEST, "{took:?}");
         let failure =
             failed_alone(&ended, &Address::container("notes"), &["container.gateway", "container.status"]);
-        told(&failure, "proxmox::locked", "CT is locked (backup)");
+        assert_explained(&failure, "proxmox::locked", "CT is locked (backup)");
         let Ended::Walked { events, .. } = &ended else { panic!("{ended:?}") };
         let waits = |e: &apply::Event| matches!(e, apply::Event::Waiting { what, .. } if what.contains("the lock on 120 (backup)"));
         assert!(events.iter().any(waits), "{events:#?}");
@@ -287,7 +291,7 @@ fn a_lock_that_passes_is_waited_for() {
                 let world = world(1, Faults::none().at(n, Fault::Locked(id, Duration::from_secs(200))));
                 let ended = apply(&world, &site).await;
                 assert!(ended.done(), "{:#?}\n{}", ended.failures(), world.story());
-                assert_eq!(scenarios::state::of(&world, &site).await, expected, "{}", world.story());
+                assert_eq!(scenarios::state::describe(&world, &site).await, expected, "{}", world.story());
             });
         }
     }
@@ -302,7 +306,7 @@ fn a_task_that_ends_in_an_error() {
         },
         async |world, site, ended| {
             let failure = only(&ended);
-            told(&failure, "proxmox::task-failed", "startup for container");
+            assert_explained(&failure, "proxmox::task-failed", "startup for container");
             // The end of its log is there.
             assert!(failure.errors.iter().any(|e| e.contains("TASK ERROR")), "{failure:#?}");
             assert!(apply(world, site).await.done());
@@ -336,7 +340,7 @@ fn an_unknown_bridge() {
         let failures = ended.failures();
         assert_eq!(failures.len(), 3, "{failures:#?}");
         for failure in failures {
-            told(&failure, "proxmox::not-found", "vmbr7");
+            assert_explained(&failure, "proxmox::not-found", "vmbr7");
         }
     });
 }
@@ -362,6 +366,6 @@ fn every_refusal_has_a_code_and_a_hint() {
         let response = Response { status, reason: words.into(), body: serde_json::Value::Null };
         let error = proxmox::Error::from(proxmox::ApiError::new(&request, &response));
         let failure = failure("trying", &error);
-        told(&failure, &failure.code, words);
+        assert_explained(&failure, &failure.code, words);
     }
 }

@@ -57,7 +57,7 @@ fn least(plan: &Plan, times: &BTreeMap<&str, u64>) -> f64 {
         }
     }
     let shared = held.iter().map(|(hold, units)| {
-        let limit = limits::of(hold.split(':').next().unwrap_or_default());
+        let limit = limits::limit_for(hold.split(':').next().unwrap_or_default());
         units.values().sum::<f64>() / limit as f64
     });
     let all = work.values().sum::<f64>() / limits::TOTAL as f64;

@@ -167,7 +167,7 @@ impl Served {
         match reach {
             Reach::Commands => {
                 let record = NodeRecord {
-                    runtime: lab::runtime::Kind::Simulated,
+                    runtime: lab::runtime::RuntimeKind::Simulated,
                     endpoint,
                     fingerprint,
                     token_file,

@@ -26,7 +26,7 @@ pub fn run(check: bool) -> Outcome {
     }
     let files = files(&root)?;
     for (path, text) in &files {
-        well &= one(&root, path, text, check)?;
+        well &= write_or_compare(&root, path, text, check)?;
     }
     well &= left_over(&root, &files, check)?;
     Ok(well)
@@ -78,7 +78,7 @@ fn left_over(root: &Utf8Path, files: &[(String, String)], check: bool) -> Outcom
 }
 
 /// Whether the file is as it should be, now.
-fn one(root: &Utf8Path, path: &str, text: &str, check: bool) -> Outcome {
+fn write_or_compare(root: &Utf8Path, path: &str, text: &str, check: bool) -> Outcome {
     let file = root.join(path);
     let there = match fs_err::read_to_string(&file) {
         Ok(there) => there,

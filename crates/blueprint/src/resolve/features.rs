@@ -191,8 +191,8 @@ pub(super) fn of_guest(
                 );
             }
             let contents = held(feature, &parameters, contents);
-            let place = own.unwrap_or(declaration).place.clone();
-            uses.push(FeatureUse { name, parameters, contents, declared: place });
+            let location = own.unwrap_or(declaration).location.clone();
+            uses.push(FeatureUse { name, parameters, contents, declared: location });
         }
     }
     uses

@@ -51,7 +51,7 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
                 udp: matches!(source.protocol, Some(TransportSource::Udp)),
                 ports: source.ports.clone(),
                 reason: source.reason.0.clone(),
-                declared: entry.place(context.report),
+                declared: entry.location(context.report),
             },
         );
     }

@@ -152,7 +152,7 @@ pub(super) fn container(
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
         services: services::services(entry, source, acme, context),
-        declared: entry.place(context.report),
+        declared: entry.location(context.report),
     })
 }
 

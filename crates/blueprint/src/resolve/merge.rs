@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use super::Context;
 use crate::codes;
 use crate::cycles;
-use crate::model::Place;
-use crate::namespace::{Entry, Namespace, place};
+use crate::model::Location;
+use crate::namespace::{Entry, Namespace, location};
 use crate::report::{Draft, Report, Spot};
 use crate::source::GuestSettings;
 use crate::source::{ContainerSource, MountSource, NicSource, TypeSource};
-use crate::tree::{Kind, Node};
+use crate::tree::{Node, NodeKind};
 use crate::values::{self, Address, Mac};
 
 /// A feature where it is declared.
@@ -21,15 +21,15 @@ pub(crate) struct FeatureDeclaration {
     pub name: String,
     pub parameters: Map<String, Value>,
     pub spot: Spot,
-    pub place: Place,
+    pub location: Location,
 }
 
 impl FeatureDeclaration {
     /// Reads an element of a `features` list; `None` where the structural check has found it wrong.
     pub fn name_and_parameters(node: &Node) -> Option<(&str, Option<&Node>)> {
         match &node.kind {
-            Kind::String(name) if !name.is_empty() => Some((name, None)),
-            Kind::Object(members) if members.len() == 1 => {
+            NodeKind::String(name) if !name.is_empty() => Some((name, None)),
+            NodeKind::Object(members) if members.len() == 1 => {
                 let (name, member) = members.first_key_value()?;
                 member.value.members().map(|_| (name.as_str(), Some(&member.value)))
             }
@@ -121,8 +121,8 @@ impl Merged {
                 _ => Map::new(),
             };
             let spot = entry.document.spot(element.span);
-            let place = place(entry.document, element.span.start, report);
-            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, place })
+            let location = location(entry.document, element.span.start, report);
+            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, location })
         });
         Self {
             features: features.collect(),
@@ -186,7 +186,7 @@ fn add_feature(list: &mut Vec<FeatureDeclaration>, feature: FeatureDeclaration) 
         Some(there) => {
             there.parameters.extend(feature.parameters);
             there.spot = feature.spot;
-            there.place = feature.place;
+            there.location = feature.location;
         }
         None => list.push(feature),
     }

@@ -41,7 +41,7 @@ pub(super) fn networks(context: &mut Context<'_, '_>) -> BTreeMap<String, Networ
                 gateway,
                 vlan: source.vlan,
                 nameservers: source.nameservers.iter().flatten().map(|n| n.0).collect(),
-                declared: entry.place(context.report),
+                declared: entry.location(context.report),
             },
         );
     }

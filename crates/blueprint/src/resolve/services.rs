@@ -7,7 +7,7 @@ use super::{Context, parts};
 use crate::codes;
 use crate::model::{Acme, Containers, Expose, Limits, Protocol, Service};
 use crate::names::GuestName;
-use crate::namespace::{Entry, place};
+use crate::namespace::{Entry, location};
 use crate::report::{Draft, Spot};
 use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
 
@@ -25,7 +25,7 @@ pub(super) fn services(
     for (name, written) in source.services.iter().flatten() {
         let start = entry.key_spot(&["services", name]).span.start;
         let mut service = service(name, written);
-        service.declared = place(entry.document, start, context.report);
+        service.declared = location(entry.document, start, context.report);
         if let Some(other) = services.values().find(|s| s.port == service.port) {
             let message =
                 format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
@@ -73,7 +73,7 @@ fn service(name: &str, written: &ServiceSource) -> Service {
         },
         probe_path: written.path.as_ref().map_or_else(|| "/".to_owned(), |p| p.0.clone()),
         probe_status: written.status,
-        declared: crate::model::Place::default(),
+        declared: crate::model::Location::default(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
         domain: source.domain.clone(),
         timezone: source.timezone.as_ref().map(|t| t.0.clone()),
         ids: source.ids.map(|ids| (ids.first, ids.last)),
-        declared: entry.place(context.report),
+        declared: entry.location(context.report),
     })
 }
 
@@ -135,7 +135,7 @@ pub(super) fn hypervisor(
         certificate,
         hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
         address: source.address.map(|address| address.0).or_else(follows),
-        declared: entry.place(context.report),
+        declared: entry.location(context.report),
     };
     if let (true, Some(Target::Proxmox(ProxmoxTarget { ssh: None, .. }))) = (certificate, target) {
         let message = "the node's certificate cannot be put in place: there is no way to run commands on it";

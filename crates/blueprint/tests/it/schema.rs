@@ -192,8 +192,8 @@ fn the_defaults_shown_are_the_defaults_used() {
     ));
     let strip = |container: std::sync::Arc<blueprint::model::Container>| {
         let mut container = std::sync::Arc::unwrap_or_clone(container);
-        container.declared = blueprint::model::Place::default();
-        container.services.values_mut().for_each(|s| s.declared = blueprint::model::Place::default());
+        container.declared = blueprint::model::Location::default();
+        container.services.values_mut().for_each(|s| s.declared = blueprint::model::Location::default());
         container
     };
     assert_eq!(strip(plain), strip(explicit));

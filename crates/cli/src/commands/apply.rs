@@ -10,7 +10,7 @@ use crate::commands::consent::{self, Ask};
 use crate::commands::plan::{look, plan_for, typed};
 use crate::commands::probing::{self, Probing};
 use crate::commands::{diff, secrets, show};
-use crate::error::{CommandError, Kind, Outcome, said};
+use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::printer::Printer;
 use crate::{opening, progress};
 
@@ -125,7 +125,7 @@ pub async fn carry_out(
         } else {
             show::before(plan, planned, global, args::Shown::default(), &show::Asked::default(), printer);
         }
-        return Err(said(Kind::Failed));
+        return Err(already_reported(ErrorKind::Failed));
     }
     if plan.steps.is_empty() {
         // Ports of this machine are no steps.
@@ -142,7 +142,7 @@ pub async fn carry_out(
         report = planned.apply(plan, order) => report?,
         () = interrupted_twice(&stop) => {
             return Err(CommandError {
-                kind: Kind::Interrupted,
+                kind: ErrorKind::Interrupted,
                 ..CommandError::failed("apply::aborted", "stopped at once; tasks on the node may still run")
             }
             .hint(format!("{} apply carries on", typed(global))));
@@ -178,9 +178,9 @@ fn finish(
     match report.outcome {
         RunOutcome::Interrupted => {
             printer.say(format!("{} apply carries on", typed(global)));
-            return Err(said(Kind::Interrupted));
+            return Err(already_reported(ErrorKind::Interrupted));
         }
-        RunOutcome::Failed => return Err(said(Kind::Failed)),
+        RunOutcome::Failed => return Err(already_reported(ErrorKind::Failed)),
         _ => {}
     }
     if !printer.json && !only_destroys {

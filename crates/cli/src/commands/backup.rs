@@ -101,7 +101,7 @@ async fn take_back(planned: &Site, options: &Restore, sealed: &[u8], printer: Pr
     let id = guest(planned, authority)?;
     let site = planned.worksite()?;
     let read = Command::new("reading the authority's certificate", ["cat", "/etc/step-ca/intermediate.crt"]);
-    let facts = pki::CertificateFacts::parse(&site.said(id, &read).await?)
+    let facts = pki::CertificateFacts::parse(&site.output_of(id, &read).await?)
         .map_err(|e| CommandError::from_error("pki::authority", &e))?;
     let mark = CertificateMark {
         fingerprint: authority.fingerprint.clone(),

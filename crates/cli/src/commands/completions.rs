@@ -41,7 +41,9 @@ pub fn complete(global: &Global, options: &Complete, printer: Printer) -> Outcom
     root.build();
     let Some(position) = position(&root, &options.words) else { return Ok(0) };
     let site = position.site.map_or(global.site.as_path(), Utf8Path::new);
-    for name in position.names.of(site).iter().filter(|name| name.starts_with(position.begun)).take(MOST) {
+    for name in
+        position.names.names_in(site).iter().filter(|name| name.starts_with(position.begun)).take(MOST)
+    {
         printer.data(format!("{}{name}", position.before));
     }
     Ok(0)
@@ -150,7 +152,7 @@ fn option<'c, 'w>(command: &'c Command, word: &'w str) -> Option<(&'c Arg, Optio
 
 impl Names {
     /// The names of the site in a folder, sorted; none where there is no site that can be read.
-    fn of(self, site: &Utf8Path) -> BTreeSet<String> {
+    fn names_in(self, site: &Utf8Path) -> BTreeSet<String> {
         let Some((blueprint, desired)) = explain::wired(site) else { return BTreeSet::new() };
         let guests = || blueprint.containers.keys().map(ToString::to_string);
         let addresses = || desired.graph.addresses().map(Address::to_string);

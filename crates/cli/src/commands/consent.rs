@@ -5,7 +5,7 @@ use plan::address;
 use plan::planner::consented;
 use plan::{Action, Consent, Grade, Plan, Step};
 
-use crate::error::{CommandError, Kind};
+use crate::error::{CommandError, ErrorKind};
 use crate::printer::Printer;
 
 /// Who is asked for what is missing.
@@ -56,7 +56,7 @@ pub fn nothing_protected(plan: &Plan) -> Result<(), CommandError> {
     let names: Vec<&str> = refused.iter().map(|(s, _)| s.address.as_str()).collect();
     let out: Vec<String> = names.iter().map(|name| format!("--exclude {name}")).collect();
     Err(CommandError {
-        kind: Kind::Consent,
+        kind: ErrorKind::Consent,
         ..CommandError::failed(
             "consent::protected",
             format!("nothing was done: {} cannot go: {why}", names.join(", ")),
@@ -86,7 +86,7 @@ pub fn settle(
         let without: Vec<String> = missing.iter().map(|s| format!("--exclude {}", s.address)).collect();
         let fates: Vec<String> = missing.iter().map(|s| fate(s)).collect();
         return Err(CommandError {
-            kind: Kind::Consent,
+            kind: ErrorKind::Consent,
             ..CommandError::failed(
                 "consent::missing",
                 format!("nothing was done: no consent to {}", fates.join(", ")),
@@ -155,13 +155,13 @@ pub fn word(question: &str, word: &str, printer: Printer) -> Result<(), CommandE
 }
 
 fn declined() -> CommandError {
-    CommandError { kind: Kind::Consent, ..CommandError::failed("consent::declined", "nothing was done") }
+    CommandError { kind: ErrorKind::Consent, ..CommandError::failed("consent::declined", "nothing was done") }
 }
 
 fn answer(question: &str, printer: Printer) -> Result<String, CommandError> {
     if !printer.can_ask() {
         return Err(CommandError {
-            kind: Kind::Consent,
+            kind: ErrorKind::Consent,
             ..CommandError::failed(
                 "consent::nobody-to-ask",
                 "nobody can be asked here: this is not a terminal",

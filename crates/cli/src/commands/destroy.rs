@@ -5,7 +5,7 @@ use crate::commands::apply::carry_out;
 use crate::commands::consent::{self, Ask};
 use crate::commands::plan::typed;
 use crate::commands::show;
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, ErrorKind, Outcome};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -20,8 +20,10 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
         let site = planned.desired.site.clone();
         if let Some(name) = options.confirm.as_ref().filter(|name| **name != site) {
             let message = format!("this site is `{site}`, not `{name}`");
-            let error =
-                CommandError { kind: Kind::Consent, ..CommandError::failed("consent::other-site", message) };
+            let error = CommandError {
+                kind: ErrorKind::Consent,
+                ..CommandError::failed("consent::other-site", message)
+            };
             return Err(error.hint(format!("{} destroy --confirm {site}", typed(global))));
         }
         consent::only_names(&plan, &options.allow_destroy)?;
@@ -35,8 +37,10 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
         let granted = if asks {
             if !printer.can_ask() {
                 let message = "nothing was done: destroying takes consent that names the site";
-                let error =
-                    CommandError { kind: Kind::Consent, ..CommandError::failed("consent::missing", message) };
+                let error = CommandError {
+                    kind: ErrorKind::Consent,
+                    ..CommandError::failed("consent::missing", message)
+                };
                 return Err(error.hint(format!("{} destroy --confirm {site}", typed(global))));
             }
             if options.target.is_empty() {

@@ -11,7 +11,7 @@ use transport::Command;
 use crate::args::Global;
 use crate::commands::health;
 use crate::commands::plan::typed;
-use crate::error::{CommandError, Kind, Outcome, said};
+use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
 use crate::printer::Printer;
@@ -97,7 +97,7 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     if printer.json {
         printer.data_json(&json!({ "ok": findings.bad == 0, "checks": findings.rows }));
     }
-    if findings.bad == 0 { Ok(0) } else { Err(said(Kind::Failed)) }
+    if findings.bad == 0 { Ok(0) } else { Err(already_reported(ErrorKind::Failed)) }
 }
 
 /// What to do about a host key that is not known, or not the declared one.

@@ -5,7 +5,7 @@ use plan::render::Style;
 use serde_json::json;
 
 use crate::args::{self, Global};
-use crate::error::{Kind, Outcome, said};
+use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::{Printer, paint};
 
@@ -37,7 +37,7 @@ pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> O
             n => printer.say(format!("{n} of {} checks tell of trouble", checks.len())),
         }
     }
-    if health.ok() { Ok(0) } else { Err(said(Kind::Failed)) }
+    if health.ok() { Ok(0) } else { Err(already_reported(ErrorKind::Failed)) }
 }
 
 /// The checks, by group.

@@ -188,7 +188,8 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
         up::Found::Repaired => "ran, and was mended",
         up::Found::Running => "runs already",
     };
-    let kind = if record.runtime == lab::runtime::Kind::Simulated { "the simulated lab" } else { "the lab" };
+    let kind =
+        if record.runtime == lab::runtime::RuntimeKind::Simulated { "the simulated lab" } else { "the lab" };
     printer.say(format!("✔ {kind} {word}: {} is at {}", record.node, record.endpoint));
     if !record.others.is_empty() {
         printer.say(format!("  in one cluster with it: {}", record.others.join(", ")));
@@ -229,7 +230,7 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
         printer.data_json(&serde_json::to_value(&status).unwrap_or_default());
         return Ok(0);
     }
-    let simulated = status.record.runtime == lab::runtime::Kind::Simulated;
+    let simulated = status.record.runtime == lab::runtime::RuntimeKind::Simulated;
     printer.data(format!(
         "{} {} · {} · {}",
         if status.running { "●" } else { "○" },

@@ -6,7 +6,7 @@ use transport::{Command, Runner as _};
 
 use crate::args::{self, Global};
 use crate::commands::guests::{find, no_way};
-use crate::error::{CommandError, Kind, Outcome, said};
+use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::printer::Printer;
 
 /// What has been written already is there within this.
@@ -47,7 +47,7 @@ pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Out
         result = guest.run_lines(&command, &mut line) => result,
         _ = tokio::signal::ctrl_c() => {
             connection.close().await;
-            return Err(said(Kind::Interrupted));
+            return Err(already_reported(ErrorKind::Interrupted));
         }
     };
     connection.close().await;

@@ -5,7 +5,7 @@ use site::Site;
 
 use crate::args::{self, Global};
 use crate::commands::{consent, diff, show};
-use crate::error::{CommandError, Kind, Outcome, said};
+use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -106,7 +106,7 @@ async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, prin
         }
     }
     if !plan.problems.is_empty() {
-        return Err(said(Kind::Failed));
+        return Err(already_reported(ErrorKind::Failed));
     }
     Ok(if options.detailed_exitcode && !plan.steps.is_empty() { 3 } else { 0 })
 }

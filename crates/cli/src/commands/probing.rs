@@ -7,7 +7,7 @@ use crate::args::Global;
 use crate::args::Shown;
 use crate::commands::apply::carry_out;
 use crate::commands::{consent, show};
-use crate::error::{Kind, Outcome};
+use crate::error::{ErrorKind, Outcome};
 use crate::printer::Printer;
 
 /// How services are asked.
@@ -57,7 +57,7 @@ pub async fn ask(global: &Global, site: &mut Site, probing: Probing<'_>, printer
         consent::carry_out(&plan, printer)?;
     }
     match carry_out(global, site, &plan, &[], printer).await {
-        Err(error) if error.kind != Kind::Interrupted => {
+        Err(error) if error.kind != ErrorKind::Interrupted => {
             verdict(site, &silent, printer).await?;
             Err(error)
         }

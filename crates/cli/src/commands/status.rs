@@ -8,7 +8,7 @@ use plan::Address;
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
-use crate::error::{Kind, Outcome, said};
+use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::Printer;
 use crate::running;
@@ -21,7 +21,7 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
             printer.redraw(&format!("{}", Zoned::now().strftime("%H:%M:%S")));
             // A node that does not answer now may answer next time.
             if let Err(error) = once(global, printer).await {
-                if error.kind == Kind::Usage {
+                if error.kind == ErrorKind::Usage {
                     return error;
                 }
                 printer.error(&error);
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
     };
     tokio::select! {
         error = watching => Err(error),
-        _ = tokio::signal::ctrl_c() => Err(said(Kind::Interrupted)),
+        _ = tokio::signal::ctrl_c() => Err(already_reported(ErrorKind::Interrupted)),
     }
 }
 

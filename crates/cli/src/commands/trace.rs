@@ -5,7 +5,7 @@ use plan::Inventory;
 use site::{Question, Site};
 
 use crate::args::{self, Global};
-use crate::error::{Kind, Outcome, said};
+use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::{Printer, paint};
 
@@ -24,7 +24,7 @@ pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Ou
         show(&traced.path, &traced.walks, &traced.outside, printer);
         conclude(&traced.verdict, printer);
     }
-    if traced.verdict.state == State::Good { Ok(0) } else { Err(said(Kind::Failed)) }
+    if traced.verdict.state == State::Good { Ok(0) } else { Err(already_reported(ErrorKind::Failed)) }
 }
 
 /// What is the same for all places is shown once; what is not well is never left out.

@@ -35,7 +35,7 @@ pub(crate) use rootfs::RootFs as GuestFiles;
 pub(crate) use run::explain;
 use run::{output, run, run_for};
 
-use crate::runtime::{Appliance, Config, Kind, Runtime, TaskError, TaskLog};
+use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
 /// The longest that unpacking a template may take.
 const UNPACK: Duration = Duration::from_secs(600);
@@ -216,8 +216,8 @@ impl LxcRuntime {
 
 #[async_trait]
 impl Runtime for LxcRuntime {
-    fn kind(&self) -> Kind {
-        Kind::Containers
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Containers
     }
 
     async fn create(

@@ -149,7 +149,7 @@ fn out(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<Strin
     }
     let verdicts = Verdicts { accept: "goto may", drop: "return", reject: "goto refuse" };
     lines.extend(own_rules(input, link, file, (Direction::Out, verdicts), warnings));
-    lines.push(verdicts.of(policy_of(file, Direction::Out)).to_owned());
+    lines.push(verdicts.verdict_for(policy_of(file, Direction::Out)).to_owned());
     lines
 }
 
@@ -165,7 +165,7 @@ fn into(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<Stri
     }
     let verdicts = Verdicts { accept: "return", drop: "drop", reject: "goto refused" };
     lines.extend(own_rules(input, link, file, (Direction::In, verdicts), warnings));
-    lines.push(verdicts.of(policy_of(file, Direction::In)).to_owned());
+    lines.push(verdicts.verdict_for(policy_of(file, Direction::In)).to_owned());
     lines
 }
 
@@ -250,7 +250,7 @@ fn node(input: &Input, warnings: &mut Vec<String>) -> Vec<String> {
             warnings.extend(own.into_iter().map(|warning| format!("{file}: {warning}")));
         }
         body.extend(management(scope, direction));
-        body.push(verdicts.of(policy_of(&input.cluster, direction)).to_owned());
+        body.push(verdicts.verdict_for(policy_of(&input.cluster, direction)).to_owned());
         lines.extend(chain(name, body));
     }
     lines

@@ -13,7 +13,7 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(super) fn of(&self, action: Action) -> &'static str {
+    pub(super) fn verdict_for(&self, action: Action) -> &'static str {
         match action {
             Action::Accept => self.accept,
             Action::Drop => self.drop,
@@ -47,18 +47,18 @@ pub(super) fn statements<'r>(
                         // A group's rules are bound to the device that the group is bound to.
                         let bound =
                             Rule { iface: rule.iface.clone().or(inner.iface.clone()), ..inner.clone() };
-                        one(&bound, whom, warnings, &mut out);
+                        compile_packets(&bound, whom, warnings, &mut out);
                     }
                 }
                 None => warnings.push(format!("`{rule}`: no such group '{name}'")),
             },
-            What::Packets { .. } => one(rule, whom, warnings, &mut out),
+            What::Packets { .. } => compile_packets(rule, whom, warnings, &mut out),
         }
     }
     out
 }
 
-fn one(rule: &Rule, whom: For<'_>, warnings: &mut Vec<String>, out: &mut Vec<String>) {
+fn compile_packets(rule: &Rule, whom: For<'_>, warnings: &mut Vec<String>, out: &mut Vec<String>) {
     let What::Packets { direction, macro_name, action } = &rule.what else { return };
     if *direction != whom.direction {
         return;
@@ -90,7 +90,7 @@ fn one(rule: &Rule, whom: For<'_>, warnings: &mut Vec<String>, out: &mut Vec<Str
             let fits = protocol.version.is_none_or(|version| family.version.is_none_or(|it| it == version));
             if fits {
                 let matches = format!("{device}{}{}", family.text, protocol.text);
-                out.push(format!("{matches}{}{comment}", whom.verdicts.of(*action)));
+                out.push(format!("{matches}{}{comment}", whom.verdicts.verdict_for(*action)));
             }
         }
     }
@@ -274,7 +274,7 @@ mod tests {
 
     const VERDICTS: Verdicts = Verdicts { accept: "accept", drop: "drop", reject: "goto refused" };
 
-    fn of(line: &str) -> (Vec<String>, Vec<String>) {
+    fn compile_line(line: &str) -> (Vec<String>, Vec<String>) {
         let cluster = FirewallFile::parse(
             "[ALIASES]\nlan 10.0.0.0/24\nsix fd00::/8\n[IPSET both]\n10.1.0.0/16\n10.1.2.0/24\n!10.1.9.9\nfd00::1\n\
              [group web]\nIN ACCEPT -p tcp -dport 80\n|IN DROP\nIN SSH(ACCEPT) -source lan\n",
@@ -321,7 +321,7 @@ mod tests {
             ("GROUP web -i net1", &[]),
         ] {
             assert_eq!(
-                of(line),
+                compile_line(line),
                 (expected.iter().map(|it| (*it).to_owned()).collect(), Vec::new()),
                 "{line}"
             );
@@ -335,7 +335,7 @@ mod tests {
             ("IN ACCEPT -p x;y", "unknown protocol 'x;y'"),
             ("GROUP mail", "no such group 'mail'"),
         ] {
-            let (made, warnings) = of(line);
+            let (made, warnings) = compile_line(line);
             assert!(made.is_empty() && warnings[0].ends_with(why), "{line}: {made:?} {warnings:?}");
         }
     }

@@ -136,16 +136,16 @@ impl Api {
     }
 
     /// As [`Api::call`], and when the answer is a task, waits for its end. Gives the task's log, or the data as it was.
-    pub(crate) async fn work(
+    pub(crate) async fn call_and_wait(
         &self,
         method: &str,
         path: &str,
         parameters: &Parameters,
-    ) -> Result<Work, Failure> {
+    ) -> Result<CallOutcome, Failure> {
         let data = self.call(method, path, parameters).await?;
         match data.as_str().filter(|text| text.starts_with("UPID:")) {
-            Some(upid) => self.wait(upid).await.map(|log| Work { data: data.clone(), log }),
-            None => Ok(Work { data, log: Vec::new() }),
+            Some(upid) => self.wait(upid).await.map(|log| CallOutcome { data: data.clone(), log }),
+            None => Ok(CallOutcome { data, log: Vec::new() }),
         }
     }
 
@@ -234,12 +234,12 @@ pub(crate) async fn send(
 
 /// What a call led to.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Work {
+pub(crate) struct CallOutcome {
     pub data: Value,
     pub log: Vec<String>,
 }
 
-impl Work {
+impl CallOutcome {
     pub(crate) fn into_done(self) -> Done {
         Done::text(self.log.iter().map(|line| format!("{line}\n")).collect::<String>())
     }

@@ -64,8 +64,8 @@ pub(crate) async fn pvesh(api: &Api, arguments: &[&str]) -> Result<Done, Failure
     };
     let path = path.replace("/nodes/localhost", &api.path(""));
     let path = if path.starts_with('/') { path } else { format!("/{path}") };
-    match api.work(method, path.trim_end_matches('/'), &parameters).await {
-        Ok(work) => Ok(Done::text(print(&work.data, format))),
+    match api.call_and_wait(method, path.trim_end_matches('/'), &parameters).await {
+        Ok(outcome) => Ok(Done::text(print(&outcome.data, format))),
         Err(failure) => {
             let usage = format!("\npvesh {command} <api_path> [OPTIONS] [FORMAT_OPTIONS]");
             Ok(failure.with_usage(&usage))
@@ -276,7 +276,7 @@ pub(crate) async fn start_guests(api: &Api) -> Result<Done, Failure> {
     order.sort_unstable();
     let mut done = Done::default();
     for (_, id, up) in order {
-        match api.work("POST", &api.path(&format!("/lxc/{id}/status/start")), &none).await {
+        match api.call_and_wait("POST", &api.path(&format!("/lxc/{id}/status/start")), &none).await {
             Ok(_) => {
                 let _ = writeln!(done.out, "started CT {id}");
                 // What `startup` asks for: the next one begins that much later.

@@ -49,25 +49,28 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
             Ok(Done::text(format!("status: {}\n", shown(&now["status"]))))
         }
         "start" | "stop" | "shutdown" | "reboot" | "suspend" | "resume" => {
-            let done = api.work("POST", &format!("{guest}/status/{command}"), &options).await?;
+            let done = api.call_and_wait("POST", &format!("{guest}/status/{command}"), &options).await?;
             Ok(done.into_done())
         }
-        "destroy" => Ok(api.work("DELETE", &guest, &options).await?.into_done()),
+        "destroy" => Ok(api.call_and_wait("DELETE", &guest, &options).await?.into_done()),
         "create" | "restore" => {
             let mut options = options;
             options.insert("vmid".to_owned(), id.to_string());
             if let Some(template) = words.get(2) {
                 options.insert("ostemplate".to_owned(), (*template).to_owned());
             }
-            let made = api.work("POST", &api.path("/lxc"), &options).await;
+            let made = api.call_and_wait("POST", &api.path("/lxc"), &options).await;
             Ok(made.map_or_else(
                 |e| refused(e, "pct create <vmid> <ostemplate> [OPTIONS]"),
-                super::client::Work::into_done,
+                super::client::CallOutcome::into_done,
             ))
         }
         "set" => {
-            let set = api.work("PUT", &format!("{guest}/config"), &options).await;
-            Ok(set.map_or_else(|e| refused(e, "pct set <vmid> [OPTIONS]"), super::client::Work::into_done))
+            let set = api.call_and_wait("PUT", &format!("{guest}/config"), &options).await;
+            Ok(set.map_or_else(
+                |e| refused(e, "pct set <vmid> [OPTIONS]"),
+                super::client::CallOutcome::into_done,
+            ))
         }
         "resize" => {
             let (Some(disk), Some(size)) = (words.get(2), words.get(3)) else {
@@ -79,7 +82,7 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
             let mut options = options;
             options.insert("disk".to_owned(), (*disk).to_owned());
             options.insert("size".to_owned(), (*size).to_owned());
-            Ok(api.work("PUT", &format!("{guest}/resize"), &options).await?.into_done())
+            Ok(api.call_and_wait("PUT", &format!("{guest}/resize"), &options).await?.into_done())
         }
         "exec" => {
             // `pct exec 250 -- program …`, or without the dashes.

@@ -43,7 +43,7 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
         ["download", storage, template] => {
             let parameters = [("storage", *storage), ("template", *template)];
             let parameters = parameters.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-            match api.work("POST", &api.path("/aplinfo"), &parameters).await {
+            match api.call_and_wait("POST", &api.path("/aplinfo"), &parameters).await {
                 Ok(work) => Ok(work.into_done()),
                 Err(failure) => Ok(failure.with_usage("pveam download <storage> <template>")),
             }
@@ -53,7 +53,7 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
             let mut encoded = String::new();
             encode(volume, &mut encoded);
             let path = api.path(&format!("/storage/{storage}/content/{encoded}"));
-            api.work("DELETE", &path, &Parameters::new()).await.map(|_| Done::text(""))
+            api.call_and_wait("DELETE", &path, &Parameters::new()).await.map(|_| Done::text(""))
         }
         ["list"] => Ok(Done::failed(255, "400 not enough arguments\npveam list <storage>\n")),
         ["download", ..] => {

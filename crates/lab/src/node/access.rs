@@ -105,12 +105,12 @@ impl Privileges {
     const ALL: Self = Self((1 << NAMES.len()) - 1);
 
     /// The set of the one privilege of this name, if there is one.
-    pub(crate) fn one(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         NAMES.binary_search(&name).ok().map(|at| Self(1 << at))
     }
 
     fn of(list: &str) -> Self {
-        formats::list(list).filter_map(Self::one).fold(Self::default(), Self::or)
+        formats::list(list).filter_map(Self::named).fold(Self::default(), Self::or)
     }
 
     fn or(self, other: Self) -> Self {
@@ -372,8 +372,8 @@ mod tests {
         access.rules.insert("/".into(), vec![rule("a@pve!sep", "Administrator")]);
         assert!(access.privileges(&Auth::of("a@pve!sep"), "/vms/100", None).is_empty());
         access.rules.insert("/vms".into(), vec![rule("a@pve", "PVEVMUser")]);
-        let audit = Privileges::one("VM.Audit").expect("known");
-        let allocate = Privileges::one("VM.Allocate").expect("known");
+        let audit = Privileges::named("VM.Audit").expect("known");
+        let allocate = Privileges::named("VM.Allocate").expect("known");
         for token in ["a@pve!sep", "a@pve!full"] {
             let has = access.privileges(&Auth::of(token), "/vms/100", None);
             assert!(has.holds(audit) && !has.holds(allocate), "{token}");

@@ -28,11 +28,11 @@ pub struct Member {
 #[derive(Debug, Clone)]
 pub struct Cluster {
     members: Arc<[Member]>,
-    place: Place,
+    backend: Backend,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum Backend {
     Memory(Arc<Memory>),
     Folder(Utf8PathBuf),
 }
@@ -75,12 +75,12 @@ pub(super) struct Held<'a>(
 impl Cluster {
     /// A cluster of these nodes, whose numbers follow from their order, in memory: all of them are in this process.
     pub fn in_memory(members: Vec<Member>) -> Self {
-        Self { members: members.into(), place: Place::Memory(Arc::default()) }
+        Self { members: members.into(), backend: Backend::Memory(Arc::default()) }
     }
 
     /// The same, with what is common in a folder that all of them see.
     pub fn in_folder(members: Vec<Member>, folder: impl Into<Utf8PathBuf>) -> Self {
-        Self { members: members.into(), place: Place::Folder(folder.into()) }
+        Self { members: members.into(), backend: Backend::Folder(folder.into()) }
     }
 
     /// Its nodes, with their numbers.
@@ -90,15 +90,15 @@ impl Cluster {
 
     /// The firewall's files, where they are in memory.
     pub(super) fn firewall(&self) -> Arc<Mutex<BTreeMap<String, String>>> {
-        match &self.place {
-            Place::Memory(memory) => memory.firewall.clone(),
-            Place::Folder(_) => Arc::default(),
+        match &self.backend {
+            Backend::Memory(memory) => memory.firewall.clone(),
+            Backend::Folder(_) => Arc::default(),
         }
     }
 
     /// Tells the others, where they cannot see it in a folder, that a guest's file is now this one of `node`, or gone.
     pub(super) fn register(&self, id: u32, node: &str, stored: Option<Arc<Stored>>) {
-        let Place::Memory(memory) = &self.place else { return };
+        let Backend::Memory(memory) = &self.backend else { return };
         let mut guests = lock(&memory.guests);
         match stored {
             Some(stored) => drop(guests.insert(id, (node.to_owned(), stored))),
@@ -108,9 +108,9 @@ impl Cluster {
 
     /// The guests that are registered.
     pub(super) fn registered(&self) -> Registered {
-        match &self.place {
-            Place::Memory(memory) => lock(&memory.guests).clone(),
-            Place::Folder(_) => Registered::new(),
+        match &self.backend {
+            Backend::Memory(memory) => lock(&memory.guests).clone(),
+            Backend::Folder(_) => Registered::new(),
         }
     }
 
@@ -121,9 +121,9 @@ impl Cluster {
     /// Keeps the other nodes from changing anything, waiting for it within bounds. A node that cannot have the lock goes on
     /// without: what it does is then as if it had come a moment later.
     pub(super) fn hold(&self) -> Held<'_> {
-        let folder = match &self.place {
-            Place::Memory(memory) => return Held(Some(lock(&memory.gate)), None),
-            Place::Folder(folder) => folder,
+        let folder = match &self.backend {
+            Backend::Memory(memory) => return Held(Some(lock(&memory.gate)), None),
+            Backend::Folder(folder) => folder,
         };
         let opened = fs_err::OpenOptions::new()
             .create(true)
@@ -143,8 +143,8 @@ impl Cluster {
 
     /// Takes over what another node has changed since `last`, and says what is seen now. False when nothing is there yet.
     pub(super) fn pull(&self, keep: &mut Keep, last: &mut Option<Version>) -> bool {
-        let newer = match &self.place {
-            Place::Memory(memory) => {
+        let newer = match &self.backend {
+            Backend::Memory(memory) => {
                 let common = lock(&memory.common);
                 let version = Version::Memory(common.0);
                 if *last == Some(version) {
@@ -152,7 +152,7 @@ impl Cluster {
                 }
                 common.1.clone().map(|common| (version, common))
             }
-            Place::Folder(folder) => {
+            Backend::Folder(folder) => {
                 let file = Self::file(folder);
                 let Ok(version) = seen(&file).map(Version::File) else { return false };
                 if *last == Some(version) {
@@ -181,13 +181,13 @@ impl Cluster {
             pools: keep.pools.clone(),
             storages: keep.storages.clone(),
         };
-        match &self.place {
-            Place::Memory(memory) => {
+        match &self.backend {
+            Backend::Memory(memory) => {
                 let mut now = lock(&memory.common);
                 *now = (now.0 + 1, Some(common));
                 *last = Some(Version::Memory(now.0));
             }
-            Place::Folder(folder) => {
+            Backend::Folder(folder) => {
                 let file = Self::file(folder);
                 let written = serde_json::to_string_pretty(&common)
                     .map_err(std::io::Error::from)

@@ -67,7 +67,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
         "poolid" => ok(poolid(value), "value does not look like a valid pool name"),
         "userid" => ok(userid(value), &format!("value '{value}' does not look like a valid user name")),
         "roleid" => ok(plain(value), &format!("role name '{value}' contains invalid characters")),
-        "privileges" => match list(value).find(|name| Privileges::one(name).is_none()) {
+        "privileges" => match list(value).find(|name| Privileges::named(name).is_none()) {
             Some(unknown) => Err(Error::Format(format!("invalid privilege '{unknown}'"))),
             None => Ok(()),
         },

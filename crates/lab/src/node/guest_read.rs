@@ -194,7 +194,7 @@ pub(crate) async fn interfaces(call: &Call<'_>) -> Outcome {
     if !running.contains(&id) {
         return Ok(Value::Null.into());
     }
-    if call.node.runtime.kind() == crate::runtime::Kind::Containers {
+    if call.node.runtime.kind() == crate::runtime::RuntimeKind::Containers {
         return seen(call, id).await;
     }
     let mut out =

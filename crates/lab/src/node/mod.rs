@@ -466,7 +466,7 @@ impl Inner {
             return true;
         }
         let pool = path.strip_prefix("/vms/").and_then(|id| id.parse().ok()).and_then(|id| keep.pool_of(id));
-        Privileges::one(privilege).is_some_and(|one| keep.access.privileges(auth, path, pool).holds(one))
+        Privileges::named(privilege).is_some_and(|one| keep.access.privileges(auth, path, pool).holds(one))
     }
 
     fn need(&self, auth: &Auth, path: &str, privilege: &str) -> Result<(), ApiError> {

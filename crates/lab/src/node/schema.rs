@@ -420,7 +420,7 @@ mod tests {
             assert!(endpoint.path.starts_with('/'), "{}", endpoint.path);
             if let Who::Any(_, privileges) = &endpoint.who {
                 for privilege in privileges {
-                    assert!(super::super::access::Privileges::one(privilege).is_some(), "{privilege}");
+                    assert!(super::super::access::Privileges::named(privilege).is_some(), "{privilege}");
                 }
             }
             for param in &endpoint.params {

@@ -34,7 +34,7 @@ pub(super) fn period<'a>(
     Some([now - BACKDATE, now + life])
 }
 
-fn said(text: impl Into<Vec<u8>>) -> Ran {
+fn succeed_with(text: impl Into<Vec<u8>>) -> Ran {
     (0, text.into(), Vec::new()).into()
 }
 
@@ -98,7 +98,7 @@ fn shown(inside: &Inside, text: &str) -> Option<Ran> {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{}", json!({ "name": name, "serial": serial, "served": served }));
     }
-    (!out.is_empty()).then(|| said(out))
+    (!out.is_empty()).then(|| succeed_with(out))
 }
 
 /// Whether a script writes down what was done on the node.
@@ -120,31 +120,31 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
     let certificate = "/etc/step-ca/intermediate.crt";
     match words {
         ["request"] => match request() {
-            Ok(request) => said(request),
+            Ok(request) => succeed_with(request),
             Err(error) => refused(&error),
         },
         ["install"] if stdin.starts_with(b"-----BEGIN CERTIFICATE-----") => {
             inside.files.insert(certificate.to_owned(), stdin.to_vec());
-            said("")
+            succeed_with("")
         }
         ["install"] => refused("what was given is no certificate"),
         _ if !inside.files.contains_key(certificate) => refused("the authority has no certificate yet"),
-        ["probe"] => said("signed and verified; the intermediate is good until 2100\n"),
+        ["probe"] => succeed_with("signed and verified; the intermediate is good until 2100\n"),
         ["register" | "admit", guest] => match serde_json::from_slice::<Value>(stdin) {
             // Without names, the node is to have none any more.
             Ok(told) if words[0] == "admit" && told["names"] == json!([]) => {
                 inside.files.remove(&provisioner(guest));
-                said("")
+                succeed_with("")
             }
             Ok(told) if told["names"].as_array().is_some_and(|names| !names.is_empty()) => {
                 inside.files.insert(provisioner(guest), stdin.to_vec());
-                said("")
+                succeed_with("")
             }
             _ => refused("what was given cannot be read"),
         },
         ["forget", guest] => {
             inside.files.remove(&provisioner(guest));
-            said("")
+            succeed_with("")
         }
         _ => refused("a simulated authority does not do that"),
     }
@@ -168,7 +168,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
     match words {
         ["identity"] => {
             let key = json!({ "kty": "EC", "crv": "P-256", "kid": "simulated", "x": "x", "y": "y" });
-            said(format!("{key}\n"))
+            succeed_with(format!("{key}\n"))
         }
         ["renew", names @ ..] => {
             let mut out = String::new();
@@ -186,7 +186,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
                 let inner = path.strip_prefix(STORE)?.strip_prefix('/')?.strip_suffix("/fullchain.pem")?;
                 Some(fetched(inside, inner).to_string() + "\n")
             };
-            said(inside.files.keys().filter_map(name).collect::<String>())
+            succeed_with(inside.files.keys().filter_map(name).collect::<String>())
         }
         _ => refused("a simulated guest does not do that"),
     }

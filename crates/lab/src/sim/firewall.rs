@@ -58,29 +58,29 @@ impl SimFirewall {
         match words {
             ["apply", _, _, site, seconds] => match (change::parse(stdin), seconds.parse()) {
                 (Ok(changes), Ok(seconds)) => self.apply(node, site, &changes, Duration::from_secs(seconds)),
-                (Err(error), _) => said(255, error),
-                (_, Err(_)) => said(255, "no time to wait"),
+                (Err(error), _) => exit_with(255, error),
+                (_, Err(_)) => exit_with(255, "no time to wait"),
             },
             ["confirm", _, _, token] => self.confirm(token),
             ["cancel", _, _, token] => {
                 self.restore(node, token.parse().unwrap_or_default());
                 self.confirm("")
             }
-            _ => said(255, "unknown words"),
+            _ => exit_with(255, "unknown words"),
         }
     }
 
     fn apply(&self, node: &Node, site: &str, changes: &[FileChange], wait: Duration) -> Output {
-        let Ok(files) = node.firewall_files() else { return said(255, "cannot read") };
+        let Ok(files) = node.firewall_files() else { return exit_with(255, "cannot read") };
         let mut guard = self.lock();
         if let Some(armed) = guard.armed.as_ref().filter(|armed| armed.site != site) {
-            return said(5, format!("busy {}", armed.site));
+            return exit_with(5, format!("busy {}", armed.site));
         }
         let mut old = guard.armed.take().map(|armed| armed.old).unwrap_or_default();
         for change in changes {
             let now = files.get(&change.name).cloned();
             if now != change.old && now != change.new {
-                return said(3, format!("modified {}", change.name));
+                return exit_with(3, format!("modified {}", change.name));
             }
             if old.iter().all(|(name, _)| *name != change.name) {
                 old.push((change.name.clone(), now));
@@ -92,7 +92,7 @@ impl SimFirewall {
         drop(guard);
         for change in changes {
             if node.put_firewall_file(&change.name, change.new.as_deref()).is_err() {
-                return said(255, format!("cannot write {}", change.name));
+                return exit_with(255, format!("cannot write {}", change.name));
             }
         }
         let (own, node) = (self.clone(), node.clone());
@@ -100,7 +100,7 @@ impl SimFirewall {
             tokio::time::sleep(wait).await;
             own.restore(&node, token);
         });
-        said(0, format!("armed {token}"))
+        exit_with(0, format!("armed {token}"))
     }
 
     /// Puts back what was there first, unless that was settled already.
@@ -118,7 +118,11 @@ impl SimFirewall {
         if guard.armed.take_if(|armed| armed.token == token).is_some() {
             guard.confirmed = token;
         }
-        if token != 0 && guard.confirmed == token { said(0, "confirmed") } else { said(4, "restored") }
+        if token != 0 && guard.confirmed == token {
+            exit_with(0, "confirmed")
+        } else {
+            exit_with(4, "restored")
+        }
     }
 }
 
@@ -149,9 +153,9 @@ pub(crate) fn status(node: &Node) -> Output {
     let files = node.firewall_files().unwrap_or_default();
     let cluster = FirewallFile::parse(files.get("cluster.fw").map_or("", String::as_str));
     let word = if judge::enabled(&cluster) { "enabled" } else { "disabled" };
-    said(0, format!("Status: {word}/running"))
+    exit_with(0, format!("Status: {word}/running"))
 }
 
-fn said(status: i32, line: impl std::fmt::Display) -> Output {
+fn exit_with(status: i32, line: impl std::fmt::Display) -> Output {
     Output { status, stdout: format!("{line}\n").into_bytes(), stderr: Vec::new() }
 }

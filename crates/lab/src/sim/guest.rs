@@ -34,11 +34,11 @@ struct Feature {
     name: String,
     fingerprint: String,
     /// How many actions it takes where it was never applied. A script need not say: then it is one.
-    #[serde(default = "one")]
+    #[serde(default = "one_action")]
     actions: u64,
 }
 
-fn one() -> u64 {
+fn one_action() -> u64 {
     1
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`World`] is where a test begins: a node with storages and templates, an [`Exchange`](proxmox::exchange::Exchange) to
 //! its API and a [`Runner`](transport::Runner) on it, with [`Faults`] between. Nothing here starts a process or
-//! opens a socket, and nothing here is real: whoever shows it to a person says so ([`crate::runtime::Kind::Simulated`]).
+//! opens a socket, and nothing here is real: whoever shows it to a person says so
+//! ([`crate::runtime::RuntimeKind::Simulated`]).
 
 mod certificates;
 mod exchange;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::guest::{Inside, NODE};
 use super::{certificates, draw};
 use crate::node::Clock;
-use crate::runtime::{Config, Kind, Runtime, TaskError, TaskLog};
+use crate::runtime::{Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
 /// What the node itself is called where certificates are asked for.
 const ITSELF: &str = "hypervisor";
@@ -167,8 +167,8 @@ fn mkfs(bytes: u64, log: &TaskLog) {
 
 #[async_trait]
 impl Runtime for SimRuntime {
-    fn kind(&self) -> Kind {
-        Kind::Simulated
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Simulated
     }
 
     async fn create(

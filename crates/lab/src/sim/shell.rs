@@ -29,11 +29,11 @@ type Locks = Arc<Mutex<BTreeMap<String, String>>>;
 /// for what takes root, changing the firewall's files, and holding a lock. To everything else the node answers as its guests
 /// do: to scripts of features and certificates and to their programs, and to what it does not know with 127.
 ///
-/// In a cluster `ssh` leads to the other nodes, as their own tools call it (see [`super::ssh`]).
+/// In a cluster `ssh` leads to the other nodes, as their own tools call it (`sim::ssh`).
 #[derive(Debug, Clone)]
 pub struct SimShell {
     /// All nodes of the cluster.
-    places: Arc<[Place]>,
+    machines: Arc<[Machine]>,
     /// Which of them this one is on.
     at: usize,
     faults: Faults,
@@ -43,7 +43,7 @@ pub struct SimShell {
 
 /// What is on a node beside its API.
 #[derive(Debug)]
-struct Place {
+struct Machine {
     node: Node,
     locks: Locks,
     firewall: SimFirewall,
@@ -57,9 +57,9 @@ impl SimShell {
 
     /// On the first of the nodes of a cluster, likewise; [`SimShell::on`] is on another.
     pub fn cluster(first: Node, others: Vec<Node>) -> Self {
-        let place = |node| Place { node, locks: Locks::default(), firewall: SimFirewall::default() };
+        let machine = |node| Machine { node, locks: Locks::default(), firewall: SimFirewall::default() };
         Self {
-            places: std::iter::once(first).chain(others).map(place).collect(),
+            machines: std::iter::once(first).chain(others).map(machine).collect(),
             at: 0,
             faults: Faults::none(),
             latency: Duration::ZERO,
@@ -70,11 +70,11 @@ impl SimShell {
     /// On another node of the same cluster, by its place in the list.
     #[must_use]
     pub fn on(&self, at: usize) -> Self {
-        Self { at: at.min(self.places.len().saturating_sub(1)), ..self.clone() }
+        Self { at: at.min(self.machines.len().saturating_sub(1)), ..self.clone() }
     }
 
-    fn here(&self) -> &Place {
-        &self.places[self.at]
+    fn here(&self) -> &Machine {
+        &self.machines[self.at]
     }
 
     fn node(&self) -> &Node {
@@ -140,7 +140,7 @@ impl SimShell {
     /// it leads nowhere.
     fn across(&self, command: &Command) -> Option<Result<(Self, Command), Output>> {
         let call = ssh::parse(&command.argv)?;
-        let found = self.places.iter().position(|place| place.node.address() == call.host());
+        let found = self.machines.iter().position(|machine| machine.node.address() == call.host());
         let there = match found {
             Some(at) => self.on(at),
             None => return Some(Err(failed(255, &call.unreachable()))),

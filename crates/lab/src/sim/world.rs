@@ -241,7 +241,7 @@ impl World {
     }
 
     /// Real or simulated: simulated.
-    pub fn kind(&self) -> crate::runtime::Kind {
+    pub fn kind(&self) -> crate::runtime::RuntimeKind {
         self.runtime.kind()
     }
 }

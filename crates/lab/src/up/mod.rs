@@ -45,7 +45,7 @@ pub use sim::{SimNodeRunner, answer_commands, up_simulated};
 pub use spec::{LabSpec, MOST_NODES, Names, Network, Ports, node_names};
 pub use status::{GuestStatus, Status, shell, status};
 
-use crate::runtime::Kind;
+use crate::runtime::RuntimeKind;
 use base::MachineApt;
 use error::run;
 use forward::{Targets, replace};
@@ -93,7 +93,7 @@ pub struct NodeSsh {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// Real or simulated.
-    pub runtime: Kind,
+    pub runtime: RuntimeKind,
     /// The API: `https://127.0.0.1:8006`.
     pub endpoint: String,
     /// The SHA-256 of the node's own certificate (`pve-ssl.pem`), `AA:BB:…`. While a custom one is served, it is another's.
@@ -331,7 +331,7 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
     join::join(spec, &names).await?;
     forward::start(folder, spec.ports).await?;
     let mut record = NodeRecord {
-        runtime: Kind::Containers,
+        runtime: RuntimeKind::Containers,
         endpoint: format!("https://127.0.0.1:{}", spec.ports.api),
         fingerprint: String::new(),
         token_file: folder.join("token"),

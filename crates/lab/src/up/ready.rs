@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::node::{Auth, self_signed};
-    use crate::runtime::Kind;
+    use crate::runtime::RuntimeKind;
     use crate::server::{Server, ServerOptions};
     use crate::sim::{Times, WorldOptions};
     use crate::up::Ports;
@@ -222,7 +222,7 @@ mod tests {
         let own = server.fingerprint().unwrap();
         fs_err::write(folder.join("token"), "phoenix@pve!cli=narrow-secret\n").unwrap();
         let mut record = NodeRecord {
-            runtime: Kind::Simulated,
+            runtime: RuntimeKind::Simulated,
             endpoint: String::new(),
             fingerprint: String::new(),
             token_file: folder.join("token"),

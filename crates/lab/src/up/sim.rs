@@ -18,7 +18,7 @@ use super::forward::replace;
 use super::process::{Process, start_detached};
 use super::spec::LabSpec;
 use super::{Error, Event, Found, NodeRecord, Report, credentials, folder_lock, now, preflight, ready};
-use crate::runtime::Kind;
+use crate::runtime::RuntimeKind;
 use crate::sim::SimShell;
 
 /// The templates that a simulated node says it has.
@@ -66,7 +66,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
     let arguments = ["lab", "serve", "--simulated", "--folder", state.as_str(), "--api-port", &port];
     start_detached(&folder.join("bin/phoenix-cli"), &arguments, &folder.join("serve.log")).await?;
     let mut record = NodeRecord {
-        runtime: Kind::Simulated,
+        runtime: RuntimeKind::Simulated,
         endpoint: format!("https://127.0.0.1:{}", spec.ports.api),
         fingerprint: String::new(),
         token_file: folder.join("token"),

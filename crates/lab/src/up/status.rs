@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::spec::{NodePlan, members, nodes};
 use super::{Error, NodeRecord, PublishedService, dhcp, forward, record};
-use crate::runtime::Kind;
+use crate::runtime::RuntimeKind;
 
 /// One guest of a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,9 +102,9 @@ fn plans(folder: &Utf8Path, node: &NodeRecord) -> Vec<NodePlan> {
 /// Where the lab in `folder` has what stands for `/etc/pve`.
 fn etc(folder: &Utf8Path, node: &NodeRecord) -> Utf8PathBuf {
     folder.join(match (node.runtime, node.others.as_slice()) {
-        (Kind::Simulated, _) => "state/pve",
-        (Kind::Containers, []) => "upper/etc/pve",
-        (Kind::Containers, _) => "cluster/pve",
+        (RuntimeKind::Simulated, _) => "state/pve",
+        (RuntimeKind::Containers, []) => "upper/etc/pve",
+        (RuntimeKind::Containers, _) => "cluster/pve",
     })
 }
 

@@ -334,7 +334,7 @@ async fn a_guest_lives_its_whole_life() {
     let lab = Lab::new();
     let (record, found) = lab.up().await;
     assert_eq!(found, Found::Nothing);
-    assert_eq!(record.runtime, lab::runtime::Kind::Containers);
+    assert_eq!(record.runtime, lab::runtime::RuntimeKind::Containers);
 
     lab.create(120, "10.0.0.11", false).await;
     lab.task(Method::Post, "/nodes/pve1/lxc/120/status/start", &[]).await;
@@ -499,7 +499,7 @@ async fn two_labs_stand_side_by_side() {
 async fn a_simulated_lab_needs_nothing_and_says_what_it_is() {
     let lab = Lab::new();
     let (record, _) = up::up_simulated(&lab.spec, &|_| {}).await.unwrap();
-    assert_eq!(record.runtime, lab::runtime::Kind::Simulated);
+    assert_eq!(record.runtime, lab::runtime::RuntimeKind::Simulated);
     assert!(record.ssh.is_none());
     assert_eq!(lab.call(Method::Get, "/nodes/pve1/lxc", &[]).await, Value::Array(Vec::new()));
     lab.create(120, "10.0.0.11", false).await;

@@ -33,7 +33,15 @@ pub struct Authorities;
 
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
+#[serde(rename_all = "kebab-case")]
+pub enum AuthorityWork {
+    /// The site's root signs the certificate for the key that its guest makes, and it is started with that.
+    Sign(Sign),
+}
+
+/// What is signed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sign {
     /// Its guest.
     pub id: u32,
     /// What is wanted.
@@ -93,7 +101,7 @@ impl Kind for Authorities {
             }
             Some(_) => return,
         };
-        let work = Work { id: container.id, authority: authority.clone() };
+        let work = AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone() });
         let step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
             "url",
             Value::Null,
@@ -115,13 +123,14 @@ impl AuthorityCrew {
         Self { site }
     }
 
-    async fn bring_up(&self, work: &Work, progress: &Progress) -> Result<Done, Failure> {
-        let id = work.id;
+    async fn sign(&self, wanted: &Sign, progress: &Progress) -> Result<Done, Failure> {
+        let id = wanted.id;
         let ask = |word: &str, purpose: &str, stdin: Vec<u8>| {
             Command::new(format!("{purpose} in {id}"), [PROGRAM, word]).stdin(stdin).limit(LIMIT)
         };
         progress.doing("asking for the request of its certificate");
-        let request = self.site.said(id, &ask("request", "making the authority's key", Vec::new())).await?;
+        let request =
+            self.site.output_of(id, &ask("request", "making the authority's key", Vec::new())).await?;
         let now = (self.site.clock)();
         let certificate = self.site.authority.sign_intermediate(&request, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
@@ -131,23 +140,23 @@ impl AuthorityCrew {
         progress.doing("starting it with its certificate");
         let install =
             ask("install", "installing the authority's certificate", certificate.clone().into_bytes());
-        self.site.said(id, &install).await?;
+        self.site.output_of(id, &install).await?;
         progress.doing("having it sign a certificate of five minutes");
-        let probed = self.site.said(id, &ask("probe", "probing the authority", Vec::new())).await?;
+        let probed = self.site.output_of(id, &ask("probe", "probing the authority", Vec::new())).await?;
         for note in probed.lines().filter(|line| line.starts_with("note: ")) {
             progress.warning(note.trim_start_matches("note: ").to_owned());
         }
         let facts =
             pki::CertificateFacts::parse(&certificate).map_err(|e| Failure::from_error("pki::issue", &e))?;
         let mark = CertificateMark {
-            fingerprint: work.authority.fingerprint.clone(),
+            fingerprint: wanted.authority.fingerprint.clone(),
             begin: facts.not_before.as_second(),
             end: facts.not_after.as_second(),
             serial: facts.serial.clone(),
         };
-        let address = Address::authority(&work.authority.on);
+        let address = Address::authority(&wanted.authority.on);
         self.site.change_mark(id, progress, |_, all| all.remember(&address, &mark)).await?;
-        Ok(Done::new(format!("{} signs, until {}", work.authority.url, until(facts.not_after))))
+        Ok(Done::new(format!("{} signs, until {}", wanted.authority.url, until(facts.not_after))))
     }
 }
 
@@ -164,8 +173,8 @@ impl Crew for AuthorityCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            results.push(match apply::work::<Work>(step) {
-                Ok(work) => self.bring_up(&work, progress).await,
+            results.push(match apply::work::<AuthorityWork>(step) {
+                Ok(AuthorityWork::Sign(wanted)) => self.sign(&wanted, progress).await,
                 Err(failure) => Err(failure),
             });
         }

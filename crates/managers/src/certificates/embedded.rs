@@ -12,7 +12,7 @@ use transport::Command;
 
 use super::CertificateMark;
 use crate::features::shell_quote;
-use crate::worksite::{Place, Worksite};
+use crate::worksite::{HostRunner, Worksite};
 
 /// Putting files in place and reloading: seconds; more means that the guest hangs.
 const INSTALL: Duration = Duration::from_mins(2);
@@ -33,17 +33,17 @@ const EPILOGUE: &str = include_str!("epilogue.sh");
 /// Makes them and puts them in place. The names with what the mark will say.
 pub(crate) async fn put(
     site: &Worksite,
-    place: &Place,
+    host: &HostRunner,
     certificates: &[&Certificate],
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let (script, marks) = script(&site.authority, certificates, (site.clock)())?;
     progress.doing(format!("putting {} certificate(s) in place", certificates.len()));
-    let command = Command::script(format!("putting certificates in {place}"), script).limit(INSTALL);
+    let command = Command::script(format!("putting certificates in {host}"), script).limit(INSTALL);
     let begin = tokio::time::Instant::now();
     let mut pauses = crate::settle::Pauses::up_to(Duration::from_millis(500));
     let output = loop {
-        match place.runner.run(&command).await {
+        match host.runner.run(&command).await {
             // The script's first word says that it ran; anything else is a guest that just starts.
             Ok(output) if output.success() || output.text().contains("phoenix:") => break output,
             Ok(output) if begin.elapsed() > Duration::from_secs(60) => break output,
@@ -60,9 +60,9 @@ pub(crate) async fn put(
         }
         return Ok(marks);
     }
-    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {place}"))
-        .said(output.tail(5))
-        .hint(place.typed("df -h /etc")))
+    Err(Failure::new("certificates::not-put", format!("the certificates could not be put in {host}"))
+        .with_output(output.tail(5))
+        .hint(host.typed("df -h /etc")))
 }
 
 /// A script, and what the marks say when it has run, by name.

@@ -114,7 +114,7 @@ fn read(output: &Output) -> Result<Vec<Seen>, Failure> {
     let seen = parse(&output.text());
     if seen.is_empty() && !output.success() {
         return Err(Failure::new("certificates::not-seen", "its certificates could not be looked at")
-            .said(output.tail(3)));
+            .with_output(output.tail(3)));
     }
     Ok(seen)
 }

@@ -38,7 +38,7 @@ pub struct Certificates;
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum CertificateWork {
     /// A guest is to have it.
     Put(Box<Put>),
     /// A guest is no longer to have it.
@@ -221,7 +221,7 @@ impl Kind for Certificates {
             let found = there.and_then(|_| world.inventory.found.get(&certificate.resource()));
             let found = found.map(|found| (Action::Update, found.join("; ")));
             let step = |action, reason| step(&put, there, action, reason);
-            let work = || Work::Put(Box::new(put.clone()));
+            let work = || CertificateWork::Put(Box::new(put.clone()));
             match due(certificate, there, world.options.now).or(found) {
                 Some((action, reason)) => proposal.step(step(action, reason), &work()),
                 // A new authority knows nobody.
@@ -359,7 +359,7 @@ impl CertificateCrew {
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
                 let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-                embedded::put(&self.site, &self.site.guest_place(first.id)?, &certificates, progress).await?
+                embedded::put(&self.site, &self.site.guest_runner(first.id)?, &certificates, progress).await?
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };
@@ -378,9 +378,9 @@ impl Crew for CertificateCrew {
         // A batch is all of one or all of the other.
         let (mut puts, mut removals) = (Vec::new(), Vec::new());
         for step in steps {
-            match apply::work::<Work>(step) {
-                Ok(Work::Put(put)) => puts.push(*put),
-                Ok(Work::Remove(removal)) => removals.push(removal),
+            match apply::work::<CertificateWork>(step) {
+                Ok(CertificateWork::Put(put)) => puts.push(*put),
+                Ok(CertificateWork::Remove(removal)) => removals.push(removal),
                 Err(failure) => return steps.iter().map(|_| Err(failure.clone())).collect(),
             }
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use transport::Command;
 
 use super::renewing::introduce;
-use super::{Introduction, Work};
+use super::{CertificateWork, Introduction};
 use crate::authority;
 use crate::worksite::Worksite;
 
@@ -57,7 +57,7 @@ pub(super) fn propose(
             .needs([guest.clone()])
             .needs(world.desired.authority.iter().map(|a| Address::authority(&a.on)))
             .batch(format!("certificates@{guest}/gone"));
-        proposal.step(step, &Work::Remove(removal));
+        proposal.step(step, &CertificateWork::Remove(removal));
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn remove(
             let argv = [authority::PROGRAM, "forget", &told.guest];
             let forget =
                 Command::new(format!("having the authority forget {}", told.guest), argv).limit(LIMIT);
-            site.said(told.authority, &forget).await?;
+            site.output_of(told.authority, &forget).await?;
         }
         Some(told) => introduce(site, id, told, progress).await?,
         None => {}
@@ -95,7 +95,7 @@ pub(super) async fn remove(
     ));
     script.push_str("echo phoenix: removed certificates\n");
     let command = Command::script(format!("removing certificates in {id}"), script).limit(LIMIT);
-    site.said(id, &command).await?;
+    site.output_of(id, &command).await?;
     site.change_mark(id, progress, |_, mark| {
         for Removal { name, .. } in removals {
             mark.forget(&Address::certificate(name));

@@ -11,7 +11,7 @@ use super::look::{Seen, parse};
 use super::{CertificateMark, Introduction, Put};
 use crate::authority;
 use crate::settle;
-use crate::worksite::{Place, Worksite};
+use crate::worksite::{HostRunner, Worksite};
 
 /// What renews in a guest, from the feature `certificates`.
 pub const PROGRAM: &str = "/usr/local/lib/phoenix/certificates";
@@ -35,12 +35,12 @@ pub(super) async fn obtain(
         introduce(site, id, introduction, progress).await?;
     }
     let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-    fetch(&site.guest_place(id)?, &certificates, progress).await
+    fetch(&site.guest_runner(id)?, &certificates, progress).await
 }
 
 /// Has whoever renews them there fetch what it has not got. The names with what the mark will say.
 pub(crate) async fn fetch(
-    place: &Place,
+    host: &HostRunner,
     certificates: &[&Certificate],
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
@@ -51,13 +51,13 @@ pub(crate) async fn fetch(
     };
     progress.doing(format!("fetching {} from {from}", names.join(", ")));
     let argv = [PROGRAM, "renew"].into_iter().chain(names.iter().copied());
-    let command = Command::new(format!("fetching certificates in {place}"), argv).limit(FETCH);
-    let output = settle::command(&*place.runner, &command).await?;
+    let command = Command::new(format!("fetching certificates in {host}"), argv).limit(FETCH);
+    let output = settle::command(&*host.runner, &command).await?;
     let seen = parse(&output.text());
     let mut marks = Vec::new();
     for certificate in certificates {
         let found = seen.iter().find(|s| s.name == certificate.name);
-        let mark = mark_of(certificate, found, &output, place)?;
+        let mark = mark_of(certificate, found, &output, host)?;
         // It is there; whoever does not take it may be mended by a later step, and its guest tells it again by itself.
         for at in found.iter().flat_map(|f| &f.served).filter(|at| at.same == Some(false)) {
             progress.warning(format!("{} serves another certificate than {}", at.at, certificate.name));
@@ -75,7 +75,7 @@ pub(super) async fn introduce(
 ) -> Result<(), Failure> {
     progress.doing("introducing the guest to the workshop's authority");
     let ask = Command::new(format!("asking for the public key of {id}"), [PROGRAM, "identity"]).limit(WORD);
-    let key = site.said(id, &ask).await?;
+    let key = site.output_of(id, &ask).await?;
     let key: serde_json::Value = serde_json::from_str(&key).map_err(|e| {
         Failure::from_error("certificates::not-obtained", &e)
             .while_doing(format!("the public key of {id} cannot be read"))
@@ -85,7 +85,7 @@ pub(super) async fn introduce(
     let register = Command::new(format!("introducing {} to the authority", introduction.guest), argv)
         .stdin(told.to_string())
         .limit(WORD);
-    site.said(introduction.authority, &register).await.map(drop)
+    site.output_of(introduction.authority, &register).await.map(drop)
 }
 
 /// What was fetched, read from disk by the guest itself.
@@ -93,15 +93,15 @@ fn mark_of(
     certificate: &Certificate,
     found: Option<&Seen>,
     output: &Output,
-    place: &Place,
+    host: &HostRunner,
 ) -> Result<CertificateMark, Failure> {
     let failed = |what: String| {
         Failure::new("certificates::not-obtained", what)
-            .said(output.tail(6))
-            .hint(place.typed(&format!("{PROGRAM} list")))
+            .with_output(output.tail(6))
+            .hint(host.typed(&format!("{PROGRAM} list")))
     };
     let found = found
-        .ok_or_else(|| failed(format!("{place} says nothing of the certificate {}", certificate.name)))?;
+        .ok_or_else(|| failed(format!("{host} says nothing of the certificate {}", certificate.name)))?;
     if let Some(error) = found.error.as_ref().filter(|_| found.failures > 0 || found.serial.is_none()) {
         return Err(failed(format!("the certificate {} was not obtained: {error}", certificate.name)));
     }

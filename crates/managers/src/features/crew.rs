@@ -1,5 +1,5 @@
 //! Carrying out features: all of a guest's in one script, one round trip, and then the mark. What runs them is the same for
-//! every place: `bring` and `take_away`.
+//! every host: `bring` and `take_away`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::heard::{Ended, Heard};
 use super::room;
 use super::{Action, Change, Mode, Outcome, Rendered, Script, removal, script};
 use crate::settle::Pauses;
-use crate::worksite::{Place, SCRIPT_LIMIT, WantedArtifact, Worksite};
+use crate::worksite::{HostRunner, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
 /// How long a guest that has just been started may need until commands run in it.
 const READY: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const READY: Duration = Duration::from_secs(60);
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum FeatureWork {
     /// A guest is to have it.
     Install(Install),
     /// A guest is no longer to have it.
@@ -60,7 +60,7 @@ pub fn installed(step: &Step) -> Option<(u32, Rendered)> {
     if step.address.kind() != kinds::FEATURE {
         return None;
     }
-    let Ok(Work::Install(install)) = apply::work(step) else { return None };
+    let Ok(FeatureWork::Install(install)) = apply::work(step) else { return None };
     Some((install.id, serde_json::from_value(install.rendered).ok()?))
 }
 
@@ -75,8 +75,8 @@ impl Heard {
     ///
     /// # Errors
     /// As [`Heard::outcome`].
-    fn removed(&self, name: &str, place: &Place) -> Result<String, Failure> {
-        let changed = match (self.features.get(name), self.outcome(name, place)) {
+    fn removed(&self, name: &str, host: &HostRunner) -> Result<String, Failure> {
+        let changed = match (self.features.get(name), self.outcome(name, host)) {
             (Some(Ended { result: Outcome::Unknown, .. }), Ok(0)) => {
                 return Ok(
                     "what it made is not known and stays: it was put there before that was written down"
@@ -84,7 +84,7 @@ impl Heard {
                 );
             }
             (_, outcome) => outcome.map_err(|failure| {
-                failure.while_doing(format!("failed while removing {name} from {place}"))
+                failure.while_doing(format!("failed while removing {name} from {host}"))
             })?,
         };
         let kept = |action: &&Action| action.feature == name && action.change == Change::Keep;
@@ -135,7 +135,7 @@ impl FeatureCrew {
     /// Tells each action to the step of its feature.
     fn tell(progress: &Progress, steps: &[&Step], action: &Action) {
         if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
-            progress.of(&step.address).changed(words(action));
+            progress.for_step(&step.address).changed(words(action));
         }
     }
 
@@ -153,12 +153,12 @@ impl FeatureCrew {
         let Some(id) = works.first().map(|work| work.id) else { return Ok(Vec::new()) };
         let doing = |what: String| {
             for step in steps {
-                progress.of(&step.address).doing(what.clone());
+                progress.for_step(&step.address).doing(what.clone());
             }
         };
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let place = self.site.guest_place(id)?;
-        let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
+        let host = self.site.guest_runner(id)?;
+        let heard = bring(&self.site, &host, &rendered, progress, &doing, &tell).await?;
         let fine = |name: &str| heard.features.get(name).is_some_and(|ended| ended.result == Outcome::Ok);
         let applied: Vec<(String, String)> = rendered
             .iter()
@@ -179,7 +179,7 @@ impl FeatureCrew {
                 Err(failure) => {
                     let hint =
                         format!("phoenix-cli explain {} --script shows what was run", steps[0].address);
-                    results.push(Err(room::named(failure.hint(hint), &place).await));
+                    results.push(Err(room::named(failure.hint(hint), &host).await));
                     break;
                 }
             }
@@ -196,13 +196,13 @@ impl FeatureCrew {
         let Some(first) = removals.first() else { return Ok(Vec::new()) };
         let names: Vec<String> = removals.iter().map(|removal| removal.name.clone()).collect();
         for step in steps {
-            progress.of(&step.address).doing(format!("removing {}", names.join(", ")));
+            progress.for_step(&step.address).doing(format!("removing {}", names.join(", ")));
         }
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let place = self.site.guest_place(first.id)?;
-        let heard = take_away(&place, &names, &first.needed, progress, &tell).await?;
+        let host = self.site.guest_runner(first.id)?;
+        let heard = take_away(&host, &names, &first.needed, progress, &tell).await?;
         let removed: Vec<Result<String, Failure>> =
-            names.iter().map(|name| heard.removed(name, &place)).collect();
+            names.iter().map(|name| heard.removed(name, &host)).collect();
         self.site
             .change_mark(first.id, progress, |_, mark| {
                 for (name, _) in names.iter().zip(&removed).filter(|(_, result)| result.is_ok()) {
@@ -226,11 +226,11 @@ impl FeatureCrew {
 /// Programs first: the script starts what runs them. The node gets none: whatever needs one there runs it in a guest.
 async fn put_artifacts(
     site: &Worksite,
-    place: &Place,
+    host: &HostRunner,
     rendered: &[Rendered],
     doing: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), Failure> {
-    let Some(id) = place.guest else { return Ok(()) };
+    let Some(id) = host.guest else { return Ok(()) };
     let mut wanted: Vec<WantedArtifact<'_>> = Vec::new();
     for feature in rendered {
         let running = feature.units.iter().filter(|(_, unit)| unit.running);
@@ -256,13 +256,13 @@ async fn put_artifacts(
 /// [`Heard`].
 pub(crate) async fn bring(
     site: &Worksite,
-    place: &Place,
+    host: &HostRunner,
     rendered: &[Rendered],
     progress: &Progress,
     doing: &(dyn Fn(String) + Send + Sync),
     tell: &(dyn Fn(&Action) + Send + Sync),
 ) -> Result<Heard, Failure> {
-    put_artifacts(site, place, rendered, doing).await?;
+    put_artifacts(site, host, rendered, doing).await?;
     let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
     doing(format!("installing {}", names.join(", ")));
     let resolve = |reference: &blueprint::model::SecretRef| {
@@ -270,8 +270,8 @@ pub(crate) async fn bring(
     };
     let script: Script =
         script(rendered, Mode::Apply, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;
-    let purpose = format!("installing {} in {place}", names.join(", "));
-    run(place, script, purpose, progress, tell).await
+    let purpose = format!("installing {} in {host}", names.join(", "));
+    run(host, script, purpose, progress, tell).await
 }
 
 /// Takes back what features made in a guest or on the node, in this order. `needed` are packages that stay.
@@ -279,19 +279,19 @@ pub(crate) async fn bring(
 /// # Errors
 /// As [`bring`].
 pub(crate) async fn take_away(
-    place: &Place,
+    host: &HostRunner,
     names: &[String],
     needed: &[String],
     progress: &Progress,
     tell: &(dyn Fn(&Action) + Send + Sync),
 ) -> Result<Heard, Failure> {
-    let purpose = format!("removing {} from {place}", names.join(", "));
-    run(place, removal(names, needed, Mode::Apply), purpose, progress, tell).await
+    let purpose = format!("removing {} from {host}", names.join(", "));
+    run(host, removal(names, needed, Mode::Apply), purpose, progress, tell).await
 }
 
 /// Runs a script and hears what it reports; again where it is certain that it converges.
 async fn run(
-    place: &Place,
+    host: &HostRunner,
     script: Script,
     purpose: String,
     progress: &Progress,
@@ -307,7 +307,7 @@ async fn run(
         let mut heard = Heard::default();
         let result = {
             let mut line = |text: &str| heard.line(text, tell);
-            place.runner.run_lines(&command, &mut line).await
+            host.runner.run_lines(&command, &mut line).await
         };
         match result {
             // A guest that is just starting does not take commands yet: nothing was reported, so nothing was done.
@@ -315,14 +315,14 @@ async fn run(
                 if begin.elapsed() > READY {
                     return Err(Failure::new(
                         "features::no-answer",
-                        format!("the script in {place} ended with {} and said nothing", output.status),
+                        format!("the script in {host} ended with {} and said nothing", output.status),
                     )
                     .while_doing(doing)
-                    .said(output.tail(5))
-                    .hint(format!("does it come up? {}", place.typed("systemctl is-system-running"))));
+                    .with_output(output.tail(5))
+                    .hint(format!("does it come up? {}", host.typed("systemctl is-system-running"))));
                 }
                 if !told {
-                    progress.waiting(format!("{place} to take commands"), READY);
+                    progress.waiting(format!("{host} to take commands"), READY);
                     told = true;
                 }
                 starting.pause().await;
@@ -333,15 +333,15 @@ async fn run(
                     && output.success()
                     && begin.elapsed() < crate::settle::UNREACHABLE =>
             {
-                progress.warning(format!("what the script in {place} said was cut off; running it again"));
+                progress.warning(format!("what the script in {host} said was cut off; running it again"));
                 pauses.pause().await;
             }
             Ok(output) => {
                 if heard.end.is_none() {
-                    let cut = format!("the script in {place} was cut off");
+                    let cut = format!("the script in {host} was cut off");
                     return Err(Failure::new("features::cut-off", cut)
                         .while_doing(doing)
-                        .said(output.tail(15))
+                        .with_output(output.tail(15))
                         .hint("phoenix-cli apply carries on"));
                 }
                 return Ok(heard);
@@ -369,9 +369,9 @@ impl Crew for FeatureCrew {
         // A batch is all of one or all of the other.
         let (mut installs, mut removals) = (Vec::new(), Vec::new());
         for step in steps {
-            match apply::work::<Work>(step) {
-                Ok(Work::Install(install)) => installs.push(install),
-                Ok(Work::Remove(removal)) => removals.push(removal),
+            match apply::work::<FeatureWork>(step) {
+                Ok(FeatureWork::Install(install)) => installs.push(install),
+                Ok(FeatureWork::Remove(removal)) => removals.push(removal),
                 Err(failure) => return vec![Err(failure)],
             }
         }

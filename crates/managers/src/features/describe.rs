@@ -9,7 +9,7 @@ use super::crew::installed;
 /// What the feature of a step consists of: packages, programs, users, files, units; of each at most `most` by name. Empty
 /// for steps of other kinds.
 pub fn parts(step: &Step, most: usize) -> Vec<String> {
-    installed(step).map(|(_, rendered)| of(&rendered, most)).unwrap_or_default()
+    installed(step).map(|(_, rendered)| describe_contents(&rendered, most)).unwrap_or_default()
 }
 
 /// Whether a step is about a feature that was applied before, as something else.
@@ -17,7 +17,7 @@ pub fn differs(step: &Step) -> bool {
     step.address.kind() == kinds::FEATURE && step.changes.iter().any(|change| !change.old.is_null())
 }
 
-fn of(rendered: &Rendered, most: usize) -> Vec<String> {
+fn describe_contents(rendered: &Rendered, most: usize) -> Vec<String> {
     let list = |word: &str, names: Vec<String>| {
         let s = if names.len() == 1 { "" } else { "s" };
         let rest = names.len().saturating_sub(most);
@@ -51,7 +51,7 @@ mod tests {
             "units": { "nginx": {} },
         }))
         .unwrap();
-        assert_eq!(of(&rendered, 9), ["packages nginx, curl, jq", "unit nginx"]);
-        assert_eq!(of(&rendered, 1)[0], "packages nginx and 2 more");
+        assert_eq!(describe_contents(&rendered, 9), ["packages nginx, curl, jq", "unit nginx"]);
+        assert_eq!(describe_contents(&rendered, 1)[0], "packages nginx and 2 more");
     }
 }

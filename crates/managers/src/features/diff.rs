@@ -11,7 +11,7 @@ use plan::render::Telling;
 use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
-use super::crew::{Install, Removal, Work};
+use super::crew::{FeatureWork, Install, Removal};
 use super::{Rendered, moves};
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
@@ -129,7 +129,7 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
             true => Vec::new(),
             false => vec![Change::new("fingerprint", applied, feature.fingerprint.clone())],
         };
-        let work = Work::Install(Install {
+        let work = FeatureWork::Install(Install {
             id: container.id,
             fingerprint: feature.fingerprint.clone(),
             rendered: Value::clone(&feature.payload),
@@ -179,7 +179,7 @@ fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mu
             .needs(after.iter().cloned())
             .needs([resource.clone()])
             .batch(format!("features@{resource}/gone"));
-        proposal.step(step, &Work::Remove(removal));
+        proposal.step(step, &FeatureWork::Remove(removal));
         addresses.push(address);
     }
     addresses

@@ -54,7 +54,7 @@ impl wire::Renderer for Renderer<'_> {
                     name: name.to_owned(),
                     parameters: BTreeMap::new(),
                     contents: BTreeMap::new(),
-                    declared: blueprint::model::Place::default(),
+                    declared: blueprint::model::Location::default(),
                 })
             })
             .collect())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use apply::Failure;
 use transport::Command;
 
-use crate::worksite::Place;
+use crate::worksite::HostRunner;
 
 /// `df` asks file systems that may hang.
 const ASK: Duration = Duration::from_secs(10);
@@ -21,13 +21,13 @@ const WORDS: [&str; 5] = [
 ];
 
 /// The same failure, naming the disk where it was for want of room.
-pub(super) async fn named(failure: Failure, place: &Place) -> Failure {
+pub(super) async fn named(failure: Failure, host: &HostRunner) -> Failure {
     if !failure.errors.iter().any(|error| WORDS.iter().any(|words| error.contains(words))) {
         return failure;
     }
     let argv = ["sh", "-c", "df -Pk; echo; df -Pi"];
-    let command = Command::new(format!("asking {place} how full its disks are"), argv).limit(ASK);
-    let printed = match place.runner.run(&command).await {
+    let command = Command::new(format!("asking {host} how full its disks are"), argv).limit(ASK);
+    let printed = match host.runner.run(&command).await {
         Ok(output) => output.text().into_owned(),
         Err(_) => return failure,
     };
@@ -35,14 +35,14 @@ pub(super) async fn named(failure: Failure, place: &Place) -> Failure {
     if full.is_empty() {
         return failure;
     }
-    let whose = match place.guest {
+    let whose = match host.guest {
         Some(id) => format!("container {id}"),
-        None => place.to_string(),
+        None => host.to_string(),
     };
     let failure = failure.while_doing(format!("{whose} has no room left: {}", full.join("; ")));
     failure.hint(format!(
         "more `disk` for it in the blueprint, or make room: {}; then phoenix-cli apply",
-        place.typed("du -xh --max-depth=2 /")
+        host.typed("du -xh --max-depth=2 /")
     ))
 }
 
@@ -121,9 +121,9 @@ mod tests {
 
     #[tokio::test]
     async fn only_want_of_room_is_looked_into() {
-        let place = Place { runner: Arc::new(Local), guest: Some(120) };
+        let host = HostRunner { runner: Arc::new(Local), guest: Some(120) };
         let other = Failure::new("features::failed", "nginx.service does not come up");
-        assert_eq!(named(other.clone(), &place).await.errors, other.errors);
+        assert_eq!(named(other.clone(), &host).await.errors, other.errors);
     }
 
     proptest! {

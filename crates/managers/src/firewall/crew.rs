@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner};
 
-use super::diff::Work;
+use super::diff::FirewallWork;
 use crate::settle;
 use crate::worksite::Worksite;
 
@@ -206,7 +206,7 @@ impl FirewallCrew {
                     "firewall::not-in-force",
                     format!("the rules are not in force after {} s", begin.elapsed().as_secs()),
                 )
-                .said(said)
+                .with_output(said)
                 .hint("on the node: systemctl status pve-firewall"));
             }
             if !waited {
@@ -268,7 +268,7 @@ async fn understood<T>(
         pauses.pause().await;
     }
     Err(Failure::new("firewall::failed", "the node could not change the firewall's files")
-        .said(said)
+        .with_output(said)
         .hint("on the node: systemctl status pve-cluster; then phoenix-cli apply"))
 }
 
@@ -294,8 +294,10 @@ impl Crew for FirewallCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Told> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match apply::work::<Work>(step) {
-                Ok(work) => self.change(work.files, &progress.of(&step.address)).await,
+            let result = match apply::work::<FirewallWork>(step) {
+                Ok(FirewallWork::Write { files }) => {
+                    self.change(files, &progress.for_step(&step.address)).await
+                }
                 Err(failure) => Err(failure),
             };
             results.push(result);

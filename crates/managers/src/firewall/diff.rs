@@ -36,9 +36,13 @@ pub struct Firewalls;
 
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
-    /// The files in the order in which they are written.
-    pub files: Vec<FileChange>,
+#[serde(rename_all = "kebab-case")]
+pub enum FirewallWork {
+    /// Files are written.
+    Write {
+        /// The files in the order in which they are written.
+        files: Vec<FileChange>,
+    },
 }
 
 impl Manager for Firewalls {
@@ -334,12 +338,12 @@ fn step(
     reason: &str,
     changes: Vec<Change>,
     files: Vec<FileChange>,
-) -> (Step, Work) {
+) -> (Step, FirewallWork) {
     let step = Step::new(address, action)
         .reason(reason)
         .changes(changes)
         .root("Proxmox VE's API changes one rule at a time; a set of rules is a file, and root's");
-    (Step { id, ..step }, Work { files })
+    (Step { id, ..step }, FirewallWork::Write { files })
 }
 
 /// What of a file changes: options, and rules by the ids of their flows. Where one file is not the only one, its name is
@@ -449,7 +453,7 @@ fn taken_out(
     let (new_cluster, new_host) = (without(cluster, site), without(host, site));
     let local = world.inventory.reached().addresses.iter();
     let local: Vec<Range> = local.filter_map(|it| Range::parse(&format!("{it:#}"))).collect();
-    let open = |cluster, host| way.is_open(&way.own(), &local, cluster, host);
+    let open = |cluster, host| way.is_open(&way.own_addresses(), &local, cluster, host);
     match open(&new_cluster, host).and_then(|()| open(&new_cluster, &new_host)) {
         Ok(()) => (new_cluster, new_host, None),
         Err(shut) => {

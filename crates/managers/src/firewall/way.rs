@@ -80,7 +80,7 @@ impl Way {
     }
 
     /// Whom it must let in whatever is declared: this run.
-    pub fn own(&self) -> Vec<IpAddr> {
+    pub fn own_addresses(&self) -> Vec<IpAddr> {
         self.client.into_iter().collect()
     }
 

@@ -173,7 +173,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     );
     Health {
         at: world.now,
-        guests: guests.iter().map(|name| told(&world, name, &took, examiner.simulated)).collect(),
+        guests: guests.iter().map(|name| guest_health(&world, name, &took, examiner.simulated)).collect(),
         firewall: firewall(examiner, &world, &guests),
         services,
         certificates,
@@ -183,7 +183,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     }
 }
 
-fn told(world: &World<'_>, name: &str, took: &BTreeMap<String, Duration>, simulated: bool) -> Guest {
+fn guest_health(world: &World<'_>, name: &str, took: &BTreeMap<String, Duration>, simulated: bool) -> Guest {
     let look = world.look(name).cloned().unwrap_or_else(|| Look::Unknown("not looked at".into()));
     let id = world.desired.guests.get(name).map_or(0, |c| c.id);
     // That there is nothing to look at in a simulated guest is no trouble of its.

@@ -193,7 +193,7 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
     });
     let ends: Vec<_> = ends.collect();
     let apply = format!("phoenix-cli apply --target {}", Address::firewall(guest));
-    let Some(file) = rules.of(id) else {
+    let Some(file) = rules.guest_file(id) else {
         let text = format!("/etc/pve/firewall/{id}.fw is not there, so nothing is kept out");
         return of("no rules".into(), ends.len(), Some(Trouble::new("health::firewall-off", text, apply)));
     };

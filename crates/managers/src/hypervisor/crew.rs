@@ -14,12 +14,12 @@ use serde_json::json;
 use tokio::time::Instant;
 use transport::Command;
 
-use super::{Put, Work};
+use super::{HypervisorWork, Put};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{CertificateMark, date, embedded, renewing};
 use crate::features::Rendered;
 use crate::features::crew::{bring, words};
-use crate::worksite::{Place, Worksite};
+use crate::worksite::{HostRunner, Worksite};
 use crate::{authority, settle};
 
 /// Files and units on the node, and its API that starts anew: seconds.
@@ -48,7 +48,7 @@ impl HypervisorCrew {
     }
 
     async fn put(&self, put: &Put, progress: &Progress) -> Result<Done, Failure> {
-        let place = self.site.node_place()?;
+        let host = self.site.node_runner()?;
         let rendered: Vec<Rendered> = put
             .features
             .iter()
@@ -57,9 +57,9 @@ impl HypervisorCrew {
             .map_err(|error| apply::crew::unreadable(&error))?;
         let tell = |action: &crate::features::Action| progress.changed(words(action));
         let doing = |_: String| progress.doing("installing what keeps the certificate");
-        let heard = bring(&self.site, &place, &rendered, progress, &doing, &tell).await?;
+        let heard = bring(&self.site, &host, &rendered, progress, &doing, &tell).await?;
         for feature in &rendered {
-            heard.outcome(&feature.name, &place).map_err(|failure| {
+            heard.outcome(&feature.name, &host).map_err(|failure| {
                 failure.hint("on the node, `journalctl -b -p warning` may tell more; then phoenix-cli apply")
             })?;
         }
@@ -69,13 +69,13 @@ impl HypervisorCrew {
         }
         let certificates = [&put.certificate];
         let marks = match put.certificate.issuer {
-            Issuer::Embedded => embedded::put(&self.site, &place, &certificates, progress).await?,
-            Issuer::StepCa | Issuer::Acme => renewing::fetch(&place, &certificates, progress).await?,
+            Issuer::Embedded => embedded::put(&self.site, &host, &certificates, progress).await?,
+            Issuer::StepCa | Issuer::Acme => renewing::fetch(&host, &certificates, progress).await?,
         };
-        is_shown(&place, &put.certificate, progress).await?;
+        is_shown(&host, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();
         CertificateMark::remember(&mut mark, &marks);
-        remember(&place, &mark).await?;
+        remember(&host, &mark).await?;
         let until = marks.first().map(|(_, mark)| date(mark.end)).unwrap_or_default();
         Ok(Done::new(format!("until {until}")))
     }
@@ -85,11 +85,11 @@ impl HypervisorCrew {
         let told = json!({ "names": names, "life": life }).to_string();
         let argv = [authority::PROGRAM, "admit", HYPERVISOR];
         let command = Command::new("introducing the node to the authority", argv).stdin(told).limit(LIMIT);
-        self.site.said(authority, &command).await.map(drop)
+        self.site.output_of(authority, &command).await.map(drop)
     }
 
     async fn remove(&self, authority: Option<u32>, progress: &Progress) -> Result<Done, Failure> {
-        let place = self.site.node_place()?;
+        let host = self.site.node_runner()?;
         if let Some(id) = authority {
             progress.doing("telling the workshop's authority that the node has no certificate any more");
             self.admit(id, &[], 0).await?;
@@ -97,20 +97,20 @@ impl HypervisorCrew {
         progress.doing("giving the node its own certificate back");
         let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
         let script = format!("root={root}\nmark={MARK}\n{REMOVE}");
-        said(&place, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
+        run_checked(&host, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }
 }
 
 /// No step after this one could mend what is shown instead, so it is no warning as it is in a guest. The API's old workers
 /// finish what they have begun, and show the old certificate until then.
-async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress) -> Result<(), Failure> {
-    let command = show(&*place.runner, &[certificate]);
+async fn is_shown(host: &HostRunner, certificate: &Certificate, progress: &Progress) -> Result<(), Failure> {
+    let command = show(&*host.runner, &[certificate]);
     let begin = Instant::now();
     let mut told = false;
     let mut pauses = settle::Pauses::up_to(settle::PAUSE);
     loop {
-        let seen = parse(&settle::command(&*place.runner, &command).await?.text());
+        let seen = parse(&settle::command(&*host.runner, &command).await?.text());
         let shown = |at: &Served| {
             let mut served = seen.iter().flat_map(|seen| &seen.served);
             served.any(|found| found.at == at.to_string() && found.same == Some(true))
@@ -124,7 +124,7 @@ async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress)
         if !told {
             // What was not even put in place is waited for in vain.
             let placed = Command::new("asking whether it was put in place", [PROGRAM, "placed"]).limit(LIMIT);
-            if settle::command(&*place.runner, &placed).await?.status == 1 {
+            if settle::command(&*host.runner, &placed).await?.status == 1 {
                 break;
             }
             progress.waiting("the node's API to show its new certificate", SHOWN);
@@ -134,27 +134,27 @@ async fn is_shown(place: &Place, certificate: &Certificate, progress: &Progress)
     }
     let what = "the node's API does not show the certificate that was put in place for it";
     Err(Failure::new("hypervisor::not-shown", what)
-        .hint(place.typed("journalctl -u phoenix-pveproxy -u pveproxy -n 30")))
+        .hint(host.typed("journalctl -u phoenix-pveproxy -u pveproxy -n 30")))
 }
 
 /// Last of all, so that whatever was cut off is done again.
-async fn remember(place: &Place, mark: &Mark) -> Result<(), Failure> {
+async fn remember(host: &HostRunner, mark: &Mark) -> Result<(), Failure> {
     // A struct of strings and maps with string keys always serializes.
     let text = serde_json::to_string(mark).unwrap_or_default();
     let script = format!("umask 022\ncat >{MARK}.new && mv -f {MARK}.new {MARK}");
     let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
         .stdin(format!("{text}\n"))
         .limit(LIMIT);
-    said(place, &command).await
+    run_checked(host, &command).await
 }
 
-async fn said(place: &Place, command: &Command) -> Result<(), Failure> {
-    let output = settle::command(&*place.runner, command).await?;
+async fn run_checked(host: &HostRunner, command: &Command) -> Result<(), Failure> {
+    let output = settle::command(&*host.runner, command).await?;
     if output.success() {
         return Ok(());
     }
     Err(Failure::new("hypervisor::refused", format!("failed while {}", command.purpose))
-        .said(output.tail(8))
+        .with_output(output.tail(8))
         .hint("phoenix-cli apply tries again"))
 }
 
@@ -168,8 +168,8 @@ impl Crew for HypervisorCrew {
         let mut results = Vec::new();
         for step in steps {
             results.push(match apply::work(step) {
-                Ok(Work::Put(put)) => self.put(&put, progress).await,
-                Ok(Work::Remove { authority }) => self.remove(authority, progress).await,
+                Ok(HypervisorWork::Put(put)) => self.put(&put, progress).await,
+                Ok(HypervisorWork::Remove { authority }) => self.remove(authority, progress).await,
                 Err(failure) => Err(failure),
             });
         }

@@ -34,7 +34,7 @@ pub struct Hypervisors;
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum HypervisorWork {
     /// It is to have a certificate.
     Put(Box<Put>),
     /// It is to have none of the workshop's.
@@ -118,7 +118,7 @@ impl Kind for Hypervisors {
                 let signs = signs.filter(|_| !world.options.destroy);
                 let step = step(Action::Delete, "the node is to show its own certificate again")
                     .needs(signs.map(|c| Address::authority(&c.name)));
-                proposal.step(step, &Work::Remove { authority: signs.map(|c| c.id) });
+                proposal.step(step, &HypervisorWork::Remove { authority: signs.map(|c| c.id) });
             }
             return;
         };
@@ -160,7 +160,7 @@ impl Kind for Hypervisors {
         }
         let found = ours.and_then(|_| world.inventory.found.get(&address));
         let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
-        let work = || Work::Put(Box::new(put.clone()));
+        let work = || HypervisorWork::Put(Box::new(put.clone()));
         match due(certificate, known, world.options.now) {
             Some((action, reason)) => proposal.step(step(action, reason), &work()),
             None if !renews => {

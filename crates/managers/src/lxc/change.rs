@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::diff::{step, takes_root};
 use super::keys::{self, ROWS};
 use super::offer;
-use super::work::{Keep, Update, Work};
+use super::work::{ContainerWork, Keep, Update};
 use crate::keys::compare::{self, Deed, Difference, Found, There, Trouble, Waits};
 use crate::keys::{Around, Others};
 
@@ -216,7 +216,7 @@ pub(super) fn update(
         proposal.note(others_wait(container, &others));
     }
     if let Some((step, update)) = finish(&gather, &waits) {
-        proposal.step(step, &Work::Update(Box::new(update)));
+        proposal.step(step, &ContainerWork::Update(Box::new(update)));
     }
 }
 

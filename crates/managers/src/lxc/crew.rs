@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use plan::Step;
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
-use proxmox::error::Kind;
+use proxmox::error::ErrorKind;
 use proxmox::property::{PropertyString, Size};
 use tokio::time::Instant;
 use transport::Command;
 
 use super::KIND;
 use super::keys::ROWS;
-use super::work::{Create, Params, Place, Update, Work};
+use super::work::{ContainerWork, Create, Params, Placement, Update};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
 
@@ -41,15 +41,15 @@ impl ContainerCrew {
         Self { site }
     }
 
-    fn guest(place: &Place) -> GuestRef {
-        GuestRef::new(&place.node, GuestKind::Container, place.id)
+    fn guest(placement: &Placement) -> GuestRef {
+        GuestRef::new(&placement.node, GuestKind::Container, placement.id)
     }
 
     async fn create(&self, create: &Create, progress: &Progress) -> Result<Done, Failure> {
         if let Some(old) = &create.replaces {
             self.destroy(old, progress).await?;
         }
-        let guest = Self::guest(&create.place);
+        let guest = Self::guest(&create.placement);
         let task = Task {
             site: &self.site,
             guest: &guest,
@@ -108,7 +108,7 @@ impl ContainerCrew {
             what: "starting it",
             kind: "vzstart",
             limit: START,
-            fine: &[Kind::AlreadyRunning],
+            fine: &[ErrorKind::AlreadyRunning],
             progress,
         };
         task.run(|| self.site.writer.start(guest), || self.is(guest, true)).await?;
@@ -130,15 +130,15 @@ impl ContainerCrew {
             what: "shutting it down",
             kind: "vzshutdown",
             limit: SHUTDOWN * 2,
-            fine: &[Kind::NotRunning],
+            fine: &[ErrorKind::NotRunning],
             progress,
         };
         let seconds = SHUTDOWN.as_secs();
         task.run(|| self.site.writer.shutdown(guest, seconds, true), || self.is(guest, false)).await
     }
 
-    async fn destroy(&self, place: &Place, progress: &Progress) -> Result<(), Failure> {
-        let mut guest = Self::guest(place);
+    async fn destroy(&self, placement: &Placement, progress: &Progress) -> Result<(), Failure> {
+        let mut guest = Self::guest(placement);
         let what = "looking at what is to be destroyed";
         let mut found = settle::find(what, || self.site.reader().config(&guest)).await?;
         if found.is_none()
@@ -159,7 +159,7 @@ impl ContainerCrew {
                         "managers::not-ours",
                         format!(
                             "{} does not carry the mark of the site `{}` any more",
-                            place.id, self.site.site
+                            placement.id, self.site.site
                         ),
                     )
                     .hint("phoenix-cli plan shows what is there now"));
@@ -175,7 +175,7 @@ impl ContainerCrew {
             what: "destroying it",
             kind: "vzdestroy",
             limit: VOLUME,
-            fine: &[Kind::NotFound],
+            fine: &[ErrorKind::NotFound],
             progress,
         };
         task.run(
@@ -209,17 +209,17 @@ impl ContainerCrew {
             if output.success() {
                 return Ok(());
             }
-            let kind = Kind::of_words(&output.tail(5));
-            if kind == Some(Kind::NotFound) {
+            let kind = ErrorKind::of_words(&output.tail(5));
+            if kind == Some(ErrorKind::NotFound) {
                 return Err(Failure::new(
                     settle::NOT_FOUND,
                     format!("pct set {}: it is not there", guest.id),
                 )
                 .while_doing("failed while setting what takes root")
-                .said(output.tail(5))
+                .with_output(output.tail(5))
                 .hint("phoenix-cli plan shows what is there now"));
             }
-            let locked = kind == Some(Kind::Locked);
+            let locked = kind == Some(ErrorKind::Locked);
             if !locked || begin.elapsed() > settle::LOCKED {
                 break output;
             }
@@ -227,7 +227,7 @@ impl ContainerCrew {
         };
         Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
             .while_doing("failed while setting what takes root")
-            .said(output.tail(5))
+            .with_output(output.tail(5))
             .hint(format!("what it has now, on the node: pct config {}", guest.id)))
     }
 
@@ -442,13 +442,14 @@ impl Crew for ContainerCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let progress = progress.of(&step.address);
+            let progress = progress.for_step(&step.address);
             let result = match apply::work(step) {
-                Ok(Work::Create(create)) => self.create(&create, &progress).await,
-                Ok(Work::Update(update)) => self.update(&update, &progress).await,
-                Ok(Work::Delete(place)) => {
-                    self.destroy(&place, &progress).await.map(|()| Done::new(format!("{} is gone", place.id)))
-                }
+                Ok(ContainerWork::Create(create)) => self.create(&create, &progress).await,
+                Ok(ContainerWork::Update(update)) => self.update(&update, &progress).await,
+                Ok(ContainerWork::Delete(placement)) => self
+                    .destroy(&placement, &progress)
+                    .await
+                    .map(|()| Done::new(format!("{} is gone", placement.id))),
                 Err(failure) => Err(failure),
             };
             let failed = result.is_err();

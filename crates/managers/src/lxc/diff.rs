@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
-use super::work::{Place, Work};
+use super::work::{ContainerWork, Placement};
 use crate::keys::Takes;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
@@ -47,7 +47,7 @@ impl Manager for Containers {
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
         match seen.desired.guest(address) {
-            Some(container) => super::status::of(address, container, seen),
+            Some(container) => super::status::container_status(address, container, seen),
             None => Status::by_plan(address, seen.plan),
         }
     }
@@ -72,7 +72,7 @@ impl Kind for Containers {
                     continue;
                 }
                 proposal.relies_on(resource.clone(), self.state(world.desired, world.inventory, &resource));
-                one(world, container, &ours, &mut others, proposal);
+                diff_container(world, container, &ours, &mut others, proposal);
             }
         }
         if !others.is_empty() {
@@ -142,7 +142,7 @@ fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, 
     ours
 }
 
-fn one(
+fn diff_container(
     world: World<'_>,
     container: &Container,
     ours: &BTreeMap<&Address, &Guest>,
@@ -307,7 +307,7 @@ pub(super) fn guest_protected(guest: &Guest) -> bool {
     guest.config.as_ref().and_then(|c| c.get("protection")).is_some_and(|v| v == "1")
 }
 
-fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, Work) {
+fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, ContainerWork) {
     let reason = if destroy { plan::step::SITE_GOES } else { "no longer in the blueprint" };
     let used = guest.disk_used.filter(|b| *b > 0);
     let used = used.map(|used| format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
@@ -322,6 +322,6 @@ fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, Work) {
             Consent::Needed
         })
         .hold("node", &guest.node);
-    let work = Work::Delete(Place { id: guest.id, node: guest.node.clone() });
+    let work = ContainerWork::Delete(Placement { id: guest.id, node: guest.node.clone() });
     (used.into_iter().fold(step, Step::reason), work)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::diff::{self, guest_protected, step};
 use super::keys::{self, ROWS};
 use super::offer;
-use super::work::{Create, Params, Place, Work};
+use super::work::{ContainerWork, Create, Params, Placement};
 use crate::keys::Around;
 
 /// Making it, after what stands in its place (`there`) is destroyed.
@@ -117,9 +117,9 @@ pub(super) fn create(
         Change::new("size", Value::Null, keys::size(container, &storage)),
         Change::new("template", Value::Null, template.rsplit('/').next().unwrap_or_default()),
     ];
-    let work = Work::Create(Create {
-        place: Place { id: container.id, node },
-        replaces: there.map(|g| Place { id: g.id, node: g.node.clone() }),
+    let work = ContainerWork::Create(Create {
+        placement: Placement { id: container.id, node },
+        replaces: there.map(|g| Placement { id: g.id, node: g.node.clone() }),
         params,
         root,
     });

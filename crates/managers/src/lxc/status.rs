@@ -24,7 +24,7 @@ struct ContainerStatus<'a> {
 }
 
 /// In words: `running`, `stopped`, `not there`, that its node is offline, or that the id is somebody else's.
-pub(super) fn of(address: &Address, container: &Container, seen: Seen<'_>) -> Status {
+pub(super) fn container_status(address: &Address, container: &Container, seen: Seen<'_>) -> Status {
     let guest = seen.inventory.guests.get(&container.id);
     let state = match guest {
         None => "not there",

@@ -12,18 +12,18 @@ pub type Params = Vec<(String, String)>;
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Work {
+pub enum ContainerWork {
     /// Make it, after what stands in its place is destroyed.
     Create(Create),
     /// Change it where it is.
     Update(Box<Update>),
     /// Destroy it.
-    Delete(Place),
+    Delete(Placement),
 }
 
 /// A guest that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Placement {
     /// Its id.
     pub id: u32,
     /// The node it is on.
@@ -36,10 +36,10 @@ pub struct Place {
 pub struct Create {
     /// Its id and node.
     #[serde(flatten)]
-    pub place: Place,
+    pub placement: Placement,
     /// What is destroyed first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<Place>,
+    pub replaces: Option<Placement>,
     /// The parameters of the call that makes it, without the id.
     pub params: Params,
     /// What only root on the node may set, before the first start (`pct set`).

@@ -31,7 +31,15 @@ pub struct Services;
 
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Work {
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceWork {
+    /// It is to answer from outside.
+    Prove(Prove),
+}
+
+/// What is proven.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prove {
     /// The guest whose mark remembers that it was proven.
     pub id: u32,
     /// What is probed.
@@ -104,7 +112,7 @@ impl Kind for Services {
                 Value::Null,
                 service.url(),
             ));
-            let work = Work { id: container.id, service: service.clone() };
+            let work = ServiceWork::Prove(Prove { id: container.id, service: service.clone() });
             if found.is_none() && proven == Some(service.fingerprint.as_str()) {
                 // Proven already; but whenever something on its way is touched, it is proven again.
                 let way = world
@@ -159,8 +167,8 @@ impl ServiceCrew {
         Self { site }
     }
 
-    async fn prove(&self, work: &Work, progress: &Progress) -> Result<Done, Failure> {
-        let service = &work.service;
+    async fn prove(&self, wanted: &Prove, progress: &Progress) -> Result<Done, Failure> {
+        let service = &wanted.service;
         progress.doing(format!("asking {}", service.url()));
         let begin = Instant::now();
         let mut told = false;
@@ -181,7 +189,7 @@ impl ServiceCrew {
             }
         };
         self.site
-            .change_mark(work.id, progress, |_, mark| {
+            .change_mark(wanted.id, progress, |_, mark| {
                 mark.remember(&Address::service(&service.name), service.fingerprint.as_str());
             })
             .await?;
@@ -198,8 +206,10 @@ impl Crew for ServiceCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match apply::work::<Work>(step) {
-                Ok(work) => self.prove(&work, &progress.of(&step.address)).await,
+            let result = match apply::work::<ServiceWork>(step) {
+                Ok(ServiceWork::Prove(wanted)) => {
+                    self.prove(&wanted, &progress.for_step(&step.address)).await
+                }
                 Err(failure) => Err(failure),
             };
             results.push(result);

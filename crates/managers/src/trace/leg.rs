@@ -125,7 +125,7 @@ fn took(text: &str) -> Duration {
 }
 
 /// What follows the lines about how it went.
-fn said(text: &str) -> String {
+fn without_report(text: &str) -> String {
     let told = |line: &&str| !line.starts_with("status ") && !line.starts_with("took ");
     text.lines().filter(told).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
@@ -153,7 +153,7 @@ fn tcp(text: &str) -> Tcp {
     match value(text, "status") {
         Some("0") => Tcp::Open(took(text)),
         Some(TIME_UP) => Tcp::Silent(took(text)),
-        _ => connect_error(&said(text), took(text)),
+        _ => connect_error(&without_report(text), took(text)),
     }
 }
 
@@ -194,7 +194,7 @@ fn tls(text: &str) -> Tls {
     if !chain.is_empty() {
         return Tls::Shown(chain);
     }
-    let said = said(text);
+    let said = without_report(text);
     if said.is_empty() {
         return Tls::Silent;
     }

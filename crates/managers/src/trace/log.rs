@@ -31,7 +31,7 @@ impl ProxyLog {
     }
 
     /// The last that it says of a name.
-    pub fn of(&self, name: &str) -> Option<&str> {
+    pub fn last_about(&self, name: &str) -> Option<&str> {
         let about = |line: &&Line| line.names.iter().any(|n| n.eq_ignore_ascii_case(name));
         self.0.iter().rev().find(about).map(|line| line.said.as_str())
     }
@@ -88,9 +88,9 @@ mod tests {
     fn the_last_of_a_name() {
         let log = ProxyLog::parse(LOG);
         let big = Some("upstream sent too big header while reading response header from upstream");
-        assert_eq!(log.of("chat.workshop.internal"), big);
-        assert_eq!(log.of("TALK.workshop.internal"), big);
-        assert_eq!(log.of("notes.workshop.internal"), None, "that was more than a minute ago");
+        assert_eq!(log.last_about("chat.workshop.internal"), big);
+        assert_eq!(log.last_about("TALK.workshop.internal"), big);
+        assert_eq!(log.last_about("notes.workshop.internal"), None, "that was more than a minute ago");
         assert_eq!(ProxyLog::parse(""), ProxyLog::default());
     }
 

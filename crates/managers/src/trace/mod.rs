@@ -25,7 +25,7 @@ pub mod rules;
 pub mod verdict;
 
 pub use declared::Declared;
-pub use diagnose::Place;
+pub use diagnose::Vantage;
 pub use finding::{Cause, Finding, Hop, State, Walk};
 pub use observe::{Observer, look_at, trace};
 pub use path::{Path, Target, path};

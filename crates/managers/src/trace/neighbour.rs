@@ -19,11 +19,6 @@ pub fn table(text: &str) -> Vec<(Ipv4Addr, Neighbour)> {
     text.lines().filter_map(line).collect()
 }
 
-/// Of one address.
-pub fn of(text: &str, address: Ipv4Addr) -> Option<Neighbour> {
-    table(text).into_iter().find(|(found, _)| *found == address).map(|(_, neighbour)| neighbour)
-}
-
 fn line(line: &str) -> Option<(Ipv4Addr, Neighbour)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let address = words.first()?.parse().ok()?;
@@ -43,6 +38,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn neighbour(text: &str, address: Ipv4Addr) -> Option<Neighbour> {
+        table(text).into_iter().find(|(found, _)| *found == address).map(|(_, neighbour)| neighbour)
+    }
+
     #[test]
     fn neighbours() {
         // As iproute2 6.1 of Debian 12 prints them; the states as in its `nud_state_n2a`.
@@ -51,12 +50,12 @@ mod tests {
         assert_eq!(table(text).len(), 4);
         let mac = |text: &str| text.to_owned();
         let remembered = Neighbour::Remembered(mac("BC:24:11:3A:71:0F"));
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 120)), Some(remembered));
+        assert_eq!(neighbour(text, Ipv4Addr::new(10, 0, 0, 120)), Some(remembered));
         let answers = Neighbour::Answers(mac("72:35:A1:46:2C:9B"));
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 1)), Some(answers));
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 77)), Some(Neighbour::Nobody));
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 78)), Some(Neighbour::Nobody));
-        assert_eq!(of(text, Ipv4Addr::new(10, 0, 0, 79)), None);
+        assert_eq!(neighbour(text, Ipv4Addr::new(10, 0, 0, 1)), Some(answers));
+        assert_eq!(neighbour(text, Ipv4Addr::new(10, 0, 0, 77)), Some(Neighbour::Nobody));
+        assert_eq!(neighbour(text, Ipv4Addr::new(10, 0, 0, 78)), Some(Neighbour::Nobody));
+        assert_eq!(neighbour(text, Ipv4Addr::new(10, 0, 0, 79)), None);
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use transport::{Command, Error, Local, Runner};
 
 use super::ask::{self, Question};
 use super::declared::{Declared, Need};
-use super::diagnose::{self, Holder, Place, World, units_of};
+use super::diagnose::{self, Holder, Vantage, World, units_of};
 use super::finding::Walk;
 use super::leg::{Http, Leg};
 use super::log::{self, ProxyLog};
@@ -31,7 +31,7 @@ use crate::ways::Ways;
 const NODE: Duration = Duration::from_secs(6);
 /// How long a guest may take to tell about itself: a second, and its certificates are asked for over the network.
 const LOOK: Duration = Duration::from_secs(11);
-/// How long the first round may take: all places at once.
+/// How long the first round may take: all vantages at once.
 const FIRST: Duration = Duration::from_secs(12);
 /// How long the second may: from the proxy on.
 const SECOND: Duration = Duration::from_secs(11);
@@ -95,37 +95,37 @@ impl Observer<'_> {
     }
 
     /// Where a walk begins when nobody says: outside, the gateway, and one guest that has nothing to do with it.
-    fn places(&self, path: &Path, declared: &Declared, running: &BTreeSet<String>) -> Vec<Place> {
-        let mut places = Vec::new();
+    fn vantages(&self, path: &Path, declared: &Declared, running: &BTreeSet<String>) -> Vec<Vantage> {
+        let mut vantages = Vec::new();
         // What is exposed to nobody is for those who need it; its guest can always ask itself.
         if let (Target::Unexposed(_), Some(guest)) = (&path.target, &path.guest) {
-            places.extend(
+            vantages.extend(
                 declared
                     .needed_by(guest)
                     .filter(|name| running.contains(*name))
                     .take(2)
                     .cloned()
-                    .map(Place::Guest),
+                    .map(Vantage::Guest),
             );
-            if places.is_empty() {
-                places.push(Place::Guest(guest.clone()));
+            if vantages.is_empty() {
+                vantages.push(Vantage::Guest(guest.clone()));
             }
-            return places;
+            return vantages;
         }
         if path.outside.is_some() || path.target == Target::Nothing {
-            places.push(Place::Outside);
+            vantages.push(Vantage::Outside);
         }
         let own =
             path.entrance.as_ref().filter(|e| e.proxy == Some(ViaKind::Gateway)).map(|e| e.guest.as_str());
         let gateway = own.or_else(|| self.desired.front_door().map(AsRef::as_ref));
-        places.extend(gateway.iter().map(|name| Place::Guest((*name).to_owned())));
+        vantages.extend(gateway.iter().map(|name| Vantage::Guest((*name).to_owned())));
         let on_the_way: Vec<&String> = path.entrance.iter().map(|e| &e.guest).chain(&path.guest).collect();
         let other = running.iter().find(|name| !on_the_way.contains(name) && Some(name.as_str()) != gateway);
-        places.extend(other.map(|name| Place::Guest(name.clone())));
-        if places.is_empty() {
-            places.extend(path.guest.iter().cloned().map(Place::Guest));
+        vantages.extend(other.map(|name| Vantage::Guest(name.clone())));
+        if vantages.is_empty() {
+            vantages.extend(path.guest.iter().cloned().map(Vantage::Guest));
         }
-        places
+        vantages
     }
 
     /// The rules of these guests, where Phoenix looks after the firewall.
@@ -187,15 +187,15 @@ impl Observer<'_> {
         needs: &[Need],
         limit: Duration,
     ) -> (Vec<(Need, Leg)>, Vec<(String, Look)>) {
-        let place = Place::Guest(guest.to_owned());
+        let vantage = Vantage::Guest(guest.to_owned());
         let asked = needs.iter().map(|need| {
-            let place = &place;
+            let vantage = &vantage;
             async move {
                 let late = || Leg::lost("it was not reached within its time");
                 let leg = match need.port {
                     Some(port) => {
                         let question = Question::connection(need.address, port);
-                        timeout(limit, self.ask(place, &question)).await.unwrap_or_else(|_| late())
+                        timeout(limit, self.ask(vantage, &question)).await.unwrap_or_else(|_| late())
                     }
                     None => Leg::default(),
                 };
@@ -210,10 +210,10 @@ impl Observer<'_> {
         tokio::join!(join_all(asked), join_all(looks))
     }
 
-    async fn ask(&self, place: &Place, question: &Question) -> Leg {
-        let name = match place {
-            Place::Outside => return ask::outside(&*self.outside(), question).await,
-            Place::Guest(name) => name,
+    async fn ask(&self, vantage: &Vantage, question: &Question) -> Leg {
+        let name = match vantage {
+            Vantage::Outside => return ask::outside(&*self.outside(), question).await,
+            Vantage::Guest(name) => name,
         };
         match self.desired.guests.get(&**name).map(|container| self.ways.guest(container.id)) {
             Some(Ok(guest)) => ask::inside(&guest, question).await,
@@ -269,7 +269,7 @@ pub async fn look_at(
     }
 }
 
-/// Walks `path` from the places in `from`, or from the usual ones where it is empty.
+/// Walks `path` from those in `from`, or from the usual ones where it is empty.
 ///
 /// # Errors
 /// When no command can be run on the node although there should be a way.
@@ -277,17 +277,17 @@ pub async fn trace(
     observer: &Observer<'_>,
     declared: &Declared,
     path: &Path,
-    from: &[Place],
+    from: &[Vantage],
 ) -> Result<Vec<Walk>, Failure> {
     let begin = Instant::now();
     let running = observer.running().await?;
-    let places = if from.is_empty() { observer.places(path, declared, &running) } else { from.to_vec() };
+    let vantages = if from.is_empty() { observer.vantages(path, declared, &running) } else { from.to_vec() };
     let desired = observer.desired;
     let mut guests: BTreeSet<String> =
         path.entrance.iter().map(|e| e.guest.clone()).chain(path.guest.clone()).collect();
-    guests.extend(places.iter().filter_map(|place| match place {
-        Place::Guest(name) => Some(name.clone()),
-        Place::Outside => None,
+    guests.extend(vantages.iter().filter_map(|vantage| match vantage {
+        Vantage::Guest(name) => Some(name.clone()),
+        Vantage::Outside => None,
     }));
     guests.extend(desired.dns.iter().map(|(name, _)| name.to_string()));
     guests.extend(desired.authority.iter().map(|authority| authority.on.to_string()));
@@ -296,9 +296,9 @@ pub async fn trace(
         let look = observer.look(guest, &certificates(desired, path, guest)).await;
         (guest.clone(), look)
     });
-    let asked = places.iter().map(|place| async {
+    let asked = vantages.iter().map(|vantage| async {
         let late = || Leg::lost(format!("no answer within {} s", FIRST.as_secs()));
-        timeout(FIRST, observer.ask(place, &question)).await.unwrap_or_else(|_| late())
+        timeout(FIRST, observer.ask(vantage, &question)).await.unwrap_or_else(|_| late())
     });
     let on_the_way = observer.rules_of(guests.iter().map(String::as_str));
     let (looks, legs, rules) = tokio::join!(join_all(looks), join_all(asked), on_the_way);
@@ -306,20 +306,20 @@ pub async fn trace(
     world.looks = looks.into_iter().collect();
     world.rules = rules;
     let needed =
-        places.iter().zip(&legs).any(|(place, leg)| diagnose::needs_upstream(&world, place, path, leg));
+        vantages.iter().zip(&legs).any(|(vantage, leg)| diagnose::needs_upstream(&world, vantage, path, leg));
     let behind = async {
         let to = path.upstream.as_ref().filter(|_| needed)?;
         let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", desired.site);
         let question = Question::behind(to, &root);
-        let place = Place::Guest(to.from.clone());
-        let asked = timeout(SECOND, observer.ask(&place, &question)).await;
+        let vantage = Vantage::Guest(to.from.clone());
+        let asked = timeout(SECOND, observer.ask(&vantage, &question)).await;
         Some(asked.unwrap_or_else(|_| Leg::lost(format!("no answer within {} s", SECOND.as_secs()))))
     };
     let said = async { if needed { observer.log(path).await } else { ProxyLog::default() } };
     let (upstream, neighbours, said) = tokio::join!(behind, observer.neighbours(), said);
     (world.neighbours, world.log) = (neighbours, said);
     let left = ALL.saturating_sub(begin.elapsed());
-    let asked: Vec<(&Place, &Leg)> = places.iter().zip(&legs).collect();
+    let asked: Vec<(&Vantage, &Leg)> = vantages.iter().zip(&legs).collect();
     let strangers = diagnose::strangers(&world, path, &asked, upstream.as_ref());
     let error = |leg: &Leg| matches!(leg.http, Some(Http::Status(500.., _)));
     let needs = path.guest.as_ref().filter(|_| legs.iter().chain(&upstream).any(error));
@@ -334,8 +334,9 @@ pub async fn trace(
         world.looks.extend(looks);
         world.needs.insert(guest, answers);
     }
-    let judge = |(place, leg): (&Place, &Leg)| diagnose::walk(&world, place, path, leg, upstream.as_ref());
-    Ok(places.iter().zip(&legs).map(judge).collect())
+    let judge =
+        |(vantage, leg): (&Vantage, &Leg)| diagnose::walk(&world, vantage, path, leg, upstream.as_ref());
+    Ok(vantages.iter().zip(&legs).map(judge).collect())
 }
 
 /// The certificates of a guest that have to do with a path.

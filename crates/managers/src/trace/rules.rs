@@ -60,7 +60,7 @@ impl Rules {
     }
 
     /// The file of a guest.
-    pub fn of(&self, id: u32) -> Option<FirewallFile> {
+    pub fn guest_file(&self, id: u32) -> Option<FirewallFile> {
         self.files.get(&format!("{id}.fw")).map(|text| FirewallFile::parse(text))
     }
 

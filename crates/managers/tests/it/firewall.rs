@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use managers::firewall::diff::Work;
+use managers::firewall::diff::FirewallWork;
 use proptest::prelude::*;
 use proxmox::firewall::judge::{self, NodeFiles, Packet};
 use proxmox::firewall::{Direction, FirewallFile, Range, Rule, Scope};
@@ -120,8 +120,8 @@ async fn carry_on(wanted: &Site, there: &mut There) -> Result<(), TestCaseError>
     // The node writes a step's files one after the other.
     let (mut files, mut writes) = (before.clone(), 0);
     for step in plan.steps.iter().filter(|step| step.address.kind() == "firewall") {
-        let work: Work = serde_json::from_value(step.work.clone()).unwrap();
-        for file in work.files {
+        let FirewallWork::Write { files: written } = apply::work(step).unwrap();
+        for file in written {
             match file.new {
                 Some(text) => files.insert(file.name, text),
                 None => files.remove(&file.name),

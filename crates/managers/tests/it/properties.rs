@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use managers::lxc::work::Work;
+use managers::lxc::work::ContainerWork;
 use plan::{Action, Address, Consent, Grade, Inventory, Options, Plan};
 use proptest::prelude::*;
 use scenarios::there::Ground;
@@ -178,12 +178,12 @@ fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     let mut ids = BTreeSet::new();
     for step in plan.steps.iter().filter(|s| s.address.kind() == "container") {
         match apply::work(step).unwrap() {
-            Work::Create(create) => {
-                ids.insert((create.place.id, false));
+            ContainerWork::Create(create) => {
+                ids.insert((create.placement.id, false));
                 ids.extend(create.replaces.map(|old| (old.id, true)));
             }
-            Work::Update(update) => drop(ids.insert((update.id, true))),
-            Work::Delete(place) => drop(ids.insert((place.id, true))),
+            ContainerWork::Update(update) => drop(ids.insert((update.id, true))),
+            ContainerWork::Delete(placement) => drop(ids.insert((placement.id, true))),
         }
     }
     ids

@@ -10,7 +10,7 @@ use managers::features::{GuestFacts, Mode, Rendered, builtin, order, render, scr
 use serde_json::{Value, json};
 
 use crate::programs::features::{
-    ROOT_PEM, base, built_in, check, facts, gateway, own, parameters, site, try_with, with,
+    ROOT_PEM, base, built_in, check, facts, gateway, own_feature, parameters, site, try_with, with,
 };
 
 /// What a feature comes to, without its words: a line for each thing it puts in place, and who is told.
@@ -180,7 +180,7 @@ fn secrets_are_in_the_script_alone() {
         "parameters": { "password": { "type": "secret" }, "token": { "type": "secret" } },
         "files": [{ "path": "/etc/x", "content": "a={{ password }} b={{ token }} a={{ password }}", "mode": "0600" }],
     });
-    let feature = own("x", spec, &[]);
+    let feature = own_feature("x", spec, &[]);
     let values = json!({ "password": { "env": "P" }, "token": { "generate": "t" } });
     let rendered = with(&feature, values.clone());
     assert_eq!(rendered.secrets, [SecretRef::Env("P".into()), SecretRef::Generate("t".into())]);
@@ -204,7 +204,8 @@ fn secrets_are_in_the_script_alone() {
         "parameters": { "password": { "type": "secret" } },
         "commands": [{ "name": "log in", "run": "login {{ password }}", "unless": "false" }],
     });
-    let error = try_with(&own("x", in_command, &[]), json!({ "password": { "env": "P" } })).unwrap_err();
+    let error =
+        try_with(&own_feature("x", in_command, &[]), json!({ "password": { "env": "P" } })).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`commands[0].run` in the feature `x` holds a secret, which may only be in a file"
@@ -222,7 +223,7 @@ fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
         "parameters": { "list": { "type": "json", "derived": true } },
         "files": [{ "path": "/etc/x", "content": "{% for e in list %}{{ e.user }}={{ e.key }};{{ e.key | crypt(e.user) }} {% endfor %}" }],
     });
-    let feature = own("x", spec, &[]);
+    let feature = own_feature("x", spec, &[]);
     let list = json!([
         { "user": "anna", "key": { "$secret": { "env": "A" } } },
         { "user": "ben", "key": { "$secret": { "generate": "b" } } },
@@ -247,7 +248,7 @@ fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
     let error = error.to_string();
     assert!(error.contains("a reference to a secret") && !error.contains("hunter2"), "{error}");
     let hashed = json!({ "parameters": { "a": { "type": "string", "default": "x" } }, "files": [{ "path": "/a", "content": "{{ a | crypt(a) }}" }] });
-    let error = try_with(&own("x", hashed, &[]), json!({})).unwrap_err().to_string();
+    let error = try_with(&own_feature("x", hashed, &[]), json!({})).unwrap_err().to_string();
     assert!(error.contains("line 1: ") && error.contains("crypt"), "{error}");
 }
 
@@ -255,7 +256,9 @@ fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
 #[test]
 fn what_is_wrong_with_a_feature_is_said_with_its_place() {
     let wrong = |spec: Value| {
-        try_with(&own("x", spec, &[("t", "one\n{{ nothing }}\n")]), json!({})).unwrap_err().to_string()
+        try_with(&own_feature("x", spec, &[("t", "one\n{{ nothing }}\n")]), json!({}))
+            .unwrap_err()
+            .to_string()
     };
     for (spec, message) in [
         (json!({ "parameters": { "a": { "type": "string" } } }), "the feature `x` needs the parameter `a`"),
@@ -306,13 +309,13 @@ fn what_is_wrong_with_a_feature_is_said_with_its_place() {
         assert_eq!(wrong(spec), message);
     }
     let port = json!({ "parameters": { "port": { "type": "port", "default": 80 } } });
-    let error = try_with(&own("x", port.clone(), &[]), json!({ "port": 0 })).unwrap_err();
+    let error = try_with(&own_feature("x", port.clone(), &[]), json!({ "port": 0 })).unwrap_err();
     assert_eq!(error.to_string(), "the parameter `port` of the feature `x` must be a port, 1 to 65535");
-    let error = try_with(&own("x", port, &[]), json!({ "prot": 1 })).unwrap_err();
+    let error = try_with(&own_feature("x", port, &[]), json!({ "prot": 1 })).unwrap_err();
     assert_eq!(error.to_string(), "the feature `x` has no parameter `prot`");
     let both = [
-        own("a", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
-        own("b", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
+        own_feature("a", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
+        own_feature("b", json!({ "files": [{ "path": "/a", "content": "" }] }), &[]),
     ]
     .map(|f| with(&f, json!({})));
     let error = script(&both, Mode::Check, &|_: &SecretRef| Ok::<_, Infallible>(String::new())).unwrap_err();

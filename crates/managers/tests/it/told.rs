@@ -282,7 +282,7 @@ fn a_feature_that_asks_for_what_is_never_told_is_found() {
         ],
     });
     let template = "{% for user in item.users %}{{ user.user }}{{ user.name }}{% endfor %}{{ item.rate.burst }} {{ item.rate.requests }}";
-    let feature = crate::programs::features::own("x", spec, &[("a", template)]);
+    let feature = crate::programs::features::own_feature("x", spec, &[("a", template)]);
     assert_eq!(
         wrong(&feature),
         [

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use blueprint::model::{self, Place};
+use blueprint::model::{self, Location};
 use blueprint::values::{Bridge, Domain};
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ pub struct Feature {
     /// What it renders to, as its crew wants it: opaque here.
     pub payload: Arc<Value>,
     /// Where its use is declared.
-    pub declared: Option<Place>,
+    pub declared: Option<Location>,
     /// Features of a later stage wait for the guest's certificates, which need what the earlier stage puts in place.
     pub stage: u8,
 }

@@ -46,12 +46,12 @@ pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
     let mut order: Vec<Option<Address>> = Vec::new();
     let mut groups: BTreeMap<Option<Address>, Vec<&Step>> = BTreeMap::new();
     for step in &plan.steps {
-        let guest = guests.of(step);
+        let guest = guests.guest_of(step);
         groups.entry(guest.clone()).or_insert_with(|| {
             order.push(guest);
             Vec::new()
         });
-        if let Some(group) = groups.get_mut(&guests.of(step)) {
+        if let Some(group) = groups.get_mut(&guests.guest_of(step)) {
             group.push(step);
         }
     }

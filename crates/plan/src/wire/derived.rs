@@ -115,7 +115,7 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
 }
 
 /// What is this guest's own.
-pub(super) fn own(known: &Known<'_>, container: &Container) -> Told {
+pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told {
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     let name = container.name.as_str();

@@ -39,7 +39,7 @@ fn definite(
     id: u32,
     known: &Known<'_>,
 ) -> Result<Guest, WireError> {
-    let own = values(Address::container(&container.name), &derived::own(known, container))?;
+    let own = values(Address::container(&container.name), &derived::derive_for_guest(known, container))?;
     let derived = Derived { common: &known.common, own: &own };
     let certificates = known.certificates_of(&container.name);
     let site = &known.site;
@@ -123,7 +123,7 @@ fn features(
             name: RENEWS.to_owned(),
             parameters: BTreeMap::new(),
             contents: BTreeMap::new(),
-            declared: model::Place::default(),
+            declared: model::Location::default(),
         };
         let own = container.features.iter().find(|f| f.name == RENEWS).cloned();
         let (users, others): (Vec<_>, Vec<_>) =

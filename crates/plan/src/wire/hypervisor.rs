@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use blueprint::model::{Blueprint, FeatureUse, Place, RENEWS, TRUSTS};
+use blueprint::model::{Blueprint, FeatureUse, Location, RENEWS, TRUSTS};
 use blueprint::names::GuestName;
 
 use super::certificates::print;
@@ -73,7 +73,7 @@ pub(super) fn hypervisor(
             name: name.to_owned(),
             parameters: BTreeMap::new(),
             contents: BTreeMap::new(),
-            declared: Place::default(),
+            declared: Location::default(),
         };
         let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
         features.push(Feature { name: used.name, fingerprint, payload, declared: None, stage: 0 });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{LogLine, Reader, TaskStatus, path};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::upid::Upid;
 
 /// How many lines of a log one call brings. The API's own default of 50 cuts the end off.
@@ -77,7 +77,7 @@ pub enum TaskError {
         /// What it ended with.
         exit: String,
         /// What that means.
-        kind: Box<Kind>,
+        kind: Box<ErrorKind>,
         /// The last lines of its log.
         log: Vec<String>,
     },
@@ -130,8 +130,8 @@ fn passing(error: &Error, elapsed: Duration) -> bool {
         Error::Exchange(error) => !matches!(error, crate::exchange::ExchangeError::Certificate { .. }),
         Error::Answer { .. } => true,
         Error::Api(error) => match error.kind {
-            Kind::Unreachable | Kind::ServerError => true,
-            Kind::NotFound | Kind::InvalidParameters(_) => elapsed < REGISTRATION,
+            ErrorKind::Unreachable | ErrorKind::ServerError => true,
+            ErrorKind::NotFound | ErrorKind::InvalidParameters(_) => elapsed < REGISTRATION,
             _ => false,
         },
     }
@@ -240,9 +240,9 @@ impl Reader {
             };
             return Ok(TaskEnd::Warnings(log.iter().filter_map(warning).collect()));
         }
-        let kind = Kind::of_words(&exit)
-            .or_else(|| log.iter().rev().find_map(|line| Kind::of_words(line)))
-            .unwrap_or(Kind::ServerError);
+        let kind = ErrorKind::of_words(&exit)
+            .or_else(|| log.iter().rev().find_map(|line| ErrorKind::of_words(line)))
+            .unwrap_or(ErrorKind::ServerError);
         Err(TaskError::Failed { upid: upid.clone(), exit, kind: Box::new(kind), log: tail(&log) })
     }
 }

@@ -130,18 +130,18 @@ fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<
         ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
         ("note", "mark") => guests.mark = Some(text.into_owned()),
         ("note", _) => return None,
-        _ => match (place(path)?, state) {
-            (Place::Guest { node, kind, id }, "error") => {
+        _ => match (cluster_file(path)?, state) {
+            (ClusterFile::Guest { node, kind, id }, "error") => {
                 guests.unread.push(Unread { node, id, kind, reason: text.into_owned() });
             }
-            (Place::Guest { node, kind, id }, _) => {
+            (ClusterFile::Guest { node, kind, id }, _) => {
                 let config = GuestConfig::parse(kind, &text);
                 guests.guests.insert(id, GuestFile { node, id, kind, config, digest: digest(content) });
             }
-            (Place::Firewall(name), "error") => {
+            (ClusterFile::Firewall(name), "error") => {
                 guests.firewall_unread.insert(name, text.into_owned());
             }
-            (Place::Firewall(name), _) => match std::str::from_utf8(content) {
+            (ClusterFile::Firewall(name), _) => match std::str::from_utf8(content) {
                 Ok(text) => {
                     guests.firewall.insert(name, text.to_owned());
                 }
@@ -174,23 +174,23 @@ fn way_in(text: &str) -> Option<WayIn> {
     Some(WayIn { client: client.parse().ok()?, port: port.parse().ok()? })
 }
 
-/// Whose file it is.
-enum Place {
+/// A file of `/etc/pve`, by whose it is.
+enum ClusterFile {
     Guest { node: String, kind: GuestKind, id: u32 },
     Firewall(String),
 }
 
 /// `nodes/pve1/lxc/101.conf`, `nodes/pve1/host.fw`, `firewall/101.fw`.
-fn place(path: &str) -> Option<Place> {
+fn cluster_file(path: &str) -> Option<ClusterFile> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
-        ["firewall", file] => Some(Place::Firewall(file.to_owned())),
-        ["nodes", node, "host.fw"] => Some(Place::Firewall(host_fw(node))),
+        ["firewall", file] => Some(ClusterFile::Firewall(file.to_owned())),
+        ["nodes", node, "host.fw"] => Some(ClusterFile::Firewall(host_fw(node))),
         ["nodes", node, folder, file] => {
             let kind =
                 [GuestKind::Container, GuestKind::Vm].into_iter().find(|kind| kind.folder() == folder)?;
             let id = file.strip_suffix(".conf")?.parse().ok()?;
-            Some(Place::Guest { node: node.to_owned(), kind, id })
+            Some(ClusterFile::Guest { node: node.to_owned(), kind, id })
         }
         _ => None,
     }

@@ -8,7 +8,7 @@ use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use proxmox::exchange::{Exchange, ExchangeError, Method, Request};
 use proxmox::http::{Credential, Fingerprint, HttpExchange, HttpOptions, HttpOptionsError, Named, Trust};
-use proxmox::{Error, Kind};
+use proxmox::{Error, ErrorKind};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use transport::Sent;
 
@@ -125,7 +125,7 @@ async fn a_secret_is_in_no_text() {
 async fn a_refused_token_keeps_the_reason_phrase() {
     let server = Server::plain(Arc::new(|_| http(401, "no such token 'test' for user 'root@pam'", ""))).await;
     let error = Reader::new(server.exchange(Trust::Verify)).version().await.unwrap_err();
-    assert_eq!(error.kind(), Some(&Kind::Unauthorized));
+    assert_eq!(error.kind(), Some(&ErrorKind::Unauthorized));
     assert!(error.to_string().contains("no such token 'test'"), "{error}");
     assert_eq!(error.sent(), Sent::Never);
 }
@@ -248,7 +248,7 @@ async fn a_ticket_is_made_once_kept_and_made_anew_when_it_is_refused() {
 async fn a_refused_login_is_the_answer_and_a_second_factor_is_said() {
     let server = Server::plain(Arc::new(|_| http(401, "authentication failure", r#"{"data":null}"#))).await;
     let error = Reader::new(Arc::new(by_ticket(&server))).version().await.unwrap_err();
-    assert_eq!(error.kind(), Some(&Kind::Unauthorized));
+    assert_eq!(error.kind(), Some(&ErrorKind::Unauthorized));
     assert_eq!(server.arrived.lock().unwrap().len(), 1);
     let second = r#"{"data":{"ticket":"PVE:!tfa!x","CSRFPreventionToken":"C","NeedTFA":1}}"#;
     let server = Server::plain(Arc::new(move |_| http(200, "OK", second))).await;

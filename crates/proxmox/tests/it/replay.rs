@@ -11,7 +11,7 @@ use proxmox::config::GuestKind;
 use proxmox::exchange::Method;
 use proxmox::http::Trust;
 use proxmox::property::{PropertyString, VolumeSource, container, list};
-use proxmox::{Error, Kind, Upid, command};
+use proxmox::{Error, ErrorKind, Upid, command};
 use serde_json::Value;
 use transport::Output;
 
@@ -134,7 +134,10 @@ impl Replay {
                     .get("errors")
                     .map_or_else(BTreeMap::new, |errors| serde_json::from_value(errors.clone()).unwrap());
                 assert_eq!(error.errors, errors, "{place}");
-                assert!(!matches!(error.kind, Kind::Other | Kind::ServerError), "{place}: {error:?}");
+                assert!(
+                    !matches!(error.kind, ErrorKind::Other | ErrorKind::ServerError),
+                    "{place}: {error:?}"
+                );
                 if let Some(expected) = record["kind"].as_str() {
                     assert!(format!("{:?}", error.kind).starts_with(expected), "{place}: {:?}", error.kind);
                 }
@@ -245,7 +248,7 @@ fn understood(path: &str, data: &Value, place: &str) {
     match data["exitstatus"].as_str() {
         None | Some("OK") => {}
         Some(exit) if exit.starts_with("WARNINGS:") => {}
-        Some(exit) => assert!(Kind::of_words(exit).is_some(), "{place}: {exit}"),
+        Some(exit) => assert!(ErrorKind::of_words(exit).is_some(), "{place}: {exit}"),
     }
     if !path.contains("/lxc/") || !path.ends_with("/config") {
         return;
@@ -299,7 +302,7 @@ fn judged(record: &Value, place: &str) {
     if let Err(error) = outcome {
         assert!(status == 0 || error.status == status, "{place}: {error:?}");
         assert!(error.message.contains(text("stderr").trim()), "{place}: {error:?}");
-        assert!(!matches!(error.kind, Some(Kind::Other | Kind::ServerError)), "{place}: {error:?}");
+        assert!(!matches!(error.kind, Some(ErrorKind::Other | ErrorKind::ServerError)), "{place}: {error:?}");
         if let Some(expected) = record["kind"].as_str() {
             assert!(
                 error.kind.as_ref().is_some_and(|kind| format!("{kind:?}").starts_with(expected)),

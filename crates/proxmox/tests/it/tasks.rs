@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Scripted, data, lost, refusal};
 use proxmox::client::{Pace, Reader, TaskEnd, TaskError};
 use proxmox::exchange::{ExchangeError, Response};
-use proxmox::{Kind, Upid};
+use proxmox::{ErrorKind, Upid};
 use serde_json::{Value, json};
 
 fn upid() -> Upid {
@@ -65,7 +65,7 @@ async fn a_failure_has_its_kind_and_the_end_of_its_whole_log() {
     });
     match wait(exchange).await.0.unwrap_err() {
         TaskError::Failed { exit, kind, log, .. } => {
-            assert_eq!((exit.as_str(), *kind), ("CT is locked (disk)", Kind::Locked));
+            assert_eq!((exit.as_str(), *kind), ("CT is locked (disk)", ErrorKind::Locked));
             assert_eq!((log.len(), log.last().map(String::as_str)), (15, Some("line 501")));
         }
         other => panic!("{other:?}"),

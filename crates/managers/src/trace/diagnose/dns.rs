@@ -12,20 +12,20 @@ use super::super::look::Writer;
 use super::super::path::{Path, Target, names_of};
 use super::super::question::Reply;
 use super::tcp::millis;
-use super::{Place, World, again_in, far_end};
+use super::{Vantage, World, again_in, far_end};
 
-/// Judges what `path.name` means at `place`. Without `names` nobody could be asked there.
-pub fn dns(world: &World<'_>, place: &Place, path: &Path, names: Option<&Names>) -> Finding {
-    let at = place.called(world.desired);
-    let wanted: Vec<Ipv4Addr> = match place {
+/// Judges what `path.name` means at `vantage`. Without `names` nobody could be asked there.
+pub fn dns(world: &World<'_>, vantage: &Vantage, path: &Path, names: Option<&Names>) -> Finding {
+    let at = vantage.called(world.desired);
+    let wanted: Vec<Ipv4Addr> = match vantage {
         // A name server may have one view for all.
-        Place::Outside => path.outside.into_iter().chain(path.inside).collect(),
-        Place::Guest(_) => path.inside.into_iter().collect(),
+        Vantage::Outside => path.outside.into_iter().chain(path.inside).collect(),
+        Vantage::Guest(_) => path.inside.into_iter().collect(),
     };
     if path.target == Target::Nothing {
         return nothing(world, &at, path, names);
     }
-    if *place == Place::Outside && path.outside.is_none() {
+    if *vantage == Vantage::Outside && path.outside.is_none() {
         return not_outside(&at, path);
     }
     let Some(names) = names else {
@@ -36,20 +36,20 @@ pub fn dns(world: &World<'_>, place: &Place, path: &Path, names: Option<&Names>)
         return Finding::good(Hop::Dns, at, seen);
     };
     let Some(found) = names.addresses.first() else {
-        return unanswered(world, place, path, names);
+        return unanswered(world, vantage, path, names);
     };
     if wanted.contains(found) {
-        let who = who(world, place, path, names, *found);
+        let who = who(world, vantage, path, names, *found);
         return Finding::good(Hop::Dns, at, format!("{found}  ({who}, {} ms)", millis(names.took)));
     }
     let means: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let seen = format!("{found}, where {} is meant", means.join(" or "));
-    Finding::broken(Hop::Dns, at, seen, wrong(world, place, path, names, *found))
+    Finding::broken(Hop::Dns, at, seen, wrong(world, vantage, path, names, *found))
 }
 
 /// A line of /etc/hosts that says this, or the name server.
-fn who(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4Addr) -> String {
-    if let Place::Guest(guest) = place
+fn who(world: &World<'_>, vantage: &Vantage, path: &Path, names: &Names, found: Ipv4Addr) -> String {
+    if let Vantage::Guest(guest) = vantage
         && let Some(seen) = world.seen(guest)
         && let Some(line) = seen.hosts_of(&path.name).find(|line| line.address == found.to_string())
     {
@@ -65,12 +65,12 @@ fn server(world: &World<'_>, address: Ipv4Addr) -> String {
 }
 
 /// Whether this is the workshop's own name server.
-fn own<'a>(world: &'a World<'_>, address: Ipv4Addr) -> Option<&'a str> {
+fn own_name_server<'a>(world: &'a World<'_>, address: Ipv4Addr) -> Option<&'a str> {
     world.desired.dns.as_ref().filter(|(_, own)| *own == address).map(|(name, _)| name.as_str())
 }
 
-fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ipv4Addr) -> Cause {
-    if let Place::Guest(guest) = place
+fn wrong(world: &World<'_>, vantage: &Vantage, path: &Path, names: &Names, found: Ipv4Addr) -> Cause {
+    if let Vantage::Guest(guest) = vantage
         && let Some(line) =
             world.seen(guest).and_then(|s| s.hosts_of(&path.name).find(|l| l.address == found.to_string()))
     {
@@ -95,10 +95,10 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
         return Cause::new(
             "trace::dns-wrong",
             "its resolver says so",
-            format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(place)),
+            format!("phoenix-cli exec {} -- cat /etc/resolv.conf", bare(vantage)),
         );
     };
-    match own(world, *address) {
+    match own_name_server(world, *address) {
         Some(guest) => Cause::new(
             "trace::dns-wrong",
             format!(
@@ -108,51 +108,51 @@ fn wrong(world: &World<'_>, place: &Place, path: &Path, names: &Names, found: Ip
             ),
             again_in(world, guest),
         ),
-        None => not_ours(world, place, *address, "says so"),
+        None => not_ours(world, vantage, *address, "says so"),
     }
 }
 
 /// The guest asks somebody else than the workshop's name server.
-fn not_ours(world: &World<'_>, place: &Place, address: Ipv4Addr, what: &str) -> Cause {
+fn not_ours(world: &World<'_>, vantage: &Vantage, address: Ipv4Addr, what: &str) -> Cause {
     match &world.desired.dns {
         Some((_, own)) => Cause::new(
             "trace::dns-resolver",
             format!("the name server it asks is {address}, which {what}; the workshop's is {own}"),
-            format!("phoenix-cli exec {} -- cat /etc/resolv.conf; phoenix-cli apply", bare(place)),
+            format!("phoenix-cli exec {} -- cat /etc/resolv.conf; phoenix-cli apply", bare(vantage)),
         ),
         None => Cause::new(
             "trace::dns-missing",
             format!("/etc/hosts has no line for the name, and the name server {address} {what}"),
-            again_in(world, bare(place)),
+            again_in(world, bare(vantage)),
         ),
     }
 }
 
-fn bare(place: &Place) -> &str {
-    match place {
-        Place::Guest(name) => name,
-        Place::Outside => "NAME",
+fn bare(vantage: &Vantage) -> &str {
+    match vantage {
+        Vantage::Guest(name) => name,
+        Vantage::Outside => "NAME",
     }
 }
 
-fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> Finding {
-    let at = place.called(world.desired);
+fn unanswered(world: &World<'_>, vantage: &Vantage, path: &Path, names: &Names) -> Finding {
+    let at = vantage.called(world.desired);
     let Some((address, reply)) = &names.server else {
         let seen = if names.timed_out { "no answer" } else { "the name is not known" };
         let cause = Cause::new(
             "trace::dns-missing",
             "neither /etc/hosts nor a name server of the guest's knows the name",
-            again_in(world, bare(place)),
+            again_in(world, bare(vantage)),
         );
         return Finding::broken(Hop::Dns, at, seen, cause);
     };
     let seen = format!("{} says: {}", server(world, *address), reply.words());
-    let Some(guest) = own(world, *address) else {
+    let Some(guest) = own_name_server(world, *address) else {
         let what = match reply {
             Reply::Silent => "does not answer",
             _ => "does not know it",
         };
-        return Finding::broken(Hop::Dns, at, seen, not_ours(world, place, *address, what));
+        return Finding::broken(Hop::Dns, at, seen, not_ours(world, vantage, *address, what));
     };
     let cause = match reply {
         Reply::NoSuchName | Reply::Empty | Reply::Addresses(_) => Cause::new(
@@ -165,20 +165,26 @@ fn unanswered(world: &World<'_>, place: &Place, path: &Path, names: &Names) -> F
             again_in(world, guest),
         ),
         Reply::Silent | Reply::Refused(_) | Reply::Garbled => {
-            return server_down(world, place, guest, *address, seen);
+            return server_down(world, vantage, guest, *address, seen);
         }
     };
     Finding::broken(Hop::Dns, at, seen, cause)
 }
 
 /// The workshop's name server does not do its work.
-fn server_down(world: &World<'_>, place: &Place, guest: &str, address: Ipv4Addr, seen: String) -> Finding {
-    let at = place.called(world.desired);
+fn server_down(
+    world: &World<'_>,
+    vantage: &Vantage,
+    guest: &str,
+    address: Ipv4Addr,
+    seen: String,
+) -> Finding {
+    let at = vantage.called(world.desired);
     if let Some(mut cause) = far_end::trouble(world, guest, None) {
         cause.code = "trace::dns-down";
         return Finding::broken(Hop::Dns, at, seen, cause);
     }
-    if world.flows.verdict(place.asker(), guest, Transport::Udp, 53) == Verdict::Dropped {
+    if world.flows.verdict(vantage.asker(), guest, Transport::Udp, 53) == Verdict::Dropped {
         let cause = Cause::new(
             "trace::no-flow",
             format!("no flow lets {at} ask for names at {it}", it = world.called(guest)),

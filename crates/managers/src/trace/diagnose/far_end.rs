@@ -258,7 +258,7 @@ fn unknown(world: &World<'_>, guest: &str) -> String {
 /// and `apply` leaves it.
 pub fn by_rule(world: &World<'_>, guest: &str, direction: Direction, port: u16) -> Option<Cause> {
     let id = world.desired.guests.get(guest)?.id;
-    let line = dropping(&world.rules.of(id)?, direction, port)?;
+    let line = dropping(&world.rules.guest_file(id)?, direction, port)?;
     let what = if direction == Direction::In { "keeps it out of" } else { "keeps it in" };
     Some(Cause::new(
         "trace::rule-drops",

@@ -220,8 +220,8 @@ fn bad(world: &World<'_>, place: &str, path: &Path, http: &Http, again: &str) ->
                 "raise `limits.rate` or `limits.burst`, then phoenix-cli apply",
             )
         }
-        (Http::Status(status, _), Some(kind)) if world.log.of(&path.name).is_some() => {
-            let said = world.log.of(&path.name).unwrap_or_default();
+        (Http::Status(status, _), Some(kind)) if world.log.last_about(&path.name).is_some() => {
+            let said = world.log.last_about(&path.name).unwrap_or_default();
             logged(path, service_of(world, path), (&who, kind.as_str()), *status, said, &logs)
         }
         (Http::Status(status, _), Some(_)) => Cause::new(

@@ -57,16 +57,16 @@ pub struct World<'a> {
     pub needs: BTreeMap<String, Vec<(Need, Leg)>>,
 }
 
-/// A place a walk begins at.
+/// Where a walk begins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Vantage {
     /// Where no guest of the site is: the node stands for it.
     Outside,
     /// A guest, by name.
     Guest(String),
 }
 
-impl Place {
+impl Vantage {
     /// As flows call it.
     pub fn asker(&self) -> Asker<'_> {
         match self {

@@ -21,8 +21,10 @@ pub fn failing(world: &World<'_>, guest: &str) -> Vec<Cause> {
             Some(finding) if finding.state == State::Broken => found.extend(blamed(&needed, finding)),
             Some(_) => {}
             None => {
-                found
-                    .extend(far_end::trouble(world, &need.guest, None).map(|cause| told(&needed, "", cause)));
+                found.extend(
+                    far_end::trouble(world, &need.guest, None)
+                        .map(|cause| attribute_to_need(&needed, "", cause)),
+                );
             }
         }
     }
@@ -31,11 +33,11 @@ pub fn failing(world: &World<'_>, guest: &str) -> Vec<Cause> {
 
 fn blamed(needed: &Address, finding: Finding) -> impl Iterator<Item = Cause> {
     let Finding { seen, cause, also, .. } = finding;
-    let first = cause.map(|cause| told(needed, &format!("{seen}: "), cause));
+    let first = cause.map(|cause| attribute_to_need(needed, &format!("{seen}: "), cause));
     first.into_iter().chain(also)
 }
 
-fn told(needed: &Address, seen: &str, cause: Cause) -> Cause {
+fn attribute_to_need(needed: &Address, seen: &str, cause: Cause) -> Cause {
     Cause { text: format!("it needs {needed}: {seen}{}", cause.text), ..cause }
 }
 

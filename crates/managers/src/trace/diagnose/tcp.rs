@@ -176,7 +176,7 @@ fn firewall(world: &World<'_>, who: Asker<'_>, to: To<'_>, verdict: Verdict<'_>)
     let Verdict::By(flow) = verdict else { return None };
     let missing = |guest: &str, direction| {
         let id = world.desired.guests.get(guest)?.id;
-        let file = world.rules.of(id)?;
+        let file = world.rules.guest_file(id)?;
         (!has_flow(&file, &world.desired.site, direction, &flow.id)).then(|| {
             Cause::new(
                 "trace::rule-missing",

@@ -12,11 +12,11 @@ use super::dns::dns;
 use super::http::{self, Answer};
 use super::tcp::{Met, To, tcp};
 use super::tls::{Shows, aside, tls};
-use super::{Place, World, again, far_end, near};
+use super::{Vantage, World, again, far_end, near};
 
-/// Judges what was seen from `place`, and from the proxy where that was asked.
-pub fn walk(world: &World<'_>, place: &Place, path: &Path, leg: &Leg, upstream: Option<&Leg>) -> Walk {
-    let mut walk = Walk { from: place.called(world.desired), findings: front(world, place, path, leg) };
+/// Judges what was seen from `vantage`, and from the proxy where that was asked.
+pub fn walk(world: &World<'_>, vantage: &Vantage, path: &Path, leg: &Leg, upstream: Option<&Leg>) -> Walk {
+    let mut walk = Walk { from: vantage.called(world.desired), findings: front(world, vantage, path, leg) };
     if walk.state() < State::Broken {
         back(world, path, leg, upstream, &mut walk);
     }
@@ -24,8 +24,8 @@ pub fn walk(world: &World<'_>, place: &Place, path: &Path, leg: &Leg, upstream: 
 }
 
 /// Whether it has to be asked from the proxy on: the client's way to it holds, and its answer does not prove the rest.
-pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> bool {
-    let front = front(world, place, path, leg);
+pub fn needs_upstream(world: &World<'_>, vantage: &Vantage, path: &Path, leg: &Leg) -> bool {
+    let front = front(world, vantage, path, leg);
     path.upstream.is_some()
         && front.iter().all(|finding| finding.state < State::Broken)
         && match &leg.http {
@@ -36,7 +36,7 @@ pub fn needs_upstream(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) 
                     _ => None,
                 };
                 matches!(
-                    http::answer(service, path.status, &place.called(world.desired), http),
+                    http::answer(service, path.status, &vantage.called(world.desired), http),
                     Answer::Guarded(_) | Answer::Bad(_)
                 )
             }
@@ -56,30 +56,30 @@ pub fn not_asked(world: &World<'_>, hop: Hop, place: &str, guest: &str, why: &st
 }
 
 /// The client's way: to the proxy, or to the guest itself.
-fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Finding> {
-    let at = place.called(world.desired);
-    let asking = match place {
-        Place::Guest(name) => name.as_str(),
-        Place::Outside => "",
+fn front(world: &World<'_>, vantage: &Vantage, path: &Path, leg: &Leg) -> Vec<Finding> {
+    let at = vantage.called(world.desired);
+    let asking = match vantage {
+        Vantage::Guest(name) => name.as_str(),
+        Vantage::Outside => "",
     };
     if let Some(why) = &leg.lost {
         return vec![not_asked(world, Hop::Dns, &at, asking, why)];
     }
     let mut found = Vec::new();
     if !path.nameless() {
-        found.push(dns(world, place, path, leg.names.as_ref()));
+        found.push(dns(world, vantage, path, leg.names.as_ref()));
     }
     let broken = |found: &[Finding]| found.iter().any(|finding| finding.state == State::Broken);
     let Some(entrance) = path.entrance.as_ref().filter(|_| !broken(&found)) else { return found };
     let to = To { guest: &entrance.guest, address: entrance.address, port: entrance.port };
     match &leg.tcp {
         Some(connection) => {
-            let neighbour = neighbour(world, place, leg, to);
+            let neighbour = neighbour(world, vantage, leg, to);
             if matches!(connection, Tcp::Open(_)) {
                 found.extend(near::link(world, &at, to, neighbour));
             }
             let met = Met { tcp: connection, route: leg.route.as_deref(), neighbour };
-            found.push(tcp(world, &at, place.asker(), to, met));
+            found.push(tcp(world, &at, vantage.asker(), to, met));
         }
         None => found.push(not_asked(world, Hop::Tcp, &at, asking, "it was not reached within its time")),
     }
@@ -97,8 +97,8 @@ fn front(world: &World<'_>, place: &Place, path: &Path, leg: &Leg) -> Vec<Findin
 }
 
 /// Who answers for the far end, as whoever asked has it; the node's own table stands for those outside.
-fn neighbour<'a>(world: &'a World<'_>, place: &Place, leg: &'a Leg, to: To<'_>) -> Option<&'a Neighbour> {
-    let of_the_node = || world.neighbours.get(&to.address).filter(|_| *place == Place::Outside);
+fn neighbour<'a>(world: &'a World<'_>, vantage: &Vantage, leg: &'a Leg, to: To<'_>) -> Option<&'a Neighbour> {
+    let of_the_node = || world.neighbours.get(&to.address).filter(|_| *vantage == Vantage::Outside);
     leg.answering(of_the_node())
 }
 
@@ -106,13 +106,13 @@ fn neighbour<'a>(world: &'a World<'_>, place: &Place, leg: &'a Leg, to: To<'_>) 
 pub fn strangers(
     world: &World<'_>,
     path: &Path,
-    asked: &[(&Place, &Leg)],
+    asked: &[(&Vantage, &Leg)],
     upstream: Option<&Leg>,
 ) -> BTreeSet<String> {
     let entrance = path.entrance.as_ref().map(|e| To { guest: &e.guest, address: e.address, port: e.port });
-    let front = asked.iter().filter_map(|(place, leg)| {
+    let front = asked.iter().filter_map(|(vantage, leg)| {
         let to = entrance?;
-        near::stranger(world, to, neighbour(world, place, leg, to))
+        near::stranger(world, to, neighbour(world, vantage, leg, to))
     });
     let behind = path.upstream.as_ref().zip(upstream).and_then(|(to, leg)| {
         let to = To { guest: &to.guest, address: to.address, port: to.port };

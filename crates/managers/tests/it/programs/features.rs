@@ -30,7 +30,7 @@ pub fn files(list: &[(&str, &[u8])]) -> Vec<SiteFile> {
         .collect()
 }
 
-pub fn own(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
+pub fn own_feature(name: &str, spec: Value, list: &[(&str, &str)]) -> Feature {
     let spec = serde_json::from_value(spec).unwrap();
     let files = list
         .iter()
@@ -209,7 +209,7 @@ fn checked(good: bool) -> Rendered {
         ],
         "units": { "x": {} },
     });
-    with(&own("x", spec, &[]), json!({}))
+    with(&own_feature("x", spec, &[]), json!({}))
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn one_bad_file_of_many_does_not_hold_back_the_others() {
                         "check": "! grep bad /etc/x/*", "reloads": "x" }],
             "units": { "x": {} },
         });
-        with(&own("x", spec, &[]), json!({ "list": names }))
+        with(&own_feature("x", spec, &[]), json!({ "list": names }))
     };
     let ran = root.run(&apply(&[many(&["a", "bad", "c"])]));
     let error = ran.failed().error("x").unwrap();
@@ -274,7 +274,7 @@ fn users_folders_commands_and_health() {
             "health": [{ "command": "test -e /srv/made" }],
         })
     };
-    let one = with(&own("x", spec("1"), &[]), json!({}));
+    let one = with(&own_feature("x", spec("1"), &[]), json!({}));
     root.sh("systemctl enable off; systemctl start off");
     assert_eq!(
         root.run(&apply(std::slice::from_ref(&one))).ok().words(),
@@ -291,12 +291,12 @@ fn users_folders_commands_and_health() {
     assert_eq!(root.sh("stat -c '%a %U:%G' /srv/notes /srv/notes/conf"), "2750 notes:notes\n640 notes:adm\n");
     assert!(root.sh("id notes").contains("adm"));
     root.run(&apply(&[one])).nothing_to_do();
-    let two = with(&own("x", spec("2"), &[]), json!({}));
+    let two = with(&own_feature("x", spec("2"), &[]), json!({}));
     assert_eq!(root.run(&apply(&[two])).ok().words(), ["file update /srv/notes/conf", "command run count"]);
     assert_eq!(root.sh("cat /srv/notes/runs"), "x\nx\n");
 
     let fails = |spec: Value| {
-        let ran = root.run(&apply(&[with(&own("y", spec, &[]), json!({}))]));
+        let ran = root.run(&apply(&[with(&own_feature("y", spec, &[]), json!({}))]));
         ran.failed().error("y").unwrap().to_owned()
     };
     let never = json!({ "commands": [{ "name": "try", "run": "echo trying", "unless": "echo \"no\t\\\"way\\\"\"; false" }] });
@@ -330,7 +330,7 @@ fn packages_come_from_the_guests_own_sources() {
          { cat hello-x/DEBIAN/control; printf 'Filename: ./hello-x.deb\\nSize: %s\\nSHA256: %s\\n' $(stat -c %s hello-x.deb) $(sha256sum hello-x.deb | cut -c1-64); } >Packages
          echo 'deb [trusted=yes] copy:/repo ./' >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*",
     );
-    let wanted = |name: &str| with(&own("x", json!({ "packages": [name, "bash"] }), &[]), json!({}));
+    let wanted = |name: &str| with(&own_feature("x", json!({ "packages": [name, "bash"] }), &[]), json!({}));
     assert_eq!(root.run(&check(&[wanted("hello-x")])).ok().words(), ["package install hello-x"]);
     assert_eq!(root.run(&apply(&[wanted("hello-x")])).ok().words(), ["package install hello-x"]);
     // P-37: services are held back while packages are installed, and only then.
@@ -364,7 +364,7 @@ fn a_big_folder_is_carried_whole() {
     }));
     let contents = BTreeMap::from([("root".to_owned(), list.clone())]);
     let spec = json!({ "parameters": { "root": { "type": "folder" } }, "folders": [{ "path": "/srv/x", "from": "{{ root }}" }] });
-    let feature = own("x", spec, &[]);
+    let feature = own_feature("x", spec, &[]);
     let rendered = render(&feature, &parameters(json!({ "root": "x/" })), &contents, &facts()).unwrap();
     assert_eq!(root.run(&apply(std::slice::from_ref(&rendered))).ok().actions().len(), 402);
     assert_eq!(
@@ -421,7 +421,7 @@ fn a_script_that_is_killed_converges_when_it_runs_again() {
         "commands": [{ "name": "count", "run": "date >/srv/x/ran; echo ran >/srv/x/ran" }],
         "units": { "x": {} },
     });
-    let feature = [with(&own("x", spec, &[]), json!({}))];
+    let feature = [with(&own_feature("x", spec, &[]), json!({}))];
     // With what is left where a kill comes between the list of what can be taken back and the copies it names.
     let prepare = "mkdir -p /etc/x; for f in plain one old.conf; do echo old >/etc/x/$f; done; echo theirs >/etc/x/shared; \
                    mkdir -p /var/lib/phoenix/undo/x; echo old >/var/lib/phoenix/undo/x/10; \
@@ -453,7 +453,7 @@ fn a_script_that_is_killed_converges_when_it_runs_again() {
 fn two_scripts_never_run_at_once() {
     let Some(root) = Root::new() else { return };
     let slow = json!({ "commands": [{ "name": "slow", "run": "test ! -e /srv/busy; touch /srv/busy; sleep 1; rm /srv/busy", "unless": "false" }] });
-    let text = apply(&[with(&own("x", slow, &[]), json!({}))]);
+    let text = apply(&[with(&own_feature("x", slow, &[]), json!({}))]);
     std::thread::scope(|scope| {
         let runs = [scope.spawn(|| root.run(&text)), scope.spawn(|| root.run(&text))];
         for run in runs {

@@ -15,7 +15,7 @@ use managers::trace::look::{Look, Seen};
 use managers::trace::neighbour::Neighbour;
 use managers::trace::question::Reply;
 use managers::trace::rules::Rules;
-use managers::trace::{Declared, Finding, Hop, Path, Place, State, Walk, path};
+use managers::trace::{Declared, Finding, Hop, Path, State, Vantage, Walk, path};
 use plan::Desired;
 
 use crate::support::{Files, SITE, now, read};
@@ -219,17 +219,17 @@ impl Bench {
 
     /// The walk, and that what comes from behind the proxy is only used where it is needed.
     pub fn walk(&self, from: &str, name: &str, leg: &Leg, upstream: Option<&Leg>) -> Walk {
-        let place = match from {
-            "outside" => Place::Outside,
-            guest => Place::Guest(guest.to_owned()),
+        let vantage = match from {
+            "outside" => Vantage::Outside,
+            guest => Vantage::Guest(guest.to_owned()),
         };
         let (world, path) = (self.world(), self.find(name));
         assert_eq!(
-            needs_upstream(&world, &place, &path, leg),
+            needs_upstream(&world, &vantage, &path, leg),
             upstream.is_some(),
             "whether the proxy is to be asked"
         );
-        let walk = walk(&world, &place, &path, leg, upstream);
+        let walk = walk(&world, &vantage, &path, leg, upstream);
         let broken = walk.findings.iter().position(|f| f.state == State::Broken);
         assert!(
             broken.is_none_or(|at| at + 1 == walk.findings.len()),

@@ -8,7 +8,7 @@ use managers::trace::{Hop, State, Target, Walk, path};
 use super::bench::{Bench, FAILED, GUESTS, broken, ip, site_with};
 use crate::support::SITE;
 
-fn told(addresses: &[u8], server: Option<(u8, Reply)>) -> Leg {
+fn leg_with_names(addresses: &[u8], server: Option<(u8, Reply)>) -> Leg {
     let names = Names {
         addresses: addresses.iter().map(|last| ip(*last)).collect(),
         server: server.map(|(last, reply)| (ip(last), reply)),
@@ -36,7 +36,7 @@ fn a_line_that_somebody_wrote() {
         guest.hosts =
             format!("127.0.0.1 localhost\n10.0.0.99 notes.workshop.internal # mine\n{}", guest.hosts);
     });
-    let walk = from_status(&bench, &told(&[99], None));
+    let walk = from_status(&bench, &leg_with_names(&[99], None));
     let (hop, place, code, text) = broken(&walk);
     assert_eq!((hop, place, code), (Hop::Dns, "container.status", "trace::dns-wrong"));
     assert_eq!(text, "line 2 of /etc/hosts says so, which somebody wrote by hand");
@@ -49,14 +49,14 @@ fn a_line_that_somebody_wrote() {
 fn lines_of_phoenix_and_of_proxmox() {
     let mut bench = Bench::new();
     bench.change("status", |guest| guest.hosts = guest.hosts.replace("10.0.0.153 notes", "10.0.0.154 notes"));
-    let walk = from_status(&bench, &told(&[154], None));
+    let walk = from_status(&bench, &leg_with_names(&[154], None));
     assert!(broken(&walk).3.ends_with("which Phoenix wrote for an earlier blueprint"), "{walk:#?}");
     // P-55: a guest that is called like a service is that service to itself.
     bench.change("notes", |guest| {
         guest.hosts =
             "# --- BEGIN PVE ---\n10.0.0.120 notes.workshop.internal notes\n# --- END PVE ---\n".into();
     });
-    let walk = bench.walk("notes", "notes", &told(&[120], None), None);
+    let walk = bench.walk("notes", "notes", &leg_with_names(&[120], None), None);
     assert!(broken(&walk).3.contains("Proxmox VE"), "{walk:#?}");
 }
 
@@ -65,7 +65,7 @@ fn a_name_that_is_not_told() {
     let mut bench = Bench::new();
     bench.change("status", |guest| guest.hosts = "127.0.0.1 localhost\n".into());
     for server in [None, Some((53, Reply::NoSuchName)), Some((53, Reply::Silent))] {
-        let walk = from_status(&bench, &told(&[], server));
+        let walk = from_status(&bench, &leg_with_names(&[], server));
         assert_eq!((broken(&walk).0, broken(&walk).2), (Hop::Dns, "trace::dns-missing"));
     }
 }
@@ -81,23 +81,23 @@ fn the_name_server() {
     assert_eq!(walk.findings[0].seen, "10.0.0.153  (name server on container.dns, 2.0 ms)");
 
     // Its records are wrong, or one is missing.
-    let walk = from_status(&bench, &told(&[77], Some((2, Reply::Addresses(vec![ip(77)])))));
+    let walk = from_status(&bench, &leg_with_names(&[77], Some((2, Reply::Addresses(vec![ip(77)])))));
     assert_eq!(broken(&walk).2, "trace::dns-wrong");
     assert!(
         broken(&walk).3.starts_with("the workshop's name server on container.dns says so (10.0.0.77)"),
         "{walk:#?}"
     );
-    let walk = from_status(&bench, &told(&[], Some((2, Reply::NoSuchName))));
+    let walk = from_status(&bench, &leg_with_names(&[], Some((2, Reply::NoSuchName))));
     assert_eq!(broken(&walk).2, "trace::dns-missing");
     // Somebody else is asked.
-    let walk = from_status(&bench, &told(&[], Some((53, Reply::NoSuchName))));
+    let walk = from_status(&bench, &leg_with_names(&[], Some((53, Reply::NoSuchName))));
     assert_eq!(broken(&walk).2, "trace::dns-resolver");
 
     // It is down: its guest, its unit, or nobody knows.
     for silent in [Reply::Silent, Reply::Refused("connection refused".into())] {
         let mut bench = with_name_server();
         bench.change("status", |guest| guest.hosts.clear());
-        let leg = told(&[], Some((2, silent)));
+        let leg = leg_with_names(&[], Some((2, silent)));
         assert_eq!(broken(&from_status(&bench, &leg)).2, "trace::dns-down");
         bench.change("dns", |guest| {
             guest.trouble("dnsmasq.service", FAILED, "dnsmasq: failed to create listening socket");
@@ -124,7 +124,7 @@ fn a_firewall_before_the_name_server() {
         &guests,
     );
     bench.change("status", |guest| guest.hosts.clear());
-    let silent = told(&[], Some((2, Reply::Silent)));
+    let silent = leg_with_names(&[], Some((2, Reply::Silent)));
     bench.rules.files.insert("102.fw".into(), "[RULES]\nIN DROP -p udp -dport 53\n".into());
     let walk = from_status(&bench, &silent);
     assert_eq!((broken(&walk).0, broken(&walk).2), (Hop::Firewall, "trace::rule-drops"));
@@ -146,7 +146,7 @@ fn outside_without_a_name_server_names_are_not_asked_for() {
 fn names_that_nothing_has() {
     let bench = Bench::new();
     for from in ["outside", "status"] {
-        let walk = bench.walk(from, "nots.workshop.internal", &told(&[], None), None);
+        let walk = bench.walk(from, "nots.workshop.internal", &leg_with_names(&[], None), None);
         assert_eq!((broken(&walk).0, broken(&walk).2), (Hop::Dns, "trace::no-such-name"));
         let hint = &walk.findings.last().unwrap().cause.as_ref().unwrap().hint;
         assert_eq!(hint, "there are: notes.workshop.internal, status.workshop.internal");
@@ -189,7 +189,7 @@ fn what_a_person_may_call_things() {
     // The mesh is for guests; what is direct has no proxy, and no TLS that Phoenix knows of.
     let mesh = path(&bench.desired, "inner").unwrap();
     assert_eq!((mesh.outside, mesh.entrance.as_ref().unwrap().guest.as_str()), (None, "mesh"));
-    let walk = bench.walk("outside", "inner", &told(&[], None), None);
+    let walk = bench.walk("outside", "inner", &leg_with_names(&[], None), None);
     assert_eq!(broken(&walk).2, "trace::not-outside");
     let db = path(&bench.desired, "db").unwrap();
     assert!(

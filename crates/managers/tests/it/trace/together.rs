@@ -8,7 +8,7 @@ use managers::trace::leg::{Leg, Tcp};
 use managers::trace::look::Look;
 use managers::trace::neighbour::Neighbour;
 use managers::trace::rules::Rules;
-use managers::trace::{Hop, Place, State, Walk, verdict};
+use managers::trace::{Hop, State, Vantage, Walk, verdict};
 use proxmox::config::{GuestConfig, GuestKind};
 use proxmox::inventory::GuestFile;
 
@@ -270,6 +270,6 @@ fn a_verdict_is_of_all_walks() {
         found.text
     );
     assert_eq!(verdict(&path, &[]).state, State::Broken);
-    let place = Place::Outside.called(&plan::Desired::default());
-    assert!(all.iter().any(|walk| walk.from == place));
+    let vantage = Vantage::Outside.called(&plan::Desired::default());
+    assert!(all.iter().any(|walk| walk.from == vantage));
 }

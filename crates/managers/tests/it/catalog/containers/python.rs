@@ -56,7 +56,7 @@ fn service(version: u32, requirements: &str, more: Value) -> Rendered {
     rendered
 }
 
-fn said(guest: &Guest) -> Value {
+fn ask_service(guest: &Guest) -> Value {
     serde_json::from_str(&guest.sh("curl -sS -m 5 http://10.0.0.53:8000/well")).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn a_python_program_is_a_service() {
         |level: &str| json!({ "environment": { "LEVEL": level }, "secrets": { "KEY": { "env": ODD } } });
     guest.run(&apply(&service(1, "", with_key("a b\"c")))).ok();
     guest.run(&apply(&service(1, "", with_key("a b\"c")))).nothing_to_do();
-    let answer = said(&guest);
+    let answer = ask_service(&guest);
     assert_eq!((&answer["said"], &answer["version"]), (&json!("nothing"), &json!(1)));
     assert_eq!((&answer["key"], &answer["level"]), (&json!(ODD), &json!("a b\"c")));
     assert_eq!(answer["arguments"], json!(["50%", "a $b \"c\""]));
@@ -104,7 +104,7 @@ fn a_python_program_is_a_service() {
         ["file update /srv/python-service/main.py", restart]
     );
     assert_eq!(run(&service(2, "", with_key("b"))), ["file update /etc/phoenix/python-service.env", restart]);
-    assert_eq!(said(&guest)["level"], "b");
+    assert_eq!(ask_service(&guest)["level"], "b");
     let sum = guest.sh(WHEELS);
     let local = "--no-index\n--find-links /opt/wheels\n";
     assert_eq!(
@@ -115,7 +115,7 @@ fn a_python_program_is_a_service() {
             restart
         ]
     );
-    assert_eq!(said(&guest)["said"], "hello 1.0");
+    assert_eq!(ask_service(&guest)["said"], "hello 1.0");
     guest.run(&apply(&service(2, &format!("{local}greeting==1.0\n"), with_key("b")))).nothing_to_do();
 
     // What cannot be installed leaves what runs as it is.
@@ -124,7 +124,7 @@ fn a_python_program_is_a_service() {
     let error = ran.failed().error("python-service").unwrap();
     assert!(error.contains("No matching distribution found for greeting==3.0"), "{error}");
     assert_eq!(
-        (guest.invocation("python-service"), said(&guest)["said"].clone()),
+        (guest.invocation("python-service"), ask_service(&guest)["said"].clone()),
         (before, json!("hello 1.0"))
     );
 
@@ -138,7 +138,7 @@ fn a_python_program_is_a_service() {
     let ran = guest.run(&apply(&pinned(&"0".repeat(64))));
     assert!(ran.failed().error("python-service").unwrap().contains("DO NOT MATCH"), "{ran:?}");
     guest.run(&apply(&pinned(sum.trim()))).ok();
-    assert_eq!(said(&guest)["said"], "hello 2.0");
+    assert_eq!(ask_service(&guest)["said"], "hello 2.0");
     assert_eq!(
         guest.sh("find /opt/python-service ! -user root -o -perm /022 ! -type l | head -3"),
         "",
@@ -153,7 +153,7 @@ fn a_python_program_is_a_service() {
         error.contains("http://127.0.0.1:8000/sick is not healthy") && error.ends_with("it answers 500"),
         "{error}"
     );
-    assert_eq!(said(&guest)["state"], "/var/lib/python-service");
+    assert_eq!(ask_service(&guest)["state"], "/var/lib/python-service");
     guest.reboot();
     guest.sh("systemctl is-active python-service");
 }

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use crate::catalog::{apply, facts, parameters};
 use crate::root::{Ran, Root};
 
-fn own(spec: Value, values: Value) -> Rendered {
+fn render_feature(spec: Value, values: Value) -> Rendered {
     let spec = serde_json::from_value(spec).unwrap();
     let feature = Feature { name: "x".into(), spec, files: BTreeMap::new(), built_in: false };
     render(&feature, &parameters(values), &BTreeMap::new(), &facts()).unwrap()
 }
 
 fn run(root: &Root, spec: Value, values: Value) -> Ran {
-    root.run(&apply(&own(spec, values)))
+    root.run(&apply(&render_feature(spec, values)))
 }
 
 // P-56: what cannot work is said before anything is installed or changed.
@@ -37,8 +37,9 @@ fn what_must_hold_first_is_asked_first() {
     assert_eq!(ran.failed().error("x").unwrap(), "this guest's \"switch\" is wrong: it is off");
     assert_eq!(ran.words(), Vec::<String>::new());
     assert_eq!(root.sh("ls /etc/x 2>/dev/null || echo none"), "none\n");
-    let check =
-        script(&[own(spec, json!({}))], Mode::Check, &|_: &SecretRef| Ok::<_, Infallible>(String::new()));
+    let check = script(&[render_feature(spec, json!({}))], Mode::Check, &|_: &SecretRef| {
+        Ok::<_, Infallible>(String::new())
+    });
     assert!(root.run(&check.unwrap().text).failed().error("x").is_some());
 }
 

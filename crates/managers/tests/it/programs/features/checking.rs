@@ -20,7 +20,7 @@ fn looking_tells_every_difference() {
         ],
         "units": { "notes": {}, "off": { "enabled": false, "running": false } },
     });
-    let feature = [with(&own("x", spec, &[]), json!({}))];
+    let feature = [with(&own_feature("x", spec, &[]), json!({}))];
     record::packages(&root, &["hello-x"]);
     root.sh("echo theirs >/etc/shared");
     root.run(&apply(&feature)).ok();
@@ -76,9 +76,9 @@ async fn what_cannot_be_asked_is_said() {
     let Some(root) = Root::new() else { return };
     let file = |path: &str| json!({ "files": [{ "path": path, "content": "ours\n" }] });
     let all = [
-        with(&own("first", file("/etc/first"), &[]), json!({})),
-        with(&own("second", json!({ "folders": [{ "path": "/etc/second" }] }), &[]), json!({})),
-        with(&own("third", file("/etc/third"), &[]), json!({})),
+        with(&own_feature("first", file("/etc/first"), &[]), json!({})),
+        with(&own_feature("second", json!({ "folders": [{ "path": "/etc/second" }] }), &[]), json!({})),
+        with(&own_feature("third", file("/etc/third"), &[]), json!({})),
     ];
     root.sh("echo theirs >/etc/first; touch /etc/second");
     let no_secret = |_: &SecretRef| Ok(String::new());

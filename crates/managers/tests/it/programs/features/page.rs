@@ -49,7 +49,7 @@ fn every_example_of_the_page_renders() {
             .into_iter()
             .filter(|key| text.contains(&format!("\"{key}\":"))),
         );
-        let feature = own("example", spec, &files);
+        let feature = own_feature("example", spec, &files);
         let contents = feature
             .spec
             .parameters
@@ -76,7 +76,7 @@ fn every_filter_that_the_page_names_is_there() {
     for name in names {
         let content = format!("{{% if '{name}' is filter %}}yes{{% endif %}}");
         let spec = json!({ "files": [{ "path": "/a", "content": content }] });
-        assert_eq!(with(&own("x", spec, &[]), json!({})).files[0].content.bytes(), b"yes", "{name}");
+        assert_eq!(with(&own_feature("x", spec, &[]), json!({})).files[0].content.bytes(), b"yes", "{name}");
     }
 }
 
@@ -86,7 +86,7 @@ fn a_list_of_packages_is_one_parameter() {
         "parameters": { "more-packages": { "type": "list", "default": [] } },
         "packages": ["curl", "{{ more_packages }}"],
     });
-    let of = |list: Value| try_with(&own("x", spec.clone(), &[]), json!({ "more-packages": list }));
+    let of = |list: Value| try_with(&own_feature("x", spec.clone(), &[]), json!({ "more-packages": list }));
     assert_eq!(of(json!([])).unwrap().packages, ["curl"]);
     assert_eq!(of(json!(["jq", "curl", "git=1:2.39"])).unwrap().packages, ["curl", "jq", "git=1:2.39"]);
     let error = of(json!(["{{ x }}"])).unwrap_err().to_string();

@@ -56,7 +56,7 @@ fn whole() -> Feature {
         ],
         "units": { "x": {}, "{% if extra %}extra{% endif %}": {}, "off": { "enabled": false, "running": false } },
     });
-    own("notes", spec, &[])
+    own_feature("notes", spec, &[])
 }
 
 const WHERE: &str = "/etc/hello-x /etc/notes /etc/before /etc/shared /etc/alone /srv /var/lib/test-units";
@@ -172,7 +172,7 @@ fn what_a_feature_no_longer_says_goes() {
     // A thing that moves to another feature stays where it is.
     let one = |name: &str, file: bool| {
         let files = if file { json!([{ "path": "/etc/moved/x", "content": "x" }]) } else { json!([]) };
-        with(&own(name, json!({ "files": files, "packages": ["hello-y"] }), &[]), json!({}))
+        with(&own_feature(name, json!({ "files": files, "packages": ["hello-y"] }), &[]), json!({}))
     };
     root.run(&apply(&[one("a", true), one("b", false)])).ok();
     root.run(&apply(&[one("b", true), one("a", false)])).nothing_to_do();
@@ -191,10 +191,10 @@ fn what_another_feature_put_into_a_folder_is_not_tidied_away() {
             "folders": [{ "path": "/etc/tidy.d", "prune": true }],
             "files": [{ "path": "/etc/tidy.d/own.conf", "content": word }],
         });
-        with(&own("tidy", spec, &[]), json!({}))
+        with(&own_feature("tidy", spec, &[]), json!({}))
     };
     let spec = json!({ "files": [{ "path": "/etc/tidy.d/other.conf", "content": "x" }] });
-    let other = with(&own("other", spec, &[]), json!({}));
+    let other = with(&own_feature("other", spec, &[]), json!({}));
     root.run(&apply(&[tidy("a"), other])).ok();
     root.sh("touch /etc/tidy.d/strange.conf");
     let changed = [tidy("b")];
@@ -216,7 +216,7 @@ fn what_people_keep_and_what_others_need_stays_and_is_named() {
         "folders": [{ "path": "/srv/notes" }],
         "data": ["/srv/elsewhere", "/srv/nowhere"],
     });
-    root.run(&apply(&[with(&own("x", spec, &[]), json!({}))])).ok();
+    root.run(&apply(&[with(&own_feature("x", spec, &[]), json!({}))])).ok();
     root.sh("echo data >/srv/notes/db; chown notes /srv/notes/db; mkdir /srv/elsewhere; echo data >/var/lib/hello-x/db");
     let ran = root.run(&remove(&["x"], &["hello-y"], Mode::Apply));
     assert_eq!(
@@ -277,7 +277,11 @@ fn what_was_applied_last_goes_first() {
     let Some(root) = Root::new() else { return };
     let one = |name: &str| {
         with(
-            &own(name, json!({ "files": [{ "path": format!("/etc/{name}/x"), "content": "x" }] }), &[]),
+            &own_feature(
+                name,
+                json!({ "files": [{ "path": format!("/etc/{name}/x"), "content": "x" }] }),
+                &[],
+            ),
             json!({}),
         )
     };
@@ -290,7 +294,7 @@ fn what_was_applied_last_goes_first() {
 // ---- packages ------------------------------------------------------------------------------------------------------
 
 fn wants(name: &str, package: &str) -> Rendered {
-    with(&own(name, json!({ "packages": [package] }), &[]), json!({}))
+    with(&own_feature(name, json!({ "packages": [package] }), &[]), json!({}))
 }
 
 #[test]
@@ -301,7 +305,8 @@ fn all_packages_come_in_one_transaction() {
         "packages": ["hello-x"],
         "files": [{ "path": "/etc/apt/apt.conf.d/99x", "content": "DPkg::Pre-Invoke { \"echo in force >>/repo/settings\"; };\n" }],
     });
-    let three = [with(&own("x", settings, &[]), json!({})), wants("y", "hello-y"), wants("z", "hello-z")];
+    let three =
+        [with(&own_feature("x", settings, &[]), json!({})), wants("y", "hello-y"), wants("z", "hello-z")];
     let ran = root.run(&apply(&three));
     assert_eq!(
         ran.ok().words(),
@@ -338,7 +343,7 @@ fn a_package_that_cannot_be_had_is_its_own_features_fault() {
     assert_eq!(root.sh("ls /usr/sbin/policy-rc.d 2>/dev/null || true"), "");
     // One that would have come in the same transaction, and whose guest is not fit for it, holds back nobody.
     let unfit = json!({ "packages": ["hello-z"], "preflight": [{ "command": "false", "message": "no" }] });
-    let ran = root.run(&apply(&[wants("y", "hello-y"), with(&own("z", unfit, &[]), json!({}))]));
+    let ran = root.run(&apply(&[wants("y", "hello-y"), with(&own_feature("z", unfit, &[]), json!({}))]));
     assert_eq!((ran.failed().words(), ran.error("z")), (vec!["package install hello-y".into()], Some("no")));
 }
 
@@ -350,7 +355,7 @@ fn what_sets_up_apt_comes_before_the_packages_of_others() {
     root.sh("mkdir /more; cd /repo; mkdir -p kept; mv Packages hello-x.deb /more/; : >Packages; touch /var/lib/phoenix/lists 2>/dev/null || true");
     let source = json!({ "files": [{ "path": "/etc/apt/sources.list.d/more.list", "content": "deb [trusted=yes] copy:/more ./\n" }] });
     let ran = root.run(&apply(&[
-        with(&own("source", source, &[]), json!({})),
+        with(&own_feature("source", source, &[]), json!({})),
         wants("x", "hello-x"),
         wants("y", "bash"),
     ]));
@@ -363,7 +368,7 @@ fn what_sets_up_apt_comes_before_the_packages_of_others() {
         "files": [{ "path": "/etc/answers", "content": "{{ word }}", "runs": "answer" }], "parameters": { "word": { "type": "string" } } });
     root.sh("dpkg -P hello-x");
     root.run(&apply(&[
-        with(&own("answers", answers, &[]), json!({ "word": "a" })),
+        with(&own_feature("answers", answers, &[]), json!({ "word": "a" })),
         wants("x", "hello-x"),
         wants("y", "hello-x"),
     ]))

@@ -192,9 +192,9 @@ fn heads_are_passed_up_to_their_limit() {
     let log =
         front.root.sh(&format!("set -- {}\n{}", managers::trace::log::NGINX, managers::trace::log::SCRIPT));
     let log = managers::trace::log::ProxyLog::parse(&log);
-    let said = log.of("usual.workshop.internal");
+    let said = log.last_about("usual.workshop.internal");
     assert_eq!(said, Some("upstream sent too big header while reading response header from upstream"));
-    assert_eq!(log.of("notes.workshop.internal"), None);
+    assert_eq!(log.last_about("notes.workshop.internal"), None);
 
     // One field of a question, and all of them.
     let asked = |name: &str, version: &str, cookies: usize, bytes: usize| {
