@@ -2,7 +2,7 @@
 //! `docs/src/guides/`. Here they are put on a copy of the sources in the target folder, which is built and tested.
 //!
 //! The copy is kept, and only what differs is written, so that a second run builds what has changed. It shares the target
-//! folder, and so the dependencies.
+//! folder, and so the dependencies; its own crates have another version, or cargo would take theirs for the workspace's.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -85,12 +85,13 @@ pub fn run(write: bool) -> Outcome {
     for guide in &GUIDES {
         guide.check(&touched(&fs_err::read_to_string(diff_of(&root, guide.name))?))?;
     }
-    let (patched, diffs) = patched(&root, &target, write)?;
+    let (mut patched, diffs) = patched(&root, &target, write)?;
     if write {
         for (name, diff) in diffs {
             fs_err::write(diff_of(&root, name), diff)?;
         }
     }
+    patched.extend(of_another_version(&root)?);
     let copy = target.join("guides");
     lay_out(&root, &copy, &patched)?;
     made_pages(&copy)?;
@@ -154,6 +155,27 @@ fn patched(root: &Utf8Path, target: &Utf8Path, nearly: bool) -> Result<(Files, D
         diffs.push((guide.name, text));
     }
     Ok((files, diffs))
+}
+
+/// The workspace's manifest and its lock file, with another version for its crates. Where cargo keeps what it built follows from
+/// a crate's name, version and place in its workspace, not from where the workspace is.
+fn of_another_version(root: &Utf8Path) -> Result<Files, Box<dyn Error>> {
+    let manifest = fs_err::read_to_string(root.join("Cargo.toml"))?;
+    let lock = fs_err::read_to_string(root.join("Cargo.lock"))?;
+    let versions = manifest.lines().find(|line| line.starts_with("version = "));
+    let ours = versions.ok_or("the workspace's Cargo.toml gives its crates no version")?;
+    let other = format!("{}-guides\"", ours.trim_end_matches('"'));
+    // What is from a registry says so.
+    let is_ours = |package: &str| !package.contains("\nsource = ");
+    let packages: Vec<String> = lock
+        .split("[[package]]")
+        .map(|package| if is_ours(package) { package.replace(ours, &other) } else { package.to_owned() })
+        .collect();
+    Ok([
+        ("Cargo.toml".into(), manifest.replacen(ours, &other, 1).into_bytes()),
+        ("Cargo.lock".into(), packages.join("[[package]]").into_bytes()),
+    ]
+    .into())
 }
 
 /// Puts a diff on what is in `work`.
@@ -297,6 +319,17 @@ fn check_pages(catalog: &Catalog) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_copy_has_a_version_of_its_own() {
+        let files = of_another_version(&root()).unwrap();
+        let text = |name: &str| String::from_utf8(files[Utf8Path::new(name)].clone()).unwrap();
+        assert_eq!(text("Cargo.toml").matches("-guides\"").count(), 1);
+        let lock = text("Cargo.lock");
+        for package in lock.split("[[package]]").skip(1) {
+            assert_eq!(package.contains("-guides\""), !package.contains("\nsource = "), "{package}");
+        }
+    }
 
     #[test]
     fn every_guide_fits_the_sources_and_touches_what_it_says() {
