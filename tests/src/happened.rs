@@ -313,8 +313,7 @@ impl There {
   "containers": {{ "{}": {{ "id": {id}, "template": "debian-12", "address": "10.0.0.250" }} }} }}"#,
             address.name()
         );
-        self.apply(&Site::of(&Files::from([("site.json".to_owned(), own.into_bytes())]))).await;
-        Ok(())
+        self.try_apply(&Site::of(&Files::from([("site.json".to_owned(), own.into_bytes())]))).await
     }
 
     /// Has the last apply remember a certificate as of another time, whoever has it.

@@ -225,11 +225,18 @@ impl There {
     /// # Panics
     /// When something is in the way, or fails.
     pub async fn apply(&mut self, site: &Site) {
+        self.try_apply(site).await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The same, where something may be in the way: then nothing is done, and it is said what.
+    pub(crate) async fn try_apply(&mut self, site: &Site) -> Result<(), String> {
         let options = Options { now: now(), targets: Vec::new(), destroy: false };
         let plan = plan::plan(&site.desired, &self.look().await, &managers::kinds(), &options);
-        assert_eq!(plan.problems, [], "this cannot be applied");
+        if !plan.problems.is_empty() {
+            return Err(format!("this cannot be applied: {:?}", plan.problems));
+        }
         let left = self.carry_out(site, &plan).await;
-        assert!(left.is_empty(), "these are refused: {left:?}");
+        if left.is_empty() { Ok(()) } else { Err(format!("these are refused: {left:?}")) }
     }
 
     /// Carries out a plan with every consent given; nobody looks inside afterwards. What was refused all the same, or takes

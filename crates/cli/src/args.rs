@@ -89,7 +89,7 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli plan\n  phoenix-cli plan --target container.notes\n  phoenix-cli plan --out change.plan && phoenix-cli apply change.plan\n  phoenix-cli plan --full                   every step with all its changes\n  phoenix-cli plan --json --detailed-exitcode\n\nSigns: + create or run   ~ change in place   ^ change and restart   ± replace   - destroy   ✗ refused"
     )]
     Plan(Plan),
-    /// Look inside all guests and at the node, and show as a plan what differs there; nothing is changed
+    /// Look inside all guests and at the node, and show as a plan what differs there
     #[command(
         after_help = "Examples:\n  phoenix-cli drift\n  phoenix-cli drift --target notes\n  phoenix-cli drift --json --detailed-exitcode\n  phoenix-cli drift --out mend.plan && phoenix-cli apply mend.plan\n\nThe same as `phoenix-cli plan --deep`: a plan alone believes what the last apply remembered."
     )]
@@ -195,7 +195,7 @@ pub enum Command {
     /// Print the version
     #[command(after_help = "Examples:\n  phoenix-cli version\n  phoenix-cli version --json")]
     Version,
-    /// Print completions for a shell: of commands, options, and names of the site in the current folder
+    /// Print completions for a shell, names of the site among them
     #[command(
         after_help = "Examples:\n  phoenix-cli completions bash > /etc/bash_completion.d/phoenix-cli\n  source <(phoenix-cli completions bash)\n\nNames (in bash, zsh and fish) are those of the blueprint; the node is not asked."
     )]

@@ -165,10 +165,10 @@ fn a_change_that_shuts_phoenix_out_is_taken_back() {
         let cluster = file(&world, "cluster.fw");
         // Not even the planner's own look would find it: the step says what to write.
         let shut = "[OPTIONS]\n\nenable: 1\n\n[RULES]\n\nIN DROP\n";
-        let work = serde_json::json!({ "files": [
+        let work = serde_json::json!({ "write": { "files": [
             { "name": "host:pve1", "old": file(&world, "host:pve1"), "new": shut },
             { "name": "cluster.fw", "old": cluster, "new": shut },
-        ] });
+        ] } });
         let failure = scenarios::carry_out(&world, &site, Address::firewall("site"), work).await.unwrap_err();
         assert_eq!(failure.code, "firewall::way-cut", "{failure}");
         assert!(failure.errors.iter().any(|error| error == "the old rules are back"), "{failure}");

@@ -168,12 +168,6 @@ pub const CODES: &[CodeInfo] = &[
         "Correct `node`; the hint lists the nodes.",
     ),
     code(
-        "plan::node-offline",
-        "a node is offline",
-        "The container is to be made on a node that is offline. What is on such a node already is left as it is, and no problem.",
-        "Start the node, or leave the container out: `phoenix-cli apply --exclude CONTAINER`.",
-    ),
-    code(
         "plan::no-pool",
         "no such pool",
         "The blueprint puts the container into a resource pool that does not exist, or that the token may not see.",
@@ -196,6 +190,12 @@ pub const CODES: &[CodeInfo] = &[
         "no such template on the node",
         "Containers are made from templates that are on the node, and the declared one is not there.",
         "On the node: `pveam update`, `pveam available --section system`, `pveam download local FILE`.",
+    ),
+    code(
+        "plan::node-offline",
+        "a node is offline",
+        "The container is to be made on a node that is offline. What is on such a node already is left as it is, and no problem.",
+        "Start the node, or leave the container out: `phoenix-cli apply --exclude CONTAINER`.",
     ),
     code(
         "plan::other-kind",

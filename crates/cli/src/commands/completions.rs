@@ -25,13 +25,16 @@ const MOST: usize = 1_000;
 pub fn script(options: &Completions, printer: Printer) -> Outcome {
     let mut bytes = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "phoenix-cli", &mut bytes);
-    let names = match options.shell {
-        Shell::Bash => BASH,
-        Shell::Fish => FISH,
-        Shell::Zsh => ZSH,
-        _ => "",
+    let made = String::from_utf8_lossy(&bytes);
+    let script = match options.shell {
+        // clap_complete 4.6.11 calls a program with a hyphen otherwise where it says what follows a command than where it
+        // looks that up, so that options of commands would not be completed.
+        Shell::Bash => made.replace("phoenix__subcmd__cli", "phoenix__cli") + BASH,
+        Shell::Fish => made.into_owned() + FISH,
+        Shell::Zsh => made.into_owned() + ZSH,
+        _ => made.into_owned(),
     };
-    printer.data(format!("{}{names}", String::from_utf8_lossy(&bytes)));
+    printer.data(script);
     Ok(0)
 }
 

@@ -121,7 +121,7 @@ impl Guest {
     fn wait_until_up(&self) {
         let begin = Instant::now();
         loop {
-            let state = self.output("systemctl is-system-running");
+            let state = self.glimpse("systemctl is-system-running");
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
             if ["running", "degraded"].contains(&state.as_str()) {
                 return;
@@ -140,9 +140,9 @@ impl Guest {
     /// Starts it anew, as the node does at its own start.
     pub fn reboot(&self) {
         self.sh("touch /run/before-the-reboot");
-        let _ = self.output("systemctl reboot");
+        let _ = self.glimpse("systemctl reboot");
         let begin = Instant::now();
-        while !self.output("test ! -e /run/before-the-reboot").status.success() {
+        while !self.glimpse("test ! -e /run/before-the-reboot").status.success() {
             assert!(begin.elapsed() < Duration::from_secs(60), "{} does not come back", self.name);
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -160,6 +160,14 @@ impl Guest {
     /// Runs a line of shell inside.
     pub fn output(&self, text: &str) -> Output {
         self.command().args(["sh", "-c", text]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same, for a moment at most: who asks a guest that is on its way down may never hear of it.
+    fn glimpse(&self, text: &str) -> Output {
+        let inside = self.command();
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=2", "10"]).arg(inside.get_program()).args(inside.get_args());
+        command.args(["sh", "-c", text]).stdin(Stdio::null()).output().unwrap()
     }
 
     /// The same, where it may not fail: what it prints.
