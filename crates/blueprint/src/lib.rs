@@ -25,6 +25,7 @@ mod load;
 mod namespace;
 mod parameters;
 mod read;
+mod reads_as_text;
 mod report;
 mod resolve;
 mod schema;

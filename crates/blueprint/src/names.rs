@@ -1,9 +1,9 @@
 //! Names that are kept as what they are after parsing: a guest's and a node's are texts, and still never each other.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
+
+use crate::reads_as_text::reads_as_text;
 
 /// Makes a name: cheap to copy, readable as text wherever a text is wanted, looked up in maps by a text.
 macro_rules! names {
@@ -12,32 +12,6 @@ macro_rules! names {
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(from = "String", into = "String")]
         pub struct $name(Arc<str>);
-
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-            fn deref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,24 +36,6 @@ macro_rules! names {
                 name.0.as_ref().to_owned()
             }
         }
-
-        impl PartialEq<str> for $name {
-            fn eq(&self, other: &str) -> bool {
-                *self.0 == *other
-            }
-        }
-
-        impl PartialEq<&str> for $name {
-            fn eq(&self, other: &&str) -> bool {
-                *self.0 == **other
-            }
-        }
-
-        impl PartialEq<String> for $name {
-            fn eq(&self, other: &String) -> bool {
-                *self.0 == **other
-            }
-        }
     )*};
 }
 
@@ -89,3 +45,5 @@ names! {
     /// What Proxmox VE calls a node: its own host name, as it is (also with capitals).
     NodeName;
 }
+
+reads_as_text! { GuestName NodeName }

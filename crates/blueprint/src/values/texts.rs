@@ -1,11 +1,10 @@
 //! Values that stay texts, but only of the right form: names, paths, addresses of hosts.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
 use std::str::FromStr;
 
 use super::{ValueError, wrong};
+use crate::reads_as_text::reads_as_text;
 
 /// Makes a checked text: a string that was found to have the right form.
 macro_rules! checked_texts {
@@ -166,56 +165,20 @@ checked_texts! {
     Text => |text| if text.trim().is_empty() { wrong("the text is empty".to_owned(), "") } else { Ok(()) };
 }
 
-/// Has a checked text read as text wherever a text is wanted, so that it can be kept as what it is after parsing.
-macro_rules! kept_texts {
+reads_as_text! { Label Domain Bridge }
+
+/// Has them written as text.
+macro_rules! written_as_text {
     ($($name:ident)*) => {$(
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-            fn deref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl PartialEq<str> for $name {
-            fn eq(&self, other: &str) -> bool {
-                self.0 == *other
-            }
-        }
-
-        impl PartialEq<&str> for $name {
-            fn eq(&self, other: &&str) -> bool {
-                self.0 == **other
-            }
-        }
-
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&self.0)
+                s.serialize_str(self)
             }
         }
     )*};
 }
 
-kept_texts! { Label Domain Bridge }
+written_as_text! { Label Domain Bridge }
 
 impl Default for Domain {
     /// `internal`, the top of private names (resolution of ICANN's board of 29 July 2024).

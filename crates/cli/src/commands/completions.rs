@@ -164,9 +164,10 @@ impl Names {
             Self::Resources => guests().chain(addresses()).collect(),
             Self::Places => guests().chain(["gateway".to_owned(), "outside".to_owned()]).collect(),
             Self::Destinations => {
-                let kinds = ["container", "service"];
-                let those = desired.graph.addresses().filter(|address| kinds.contains(&address.kind()));
-                those.map(Address::to_string).chain(desired.services.keys().cloned()).collect()
+                let guests = desired.guests.values().map(|guest| guest.resource());
+                let services = desired.services.values().map(|service| service.resource());
+                let addresses = guests.chain(services).map(|address| address.to_string());
+                addresses.chain(desired.services.keys().cloned()).collect()
             }
             Self::Explained => {
                 let built_in = site::catalog().ok();
