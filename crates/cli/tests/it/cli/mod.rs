@@ -3,14 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test panics")]
 
-mod addresses;
 mod bad_input;
 mod completing;
 mod help;
-mod inside;
-mod killed;
-mod life;
-mod told;
+mod labs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
