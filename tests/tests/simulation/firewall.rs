@@ -178,7 +178,8 @@ fn a_change_that_shuts_phoenix_out_is_taken_back() {
         assert!(apply(&world, &site).await.plan().steps.is_empty());
 
         // Somebody was quicker: nothing is written.
-        let work = serde_json::json!({ "files": [{ "name": "cluster.fw", "old": "other", "new": shut }] });
+        let change = serde_json::json!({ "name": "cluster.fw", "old": "other", "new": shut });
+        let work = serde_json::json!({ "write": { "files": [change] } });
         let failure = scenarios::carry_out(&world, &site, Address::firewall("site"), work).await.unwrap_err();
         assert_eq!(failure.code, "firewall::modified", "{failure}");
         assert_eq!(state::describe(&world, &site).await, before);

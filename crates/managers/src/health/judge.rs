@@ -1,6 +1,6 @@
 //! What is wrong with what was seen. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pki::CertificateFacts;
 use plan::desired::{self, Issuer};
 use plan::{Address, Desired, Host};
@@ -17,6 +17,11 @@ use crate::trace::rules::{self, has_flow};
 const DISK: u64 = 90;
 /// Memory of which so much is used leaves no room for a moment of need, percent.
 const MEMORY: u64 = 95;
+
+/// How long ago a certificate may begin that is on its way: the file is read, its service is asked, and between the two a
+/// renewal may put another file in place, which is served some seconds later. An authority dates it back by a minute
+/// (step-ca's `backdate`).
+const RENEWING: SignedDuration = SignedDuration::from_mins(2);
 
 /// What is wrong with a guest.
 pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
@@ -97,9 +102,12 @@ pub fn certificate(
         return Certificate { name, ends: None, same: None, failures, seen: "not there".into(), trouble };
     };
     let shown: Vec<&String> = served.iter().flatten().collect();
-    let alike =
-        |pem: &&String| CertificateFacts::parse(pem).is_ok_and(|f| f.fingerprint == chain.leaf.fingerprint);
-    let same = (!shown.is_empty()).then(|| shown.iter().all(alike));
+    let facts: Vec<CertificateFacts> =
+        shown.iter().filter_map(|pem| CertificateFacts::parse(pem).ok()).collect();
+    let alike = |facts: &CertificateFacts| facts.fingerprint == chain.leaf.fingerprint;
+    let same = (!shown.is_empty()).then(|| facts.len() == shown.len() && facts.iter().all(alike));
+    let is_recent = |facts: &CertificateFacts| world.now.duration_since(facts.not_before) < RENEWING;
+    let renewing = is_recent(&chain.leaf) || facts.iter().any(is_recent);
     let leaf = &chain.leaf;
     let renew_at = leaf.renew_at();
     let by = match wanted.issuer {
@@ -120,6 +128,8 @@ pub fn certificate(
             Fault::NotYet => ("trace::certificate-not-yet-valid", "it is not valid yet".to_owned()),
         };
         Some(Trouble::new(code, text, again))
+    } else if same == Some(false) && renewing {
+        None
     } else if same == Some(false) {
         let text = format!("{} serves another one than it has on disk", wanted.on);
         let hint = if wanted.on.is_node() { again } else { format!("phoenix-cli trace {host}") };
@@ -217,6 +227,8 @@ pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use desired::{End, Firewall, Flow, Transport};
 
     use super::*;
@@ -253,16 +265,12 @@ mod tests {
         })
     }
 
-    /// Renewed, and shown by nobody when it was looked at: that is not the renewal, and it passes as soon as it is shown.
-    #[test]
-    fn what_was_renewed_and_not_served_at_once() {
-        let desired = Desired::default();
-        let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
-        let world = World::new(&desired, "", now);
-        let wanted = desired::Certificate {
+    /// Of the node, for a day.
+    fn wanted() -> desired::Certificate {
+        desired::Certificate {
             name: desired::HYPERVISOR.into(),
             names: vec!["pve1.workshop.internal".into()],
-            life: std::time::Duration::from_hours(24),
+            life: Duration::from_hours(24),
             on: Host::THE_NODE,
             issuer: Issuer::StepCa,
             owner: None,
@@ -270,21 +278,64 @@ mod tests {
             restarts: Vec::new(),
             served: Vec::new(),
             fingerprint: String::new(),
-        };
-        let folder = tempfile::tempdir().unwrap();
+        }
+    }
+
+    fn request(wanted: &desired::Certificate) -> pki::LeafRequest {
+        pki::LeafRequest {
+            name: "x".into(),
+            dns_names: wanted.names.clone(),
+            addresses: Vec::new(),
+            life: wanted.life,
+        }
+    }
+
+    fn authority(folder: &tempfile::TempDir, now: Timestamp) -> pki::Authority {
         let settings = pki::AuthoritySettings {
             site: "workshop".into(),
             domain: "workshop.internal".into(),
             subnets: Vec::new(),
         };
         let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("authority");
-        let authority = pki::Authority::open_or_create(&root, &settings, now).unwrap();
-        let request = pki::LeafRequest {
-            name: "x".into(),
-            dns_names: wanted.names.clone(),
-            addresses: Vec::new(),
-            life: wanted.life,
+        pki::Authority::open_or_create(&root, &settings, now).unwrap()
+    }
+
+    /// The file is read and its service is asked, and a renewal may come between the two.
+    #[test]
+    fn another_one_is_no_trouble_while_it_is_being_renewed() {
+        let begin: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (authority, wanted, desired) = (authority(&folder, begin), wanted(), Desired::default());
+        let renewed = begin + SignedDuration::from_hours(12);
+        // It begins as one of step-ca's would: Phoenix' own authority dates back by more.
+        let dated = |at: Timestamp| at + pki::BACKDATE - Duration::from_mins(1);
+        let issue = |at| authority.issue(&request(&wanted), dated(at)).unwrap().chain_pem;
+        let (old, new) = (issue(begin), issue(renewed));
+        let trouble = |disk: &str, served: &str, now| {
+            let world = World::new(&desired, authority.root_pem(), now);
+            let disk = OnDisk { chain: disk.to_owned(), ..OnDisk::default() };
+            let judged = certificate(&world, &wanted, Some(&disk), &[Some(served.to_owned())]);
+            (judged.same, judged.trouble.map(|trouble| trouble.code))
         };
+        let soon = renewed + SignedDuration::from_secs(30);
+        assert_eq!(trouble(&new, &new, soon), (Some(true), None));
+        assert_eq!(trouble(&new, &old, soon), (Some(false), None));
+        assert_eq!(trouble(&old, &new, soon), (Some(false), None));
+        let stale = (Some(false), Some("trace::certificate-stale".into()));
+        let late = renewed + SignedDuration::from_mins(5);
+        assert_eq!(trouble(&new, &old, late), stale);
+        assert_eq!(trouble(&old, &new, late), stale);
+    }
+
+    /// Renewed, and shown by nobody when it was looked at: that is not the renewal, and it passes as soon as it is shown.
+    #[test]
+    fn what_was_renewed_and_not_served_at_once() {
+        let desired = Desired::default();
+        let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let world = World::new(&desired, "", now);
+        let wanted = wanted();
+        let folder = tempfile::tempdir().unwrap();
+        let (authority, request) = (authority(&folder, now), request(&wanted));
         let leaf = CertificateFacts::parse(&authority.issue(&request, now).unwrap().chain_pem).unwrap();
         let later = leaf.renew_at();
         assert!(later > now);
