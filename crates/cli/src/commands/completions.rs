@@ -164,8 +164,8 @@ impl Names {
             Self::Resources => guests().chain(addresses()).collect(),
             Self::Places => guests().chain(["gateway".to_owned(), "outside".to_owned()]).collect(),
             Self::Destinations => {
-                let guests = desired.guests.values().map(|guest| guest.resource());
-                let services = desired.services.values().map(|service| service.resource());
+                let guests = desired.guests.values().map(plan::desired::Guest::resource);
+                let services = desired.services.values().map(plan::desired::Service::resource);
                 let addresses = guests.chain(services).map(|address| address.to_string());
                 addresses.chain(desired.services.keys().cloned()).collect()
             }
