@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use scenarios::{Ended, Site, Try, big, first, run, state, virtually};
 
-use super::{LONGEST, each, same, site, undisturbed, world};
+use super::{LONGEST, every, same, site, undisturbed, world};
 
 /// How many seeds, unless `PHOENIX_SEEDS` says otherwise.
 const SEEDS: u64 = 400;
@@ -157,7 +157,7 @@ fn whatever_happens_it_comes_to_the_same_end() {
     }
     let asked = number("PHOENIX_SEEDS");
     let (begin, done) = (Instant::now(), AtomicU64::new(0));
-    each(1..=asked.unwrap_or(SEEDS), |seed| {
+    every(1..=asked.unwrap_or(SEEDS), |seed| {
         if asked.is_some() || begin.elapsed() < ENOUGH {
             case(seed);
             done.fetch_add(1, Ordering::Relaxed);
