@@ -1,7 +1,5 @@
 //! A workshop on two nodes of a cluster: each guest is made, filled, asked and destroyed on its own.
 
-#![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
-
 use std::time::Duration;
 
 use super::support::{Site, lacking, wait_for, write};
@@ -18,13 +16,6 @@ const GUESTS: &str = r#"{
 }
 "#;
 
-/// Addresses of what a plan would do.
-fn steps(site: &Site) -> Vec<String> {
-    let plan = site.json(&["plan", "--json"]);
-    assert_eq!(plan["problems"].as_array().unwrap().len(), 0, "{plan}");
-    plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap().to_owned()).collect()
-}
-
 /// T-9, P-24.
 #[test]
 fn a_guest_on_each_of_two_nodes() {
@@ -37,7 +28,7 @@ fn a_guest_on_each_of_two_nodes() {
     site.lab_up_with(&["--nodes", "2"]);
     println!("real containers: a_guest_on_each_of_two_nodes");
     site.ok(&["apply"]);
-    assert_eq!(steps(&site), [""; 0], "the second plan is not empty");
+    assert_eq!(site.steps(), [""; 0], "the second plan is not empty");
 
     // Each is on its own node, and what takes root was set there.
     let on = |node: &str| site.node(&format!("ls /etc/pve/nodes/{node}/lxc"));
@@ -81,12 +72,12 @@ fn a_guest_on_each_of_two_nodes() {
     wait_for("the cluster to miss the node", Duration::from_secs(30), || {
         notes().contains("pve2, which is offline")
     });
-    assert_eq!(steps(&site), ["container.here"]);
+    assert_eq!(site.steps(), ["container.here"]);
     site.ok(&["apply"]);
-    assert_eq!(steps(&site), [""; 0]);
+    assert_eq!(site.steps(), [""; 0]);
     // It is back, and what waited is done.
     site.lab_up_with(&["--nodes", "2"]);
-    assert_eq!(steps(&site), ["container.there"]);
+    assert_eq!(site.steps(), ["container.there"]);
     site.ok(&["apply"]);
     assert!(site.inside("there", "free -m").1.contains(" 320 "), "the new limit is not seen inside");
 

@@ -1,7 +1,5 @@
 //! The first workshop behind a firewall: what a flow allows passes, what none allows does not, on real packets.
 
-#![expect(clippy::unwrap_used, reason = "a failing test panics, and tells what it did")]
-
 use std::time::Duration;
 
 use super::support::{Site, lacking, wait_for, write};
@@ -22,13 +20,6 @@ fn declare(site: &Site, more: &str) {
     write(site.path().join("site.json"), &format!("{text}{more}\n}}\n"));
 }
 
-/// Addresses of what a plan would do.
-fn steps(site: &Site) -> Vec<String> {
-    let plan = site.json(&["plan", "--json"]);
-    assert_eq!(plan["problems"].as_array().unwrap().len(), 0, "{plan}");
-    plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap().to_owned()).collect()
-}
-
 /// I-6, P-20, P-59, P-73, T-14.
 #[test]
 fn nothing_passes_but_flows() {
@@ -41,7 +32,7 @@ fn nothing_passes_but_flows() {
     site.lab_up();
     site.ok(&["apply"]);
     println!("real containers: nothing_passes_but_flows");
-    assert_eq!(steps(&site), [""; 0], "the second plan is not empty");
+    assert_eq!(site.steps(), [""; 0], "the second plan is not empty");
 
     // Through the gateway, and by nobody else.
     assert_eq!(site.fetch("notes.workshop.internal").0, "200");
@@ -57,18 +48,18 @@ fn nothing_passes_but_flows() {
     // Others write rules of their own: they stay, and are no difference.
     let own = "sed -i 's/^\\[RULES\\]$/&\\n\\nIN SSH(ACCEPT) # of my own/' /etc/pve/firewall/120.fw /etc/pve/firewall/cluster.fw";
     site.node(own);
-    assert_eq!(steps(&site), [""; 0]);
+    assert_eq!(site.steps(), [""; 0]);
 
     // One more flow, with its reason: its rules are on both ends, and a run that is killed between writing and confirming
     // is taken up by the next.
     let flow = r#", "firewall": { "zero-trust": true }, "flows": { "look": {
         "from": "container.status", "to": "container.notes", "ports": [80], "reason": "it looks whether notes answers" } }"#;
     declare(&site, flow);
-    assert_eq!(steps(&site), ["firewall.notes", "firewall.status", "service.notes", "service.status"]);
+    assert_eq!(site.steps(), ["firewall.notes", "firewall.status", "service.notes", "service.status"]);
     site.killed_while("making new connections to the node");
-    assert!(steps(&site).contains(&"firewall.site".to_owned()), "what was not confirmed is not taken up");
+    assert!(site.steps().contains(&"firewall.site".to_owned()), "what was not confirmed is not taken up");
     site.ok(&["apply"]);
-    assert_eq!(steps(&site), [""; 0]);
+    assert_eq!(site.steps(), [""; 0]);
     assert!(reaches(&site, Some(121), "10.0.0.120", 80));
     assert!(site.ok(&["graph", "--flows"]).contains("flow.look: tcp 80"));
     // The guards of both runs are gone, which they are after a minute at the latest, and have put nothing back.
@@ -80,18 +71,18 @@ fn nothing_passes_but_flows() {
             _ => panic!("{found:?}"),
         }
     });
-    assert_eq!(steps(&site), [""; 0]);
+    assert_eq!(site.steps(), [""; 0]);
 
     // One rule too few, and one too many: the plan sees the one, the other is somebody's own.
     site.node("sed -i '/phoenix:workshop:service.notes/d' /etc/pve/firewall/120.fw");
-    assert_eq!(steps(&site), ["firewall.notes", "service.notes"]);
+    assert_eq!(site.steps(), ["firewall.notes", "service.notes"]);
     site.ok(&["apply"]);
     assert_eq!(site.fetch("notes.workshop.internal").0, "200");
 
     // The firewall is declared no more: what others wrote is there, and nothing else.
     declare(&site, "");
     site.ok(&["apply"]);
-    assert_eq!(steps(&site), [""; 0]);
+    assert_eq!(site.steps(), [""; 0]);
     assert!(reaches(&site, Some(121), "10.0.0.120", 22));
     let left = site.node("cat /etc/pve/firewall/*.fw /etc/pve/nodes/pve1/host.fw 2>/dev/null | grep -v '^$'");
     let own = "[RULES]\nIN SSH(ACCEPT) # of my own\n";

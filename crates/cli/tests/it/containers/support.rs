@@ -144,6 +144,13 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Addresses of what a plan, in which nothing is wrong, would do.
+    pub fn steps(&self) -> Vec<String> {
+        let plan = self.json(&["plan", "--json"]);
+        assert_eq!(plan["problems"].as_array().unwrap().len(), 0, "{plan}");
+        plan["steps"].as_array().unwrap().iter().map(|s| s["address"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The JSON it prints, whether it succeeds or not.
     pub fn json(&self, args: &[&str]) -> Value {
         let output = self.run(args);
