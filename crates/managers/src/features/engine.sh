@@ -259,7 +259,7 @@ packages() {
 	return 0
 }
 
-# together NUMBER...: the packages of these features in one transaction, after the settings of apt that are among their files.
+# together NUMBER...: the packages of these features in one transaction, after those of their files that packages read.
 # Where it fails, each feature tries for itself, so that it is known whose they are, and what is good arrives.
 together() {
 	local number name list all wanted='' own
@@ -818,16 +818,37 @@ still_up() {
 
 # ---- health --------------------------------------------------------------------------------------------------------
 
+# health_http URL STATUS: http:// is asked with what every guest has; for https:// the feature brings curl.
 health_http() {
-	local status
-	if ! [ -x /usr/bin/curl ]; then
-		printf 'curl is not installed'
-		return 1
-	fi
-	status=$(run 10 curl -s -S -o /dev/null -m 5 --noproxy '*' -w '%{http_code}' "$1") || {
-		printf '%s' "$status"
-		return 1
-	}
+	local status rest server path
+	case $1 in
+	http://*)
+		rest=${1#*://}
+		server=${rest%%/*}
+		path=/
+		case $rest in */*) path=/${rest#*/} ;; esac
+		case $server in *:*) ;; *) server=$server:80 ;; esac
+		# shellcheck disable=SC2016 # for bash
+		status=$(run 5 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET %s HTTP/1.0\r\nHost: %s\r\nConnection: close\r\n\r\n" "$2" "$0" >&3 &&
+			IFS= read -r line <&3 && printf %s "$line"' "${server%:*}" "${server##*:}" "$path") || {
+			printf '%s' "${status:-no answer}"
+			return 1
+		}
+		case $status in
+		HTTP/*\ [1-5][0-9][0-9]*) status=${status#* } status=${status%"${status#???}"} ;;
+		*)
+			printf 'what it answers is no HTTP'
+			return 1
+			;;
+		esac
+		;;
+	*)
+		status=$(run 10 curl -s -S -o /dev/null -m 5 --noproxy '*' -w '%{http_code}' "$1") || {
+			printf '%s' "$status"
+			return 1
+		}
+		;;
+	esac
 	if [ -n "$2" ]; then [ "$status" = "$2" ] && return 0; else [ "$status" -lt 400 ] && return 0; fi
 	printf 'it answers %s' "$status"
 	return 1

@@ -198,6 +198,11 @@ impl Renderer<'_> {
         for (i, file) in spec.files.iter().enumerate() {
             self.file(&format!("files[{i}]"), file, &mut out)?;
         }
+        // What every guest has asks over HTTP alone.
+        let asks = |check: &HealthSpec| check.http.as_ref().is_some_and(|url| url.starts_with("https://"));
+        if out.health.iter().any(asks) && !out.packages.iter().any(|package| package == "curl") {
+            out.packages.push("curl".to_owned());
+        }
         let mut seen = BTreeSet::new();
         for file in &out.files {
             if file.block.is_none() && !seen.insert(&file.path) {

@@ -190,7 +190,7 @@ impl Writer<'_> {
             .map(|check| format!("preflight {} {}", shell_quote(&check.message), shell_quote(&check.command)))
             .collect::<Vec<_>>();
         let (settings, files): (Vec<_>, Vec<_>) =
-            feature.files.iter().cloned().partition(wanted::is_apt_setting);
+            feature.files.iter().cloned().partition(wanted::is_for_packages);
         let settings: Vec<_> = groups(&settings).map(|group| self.group(group, &values)).collect();
         let mut body = vec![format!("first_{number}"), format!("settings_{number}")];
         if !feature.packages.is_empty() {

@@ -46,10 +46,16 @@ pub(super) fn lines(feature: &Rendered) -> String {
     out
 }
 
-/// Whether a file is a setting of apt's or dpkg's that counts for all packages, and so comes before them.
-pub(super) fn is_apt_setting(file: &RenderedFile) -> bool {
-    let places =
-        ["/etc/apt/apt.conf.d/", "/etc/apt/preferences.d/", "/etc/apt/auth.conf.d/", "/etc/dpkg/dpkg.cfg.d/"];
+/// Whether a file comes before all packages: a setting of apt's or dpkg's, or a certificate to be trusted, which the package
+/// `ca-certificates` takes in when it is configured, so that it need not be told later.
+pub(super) fn is_for_packages(file: &RenderedFile) -> bool {
+    let places = [
+        "/etc/apt/apt.conf.d/",
+        "/etc/apt/preferences.d/",
+        "/etc/apt/auth.conf.d/",
+        "/etc/dpkg/dpkg.cfg.d/",
+        "/usr/local/share/ca-certificates/",
+    ];
     let alone = file.block.is_none() && file.check.is_none() && file.owner == "root:root";
     let follows = [&file.reloads, &file.restarts, &file.runs].into_iter().any(|list| !list.is_empty());
     alone && !follows && places.iter().any(|place| file.path.starts_with(place))
@@ -69,7 +75,7 @@ fn before_packages(feature: &Rendered) -> bool {
         || feature
             .files
             .iter()
-            .any(|file| !is_apt_setting(file) && places.iter().any(|place| file.path.starts_with(place)))
+            .any(|file| !is_for_packages(file) && places.iter().any(|place| file.path.starts_with(place)))
 }
 
 /// Neighbours whose packages can be installed together, by their numbers. What depends on what a feature does to apt

@@ -77,24 +77,41 @@ fi
 
 if [ "$url" != - ]; then
 	part http
-	if command -v curl >/dev/null; then
-		server=${url#*://}
-		server=${server%%/*}
-		set -- -sS -o /dev/null -w 'code %{http_code}\n' --noproxy '*' --max-time 5 --resolve "${server%:*}:$port:$address"
-		[ "$host" = - ] || set -- "$@" -H "Host: $host"
-		[ "$pair" = - ] || set -- "$@" --cert "$pair/fullchain.pem" --key "$pair/key.pem"
-		case $trust in
-		system) ;;
-		none) set -- "$@" -k ;;
-		# Nobody else: Debian's curl looks into the folder of the system's roots all the same.
-		*) set -- "$@" --cacert "$trust" --capath /dev/null ;;
-		esac
-		begin=$(now)
-		said=$(curl "$@" "$url" 2>&1 | tr -d '\036' | head -c 2000)
-		ended 0 "$begin"
-		printf '%s\n' "$said"
+	server=${url#*://}
+	case $server in */*) path=/${server#*/} ;; *) path=/ ;; esac
+	server=${server%%/*}
+	name=${server%:*}
+	case $url in http://*:80/* | https://*:443/*) server=$name ;; esac
+	[ "$host" = - ] || server=$host
+	request=$(printf 'GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: phoenix\r\nAccept: */*\r\nConnection: close\r\n\r\n.' "$path" "$server")
+	request=${request%.}
+	set --
+	case $url in
+	https://*)
+		set -- -connect "$address:$port" -servername "$name" -quiet
+		[ "$pair" = - ] || set -- "$@" -cert "$pair/fullchain.pem" -key "$pair/key.pem"
+		[ "$trust" = none ] || set -- "$@" -verify_return_error -verify_hostname "$name"
+		# Nobody else: Debian's OpenSSL looks into the folder of the system's roots all the same.
+		case $trust in system | none) ;; *) set -- "$@" -CAfile "$trust" -no-CApath -no-CAstore ;; esac
+		;;
+	esac
+	if [ $# -gt 0 ] && ! command -v openssl >/dev/null; then
+		echo 'lacks openssl'
 	else
-		echo 'lacks curl'
+		begin=$(now)
+		# Either the beginning of an answer or what went wrong.
+		# shellcheck disable=SC2016 # for bash
+		said=$({
+			if [ $# -gt 0 ]; then
+				printf '%s' "$request" | timeout 5 openssl s_client "$@"
+			else
+				timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf %s "$2" >&3 && exec cat <&3' "$address" "$port" "$request"
+			fi
+			[ $? -ne 124 ] || printf '\ntime up\n'
+		} 2>&1 | tr -d '\000\036' | head -c 4000)
+		ended 0 "$begin"
+		code=$(printf '%s\n' "$said" | sed -n 's/^HTTP\/[0-9.]* \([0-9][0-9][0-9]\).*/\1/p' | head -n 1)
+		if [ -n "$code" ]; then printf 'code %s\n' "$code"; else printf '%s\n' "$said" | head -c 2000; fi
 	fi
 fi
 part end

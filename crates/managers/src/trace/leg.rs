@@ -211,30 +211,45 @@ pub fn handshake_error(said: &str) -> Tls {
     } else if said.contains("wrong version number") || said.contains("InvalidContentType") {
         Tls::Plain
     } else {
-        // Of OpenSSL's `803B…:error:0A000126:SSL routines:ssl3_read_n:unexpected eof while reading:../ssl/…` the words.
-        let words = said.split(':').find(|part| part.contains(' ') && !part.starts_with("SSL routines"));
-        let words = if said.contains(":error:") { words.unwrap_or(said) } else { said };
-        Tls::Failed(words.lines().next().unwrap_or_default().trim().to_owned())
+        Tls::Failed(openssl_words(said).to_owned())
     }
+}
+
+/// Of OpenSSL's `803B…:error:0A000126:SSL routines:ssl3_read_n:unexpected eof while reading:../ssl/…` the words.
+fn openssl_words(said: &str) -> &str {
+    let words = said.split(':').find(|part| part.contains(' ') && !part.starts_with("SSL routines"));
+    let words = if said.contains(":error:") { words.unwrap_or(said) } else { said };
+    words.lines().next().unwrap_or_default().trim()
 }
 
 fn http(text: &str) -> Http {
     if let Some(program) = value(text, "lacks") {
         return Http::Lacking(program.to_owned());
     }
-    let code: u16 = value(text, "code").and_then(|code| code.parse().ok()).unwrap_or_default();
-    let error = text.lines().find_map(|line| line.strip_prefix("curl: (")?.split_once(") "));
+    if let Some(code) = value(text, "code").and_then(|code| code.parse().ok()) {
+        return Http::Status(code, took(text));
+    }
+    let report = without_report(text);
+    // How OpenSSL went through a chain that is good is no answer.
+    let said: Vec<&str> =
+        report.lines().filter(|l| !l.starts_with("depth=") && !l.starts_with("verify return:")).collect();
+    let error = said.iter().find(|l| l.starts_with("verify error:"));
+    let error = error.or_else(|| said.iter().find(|l| l.contains(":error:") || l.contains("errno")));
     match error {
-        None if code > 0 => Http::Status(code, took(text)),
-        None => Http::Broken("nothing was answered".into()),
-        // It streams, or is large: it has answered.
-        Some(("28", _)) if code > 0 => Http::Status(code, took(text)),
-        Some(("28", _)) => Http::Silent,
-        Some(("60", _)) => Http::Untrusted,
-        Some((_, said)) if said.contains("certificate required") || said.contains("bad certificate") => {
-            Http::WantsCertificate(said.to_owned())
+        Some(line) if line.starts_with("verify error:") => Http::Untrusted,
+        Some(line) if line.contains("certificate required") || line.contains("bad certificate") => {
+            Http::WantsCertificate(openssl_words(line).to_owned())
         }
-        Some((_, said)) => Http::Broken(said.trim().to_owned()),
+        Some(line) => Http::Broken(openssl_words(line).to_owned()),
+        None if said.contains(&"time up") => Http::Silent,
+        None => match said.iter().find(|line| !line.trim().is_empty()) {
+            None => Http::Broken("nothing was answered".into()),
+            // Of bash and of cat, which read a plain answer, the words.
+            Some(line) if line.starts_with("bash: ") || line.starts_with("cat: ") => {
+                Http::Broken(line.rsplit(": ").next().unwrap_or(line).to_owned())
+            }
+            Some(_) => Http::Broken("what was answered is no HTTP".into()),
+        },
     }
 }
 
@@ -243,7 +258,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    // All texts below were recorded in containers with Debian 12 (bash 5.2, OpenSSL 3.0, curl 7.88).
+    // All texts below were recorded in containers with Debian 12 (bash 5.2, OpenSSL 3.0).
 
     #[test]
     fn a_request_that_arrives() {
@@ -324,22 +339,37 @@ mod tests {
     fn answers() {
         let http = |text: &str| Leg::parse(&format!("\u{1e}http\nstatus 0\ntook 1\n{text}")).http.unwrap();
         assert_eq!(http("code 502\n"), Http::Status(502, Duration::from_micros(1)));
-        let reset = http("curl: (56) Recv failure: Connection reset by peer\ncode 000\n");
-        assert_eq!(reset, Http::Broken("Recv failure: Connection reset by peer".into()));
-        let half =
-            http("curl: (92) HTTP/2 stream 1 was not closed cleanly: INTERNAL_ERROR (err 2)\ncode 200\n");
-        assert!(matches!(half, Http::Broken(_)));
-        assert!(matches!(http("curl: (1) Received HTTP/0.9 when not allowed\ncode 000\n"), Http::Broken(_)));
-        let late = "curl: (28) Operation timed out after 5001 milliseconds with 0 bytes received\n";
-        assert_eq!(http(&format!("{late}code 000\n")), Http::Silent);
-        assert_eq!(http(&format!("{late}code 200\n")), Http::Status(200, Duration::from_micros(1)));
-        let untrusted = "curl: (60) SSL certificate problem: unable to get local issuer certificate\n\
-                         More details here: https://curl.se/docs/sslcerts.html\ncode 000\n";
-        assert_eq!(http(untrusted), Http::Untrusted);
-        let wants = "curl: (56) OpenSSL SSL_read: OpenSSL/3.0.22: error:0A00045C:SSL routines::tlsv13 alert certificate \
-                     required, errno 0\ncode 000\n";
-        assert!(matches!(http(wants), Http::WantsCertificate(_)));
-        assert_eq!(http("lacks curl\n"), Http::Lacking("curl".into()));
+        assert_eq!(
+            http("cat: -: Connection reset by peer\n"),
+            Http::Broken("Connection reset by peer".into())
+        );
+        assert_eq!(http("SSH-2.0-x\r\n"), Http::Broken("what was answered is no HTTP".into()));
+        let good = "depth=1 CN = Workshop\nverify return:1\ndepth=0 CN = a.test\nverify return:1\n";
+        for (told, after) in [("", ""), (good, ""), (good, "\n")] {
+            assert_eq!(http(&format!("{told}{after}")), Http::Broken("nothing was answered".into()));
+            assert_eq!(http(&format!("{told}{after}\ntime up\n")), Http::Silent);
+        }
+        let failed = "801B0E00B57F0000:error:0A000086:SSL routines:tls_post_process_server_certificate:\
+                      certificate verify failed:../ssl/statem/statem_clnt.c:1889:\n";
+        for why in [
+            "18:self-signed certificate",
+            "62:hostname mismatch",
+            "20:unable to get local issuer certificate",
+        ] {
+            let untrusted = format!("depth=0 CN = a.test\nverify error:num={why}\n{failed}");
+            assert_eq!(http(&untrusted), Http::Untrusted);
+        }
+        let wants = format!(
+            "{good}80AB08BFE67F0000:error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:\
+             ../ssl/record/rec_layer_s3.c:1601:SSL alert number 116\n"
+        );
+        assert_eq!(http(&wants), Http::WantsCertificate("tlsv13 alert certificate required".into()));
+        let gone = format!(
+            "{good}80FBC984C17F0000:error:0A000126:SSL routines:ssl3_read_n:unexpected eof while reading:\
+             ../ssl/record/rec_layer_s3.c:318:\n"
+        );
+        assert_eq!(http(&gone), Http::Broken("unexpected eof while reading".into()));
+        assert_eq!(http("lacks openssl\n"), Http::Lacking("openssl".into()));
     }
 
     proptest! {
