@@ -269,7 +269,9 @@ fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     let Some(mark) = &guest.mark else { return };
     let (desired, name) = (gather.world.desired, &gather.container.name);
     let keep = Keep {
-        services: desired.services.values().filter(|s| s.on == *name).map(|s| s.name.clone()).collect(),
+        services: (gather.container.services.keys().map(ToString::to_string))
+            .filter(|service| desired.services.get(service).is_some_and(|s| s.on == *name))
+            .collect(),
     };
     for name in mark.names(kinds::SERVICE).filter(|name| !keep.services.contains(*name)) {
         let change = Change::new(Address::service(name).to_string(), "applied", Value::Null);

@@ -63,7 +63,12 @@ impl Kind for Containers {
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let ours = ours(world, proposal);
+        let marked = marked(world);
+        let ours = ours(world, &marked, proposal);
+        let state = |address: &Address| {
+            let guests = marked.get(address).into_iter().flatten().map(|guest| guest.id);
+            states_of(world.inventory, guests.chain(world.desired.id_of(address)))
+        };
         let mut others = BTreeSet::new();
         if !world.options.destroy {
             for container in world.desired.guests.values() {
@@ -71,7 +76,7 @@ impl Kind for Containers {
                 if proposal.has_problem(&resource) {
                     continue;
                 }
-                proposal.relies_on(resource.clone(), self.state(world.desired, world.inventory, &resource));
+                proposal.relies_on(resource.clone(), state(&resource));
                 diff_container(world, container, &ours, &mut others, proposal);
             }
         }
@@ -85,7 +90,7 @@ impl Kind for Containers {
             world.desired.guests.values().map(Container::resource).collect()
         };
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
-            proposal.relies_on((*address).clone(), self.state(world.desired, world.inventory, address));
+            proposal.relies_on((*address).clone(), state(address));
             let (step, work) = delete(address, guest, world.options.destroy);
             proposal.step(step, &work);
         }
@@ -95,23 +100,37 @@ impl Kind for Containers {
     fn state(&self, desired: &Desired, inventory: &Inventory, address: &Address) -> String {
         let is_it = |guest: &&Guest| guest.mark.as_ref().is_some_and(|mark| mark.address == *address);
         let marked = inventory.of_site(&desired.site).filter(is_it).map(|guest| guest.id);
-        let ids: BTreeSet<u32> = marked.chain(desired.id_of(address)).collect();
-        let states = ids.into_iter().map(|id| format!("{id} {}", state_of(inventory, id)));
-        states.collect::<Vec<_>>().join("; ")
+        states_of(inventory, marked.chain(desired.id_of(address)))
     }
 }
 
-/// The guests of the site by what they are. A guest cloned or restored by hand carries the same mark as the one it comes
-/// from: the one with the id that is wanted counts, and where there is none, nobody can tell.
-fn ours<'a>(world: World<'a>, proposal: &mut Proposal) -> BTreeMap<&'a Address, &'a Guest> {
+/// How guests are, each once.
+fn states_of(inventory: &Inventory, ids: impl Iterator<Item = u32>) -> String {
+    let ids: BTreeSet<u32> = ids.collect();
+    let states = ids.into_iter().map(|id| format!("{id} {}", state_of(inventory, id)));
+    states.collect::<Vec<_>>().join("; ")
+}
+
+/// The guests of the site by the container that they are marked as.
+fn marked(world: World<'_>) -> BTreeMap<&Address, Vec<&Guest>> {
     let mut all: BTreeMap<&Address, Vec<&Guest>> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
         if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == KIND) {
             all.entry(&mark.address).or_default().push(guest);
         }
     }
+    all
+}
+
+/// The guests of the site by what they are. A guest cloned or restored by hand carries the same mark as the one it comes
+/// from: the one with the id that is wanted counts, and where there is none, nobody can tell.
+fn ours<'a>(
+    world: World<'a>,
+    marked: &BTreeMap<&'a Address, Vec<&'a Guest>>,
+    proposal: &mut Proposal,
+) -> BTreeMap<&'a Address, &'a Guest> {
     let mut ours = BTreeMap::new();
-    for (address, guests) in all {
+    for (&address, guests) in marked {
         let wanted = world.desired.guests.get(address.name()).map(|c| c.id);
         let one = match guests.as_slice() {
             [only] => Some(*only),
