@@ -85,8 +85,7 @@ fn everything_answers(site: &Site) {
     assert_eq!(site.status("vault.workshop.internal", "/", &[]), "401");
     assert_eq!(vault(site), "200");
     assert_eq!(site.status("vault.workshop.internal", "/", &["-u", "keeper:wrong"]), "401");
-    let vault = "curl -sS -o /dev/null -m 5 -w '%{http_code}' https://vault.guest.workshop.internal:8443/";
-    let (_, refused) = site.inside("gateway", vault);
+    let (_, refused) = site.status_inside("gateway", "https://vault.guest.workshop.internal:8443/");
     assert_eq!(refused, "400", "nobody gets to the vault's guest without a certificate");
     // On the mesh, for those inside alone.
     for (from, url) in [
@@ -94,8 +93,7 @@ fn everything_answers(site: &Site) {
         ("data", "https://embed.workshop.internal/health"),
         ("vault", "https://notes.workshop.internal/"),
     ] {
-        let line = format!("curl -sS -o /dev/null -m 10 -w '%{{http_code}}' {url}");
-        assert_eq!(site.inside(from, &line), (true, "200".to_owned()), "{url} from {from}");
+        assert_eq!(site.status_inside(from, url), (true, "200".to_owned()), "{url} from {from}");
     }
     assert_eq!(site.status("figures.workshop.internal", "/metrics", &[]), "000", "the mesh is not outside");
     // TCP through the gateway, TLS ended there, checked by name.
@@ -300,10 +298,7 @@ fn mesh_is_told_nonsense(site: &Site) {
     let begin = Instant::now();
     let nonsense = "printf 'http:\\n  routers:\\n    x: { rool: nonsense }\\n' >/etc/traefik/dynamic/nonsense.yml; systemctl reload traefik; true";
     site.inside("mesh", nonsense);
-    let answers = || {
-        let line = "curl -sS -o /dev/null -m 5 -w '%{http_code}' https://figures.workshop.internal/metrics";
-        site.inside("assistant", line).1 == "200"
-    };
+    let answers = || site.status_inside("assistant", "https://figures.workshop.internal/metrics").1 == "200";
     assert!(answers(), "the other routes serve on");
     mended(site, "one route of the mesh", begin, answers);
 }

@@ -180,6 +180,17 @@ impl Site {
         (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// The status that a URL answers with inside of a guest, which gets curl for it where it has none.
+    pub fn status_inside(&self, guest: &str, url: &str) -> (bool, String) {
+        self.inside(
+            guest,
+            &format!(
+                "command -v curl >/dev/null || apt-get install -qq --no-install-recommends curl >/dev/null 2>&1
+                 curl -sS -o /dev/null -m 10 -w '%{{http_code}}' {url}"
+            ),
+        )
+    }
+
     /// How a command on the lab's node ended, over ssh.
     pub fn on_node(&self, command: &str) -> Output {
         self.on_node_reading(command, Stdio::null())

@@ -40,19 +40,7 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
     assert_eq!(site.run(&["plan", "--detailed-exitcode"]).status.code(), Some(0));
     site.ok(&["doctor"]);
     // Names resolve inside, and HTTPS works from one guest to another through the system's own trust store.
-    let inside = site.ok(&[
-        "exec",
-        "status",
-        "--",
-        "curl",
-        "-sS",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        "https://notes.workshop.internal/",
-    ]);
-    assert_eq!(inside.trim(), "200");
+    assert_eq!(site.status_inside("status", "https://notes.workshop.internal/"), (true, "200".to_owned()));
 
     packets_fit_the_way_out(&site);
 

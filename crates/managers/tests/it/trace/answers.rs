@@ -108,10 +108,10 @@ fn what_a_probe_wants() {
 fn a_place_without_programs() {
     let bench = Bench::new();
     let mut leg = bench.leg("notes");
-    leg.http = Some(Http::Lacking("curl".into()));
+    leg.http = Some(Http::Lacking("openssl".into()));
     let walk = bench.walk("status", "notes", &leg, None);
     assert_eq!(walk.state(), State::Good);
-    assert_eq!(walk.findings.last().unwrap().seen, "not asked: container.status has no curl");
+    assert_eq!(walk.findings.last().unwrap().seen, "not asked: container.status has no openssl");
 }
 
 /// Something else in the guest failed: it is told, and is not what breaks.
