@@ -108,12 +108,9 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
     let applied = |address: &Address| mark.and_then(|m| m.fingerprint(address));
     let changes = |feature: &Feature| applied(&address(feature)) != Some(feature.fingerprint.as_str());
     // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
-    let after: Vec<Address> = if container.features.iter().any(changes) {
-        Vec::new()
-    } else {
-        world.desired.services.keys().map(|name| Address::service(name)).collect()
-    };
-    let gone = gone(container, mark, &after, proposal);
+    let services = || world.desired.services.keys().map(|name| Address::service(name)).collect();
+    let after = || if container.features.iter().any(changes) { Vec::new() } else { services() };
+    let gone = gone(container, mark, after, proposal);
     for feature in &container.features {
         let address = address(feature);
         let applied = applied(&address);
@@ -151,7 +148,12 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
 }
 
 /// What was applied and is no longer wanted is taken away, as far as the guest remembers what it was; after these steps.
-fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mut Proposal) -> Vec<Address> {
+fn gone(
+    container: &Guest,
+    mark: Option<&Mark>,
+    after: impl FnOnce() -> Vec<Address>,
+    proposal: &mut Proposal,
+) -> Vec<Address> {
     let resource = container.resource();
     let wanted = |name: &str| container.features.iter().any(|feature| feature.name == name);
     let had: Vec<(&str, &Value)> = mark
@@ -166,7 +168,7 @@ fn gone(container: &Guest, mark: Option<&Mark>, after: &[Address], proposal: &mu
     let rendered: Vec<Rendered> = (container.features.iter())
         .filter_map(|feature| serde_json::from_value(Value::clone(&feature.payload)).ok())
         .collect();
-    let needed = super::packages(&rendered);
+    let (needed, after) = (super::packages(&rendered), after());
     let mut addresses = Vec::new();
     for (name, fingerprint) in had {
         let address = Address::feature(name, &container.host());

@@ -183,8 +183,6 @@ impl<G> Row<G> {
         let raw = there.then.get(&key).map(String::as_str);
         let effective = raw.or(self.default);
         let in_force = |value: &Value| self.form.satisfied(there.now.get(&key).map(String::as_str), value);
-        // What has no part of ours that is set is no value.
-        let new = wanted.map(|value| self.form.write(value, raw)).filter(|text| !text.is_empty());
         let same = match wanted {
             Some(value) => self.form.satisfied(effective, value),
             None if self.others == Others::Value => {
@@ -196,6 +194,8 @@ impl<G> Row<G> {
         if same {
             return;
         }
+        // What has no part of ours that is set is no value.
+        let new = wanted.map(|value| self.form.write(value, raw)).filter(|text| !text.is_empty());
         let changes = match (self.shown, wanted, self.form.schema()) {
             (Shown::Parts, Some(Value::Parts(ours)), Some(schema)) => {
                 let parts: PropertyString = raw.unwrap_or_default().parse().unwrap_or_default();
@@ -264,10 +264,10 @@ impl<G> Row<G> {
             schema.default_key.and_then(|name| schema.get(parts, name)).unwrap_or_default().to_owned()
         };
         let wanted = Value::Parts(ours.to_vec());
-        let fresh = self.form.write(&wanted, None);
-        let wanted_source = source(&fresh.parse().unwrap_or_default());
-        let wanted_source = wanted_source.parse::<VolumeSource>().ok();
+        let wanted_source = ours.iter().find(|(name, _)| Some(*name) == schema.default_key);
+        let wanted_source = wanted_source.and_then(|(_, value)| value.as_ref()?.parse::<VolumeSource>().ok());
         let Some(raw) = there.then.get(&key) else {
+            let fresh = self.form.write(&wanted, None);
             let change = Change::new(&key, serde_json::Value::Null, fresh.clone());
             let mut difference = self.found(key, vec![change], Deed::Set(fresh), self.waits(false, true));
             difference.allocates = wanted_source.and_then(|source| source.storage().map(str::to_owned));
