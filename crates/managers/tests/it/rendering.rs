@@ -60,7 +60,6 @@ fn built_in_features_render_to_what_they_are_for() {
     let base = base();
     let put = [
         "package ca-certificates",
-        "package curl",
         "package tzdata",
         "file /etc/apt/apt.conf.d/90phoenix 0644 root:root",
         "file /etc/systemd/journald.conf.d/phoenix.conf 0644 root:root, restarts systemd-journald",
@@ -77,7 +76,8 @@ fn built_in_features_render_to_what_they_are_for() {
     let rebuild = "rebuild the list of trusted certificates";
     let put = [
         "package ca-certificates".to_owned(),
-        format!("file {root} 0644 root:root, runs {rebuild}"),
+        "file /usr/local/lib/phoenix/trust 0755 root:root".to_owned(),
+        format!("file {root} 0644 root:root"),
         format!("command {rebuild}"),
     ];
     assert_eq!(outline(&trusted), put);

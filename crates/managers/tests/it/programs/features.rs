@@ -481,8 +481,22 @@ fn the_root_certificate_becomes_trusted() {
     let pem = root.sh("cat /etc/phoenix/certificates/ca/fullchain.pem");
     let feature = [with(&built_in("trusted-ca"), json!({ "root": pem }))];
     root.run(&apply(&feature)).ok();
-    root.sh("openssl verify -CApath /etc/ssl/certs /etc/phoenix/certificates/ca/fullchain.pem");
+    root.sh("openssl verify -CApath /etc/ssl/certs -no-CAfile /etc/phoenix/certificates/ca/fullchain.pem");
+    root.sh("openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt -no-CApath /etc/phoenix/certificates/ca/fullchain.pem");
     root.run(&apply(&feature)).nothing_to_do();
+    // It is as if the system had done it: that finds nothing to add.
+    let known = "cd /etc/ssl/certs; readlink phoenix-workshop.pem; sort ca-certificates.crt | sha256sum; ls";
+    let before = root.sh(known);
+    assert!(root.sh("update-ca-certificates").contains("0 added, 0 removed"));
+    assert_eq!(root.sh(known), before);
+    // Killed in the middle: the next run does it all.
+    root.sh("grep -vxF -f /usr/local/share/ca-certificates/phoenix-workshop.crt /etc/ssl/certs/ca-certificates.crt >/root/all
+             mv /root/all /etc/ssl/certs/ca-certificates.crt");
+    assert_eq!(
+        root.run(&apply(&feature)).ok().words(),
+        ["command run rebuild the list of trusted certificates"]
+    );
+    root.sh("openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt -no-CApath /etc/phoenix/certificates/ca/fullchain.pem");
     certificate(&root, "ca");
     let pem = root.sh("cat /etc/phoenix/certificates/ca/fullchain.pem");
     let feature = [with(&built_in("trusted-ca"), json!({ "root": pem }))];
