@@ -16,8 +16,8 @@ use super::content::Content;
 use super::error::RenderError;
 use super::fingerprint::fingerprint;
 use super::rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedPrune};
-use super::secrets;
 use super::template::Templates;
+use super::{crypt, quote, secrets};
 
 /// What a placeholder for a secret begins with; a number and `@@` follow.
 pub(super) const SECRET: &str = "@@secret:";
@@ -197,6 +197,12 @@ impl Renderer<'_> {
         }
         for (i, file) in spec.files.iter().enumerate() {
             self.file(&format!("files[{i}]"), file, &mut out)?;
+        }
+        let hashes = |file: &RenderedFile| {
+            file.template && std::str::from_utf8(file.content.bytes()).is_ok_and(quote::asks_for_hash)
+        };
+        if out.files.iter().any(hashes) {
+            out.secrets.push(crypt::salts());
         }
         let mut seen = BTreeSet::new();
         for file in &out.files {

@@ -230,7 +230,9 @@ fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
         { "user": "eve", "key": { "$secret": { "env": "A" } } },
     ]);
     let rendered = with(&feature, json!({ "list": list }));
-    assert_eq!(rendered.secrets, [SecretRef::Env("A".into()), SecretRef::Generate("b".into())]);
+    // What the salts of hashes are made from comes last.
+    let salts = SecretRef::Generate("password-salts".into());
+    assert_eq!(rendered.secrets, [SecretRef::Env("A".into()), SecretRef::Generate("b".into()), salts]);
     let made = |password: &str| {
         let password = password.to_owned();
         let text = script(std::slice::from_ref(&rendered), Mode::Apply, &|_: &SecretRef| {
