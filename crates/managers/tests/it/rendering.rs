@@ -113,6 +113,7 @@ fn built_in_features_render_to_what_they_are_for() {
         "folder /var/lib/phoenix/acme-challenge 0755",
         "file /usr/local/lib/phoenix/nginx-guard 0755 root:root",
         "file /etc/systemd/system/nginx.service.d/phoenix.conf 0644 root:root",
+        "file /etc/nginx/forwarded.conf 0644 root:root, reloads nginx",
         "file /etc/nginx/gateway.conf 0644 root:root, checked, reloads nginx",
         "file /etc/nginx/phoenix.d/notes.conf 0644 root:root, one of many, reloads nginx",
         "file /etc/nginx/phoenix.d/wiki.conf 0644 root:root, one of many, reloads nginx",
