@@ -124,6 +124,12 @@ codes! {
         "A key of the service has no effect with the others, or contradicts them. What is declared has an effect; else its \
          author believes in something that is not there.",
         "Change the key that the message names, or the one it depends on.";
+    WAY_AROUND = "way-around", "what a proxy asks can be walked around",
+        "A service says what its proxy asks of clients (`access`, `limits`), and others reach its own port without that proxy. \
+         There nobody asks them anything: without a firewall everybody who has a route to the container, and without zero \
+         trust every other guest; in zero trust, those who say that they need the container.",
+        "Add \"firewall\": {\"zero-trust\": true}; or let the service take connections from its proxy alone, with `mutual` and a \
+         feature's `client-certificates`; or say \"bypass\": true at the service, and it stays as it is.";
     BAD_FLOW = "bad-flow", "a flow that cannot be",
         "The flow leads from something to itself, or there is no firewall that could let it through.",
         "Correct its ends, or add `firewall`.";

@@ -492,10 +492,20 @@ pub struct Service {
     pub tls: bool,
     /// Whether its proxy shows it a certificate.
     pub mutual: bool,
+    /// Whether its proxy verifies who it is.
+    pub verify: bool,
+    /// Whether a connection to it may become a WebSocket.
+    pub websocket: bool,
+    /// Whether the gateway says how its pages may be shown, where it says nothing itself.
+    pub security_headers: bool,
     /// Users with their passwords, at the gateway.
     pub users: BTreeMap<String, SecretRef>,
     /// Whether clients must show a certificate of the workshop.
     pub client_certificate: bool,
+    /// Whose: containers, and complete names; everybody's where there are none.
+    pub client_names: Vec<Domain>,
+    /// Whether others may go around its proxy.
+    pub bypass: bool,
     /// How much of it a client gets.
     pub limits: Limits,
     /// The path that tells whether it works, `/` by default.

@@ -52,6 +52,9 @@ pub struct Told {
     /// The guest's own certificate, where a feature of it uses one, or its proxy shows one to services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Maybe<Identity>>,
+    /// The names in the certificates of the proxies that show one to services of this guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<Vec<String>>,
     /// The authority in a guest, where this guest, or the node, renews by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<Maybe<Authority>>,
@@ -208,12 +211,22 @@ pub struct Site {
     pub upstream_port: u16,
     /// What it speaks there.
     pub upstream_protocol: Protocol,
-    /// The name in the service's certificate, which is to be verified; empty where there is none to verify.
+    /// The name in the service's certificate, which is to be verified; empty where there is no certificate, and where the
+    /// service says `"verify": false`.
     pub upstream_name: String,
+    /// Whether a connection may become a WebSocket; it may where absent.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub websocket: bool,
+    /// Whether browsers are told how its pages may be shown, where the service says nothing itself; they are where absent.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub security_headers: bool,
     /// Whether the proxy shows the service its own certificate, `identity`.
     pub mutual: bool,
     /// Whether clients must show a certificate of the site.
     pub client_certificate: bool,
+    /// Whose, by the name in them; everybody's where absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_names: Vec<String>,
     /// Who may use it, with passwords; everybody where nobody is named.
     pub users: Vec<User>,
     /// The largest request in bytes, 0 for any; the program's own default where absent.
@@ -230,6 +243,15 @@ pub struct Site {
     pub rate: Option<Rate>,
     /// With `rate`: how many more are let through at once.
     pub burst: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What a service speaks.

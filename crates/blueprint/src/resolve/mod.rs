@@ -1,5 +1,6 @@
 //! From what is written to what is meant: types merged, defaults filled in, references followed, everything checked.
 
+mod around;
 mod features;
 mod flows;
 mod guests;
@@ -96,6 +97,7 @@ pub(crate) fn resolve(
     guests::check_needs(&mut context, &containers);
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
+    around::check(&containers, firewall.as_ref(), &mut context);
     site::check_ports(target.as_ref(), &containers, &mut context);
     names::check(domain.as_deref(), hypervisor.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);

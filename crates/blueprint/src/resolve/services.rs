@@ -62,8 +62,13 @@ fn service(name: &str, written: &ServiceSource) -> Service {
         listen: written.listen.unwrap_or(written.port),
         tls: written.tls.unwrap_or(true),
         mutual: written.mutual.unwrap_or(false),
+        verify: written.verify.unwrap_or(true),
+        websocket: written.websocket.unwrap_or(true),
+        security_headers: written.security_headers.unwrap_or(true),
         users: users.filter_map(|(name, secret)| Some((name, secret.reference()?))).collect(),
         client_certificate: access.client_certificate.unwrap_or(false),
+        client_names: access.client_names.unwrap_or_default(),
+        bypass: written.bypass.unwrap_or(false),
         limits: Limits {
             body_mib: limits.body.map(|size| size.mib),
             headers: limits.headers.map(|size| size.kib * 1024),
@@ -119,14 +124,19 @@ impl Needs {
 }
 
 /// Keys below a service that only mean something together with others.
-const CONDITIONS: [(&[&str], Needs); 14] = [
+const CONDITIONS: [(&[&str], Needs); 19] = [
     (&["gateway"], Needs::Gateway),
     (&["public"], Needs::HttpAtTheGateway),
     (&["listen"], Needs::TcpAtTheGateway),
     (&["tls"], Needs::TcpAtTheGateway),
     (&["mutual"], Needs::HttpsAtAProxy),
+    (&["verify"], Needs::HttpsAtAProxy),
+    (&["bypass"], Needs::HttpAtAProxy),
+    (&["websocket"], Needs::HttpAtAProxy),
+    (&["security-headers"], Needs::HttpAtTheGateway),
     (&["access", "basic"], Needs::HttpAtTheGateway),
     (&["access", "client-certificate"], Needs::HttpAtAProxy),
+    (&["access", "client-names"], Needs::HttpAtTheGateway),
     (&["limits", "body"], Needs::HttpAtAProxy),
     (&["limits", "headers"], Needs::HttpAtTheGateway),
     (&["limits", "rate"], Needs::HttpAtTheGateway),
@@ -179,6 +189,16 @@ fn check(
             ),
         );
     }
+    if !service.client_certificate && !service.client_names.is_empty() {
+        let message = format!(
+            "`access.client-names` of the service `{name}` has no effect without `client-certificate`"
+        );
+        let whole = entry.key_spot(&["services", name, "access", "client-names"]);
+        context.push(
+            Draft::error(codes::BAD_SERVICE, whole, message)
+                .hint("add \"client-certificate\": true, or remove it"),
+        );
+    }
     if service.limits.rate.is_none() && written.limits.as_ref().is_some_and(|l| l.burst.is_some()) {
         let message = format!("`limits.burst` of the service `{name}` has no effect without `limits.rate`");
         let whole = entry.key_spot(&["services", name, "limits", "burst"]);
@@ -195,6 +215,13 @@ pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, 
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
+            for client in service.client_names.iter().filter(|name| !name.contains('.')) {
+                if !containers.contains_key(&**client) {
+                    let spot = entry.spot(&["services", &service.name, "access", "client-names"]);
+                    let all: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+                    context.dangling(spot, "container", client, &all);
+                }
+            }
             if service.protocol == Protocol::Tcp {
                 let spot = entry.spot(&["services", &service.name, "listen"]);
                 let port = (parts::gateway_of(service, &gateways), service.listen);

@@ -282,8 +282,23 @@ pub struct ServiceSource {
     /// Whether the proxy in front of it shows a certificate of its own, so that the service can refuse everybody else.
     #[schemars(extend("default" = false))]
     pub mutual: Option<bool>,
+    /// For `https`: whether its proxy verifies who it is, by the guest's own certificate of the workshop. Without that,
+    /// whoever stands between the two can read and change everything; `health` says so each time.
+    #[schemars(extend("default" = true))]
+    pub verify: Option<bool>,
+    /// Whether a connection to it may become a WebSocket. Nothing else is ever upgraded.
+    #[schemars(extend("default" = true))]
+    pub websocket: Option<bool>,
+    /// Whether the gateway tells browsers to be careful with its pages, where it says nothing itself: HTTPS from now on, no
+    /// guessing of types, little in `Referer`, and no frames but in pages of the site's own domain.
+    #[schemars(extend("default" = true))]
+    pub security_headers: Option<bool>,
     /// Who may use it through its proxy.
     pub access: Option<AccessSource>,
+    /// Whether others may go around its proxy, straight to its port, where neither `access` nor `limits` hold. Needed
+    /// where they can: without a firewall in zero trust.
+    #[schemars(extend("default" = false))]
+    pub bypass: Option<bool>,
     /// How much of it a client gets through its proxy.
     pub limits: Option<LimitsSource>,
     /// The path that tells whether it works; for `tcp`, a connection is enough.
@@ -313,9 +328,13 @@ pub struct AccessSource {
     /// Users with their passwords (HTTP basic authentication). Only at the gateway.
     #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^[^:\\s]+$"})))]
     pub basic: Option<BTreeMap<String, SecretSource>>,
-    /// Whether a client must show a certificate of the workshop.
+    /// Whether a client must show a certificate of the workshop. Every guest has one: `client-names` says whose.
     #[schemars(extend("default" = false))]
     pub client_certificate: Option<bool>,
+    /// With `client-certificate`: whose certificates are taken, by container, or by the complete name in them; those of
+    /// everybody where absent. Only at the gateway.
+    #[schemars(extend("examples" = serde_json::json!([["notes", "laptop.workshop.internal"]])))]
+    pub client_names: Option<Vec<Domain>>,
 }
 
 /// How much of a service a client gets through its proxy.

@@ -1,17 +1,25 @@
 //! Hashes of passwords, for files that must not hold the passwords themselves: SHA-512 crypt (`$6$`), which every libc
 //! and what is built on it (Nginx, PAM) can check.
 
+use blueprint::model::SecretRef;
+use ring::hmac;
 use sha_crypt::{ROUNDS_DEFAULT, Sha512Params, sha512_crypt_b64};
-use sha2::{Digest, Sha256};
 
 /// What salts are made of, and how many of them: crypt(5).
 const SIGNS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const LENGTH: usize = 16;
 
-/// The salt for what `place` names. It follows from that, so that the same password in the same place is the same hash,
-/// and a second run changes nothing; in two places it is two hashes.
-pub(super) fn salt(place: &str) -> String {
-    let digest = Sha256::digest(place);
+/// The secret that salts are made from: random, and made for the site when the first hash is.
+pub(super) fn salts() -> SecretRef {
+    SecretRef::Generate("password-salts".into())
+}
+
+/// The salt for what `place` names, by the site's secret of [`salts`], without which nobody can prepare for it. The same
+/// password in the same place is the same hash, and a second run changes nothing; in two places it is two hashes.
+pub(super) fn salt(place: &str, secret: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let digest = hmac::sign(&key, place.as_bytes());
+    let digest = digest.as_ref();
     digest.iter().take(LENGTH).map(|byte| char::from(SIGNS[usize::from(byte & 63)])).collect()
 }
 
@@ -42,9 +50,11 @@ mod tests {
 
     #[test]
     fn a_salt_follows_from_its_place() {
-        assert_eq!(salt("workshop/notes/anna"), salt("workshop/notes/anna"));
-        assert_ne!(salt("workshop/notes/anna"), salt("workshop/wiki/anna"));
-        let made = salt("");
+        assert_eq!(salt("workshop/notes/anna", "x"), salt("workshop/notes/anna", "x"));
+        assert_ne!(salt("workshop/notes/anna", "x"), salt("workshop/wiki/anna", "x"));
+        // Another site of the same name has other salts, and nobody knows them before.
+        assert_ne!(salt("workshop/notes/anna", "x"), salt("workshop/notes/anna", "y"));
+        let made = salt("", "");
         assert!(made.len() == LENGTH && made.bytes().all(|b| SIGNS.contains(&b)), "{made}");
     }
 }

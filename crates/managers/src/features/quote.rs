@@ -63,7 +63,7 @@ impl Quote {
             match piece {
                 Piece::Text(text) => out.push_str(&self.escape(text)),
                 // A hash is made of signs that mean the same to everybody.
-                Piece::Secret { number, form: Form::Hashed(salt) } => out.push_str(&hashed(number, salt)),
+                Piece::Secret { number, form: Form::Hashed(place) } => out.push_str(&hashed(number, place)),
                 Piece::Secret { number, .. } => out.push_str(&placeholder(number, Some(self))),
             }
         }
@@ -83,8 +83,13 @@ pub(super) fn placeholder(number: usize, quote: Option<Quote>) -> String {
 }
 
 /// What stands for a hash of the secret of that number.
-fn hashed(number: usize, salt: &str) -> String {
-    format!("{SECRET}{number}:{CRYPT}:{salt}@@")
+fn hashed(number: usize, place: &str) -> String {
+    format!("{SECRET}{number}:{CRYPT}:{place}@@")
+}
+
+/// Whether a text asks for a hash of a secret.
+pub(super) fn asks_for_hash(text: &str) -> bool {
+    pieces(text).iter().any(|piece| matches!(piece, Piece::Secret { form: Form::Hashed(_), .. }))
 }
 
 /// The filter's name for hashes of passwords, which is also what a placeholder says.
@@ -104,25 +109,25 @@ pub(super) enum Form<'a> {
     Plain,
     /// For a reader.
     Quoted(Quote),
-    /// Only its hash, with this salt.
+    /// Only its hash, with the salt of this place.
     Hashed(&'a str),
 }
 
 impl Form<'_> {
-    /// A secret in this form.
-    pub(super) fn write(self, secret: &str) -> String {
+    /// A secret in this form; `salts` is that of [`crypt::salts`].
+    pub(super) fn write(self, secret: &str, salts: &str) -> String {
         match self {
             Self::Plain => secret.to_owned(),
             Self::Quoted(quote) => quote.escape(secret),
-            Self::Hashed(salt) => crypt::hash(secret, salt),
+            Self::Hashed(place) => crypt::hash(secret, &crypt::salt(place, salts)),
         }
     }
 }
 
-/// What stands behind a placeholder's number: a reader's name, or `crypt:SALT`.
+/// What stands behind a placeholder's number: a reader's name, or `crypt:PLACE`.
 fn form(name: &str) -> Option<Form<'_>> {
     match name.split_once(':') {
-        Some((CRYPT, salt)) => Some(Form::Hashed(salt)),
+        Some((CRYPT, place)) => Some(Form::Hashed(place)),
         Some(_) => None,
         None => Quote::by_name(name).map(Form::Quoted),
     }
@@ -176,7 +181,8 @@ pub(super) fn add_filters(environment: &mut Environment<'static>) {
 #[expect(clippy::needless_pass_by_value, reason = "what filters take")]
 fn crypt_placeholder(secret: String, place: String) -> Result<String, Error> {
     match pieces(&secret)[..] {
-        [Piece::Secret { number, form: Form::Plain }] => Ok(hashed(number, &crypt::salt(&place))),
+        // What would end the placeholder cannot be in a place.
+        [Piece::Secret { number, form: Form::Plain }] if !place.contains("@@") => Ok(hashed(number, &place)),
         _ => Err(Error::new(
             ErrorKind::InvalidOperation,
             "only a secret can be hashed with the filter `crypt`",
@@ -233,7 +239,8 @@ mod tests {
     #[test]
     fn a_secret_can_be_asked_for_as_a_hash() {
         let made = crypt_placeholder("@@secret:12@@".into(), "notes/anna".into()).unwrap();
-        assert_eq!(made, format!("@@secret:12:crypt:{}@@", crypt::salt("notes/anna")));
+        assert_eq!(made, "@@secret:12:crypt:notes/anna@@");
+        assert!(asks_for_hash(&made) && !asks_for_hash("@@secret:12:sql@@"));
         assert_eq!(Quote::Environment.quote(&made), format!("\"{made}\""));
         for text in ["anna", "@@secret:1:sql@@", "x@@secret:1@@"] {
             let error = crypt_placeholder(text.into(), "x".into()).unwrap_err().to_string();
@@ -261,7 +268,7 @@ mod tests {
                 Piece::Text(text) => (*text).to_owned(),
                 Piece::Secret { number, form: Form::Plain } => placeholder(*number, None),
                 Piece::Secret { number, form: Form::Quoted(quote) } => placeholder(*number, Some(*quote)),
-                Piece::Secret { number, form: Form::Hashed(salt) } => hashed(*number, salt),
+                Piece::Secret { number, form: Form::Hashed(place) } => hashed(*number, place),
             }).collect();
             prop_assert_eq!(back, text);
         }

@@ -16,8 +16,8 @@ use super::content::Content;
 use super::error::RenderError;
 use super::fingerprint::fingerprint;
 use super::rendered::{Rendered, RenderedArtifact, RenderedFile, RenderedFolder, RenderedPrune};
-use super::secrets;
 use super::template::Templates;
+use super::{crypt, quote, secrets};
 
 /// What a placeholder for a secret begins with; a number and `@@` follow.
 pub(super) const SECRET: &str = "@@secret:";
@@ -202,6 +202,12 @@ impl Renderer<'_> {
         let asks = |check: &HealthSpec| check.http.as_ref().is_some_and(|url| url.starts_with("https://"));
         if out.health.iter().any(asks) && !out.packages.iter().any(|package| package == "curl") {
             out.packages.push("curl".to_owned());
+        }
+        let hashes = |file: &RenderedFile| {
+            file.template && std::str::from_utf8(file.content.bytes()).is_ok_and(quote::asks_for_hash)
+        };
+        if out.files.iter().any(hashes) {
+            out.secrets.push(crypt::salts());
         }
         let mut seen = BTreeSet::new();
         for file in &out.files {

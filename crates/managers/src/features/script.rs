@@ -367,7 +367,9 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
         match piece {
             Piece::Text(text) => out.push_str(text),
             Piece::Secret { number, form } => {
-                out.push_str(&form.write(secrets.get(number).map(String::as_str).unwrap_or_default()));
+                // Where there are hashes, what salts are made from comes last.
+                let salts = secrets.last().map(String::as_str).unwrap_or_default();
+                out.push_str(&form.write(secrets.get(number).map(String::as_str).unwrap_or_default(), salts));
             }
         }
     }

@@ -212,6 +212,7 @@ async fn probes(examiner: &Examiner<'_>, world: &World<'_>, wanted: &[&String]) 
             text: failure.errors.join(": "),
             hint,
         });
+        let answer = answer.map(|seen| judge::with_trust(service, seen));
         Service { name: name.clone(), answer, took: begin.elapsed() }
     })
     .await;

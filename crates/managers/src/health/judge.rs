@@ -44,6 +44,14 @@ pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
         .or_else(|| filled(world, name, id, seen))
 }
 
+/// What a service answered, and each time, that nobody knows whether it was that service.
+pub fn with_trust(service: &desired::Service, seen: String) -> String {
+    match service.via.as_ref().filter(|_| service.unverified()) {
+        Some(via) => format!("{seen}, not verified by the {} (\"verify\": false)", via.kind.as_str()),
+        None => seen,
+    }
+}
+
 /// A unit that failed and is no feature's.
 fn failed_unit(world: &World<'_>, name: &str, seen: &Seen) -> Option<Trouble> {
     let failed: Vec<&str> = seen.units.iter().filter(|u| u.failed()).map(|u| u.name.as_str()).collect();

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::trace::look::{Filled, Look};
 
 pub use examine::{Examiner, PARALLEL, examine};
+pub use judge::with_trust;
 
 /// What a check is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

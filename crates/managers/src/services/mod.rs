@@ -61,6 +61,10 @@ impl Manager for Services {
         Some(json!({
             "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
             "through": through.unwrap_or_else(|| "directly".to_owned()),
+            "verified": match s.speaks {
+                Speaks::Https if s.via.is_some() => Value::Bool(!s.unverified()),
+                _ => Value::Null,
+            },
         }))
     }
 

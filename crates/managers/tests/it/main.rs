@@ -14,4 +14,5 @@ mod root;
 mod support;
 mod told;
 mod trace;
+mod upstream;
 mod ways;

@@ -113,6 +113,7 @@ fn built_in_features_render_to_what_they_are_for() {
         "folder /var/lib/phoenix/acme-challenge 0755",
         "file /usr/local/lib/phoenix/nginx-guard 0755 root:root",
         "file /etc/systemd/system/nginx.service.d/phoenix.conf 0644 root:root",
+        "file /etc/nginx/forwarded.conf 0644 root:root, reloads nginx",
         "file /etc/nginx/gateway.conf 0644 root:root, checked, reloads nginx",
         "file /etc/nginx/phoenix.d/notes.conf 0644 root:root, one of many, reloads nginx",
         "file /etc/nginx/phoenix.d/wiki.conf 0644 root:root, one of many, reloads nginx",
@@ -230,7 +231,9 @@ fn secrets_inside_derived_values_are_references_until_the_script_is_made() {
         { "user": "eve", "key": { "$secret": { "env": "A" } } },
     ]);
     let rendered = with(&feature, json!({ "list": list }));
-    assert_eq!(rendered.secrets, [SecretRef::Env("A".into()), SecretRef::Generate("b".into())]);
+    // What the salts of hashes are made from comes last.
+    let salts = SecretRef::Generate("password-salts".into());
+    assert_eq!(rendered.secrets, [SecretRef::Env("A".into()), SecretRef::Generate("b".into()), salts]);
     let made = |password: &str| {
         let password = password.to_owned();
         let text = script(std::slice::from_ref(&rendered), Mode::Apply, &|_: &SecretRef| {

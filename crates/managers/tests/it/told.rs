@@ -19,7 +19,8 @@ fn everything() -> Files {
         "target": { "proxmox": { "endpoint": "https://10.0.0.13:8006", "token": { "env": "TOKEN" }, "ssh": "root@10.0.0.13" } },
         "networks": { "lan": { "bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "nameservers": ["10.0.0.1"] } },
         "certificates": { "authority": "step-ca", "life": "1d", "acme": { "directory": "https://acme.example.org/directory", "email": "who@example.org" } },
-        "hypervisor": { "certificate": true, "address": "10.0.0.13" }
+        "hypervisor": { "certificate": true, "address": "10.0.0.13" },
+        "firewall": { "zero-trust": true }
     }"#;
     let guests = r#"{
         "types": { "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" } },

@@ -76,12 +76,20 @@ pub struct Service {
     pub speaks: Speaks,
     /// The proxy that serves it; `None`: clients go to the guest itself.
     pub via: Option<Via>,
-    /// The name in its guest's own certificate, which its proxy verifies. `None` where the guest has none.
+    /// The name in its guest's own certificate, which its proxy verifies. `None` where it does not speak TLS, and where the
+    /// blueprint says that it is not verified.
     pub upstream_name: Option<String>,
+    /// Whether a connection to it may become a WebSocket.
+    pub websocket: bool,
+    /// Whether the gateway says how its pages may be shown, where it says nothing itself.
+    pub security_headers: bool,
     /// Whether its proxy shows it a certificate.
     pub mutual: bool,
     /// Whether clients must show a certificate of the workshop to its proxy.
     pub client_certificate: bool,
+    /// Whose, by the name in them; everybody's where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_names: Vec<String>,
     /// Users with their passwords, at the gateway.
     pub users: BTreeMap<String, SecretRef>,
     /// How much of it a client gets.
@@ -136,6 +144,11 @@ impl Service {
             (None, Speaks::Http) => format!("http://{host}:{}/", self.port),
             (None, Speaks::Tcp) => format!("tcp://{host}:{}", self.port),
         }
+    }
+
+    /// Whether its proxy speaks TLS with it and does not know with whom.
+    pub fn unverified(&self) -> bool {
+        self.via.is_some() && self.speaks == Speaks::Https && self.upstream_name.is_none()
     }
 
     /// The gateway that serves it, if one does.

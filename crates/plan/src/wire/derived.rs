@@ -1,6 +1,6 @@
 //! What features are told: the values of their derived parameters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, Container};
@@ -107,6 +107,7 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
         outside_records: Some(Vec::new()),
         certificates: Some(Vec::new()),
         identity: Some(None.into()),
+        proxies: Some(Vec::new()),
         authority: Some(None.into()),
         hypervisor: Some(false),
         // Each guest's own.
@@ -138,6 +139,14 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
                 provisioner: format!("guest-{name}"),
             }))
         });
+    }
+    let shown = services.values().filter(|s| s.on == container.name && s.mutual);
+    let proxies: BTreeSet<String> = shown
+        .filter_map(|service| blueprint.containers.get(&service.via.as_ref()?.on))
+        .map(|proxy| own_name(&proxy.hostname, &blueprint.site.domain))
+        .collect();
+    if !proxies.is_empty() {
+        own.proxies = Some(proxies.into_iter().collect());
     }
     if parts.gateways.contains_key(name) {
         own.sites = Some(proxied(services, ViaKind::Gateway, name));
@@ -261,8 +270,11 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
             Speaks::Http | Speaks::Tcp => told::Protocol::Http,
         },
         upstream_name: service.upstream_name.clone().unwrap_or_default(),
+        websocket: service.websocket,
+        security_headers: service.security_headers,
         mutual: service.mutual,
         client_certificate: service.client_certificate,
+        client_names: service.client_names.clone(),
         users: users.collect(),
         body: service.limits.body_mib.map(|mib| mib * MIB),
         headers: service.limits.headers,

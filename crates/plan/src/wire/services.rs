@@ -58,13 +58,6 @@ pub(super) fn services(blueprint: &Blueprint, parts: &Parts, findings: &mut Find
     for container in blueprint.containers.values() {
         for service in container.services.values().filter(|s| s.expose != Expose::None) {
             let Some(service) = findings.ok(wired(blueprint, container, service, parts)) else { continue };
-            if service.speaks == Speaks::Https && service.via.is_some() && service.upstream_name.is_none() {
-                findings.notes.push(format!(
-                    "the proxy of {} cannot verify it: no feature of container.{} uses the guest's certificate",
-                    Address::service(&service.name),
-                    container.name
-                ));
-            }
             services.insert(service.name.clone(), service);
         }
     }
@@ -106,6 +99,21 @@ fn wired(
         Expose::Direct | Expose::None => None,
     };
     let domain = &blueprint.site.domain;
+    let verified = service.protocol == Protocol::Https && (via.is_none() || service.verify);
+    let upstream_name = match parts.identities.contains(&container.name) {
+        true => verified.then(|| own_name(&container.hostname, domain)),
+        false if verified && via.is_some() => {
+            return Err(error(
+                format!(
+                    "its proxy cannot verify it: no feature of container.{} uses the guest's own certificate",
+                    container.name
+                ),
+                "let the feature that serves it speak TLS with it, or say `\"verify\": false` at the service"
+                    .into(),
+            ));
+        }
+        false => None,
+    };
     let aliases = service.aliases.iter().map(|alias| &**alias);
     let hosts = std::iter::once(&*service.name).chain(aliases).map(|name| full_name(name, domain));
     Ok(Service {
@@ -121,10 +129,19 @@ fn wired(
             Protocol::Tcp => Speaks::Tcp,
         },
         via,
-        upstream_name: (service.protocol == Protocol::Https && parts.identities.contains(&container.name))
-            .then(|| own_name(&container.hostname, domain)),
+        upstream_name,
+        websocket: service.websocket,
+        security_headers: service.security_headers,
         mutual: service.mutual,
         client_certificate: service.client_certificate,
+        client_names: service
+            .client_names
+            .iter()
+            .map(|name| match blueprint.containers.get(&**name) {
+                Some(client) => own_name(&client.hostname, domain),
+                None => full_name(name, domain),
+            })
+            .collect(),
         users: service.users.clone(),
         limits: Limits {
             body_mib: service.limits.body_mib,

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
+mod forged;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};

@@ -69,7 +69,7 @@ fn what_asks_who_it_is() {
     let guests = GUESTS.replace(
         r#"{ "port": 80, "expose": "gateway" } } },
     "status""#,
-        r#"{ "port": 80, "expose": "gateway", "access": { "basic": { "ann": { "env": "ANN" } } }, "limits": { "rate": "10/s" } } } },
+        r#"{ "port": 80, "expose": "gateway", "access": { "basic": { "ann": { "env": "ANN" } } }, "limits": { "rate": "10/s" }, "bypass": true } } },
     "status""#,
     );
     assert_ne!(guests, GUESTS);

@@ -74,7 +74,7 @@ fn a_simulated_lab_says_what_it_cannot_show() {
 fn secrets_are_listed_and_shown_on_purpose() {
     let lab = Lab::up();
     lab.run(&["secrets", "list", "--json"]).ended(0).json();
-    let users = r#""expose": "gateway", "access": { "basic": { "anna": { "generate": "anna-password" } } }"#;
+    let users = r#""expose": "gateway", "bypass": true, "access": { "basic": { "anna": { "generate": "anna-password" } } }"#;
     lab.env.edit("guests.json", "\"expose\": \"gateway\"", users);
     let listed = lab.run(&["secrets", "list", "--json"]).ended(0).json();
     let one = &listed["secrets"][0];

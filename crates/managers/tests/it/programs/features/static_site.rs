@@ -41,16 +41,48 @@ fn pages_over_tls_with_the_guests_own_certificate() {
         .root
         .sh("openssl s_client -connect 127.0.0.1:443 </dev/null 2>/dev/null | openssl x509 -noout -serial");
     assert_eq!(served.to_lowercase(), format!("serial={serial}\n"));
+}
 
-    let closed = [pages(json!({ "port": 443, "tls": true, "client-certificates": true }))];
-    front.root.run(&apply(&closed)).ok();
-    front.root.sh("sleep 0.5");
-    assert_eq!(front.curl(&format!("-o /dev/null -w '%{{http_code}}' {url}")), "400");
-    front.certificate("/srv/client", "laptop");
-    assert_eq!(
-        front.curl(&format!("--cert /srv/client/fullchain.pem --key /srv/client/key.pem {url}")),
-        "pages"
-    );
+// Every guest has a certificate of the workshop, so that alone opens nothing: whose it is does.
+#[test]
+fn only_its_proxy_and_who_is_named_get_to_pages_with_their_certificates() {
+    let Some(front) = Front::new() else { return };
+    front.root.sh("echo 127.0.0.1 gateway.guest.workshop.internal >>/etc/hosts");
+    front.certificate(IDENTITY, "gateway.guest");
+    for name in ["front.guest", "wiki.guest", "laptop", "front.guest.workshop.internal.evil"] {
+        front.certificate(&format!("/srv/{name}"), name);
+    }
+    let url = "https://gateway.guest.workshop.internal/";
+    let asked = |name: &str| {
+        let pair = format!("--cert /srv/{name}/fullchain.pem --key /srv/{name}/key.pem");
+        front.curl(&format!("-o /dev/null -w '%{{http_code}}' {pair} {url}"))
+    };
+    let all = || ["front.guest", "wiki.guest", "laptop", "front.guest.workshop.internal.evil"].map(asked);
+    let closed = |more: Value| {
+        let settings = given::but(json!({ "port": 443, "tls": true, "client-certificates": true }), more);
+        front.root.run(&apply(&[pages(settings)])).ok();
+        front.root.sh("sleep 0.5");
+        assert_eq!(front.curl(&format!("-o /dev/null -w '%{{http_code}}' {url}")), "400", "without any");
+    };
+    let proxies = json!(["front.guest.workshop.internal"]);
+    closed(json!({ "proxies": proxies }));
+    assert_eq!(all(), ["200", "403", "403", "403"]);
+    closed(json!({ "proxies": proxies, "client-names": ["laptop.workshop.internal"] }));
+    assert_eq!(all(), ["200", "403", "200", "403"]);
+    // As it was before anybody asked whose.
+    closed(json!({ "client-names": ["*"] }));
+    assert_eq!(all(), ["200"; 4]);
+}
+
+#[test]
+fn pages_that_want_certificates_are_told_whose() {
+    let contents = std::collections::BTreeMap::from([("root".to_owned(), files(&[("index.html", b"x")]))]);
+    let values = parameters(json!({
+        "root": "pages/", "tls": true, "client-certificates": true, "identity": given::identity("pages", "pages.guest"),
+    }));
+    let refused = managers::features::render(&built_in("static-site"), &values, &contents, &facts());
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("`client-certificates` needs to know whose"), "{error}");
 }
 
 // One guest is gateway and pages at once; a bad service does not keep the pages from being checked and served.

@@ -27,7 +27,8 @@ fn passwords_let_in_and_only_their_hashes_are_kept() {
     front.site("wiki", json!({ "users": users }));
     front.site("open", json!({}));
     let rendered = front.rendered();
-    assert_eq!(rendered.secrets, [SecretRef::Env("ANNA".into()), SecretRef::Generate("ben".into())]);
+    let salts = SecretRef::Generate("password-salts".into());
+    assert_eq!(rendered.secrets, [SecretRef::Env("ANNA".into()), SecretRef::Generate("ben".into()), salts]);
     assert!(!serde_json::to_string(&rendered).unwrap().contains("ANNA\"}},"), "references stay in one place");
     apply_with(&front, "ope:n sésame").ok();
     apply_with(&front, "ope:n sésame").nothing_to_do();
@@ -54,10 +55,10 @@ fn passwords_let_in_and_only_their_hashes_are_kept() {
     let headers = front.reached("open", "-u root:x -H 'X-Forwarded-User: root'");
     assert_eq!(headers["x-forwarded-user"], json!(null));
 
-    // Another password is another file and nothing more; Nginx reads it without a reload.
+    // Another password is another file; the reload makes Nginx forget that it took the old one, at once.
     assert_eq!(
         apply_with(&front, "a new one").ok().words(),
-        ["file update /etc/nginx/users.d/notes", "file update /etc/nginx/users.d/wiki"]
+        ["file update /etc/nginx/users.d/notes", "file update /etc/nginx/users.d/wiki", "unit reload nginx"]
     );
     assert_eq!(status("notes", "-u 'anna:ope:n sésame'"), "401");
     assert_eq!(status("notes", "-u 'anna:a new one'"), "200");
@@ -66,6 +67,83 @@ fn passwords_let_in_and_only_their_hashes_are_kept() {
     let ran = apply_with(&front, "a new one");
     assert!(ran.ok().words().contains(&"file remove /etc/nginx/users.d/notes".to_owned()), "{ran:?}");
     assert_eq!(front.status("notes"), "200");
+}
+
+/// Applies with a password, and with what salts are made from.
+fn apply_salted(front: &Front, password: &str, salts: &str) {
+    let value = |reference: &SecretRef| {
+        let salt = *reference == SecretRef::Generate("password-salts".into());
+        Ok::<_, Infallible>(if salt { salts } else { password }.to_owned())
+    };
+    front.root.run(&script(&[front.rendered()], Mode::Apply, &value).unwrap().text).ok();
+}
+
+// Names of sites, services and people are no secrets: a table made for them beforehand must be of no use.
+#[test]
+fn nobody_can_prepare_for_a_hash() {
+    let Some(mut front) = Front::new() else { return };
+    let users = json!([{ "user": "anna", "password": { "$secret": { "env": "ANNA" } } }]);
+    front.site("notes", json!({ "users": users }));
+    let salt = |salts: &str| {
+        apply_salted(&front, "the same", salts);
+        let line = front.root.sh("cat /etc/nginx/users.d/notes");
+        line.trim().rsplit('$').nth(1).unwrap().to_owned()
+    };
+    let [one, other, again] = ["one site's", "another's", "one site's"].map(salt);
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+    assert_eq!(one.len(), 16);
+}
+
+// Of who tries passwords, only some get an answer; of who knows one, no request is slow or refused.
+#[test]
+fn passwords_are_not_tried_without_end_and_are_remembered() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    let users = json!([{ "user": "anna", "password": { "$secret": { "env": "ANNA" } } }]);
+    front.site("notes", json!({ "users": users }));
+    apply_with(&front, "r1ght-w0rd");
+    let ask = |more: &str, times: usize| {
+        let urls = "-o /dev/null https://notes.workshop.internal/ ".repeat(times);
+        front.curl(&format!("-w '%{{http_code}} ' {more} {urls}"))
+    };
+    let of = |codes: &str, code: &str| codes.matches(code).count();
+    // Without a password nobody tries one.
+    assert_eq!(of(&ask("", 80), "401"), 80);
+    // As many as the pictures of a page, on one connection and on many.
+    for how in ["", "-Z"] {
+        let codes = ask(&format!("{how} -u anna:r1ght-w0rd"), 200);
+        assert_eq!(of(&codes, "200"), 200, "{codes}");
+    }
+    // A wrong one, again and again, as somebody who says to be somebody else each time.
+    let mut codes = String::new();
+    for number in 0..80 {
+        codes += &ask(
+            &format!(
+                "-u anna:wrong{number} -H 'X-Real-IP: 10.9.9.{number}' -H 'X-Forwarded-For: 10.9.9.{number}'"
+            ),
+            1,
+        );
+    }
+    let (wrong, refused) = (of(&codes, "401"), of(&codes, "429"));
+    assert!((20..60).contains(&wrong) && wrong + refused == 80, "{codes}");
+    // Then the right one is not told from a wrong one, either; nor does it help to ask for what is not there.
+    assert_eq!(ask("-u anna:wrong", 1), "429 ");
+    assert_eq!(front.curl("-o /dev/null -w '%{http_code}' -u anna:r1ght-w0rd2 https://notes.workshop.internal/.phoenix-password"), "404");
+    // Who is known stays in, and other addresses are others.
+    assert_eq!(of(&ask("-u anna:r1ght-w0rd", 50), "200"), 50);
+    assert_eq!(ask("--interface 127.0.0.3 -u anna:wrong", 1), "401 ");
+    assert_eq!(ask("--interface 127.0.0.3 -u anna:r1ght-w0rd", 1), "200 ");
+    // What is remembered is in memory, for Nginx alone.
+    let kept = front
+        .root
+        .sh("stat -c '%a %U' /run/nginx-passwords; grep -rl 'notes Basic' /etc /var/lib /var/log || true");
+    assert_eq!(kept, "700 www-data\n");
+
+    // A password that is not right any more is not remembered, either.
+    apply_with(&front, "an0ther-w0rd");
+    assert_eq!(ask("--interface 127.0.0.4 -u anna:r1ght-w0rd", 1), "401 ");
+    assert_eq!(ask("--interface 127.0.0.4 -u anna:an0ther-w0rd", 1), "200 ");
 }
 
 #[test]
@@ -96,6 +174,27 @@ fn clients_show_a_certificate_of_the_workshop() {
     let smuggled =
         "-o /dev/null -w '%{http_code}' -H 'Host: vault.workshop.internal' https://open.workshop.internal/";
     assert_eq!(front.curl(smuggled), "421");
+}
+
+// A certificate of the workshop is what every guest has: where somebody is named, another's opens nothing.
+#[test]
+fn whose_certificate_it_is_counts() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    let named = json!({ "client_certificate": true, "client_names": ["laptop.workshop.internal", "notes.guest.workshop.internal"] });
+    front.site("top-vault", named);
+    front.apply().ok();
+    let asked = |name: &str| {
+        let folder = format!("/srv/{name}");
+        front.certificate(&folder, name);
+        front.curl(&format!(
+            "-o /dev/null -w '%{{http_code}}' --cert {folder}/fullchain.pem --key {folder}/key.pem https://top-vault.workshop.internal/"
+        ))
+    };
+    let clients =
+        ["laptop", "notes.guest", "wiki.guest", "laptop.guest", "laptop.workshop.internal.evil", "xlaptop"];
+    assert_eq!(clients.map(asked), ["200", "200", "403", "403", "403", "403"]);
+    assert_eq!(front.status("top-vault"), "400");
 }
 
 // P-10: what a service shows is verified, by its own name and the workshop's root; and the gateway shows its own.

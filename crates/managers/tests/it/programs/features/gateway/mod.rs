@@ -3,8 +3,10 @@
 
 mod access;
 mod broken;
+mod forged;
 mod passing;
 mod reloading;
+mod shown;
 mod streams;
 
 use std::process::Child;

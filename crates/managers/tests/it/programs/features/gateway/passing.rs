@@ -27,6 +27,8 @@ fn nothing_is_served_without_tls_and_no_name_that_is_not_declared() {
         );
         assert_eq!(front.curl(&asked), "token.thumbprint 200 text/plain");
     }
+    // A name that is not declared leads nowhere.
+    assert_eq!(front.curl("-o /dev/null -w '%{http_code}' -H 'Host: example.org' http://127.0.0.1/"), "404");
     // Nobody reads more than that there, nor where Phoenix keeps its own things.
     for path in
         ["acme-challenge/", "acme-challenge/../nginx/served/nginx.conf", "acme-challenge/%2e%2e/pending"]

@@ -17,6 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 ROOT = "/srv/root.pem"
+OWN_WORDS = {
+    "Strict-Transport-Security": "max-age=1",
+    "X-Content-Type-Options": "of its own",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
 
 
 class Service(BaseHTTPRequestHandler):
@@ -43,6 +49,10 @@ class Service(BaseHTTPRequestHandler):
             self.answer("at last")
         elif url.path == "/ws":
             self.echo()
+        elif url.path == "/tunnel":
+            self.tunnel()
+        elif url.path == "/own-words":
+            self.own_words()
         elif url.path == "/head":
             self.head(int(query["bytes"]))
         else:
@@ -58,6 +68,28 @@ class Service(BaseHTTPRequestHandler):
             head += field % (b"x" * (line - len(field) + 2))
             left -= line
         self.wfile.write(head + b"\r\nok")
+
+    def tunnel(self):
+        """Takes whatever upgrade is asked for, and tells what comes through it."""
+        if "Upgrade" not in self.headers:
+            return self.answer({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}})
+        self.send_response(101)
+        self.send_header("Upgrade", self.headers["Upgrade"])
+        self.send_header("Connection", "Upgrade")
+        self.end_headers()
+        self.wfile.write((json.dumps({k.lower(): v for k, v in self.headers.items()}) + "\n").encode())
+        while line := self.rfile.readline():
+            self.wfile.write(b"inside: " + line)
+        self.close_connection = True
+
+    def own_words(self):
+        """A page that says itself how it is to be shown."""
+        self.send_response(200)
+        for name, value in OWN_WORDS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
 
     def events(self, count, pause):
         """So many events, each with the moment it was sent, in an answer that says nothing about buffering."""
@@ -198,6 +230,23 @@ def websocket(a):
             time.sleep(a.pause)
 
 
+def raw(a):
+    """Lines as they are given, and what comes back within two seconds; `--inner` lines follow once the head is there."""
+    with context().wrap_socket(socket.create_connection((a.name, 443), 30), server_hostname=a.name) as s:
+        s.sendall("".join(line + "\r\n" for line in [*a.line, ""]).encode())
+        s.settimeout(2)
+        text = b""
+        try:
+            while piece := s.recv(65536):
+                text += piece
+                if b"\r\n\r\n" in text and a.inner:
+                    s.sendall("".join(line + "\r\n" for line in a.inner).encode())
+                    a.inner = []
+        except (TimeoutError, ConnectionResetError):
+            pass
+        print(text.decode(errors="replace"))
+
+
 def hammer(a):
     """Requests until the file `a.until` is there, on connections that stay and on new ones. A request on a connection
     that stayed, closed without a byte of an answer, is sent once more (RFC 9112, 9.3.1), as every client does."""
@@ -261,8 +310,10 @@ def main():
     p.add_argument("--count", type=int, default=1)
     p.add_argument("--pause", type=float, default=0)
     p.add_argument("--until")
+    p.add_argument("--line", action="append", default=[])
+    p.add_argument("--inner", action="append", default=[])
     a = p.parse_args()
-    {f.__name__: f for f in (serve, lines, events, upload, websocket, hammer)}[a.what](a)
+    {f.__name__: f for f in (serve, lines, events, upload, websocket, raw, hammer)}[a.what](a)
 
 
 sys.exit(main())
