@@ -33,6 +33,10 @@ pub struct FeatureSpec {
     /// What it offers to others: `gateway`, `mesh`, `dns` and `ca` make its guest that part of the workshop; other words
     /// are for people.
     pub provides: Vec<String>,
+    /// Parameters of the type `port`: where it answers those who need it. A container whose `needs` name its guest may go
+    /// there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listens: Vec<String>,
     /// That it uses the guest's own certificate (at a gateway or a mesh, those of the services), and who is told when one
     /// is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +70,14 @@ pub struct FeatureSpec {
     pub units: BTreeMap<String, UnitSpec>,
     /// What must hold when all is done.
     pub health: Vec<HealthSpec>,
+}
+
+impl FeatureSpec {
+    /// The ports on which it answers those who need it, with these parameters.
+    pub fn ports<'a>(&'a self, given: &'a BTreeMap<String, Value>) -> impl Iterator<Item = u16> + 'a {
+        let value = move |name: &String| given.get(name).or(self.parameters.get(name)?.default.as_ref());
+        self.listens.iter().filter_map(value).filter_map(|value| value.as_u64()?.try_into().ok())
+    }
 }
 
 /// How a feature uses certificates.

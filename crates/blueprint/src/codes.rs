@@ -133,6 +133,11 @@ codes! {
     BAD_FLOW = "bad-flow", "a flow that cannot be",
         "The flow leads from something to itself, or there is no firewall that could let it through.",
         "Correct its ends, or add `firewall`.";
+    CLOSED_NEED = "closed-need", "a container that needs what is closed to it",
+        "In zero trust nothing passes that no flow allows. `needs` opens the ports of the other's services and of its features \
+         that listen; here there are none, and no flow leads there, so the one would never reach the other.",
+        "Declare the service in the needed container, such as \"services\": {\"db\": {\"port\": 5432, \"protocol\": \"tcp\"}}; \
+         or a flow from the one to the other.";
     NO_FIXED_ADDRESS = "no-fixed-address", "a fixed address is needed",
         "What others must find needs an address that is known before anything is made: the gateway, and every guest with an \
          exposed service.",

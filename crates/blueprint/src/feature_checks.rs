@@ -34,6 +34,7 @@ pub(crate) fn check(
     checker.parameters(root);
     checker.artifacts(root, artifacts);
     checker.options(root);
+    checker.listens(root);
     checker.users(root);
     checker.folders(root);
     checker.files(root);
@@ -125,6 +126,19 @@ impl Checker<'_> {
             {
                 let hint = suggest::hint(text, "there are", OPTIONS.iter().copied());
                 self.bad(option.span, format!("there is no option `{text}` of containers"), hint);
+            }
+        }
+    }
+
+    fn listens(&mut self, root: &Node) {
+        let all = &self.feature.spec.parameters;
+        let is_port =
+            |(_, parameter): &(&String, &crate::catalog::Parameter)| parameter.kind == ParameterType::Port;
+        let ports: Vec<&str> = all.iter().filter(is_port).map(|(name, _)| name.as_str()).collect();
+        for element in list(root, "listens") {
+            if let Some(name) = element.text().filter(|name| !ports.contains(name)) {
+                let hint = suggest::hint(name, "there are", ports.iter().copied());
+                self.bad(element.span, format!("there is no parameter `{name}` of the type `port`"), hint);
             }
         }
     }

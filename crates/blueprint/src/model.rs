@@ -277,6 +277,8 @@ pub struct Firewall {
     pub zero_trust: bool,
     /// From where the node may always be managed.
     pub management: Vec<cidr::Ipv4Cidr>,
+    /// Where guests fetch packages from: from outside, unless something else is said.
+    pub packages: Vec<FlowEnd>,
 }
 
 /// A flow that is declared.
@@ -377,6 +379,24 @@ pub struct Container {
     pub declared: Location,
 }
 
+impl Container {
+    /// Where it answers those who need it: the ports of its services and of its features, with those that these require.
+    /// `feature` knows features by name.
+    pub fn ports<'f>(&self, feature: impl Fn(&str) -> Option<&'f Feature>) -> BTreeSet<u16> {
+        let mut ports: BTreeSet<u16> = self.services.values().map(|service| service.port).collect();
+        let none = BTreeMap::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut left: Vec<&str> = self.features.iter().map(|used| used.name.as_str()).collect();
+        while let Some(name) = left.pop() {
+            let Some(found) = feature(name).filter(|found| seen.insert(&found.name)) else { continue };
+            let used = self.features.iter().find(|used| used.name == name);
+            ports.extend(found.spec.ports(used.map_or(&none, |used| &used.parameters)));
+            left.extend(found.spec.requires.iter().map(String::as_str));
+        }
+        ports
+    }
+}
+
 /// A volume on a storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
@@ -399,6 +419,8 @@ pub struct Nic {
     pub mac: Option<[u8; 6]>,
     /// Whether Proxmox' firewall filters it.
     pub firewall: bool,
+    /// Whose addresses it may send from beside its own.
+    pub allowed_addresses: Vec<cidr::Ipv4Cidr>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
 }

@@ -1,17 +1,37 @@
 //! The firewall, and the flows that are declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use crate::codes;
-use crate::model::{Firewall, Flow, FlowEnd};
+use crate::model::{Container, Containers, Firewall, Flow, FlowEnd, NicAddress};
 use crate::report::Draft;
 use crate::source::TransportSource;
 use crate::values::{AddressRange, EndName};
 
-pub(super) fn firewall(context: &Context<'_, '_>) -> Option<Firewall> {
-    let source = context.namespace.firewall.as_ref()?.value.as_ref()?;
+pub(super) fn firewall(context: &mut Context<'_, '_>) -> Option<Firewall> {
+    let namespace = context.namespace;
+    let entry = namespace.firewall.as_ref()?;
+    let source = entry.value.as_ref()?;
+    let packages: Vec<FlowEnd> = match &source.packages {
+        Some(ends) => ends.iter().map(end).collect(),
+        None => vec![FlowEnd::Outside],
+    };
+    for packages in &packages {
+        match packages {
+            FlowEnd::Container(name) if !namespace.containers.contains_key(&**name) => {
+                let names: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+                context.dangling(entry.spot(&["packages"]), "container", name, &names);
+            }
+            FlowEnd::Inside => {
+                let message = "packages come from a container, an address or a subnet, or from `outside`";
+                context.push(Draft::error(codes::BAD_FLOW, entry.spot(&["packages"]), message));
+            }
+            _ => {}
+        }
+    }
     Some(Firewall {
+        packages,
         zero_trust: source.zero_trust.unwrap_or(false),
         management: source.management.iter().flatten().map(|net| net.0).collect(),
     })
@@ -56,6 +76,90 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
         );
     }
     flows
+}
+
+/// In zero trust: whoever needs another reaches something of it, or it is said here rather than by an application that
+/// waits for its database.
+pub(super) fn check_needs(
+    containers: &Containers,
+    flows: &BTreeMap<String, Flow>,
+    context: &mut Context<'_, '_>,
+) {
+    let features = context.features;
+    let closure = |container: &Container| -> BTreeSet<String> {
+        container.features.iter().flat_map(|used| features.closure(&used.name)).collect()
+    };
+    // Everybody may go to these, or has a flow there already.
+    let plays = |container: &Container| {
+        let is_part = |name: &String| {
+            let words = features.get(name).map(|found| found.spec.provides.as_slice()).unwrap_or_default();
+            words.iter().any(|word| ["gateway", "mesh", "dns", "ca"].contains(&word.as_str()))
+        };
+        closure(container).iter().any(is_part)
+    };
+    for container in containers.values() {
+        let Some(entry) = context.namespace.containers.get(&*container.name) else { continue };
+        for need in &container.needs {
+            let Some(other) = containers.get(need) else { continue };
+            let flows = flows.values().any(|flow| meets(&flow.from, container) && meets(&flow.to, other));
+            if flows || plays(other) || !other.ports(|name| features.get(name).map(AsRef::as_ref)).is_empty()
+            {
+                continue;
+            }
+            let written = entry.node().get("needs").is_some();
+            let spot = if written { entry.spot(&["needs"]) } else { entry.key() };
+            let message = format!(
+                "`{}` needs `{need}`, and zero trust lets it reach nothing there: `{need}` has no services, and none of \
+                 its features listens",
+                container.name
+            );
+            let hint = format!(
+                "declare what it offers in `{need}`, such as \"services\": {{\"{need}\": {{\"port\": 5432, \"protocol\": \
+                 \"tcp\"}}}}, or a flow from \"container.{}\" to \"container.{need}\"",
+                container.name
+            );
+            let mut draft = Draft::error(codes::CLOSED_NEED, spot, message).hint(hint);
+            if let Some(there) = context.namespace.containers.get(&**need) {
+                draft = draft.related(there.key(), "what is needed");
+            }
+            context.push(draft);
+        }
+    }
+}
+
+/// In zero trust: the container that packages come from listens somewhere.
+pub(super) fn check_packages(firewall: &Firewall, containers: &Containers, context: &mut Context<'_, '_>) {
+    let features = context.features;
+    for end in &firewall.packages {
+        let FlowEnd::Container(name) = end else { continue };
+        let Some(container) = containers.get(name) else { continue };
+        if !container.ports(|name| features.get(name).map(AsRef::as_ref)).is_empty() {
+            continue;
+        }
+        let Some(entry) = &context.namespace.firewall else { continue };
+        let message = format!(
+            "packages are to come from `{name}`, and zero trust lets nobody reach it: it has no services, and none of its \
+             features listens"
+        );
+        let hint = format!(
+            "declare where its cache listens in `{name}`, such as \"services\": {{\"packages\": {{\"port\": 3142, \"protocol\": \
+             \"tcp\"}}}}"
+        );
+        context.push(Draft::error(codes::CLOSED_NEED, entry.spot(&["packages"]), message).hint(hint));
+    }
+}
+
+/// Whether an end of a flow is, or may be, this container.
+fn meets(end: &FlowEnd, container: &Container) -> bool {
+    match end {
+        FlowEnd::Container(name) => *name == container.name,
+        FlowEnd::Inside => true,
+        FlowEnd::Outside => false,
+        FlowEnd::Net(net) => container.nets.values().any(|nic| match nic.address {
+            NicAddress::Static(inet) => net.contains(&inet.address()),
+            NicAddress::Dhcp => false,
+        }),
+    }
 }
 
 fn end(name: &EndName) -> FlowEnd {

@@ -243,6 +243,12 @@ fn nets(
             let message = format!("`net{other}` and `net{slot}` of `{name}` are both named `{device}`");
             context.push(Draft::error(codes::DUPLICATE_NAME, nic_spot(entry, slot, "name"), message));
         }
+        if nic.allowed_addresses.iter().flatten().any(|net| net.0.network_length() == 0) {
+            let message = format!("`net{slot}` of `{name}` would be allowed all addresses there are");
+            let spot = nic_spot(entry, slot, "allowed-addresses");
+            let hint = "name the networks it routes for, such as \"10.8.0.0/24\"";
+            context.push(Draft::error(codes::BAD_NETWORK, spot, message).hint(hint));
+        }
         nets.insert(
             slot,
             Nic {
@@ -251,6 +257,7 @@ fn nets(
                 address,
                 mac: nic.mac.map(|m| m.0),
                 firewall: nic.firewall.unwrap_or(false),
+                allowed_addresses: nic.allowed_addresses.iter().flatten().map(|net| net.0).collect(),
                 mtu: nic.mtu,
             },
         );

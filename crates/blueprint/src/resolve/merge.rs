@@ -159,6 +159,7 @@ impl Merged {
             own.mac = own.mac.or(nic.mac);
             own.name = own.name.take().or_else(|| nic.name.clone());
             own.firewall = own.firewall.or(nic.firewall);
+            own.allowed_addresses = own.allowed_addresses.take().or_else(|| nic.allowed_addresses.clone());
             own.mtu = own.mtu.or(nic.mtu);
         }
         self.nets_written |= base.nets_written;

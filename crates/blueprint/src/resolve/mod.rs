@@ -71,7 +71,7 @@ pub(crate) fn resolve(
     let site = site::site(&mut context);
     let target = site::target(&mut context);
     let certificates = site::certificates(&mut context);
-    let firewall = flows::firewall(&context);
+    let firewall = flows::firewall(&mut context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
     let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
@@ -95,6 +95,10 @@ pub(crate) fn resolve(
     guests::check_together(&containers, &networks, &mut context);
     site::check_ids(site.as_ref(), &containers, &mut context);
     guests::check_needs(&mut context, &containers);
+    if let Some(firewall) = firewall.as_ref().filter(|firewall| firewall.zero_trust) {
+        flows::check_needs(&containers, &flows, &mut context);
+        flows::check_packages(firewall, &containers, &mut context);
+    }
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
     around::check(&containers, firewall.as_ref(), &mut context);

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::SecretSource;
 use super::name;
 use crate::values::{
-    Address, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize, NodeLabel, Rate, Tag,
-    Text, UrlPath, Wait,
+    Address, AddressRange, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize,
+    NodeLabel, Rate, Tag, Text, UrlPath, Wait,
 };
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
@@ -195,6 +195,10 @@ pub struct NicSource {
     /// Whether Proxmox VE's firewall filters it.
     #[schemars(extend("default" = false))]
     pub firewall: Option<bool>,
+    /// With a `firewall`: whose addresses it may send from beside its own, as a guest does that routes for others. Nobody
+    /// else's get through.
+    #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["10.8.0.0/24"]])))]
+    pub allowed_addresses: Option<Vec<AddressRange>>,
     /// The largest packet in bytes. Where absent, the bridge's.
     #[schemars(range(min = 576, max = 65535))]
     pub mtu: Option<u32>,

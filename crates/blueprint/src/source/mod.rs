@@ -160,6 +160,10 @@ pub struct FirewallSource {
     /// From where the node may always be reached with ssh and its API, beside where Phoenix comes from itself.
     #[schemars(extend("default" = serde_json::json!([])))]
     pub management: Option<Vec<AddressRange>>,
+    /// In zero trust: where guests fetch packages from. `outside`, which is everybody's web server; an address or a subnet
+    /// of a mirror or a proxy; or `container.NAME`, which then alone fetches them from outside for all others.
+    #[schemars(length(min = 1), extend("default" = serde_json::json!(["outside"]), "examples" = serde_json::json!([["container.cache"]])))]
+    pub packages: Option<Vec<EndName>>,
 }
 
 /// Something that may flow.

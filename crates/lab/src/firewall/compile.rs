@@ -82,6 +82,9 @@ pub fn compile(input: &Input) -> Compiled {
 const NEIGHBOURS: &str =
     "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }";
 
+/// The same without what only a router says.
+const NO_ROUTER: &str = "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }";
+
 fn on(file: &FirewallFile, key: &str, default: bool) -> bool {
     file.option(key).map_or(default, |value| value == "1")
 }
@@ -127,31 +130,81 @@ fn scope<'a>(input: &'a Input, guest: Option<&'a FirewallFile>) -> Scope<'a> {
     Scope { cluster: &input.cluster, guest, local: &input.local }
 }
 
-/// What a guest sends. Nothing is dropped here by a rule: a packet of a connection that was let in before passes, and
-/// that is known only to the judge.
+/// What a guest sends. What is IP is not dropped here: a packet of a connection that was let through before passes,
+/// whatever it says of itself (`PVEFW-FORWARD` comes first), and that is known only to the judge.
 fn out(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<String>) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(mac) = link.mac.as_ref().filter(|_| on(file, "macfilter", true)) {
-        lines.push(format!("ether saddr != {} drop", mac.to_ascii_lowercase()));
-    }
+    let mac = link.mac.as_ref().filter(|_| on(file, "macfilter", true)).map(|mac| mac.to_ascii_lowercase());
+    let own = OwnAddresses::of(input, link, file, warnings);
+    let mut lines = frames(input, link, file, (mac.as_deref(), &own), warnings);
     lines.push("ether type != { ip, ip6 } accept".to_owned());
     lines.push(format!("meta mark set meta mark | {FROM:#x}"));
+    // An address is asked for before the guest has one: nothing of it is looked at.
     if on(file, "dhcp", true) {
         lines.push("udp sport 68 udp dport 67 goto may".to_owned());
         lines.push("udp sport 546 udp dport 547 goto may".to_owned());
     }
-    if !on(file, "radv", false) {
-        lines.push("icmpv6 type nd-router-advert drop".to_owned());
+    lines.extend(mac.map(|mac| format!("ether saddr != {mac} return")));
+    let advertises = on(file, "radv", false);
+    if !advertises {
+        lines.push("icmpv6 type nd-router-advert return".to_owned());
     }
-    lines.extend(own_addresses(input, link, file, warnings));
+    lines.extend(own.lines());
     if on(file, "ndp", true) {
-        lines.push(format!("{NEIGHBOURS} goto may"));
+        lines.push(format!("{} goto may", if advertises { NEIGHBOURS } else { NO_ROUTER }));
     }
     let verdicts = Verdicts { accept: "goto may", drop: "return", reject: "goto refuse" };
     lines.extend(own_rules(input, link, file, (Direction::Out, verdicts), warnings));
     lines.push(verdicts.verdict_for(policy_of(file, Direction::Out)).to_owned());
     lines
 }
+
+/// What leaves a guest beside IP, which Proxmox VE has ebtables look at (`compile_ebtables_filter`): the address it is
+/// from, who an ARP says it is from, and which protocols there are at all.
+fn frames(
+    input: &Input,
+    link: &Link,
+    file: &FirewallFile,
+    (mac, own): (Option<&str>, &OwnAddresses),
+    warnings: &mut Vec<String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !on(&input.cluster, "ebtables", true) {
+        return lines;
+    }
+    if let Some(mac) = mac {
+        lines.push(format!("ether type != {{ ip, ip6 }} ether saddr != {mac} drop"));
+    }
+    if let Some(list) = of_version(&own.arp, 4) {
+        lines.push(format!("ether type arp arp saddr ip != {{ {list} }} drop"));
+    }
+    if let Some(names) = file.option("layer2_protocols") {
+        let known = |name: &str| {
+            ETHER_TYPES
+                .iter()
+                .find(|(known, number)| *known == name || *number == name)
+                .map(|(_, number)| number)
+        };
+        let found: Option<Vec<String>> =
+            names.split(',').map(|name| Some(format!("0x{}", known(name.trim())?))).collect();
+        match found {
+            Some(types) => {
+                lines.push(format!("ether type != {{ 0x0800, 0x86DD, {} }} drop", types.join(", ")));
+            }
+            None => warnings.push(format!("{}.fw: unknown ethernet protocol type in '{names}'", link.id)),
+        }
+    }
+    lines
+}
+
+/// Protocols of frames beside IP, by the names of Debian's `/etc/ethertypes` (package netbase).
+const ETHER_TYPES: [(&str, &str); 6] = [
+    ("ARP", "0806"),
+    ("802_1Q", "8100"),
+    ("LLDP", "88CC"),
+    ("PPP_DISC", "8863"),
+    ("PPP_SES", "8864"),
+    ("TRILL", "22F3"),
+];
 
 /// What a guest is sent.
 fn into(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<String>) -> Vec<String> {
@@ -184,36 +237,74 @@ fn own_rules(
     lines
 }
 
-/// The filter of source addresses: those of the device and of its set `ipfilter-netN`, where one or the other asks for it.
-fn own_addresses(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<String>) -> Vec<String> {
-    let set = format!("ipfilter-net{}", link.slot);
-    if !on(file, "ipfilter", false) && file.ip_set(&set).is_none() {
-        return Vec::new();
-    }
-    let mut allowed = Addresses { within: link.addresses.clone(), without: Vec::new() };
-    if file.ip_set(&set).is_some_and(|members| !members.is_empty()) {
-        match scope(input, Some(file)).addresses(&format!("+guest/{set}")) {
-            Ok(found) => {
-                allowed.within.extend(found.within);
-                allowed.without = found.without;
+/// The addresses that a guest may speak as: those of its device and of its set `ipfilter-netN`, where one or the other
+/// asks for such a filter (`compile_ipsets`).
+#[derive(Debug, Default)]
+struct OwnAddresses {
+    /// For IP; none where nothing is filtered.
+    ip: Option<Addresses>,
+    /// For ARP: nothing is filtered where there are none, and what a set leaves out passes.
+    arp: Vec<Range>,
+}
+
+impl OwnAddresses {
+    fn of(input: &Input, link: &Link, file: &FirewallFile, warnings: &mut Vec<String>) -> Self {
+        let set = format!("ipfilter-net{}", link.slot);
+        let (filter, members) = (on(file, "ipfilter", false), file.ip_set(&set));
+        if !filter && members.is_none() {
+            return Self::default();
+        }
+        let mut found = Addresses::default();
+        if members.is_some_and(|members| !members.is_empty()) {
+            match scope(input, Some(file)).addresses(&format!("+guest/{set}")) {
+                Ok(set) => found = set,
+                Err(why) => warnings.push(format!("{}.fw: {set}: {why}", link.id)),
             }
-            Err(why) => warnings.push(format!("{}.fw: {set}: {why}", link.id)),
         }
-    }
-    // What IPv6 cannot do without. A guest that has no address yet asks for one from 0.0.0.0, which the line about DHCP
-    // has let through.
-    allowed.within.extend(["fe80::/10", "::"].into_iter().filter_map(Range::parse));
-    let mut lines = Vec::new();
-    for (version, key) in [(4, "ip"), (6, "ip6")] {
-        lines.push(match of_version(&allowed.within, version) {
-            Some(list) => format!("{key} saddr != {{ {list} }} drop"),
-            None => format!("ether type {key} drop"),
-        });
-        if let Some(list) = of_version(&allowed.without, version) {
-            lines.push(format!("{key} saddr {{ {list} }} drop"));
+        let mut arp = [found.within.clone(), found.without.clone()].concat();
+        if filter {
+            arp.extend(&link.addresses);
         }
+        // Of the addresses that IPv6 gives by itself the one alone that follows from the MAC.
+        let all_local = Range::parse("fe80::/10");
+        found.within.retain(|range| Some(*range) != all_local);
+        found.within.extend(link.addresses.iter().copied().chain(link.mac.as_deref().and_then(link_local)));
+        Self { ip: Some(found), arp }
     }
-    lines
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let Some(allowed) = &self.ip else { return lines };
+        for (version, key) in [(4, "ip"), (6, "ip6")] {
+            lines.push(match of_version(&allowed.within, version) {
+                Some(list) => format!("{key} saddr != {{ {list} }} return"),
+                None => format!("ether type {key} return"),
+            });
+            if let Some(list) = of_version(&allowed.without, version) {
+                lines.push(format!("{key} saddr {{ {list} }} return"));
+            }
+        }
+        lines
+    }
+}
+
+/// The address that a MAC gives by itself (RFC 4291, appendix A).
+fn link_local(mac: &str) -> Option<Range> {
+    let bytes: Vec<u8> =
+        mac.split(':').map(|it| u8::from_str_radix(it, 16)).collect::<Result<_, _>>().ok()?;
+    let [a, b, c, d, e, f] = bytes[..] else { return None };
+    let group = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    let address = std::net::Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        group(a ^ 2, b),
+        group(c, 0xff),
+        group(0xfe, d),
+        group(e, f),
+    );
+    Range::parse(&address.to_string())
 }
 
 /// The chains of the node itself.

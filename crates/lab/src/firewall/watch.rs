@@ -109,7 +109,7 @@ impl Node {
     /// When they cannot be read.
     pub(crate) async fn compiled(&self) -> io::Result<Compiled> {
         let texts = self.texts().await?;
-        Ok(compile(&self.input(&texts, abilities().await?)))
+        Ok(compile(&self.input(&texts, Abilities::of_this_kernel().await?)))
     }
 }
 
@@ -137,18 +137,23 @@ fn links(id: u32, text: &str) -> Vec<Link> {
     config.current.values.iter().filter_map(link).collect()
 }
 
-/// What this kernel can do, by trying: nothing of it stays.
-async fn abilities() -> io::Result<Abilities> {
-    let takes = async |statement: &str| {
-        let probe = kernel::probe(statement);
-        run("asking the kernel what it can do", &["nft", "-c", "-f", "-"], &probe)
-            .await
-            .map(|it| it.success())
-    };
-    Ok(Abilities {
-        conntrack_on_bridge: takes("ct state established accept").await?,
-        reject_on_bridge: takes("ip protocol tcp reject").await?,
-    })
+impl Abilities {
+    /// What this kernel can do, by trying: nothing of it stays.
+    ///
+    /// # Errors
+    /// When nft cannot be run.
+    pub async fn of_this_kernel() -> io::Result<Self> {
+        let takes = async |statement: &str| {
+            let probe = kernel::probe(statement);
+            run("asking the kernel what it can do", &["nft", "-c", "-f", "-"], &probe)
+                .await
+                .map(|it| it.success())
+        };
+        Ok(Self {
+            conntrack_on_bridge: takes("ct state established accept").await?,
+            reject_on_bridge: takes("ip protocol tcp reject").await?,
+        })
+    }
 }
 
 /// Has bridged packets go through the tables of IP, where the kernel tracks them.
@@ -246,7 +251,7 @@ impl<T: FnMut(&str)> Watcher<'_, T> {
 /// # Errors
 /// When the kernel cannot be asked what it can do.
 pub(crate) async fn watch(node: &Node, told: impl FnMut(&str)) -> io::Result<()> {
-    let abilities = abilities().await?;
+    let abilities = Abilities::of_this_kernel().await?;
     let mut watcher = Watcher { node, abilities, last: None, state: State::default(), told };
     for look in 1_u32.. {
         watcher.look(look % ASK == 0).await;

@@ -19,10 +19,10 @@ use proxmox::inventory::{Guests, host_fw};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::files::{Wanted, before, is_in, text, with, without};
-use super::rules::{Ends, all_fixed};
+use super::files::{Wanted, before, is_in, set_head, text, with, without};
+use super::rules::Ends;
 use super::way::Way;
-use super::{SITE, prefix};
+use super::{SITE, names, prefix};
 use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
@@ -149,6 +149,25 @@ impl Declared<'_> {
         for container in self.world.desired.guests.values() {
             self.guest(container, &ends, proposal);
         }
+        self.note_believed(proposal);
+    }
+
+    /// Guests that have rules already, and were believed whatever name they spoke in.
+    fn note_believed(&self, proposal: &mut Proposal) {
+        let site = &self.world.desired.site;
+        let believed = |guest: &&Guest| {
+            let file = file(self.world, &format!("{}.fw", guest.id));
+            is_in(&file, site) && file.option("ipfilter") != Some("1")
+        };
+        let named = |guest: &Guest| guest.name.to_string();
+        let believed: Vec<String> = self.world.desired.guests.values().filter(believed).map(named).collect();
+        if !believed.is_empty() {
+            proposal.note(format!(
+                "from now on nothing gets through that {} send in another's name: addresses, MACs, ARP, IPv6, tags of \
+                 VLANs. Nothing restarts. One that routes for others says for whom: `allowed-addresses`",
+                believed.join(", ")
+            ));
+        }
     }
 
     /// Whether a file is there that could not be read: it must not be written either.
@@ -176,17 +195,24 @@ impl Declared<'_> {
         let way = Way::new(inventory.reached().way_in);
         let (cluster, host) = (file(world, CLUSTER), file(world, &host_name));
         let mut options: BTreeMap<&'static str, String> = [("enable", "1".to_owned())].into();
+        let remembered = before(&cluster, site);
+        let own = |key: &str| {
+            remembered.get(key).cloned().unwrap_or_else(|| cluster.option(key).map(str::to_owned))
+        };
+        // What looks at frames that are no IP is on, unless somebody switched it off: MACs and ARP would pass.
+        if own("ebtables").as_deref() == Some("0") {
+            options.insert("ebtables", "1".to_owned());
+        }
         // Where the policy is somebody's own, it stays; where it is Proxmox VE's, which is to drop, nothing on the node is
         // cut that is not asked for.
-        let own = before(&cluster, site).get("policy_in").cloned();
-        let own = own.unwrap_or_else(|| cluster.option("policy_in").map(str::to_owned));
+        let own = own("policy_in");
         if self.firewall.zero_trust {
             options.insert("policy_in", "DROP".to_owned());
         } else if own.is_none() {
             options.insert("policy_in", "ACCEPT".to_owned());
         }
         let rules = way.rules(site, self.firewall, &cluster);
-        let new_cluster = with(&cluster, site, &Wanted { options, rules });
+        let new_cluster = with(&cluster, site, &Wanted { options, rules, ..Wanted::default() });
         let ends = Ends::new(world.desired, self.firewall, &inventory.reached().addresses);
         // A node's rules come before the cluster's: what keeps the way open is in both.
         let mut rules = way.rules(site, self.firewall, &host);
@@ -264,12 +290,10 @@ impl Declared<'_> {
             [("enable", "1"), ("policy_in", "DROP"), ("policy_out", out)]
                 .map(|(key, value)| (key, value.to_owned()))
                 .into();
-        // Nobody speaks in another's name, where all names are known.
-        if self.firewall.zero_trust && all_fixed(container) {
-            options.insert("ipfilter", "1".to_owned());
-        }
+        options.extend(names::options(container));
         let site = &world.desired.site;
-        let new = with(&old, site, &Wanted { options, rules: ends.of_guest(container) });
+        let sets = names::sets(container, world.desired, self.firewall, ends.node());
+        let new = with(&old, site, &Wanted { options, sets, rules: ends.of_guest(container) });
         let mut change = changed(world, &name, &old, &new);
         if anew && world.inventory.guests.contains_key(&container.id) {
             // Its file goes with it, and comes back with all that was in it, whoever wrote it (T-14).
@@ -360,6 +384,15 @@ fn changes(site: &str, change: &FileChange) -> Vec<Change> {
             out.push(Change::new(path, old, new));
         }
     };
+    let sets = |file: &FirewallFile| file.ip_sets_of(&set_head(site));
+    let (old_sets, new_sets) = (sets(&old), sets(&new));
+    let names: BTreeSet<&String> = old_sets.keys().chain(new_sets.keys()).collect();
+    for name in names {
+        let value = |sets: &BTreeMap<String, Vec<String>>| {
+            sets.get(name).map_or(Value::Null, |members| members.join(", ").into())
+        };
+        add(name.clone(), value(&old_sets), value(&new_sets));
+    }
     for key in keys {
         let value = |options: &BTreeMap<&str, &str>| options.get(key).map_or(Value::Null, |it| (*it).into());
         add(format!("{host}{key}"), value(&old_options), value(&new_options));

@@ -18,6 +18,8 @@ const BEFORE: &str = "before";
 pub struct Wanted {
     /// Options and their values.
     pub options: BTreeMap<&'static str, String>,
+    /// Sets of addresses by their names.
+    pub sets: BTreeMap<String, Vec<String>>,
     /// Rules in their order.
     pub rules: Vec<Rule>,
 }
@@ -44,6 +46,11 @@ fn remember(site: &str, before: &Before) -> Rule {
         comment: Some(format!("{}{BEFORE}{}", prefix(site), pairs.collect::<String>())),
         ..Rule::new(Direction::In, Action::Drop)
     }
+}
+
+/// What the heads of the site's sets have as their comment.
+pub fn set_head(site: &str) -> String {
+    format!("{}allowed", prefix(site))
 }
 
 /// Whether the site has anything in a file.
@@ -74,6 +81,7 @@ pub fn with(file: &FirewallFile, site: &str, wanted: &Wanted) -> FirewallFile {
     for (key, value) in &wanted.options {
         file.set_option(key, Some(value));
     }
+    file.replace_ip_sets(&set_head(site), &wanted.sets);
     let mut rules = wanted.rules.clone();
     if !before.is_empty() {
         rules.push(remember(site, &before));
@@ -90,6 +98,7 @@ pub fn without(file: &FirewallFile, site: &str) -> FirewallFile {
             file.set_option(&key, value.as_deref());
         }
     }
+    file.replace_ip_sets(&set_head(site), &BTreeMap::new());
     file.replace_rules(&prefix(site), &[]);
     file
 }
@@ -111,6 +120,7 @@ mod tests {
         };
         Wanted {
             options: options.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+            sets: BTreeMap::new(),
             rules: ids.iter().map(rule).collect(),
         }
     }

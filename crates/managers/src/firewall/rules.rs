@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use cidr::{Ipv4Cidr, Ipv4Inet};
 use plan::Host;
-use plan::desired::{Desired, End, Firewall, Flow, Guest};
+use plan::desired::{Desired, End, Firewall, Flow, Guest, Transport};
 use proxmox::firewall::{Action, Direction, Rule};
 
 use super::prefix;
@@ -58,6 +58,11 @@ impl<'a> Ends<'a> {
         Self { desired, firewall, node, guests }
     }
 
+    /// The node's own addresses.
+    pub(super) fn node(&self) -> &[Ipv4Addr] {
+        &self.node
+    }
+
     fn whom(&self, end: &End) -> Whom {
         match end {
             End::Outside => Whom::Anybody,
@@ -102,6 +107,8 @@ impl<'a> Ends<'a> {
                 rules.extend(self.rules(flow, Direction::Out));
             }
         } else {
+            rules.extend(self.no_dhcp_server(container));
+            rules.push(self.no_ipv6());
             let comment = format!("{}inside", prefix(&self.desired.site));
             rules.extend(over(&self.firewall.subnets).map(|nets| Rule {
                 source: nets,
@@ -110,6 +117,31 @@ impl<'a> Ends<'a> {
             }));
         }
         rules
+    }
+
+    /// Who gives out addresses tells others who their router and name server are. Where everything may leave a guest, that
+    /// may not, unless a flow leads to its DHCP server.
+    fn no_dhcp_server(&self, container: &Guest) -> Option<Rule> {
+        let serves = self.desired.flows.iter().any(|flow| {
+            flow.protocol == Transport::Udp && flow.ports.contains(&67) && self.is_guest(&flow.to, container)
+        });
+        (!serves).then(|| Rule {
+            proto: Some("udp".to_owned()),
+            sport: Some("67".to_owned()),
+            dport: Some("68".to_owned()),
+            comment: Some(format!("{}no-dhcp-server", prefix(&self.desired.site))),
+            ..Rule::new(Direction::Out, Action::Drop)
+        })
+    }
+
+    /// Blueprints know no IPv6, and what the filter of addresses leaves of it is the one that each device gives itself:
+    /// enough to answer in another's name when somebody asks for a neighbour. Nobody inside takes it anyway.
+    fn no_ipv6(&self) -> Rule {
+        Rule {
+            source: Some("fe80::/10".to_owned()),
+            comment: Some(format!("{}no-ipv6", prefix(&self.desired.site))),
+            ..Rule::new(Direction::Out, Action::Drop)
+        }
     }
 
     /// The rules of the node: what it is sent, and what it sends where its policy would keep that back.
@@ -159,12 +191,12 @@ pub(super) fn over(nets: &[Ipv4Cidr]) -> impl Iterator<Item = Option<String>> {
 }
 
 /// `10.0.0.5`, `10.0.0.0/24`.
-fn shown(net: &Ipv4Cidr) -> String {
+pub(super) fn shown(net: &Ipv4Cidr) -> String {
     if net.network_length() == 32 { net.first_address().to_string() } else { format!("{net:#}") }
 }
 
 /// The fewest networks that hold these addresses and no others.
-fn aggregate(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Vec<Ipv4Cidr> {
+pub(super) fn aggregate(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Vec<Ipv4Cidr> {
     let bits: BTreeSet<u32> = addresses.into_iter().map(u32::from).collect();
     let mut nets: Vec<(u32, u8)> = Vec::new();
     for address in bits {

@@ -260,7 +260,12 @@ mod tests {
         let desired = Desired {
             site: "workshop".into(),
             flows: vec![flow],
-            firewall: Some(Firewall { zero_trust, management: Vec::new(), subnets: Vec::new() }),
+            firewall: Some(Firewall {
+                zero_trust,
+                management: Vec::new(),
+                subnets: Vec::new(),
+                taken: [].into(),
+            }),
             ..Desired::default()
         };
         let files = [("cluster.fw", cluster), ("101.fw", a), ("102.fw", b)];

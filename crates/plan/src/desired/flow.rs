@@ -1,5 +1,8 @@
 //! The firewall, and who may talk to whom.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
 use blueprint::names::GuestName;
 use cidr::Ipv4Cidr;
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,8 @@ pub struct Firewall {
     pub management: Vec<Ipv4Cidr>,
     /// The subnets of the site: what is inside.
     pub subnets: Vec<Ipv4Cidr>,
+    /// The routers and name servers of the site's networks: addresses that no guest is given by chance.
+    pub taken: BTreeSet<Ipv4Addr>,
 }
 
 /// Something that may flow.

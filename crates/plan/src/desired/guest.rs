@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use blueprint::model::{self, Location};
 use blueprint::values::{Bridge, Domain};
+use cidr::Ipv4Cidr;
 use serde_json::Value;
 
 use crate::address::Address;
@@ -65,6 +66,8 @@ pub struct Nic {
     pub mac: String,
     /// `10.0.0.5/24` or `dhcp`.
     pub ip: String,
+    /// The subnet it is in.
+    pub subnet: Ipv4Cidr,
     /// Gateway.
     pub gateway: Option<Ipv4Addr>,
     /// VLAN tag.

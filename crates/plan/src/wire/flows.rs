@@ -1,5 +1,6 @@
 //! Who may talk to whom: what follows from services, from the parts, from `needs`, and what is declared (I-6, P-59).
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use blueprint::model::{self, Blueprint, FlowEnd};
@@ -68,7 +69,15 @@ pub(super) fn firewall(blueprint: &Blueprint, findings: &mut Findings) -> Option
     let mut subnets: Vec<Ipv4Cidr> = blueprint.networks.values().map(|n| n.subnet).collect();
     subnets.sort();
     subnets.dedup();
-    Some(Firewall { zero_trust: firewall.zero_trust, management: firewall.management.clone(), subnets })
+    let networks = blueprint.networks.values();
+    let taken = networks.flat_map(|n| n.gateway.into_iter().chain(n.nameservers.iter().copied()));
+    let taken = taken.collect();
+    Some(Firewall {
+        zero_trust: firewall.zero_trust,
+        management: firewall.management.clone(),
+        subnets,
+        taken,
+    })
 }
 
 /// All flows, sorted by id.
@@ -82,6 +91,7 @@ pub(super) fn flows(
     to_services(&mut flows, services);
     doors(&mut flows, parts);
     renewals(&mut flows, certificates);
+    public_authority(&mut flows, certificates);
     needs(&mut flows, blueprint);
     outwards(&mut flows, blueprint, parts);
     for (name, flow) in &blueprint.flows {
@@ -147,7 +157,6 @@ fn to_services(flows: &mut Flows, services: &Services) {
 
 /// To the workshop's own doors.
 fn doors(flows: &mut Flows, parts: &Parts) {
-    const WEB: [u16; 2] = [80, 443];
     for name in parts.gateways.keys() {
         // The only one needs no name.
         let id = |word: &str| match parts.gateways.len() {
@@ -199,12 +208,13 @@ fn renewals(flows: &mut Flows, certificates: &Certificates) {
     );
 }
 
-/// Who needs another may use its services, exposed or not.
+/// Who needs another may use its services, exposed or not, and what its features listen with.
 fn needs(flows: &mut Flows, blueprint: &Blueprint) {
     for container in blueprint.containers.values() {
         for need in &container.needs {
             let Some(other) = blueprint.containers.get(need) else { continue };
-            let ports: Vec<u16> = other.services.values().map(|s| s.port).collect();
+            let ports: Vec<u16> =
+                other.ports(|name| blueprint.features.get(name).map(AsRef::as_ref)).into_iter().collect();
             let reason =
                 format!("{} needs {}", Address::container(&container.name), Address::container(need));
             flows.tcp(
@@ -218,15 +228,51 @@ fn needs(flows: &mut Flows, blueprint: &Blueprint) {
     }
 }
 
+/// Where web servers listen, and where proxies for packages do (apt-cacher-ng).
+const WEB: [u16; 2] = [80, 443];
+const PACKAGES: [u16; 3] = [80, 443, 3142];
+
+/// To where packages come from.
+fn packages(flows: &mut Flows, blueprint: &Blueprint) {
+    let outside = [FlowEnd::Outside];
+    let from = blueprint.firewall.as_ref().map_or(&outside[..], |firewall| &firewall.packages);
+    for from in from {
+        match from {
+            FlowEnd::Container(name) => {
+                let Some(cache) = blueprint.containers.get(name) else { continue };
+                let ports = cache.ports(|name| blueprint.features.get(name).map(AsRef::as_ref));
+                let ports: Vec<u16> = ports.into_iter().collect();
+                let at = guest(name);
+                let reason = format!("packages come through {}", Address::container(name));
+                flows.tcp(format!("packages.{name}"), End::Inside, at.clone(), &ports, reason);
+                let reason = "it fetches packages for all others";
+                flows.tcp(format!("packages.{name}.outside"), at, End::Outside, &WEB, reason);
+            }
+            FlowEnd::Net(net) => {
+                let id = format!("packages.{net}").replace('/', "-");
+                flows.tcp(id, End::Inside, End::Net(*net), &PACKAGES, "packages are installed from there");
+            }
+            FlowEnd::Outside | FlowEnd::Inside => {
+                let reason = "packages are installed from outside";
+                flows.tcp("packages".into(), End::Inside, End::Outside, &WEB, reason);
+            }
+        }
+    }
+}
+
+/// To the public authority, from whom it signs for.
+fn public_authority(flows: &mut Flows, certificates: &Certificates) {
+    let public = certificates.by_name.values().filter(|c| c.issuer == Issuer::Acme);
+    let guests: BTreeSet<&GuestName> = public.filter_map(|c| c.on.guest()).collect();
+    for name in guests {
+        let reason = "the public authority signs its certificates";
+        flows.tcp(format!("acme.{name}"), guest(name), End::Outside, &WEB, reason);
+    }
+}
+
 /// Packages, and names that the workshop does not answer itself.
 fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
-    flows.tcp(
-        "packages".into(),
-        End::Inside,
-        End::Outside,
-        &[80, 443],
-        "packages are installed from outside",
-    );
+    packages(flows, blueprint);
     if let Some((name, _)) = &parts.dns {
         flows.names("upstream", &guest(name), &End::Outside, "the name server asks others");
     }

@@ -92,6 +92,7 @@ fn nets(blueprint: &Blueprint, container: &model::Container) -> Result<BTreeMap<
                     NicAddress::Static(inet) => format!("{}/{}", inet.address(), inet.network_length()),
                     NicAddress::Dhcp => "dhcp".to_owned(),
                 },
+                subnet: network.subnet,
                 // Only one default route: that of the first device.
                 gateway: match nic.address {
                     NicAddress::Static(_) if *slot == first => network.gateway,

@@ -164,6 +164,18 @@ impl FirewallFile {
         )
     }
 
+    /// The sets whose head has a comment that begins with `prefix`, with their members as they are written.
+    pub fn ip_sets_of(&self, prefix: &str) -> BTreeMap<String, Vec<String>> {
+        let members = |block: std::ops::Range<usize>| {
+            self.lines[block].iter().filter_map(|line| match &line.meaning {
+                Meaning::Member(member) => Some(member.clone()),
+                _ => None,
+            })
+        };
+        let sets = self.set_blocks(prefix).into_iter();
+        sets.map(|(name, block)| (name, members(block).collect())).collect()
+    }
+
     /// Whether nothing is in it but blank lines and heads of sections: it can be removed as well.
     pub fn says_nothing(&self) -> bool {
         self.lines.iter().all(|line| match &line.meaning {
@@ -212,6 +224,79 @@ impl FirewallFile {
         let at = first.unwrap_or_else(|| self.place_in(&Section::Rules, false));
         let new = rules.iter().map(|rule| Line::new(rule.to_string(), Meaning::Rule(Box::new(rule.clone()))));
         self.lines.splice(at..at, new);
+    }
+
+    /// Replaces all sets whose head has a comment that begins with `prefix` by these, before the rules. A set of one of
+    /// the names that is somebody else's stays, and is not doubled. Nothing changes when it is so already; the order of
+    /// members says nothing.
+    pub fn replace_ip_sets(&mut self, prefix: &str, sets: &BTreeMap<String, Vec<String>>) {
+        let sorted = |members: &[String]| members.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+        let blocks = self.set_blocks(prefix);
+        let is_theirs = |name: &str| {
+            let all = self.meanings().filter(
+                |(_, meaning)| matches!(meaning, Meaning::Section(Section::IpSet(set)) if set == name),
+            );
+            all.count() > blocks.iter().filter(|(own, _)| own == name).count()
+        };
+        let wanted: Vec<(&String, &Vec<String>)> = sets.iter().filter(|(name, _)| !is_theirs(name)).collect();
+        let there = self.ip_sets_of(prefix);
+        let same = blocks.len() == wanted.len()
+            && wanted
+                .iter()
+                .all(|(name, members)| there.get(*name).is_some_and(|own| sorted(own) == sorted(members)));
+        if same {
+            return;
+        }
+        for (_, block) in blocks.into_iter().rev() {
+            self.lines.drain(block);
+        }
+        if self.lines.is_empty() {
+            self.lines.push(Line::blank());
+        }
+        for (name, members) in wanted {
+            let head = Line::new(
+                format!("[IPSET {name}] # {prefix}"),
+                Meaning::Section(Section::IpSet(name.clone())),
+            );
+            let members = members.iter().map(|it| Line::new(it.clone(), Meaning::Member(it.clone())));
+            let block: Vec<Line> =
+                [head, Line::blank()].into_iter().chain(members).chain([Line::blank()]).collect();
+            let at = self.place_of_sets();
+            self.lines.splice(at..at, block);
+        }
+    }
+
+    /// Where a set is put in: before the rules and groups, or at the end, where the last line stays the empty one.
+    fn place_of_sets(&mut self) -> usize {
+        let later =
+            |line: &Line| matches!(line.meaning, Meaning::Section(Section::Rules | Section::Group(_)));
+        if let Some(at) = self.lines.iter().position(later) {
+            return at;
+        }
+        if self.lines.last().is_some_and(|line| !line.text.is_empty()) {
+            self.lines.push(Line::blank());
+        }
+        let end = self.lines.len() - 1;
+        if end > 0 && !self.lines[end - 1].text.is_empty() {
+            self.lines.insert(end, Line::blank());
+            return end + 1;
+        }
+        end
+    }
+
+    /// The lines of each set whose head has a comment that begins with `prefix`, with its name.
+    fn set_blocks(&self, prefix: &str) -> Vec<(String, std::ops::Range<usize>)> {
+        let is_head = |line: &Line| matches!(line.meaning, Meaning::Section(_));
+        // The last line is the empty one behind the last newline, and stays.
+        let end = self.lines.len() - usize::from(self.lines.last().is_some_and(|line| line.text.is_empty()));
+        let block = |(at, line): (usize, &Line)| {
+            let Meaning::Section(Section::IpSet(name)) = &line.meaning else { return None };
+            let comment = line.text.split_once('#')?.1.trim();
+            let after = at + 1;
+            let next = self.lines[after..].iter().position(is_head).map_or(end, |next| after + next);
+            comment.starts_with(prefix).then(|| (name.clone(), at..next.max(after)))
+        };
+        self.lines.iter().enumerate().filter_map(block).collect()
     }
 
     fn rule_at(&self, at: usize) -> Option<&Rule> {

@@ -16,7 +16,7 @@ const FEATURES: &[(&str, &str)] = &[
                 "banner": {"type": "string", "default": ""},
                 "tags": {"type": "list", "default": []}
             },
-            "requires": ["base"], "provides": ["http"],
+            "requires": ["base"], "provides": ["http"], "listens": ["port"],
             "folders": [{"path": "/srv/site", "from": "{{ root }}"}],
             "files": [{"path": "/etc/site.conf", "template": "site.conf", "reloads": "nginx"}],
             "health": [{"http": "http://127.0.0.1:{{ port }}/", "status": 200}]

@@ -11,6 +11,21 @@ fn reaches(site: &Site, from: Option<u32>, to: &str, port: u16) -> bool {
     site.on_node(&command).status.success()
 }
 
+/// The ports of a guest that take a TCP connection from a guest, or from the node: all up to 255, and those that programs
+/// are known by. They are tried together, and each for two seconds, so a closed one costs no time of its own.
+fn open_ports(site: &Site, from: Option<u32>, to: &str) -> Vec<u16> {
+    let scan = format!(
+        "for port in $(seq 1 255) 389 443 445 873 2049 2375 3128 3306 5432 6379 8000 8006 8080 8443 9100; do \
+         (timeout 2 bash -c \"exec 3<>/dev/tcp/{to}/$port\" 2>/dev/null && echo $port) & \
+         [ $((port % 128)) -ne 0 ] || wait; done; wait"
+    );
+    let command =
+        from.map_or_else(|| format!("bash -c '{scan}'"), |id| format!("pct exec {id} -- bash -c '{scan}'"));
+    let mut ports: Vec<u16> = site.node(&command).lines().map(|line| line.parse().unwrap()).collect();
+    ports.sort_unstable();
+    ports
+}
+
 /// Writes `site.json` with something more.
 fn declare(site: &Site, more: &str) {
     let text = r#"{
@@ -44,6 +59,34 @@ fn nothing_passes_but_flows() {
     assert!(!reaches(&site, Some(121), "10.0.0.120", 22) && !reaches(&site, None, "10.0.0.120", 22));
     assert!(reaches(&site, Some(121), "10.0.0.153", 443), "the gateway is for everybody");
     assert!(site.node("pve-firewall status").starts_with("Status: enabled/running\n"));
+
+    // Whoever scans finds what the flows say, and nothing else, ssh of each guest among it.
+    for (from, to, expected) in [
+        (Some(121), "10.0.0.120", &[][..]),
+        (Some(120), "10.0.0.121", &[]),
+        (Some(120), "10.0.0.153", &[80, 443]),
+        (Some(121), "10.0.0.254", &[]),
+        (None, "10.0.0.120", &[80]),
+        (None, "10.0.0.153", &[80, 443]),
+    ] {
+        assert_eq!(open_ports(&site, from, to), expected, "from {from:?} to {to}");
+    }
+
+    // Root of a guest speaks in another's name: from an address that is nobody's, and from another MAC. Neither gets out,
+    // though anybody may come to the gateway.
+    let asks_as = |source: &str| {
+        let fetch =
+            format!("pct exec 121 -- curl -sk -m 5 -o /dev/null --interface {source} https://10.0.0.153/");
+        site.on_node(&fetch).status.success()
+    };
+    site.node("pct exec 121 -- ip addr add 10.0.0.77/24 dev eth0");
+    assert!(asks_as("10.0.0.121") && !asks_as("10.0.0.77"), "a guest spoke from another address");
+    site.node("pct exec 121 -- ip addr del 10.0.0.77/24 dev eth0");
+    let mac = site.node("pct exec 121 -- cat /sys/class/net/eth0/address");
+    site.node("pct exec 121 -- ip link set eth0 address 02:00:00:00:00:77");
+    assert!(!asks_as("10.0.0.121"), "a guest spoke from another MAC");
+    site.node(&format!("pct exec 121 -- ip link set eth0 address {}", mac.trim()));
+    wait_for("it to be heard in its own name", Duration::from_secs(20), || asks_as("10.0.0.121"));
 
     // Others write rules of their own: they stay, and are no difference.
     let own = "sed -i 's/^\\[RULES\\]$/&\\n\\nIN SSH(ACCEPT) # of my own/' /etc/pve/firewall/120.fw /etc/pve/firewall/cluster.fw";

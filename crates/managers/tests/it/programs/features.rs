@@ -6,6 +6,7 @@
 mod checking;
 mod gateway;
 mod page;
+mod proxy;
 mod record;
 mod static_site;
 

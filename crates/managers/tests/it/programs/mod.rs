@@ -5,3 +5,4 @@ mod authority;
 mod drift;
 pub mod features;
 mod mesh;
+mod spoofing;

@@ -174,3 +174,35 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn our_sets_are_known_by_their_heads() {
+    let sets = |list: &[(&str, &[&str])]| -> std::collections::BTreeMap<String, Vec<String>> {
+        let owned = |members: &[&str]| members.iter().map(|it| (*it).to_owned()).collect();
+        list.iter().map(|(name, members)| ((*name).to_owned(), owned(members))).collect()
+    };
+    let own = sets(&[("ipfilter-net0", &["10.0.0.0/25", "10.0.0.130"])]);
+    for text in [FILE, "", "[RULES]\nIN DROP\n", "[OPTIONS]\nenable: 1\n", "[OPTIONS]\nenable: 1"] {
+        let mut file = FirewallFile::parse(text);
+        file.replace_ip_sets(PREFIX, &own);
+        assert_eq!(FirewallFile::parse(&file.to_string()), file, "{file}");
+        assert_eq!(file.ip_sets_of(PREFIX), own);
+        assert_eq!(file.ip_set("ipfilter-net0"), Some(vec!["10.0.0.0/25", "10.0.0.130"]));
+        // Proxmox VE sorts members when it writes the file: that is no difference.
+        let turned = sets(&[("ipfilter-net0", &["10.0.0.130", "10.0.0.0/25"])]);
+        let before = file.to_string();
+        file.replace_ip_sets(PREFIX, &turned);
+        assert_eq!(file.to_string(), before);
+        // Others' rules and options are where they were, and so is all once ours is gone.
+        let there = FirewallFile::parse(text);
+        assert_eq!(file.rules().collect::<Vec<_>>(), there.rules().collect::<Vec<_>>());
+        file.replace_ip_sets(PREFIX, &sets(&[]));
+        assert_eq!(file.to_string().trim_end(), text.trim_end());
+        assert_eq!(file.ip_sets_of(PREFIX), sets(&[]));
+    }
+    // A set of that name that is somebody else's stays alone.
+    let theirs = "[IPSET ipfilter-net0] # by hand\n\n10.0.0.7\n";
+    let mut file = FirewallFile::parse(theirs);
+    file.replace_ip_sets(PREFIX, &own);
+    assert_eq!(file.to_string(), theirs);
+}
