@@ -5,6 +5,7 @@
 // A file for each feature that has more to it than rendering.
 mod checking;
 mod gateway;
+mod links;
 mod page;
 mod record;
 mod static_site;
