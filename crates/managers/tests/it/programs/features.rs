@@ -9,6 +9,7 @@ mod links;
 mod page;
 mod record;
 mod static_site;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
