@@ -62,6 +62,14 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli exec NAME -- df -h` shows its space; then `phoenix-cli apply`.",
     ),
     code(
+        "artifacts::old",
+        "a pinned program is old",
+        "A program that no Debian package brings is pinned to one version, by its checksums, so it is not repaired by \
+         itself. This version was released a year ago or more, or holes in it are known.",
+        "A newer Phoenix pins a newer version; its next apply puts it in place and restarts what runs it. Until then, see \
+         what the hole that is named takes, and whether anybody can reach that where you are.",
+    ),
+    code(
         "artifacts::other-bytes",
         "not what is pinned",
         "What was obtained has another checksum than the one that is pinned. It was not used.",

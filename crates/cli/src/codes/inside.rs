@@ -59,6 +59,14 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli doctor` tries each hop; `phoenix-cli exec GUEST -- true` this one.",
     ),
     code(
+        "health::updates",
+        "security updates are not installed",
+        "The guest installs Debian's security updates by itself, each night, and for a week that has not gone well: it may \
+         have been off, have no way out, or have no source of packages that is Debian's security archive.",
+        "`phoenix-cli exec GUEST -- /usr/local/lib/phoenix/updates run` does it now and says what is in the way. Where they \
+         are not to be installed: `\"updates\": \"off\"` among the parameters of its feature `base`.",
+    ),
+    code(
         "probe::closed",
         "a connection through the gateway is closed at once",
         "The gateway takes the connection and has nobody to pass it on to: the service behind it does not listen.",

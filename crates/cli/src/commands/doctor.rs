@@ -43,6 +43,32 @@ impl Findings {
 }
 
 impl Findings {
+    /// What somebody should know, though nothing fails for it.
+    fn warn(&mut self, what: &str, code: &str, text: &str, hint: &str) {
+        if !self.printer.json {
+            self.printer.data(format!("! {what:<24} {text}"));
+            self.printer.data(format!("  hint: {hint}"));
+        }
+        self.rows.push(json!({ "check": what, "ok": true, "warning": text, "hint": hint, "code": code }));
+    }
+
+    /// How old the programs are that no package brings, and that nothing but a newer Phoenix renews.
+    fn programs(&mut self, desired: &plan::Desired) {
+        // A list that cannot be read is told by whatever needs it.
+        let Ok(list) = managers::artifacts::builtin() else { return };
+        let today = jiff::Zoned::now().date();
+        for program in managers::artifacts::aged(list, desired, today) {
+            let what = format!("program {}", program.name);
+            match program.trouble() {
+                None => self.good(&what, &format!("{} of {}", program.version, program.released)),
+                Some(text) => {
+                    let hint = "a newer Phoenix pins a newer one, and its apply puts it in place: phoenix-cli version";
+                    self.warn(&what, "artifacts::old", &text, hint);
+                }
+            }
+        }
+    }
+
     /// What `health` sees.
     fn inside(&mut self, checks: &[Check]) {
         self.bad += checks.iter().filter(|check| check.trouble.is_some()).count();
@@ -76,6 +102,7 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
     findings.good("certificate authority", "root and intermediate are readable and belong together");
+    findings.programs(&paper.desired);
     // A connection that was kept would not tell whether one can log in now.
     match site::connect(&paper.loaded.blueprint, &opening::environment()) {
         Err(error) => findings.bad("target", &error),

@@ -87,8 +87,10 @@ fn arguments(module: Module<'_>, toolchain: &Toolchain, folder: &Utf8Path, arch:
             .map(str::to_owned)
             .into();
     all.push(format!("GOARCH={arch}"));
-    // Where the one that is here is too old it fetches the one that is asked for; Debian has that switched off.
+    // Where the one that is here is too old it fetches the one that is asked for; Debian has that switched off. No `go.sum`
+    // pins a toolchain, so whoever it comes from, Go's own list of checksums has to vouch for it.
     all.push("GOTOOLCHAIN=auto".to_owned());
+    all.extend(["GOSUMDB=sum.golang.org", "GONOSUMDB=none"].map(str::to_owned));
     all.extend([toolchain.program.clone(), "build".into(), "-C".into(), folder.to_string()]);
     all.extend(["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags"].map(str::to_owned));
     all.extend([link, "-o".into(), "program".into(), module.package.to_owned()]);
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(
             line,
             "env|CGO_ENABLED=0|GOOS=linux|GOFLAGS=|GOWORK=off|GOEXPERIMENT=|GOAMD64=v1|GOARCH=amd64|GOTOOLCHAIN=auto|\
-             /go|build|-C|/b|-mod=readonly|-trimpath|-buildvcs=false|-ldflags|-s -w -X main.Version=1.2.3|-o|program|\
+             GOSUMDB=sum.golang.org|GONOSUMDB=none|/go|build|-C|/b|-mod=readonly|-trimpath|-buildvcs=false|-ldflags|-s -w -X main.Version=1.2.3|-o|program|\
              example.org/x/cmd"
         );
     }

@@ -28,11 +28,26 @@ pub struct Artifact {
     pub description: String,
     /// Its version, as its makers write it, without a leading `v`.
     pub version: String,
+    /// When its makers released that version.
+    pub released: jiff::civil::Date,
+    /// What is known to be wrong with that version, when it was pinned or later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<Hole>,
     /// Where it goes in a guest; `/usr/local/bin/NAME` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Where it can be had, tried in this order.
     pub sources: Vec<Source>,
+}
+
+/// A security hole of a version that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Hole {
+    /// What it is called where such things are listed: `CVE-…`, `GHSA-…`.
+    pub id: String,
+    /// The first version in which it is repaired.
+    pub fixed: String,
 }
 
 /// Where an artifact can be had.
@@ -209,6 +224,12 @@ impl Artifact {
         if !path.starts_with('/') || path.bytes().any(|b| b.is_ascii_control() || b == b' ') {
             return Some(format!("goes to `{path}`, which is no absolute path"));
         }
+        if let Some(hole) = self.holes.iter().find(|hole| !is_word(&hole.id) || !is_word(&hole.fixed)) {
+            return Some(format!(
+                "has a hole whose name or version is no word: `{}`, `{}`",
+                hole.id, hole.fixed
+            ));
+        }
         if self.sources.is_empty() {
             return Some("has no source".to_owned());
         }
@@ -309,7 +330,7 @@ mod tests {
     fn what_cannot_be_is_said_with_its_name() {
         let wrong = |source: &str, version: &str| {
             let text = format!(
-                r#"{{"artifacts":{{"x":{{"description":"X.","version":"{version}","sources":[{source}]}}}}}}"#
+                r#"{{"artifacts":{{"x":{{"description":"X.","version":"{version}","released":"2025-01-02","sources":[{source}]}}}}}}"#
             );
             let error = List::parse(text.as_bytes()).expect_err("it is wrong");
             apply::Failure::from_error("", &error).to_string()
@@ -351,18 +372,25 @@ mod tests {
         ]
     }
 
+    fn hole() -> impl Strategy<Value = (jiff::civil::Date, Vec<Hole>)> {
+        let hole =
+            ("[A-Z]{3,4}-[0-9a-z-]{1,9}", "[0-9][0-9.]{0,5}").prop_map(|(id, fixed)| Hole { id, fixed });
+        let day = (2000..2100i16, 1..13i8, 1..29i8).prop_map(|(y, m, d)| jiff::civil::date(y, m, d));
+        (day, proptest::collection::vec(hole, 0..3))
+    }
+
     proptest! {
         #[test]
         fn a_list_that_is_read_prints_back_the_same(
             artifacts in proptest::collection::btree_map(
                 "[a-z][a-z0-9-]{0,9}",
                 ("\\PC{0,20}", "[0-9][0-9a-z.+-]{0,9}", proptest::option::of("/[a-z/]{1,20}"),
-                 proptest::collection::vec(source(), 1..4)),
+                 proptest::collection::vec(source(), 1..4), hole()),
                 0..5,
             ),
         ) {
-            let artifacts = artifacts.into_iter().map(|(name, (description, version, path, sources))| {
-                (name, Artifact { description, version, path, sources })
+            let artifacts = artifacts.into_iter().map(|(name, (description, version, path, sources, (released, holes)))| {
+                (name, Artifact { description, version, released, holes, path, sources })
             });
             let list = List { artifacts: artifacts.collect(), refuses: Vec::new() };
             let text = serde_json::to_vec(&list).expect("JSON");

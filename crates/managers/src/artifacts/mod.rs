@@ -5,8 +5,9 @@
 //! content, so a copy of its folder is a mirror: a rebuild works when the upstream is gone.
 //!
 //! Start at [`Store`]; `cache` keeps, `go` and `fetch` obtain, `guest` puts in place, and [`versions`] knows which
-//! versions do not go together.
+//! versions do not go together. `age` tells which have grown old.
 
+mod age;
 mod cache;
 mod error;
 mod fetch;
@@ -16,7 +17,8 @@ mod list;
 mod store;
 pub mod versions;
 
+pub use age::{Aged, OLD, aged};
 pub use cache::{Cache, Found, Key};
 pub use error::Error;
-pub use list::{Artifact, List, ListError, Sha256Sum, Source, builtin};
+pub use list::{Artifact, Hole, List, ListError, Sha256Sum, Source, builtin};
 pub use store::{Refusing, Simulated, Standing, Store};

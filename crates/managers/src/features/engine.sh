@@ -365,6 +365,17 @@ user() {
 	act user name "$1" update
 }
 
+# lend GROUP PATH: has the group read it. It is a link to a file, both in folders that are root's alone.
+lend() {
+	local name="${2##*/}" real
+	if into "${2%/*}" && roots "$PWD" && real=$(realpath -e -- "./$name") && into "${real%/*}" && roots "$PWD"; then
+		chgrp "$1" -- "./${real##*/}" && chmod 0640 -- "./${real##*/}"
+		return
+	fi
+	printf 'others than root can change it\n' >&2
+	return 1
+}
+
 # readable GROUP PATH: the key of a certificate, for a service that is not root. The certificate was there before the group.
 readable() {
 	local out
@@ -372,7 +383,7 @@ readable() {
 	[ "$(stat -L -c '%a %G' -- "$2")" = "640 $1" ] && return 0
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		out=$(chgrp "$1" -- "$2" 2>&1 && chmod 0640 -- "$2" 2>&1) || {
+		out=$(lend "$1" "$2" 2>&1) || {
 			fail "failed to let $1 read $2: $out"
 			return 1
 		}
@@ -395,7 +406,7 @@ folder() {
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		remember_folders "$1" || return 1
-		out=$(mkdir -p -- "$1" 2>&1 && { [ -z "$3" ] || chown "$3" -- "$1" 2>&1; } && { [ -z "$2" ] || chmod "$2" -- "$1" 2>&1; }) || {
+		out=$({ into "$1" make && { [ -z "$3" ] || chown "$3" .; } && { [ -z "$2" ] || chmod "$2" .; }; } 2>&1) || {
 			fail "$out"
 			return 1
 		}
@@ -406,14 +417,16 @@ folder() {
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 # A manifest on standard input: number, SHA-256, type and mode in hexadecimal, owner, notes, path. Printed are the lines
-# of those files that are not like that, with what is to be done in front. Two processes for any number of files.
+# of those files that are not like that, with what is to be done in front. A few processes for any number of files.
 differing() {
-	local manifest
+	local manifest there
 	manifest=$(cat)
+	there=$(printf '%s\n' "$manifest" | cut -f 6 | xargs -d '\n' stat -c '%f %U:%G %n' -- 2>/dev/null)
 	{
 		printf '%s\n' "$manifest" | sed "s/^/M$tab/"
-		printf '%s\n' "$manifest" | cut -f 6 | xargs -d '\n' stat -c '%f %U:%G %n' -- 2>/dev/null | sed "s/^/T$tab/"
-		printf '%s\n' "$manifest" | cut -f 6 | xargs -d '\n' sha256sum -- 2>/dev/null | sed "s/^/S$tab/"
+		printf '%s\n' "$there" | sed "s/^/T$tab/"
+		# Only files: whoever may put a pipe there does not keep anybody waiting.
+		printf '%s\n' "$there" | sed -n 's/^8[^ ]* [^ ]* //p' | timeout -k 5 600 xargs -r -d '\n' sha256sum -- 2>/dev/null | sed "s/^/S$tab/"
 	} | awk -F '\t' -v OFS='\t' '
 		$1 == "M" { n++; line[n] = substr($0, 3); sum[n] = $3; attributes[n] = $4 " " $5; path[n] = $7 }
 		$1 == "T" { split($2, f, " "); there[substr($2, length(f[1]) + length(f[2]) + 3)] = f[1] " " f[2] }
@@ -428,53 +441,27 @@ differing() {
 		}'
 }
 
-# fresh PATH: the name under which a new file is written, beside where it goes.
+# fresh PATH: that there can be a file, in `dir`.
 fresh() {
+	local out
 	dir=${1%/*}
 	dir=${dir:-/}
 	if [ -d "$1" ] && [ ! -h "$1" ]; then
 		fail "$1 is a folder, and a file belongs there"
 		return 1
 	fi
-	if [ ! -d "$dir" ]; then
-		remember_folders "$dir" || return 1
-		out=$(mkdir -p -- "$dir" 2>&1) || {
-			fail "$out"
-			return 1
-		}
-	fi
-	new=${dir%/}/.phoenix-new
-	printf 'temp:%s\n' "$new" >>"$pending"
+	[ ! -d "$dir" ] || return 0
+	remember_folders "$dir" || return 1
+	out=$(into "$dir" make 2>&1) || fail "cannot make $dir: $out"
 }
 
 # place NUMBER MODE(hexadecimal) OWNER PATH NOTES: the new file in the place of the old one, at once and complete.
 place() {
-	local mode out dir new
+	local mode out dir
 	mode=$(printf '%o' "$((0x$2 & 0xfff))")
 	fresh "$4" || return 1
 	remember_file "$4" "$5" || return 1
-	rm -f -- "$new"
-	# Nobody else can read it before its owner and mode are right.
-	case $mode in
-	644) out=$({ "content_$1" >"$new"; } 2>&1) ;;
-	*) out=$({ umask 077 && "content_$1" >"$new" && chmod "$mode" -- "$new"; } 2>&1) ;;
-	esac || {
-		rm -f -- "$new"
-		fail "failed to write $4: $out"
-		return 1
-	}
-	if [ "$3" != root:root ] || [ -g "$dir" ]; then
-		out=$({ chown "$3" -- "$new" && chmod "$mode" -- "$new"; } 2>&1) || {
-			rm -f -- "$new"
-			fail "failed to give $4 to $3: $out"
-			return 1
-		}
-	fi
-	out=$(mv -fT -- "$new" "$4" 2>&1) || {
-		rm -f -- "$new"
-		fail "failed to write $4: $out"
-		return 1
-	}
+	out=$(staged "$dir" write "$1" "$mode" "$3" "${4##*/}" 2>&1) || fail "failed to write $4: $out"
 }
 
 # Files with a check can be taken back, also by the next run when this one is killed.
@@ -486,7 +473,7 @@ undo_save() {
 	local was=absent
 	if [ -e "$2" ] || [ -h "$2" ]; then
 		was=there
-		cp -a -- "$2" "$undo/$1" || return 1
+		staged "${2%/*}" copy "${2##*/}" "$undo/$1" || return 1
 	fi
 	printf '%s\t%s\t%s\n' "$1" "$was" "$2" >>"$undo/list"
 }
@@ -497,7 +484,7 @@ undo_forget() {
 }
 
 undo_all() {
-	local number was path
+	local number was path status=0
 	if [ ! -e "$undo/list" ]; then
 		# Copies that a kill left behind their list.
 		[ ! -d "$undo" ] || undo_forget
@@ -505,12 +492,12 @@ undo_all() {
 	fi
 	while IFS="$tab" read -r number was path; do
 		if [ "$was" = there ]; then
-			cp -aT -- "$undo/$number" "${path%/*}/.phoenix-new" && mv -fT -- "${path%/*}/.phoenix-new" "$path"
+			staged "${path%/*}" restore "$undo/$number" "${path##*/}"
 		else
-			rm -f -- "$path"
-		fi
+			removed "$path"
+		fi || status=1
 	done <"$undo/list"
-	undo_forget
+	undo_forget && return "$status"
 }
 
 # try LINES CHECK: all of them in place, then the check; on failure all as before.
@@ -524,9 +511,9 @@ try() {
 	}
 	while IFS="$tab" read -r change number sum mode owner note path; do
 		owe "$note"
-		if ! undo_save "$number" "$path" || ! place "$number" "$mode" "$owner" "$path" "$note"; then
+		out=$(undo_save "$number" "$path" 2>&1) || error="failed to keep the old $path: $out"
+		if [ -n "$error" ] || ! place "$number" "$mode" "$owner" "$path" "$note"; then
 			undo_all
-			error=${error:-failed to keep the old $path}
 			return 1
 		fi
 	done <<-LINES
@@ -534,8 +521,12 @@ try() {
 	LINES
 	if ! out=$(run_text 120 "$2"); then
 		# With the old files, nothing has to follow.
-		undo_all && printf '%s\n' "$owed" >"$pending"
-		fail "the check \`$2\` failed, so the old files are back: $(last "$out")"
+		if undo_all; then
+			printf '%s\n' "$owed" >"$pending"
+			fail "the check \`$2\` failed, so the old files are back: $(last "$out")"
+		else
+			fail "the check \`$2\` failed, and not all of the old files could be put back: $(last "$out")"
+		fi
 		return 1
 	fi
 	undo_forget
@@ -587,12 +578,9 @@ files() {
 	later=$bad
 }
 
-# block NUMBER MODE OWNER NOTES WORD CHECK PATH: the lines between two markers of a file that others write too.
-block() {
-	local path="$7" old='' after body out dir new mode
-	body=$("content_$1")
-	if [ -e "$path" ]; then old=$(cat -- "$path"); fi
-	after=$(printf '%s\n' "$old" | BODY=$body WORD=$5 awk '
+# with_block NUMBER WORD: standard input, with the block in it.
+with_block() {
+	BODY=$("content_$1") WORD=$2 awk '
 		{ lines[++n] = $0 }
 		END {
 			begin = "# BEGIN phoenix " ENVIRON["WORD"]
@@ -608,8 +596,14 @@ block() {
 				} else if (lines[i] != end) print lines[i]
 			}
 			if (body != "" && !put) print body
-		}')
-	[ "$after" = "$old" ] && return 0
+		}'
+}
+
+# block NUMBER MODE OWNER NOTES WORD CHECK PATH: the lines between two markers of a file that others write too.
+block() {
+	local path="$7" old='' out dir mode
+	if [ -f "$path" ]; then old=$(run 30 cat -- "$path"); fi
+	[ "$(printf '%s\n' "$old" | with_block "$1" "$5")" = "$old" ] && return 0
 	local change=update
 	[ -e "$path" ] || change=create
 	if [ "$acting" = true ]; then
@@ -620,30 +614,22 @@ block() {
 		[ "$change" = update ] || how=new
 		if [ "$1" != none ]; then remember "block:$5" "$path" "$how" "$4" || return 1; fi
 		mode=$(printf '%o' "$((0x$2 & 0xfff))")
-		rm -f -- "$new"
-		out=$({ umask 077 && printf '%s\n' "$after" >"$new" && if [ "$change" = update ]; then
-			chown --reference="$path" -- "$new" && chmod --reference="$path" -- "$new"
-		else
-			chown "$3" -- "$new" && chmod "$mode" -- "$new"
-		fi; } 2>&1) || {
-			rm -f -- "$new"
-			fail "failed to write $path: $out"
-			return 1
-		}
-		if ! undo_begin || ! undo_save "$1" "$path"; then
-			rm -f -- "$new"
-			fail "cannot write to $undo"
+		if ! out=$({ undo_begin && undo_save "$1" "$path"; } 2>&1); then
+			undo_forget
+			fail "cannot keep the old $path: $out"
 			return 1
 		fi
-		out=$(mv -fT -- "$new" "$path" 2>&1) || {
+		out=$(staged "$dir" write_block "$1" "$mode" "$3" "${path##*/}" "$5" 2>&1) || {
 			undo_forget
-			rm -f -- "$new"
 			fail "failed to write $path: $out"
 			return 1
 		}
 		if [ -n "$6" ] && ! out=$(run_text 120 "$6"); then
-			undo_all
-			fail "the check \`$6\` failed, so the old $path is back: $(last "$out")"
+			if undo_all; then
+				fail "the check \`$6\` failed, so the old $path is back: $(last "$out")"
+			else
+				fail "the check \`$6\` failed, and the old $path could not be put back: $(last "$out")"
+			fi
 			return 1
 		fi
 		undo_forget
@@ -657,14 +643,18 @@ block() {
 prune() {
 	local gone path out
 	[ -d "$2" ] || return 0
+	out=$(into "$2" 2>&1) || {
+		fail "$2 cannot be tidied: $out"
+		return 1
+	}
 	# shellcheck disable=SC2086 # the depth is two words or none
 	gone=$({
 		"keep_$1" | sed 's/^/K/'
 		printf '%s' "$others" | sed -n "s/^file$tab\([^$tab]*\)$tab.*/K\1/p"
-		find "$2/" -xdev -mindepth 1 $3 ! -type d -name "$4" ! -name "*$nl*" -print | sed 's/^/F/'
+		(into "$2" && find . -xdev -mindepth 1 $3 ! -type d -name "$4" ! -name "*$nl*" -printf 'F%P\n')
 	} | awk -v dir="$2/" '
 		/^K/ { keep[substr($0, 2)] = 1 }
-		/^F/ { p = substr($0, 2); if (index(p, dir) == 1 && !(p in keep)) print p }' | sort)
+		/^F/ { p = dir substr($0, 2); if (!(p in keep)) print p }' | sort)
 	[ -n "$gone" ] || return 0
 	if [ "$acting" = true ]; then
 		begin_change || return 1
@@ -672,8 +662,8 @@ prune() {
 	fi
 	while IFS= read -r path; do
 		if [ "$acting" = true ]; then
-			out=$(rm -f -- "$path" 2>&1) || {
-				fail "$out"
+			out=$(removed "$path" 2>&1) || {
+				fail "failed to remove $path: $out"
 				return 1
 			}
 		fi
@@ -682,7 +672,7 @@ prune() {
 	done <<-LINES
 		$gone
 	LINES
-	if [ "$acting" = true ] && [ -z "$3" ]; then find "$2/" -xdev -mindepth 1 -type d -empty -delete; fi
+	if [ "$acting" = true ] && [ -z "$3" ]; then (into "$2" && find . -xdev -mindepth 1 -type d -empty -delete); fi
 	return 0
 }
 
@@ -886,7 +876,9 @@ clean() {
 	[ -n "$policy_ours" ] && release_services
 	[ -n "$undo" ] && [ -e "$undo/list" ] && undo_all
 	if [ -n "$pending" ] && [ -e "$pending" ]; then
-		sed -n 's/^temp://p' "$pending" | sort -u | while IFS= read -r path; do rm -f -- "$path"; done
+		sed -n 's/^temp://p' "$pending" | sort -u | while IFS= read -r path; do
+			if [ -e "$path" ] || [ -h "$path" ]; then (into "${path%/*}" && rm -rf -- "./${path##*/}"); fi
+		done
 	fi
 	return 0
 }
@@ -960,10 +952,12 @@ main() {
 		trap 'exit 143' TERM
 		# Open to the users who may read a key below it, whoever made it.
 		mkdir -p /etc/phoenix && chmod 0755 /etc/phoenix
+		mkdir -p "$state/pending" && chmod 0711 "$state" && chmod 0700 "$state/pending"
 	fi
-	# Never two at once in a guest. Its folder is the lock, so that checking need not write anything.
-	if [ -d /etc/phoenix ]; then
-		exec 9</etc/phoenix
+	# Never two at once in a guest. A folder is the lock, so that checking need not write anything; one that nobody else can
+	# open, or they could hold it.
+	if [ -d "$state/pending" ]; then
+		exec 9<"$state/pending"
 		if ! flock -w 120 9; then
 			say '{"result":"failed","changed":0,"error":"another script of Phoenix has been running in this guest for 120 s"}'
 			return 1

@@ -14,6 +14,10 @@ use crate::settle;
 /// Prints the files whose differences are shown.
 const READ: &str = include_str!("read.sh");
 
+/// Runs a script as nobody, where it is root that would.
+const AS_NOBODY: &str = "if [ \"$(id -u)\" != 0 ]; then exec sh -c \"$@\"; fi; \
+     exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -c \"$@\"";
+
 /// Larger files are not shown line by line.
 const LARGEST: usize = 64 << 10;
 
@@ -57,9 +61,7 @@ pub async fn preview(
         .filter(|file| preview.actions.iter().any(|action| updates(action, file)))
         .collect();
     if !files.is_empty() {
-        let argv =
-            ["sh", "-c", READ, "phoenix-read"].into_iter().chain(files.iter().map(|f| f.path.as_str()));
-        let command = Command::new("reading files to compare", argv).limit(Duration::from_secs(60));
+        let command = reading(files.iter().map(|file| file.path.as_str()));
         let there = read(&settle::command(inside, &command).await?.text());
         for (number, file) in files.iter().enumerate() {
             let (Some(old), Ok(new)) = (there.get(&(number + 1)), std::str::from_utf8(file.content.bytes()))
@@ -70,6 +72,12 @@ pub async fn preview(
         }
     }
     Ok(preview)
+}
+
+/// The command that prints these files.
+fn reading<'a>(paths: impl Iterator<Item = &'a str>) -> Command {
+    let argv = ["sh", "-c", AS_NOBODY, "sh", READ, "phoenix-read"].into_iter().chain(paths);
+    Command::new("reading files to compare", argv).limit(Duration::from_secs(60))
 }
 
 fn updates(action: &Action, file: &RenderedFile) -> bool {
@@ -149,14 +157,22 @@ mod tests {
     #[tokio::test]
     async fn only_what_everybody_may_read_is_read() {
         let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &str, mode| {
+            fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode(folder.path().to_str().unwrap(), 0o755);
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        for (name, mode) in [("open", 0o644), ("closed", 0o640)] {
+        fs_err::create_dir(path("private")).unwrap();
+        for (name, bits) in [("open", 0o644), ("closed", 0o640), ("private/open", 0o644)] {
             fs_err::write(path(name), format!("{name}\nlast line")).unwrap();
-            fs_err::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            mode(&path(name), bits);
         }
-        let paths = [path("missing"), path("closed"), path("open")];
-        let argv = ["sh", "-c", READ, "phoenix-read"].into_iter().chain(paths.iter().map(String::as_str));
-        let output = transport::Local.run(&Command::new("reading", argv)).await.unwrap();
+        // What nobody else can get at; not even who runs this test, where that is not root.
+        mode(&path("private"), 0o000);
+        fs_err::os::unix::fs::symlink(path("open"), path("link")).unwrap();
+        let paths = ["missing", "closed", "open", "private/open", "link"].map(path);
+        let output = transport::Local.run(&reading(paths.iter().map(String::as_str))).await.unwrap();
+        mode(&path("private"), 0o700);
         assert_eq!(read(&output.text()), BTreeMap::from([(3, "open\nlast line\n".to_owned())]));
     }
 

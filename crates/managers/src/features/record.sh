@@ -94,13 +94,16 @@ remember_folders() {
 
 # keep_copy PATH: of what a file is put in the place of. Another feature's copy is the older one.
 keep_copy() {
-	local from="$1" to="$state/kept/$feature$1" folder
+	local from='' to="$state/kept/$feature$1" folder out
 	for folder in "$state/kept/"*; do
 		if [ "$folder" != "$state/kept/$feature" ] && { [ -e "$folder$1" ] || [ -h "$folder$1" ]; }; then from=$folder$1; fi
 	done
-	if ! mkdir -p "${to%/*}" || ! chmod 0700 "$state/kept" || ! cp -aT -- "$from" "$to.phoenix-new" || ! mv -fT -- "$to.phoenix-new" "$to"; then
-		fail "cannot keep a copy of $1 in $state/kept"
-	fi
+	out=$({
+		umask 077
+		mkdir -p "$state/kept" && chmod 0700 "$state/kept" && mkdir -p "${to%/*}" &&
+			if [ -n "$from" ]; then cp -aT -- "$from" "$to.phoenix-new"; else staged "${1%/*}" copy "${1##*/}" "$to.phoenix-new"; fi &&
+			mv -fT -- "$to.phoenix-new" "$to"
+	} 2>&1) || fail "cannot keep a copy of $1 in $state/kept: $out"
 }
 
 # remember_file PATH NOTES: before it is written.
@@ -276,8 +279,8 @@ back_file() {
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		owe "$2"
-		out=$(rm -f -- "$1" 2>&1) || {
-			fail "$out"
+		out=$(removed "$1" 2>&1) || {
+			fail "failed to remove $1: $out"
 			return 1
 		}
 	fi
@@ -294,13 +297,13 @@ back_artifact() {
 
 # back_kept PATH NOTES: what was there before the feature.
 back_kept() {
-	local copy="$state/kept/$feature$1" out dir new unit
+	local copy="$state/kept/$feature$1" out dir unit
 	[ -e "$copy" ] || [ -h "$copy" ] || return 0
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		owe "$2"
 		fresh "$1" || return 1
-		out=$(cp -aT -- "$copy" "$new" 2>&1 && mv -fT -- "$new" "$1" 2>&1 && rm -f -- "$copy" 2>&1) || {
+		out=$({ staged "$dir" restore "$copy" "${1##*/}" && rm -f -- "$copy"; } 2>&1) || {
 			fail "failed to put the old $1 back: $out"
 			return 1
 		}
@@ -312,7 +315,7 @@ back_kept() {
 back_block() {
 	[ -e "$2" ] || return 0
 	block none 81a4 root:root "$4" "$1" '' "$2" || return 1
-	if [ "$3" = new ] && [ "$acting" = true ] && [ -z "$(head -c 2 -- "$2")" ]; then rm -f -- "$2"; fi
+	if [ "$3" = new ] && [ "$acting" = true ] && [ -z "$(run 30 head -c 2 -- "$2")" ]; then removed "$2"; fi
 }
 
 back_folder() {
@@ -326,7 +329,7 @@ back_folder() {
 	if [ "$acting" = true ]; then
 		begin_change || return 1
 		# What is mounted there stays.
-		if ! out=$(rmdir -- "$1" 2>&1); then
+		if ! out=$({ into "${1%/*}" && rmdir -- "./${1##*/}"; } 2>&1); then
 			printf '%s\n' "$out" >&2
 			stays folder path "$1"
 			return 0

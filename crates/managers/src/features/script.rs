@@ -16,8 +16,12 @@ use super::rendered::{Rendered, RenderedFile, RenderedPrune};
 use super::wanted;
 
 /// What the engine is, the same for every guest.
-const ENGINE: &str =
-    concat!(include_str!("../artifacts/stands.sh"), include_str!("engine.sh"), include_str!("record.sh"));
+const ENGINE: &str = concat!(
+    include_str!("../artifacts/stands.sh"),
+    include_str!("engine.sh"),
+    include_str!("places.sh"),
+    include_str!("record.sh")
+);
 
 /// How long is waited for health where the feature does not say, in seconds.
 const HEALTH_WITHIN: u32 = 30;

@@ -16,7 +16,11 @@ pub(super) fn lines(feature: &Rendered) -> String {
         let _ = writeln!(out, "{kind}\t{target}\t{notes}");
     };
     for package in &feature.packages {
-        line("package", package.split_once('=').map_or(package.as_str(), |(name, _)| name), "-");
+        // That it is pinned is for `updates` of the feature `base`.
+        match package.split_once('=') {
+            Some((name, version)) => line("package", name, &format!("={version}")),
+            None => line("package", package, "-"),
+        }
     }
     for user in &feature.users {
         line("user", &user.name, "-");

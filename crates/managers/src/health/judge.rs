@@ -42,6 +42,23 @@ pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
     failed_unit(world, name, seen)
         .or_else(|| wrong_clock(world, name, seen).map(Into::into))
         .or_else(|| filled(world, name, id, seen))
+        .or_else(|| not_patched(world, name, seen))
+}
+
+/// Security updates that have not been installed for days.
+fn not_patched(world: &World<'_>, name: &str, seen: &Seen) -> Option<Trouble> {
+    let updates = seen.updates.as_ref().filter(|updates| updates.is_overdue(world.now))?;
+    let last = ago(updates.done.unwrap_or(updates.since), world.now);
+    let called = world.called(name);
+    let mut text = match updates.done {
+        Some(_) => format!("security updates were last installed in {called} {last} ago"),
+        None => format!("{called} should have installed security updates for {last}, and has not"),
+    };
+    if let Some(why) = &updates.failed {
+        text.push_str(&format!(": {why}"));
+    }
+    let hint = format!("phoenix-cli exec {name} -- /usr/local/lib/phoenix/updates run");
+    Some(Trouble::new("health::updates", text, hint))
 }
 
 /// What a service answered, and each time, that nobody knows whether it was that service.
@@ -381,5 +398,38 @@ mod tests {
         assert!(
             sends.is_some_and(|text| text.contains("cluster.fw does not switch it on")) && takes.is_some()
         );
+    }
+
+    #[test]
+    fn updates_that_have_not_gone_well_for_a_week_are_trouble() {
+        let desired = Desired { site: "workshop".into(), ..Desired::default() };
+        let at = |days: i64| Timestamp::from_second(days * 86_400).unwrap();
+        let of = |done: Option<i64>, failed: Option<&str>, today: i64| {
+            let world = World::new(&desired, "", at(today));
+            let updates = crate::trace::updates::Updates {
+                since: at(0),
+                tried: Some(at(today)),
+                done: done.map(at),
+                waiting: 0,
+                failed: failed.map(str::to_owned),
+                stale: Vec::new(),
+            };
+            not_patched(&world, "notes", &Seen { updates: Some(updates), ..Seen::default() })
+        };
+        assert_eq!(of(None, None, 7), None);
+        assert_eq!(of(Some(3), Some("no way out"), 10), None);
+        let never = of(None, None, 9).unwrap();
+        assert_eq!(
+            never.text,
+            "container.notes should have installed security updates for 9 days, and has not"
+        );
+        let failed = of(Some(3), Some("no way out"), 11).unwrap();
+        assert_eq!(
+            failed.text,
+            "security updates were last installed in container.notes 8 days ago: no way out"
+        );
+        assert_eq!(failed.code, "health::updates");
+        // A guest that does not install any says nothing of them.
+        assert_eq!(not_patched(&World::new(&desired, "", at(99)), "notes", &Seen::default()), None);
     }
 }

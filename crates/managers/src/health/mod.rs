@@ -189,7 +189,8 @@ impl Health {
             Ok(seen) => check(group, &part.on, seen.clone(), None),
             Err(trouble) => check(group, &part.on, "does not answer".into(), Some(trouble.clone())),
         };
-        let guests = self.guests.iter().map(|g| check(Group::Guest, &g.name, g.words(), g.trouble.clone()));
+        let guests =
+            self.guests.iter().map(|g| check(Group::Guest, &g.name, g.words(self.at), g.trouble.clone()));
         let services = self.services.iter().map(|s| match &s.answer {
             Ok(seen) => check(Group::Service, &s.name, format!("{seen}, {} ms", s.took.as_millis()), None),
             Err(trouble) => {
@@ -222,7 +223,7 @@ fn check(group: Group, name: &str, seen: String, trouble: Option<Trouble>) -> Ch
 }
 
 impl Guest {
-    fn words(&self) -> String {
+    fn words(&self, now: Timestamp) -> String {
         let seen = match &self.look {
             Look::Missing => return "not there".into(),
             Look::Stopped => return "stopped".into(),
@@ -237,11 +238,13 @@ impl Guest {
             .map(crate::trace::look::Clock::off)
             .filter(|off| off.abs() >= 1.0)
             .map(|off| format!(", clock {off:+.0} s"));
+        let updates = seen.updates.as_ref().map(|updates| format!(", {}", updates.words(now)));
         format!(
-            "up for {up}{}{}{}, answers in {} ms",
+            "up for {up}{}{}{}{}, answers in {} ms",
             percent("disk", seen.disk).unwrap_or_default(),
             percent("memory", seen.memory).unwrap_or_default(),
             clock.unwrap_or_default(),
+            updates.unwrap_or_default(),
             self.answered.as_millis(),
         )
     }

@@ -167,6 +167,18 @@ impl Health {
             "guest",
             seen(|s| u32::try_from(s.units.iter().filter(|u| u.failed()).count()).ok().map(f64::from)),
         );
+        page.gauge(
+            "phoenix_guest_updates_timestamp_seconds",
+            "When the guest last installed security updates.",
+            "guest",
+            seen(|s| Some(number(s.updates.as_ref()?.done?.as_second()))),
+        );
+        page.gauge(
+            "phoenix_guest_updates_waiting",
+            "How many security updates could not be installed.",
+            "guest",
+            seen(|s| Some(f64::from(s.updates.as_ref()?.waiting))),
+        );
     }
 }
 

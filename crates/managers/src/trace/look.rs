@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::devices::{Device, devices};
 use super::leg::certificates;
 use super::parts::Parts;
+use super::updates::Updates;
 
 /// What is known of a guest.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +68,8 @@ pub struct Seen {
     pub aside: BTreeMap<String, String>,
     /// What it says of the certificates that it renews itself, by name.
     pub renewals: BTreeMap<String, Renewal>,
+    /// How its security updates stand, where it installs them by itself.
+    pub updates: Option<Updates>,
     /// The rules of a firewall of its own.
     pub rules: String,
 }
@@ -282,6 +285,7 @@ impl Seen {
                 .filter_map(|line| serde_json::from_str::<Renewal>(line).ok())
                 .map(|renewal| (renewal.name.clone(), renewal))
                 .collect(),
+            updates: Updates::parse(get("updates")),
             rules: get("rules").to_owned(),
         })
     }

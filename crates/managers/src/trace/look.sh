@@ -66,6 +66,10 @@ if [ -x /usr/local/lib/phoenix/certificates ]; then
 	part renewals
 	timeout 6 /usr/local/lib/phoenix/certificates list 2>/dev/null | tr -d '\036'
 fi
+if [ -x /usr/local/lib/phoenix/updates ]; then
+	part updates
+	run 6 /usr/local/lib/phoenix/updates state
+fi
 
 part failed
 failed=$(run 3 systemctl list-units --failed --type service --plain --no-legend --no-pager | sed 's/ .*//')

@@ -22,6 +22,7 @@ mod parts;
 pub mod path;
 pub mod question;
 pub mod rules;
+pub mod updates;
 pub mod verdict;
 
 pub use declared::Declared;

@@ -65,7 +65,11 @@ fn built_in_features_render_to_what_they_are_for() {
         "file /etc/systemd/journald.conf.d/phoenix.conf 0644 root:root, restarts systemd-journald",
         "file /etc/hosts block names 0644 root:root",
         "file /etc/timezone 0644 root:root",
+        "file /usr/local/lib/phoenix/updates 0755 root:root",
+        "file /etc/systemd/system/phoenix-updates.service 0644 root:root",
+        "file /etc/systemd/system/phoenix-updates.timer 0644 root:root, restarts phoenix-updates.timer",
         "command set the time zone",
+        "unit phoenix-updates.timer",
     ];
     assert_eq!(outline(&base), put);
     assert_eq!(content(&base, "/etc/hosts"), "10.0.0.2 notes.workshop.internal wiki.workshop.internal\n");

@@ -297,3 +297,21 @@ fn a_feature_that_asks_for_what_is_never_told_is_found() {
         ]
     );
 }
+
+// What a site has that no package brings, with its age; nothing that it does not have.
+#[test]
+fn the_pinned_programs_of_a_site_are_known_with_their_age() {
+    use managers::artifacts::{OLD, aged, builtin};
+    let list = builtin().unwrap();
+    let desired = desired(&everything(), ROOT).unwrap();
+    let released = list.artifacts["step"].released;
+    let all = aged(list, &desired, released);
+    let names: Vec<&str> = all.iter().map(|program| program.name.as_str()).collect();
+    assert_eq!(names, ["docker-compose", "step", "step-ca", "traefik"]);
+    let step =
+        |today| aged(list, &desired, today).into_iter().find(|program| program.name == "step").unwrap();
+    assert_eq!(step(released).months, 0);
+    let year = released.saturating_add(jiff::Span::new().months(OLD));
+    assert!(step(year).trouble().unwrap().contains("12 months ago"));
+    assert!(aged(list, &plan::Desired::default(), released).is_empty());
+}

@@ -32,6 +32,8 @@ impl Shop {
         let artifact = Artifact {
             description: "Says hello.".into(),
             version: version.into(),
+            released: jiff::civil::date(2026, 1, 2),
+            holes: Vec::new(),
             path: Some("/opt/tools/hello".into()),
             sources: vec![Source::File { path, sha256: Sha256Sum::of(program) }],
         };

@@ -5,10 +5,12 @@
 // A file for each feature that has more to it than rendering.
 mod checking;
 mod gateway;
+mod links;
 mod page;
 mod proxy;
 mod record;
 mod static_site;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
