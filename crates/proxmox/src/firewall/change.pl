@@ -51,6 +51,8 @@ my @changes;
 while (defined(my $head = <STDIN>)) {
   my ($name, $path, @lengths) = split / /, $head; chomp $lengths[1];
   my @texts = map { my $text; $_ eq "-" ? undef : do { read(STDIN, $text, $_) == $_ or die "cut off\n" if $_; $_ ? $text : "" } } @lengths;
+  # What is written here is root's, whoever says so.
+  $path =~ m{\A(?:firewall/(?:cluster|[0-9]{1,9})\.fw|nodes/[A-Za-z0-9][A-Za-z0-9-]*/host\.fw)\z} or die "$path is no file of the firewall\n";
   push @changes, [$name, "$root/$path", @texts];
 }
 sub same { my ($a, $b) = @_; return defined $a ? defined $b && $a eq $b : !defined $b }

@@ -146,6 +146,7 @@ const SCRIPT: &str = include_str!("change.pl");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::is_firewall_name;
     use camino::{Utf8Path, Utf8PathBuf};
     use proptest::prelude::*;
     use transport::{Local, Runner as _};
@@ -248,6 +249,25 @@ mod tests {
         assert_eq!((node.file("101.fw"), node.file("102.fw")), (None, None));
         for token in [first, second] {
             assert_eq!(node.confirm(&token).await, Confirmed::Restored);
+        }
+    }
+
+    /// A file name in a saved plan led out of the firewall's folder.
+    #[tokio::test]
+    async fn nothing_but_the_firewalls_files_is_written() {
+        let node = Node::new();
+        for name in
+            ["../../outside.fw", "host:../../../outside", "x.fw", "host:pve1/x", "101.fw/../y", "1\n.fw"]
+        {
+            assert!(!is_firewall_name(name), "{name}");
+            let output =
+                node.run(apply("a", &[change(name, None, Some("evil"))], Duration::from_secs(60))).await;
+            assert!(!output.success() && applied(&output).is_err(), "{name}: {}", output.text());
+            assert!(!node.root.join("guard/armed").exists(), "{name}");
+        }
+        assert!(!node.root.join("outside.fw").exists() && !node.root.join("outside").exists());
+        for name in ["cluster.fw", "101.fw", "host:pve1", "host:a-b2"] {
+            assert!(is_firewall_name(name), "{name}");
         }
     }
 

@@ -209,6 +209,21 @@ pub fn firewall_path(name: &str) -> String {
     }
 }
 
+/// Whether a name is that of a firewall file, so that [`firewall_path`] leads to one and nowhere else: `cluster.fw`, a
+/// guest's `101.fw`, or `host:NODE`.
+pub fn is_firewall_name(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+    // A node's name is one of a host (pve-common, `verify_node_name`).
+    let node = |text: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
+    };
+    match name.strip_prefix("host:") {
+        Some(host) => node(host),
+        None => name == "cluster.fw" || name.strip_suffix(".fw").is_some_and(digits),
+    }
+}
+
 /// What a simulated node has.
 #[derive(Debug, Clone, Default)]
 pub struct Printed<'a> {
