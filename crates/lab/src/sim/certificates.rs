@@ -119,7 +119,7 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
     }
     let certificate = "/etc/step-ca/intermediate.crt";
     match words {
-        ["request"] => match request() {
+        ["request"] | ["request", "another"] => match request() {
             Ok(request) => succeed_with(request),
             Err(error) => refused(&error),
         },

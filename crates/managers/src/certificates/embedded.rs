@@ -78,6 +78,14 @@ pub fn script(
     certificates: &[&Certificate],
     now: Timestamp,
 ) -> Result<Made, Failure> {
+    let refused = |e: &pki::PkiError| {
+        let mut failure = Failure::from_error("pki::issue", e);
+        failure.hint = e.hint();
+        failure
+    };
+    if let Some(life) = certificates.iter().map(|certificate| certificate.life).max() {
+        authority.keep(life, now).map_err(|e| refused(&e))?;
+    }
     let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
     let mut back = String::new();
     let mut marks = Vec::new();
@@ -88,11 +96,7 @@ pub fn script(
             addresses: Vec::new(),
             life: certificate.life,
         };
-        let leaf = authority.issue(&request, now).map_err(|e| {
-            let mut failure = Failure::from_error("pki::issue", &e);
-            failure.hint = e.hint();
-            failure
-        })?;
+        let leaf = authority.issue(&request, now).map_err(|e| refused(&e))?;
         let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
         let name = &certificate.name;
         let settings = format!(

@@ -201,7 +201,7 @@ impl Kind for Certificates {
         if world.options.destroy {
             return;
         }
-        let authority = world.desired.authority.as_ref().map(|a| Address::authority(&a.on));
+        let authority = new_authority(world, proposal);
         let introductions = introductions(world.desired);
         for certificate in world.desired.certificates.values() {
             let guest = certificate.on.guest().and_then(|name| world.desired.guests.get(name));
@@ -235,6 +235,15 @@ impl Kind for Certificates {
         }
         gone(world, &introductions, proposal);
     }
+}
+
+/// The authority in a guest, where it has never signed anything yet: one that only gets another certificate knows everybody.
+pub(crate) fn new_authority(world: World<'_>, proposal: &Proposal) -> Option<Address> {
+    let authority = world.desired.authority.as_ref()?;
+    let address = Address::authority(&authority.on);
+    let guest = world.desired.guests.get(&authority.on)?;
+    let there = mark_after(world, guest, proposal).and_then(|mark| CertificateMark::of(mark, &address));
+    there.is_none().then_some(address)
 }
 
 /// I-4: what is not wanted any more does not lie about, least of all its key.

@@ -23,7 +23,7 @@ use proxmox::inventory::{Guests, MARK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::certificates::{CertificateMark, date, due, facts_of, promised, status_of};
+use crate::certificates::{CertificateMark, date, due, facts_of, new_authority, promised, status_of};
 use crate::worksite::Worksite;
 use crate::{Looked, Manager, OnNode, Seen, Status};
 
@@ -173,9 +173,8 @@ impl Kind for Hypervisors {
             }
             // A new authority knows nobody.
             None => {
-                if let (Some(_), Some(authority)) = (put.authority, &world.desired.authority) {
+                if let (Some(_), Some(authority)) = (put.authority, new_authority(world, proposal)) {
                     let reason = "its authority is made anew and has to know the node".to_owned();
-                    let authority = Address::authority(&authority.on);
                     proposal.step_if_any([authority], step(Action::Update, reason), &work());
                 }
             }
