@@ -23,9 +23,10 @@ use secrecy::SecretString;
 
 use crate::error::PkiError;
 use crate::facts::{CertificateFacts, hex, renew_at};
-use crate::leaf::{Leaf, LeafRequest, check_name, within};
+use crate::leaf::{BACKDATE, Leaf, LeafRequest, check_name, within};
 use crate::root::{
-    Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial, short_id,
+    ROOT_CERT, ROOT_KEY, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial,
+    short_id,
 };
 use crate::store::Store;
 use crate::verify::verify_chain;
@@ -185,6 +186,30 @@ impl Authority {
         }
         let store = Store::open(&self.folder)?;
         let Some(next) = self.successor(&store, below, now)? else { return Ok(()) };
+        Self::take_over(&store, &mut signer, next)
+    }
+
+    /// Has leaves that live `below` signed by an intermediate that was made since `since`, whatever the age of the one there
+    /// is: its key may have been taken. For one process at a time.
+    ///
+    /// # Errors
+    /// Where the root's key is kept elsewhere; files that cannot be read or written.
+    pub fn succeed(&self, below: Duration, since: Timestamp, now: Timestamp) -> Result<(), PkiError> {
+        let mut signer = self.signer();
+        if signer.facts.not_before.as_second().saturating_add(BACKDATE.as_secs().cast_signed())
+            >= since.as_second()
+        {
+            return Ok(());
+        }
+        let store = Store::open(&self.folder)?;
+        let next = self.successor(&store, below, now)?.ok_or_else(|| PkiError::KeyMissing {
+            certificate: store.path(ROOT_CERT),
+            key: store.path(ROOT_KEY),
+        })?;
+        Self::take_over(&store, &mut signer, next)
+    }
+
+    fn take_over(store: &Store, signer: &mut Signer, next: Signer) -> Result<(), PkiError> {
         // The certificate goes first: a kill in between leaves a key that is certified again.
         store.remove(INTERMEDIATE_CERT)?;
         store.replace(INTERMEDIATE_KEY, &next.key)?;

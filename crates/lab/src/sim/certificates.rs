@@ -166,7 +166,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
         return (127, Vec::new(), format!("{CERTIFICATES}: not found\n").into_bytes()).into();
     }
     match words {
-        ["identity"] => {
+        ["identity"] | ["identity", "another"] => {
             let key = json!({ "kty": "EC", "crv": "P-256", "kid": "simulated", "x": "x", "y": "y" });
             succeed_with(format!("{key}\n"))
         }

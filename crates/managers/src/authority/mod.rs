@@ -99,6 +99,7 @@ impl Kind for Authorities {
             Some(m) if m.fingerprint != authority.fingerprint => {
                 (Action::Update, "its name or the site's root changes", false)
             }
+            Some(_) if world.inventory.rotated.intermediate => (Action::Update, TAKEN, true),
             Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
             Some(_) => return,
         };
@@ -115,6 +116,9 @@ impl Kind for Authorities {
 /// Why it gets another certificate, and what that takes.
 const DUE: &str = "two thirds of its intermediate's life have passed, or it lives too long: another key is certified, and \
                    step-ca alone is started anew with it";
+
+/// The same, for a key that may have been taken.
+const TAKEN: &str = "the key that it signs with may have been taken: another one is certified, and step-ca alone is started anew with it";
 
 /// Whether the certificate that it signs with needs a successor. A mark that cannot be read says so, too.
 fn due(mark: &CertificateMark, authority: &Authority, now: Timestamp) -> bool {

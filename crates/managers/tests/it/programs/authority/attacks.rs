@@ -147,3 +147,42 @@ fn the_authority_gets_another_key_and_guests_notice_nothing() {
     // A certificate for neither key is not taken.
     assert!(w.authority("install", first.as_bytes()).refused().contains("does not belong to the key"));
 }
+
+/// Whether somebody elsewhere gets a certificate with the key that was copied from a guest.
+fn gets_one(w: &Workshop) -> bool {
+    let said = w.say(
+        "export HOME=/root STEPPATH=/root/step; ca='--ca-url https://ca.workshop.internal --root /usr/local/share/ca-certificates/phoenix-workshop.crt'; \
+         token=$(step ca token notes.workshop.internal --offline --kid \"$(sed -n 's/.*\"kid\": *\"\\([^\"]*\\)\".*/\\1/p' /root/taken)\" \
+         --key /root/taken --issuer guest-notes $ca --not-after 5m) && \
+         STEP_TOKEN=$token step ca certificate notes.workshop.internal /root/got.crt /root/got.key $ca --force",
+        b"",
+    );
+    said.code == Some(0)
+}
+
+// A key that was copied asks for as long as its guest is known by it. Rotated, it is worth nothing more, whoever is killed.
+#[test]
+fn a_key_that_was_copied_gets_nothing_more_once_its_guest_is_rotated() {
+    let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
+    w.certificates("renew notes").ok();
+    w.root.sh("cp /var/lib/phoenix/certificates/identity.jwk /root/taken");
+    assert!(gets_one(&w), "what is taken works at first");
+    let serial = w.facts("notes").serial;
+    let another = || serde_json::from_str::<Value>(&w.certificates("identity another").ok()).unwrap();
+    // Killed before the authority was told: the guest goes on with the key it has.
+    let key = another();
+    w.certificates("renew --force notes").ok();
+    assert_eq!(another(), key, "a next one that waits is the one that is told of");
+    // Killed after that, and before the guest asked: it finds out by itself.
+    let told = json!({ "key": key, "names": ["notes.workshop.internal"], "life": 3600 });
+    w.authority("register notes", told.to_string().as_bytes()).ok();
+    assert!(!gets_one(&w), "it is the old one");
+    w.certificates("renew --force notes").ok();
+    assert_ne!(w.facts("notes").serial, serial);
+    assert_eq!(w.root.sh("ls /var/lib/phoenix/certificates | grep next || true"), "");
+    let own: Value = serde_json::from_str(&w.certificates("identity").ok()).unwrap();
+    assert_eq!(own, key);
+    w.certificates("renew --force notes").ok();
+    assert!(!gets_one(&w));
+}
