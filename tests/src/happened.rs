@@ -215,6 +215,13 @@ impl There {
                 text.insert_str(at, &format!("{}\n", rest(2)));
                 self.put_firewall(words[1], Some(&text));
             }
+            // Somebody says what may have been taken.
+            "rotate" => match words[1] {
+                "intermediate" => self.rotated.intermediate = true,
+                guest => {
+                    self.rotated.guests.insert(guest.to_owned());
+                }
+            },
             // Somebody looked inside, and this is what differs.
             "found" => {
                 let text = rest(1);

@@ -10,6 +10,7 @@ use blueprint::model::MountSource;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
+use plan::inventory::Rotated;
 use plan::{Address, Desired, Inventory, Options, Plan};
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
@@ -176,6 +177,8 @@ pub struct There {
     pub(crate) told: Vec<(Option<u32>, Told)>,
     /// What a look inside found.
     pub(crate) found: BTreeMap<Address, Vec<String>>,
+    /// What may have been taken, until it is made anew.
+    pub(crate) rotated: Rotated,
 }
 
 impl std::fmt::Debug for There {
@@ -198,6 +201,7 @@ impl There {
             ground,
             told: Vec::new(),
             found: BTreeMap::new(),
+            rotated: Rotated::default(),
         };
         for pool in there.ground.pools.clone() {
             there.by_hand(Method::Post, "/pools", &[("poolid", &pool)]).await.expect("a pool can be made");
@@ -246,6 +250,7 @@ impl There {
     /// When another step fails.
     pub async fn carry_out(&mut self, site: &Site, plan: &Plan) -> BTreeSet<Address> {
         self.found.clear();
+        self.rotated = Rotated::default();
         let report = run::walk(&self.world, site, plan, self.shell()).await;
         let (no_way, failed): (Vec<_>, Vec<_>) = report
             .failed
@@ -276,6 +281,7 @@ impl There {
 
     fn tell(&self, mut seen: Inventory) -> Inventory {
         seen.found.clone_from(&self.found);
+        seen.rotated.clone_from(&self.rotated);
         self.told.iter().for_each(|(_, told)| told(&mut seen));
         seen
     }

@@ -209,6 +209,8 @@ pub struct CertificateSettings {
     pub authority: Authority,
     /// The public authority.
     pub acme: Option<Acme>,
+    /// Names for which whoever answers may have a certificate of the site's own authority by ACME, as they are written.
+    pub acme_names: Vec<Domain>,
 }
 
 /// Who signs the workshop's certificates.

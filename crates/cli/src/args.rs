@@ -109,6 +109,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes\n  phoenix-cli destroy --confirm workshop --exclude container.data"
     )]
     Destroy(Destroy),
+    /// After an incident: end what a guest was given, or make another key that signs
+    #[command(
+        after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself: nothing is revoked."
+    )]
+    Rotate(Rotate),
     /// Show what is there and how it is
     #[command(
         after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --watch\n  phoenix-cli status --watch 30\n  phoenix-cli status --json"
@@ -318,6 +323,17 @@ pub struct Up {
     /// What it shares with `apply`
     #[command(flatten)]
     pub carrying: Carrying,
+}
+
+/// Options of `rotate`.
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// A guest, or `intermediate`: the key that signs certificates
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Options of `destroy`.

@@ -1,30 +1,32 @@
 //! The embedded authority: a root that signs one intermediate, which signs the leaves.
 //!
 //! Both are limited (a critical name constraint, RFC 5280 4.2.1.10) to the site's domain and to the subnets given when
-//! they were made; without subnets no address can be certified at all. So whoever trusts the root trusts it for this
-//! site's names only, even if its keys are stolen.
+//! they were made; without subnets no address can be certified at all, and mail addresses and URIs never. What the
+//! intermediate signs is for TLS alone. So whoever trusts the root trusts it for this site's names only, even if its keys
+//! are stolen.
 //!
 //! Order of writing: key before certificate, root before intermediate. So after a kill there is a key without its
 //! certificate at worst, and opening the folder again finishes the certificate for that very key.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cidr::IpCidr;
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
 };
 use secrecy::SecretString;
 
 use crate::error::PkiError;
-use crate::facts::{CertificateFacts, hex};
-use crate::leaf::{Leaf, LeafRequest, check_name, within};
+use crate::facts::{CertificateFacts, hex, renew_at};
+use crate::leaf::{BACKDATE, Leaf, LeafRequest, check_name, within};
 use crate::root::{
-    Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial, short_id,
+    ROOT_CERT, ROOT_KEY, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial,
+    short_id,
 };
 use crate::store::Store;
 use crate::verify::verify_chain;
@@ -34,9 +36,33 @@ const DAY: u64 = 24 * 60 * 60;
 /// Life of the root: 20 years. Every client must be told of a new one by hand, so it outlives the hardware.
 pub const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * DAY);
 
-/// Life of the intermediate: 10 years. Its successor is made by itself at two thirds of it, and clients do not notice,
-/// because servers show it along with the leaf.
-pub const INTERMEDIATE_LIFE: Duration = Duration::from_secs(10 * 365 * DAY);
+/// The shortest life of an intermediate: 13 weeks.
+pub const INTERMEDIATE_LIFE: Duration = Duration::from_secs(13 * 7 * DAY);
+
+/// The life of leaves where nothing is said, for the first intermediate, which is made before one is asked for.
+const USUAL_LIFE: Duration = Duration::from_secs(90 * DAY);
+
+/// Life of an intermediate whose leaves live `below`: [`INTERMEDIATE_LIFE`], or three times theirs, so that one fits in what
+/// is left when its successor is due, at two thirds. Whoever took its key, or had certificates made for later, has
+/// nothing of it after that. Clients do not notice a successor, because servers show it along with the leaf.
+#[must_use]
+pub fn intermediate_life(below: Duration) -> Duration {
+    INTERMEDIATE_LIFE.max(below.saturating_mul(3))
+}
+
+/// Whether an intermediate of this validity needs a successor for leaves that live `below`: two thirds of its life have
+/// passed, or it was made when they lived for years.
+#[must_use]
+pub fn intermediate_due(
+    not_before: Timestamp,
+    not_after: Timestamp,
+    below: Duration,
+    now: Timestamp,
+) -> bool {
+    let life = not_after.as_second().saturating_sub(not_before.as_second());
+    let most = i64::try_from(intermediate_life(below).as_secs()).unwrap_or(i64::MAX).saturating_mul(2);
+    now < not_before || renew_at(not_before, not_after) <= now || life > most
+}
 
 const INTERMEDIATE_KEY: &str = "intermediate.key";
 pub(crate) const INTERMEDIATE_CERT: &str = "intermediate.crt";
@@ -56,10 +82,16 @@ pub struct AuthoritySettings {
 pub struct Authority {
     folder: Utf8PathBuf,
     site: String,
+    domain: String,
     root_pem: String,
-    intermediate_pem: String,
-    intermediate: CertificateFacts,
-    intermediate_key: SecretString,
+    signer: Mutex<Signer>,
+}
+
+/// What signs leaves.
+struct Signer {
+    pem: String,
+    facts: CertificateFacts,
+    key: SecretString,
 }
 
 impl fmt::Debug for Authority {
@@ -71,8 +103,8 @@ impl fmt::Debug for Authority {
 impl Authority {
     /// Opens the authority in `folder` (by convention `<site>/.phoenix/secrets/authority`), making what is absent.
     ///
-    /// A root or a key that exists is never replaced. An intermediate that is past two thirds of its life is succeeded by
-    /// a new one. The root's key may be kept elsewhere as long as there is an intermediate that needs no successor.
+    /// What exists is never replaced: [`Self::keep`] makes successors of intermediates. The root's key may be kept
+    /// elsewhere as long as there is an intermediate that needs none.
     ///
     /// # Errors
     /// Files that others can read, that do not belong together or cannot be read; an authority of another domain.
@@ -86,8 +118,8 @@ impl Authority {
         let store = Store::open(folder)?;
         let root = Root::open_or_create(&store, settings, &domain, now)?;
 
-        let mut key = store.read(INTERMEDIATE_KEY)?;
-        let mut certificate = match store.read(INTERMEDIATE_CERT)? {
+        let key = store.read(INTERMEDIATE_KEY)?;
+        let certificate = match store.read(INTERMEDIATE_CERT)? {
             Some(pem) => Some(read_certificate(&store, INTERMEDIATE_CERT, &pem)?),
             None => None,
         };
@@ -104,14 +136,6 @@ impl Authority {
                 }
                 Some(_) => {}
             }
-            if facts.renew_at() <= now && root.key.is_some() {
-                // The certificate goes first: a kill in between leaves a key that is certified again.
-                store.remove(INTERMEDIATE_CERT)?;
-                let new = new_key()?.serialize_pem().into();
-                store.replace(INTERMEDIATE_KEY, &new)?;
-                key = Some(new);
-                certificate = None;
-            }
         }
         let key = match key {
             Some(key) => key,
@@ -126,8 +150,9 @@ impl Authority {
             None => {
                 let pem = root.sign_intermediate(
                     &store,
-                    &format!("Phoenix {} Intermediate CA", settings.site),
+                    &own_name(&settings.site),
                     &parse_key(&store.path(INTERMEDIATE_KEY), &key)?,
+                    intermediate_life(USUAL_LIFE),
                     now,
                 )?;
                 store.create(INTERMEDIATE_CERT, &pem.clone().into())?;
@@ -138,11 +163,72 @@ impl Authority {
         Ok(Self {
             folder: folder.to_owned(),
             site: settings.site.clone(),
+            domain,
             root_pem: root.pem,
-            intermediate_pem,
-            intermediate,
-            intermediate_key: key,
+            signer: Mutex::new(Signer { pem: intermediate_pem, facts: intermediate, key }),
         })
+    }
+
+    fn signer(&self) -> MutexGuard<'_, Signer> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has leaves that live `below` signed by an intermediate that is young enough: where it is due, another one with a key
+    /// of its own takes its place. What the old one signed stays good, for servers show it along with the leaf. Where
+    /// the root's key is kept elsewhere, all stays as it is. For one process at a time.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub fn keep(&self, below: Duration, now: Timestamp) -> Result<(), PkiError> {
+        let mut signer = self.signer();
+        if !intermediate_due(signer.facts.not_before, signer.facts.not_after, below, now) {
+            return Ok(());
+        }
+        let store = Store::open(&self.folder)?;
+        let Some(next) = self.successor(&store, below, now)? else { return Ok(()) };
+        Self::take_over(&store, &mut signer, next)
+    }
+
+    /// Has leaves that live `below` signed by an intermediate that was made since `since`, whatever the age of the one there
+    /// is: its key may have been taken. For one process at a time.
+    ///
+    /// # Errors
+    /// Where the root's key is kept elsewhere; files that cannot be read or written.
+    pub fn succeed(&self, below: Duration, since: Timestamp, now: Timestamp) -> Result<(), PkiError> {
+        let mut signer = self.signer();
+        if signer.facts.not_before.as_second().saturating_add(BACKDATE.as_secs().cast_signed())
+            >= since.as_second()
+        {
+            return Ok(());
+        }
+        let store = Store::open(&self.folder)?;
+        let next = self.successor(&store, below, now)?.ok_or_else(|| PkiError::KeyMissing {
+            certificate: store.path(ROOT_CERT),
+            key: store.path(ROOT_KEY),
+        })?;
+        Self::take_over(&store, &mut signer, next)
+    }
+
+    fn take_over(store: &Store, signer: &mut Signer, next: Signer) -> Result<(), PkiError> {
+        // The certificate goes first: a kill in between leaves a key that is certified again.
+        store.remove(INTERMEDIATE_CERT)?;
+        store.replace(INTERMEDIATE_KEY, &next.key)?;
+        store.create(INTERMEDIATE_CERT, &next.pem.clone().into())?;
+        *signer = next;
+        Ok(())
+    }
+
+    /// Another intermediate, where the root's key is at hand and there is something left of its life. Nothing is written.
+    fn successor(&self, store: &Store, below: Duration, now: Timestamp) -> Result<Option<Signer>, PkiError> {
+        let root = Root::known(store, &self.root_pem)?;
+        if root.key.is_none() || root.is_over(now) {
+            return Ok(None);
+        }
+        let key = new_key()?;
+        let pem =
+            root.sign_intermediate(store, &own_name(&self.site), &key, intermediate_life(below), now)?;
+        let facts = CertificateFacts::parse(&pem)?;
+        Ok(Some(Signer { pem, facts, key: key.serialize_pem().into() }))
     }
 
     /// The root certificate: what clients are given to trust.
@@ -153,17 +239,18 @@ impl Authority {
 
     /// The intermediate certificate.
     #[must_use]
-    pub fn intermediate_pem(&self) -> &str {
-        &self.intermediate_pem
+    pub fn intermediate_pem(&self) -> String {
+        self.signer().pem.clone()
     }
 
     /// The domain all its names end in.
     #[must_use]
     pub fn domain(&self) -> &str {
-        self.intermediate.permitted_domains.first().map_or("", String::as_str)
+        &self.domain
     }
 
-    /// Issues a certificate with a key of its own.
+    /// Issues a certificate with a key of its own. It does not outlive what signs it: where the intermediate ends before,
+    /// another one signs it, which is not kept.
     ///
     /// # Errors
     /// A name or an address outside what the authority is limited to, none at all, or a life that is nothing or longer
@@ -176,8 +263,9 @@ impl Authority {
                 return Err(PkiError::OutsideDomain { name: name.clone(), domain: self.domain().to_owned() });
             }
         }
+        let mut signer = self.signer();
         for address in &request.addresses {
-            if !self.intermediate.permitted_subnets.iter().any(|subnet| subnet.contains(address)) {
+            if !signer.facts.permitted_subnets.iter().any(|subnet| subnet.contains(address)) {
                 return Err(PkiError::OutsideSubnets { address: *address });
             }
         }
@@ -193,10 +281,13 @@ impl Authority {
         if request.life.as_secs() == 0 {
             return Err(bad_life("that is no time at all"));
         }
-        if validity.not_after > self.intermediate.not_after {
-            return Err(bad_life("the intermediate certificate expires before"));
+        if validity.not_after > signer.facts.not_after {
+            let next = self.successor(&Store::open(&self.folder)?, request.life, now)?;
+            *signer = next
+                .filter(|next| validity.not_after <= next.facts.not_after)
+                .ok_or_else(|| bad_life("the intermediate certificate expires before"))?;
         }
-        let leaf = self.sign_leaf(&dns_names, &request.addresses, &validity)?;
+        let leaf = self.sign_leaf(&signer, &dns_names, &request.addresses, &validity)?;
         // Nothing leaves here that its clients would refuse, whatever somebody did to the files.
         let probe = dns_names.first().map(|name| name.replacen('*', "any", 1));
         let probe = probe.or_else(|| request.addresses.first().map(ToString::to_string)).unwrap_or_default();
@@ -205,21 +296,27 @@ impl Authority {
     }
 
     /// Signs the certificate of another intermediate authority, whose key is somewhere else and stays there; `request_pem`
-    /// is its request, of which nothing but the key is taken. It is limited as the root is, signs leaves only, and lives
-    /// [`INTERMEDIATE_LIFE`] at most. The certificate, in PEM.
+    /// is its request, of which nothing but the key is taken. It is limited as the root is, signs leaves only, which live
+    /// `below`, and lives as [`intermediate_life`] says at most. The certificate, in PEM.
     ///
     /// # Errors
     /// A request that is none, or was not made with its own key; the root's key is not at hand.
-    pub fn sign_intermediate(&self, request_pem: &str, now: Timestamp) -> Result<String, PkiError> {
+    pub fn sign_intermediate(
+        &self,
+        request_pem: &str,
+        below: Duration,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
         let key = requested_key(request_pem)?;
         let store = Store::open(&self.folder)?;
         let root = Root::known(&store, &self.root_pem)?;
         let name = format!("Phoenix {} Step CA {}", self.site, short_id(&key));
-        root.sign_intermediate(&store, &name, &key, now)
+        root.sign_intermediate(&store, &name, &key, intermediate_life(below), now)
     }
 
     fn sign_leaf(
         &self,
+        signer: &Signer,
         dns_names: &[String],
         addresses: &[IpAddr],
         validity: &Validity,
@@ -245,11 +342,12 @@ impl Authority {
         let serial = serial(&key, validity);
         params.serial_number = Some(SerialNumber::from_slice(&serial));
 
-        let signer = Issuer::from_ca_cert_pem(&self.intermediate_pem, self.signing_key()?)
+        let signing_key = parse_key(&self.folder.join(INTERMEDIATE_KEY), &signer.key)?;
+        let issuer = Issuer::from_ca_cert_pem(&signer.pem, signing_key)
             .map_err(crypto("read the intermediate certificate"))?;
-        let cert_pem = params.signed_by(&key, &signer).map_err(crypto("sign the certificate"))?.pem();
+        let cert_pem = params.signed_by(&key, &issuer).map_err(crypto("sign the certificate"))?.pem();
         Ok(Leaf {
-            chain_pem: format!("{}{}", with_newline(&cert_pem), with_newline(&self.intermediate_pem)),
+            chain_pem: format!("{}{}", with_newline(&cert_pem), with_newline(&signer.pem)),
             cert_pem,
             key_pem: key.serialize_pem().into(),
             serial: hex(&serial),
@@ -257,10 +355,11 @@ impl Authority {
             not_after: validity.not_after,
         })
     }
+}
 
-    fn signing_key(&self) -> Result<KeyPair, PkiError> {
-        parse_key(&self.folder.join(INTERMEDIATE_KEY), &self.intermediate_key)
-    }
+/// What the embedded intermediate is called.
+fn own_name(site: &str) -> String {
+    format!("Phoenix {site} Intermediate CA")
 }
 
 fn with_newline(pem: &str) -> String {

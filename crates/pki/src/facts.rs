@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
+use crate::constraints::is_for_hosts_alone;
 use crate::error::PkiError;
 
 /// What a certificate says about itself. Nothing in here is verified: that is [`crate::verify_chain`].
@@ -35,6 +36,9 @@ pub struct CertificateFacts {
     pub permitted_domains: Vec<String>,
     /// The subnets it may certify addresses of, where it is limited to some.
     pub permitted_subnets: Vec<IpCidr>,
+    /// Whether it can issue no mail addresses and no URIs that mean anything.
+    #[serde(default)]
+    pub for_hosts_alone: bool,
     /// SHA-256 of the whole certificate in lower-case hexadecimal.
     pub fingerprint: String,
     /// SHA-256 of its public key, by which a key is known to belong to it.
@@ -64,6 +68,17 @@ impl CertificateFacts {
         Self::of(&certificate, &block.contents).ok_or_else(|| bad("its validity is out of range".to_owned()))
     }
 
+    /// Reads all certificates of a PEM text, and passes over what is none.
+    #[must_use]
+    pub fn chain(pem: &str) -> Vec<Self> {
+        let blocks = x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()).filter_map(Result::ok);
+        let read = |block: x509_parser::pem::Pem| {
+            let (_, certificate) = X509Certificate::from_der(&block.contents).ok()?;
+            Self::of(&certificate, &block.contents)
+        };
+        blocks.filter(|block| block.label == "CERTIFICATE").filter_map(read).collect()
+    }
+
     fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Option<Self> {
         let mut facts = Self {
             subject: short_name(certificate.subject()),
@@ -76,6 +91,7 @@ impl CertificateFacts {
             authority: certificate.is_ca(),
             permitted_domains: Vec::new(),
             permitted_subnets: Vec::new(),
+            for_hosts_alone: false,
             fingerprint: hex(&Sha256::digest(der)),
             key_hash: hex(&Sha256::digest(certificate.public_key().raw)),
         };
@@ -91,6 +107,16 @@ impl CertificateFacts {
                     }
                 }
                 ParsedExtension::NameConstraints(constraints) => {
+                    let permitted = || constraints.permitted_subtrees.iter().flatten();
+                    let mail = permitted().filter_map(|tree| match tree.base {
+                        GeneralName::RFC822Name(name) => Some(name),
+                        _ => None,
+                    });
+                    let uris = permitted().filter_map(|tree| match tree.base {
+                        GeneralName::URI(name) => Some(name),
+                        _ => None,
+                    });
+                    facts.for_hosts_alone = is_for_hosts_alone(mail, uris);
                     for subtree in constraints.permitted_subtrees.iter().flatten() {
                         match &subtree.base {
                             GeneralName::DNSName(name) => facts.permitted_domains.push((*name).to_owned()),
@@ -158,7 +184,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// An address followed by a mask of the same length (RFC 5280, 4.2.1.10).
-fn subnet(bytes: &[u8]) -> Option<IpCidr> {
+pub(crate) fn subnet(bytes: &[u8]) -> Option<IpCidr> {
     let (base, mask) = bytes.split_at(bytes.len() / 2);
     let length = mask.iter().map(|byte| byte.leading_ones()).sum::<u32>();
     IpCidr::new(address(base)?, u8::try_from(length).ok()?).ok()

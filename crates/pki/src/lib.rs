@@ -5,6 +5,7 @@
 //! held as [`secrecy::SecretString`], which no `Debug` shows.
 
 mod authority;
+mod constraints;
 mod error;
 mod facts;
 mod leaf;
@@ -13,7 +14,9 @@ mod root;
 mod store;
 mod verify;
 
-pub use authority::{Authority, AuthoritySettings, INTERMEDIATE_LIFE, ROOT_LIFE};
+pub use authority::{
+    Authority, AuthoritySettings, INTERMEDIATE_LIFE, ROOT_LIFE, intermediate_due, intermediate_life,
+};
 pub use error::PkiError;
 pub use facts::{CertificateFacts, renew_at};
 pub use leaf::{BACKDATE, Leaf, LeafRequest};

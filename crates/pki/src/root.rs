@@ -1,21 +1,19 @@
 //! The root: its key and certificate in the authority's folder, and what it signs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use cidr::IpCidr;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
-    SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SubjectPublicKeyInfo,
 };
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
-use crate::authority::{AuthoritySettings, INTERMEDIATE_CERT, INTERMEDIATE_LIFE, ROOT_LIFE};
+use crate::authority::{AuthoritySettings, INTERMEDIATE_CERT, ROOT_LIFE};
+use crate::constraints::name_constraints;
 use crate::error::PkiError;
 use crate::facts::{CertificateFacts, hex};
 use crate::leaf::BACKDATE;
@@ -102,12 +100,18 @@ impl Root {
         Ok(Self { pem: pem.to_owned(), facts, key })
     }
 
+    /// Whether nothing of its life is left.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.facts.not_after <= now
+    }
+
     /// Signs an intermediate for `key`: limited to what the root is limited to, and not to outlive it.
     pub(crate) fn sign_intermediate(
         &self,
         store: &Store,
         name: &str,
         key: &impl PublicKeyData,
+        life: Duration,
         now: Timestamp,
     ) -> Result<String, PkiError> {
         let Some(root_key) = &self.key else {
@@ -116,7 +120,7 @@ impl Root {
                 key: store.path(ROOT_KEY),
             });
         };
-        let mut validity = Validity::new(now, INTERMEDIATE_LIFE)?;
+        let mut validity = Validity::new(now, life)?;
         validity.not_after = validity.not_after.min(self.facts.not_after);
         let domain = self.facts.permitted_domains.first().map_or("", String::as_str);
         let mut params = authority_params(
@@ -127,6 +131,10 @@ impl Root {
             &validity,
         )?;
         params.use_authority_key_identifier_extension = true;
+        // What it signs is for TLS, and for no mail and no program: those who verify take an intermediate's purposes for
+        // all below it (OpenSSL, GnuTLS, NSS, Go, rustls), though RFC 5280 says so of leaves alone.
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let issuer = Issuer::from_ca_cert_pem(&self.pem, parse_key(&store.path(ROOT_KEY), root_key)?)
             .map_err(crypto("read the root certificate"))?;
         Ok(params.signed_by(key, &issuer).map_err(crypto("sign the intermediate certificate"))?.pem())
@@ -162,7 +170,7 @@ pub(crate) fn short_id(key: &impl PublicKeyData) -> String {
 fn authority_params(
     name: &str,
     constraints: BasicConstraints,
-    names: NameConstraints,
+    names: CustomExtension,
     key: &impl PublicKeyData,
     validity: &Validity,
 ) -> Result<CertificateParams, PkiError> {
@@ -172,29 +180,9 @@ fn authority_params(
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(constraints);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(names);
+    params.custom_extensions.push(names);
     params.serial_number = Some(SerialNumber::from_slice(&serial(key, validity)));
     Ok(params)
-}
-
-/// The site's domain and everything below it, and of the addresses only those in the subnets.
-fn name_constraints(domain: &str, subnets: &[IpCidr]) -> NameConstraints {
-    let mut permitted_subtrees = vec![GeneralSubtree::DnsName(domain.to_owned())];
-    permitted_subtrees.extend(subnets.iter().map(|subnet| {
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
-            subnet.first_address(),
-            subnet.network_length(),
-        ))
-    }));
-    // A kind of name that is not mentioned is permitted, so without subnets all addresses are excluded.
-    let excluded_subtrees = if subnets.is_empty() {
-        [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)]
-            .map(|all| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(all, 0)))
-            .to_vec()
-    } else {
-        Vec::new()
-    };
-    NameConstraints { permitted_subtrees, excluded_subtrees }
 }
 
 /// From when until when, in whole seconds.

@@ -22,6 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DAY: u64 = 24 * 60 * 60;
 
+/// How long the leaves here live.
+const MONTHS: Duration = Duration::from_secs(90 * DAY);
+
 struct Site {
     _dir: tempfile::TempDir,
     folder: Utf8PathBuf,
@@ -231,14 +234,23 @@ fn another_domain_is_another_authority() {
     assert!(matches!(Authority::open_or_create(&site.folder, &bad, now()), Err(PkiError::BadName { .. })));
 }
 
+// A key that was taken, or what it was made to sign for later, is worth nothing after some weeks.
 #[test]
-fn the_intermediate_is_succeeded_at_two_thirds_of_its_life() {
+fn an_intermediate_lives_weeks_and_is_succeeded_when_it_is_used() {
     let site = Site::new();
     let old = site.open().unwrap();
+    let root = CertificateFacts::parse(old.root_pem()).unwrap();
     let leaf = old.issue(&request(&["a.workshop.internal"]), now()).unwrap();
     let before = site.files();
-    let at = later(10 * 365 * 2 / 3 + 1);
+    let first = CertificateFacts::parse(&old.intermediate_pem()).unwrap();
+    assert_eq!(first.not_after.as_second() - first.not_before.as_second(), 300 + 270 * DAY.cast_signed());
+    // Whoever only looks changes nothing, however late it is.
+    let at = later(181);
     let new = Authority::open_or_create(&site.folder, &settings(), at).unwrap();
+    assert_eq!(site.files(), before);
+    new.keep(MONTHS, later(179)).unwrap();
+    assert_eq!(site.files(), before, "it is not due before two thirds");
+    new.keep(MONTHS, at).unwrap();
     let after = site.files();
     assert_eq!((&before["root.key"], &before["root.crt"]), (&after["root.key"], &after["root.crt"]));
     assert_ne!(before["intermediate.key"], after["intermediate.key"]);
@@ -247,15 +259,49 @@ fn the_intermediate_is_succeeded_at_two_thirds_of_its_life() {
     verify_chain(&leaf.chain_pem, new.root_pem(), "a.workshop.internal", now()).unwrap();
     let next = new.issue(&request(&["a.workshop.internal"]), at).unwrap();
     verify_chain(&next.chain_pem, old.root_pem(), "a.workshop.internal", at).unwrap();
+
+    // Certificates made for later with a key that was taken: what signed them is over by then.
+    let stocked = forged(&site, rcgen::SanType::DnsName("a.workshop.internal".try_into().unwrap()));
+    verify_chain(&stocked, new.root_pem(), "a.workshop.internal", at).unwrap();
+    let error = untrusted(verify_chain(&stocked, new.root_pem(), "a.workshop.internal", later(181 + 271)));
+    assert!(matches!(error, rustls::CertificateError::ExpiredContext { .. }), "{error:?}");
+
+    // Short lives have it live thirteen weeks, and one of ten years, as they were made before, is due at once.
+    let day = Duration::from_secs(DAY);
+    let (begin, year) = (now(), 365 * DAY);
+    assert_eq!(pki::intermediate_life(day), pki::INTERMEDIATE_LIFE);
+    assert!(pki::intermediate_due(begin, begin + Duration::from_secs(10 * year), MONTHS, later(1)));
+    assert!(!pki::intermediate_due(begin, begin + pki::intermediate_life(day), day, later(1)));
+    assert!(pki::intermediate_due(begin, begin + pki::intermediate_life(day), day, later(61)));
+
+    // It is over, and somebody asks for one certificate: it is signed by another, which is not kept.
+    let (late, kept) = (later(900), site.files());
+    let leaf = new.issue(&request(&["a.workshop.internal"]), late).unwrap();
+    verify_chain(&leaf.chain_pem, new.root_pem(), "a.workshop.internal", late).unwrap();
+    assert_eq!(site.files(), kept);
     // Never longer than the root; and after that there is nothing to build on.
-    let late = Authority::open_or_create(&site.folder, &settings(), later(20 * 365 - 30)).unwrap();
-    let intermediate = CertificateFacts::parse(late.intermediate_pem()).unwrap();
-    let root = CertificateFacts::parse(late.root_pem()).unwrap();
+    let last = later(20 * 365 - 30);
+    new.keep(MONTHS, last).unwrap();
+    let intermediate = CertificateFacts::parse(&new.intermediate_pem()).unwrap();
     assert_eq!(intermediate.not_after, root.not_after);
-    let error = late.issue(&request(&["a.workshop.internal"]), later(20 * 365 - 30)).unwrap_err();
+    let error = new.issue(&request(&["a.workshop.internal"]), last).unwrap_err();
     assert!(matches!(error, PkiError::BadLife { .. }), "{error:?}");
     let error = Authority::open_or_create(&site.folder, &settings(), later(20 * 365 + 1)).unwrap_err();
     assert!(matches!(error, PkiError::RootExpired { .. }), "{error:?}");
+}
+
+// Without the root's key it goes on while the intermediate does, and says why when it no longer does.
+#[test]
+fn without_the_roots_key_an_intermediate_has_no_successor() {
+    let site = Site::new();
+    site.open().unwrap();
+    fs_err::remove_file(site.folder.join("root.key")).unwrap();
+    let authority = site.open().unwrap();
+    let before = site.files();
+    authority.keep(MONTHS, later(200)).unwrap();
+    assert_eq!(site.files(), before);
+    let error = authority.issue(&request(&["a.workshop.internal"]), later(200)).unwrap_err();
+    assert!(matches!(error, PkiError::BadLife { .. }), "{error:?}");
 }
 
 #[test]
@@ -273,7 +319,7 @@ fn requests_that_cannot_be_met_say_why() {
     assert!(matches!(issue(&request(&[])), PkiError::NoNames { .. }));
     let with_address = LeafRequest { addresses: vec!["10.0.0.1".parse().unwrap()], ..request(&[]) };
     assert!(matches!(issue(&with_address), PkiError::OutsideSubnets { .. }));
-    for life in [Duration::ZERO, Duration::from_secs(11 * 365 * DAY), Duration::MAX] {
+    for life in [Duration::ZERO, Duration::from_secs(21 * 365 * DAY), Duration::MAX] {
         let error = issue(&LeafRequest { life, ..request(&["a.workshop.internal"]) });
         assert!(matches!(error, PkiError::BadLife { .. } | PkiError::BadTime { .. }), "{error:?}");
     }
@@ -360,8 +406,79 @@ fn stolen_keys_are_worth_nothing_outside_the_domain() {
     }
 }
 
+// Mail addresses and URIs are names, too, and a domain says nothing of them; and what it signs is for TLS.
+#[test]
+fn a_stolen_key_signs_no_mail_no_uri_and_no_program() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let facts = |pem: &str| CertificateFacts::parse(pem).unwrap();
+    assert!(
+        facts(authority.root_pem()).for_hosts_alone && facts(&authority.intermediate_pem()).for_hosts_alone
+    );
+    let mail = || rcgen::SanType::Rfc822Name("boss@bank.example".try_into().unwrap());
+    let uri = || rcgen::SanType::URI("https://bank.example/boss".try_into().unwrap());
+    let inside = || rcgen::SanType::Rfc822Name("me@workshop.internal".try_into().unwrap());
+    for san in [mail(), uri(), inside()] {
+        let chain = forged(&site, san);
+        let Some(verdict) = openssl_says(authority.root_pem(), &chain, "any") else { return };
+        assert!(verdict.contains("permitted subtree violation"), "{verdict}");
+    }
+    let leaf = authority.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+    let for_anything = forged(&site, rcgen::SanType::DnsName("a.workshop.internal".try_into().unwrap()));
+    for (purpose, good) in
+        [("sslserver", true), ("sslclient", true), ("smimesign", false), ("timestampsign", false)]
+    {
+        let said = |chain: &str| openssl_says(authority.root_pem(), chain, purpose).unwrap_or_default();
+        if good {
+            assert!(said(&leaf.chain_pem).contains(": OK"), "{purpose}: {}", said(&leaf.chain_pem));
+        } else {
+            let verdict = said(&for_anything);
+            assert!(
+                verdict.contains("unsuitable") || verdict.contains("unsupported"),
+                "{purpose}: {verdict}"
+            );
+        }
+    }
+}
+
+// A root from before is known as one, and goes on being used: whoever trusts it need not trust another.
+#[test]
+fn a_root_that_was_limited_less_is_kept_and_what_it_signs_is_limited() {
+    let site = Site::new();
+    site.open().unwrap();
+    let key = rcgen::KeyPair::from_pem(&site.files()["root.key"]).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(1));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Phoenix workshop Root CA");
+    params.name_constraints = Some(rcgen::NameConstraints {
+        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("workshop.internal".into())],
+        excluded_subtrees: Vec::new(),
+    });
+    let old = params.self_signed(&key).unwrap().pem();
+    for name in ["intermediate.crt", "intermediate.key"] {
+        fs_err::remove_file(site.folder.join(name)).unwrap();
+    }
+    fs_err::write(site.folder.join("root.crt"), &old).unwrap();
+    let authority = site.open().unwrap();
+    assert_eq!(authority.root_pem(), old);
+    let facts = |pem: &str| CertificateFacts::parse(pem).unwrap();
+    assert!(!facts(&old).for_hosts_alone && facts(&authority.intermediate_pem()).for_hosts_alone);
+    let leaf = authority.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+    verify_chain(&leaf.chain_pem, &old, "a.workshop.internal", now()).unwrap();
+    let mail = forged(&site, rcgen::SanType::Rfc822Name("boss@bank.example".try_into().unwrap()));
+    if let Some(verdict) = openssl_says(&old, &mail, "any") {
+        assert!(verdict.contains("permitted subtree violation"), "{verdict}");
+    }
+}
+
 /// What `openssl verify` says, or `None` where there is no such program.
 fn openssl_verify(root: &str, chain: &str) -> Option<String> {
+    openssl_says(root, chain, "sslserver")
+}
+
+/// The same, for a purpose.
+fn openssl_says(root: &str, chain: &str, purpose: &str) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -370,7 +487,7 @@ fn openssl_verify(root: &str, chain: &str) -> Option<String> {
     };
     let (root, chain) = (write("root.pem", root), write("chain.pem", chain));
     let output = Command::new("openssl")
-        .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
+        .args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"])
         .arg(root)
         .arg("-untrusted")
         .args([&chain, &chain])
@@ -478,7 +595,7 @@ fn another_intermediate_is_signed_by_its_request_alone() {
     let authority = site.open().unwrap();
     let before = site.files();
     let key = rcgen::KeyPair::generate().unwrap();
-    let pem = authority.sign_intermediate(&request_of(&key), now()).unwrap();
+    let pem = authority.sign_intermediate(&request_of(&key), MONTHS, now()).unwrap();
     assert_eq!(site.files(), before, "nothing of it is kept");
     let facts = CertificateFacts::parse(&pem).unwrap();
     assert!(facts.authority && facts.matches_key(&key.serialize_pem().into()));
@@ -514,7 +631,7 @@ fn another_intermediate_is_signed_by_its_request_alone() {
     assert!(openssl_verify(root, &format!("{leaf}{pem}")).is_none_or(|said| said.contains("OK")));
 
     // The same key again: another certificate of it. Both authorities beside each other verify against one root.
-    let again = authority.sign_intermediate(&request_of(&key), later(1)).unwrap();
+    let again = authority.sign_intermediate(&request_of(&key), MONTHS, later(1)).unwrap();
     assert_ne!(CertificateFacts::parse(&again).unwrap().serial, facts.serial);
     verify_chain(&format!("{leaf}{again}"), root, "notes.workshop.internal", later(1)).unwrap();
     let own = authority.issue(&request(&["notes.workshop.internal"]), now()).unwrap();
@@ -525,7 +642,7 @@ fn another_intermediate_is_signed_by_its_request_alone() {
 fn what_is_no_request_is_refused_and_so_is_one_without_the_root_key() {
     let site = Site::new();
     let authority = site.open().unwrap();
-    let why = |text: &str| match authority.sign_intermediate(text, now()).unwrap_err() {
+    let why = |text: &str| match authority.sign_intermediate(text, MONTHS, now()).unwrap_err() {
         PkiError::BadRequest { reason } => reason,
         other => panic!("{other:?}"),
     };
@@ -542,7 +659,7 @@ fn what_is_no_request_is_refused_and_so_is_one_without_the_root_key() {
     assert_eq!(why(&pem_of("CERTIFICATE REQUEST", &der)), "something follows the request in its PEM block");
 
     fs_err::remove_file(site.folder.join("root.key")).unwrap();
-    let error = authority.sign_intermediate(&good, now()).unwrap_err();
+    let error = authority.sign_intermediate(&good, MONTHS, now()).unwrap_err();
     assert!(error.hint().unwrap().contains("from your backup"), "{error}");
 }
 

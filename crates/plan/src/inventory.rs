@@ -32,8 +32,19 @@ pub struct Inventory {
     /// What was found not to be as its mark says, where somebody looked: each difference as a sentence, by resource. What
     /// nobody looked at is taken on trust.
     pub found: BTreeMap<Address, Vec<String>>,
+    /// What somebody wants ended that was given out, since it may have been taken.
+    pub rotated: Rotated,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
+}
+
+/// What was given out and may have been taken: it is made anew, and what there was is no longer renewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rotated {
+    /// Guests whose certificates, and keys with which they ask for them, are made anew.
+    pub guests: BTreeSet<String>,
+    /// Whether what signs certificates gets another key, and all of them are signed with that.
+    pub intermediate: bool,
 }
 
 /// What is known of a node.

@@ -31,6 +31,13 @@ pub struct Told {
     /// The public authority of the site. The node is told of none: public names are the gateway's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<Maybe<Acme>>,
+    /// Complete names for which whoever answers may have a certificate by ACME of the authority in this guest. Nothing
+    /// elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme_names: Option<Vec<String>>,
+    /// Complete names of nodes, of which no guest may have a certificate of the authority in this guest. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_names: Option<Vec<String>>,
     /// What this gateway serves over HTTPS, for services and, apart, for their public names. Nothing elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<Site>>,

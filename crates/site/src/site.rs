@@ -169,6 +169,36 @@ impl Site {
             .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }
 
+    /// Has the next plan end what was given out, since it may have been taken: a guest's certificates and the key that it asks
+    /// with, or with `intermediate` what signs them all. What the plan is about, as targets.
+    ///
+    /// # Errors
+    /// When `what` is neither, or has no certificates.
+    pub fn rotate(&mut self, what: &str) -> Result<Vec<String>, Error> {
+        let guest = what.strip_prefix("container.").unwrap_or(what);
+        let rotated = &mut self.inventory.rotated;
+        let of: Box<dyn Fn(&Certificate) -> bool> = if what == "intermediate" {
+            rotated.intermediate = true;
+            Box::new(|_| true)
+        } else {
+            rotated.guests.insert(guest.to_owned());
+            Box::new(|certificate| certificate.on.is_guest(guest))
+        };
+        let all = self.desired.certificates.values();
+        let node = self.desired.hypervisor.iter().map(|node| &node.certificate);
+        let certificates = all.chain(node).filter(|certificate| of(certificate));
+        let mut targets: Vec<String> = certificates.map(|c| c.resource().to_string()).collect();
+        if what == "intermediate" {
+            targets.extend(self.desired.authority.iter().map(|a| Address::authority(&a.on).to_string()));
+        }
+        if targets.is_empty() {
+            self.known(&[what.to_owned()])?;
+            let text = format!("`{what}` has no certificates, so nothing of it can have been taken");
+            return Err(Error::usage("rotate::nothing", text).hint("phoenix-cli certs shows who has some"));
+        }
+        Ok(targets)
+    }
+
     /// Leaves out of a plan what `words` name and what needs it; what that is.
     ///
     /// # Errors

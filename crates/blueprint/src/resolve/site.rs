@@ -60,13 +60,21 @@ pub(super) fn certificates(context: &mut Context<'_, '_>) -> CertificateSettings
     let entry = context.namespace.certificates.as_ref();
     let source = entry.and_then(|entry| entry.value.as_ref());
     let acme = entry.zip(source).and_then(|(entry, source)| acme(context, entry, source.acme.as_ref()?));
+    let authority = match source.and_then(|s| s.authority) {
+        Some(AuthoritySource::StepCa) => Authority::StepCa,
+        Some(AuthoritySource::Embedded) | None => Authority::Embedded,
+    };
+    let acme_names = source.and_then(|s| s.acme_names.clone()).unwrap_or_default();
+    if let (Some(entry), Authority::Embedded, false) = (entry, authority, acme_names.is_empty()) {
+        let message = "`acme-names` has no effect with the authority `embedded`, which nobody can ask";
+        let draft = Draft::error(codes::BAD_VALUE, entry.spot(&["acme-names"]), message);
+        context.push(draft.hint("add \"authority\": \"step-ca\", or remove it"));
+    }
     CertificateSettings {
         life: source.and_then(|s| s.life).map_or(LIFE, |life| life.0),
-        authority: match source.and_then(|s| s.authority) {
-            Some(AuthoritySource::StepCa) => Authority::StepCa,
-            Some(AuthoritySource::Embedded) | None => Authority::Embedded,
-        },
+        authority,
         acme,
+        acme_names,
     }
 }
 

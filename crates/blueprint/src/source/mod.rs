@@ -91,6 +91,11 @@ pub struct CertificatesSource {
     pub authority: Option<AuthoritySource>,
     /// The public authority for services with `public` names.
     pub acme: Option<AcmeSource>,
+    /// With `step-ca`: names below the site's domain for which whoever answers on port 80 may have a certificate of the site's
+    /// own authority by ACME, to serve with: a printer, a device with a program of its own. One word each, or complete
+    /// names; nothing else of the site may have them. Without any, its ACME is off.
+    #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["printer"]])))]
+    pub acme_names: Option<Vec<Domain>>,
 }
 
 /// The node that the site is built on, as far as Phoenix looks after it.

@@ -55,4 +55,10 @@ pub const CODES: &[CodeInfo] = &[
         "The workshop's root certificate is not a certificate any more.",
         "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
     ),
+    code(
+        "rotate::nothing",
+        "nothing was given out",
+        "What was named has no certificates, so there are none to make anew.",
+        "`phoenix-cli certs` shows who has some. `phoenix-cli rotate intermediate` makes another key that signs them all.",
+    ),
 ];

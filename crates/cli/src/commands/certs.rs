@@ -51,10 +51,11 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
             (&certificate.on, row(certificate, mark.as_ref(), seen, now))
         })
         .collect();
+    let old = old_root(&planned.authority);
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
         let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
-        printer.data_json(&json!({ "authority": signer, "certificates": rows }));
+        printer.data_json(&json!({ "authority": signer, "certificates": rows, "root": old }));
         return Ok(0);
     }
     for (place, row) in &rows {
@@ -63,10 +64,22 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
     for (place, why) in asked.iter().filter_map(|(place, said)| Some((place, said.as_ref().err()?))) {
         printer.say(format!("{place}: {why}, so what is shown of it is what was known at the last apply"));
     }
+    if let Some(old) = old {
+        printer.say(old);
+    }
     if rows.is_empty() {
         printer.say("nothing of the site shows a certificate, so there are none");
     }
     Ok(0)
+}
+
+/// What is to be known of a root that was made before Phoenix limited it further. It is kept: all clients trust it.
+pub fn old_root(authority: &pki::Authority) -> Option<&'static str> {
+    let facts = pki::CertificateFacts::parse(authority.root_pem()).ok()?;
+    (!facts.for_hosts_alone).then_some(
+        "the root may certify mail addresses and URIs, too, as it was made before it was limited to names and addresses: \
+         what is signed from now on is limited below it; a new site's root is itself",
+    )
 }
 
 /// All of the site's, the node's own last.

@@ -9,8 +9,8 @@ use site::{Connection, Site};
 use transport::Command;
 
 use crate::args::Global;
-use crate::commands::health;
 use crate::commands::plan::typed;
+use crate::commands::{certs, health};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
@@ -101,8 +101,12 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
+    let old = certs::old_root(&paper.authority);
     findings.good("certificate authority", "root and intermediate are readable and belong together");
     findings.programs(&paper.desired);
+    if let Some(old) = old {
+        printer.say(format!("note: {old}"));
+    }
     // A connection that was kept would not tell whether one can log in now.
     match site::connect(&paper.loaded.blueprint, &opening::environment()) {
         Err(error) => findings.bad("target", &error),

@@ -19,6 +19,7 @@ mod lab;
 mod logs;
 mod plan;
 mod probing;
+mod rotate;
 mod schema;
 mod secrets;
 mod show;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Apply(options) => wait(apply::run(&global, &options, printer)),
         Command::Up(options) => wait(apply::up(&global, &options, printer)),
         Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),
+        Command::Rotate(options) => wait(rotate::run(&global, &options, printer)),
         Command::Status(options) => wait(status::run(&global, &options, printer)),
         Command::Health(options) => wait(health::run(&global, &options, printer)),
         Command::Exec(options) => wait(guests::exec(&global, &options, printer)),

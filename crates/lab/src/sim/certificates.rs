@@ -119,7 +119,7 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
     }
     let certificate = "/etc/step-ca/intermediate.crt";
     match words {
-        ["request"] => match request() {
+        ["request"] | ["request", "another"] => match request() {
             Ok(request) => succeed_with(request),
             Err(error) => refused(&error),
         },
@@ -166,7 +166,7 @@ pub(super) fn certificates(inside: &mut Inside, words: &[&str]) -> Ran {
         return (127, Vec::new(), format!("{CERTIFICATES}: not found\n").into_bytes()).into();
     }
     match words {
-        ["identity"] => {
+        ["identity"] | ["identity", "another"] => {
             let key = json!({ "kty": "EC", "crv": "P-256", "kid": "simulated", "x": "x", "y": "y" });
             succeed_with(format!("{key}\n"))
         }

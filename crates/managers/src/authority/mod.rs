@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use transport::Command;
 
-use crate::certificates::{CertificateMark, renew_at};
+use crate::certificates::CertificateMark;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
@@ -46,6 +46,9 @@ pub struct Sign {
     pub id: u32,
     /// What is wanted.
     pub authority: Authority,
+    /// Whether it makes another key for it, so that whoever took the one it has is rid of it with its certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub another_key: bool,
 }
 
 impl Manager for Authorities {
@@ -91,17 +94,16 @@ impl Kind for Authorities {
         }
         let address = Address::authority(&authority.on);
         let there = mark.and_then(|m| CertificateMark::of(m, &address));
-        let (action, reason) = match &there {
-            None => (Action::Create, "its guest has no certificate to sign with yet"),
+        let (action, reason, another_key) = match &there {
+            None => (Action::Create, "its guest has no certificate to sign with yet", false),
             Some(m) if m.fingerprint != authority.fingerprint => {
-                (Action::Update, "its name or the site's root changes")
+                (Action::Update, "its name or the site's root changes", false)
             }
-            Some(m) if renew_at(m).is_none_or(|at| at <= world.options.now) => {
-                (Action::Update, "two thirds of its life have passed")
-            }
+            Some(_) if world.inventory.rotated.intermediate => (Action::Update, TAKEN, true),
+            Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
             Some(_) => return,
         };
-        let work = AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone() });
+        let work = AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone(), another_key });
         let step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
             "url",
             Value::Null,
@@ -109,6 +111,20 @@ impl Kind for Authorities {
         ));
         proposal.step(step, &work);
     }
+}
+
+/// Why it gets another certificate, and what that takes.
+const DUE: &str = "two thirds of its intermediate's life have passed, or it lives too long: another key is certified, and \
+                   step-ca alone is started anew with it";
+
+/// The same, for a key that may have been taken.
+const TAKEN: &str = "the key that it signs with may have been taken: another one is certified, and step-ca alone is started anew with it";
+
+/// Whether the certificate that it signs with needs a successor. A mark that cannot be read says so, too.
+fn due(mark: &CertificateMark, authority: &Authority, now: Timestamp) -> bool {
+    let time = |second| Timestamp::from_second(second).ok();
+    let validity = time(mark.begin).zip(time(mark.end));
+    validity.is_none_or(|(begin, end)| pki::intermediate_due(begin, end, authority.life, now))
 }
 
 /// The crew for the authority.
@@ -125,14 +141,16 @@ impl AuthorityCrew {
 
     async fn sign(&self, wanted: &Sign, progress: &Progress) -> Result<Done, Failure> {
         let id = wanted.id;
-        let ask = |word: &str, purpose: &str, stdin: Vec<u8>| {
-            Command::new(format!("{purpose} in {id}"), [PROGRAM, word]).stdin(stdin).limit(LIMIT)
+        let ask = |words: &str, purpose: &str, stdin: Vec<u8>| {
+            let argv = [PROGRAM].into_iter().chain(words.split(' '));
+            Command::new(format!("{purpose} in {id}"), argv).stdin(stdin).limit(LIMIT)
         };
         progress.doing("asking for the request of its certificate");
-        let request =
-            self.site.output_of(id, &ask("request", "making the authority's key", Vec::new())).await?;
+        let words = if wanted.another_key { "request another" } else { "request" };
+        let request = self.site.output_of(id, &ask(words, "making the authority's key", Vec::new())).await?;
         let now = (self.site.clock)();
-        let certificate = self.site.authority.sign_intermediate(&request, now).map_err(|e| {
+        let life = wanted.authority.life;
+        let certificate = self.site.authority.sign_intermediate(&request, life, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
             failure.hint = e.hint();
             failure

@@ -65,6 +65,24 @@ pub(crate) async fn put(
         .hint(host.typed("df -h /etc")))
 }
 
+/// Has these signed by what was made since this moment (Unix seconds).
+pub(crate) fn succeed(
+    authority: &pki::Authority,
+    certificates: &[&Certificate],
+    since: i64,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let life = certificates.iter().map(|certificate| certificate.life).max().unwrap_or_default();
+    let since = Timestamp::from_second(since).unwrap_or(now);
+    authority.succeed(life, since, now).map_err(|e| refused(&e))
+}
+
+fn refused(error: &pki::PkiError) -> Failure {
+    let mut failure = Failure::from_error("pki::issue", error);
+    failure.hint = error.hint();
+    failure
+}
+
 /// A script, and what the marks say when it has run, by name.
 pub type Made = (String, Vec<(String, CertificateMark)>);
 
@@ -78,6 +96,9 @@ pub fn script(
     certificates: &[&Certificate],
     now: Timestamp,
 ) -> Result<Made, Failure> {
+    if let Some(life) = certificates.iter().map(|certificate| certificate.life).max() {
+        authority.keep(life, now).map_err(|e| refused(&e))?;
+    }
     let mut script = format!("{PROLOGUE}{PAIRS}{FUNCTIONS}");
     let mut back = String::new();
     let mut marks = Vec::new();
@@ -88,11 +109,7 @@ pub fn script(
             addresses: Vec::new(),
             life: certificate.life,
         };
-        let leaf = authority.issue(&request, now).map_err(|e| {
-            let mut failure = Failure::from_error("pki::issue", &e);
-            failure.hint = e.hint();
-            failure
-        })?;
+        let leaf = authority.issue(&request, now).map_err(|e| refused(&e))?;
         let served: Vec<String> = certificate.served.iter().map(ToString::to_string).collect();
         let name = &certificate.name;
         let settings = format!(

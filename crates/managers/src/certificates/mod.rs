@@ -20,7 +20,7 @@ use plan::desired::{Certificate, Desired, Issuer};
 use plan::mark::Mark;
 use plan::planner::{Kind, Proposal, World};
 use plan::wire::CERTIFICATES;
-use plan::{Action, Address, Change, Step};
+use plan::{Action, Address, Change, Host, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -55,6 +55,32 @@ pub struct Put {
     /// What the authority in another guest is told, where that one signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub introduction: Option<Introduction>,
+    /// Whether what there is may have been taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anew: Option<Anew>,
+}
+
+/// What is made anew beside a certificate that may have been taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anew {
+    /// The key with which its guest asks for certificates, where it does.
+    Credential,
+    /// What signs it: only what was made since this moment does, Unix seconds.
+    Signer(i64),
+}
+
+impl Anew {
+    /// What is wanted of a certificate on this host, and why.
+    pub(crate) fn of(world: World<'_>, on: &Host) -> Option<(Self, &'static str)> {
+        let rotated = &world.inventory.rotated;
+        if on.guest().is_some_and(|guest| rotated.guests.contains(&**guest)) {
+            let why = "what its guest has may have been taken: another key, and another one to ask with";
+            return Some((Self::Credential, why));
+        }
+        let why = "what signed it may have been taken: it is signed with another key";
+        rotated.intermediate.then(|| (Self::Signer(world.options.now.as_second()), why))
+    }
 }
 
 /// What the workshop's authority is told of a guest.
@@ -201,7 +227,7 @@ impl Kind for Certificates {
         if world.options.destroy {
             return;
         }
-        let authority = world.desired.authority.as_ref().map(|a| Address::authority(&a.on));
+        let authority = new_authority(world, proposal);
         let introductions = introductions(world.desired);
         for certificate in world.desired.certificates.values() {
             let guest = certificate.on.guest().and_then(|name| world.desired.guests.get(name));
@@ -213,7 +239,12 @@ impl Kind for Certificates {
             let there = mark.and_then(|m| CertificateMark::of(m, &certificate.resource()));
             let there = there.as_ref();
             let introduction = introductions.get(&*guest.name).cloned();
+            let anew = Anew::of(world, &certificate.on).filter(|(anew, _)| {
+                // A public authority has nothing to do with the site's.
+                certificate.issuer != Issuer::Acme || *anew == Anew::Credential
+            });
             let put = Put {
+                anew: anew.map(|(anew, _)| anew),
                 id: guest.id,
                 certificate: certificate.clone(),
                 introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),
@@ -222,7 +253,8 @@ impl Kind for Certificates {
             let found = found.map(|found| (Action::Update, found.join("; ")));
             let step = |action, reason| step(&put, there, action, reason);
             let work = || CertificateWork::Put(Box::new(put.clone()));
-            match due(certificate, there, world.options.now).or(found) {
+            let anew = there.and(anew).map(|(_, why)| (Action::Update, why.to_owned()));
+            match anew.or_else(|| due(certificate, there, world.options.now)).or(found) {
                 Some((action, reason)) => proposal.step(step(action, reason), &work()),
                 // A new authority knows nobody.
                 None => {
@@ -235,6 +267,15 @@ impl Kind for Certificates {
         }
         gone(world, &introductions, proposal);
     }
+}
+
+/// The authority in a guest, where it has never signed anything yet: one that only gets another certificate knows everybody.
+pub(crate) fn new_authority(world: World<'_>, proposal: &Proposal) -> Option<Address> {
+    let authority = world.desired.authority.as_ref()?;
+    let address = Address::authority(&authority.on);
+    let guest = world.desired.guests.get(&authority.on)?;
+    let there = mark_after(world, guest, proposal).and_then(|mark| CertificateMark::of(mark, &address));
+    there.is_none().then_some(address)
 }
 
 /// I-4: what is not wanted any more does not lie about, least of all its key.
@@ -359,6 +400,9 @@ impl CertificateCrew {
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
                 let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
+                if let Some(Anew::Signer(since)) = works.iter().find_map(|put| put.anew) {
+                    embedded::succeed(&self.site.authority, &certificates, since, (self.site.clock)())?;
+                }
                 embedded::put(&self.site, &self.site.guest_runner(first.id)?, &certificates, progress).await?
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use transport::Command;
 
-use super::renewing::introduce;
+use super::renewing::{Identity, introduce};
 use super::{CertificateWork, Introduction};
 use crate::authority;
 use crate::worksite::Worksite;
@@ -77,7 +77,7 @@ pub(super) async fn remove(
                 Command::new(format!("having the authority forget {}", told.guest), argv).limit(LIMIT);
             site.output_of(told.authority, &forget).await?;
         }
-        Some(told) => introduce(site, id, told, progress).await?,
+        Some(told) => introduce(site, id, told, Identity::Its, progress).await?,
         None => {}
     }
     progress.doing(format!("removing {} certificate(s)", removals.len()));

@@ -8,7 +8,7 @@ use serde_json::json;
 use transport::{Command, Output};
 
 use super::look::{Seen, parse};
-use super::{CertificateMark, Introduction, Put};
+use super::{Anew, CertificateMark, Introduction, Put};
 use crate::authority;
 use crate::settle;
 use crate::worksite::{HostRunner, Worksite};
@@ -31,17 +31,30 @@ pub(super) async fn obtain(
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let Some(first) = works.first() else { return Ok(Vec::new()) };
     let id = first.id;
+    let anew = works.iter().find_map(|put| put.anew);
     if let Some(introduction) = &first.introduction {
-        introduce(site, id, introduction, progress).await?;
+        let which = if anew == Some(Anew::Credential) { Identity::Another } else { Identity::Its };
+        introduce(site, id, introduction, which, progress).await?;
     }
     let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-    fetch(&site.guest_runner(id)?, &certificates, progress).await
+    fetch(&site.guest_runner(id)?, &certificates, anew.is_some(), progress).await
 }
 
-/// Has whoever renews them there fetch what it has not got. The names with what the mark will say.
+/// With which key a guest is introduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The one it has.
+    Its,
+    /// A new one, which takes the place of the one it has when it got a certificate by it.
+    Another,
+}
+
+/// Has whoever renews them there fetch what it has not got; `anew`: what it has got, too. The names with what the mark will
+/// say.
 pub(crate) async fn fetch(
     host: &HostRunner,
     certificates: &[&Certificate],
+    anew: bool,
     progress: &Progress,
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let names: Vec<&str> = certificates.iter().map(|c| c.name.as_str()).collect();
@@ -50,7 +63,8 @@ pub(crate) async fn fetch(
         _ => "the workshop's authority",
     };
     progress.doing(format!("fetching {} from {from}", names.join(", ")));
-    let argv = [PROGRAM, "renew"].into_iter().chain(names.iter().copied());
+    let force = anew.then_some("--force");
+    let argv = [PROGRAM, "renew"].into_iter().chain(force).chain(names.iter().copied());
     let command = Command::new(format!("fetching certificates in {host}"), argv).limit(FETCH);
     let output = settle::command(&*host.runner, &command).await?;
     let seen = parse(&output.text());
@@ -71,10 +85,13 @@ pub(super) async fn introduce(
     site: &Worksite,
     id: u32,
     introduction: &Introduction,
+    which: Identity,
     progress: &Progress,
 ) -> Result<(), Failure> {
     progress.doing("introducing the guest to the workshop's authority");
-    let ask = Command::new(format!("asking for the public key of {id}"), [PROGRAM, "identity"]).limit(WORD);
+    let another = (which == Identity::Another).then_some("another");
+    let argv = [PROGRAM, "identity"].into_iter().chain(another);
+    let ask = Command::new(format!("asking for the public key of {id}"), argv).limit(WORD);
     let key = site.output_of(id, &ask).await?;
     let key: serde_json::Value = serde_json::from_str(&key).map_err(|e| {
         Failure::from_error("certificates::not-obtained", &e)

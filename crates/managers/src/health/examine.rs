@@ -294,7 +294,13 @@ async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
             let url = Some(format!("https://{}/health", authority.host));
             let leg =
                 outside(&*examiner.observer.outside(), &direct(address, 443, &authority.host, url)).await;
-            certain(world, &authority.host, &leg).map_err(trouble)
+            certain(world, &authority.host, &leg).map_err(trouble).and_then(|seen| {
+                let shown = leg.tls.as_ref().map_or("", |tls| match tls {
+                    Tls::Shown(chain) => chain.as_str(),
+                    _ => "",
+                });
+                judge::intermediate(shown, authority.life, world.now).map_or(Ok(seen), Err)
+            })
         }
     };
     Some(Part { on: authority.on.to_string(), answer })

@@ -217,6 +217,21 @@ fn late(
     })
 }
 
+/// What the authority in a guest signs with, by the chain that it shows (PEM), where apply is to have it succeeded: leaves
+/// that live `below` do not outlive it, so nothing can be renewed once it is over.
+pub fn intermediate(shown: &str, below: std::time::Duration, now: Timestamp) -> Option<Trouble> {
+    let chain = CertificateFacts::chain(shown);
+    let signs = chain.iter().find(|facts| facts.authority)?;
+    pki::intermediate_due(signs.not_before, signs.not_after, below, now).then(|| {
+        let ends = signs.not_after.strftime("%Y-%m-%d");
+        Trouble::new(
+            "health::certificate-due",
+            format!("what it signs with is due, and ends {ends}: after that nobody can renew anything"),
+            "phoenix-cli apply",
+        )
+    })
+}
+
 /// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.
 pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
     let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
@@ -382,6 +397,23 @@ mod tests {
             Some("trace::renewal-failed")
         );
         assert_eq!(told(0, None, Some(true)), None);
+    }
+
+    #[test]
+    fn an_intermediate_is_due_at_two_thirds_of_its_life() {
+        let begin: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(&folder, begin);
+        // Its first one lives for leaves of 90 days.
+        let shown = authority.issue(&request(&wanted()), begin).unwrap().chain_pem;
+        let life = Duration::from_hours(90 * 24);
+        let days = |days: i64| begin + SignedDuration::from_hours(24 * days);
+        let at =
+            |shown: &str, now| intermediate(shown, life, now).map(|trouble| (trouble.code, trouble.hint));
+        assert_eq!(at(&shown, days(179)), None);
+        let due = ("health::certificate-due".into(), "phoenix-cli apply".into());
+        assert_eq!(at(&shown, days(181)), Some(due));
+        assert_eq!(at("", days(181)), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use transport::Command;
 
 use super::{HypervisorWork, Put};
 use crate::certificates::look::{parse, show};
-use crate::certificates::{CertificateMark, date, embedded, renewing};
+use crate::certificates::{Anew, CertificateMark, date, embedded, renewing};
 use crate::features::Rendered;
 use crate::features::crew::{bring, words};
 use crate::worksite::{HostRunner, Worksite};
@@ -69,8 +69,15 @@ impl HypervisorCrew {
         }
         let certificates = [&put.certificate];
         let marks = match put.certificate.issuer {
-            Issuer::Embedded => embedded::put(&self.site, &host, &certificates, progress).await?,
-            Issuer::StepCa | Issuer::Acme => renewing::fetch(&host, &certificates, progress).await?,
+            Issuer::Embedded => {
+                if let Some(Anew::Signer(since)) = put.anew {
+                    embedded::succeed(&self.site.authority, &certificates, since, (self.site.clock)())?;
+                }
+                embedded::put(&self.site, &host, &certificates, progress).await?
+            }
+            Issuer::StepCa | Issuer::Acme => {
+                renewing::fetch(&host, &certificates, put.anew.is_some(), progress).await?
+            }
         };
         is_shown(&host, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();

@@ -23,7 +23,7 @@ use proxmox::inventory::{Guests, MARK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::certificates::{CertificateMark, date, due, facts_of, promised, status_of};
+use crate::certificates::{Anew, CertificateMark, date, due, facts_of, new_authority, promised, status_of};
 use crate::worksite::Worksite;
 use crate::{Looked, Manager, OnNode, Seen, Status};
 
@@ -55,6 +55,9 @@ pub struct Put {
     /// The container whose authority signs it; Phoenix' own does where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<u32>,
+    /// Whether what there is may have been taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anew: Option<Anew>,
     /// What the node will remember, but for the certificate itself.
     pub mark: Mark,
 }
@@ -148,7 +151,9 @@ impl Kind for Hypervisors {
         for wanted in &wanted.features {
             mark.remember(&feature(wanted), wanted.fingerprint.as_str());
         }
+        let anew = Anew::of(world, &certificate.on).filter(|_| known.is_some());
         let put = Put {
+            anew: anew.map(|(anew, _)| anew),
             certificate: certificate.clone(),
             features: wanted.features.iter().map(|f| Value::clone(&f.payload)).collect(),
             authority: signs.filter(|_| certificate.issuer == Issuer::StepCa).map(|c| c.id),
@@ -161,7 +166,8 @@ impl Kind for Hypervisors {
         let found = ours.and_then(|_| world.inventory.found.get(&address));
         let step = |action, reason: String| placing(&put, known.map(|m| date(m.end)), action, reason);
         let work = || HypervisorWork::Put(Box::new(put.clone()));
-        match due(certificate, known, world.options.now) {
+        let anew = anew.map(|(_, why)| (Action::Update, why.to_owned()));
+        match anew.or_else(|| due(certificate, known, world.options.now)) {
             Some((action, reason)) => proposal.step(step(action, reason), &work()),
             None if !renews => {
                 proposal
@@ -173,9 +179,8 @@ impl Kind for Hypervisors {
             }
             // A new authority knows nobody.
             None => {
-                if let (Some(_), Some(authority)) = (put.authority, &world.desired.authority) {
+                if let (Some(_), Some(authority)) = (put.authority, new_authority(world, proposal)) {
                     let reason = "its authority is made anew and has to know the node".to_owned();
-                    let authority = Address::authority(&authority.on);
                     proposal.step_if_any([authority], step(Action::Update, reason), &work());
                 }
             }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use blueprint::catalog::CertificateUse;
-use blueprint::model::{Authority as Signs, Blueprint, Container};
+use blueprint::model::{Authority as Signs, Blueprint, Container, PVE, Target};
 use blueprint::names::GuestName;
 
 use super::parts::{Parts, address_of};
-use super::services::{Services, own_name};
+use super::services::{Names, Services, own_name};
 use super::{Findings, Renderer, WireError, fingerprint, full_name};
 use crate::address::Address;
 use crate::desired::{Authority, Certificate, Issuer, Served, Service, Speaks};
@@ -27,6 +27,10 @@ pub(super) struct Certificates {
     pub authority: Option<Authority>,
     /// The certificates, by name.
     pub by_name: BTreeMap<String, Certificate>,
+    /// What whoever answers for it may have certified by ACME.
+    pub acme_names: BTreeSet<String>,
+    /// What only a node may have certified.
+    pub node_names: BTreeSet<String>,
 }
 
 /// The name of the certificate of a guest.
@@ -89,6 +93,7 @@ pub(super) fn certificates(
     root_pem: &str,
     parts: &Parts,
     services: &Services,
+    names: &Names,
     findings: &mut Findings,
 ) -> Certificates {
     let root = fingerprint(&[root_pem]);
@@ -137,7 +142,95 @@ pub(super) fn certificates(
         let fingerprint = print(&certificate, &root, directory);
         (certificate.name.clone(), Certificate { fingerprint, ..certificate })
     });
-    Certificates { authority: authority(blueprint, parts, &root), by_name: by_name.collect(), root }
+    let by_name: BTreeMap<_, _> = by_name.collect();
+    let node_names = node_names(blueprint);
+    one_holder(&by_name, &node_names, findings);
+    let acme_names = acme_names(blueprint, parts, names, &by_name, &node_names, findings);
+    let authority = authority(blueprint, parts, &root);
+    Certificates { authority, by_name, root, acme_names, node_names }
+}
+
+/// What nodes are called, as far as the blueprint says: the name that their certificate is for, and their host names.
+fn node_names(blueprint: &Blueprint) -> BTreeSet<String> {
+    let declared = blueprint.hypervisor.as_ref().map(|node| &*node.hostname);
+    let first = match &blueprint.target {
+        Target::Proxmox(target) => target.node.as_deref(),
+        Target::Lab(_) => None,
+    };
+    let others = blueprint.containers.values().filter_map(|container| container.node.as_deref());
+    let all = [PVE].into_iter().chain(declared).chain(first).chain(others);
+    all.map(|name| full_name(name, &blueprint.site.domain)).collect()
+}
+
+/// A name is certified for one host alone, and a node's for no guest: whoever has a certificate for a name is taken for it.
+fn one_holder(
+    certificates: &BTreeMap<String, Certificate>,
+    node_names: &BTreeSet<String>,
+    findings: &mut Findings,
+) {
+    let mut holders: BTreeMap<&str, &Certificate> = BTreeMap::new();
+    for certificate in certificates.values() {
+        for name in &certificate.names {
+            let other = holders.insert(name, certificate).filter(|other| other.on != certificate.on);
+            let taken = other.map(|other| format!("{} has one for it, too", other.on));
+            let Some(why) = taken.or_else(|| node_names.contains(name).then(|| "a node is called so".into()))
+            else {
+                continue;
+            };
+            findings.errors.push(WireError {
+                address: certificate.resource().to_string(),
+                message: format!("{} would have a certificate for {name}, and {why}", certificate.on),
+                hint: "rename one of them: whoever has a certificate for a name is taken for it".into(),
+            });
+        }
+    }
+}
+
+/// The names that may be had by ACME: below the site's domain, and nobody else's.
+fn acme_names(
+    blueprint: &Blueprint,
+    parts: &Parts,
+    names: &Names,
+    certificates: &BTreeMap<String, Certificate>,
+    node_names: &BTreeSet<String>,
+    findings: &mut Findings,
+) -> BTreeSet<String> {
+    let domain = &blueprint.site.domain;
+    let mut all = BTreeSet::new();
+    for written in &blueprint.certificates.acme_names {
+        let name = full_name(written, domain);
+        // As aliases are: one word, or a name of the domain.
+        let outside = written.contains('.') && name != **written;
+        let inner = name.strip_suffix(&**domain).filter(|_| !outside);
+        let inner = inner.and_then(|inner| inner.strip_suffix('.'));
+        let certified = certificates.values().find(|certificate| certificate.names.contains(&name));
+        let why = match inner {
+            None => Some(format!("it is not below the site's domain {domain}")),
+            Some("ca" | "probe") => Some("it is the authority's own".to_owned()),
+            Some("guest") => Some("it is kept for the guests' own names".to_owned()),
+            Some(inner) if inner.ends_with(".guest") => {
+                Some("it is kept for the guests' own names".to_owned())
+            }
+            Some(_) if node_names.contains(&name) => Some("a node is called so".to_owned()),
+            Some(_) if certified.is_some() => {
+                certified.map(|certificate| format!("{} has a certificate for it", certificate.on))
+            }
+            Some(_) if names.inside.contains_key(&name) => Some("it leads to a guest of the site".to_owned()),
+            Some(_) => None,
+        };
+        if let Some(why) = why {
+            let on = parts.ca.as_ref().map_or_else(|| "ca".to_owned(), |(on, _)| on.to_string());
+            findings.errors.push(WireError {
+                address: Address::authority(&on).to_string(),
+                message: format!(
+                    "`acme-names` has {written}, for which nobody can be certified by ACME: {why}"
+                ),
+                hint: "take it out of `certificates.acme-names`: what is there is for whoever answers".into(),
+            });
+        }
+        all.insert(name);
+    }
+    all
 }
 
 fn certificate(

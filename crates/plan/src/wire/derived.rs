@@ -100,6 +100,8 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
         root: Some(root_pem.to_owned()),
         domain: Some(blueprint.site.domain.to_string()),
         acme: Some(acme.into()),
+        acme_names: Some(Vec::new()),
+        node_names: Some(Vec::new()),
         sites: Some(Vec::new()),
         streams: Some(Vec::new()),
         routes: Some(Vec::new()),
@@ -158,6 +160,10 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
     if Parts::is(&parts.dns, name) {
         own.records = Some(records(blueprint, &names.inside));
         own.outside_records = Some(by_address(&names.outside));
+    }
+    if Parts::is(&parts.ca, name) {
+        own.acme_names = Some(known.certificates.acme_names.iter().cloned().collect());
+        own.node_names = Some(known.certificates.node_names.iter().cloned().collect());
     }
     // The authority does not wait for the name server, and still reaches everybody.
     if parts.dns.is_some() && Parts::is(&parts.ca, name) {

@@ -188,7 +188,7 @@ pub fn wire(
     let services = services::services(blueprint, &parts, &mut findings);
     let names = services::names(blueprint, &parts, &services);
     let certificates =
-        certificates::certificates(blueprint, renderer, root_pem, &parts, &services, &mut findings);
+        certificates::certificates(blueprint, renderer, root_pem, &parts, &services, &names, &mut findings);
     let firewall = flows::firewall(blueprint, &mut findings);
     let flows = flows::flows(blueprint, &parts, &services, &certificates);
     let known = match Known::new(blueprint, root_pem, &parts, &services, &names, &certificates) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 42] = [
+const COMMANDS: [&[&str]; 43] = [
     &[],
     &["init"],
     &["validate"],
@@ -41,6 +41,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["lab", "up"],
     &["lab", "down"],
     &["drift"],
+    &["rotate"],
     &["lab", "status"],
     &["lab", "shell"],
     &["version"],

@@ -308,3 +308,33 @@ fn a_lab_has_as_many_nodes_as_are_asked_for() {
     let refused = lab.run(&["lab", "up", "--simulated", "--nodes", "1"]).ended(1);
     assert!(refused.err.contains("lab up --nodes 2") && refused.err.contains("lab down"), "{refused:#?}");
 }
+
+// After an incident: what a guest has is made anew, or what signs it all, and nothing else is touched.
+#[test]
+fn what_was_given_out_is_made_anew() {
+    let lab = Lab::up();
+    lab.run(&["apply"]).ended(0);
+    let serials = || -> Vec<Value> {
+        let certs = lab.run(&["certs", "--json"]).ended(0).json();
+        certs["certificates"].as_array().unwrap().iter().map(|row| row["serial"].clone()).collect()
+    };
+    let signs = || lab.env.read(".phoenix/secrets/authority/intermediate.key");
+    let (first, key) = (serials(), signs());
+    let rotated = lab.run(&["rotate", "gateway", "--yes"]).ended(0);
+    assert!(rotated.err.contains("what gateway had is believed until it ends"), "{rotated:#?}");
+    let second = serials();
+    assert!(first.len() == 2 && first.iter().zip(&second).all(|(a, b)| a != b), "{first:?} {second:?}");
+    assert_eq!(signs(), key, "what signs is the same");
+    let rotated = lab.run(&["rotate", "intermediate", "--yes"]).ended(0);
+    assert!(rotated.err.contains("whoever has that key can go on signing"), "{rotated:#?}");
+    let third = serials();
+    assert!(second.iter().zip(&third).all(|(a, b)| a != b), "{second:?} {third:?}");
+    assert_ne!(signs(), key);
+    // It is as it was wanted, and without consent nothing is done.
+    lab.run(&["apply"]).ended(0);
+    assert_eq!(serials(), third);
+    lab.run(&["rotate", "notes", "--yes", "--json"]).ended(2).error("rotate::nothing", "phoenix-cli certs");
+    lab.run(&["rotate", "nobody", "--yes", "--json"]).ended(2).error("plan::no-such-target", "graph");
+    assert_ne!(lab.run(&["rotate", "gateway"]).code, 0);
+    assert_eq!(serials(), third);
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::workshop::{AUTHORITY, CERTIFICATES, Workshop, certificate, rendered};
+use super::workshop::{AUTHORITY, CERTIFICATES, HOUR, Workshop, certificate, rendered};
 
 fn log(w: &Workshop) -> String {
     w.root.sh("cat /run/test-units/step-ca.log 2>/dev/null || true")
@@ -26,7 +26,7 @@ fn it_is_made_without_a_question_and_signs_below_the_sites_root() {
 
     // What does not belong to its key, or is not by the site's root, is not taken.
     let other = rcgen_request();
-    let foreign = w.pki.sign_intermediate(&other, Timestamp::now()).unwrap();
+    let foreign = w.pki.sign_intermediate(&other, HOUR, Timestamp::now()).unwrap();
     assert!(w.authority("install", foreign.as_bytes()).refused().contains("does not belong to the key"));
     w.root.sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/k -out /root/c -subj /CN=other");
     w.root.put("/root/request", request.as_bytes());

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 mod acme;
+mod attacks;
 mod backup;
 mod ca;
 mod node;

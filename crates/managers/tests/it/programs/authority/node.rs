@@ -11,6 +11,7 @@ const PCT: &str = "#!/bin/sh\n[ \"$1 $2 $3\" = 'exec 103 --' ] || exit 9\nshift 
 #[test]
 fn the_node_asks_inside_the_authoritys_container() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    w.apply(&[rendered("step-ca", json!({ "node-names": ["pve.workshop.internal"] }))]).ok();
     w.root.put("/usr/local/sbin/pct", PCT.as_bytes());
     w.root.sh("chmod 755 /usr/local/sbin/pct");
     let declared = |names: &[&str]| {

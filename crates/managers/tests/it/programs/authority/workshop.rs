@@ -19,6 +19,9 @@ use crate::root::{Ran, Root};
 pub const AUTHORITY: &str = "/usr/local/lib/phoenix/authority";
 pub const CERTIFICATES: &str = "/usr/local/lib/phoenix/certificates";
 
+/// How long certificates live here at most.
+pub const HOUR: Duration = Duration::from_hours(1);
+
 /// A guest that is the authority's and has certificates of its own, too.
 pub struct Workshop {
     pub root: Root,
@@ -146,8 +149,14 @@ impl Workshop {
     /// As Phoenix does it: request, signature, installation.
     #[track_caller]
     pub fn sign(&self) -> CertificateFacts {
-        let request = self.authority("request", b"").ok();
-        let pem = self.pki.sign_intermediate(&request, Timestamp::now()).unwrap();
+        self.signed("request")
+    }
+
+    /// The same, with what asks for the request.
+    #[track_caller]
+    pub fn signed(&self, request: &str) -> CertificateFacts {
+        let request = self.authority(request, b"").ok();
+        let pem = self.pki.sign_intermediate(&request, HOUR, Timestamp::now()).unwrap();
         self.authority("install", pem.as_bytes()).ok();
         CertificateFacts::parse(&pem).unwrap()
     }

@@ -1,0 +1,78 @@
+//! `rotate`: what was given out, and may have been taken, is made anew.
+
+use std::time::Duration;
+
+use crate::args::{self, Global, Shown};
+use crate::commands::apply::carry_out;
+use crate::commands::consent::{self, Ask};
+use crate::commands::plan::typed;
+use crate::commands::{diff, show};
+use crate::error::Outcome;
+use crate::opening;
+use crate::printer::Printer;
+
+/// Plans it, asks, and carries it out.
+pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> Outcome {
+    let mut planned = opening::open(global, printer).await?;
+    let result = async {
+        let _lock = planned.lock(&printer).await?;
+        planned.look_settled(&printer).await?;
+        let targets = planned.rotate(&options.what)?;
+        let plan = planned.plan(&targets, false)?;
+        let granted = if plan.steps.is_empty() || !plan.problems.is_empty() {
+            Vec::new()
+        } else {
+            consent::nothing_protected(&plan)?;
+            if !options.yes && !printer.json {
+                let shown = Shown::default();
+                let asked = diff::ask(&planned, &plan, shown, printer).await;
+                show::before(&plan, &planned, global, shown, &asked, printer);
+            }
+            let ask = if options.yes { Ask::Nobody } else { Ask::Terminal };
+            if !options.yes {
+                consent::carry_out(&plan, printer)?;
+            }
+            let typed = format!("{} rotate {} --yes", typed(global), options.what);
+            consent::settle(&plan, &[], ask, &typed, printer)?
+        };
+        let code = carry_out(global, &planned, &plan, &granted, printer).await?;
+        if !printer.json && !plan.steps.is_empty() {
+            let lives = planned.desired.certificates.values().map(|certificate| certificate.life);
+            printer.say(until(&options.what, lives.max().unwrap_or_default()));
+        }
+        Ok(code)
+    }
+    .await;
+    planned.connection.close().await;
+    result
+}
+
+/// What is still to be reckoned with: nothing is revoked.
+fn until(what: &str, longest: Duration) -> String {
+    let days = |life: Duration| life.as_secs().div_ceil(86_400);
+    let signs = days(pki::intermediate_life(longest));
+    if what == "intermediate" {
+        return format!(
+            "what was signed with the last key is believed until it ends, and whoever has that key can go on signing with \
+             it: for {signs} days at most"
+        );
+    }
+    format!(
+        "what {what} had is believed until it ends: for {} days at most, and what was signed for it for later for {signs}",
+        days(longest)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_long_what_was_taken_is_believed() {
+        let day = Duration::from_hours(24);
+        assert!(
+            until("notes", day).contains("for 1 days at most, and what was signed for it for later for 91")
+        );
+        assert!(until("intermediate", day * 90).contains("for 270 days at most"));
+    }
+}
