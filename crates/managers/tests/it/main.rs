@@ -11,6 +11,7 @@ mod programs;
 mod properties;
 mod rendering;
 mod root;
+mod seeds;
 mod support;
 mod told;
 mod trace;
