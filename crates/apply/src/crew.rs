@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use foreign::Untrusted;
 use plan::{Address, Step};
 use serde::de::DeserializeOwned;
 
@@ -62,10 +63,10 @@ impl Failure {
 
     /// With what the other side said, after the rest; nothing where it said nothing.
     #[must_use]
-    pub fn with_output(mut self, words: impl Into<String>) -> Self {
+    pub fn with_output(mut self, words: impl Into<Untrusted>) -> Self {
         let words = words.into();
-        if !words.trim().is_empty() {
-            self.errors.push(words);
+        if !words.is_blank() {
+            self.errors.push(words.into());
         }
         self
     }

@@ -1,5 +1,6 @@
 //! What happens during a run, as one versioned enum. Everything that shows or records a run reads this stream.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -129,6 +130,52 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// As it may be shown and kept: nothing in it acts on a terminal, and only causes have several lines.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut event = self.clone();
+        match &mut event {
+            Self::RunStarted { .. }
+            | Self::StepStarted { .. }
+            | Self::Stopping { .. }
+            | Self::RunFinished { .. } => {}
+            Self::Doing { what, .. }
+            | Self::Waiting { what, .. }
+            | Self::Changed { what, .. }
+            | Self::Warning { what, .. }
+            | Self::StepDone { what, .. }
+            | Self::StepSkipped { why: what, .. } => as_line(what),
+            Self::StepFailed { errors, hint, .. } => {
+                errors.iter_mut().chain(hint).for_each(as_block);
+            }
+        }
+        event
+    }
+}
+
+fn as_line(text: &mut String) {
+    if let Cow::Owned(shown) = foreign::line(text) {
+        *text = shown;
+    }
+}
+
+fn as_block(text: &mut String) {
+    if let Cow::Owned(shown) = foreign::block(text) {
+        *text = shown;
+    }
+}
+
+/// Hands on every event as it may be shown: whatever a crew or another side put into it.
+#[derive(Debug)]
+pub(crate) struct Shown(pub(crate) Arc<dyn Sink>);
+
+impl Sink for Shown {
+    fn take(&self, event: &Event) {
+        self.0.take(&event.shown());
+    }
+}
+
 /// A reader of the stream.
 pub trait Sink: Debug + Send + Sync {
     /// Takes an event. It must not block for long: the run waits for it.
@@ -168,5 +215,45 @@ impl Recorder {
 impl Sink for Recorder {
     fn take(&self, event: &Event) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attack: what a guest says is an event's text.
+    #[test]
+    fn no_event_acts_on_a_terminal_and_only_causes_have_lines() {
+        let nasty = || "x\u{1b}]52;c;eA==\u{7}\u{9b}2J\u{202e}\n✔ forged".to_owned();
+        let address = Address::container("a");
+        let recorder = Arc::new(Recorder::default());
+        let sink = Shown(recorder.clone());
+        for event in [
+            Event::Doing { address: address.clone(), what: nasty() },
+            Event::Waiting { address: address.clone(), what: nasty(), limit_seconds: 1 },
+            Event::Changed { address: address.clone(), what: nasty() },
+            Event::Warning { address: address.clone(), what: nasty() },
+            Event::StepDone { address: address.clone(), what: nasty(), milliseconds: 1 },
+            Event::StepSkipped { address: address.clone(), why: nasty() },
+        ] {
+            sink.take(&event);
+        }
+        for event in recorder.events() {
+            let text = serde_json::to_string(&event).unwrap();
+            assert!(!text.contains(foreign::is_hidden), "{text}");
+            assert!(text.contains("\\\\u{1b}]52") && text.contains("\\\\n✔ forged"), "{text}");
+        }
+        let failed = Event::StepFailed {
+            address,
+            code: "x::y".into(),
+            errors: vec![nasty(), nasty()],
+            hint: Some(nasty()),
+            milliseconds: 1,
+        };
+        let Event::StepFailed { errors, hint, .. } = failed.shown() else { panic!("another event") };
+        for text in errors.iter().chain(&hint) {
+            assert_eq!(text, "x\\u{1b}]52;c;eA==\\u{7}\\u{9b}2J\\u{202e}\n✔ forged");
+        }
     }
 }

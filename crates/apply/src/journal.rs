@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use foreign::limits::JOURNAL;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -104,11 +105,12 @@ impl Journal {
 impl Sink for Journal {
     fn take(&self, event: &Event) {
         let entry = Entry { at: (self.clock)(), event: event.clone() };
-        let Ok(mut line) = serde_json::to_vec(&entry) else { return };
-        line.push(b'\n');
+        let Ok(line) = serde_json::to_string(&entry) else { return };
+        // A person may look at it with `cat`.
+        let line = format!("{}\n", foreign::json(&line));
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A full disk must not stop a run half-way: the target decides what is there, not the journal.
-        let written = file.write_all(&line);
+        let written = file.write_all(line.as_bytes());
         let milestone = !matches!(event, Event::Doing { .. } | Event::Waiting { .. } | Event::Changed { .. });
         if written.is_ok() && milestone {
             let _ = file.file().sync_data();
@@ -137,13 +139,24 @@ fn run_ids(folder: &Utf8Path) -> Result<Vec<String>, JournalError> {
 pub fn read(folder: &Utf8Path, run: &str) -> Result<Vec<Entry>, JournalError> {
     let path = folder.join(format!("{run}.jsonl"));
     let safe = !run.contains('/') && !run.starts_with('.');
-    match fs_err::read(&path) {
+    match read_file(&path) {
         Ok(bytes) if safe => Ok(parse(&bytes)),
         Err(error) if safe && error.kind() != std::io::ErrorKind::NotFound => {
             Err(JournalError::Io { path, source: error })
         }
         _ => Err(JournalError::NoSuchRun { run: run.to_owned() }),
     }
+}
+
+/// All of a journal's bytes.
+fn read_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(JOURNAL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > JOURNAL {
+        return Err(std::io::Error::other(format!("it is longer than {JOURNAL} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// The entries of a journal's bytes; lines that cannot be read are left out.

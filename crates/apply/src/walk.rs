@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::crew::{Crew, Done, Failure, Progress};
-use crate::event::{Event, Outcome, Sink};
+use crate::event::{Event, Outcome, Shown, Sink};
 use crate::limits;
 
 /// Walks plans with the crews it was given.
@@ -69,7 +69,7 @@ enum State {
 impl Foreman {
     /// A foreman that reports to `sink` and starts nothing new once `stop` is cancelled.
     pub fn new(crews: Vec<Arc<dyn Crew>>, sink: Arc<dyn Sink>, stop: CancellationToken) -> Self {
-        Self { crews, sink, stop }
+        Self { crews, sink: Arc::new(Shown(sink)), stop }
     }
 
     /// Carries out `plan`, except for steps that lack consent: those, and what needs them, are skipped.

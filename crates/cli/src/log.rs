@@ -66,6 +66,7 @@ struct Log {
 impl Log {
     fn line(&self, what: &str, took: f64, more: &str) {
         let line = scrub::text(&format!("{took:>9.1} ms  {what}{more}"));
+        let line = foreign::line(&line);
         if let Some(printer) = self.verbose {
             printer.raw_error(format!("{line}\n"));
         }
@@ -150,7 +151,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         if event.metadata().target() == transport::RECORD {
             if let (Some(file), Ok(mut line)) = (&self.record, serde_json::from_str(&fields.line)) {
                 scrub::value(&mut line);
-                append(file, &line.to_string());
+                append(file, &foreign::json(&line.to_string()));
             }
             return;
         }

@@ -1,8 +1,13 @@
 //! The one place that prints: data to standard output, talk to standard error.
+//!
+//! Whatever comes here passes [`foreign::screen`] (JSON: [`foreign::json`]) on its way out, so that nothing that another
+//! side said acts on a terminal. What it cannot tell is whose a line is: who puts words of others into a line of Phoenix' own
+//! has them pass [`foreign::line`] first.
 
 use std::io::IsTerminal as _;
 
 use anstream::{eprint, eprintln, print, println};
+use foreign::{indented, json, screen};
 use owo_colors::OwoColorize as _;
 use plan::render::Style;
 use site::Invalid;
@@ -60,19 +65,36 @@ impl Printer {
 
     /// Data, as text.
     pub fn data(self, text: impl AsRef<str>) {
-        let text = text.as_ref();
+        let text = screen(text.as_ref());
         if text.ends_with('\n') { print!("{text}") } else { println!("{text}") }
+    }
+
+    /// What a program in a guest printed, for the program that reads it here: as it came, unless a person sees it.
+    pub fn passed_on(self, text: &str, stream: Stream) {
+        use std::io::Write as _;
+        // Nobody is told that nobody listens any more.
+        let _ = match stream {
+            Stream::Data if self.data_is_watched() => return print!("{}", foreign::block(text)),
+            Stream::Errors if self.watched() => return eprint!("{}", foreign::block(text)),
+            Stream::Data => std::io::stdout().write_all(text.as_bytes()),
+            Stream::Errors => std::io::stderr().write_all(text.as_bytes()),
+        };
     }
 
     /// Data, as JSON.
     pub fn data_json(self, value: &serde_json::Value) {
         // A `Value` always serializes.
-        println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+        println!("{}", json(&serde_json::to_string_pretty(value).unwrap_or_default()));
     }
 
     /// One line of JSON among many.
     pub fn data_line(self, line: &str) {
-        println!("{line}");
+        println!("{}", json(line));
+    }
+
+    /// One line that somebody else wrote.
+    pub fn others_line(self, line: &str) {
+        println!("{}", foreign::line(line));
     }
 
     /// Before a picture of the same thing is shown once more: over the last one on a terminal, below it elsewhere.
@@ -90,23 +112,23 @@ impl Printer {
     /// Talk: what is going on, what to do next.
     pub fn say(self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            eprintln!("{}", screen(text.as_ref()));
         }
     }
 
     /// A question, without a line's end.
     pub fn ask(self, text: &str) {
-        eprint!("{text}");
+        eprint!("{}", screen(text));
     }
 
     /// A warning.
     pub fn warn(self, text: impl AsRef<str>) {
-        eprintln!("{} {}", "warning:".yellow().bold(), text.as_ref());
+        eprintln!("{} {}", "warning:".yellow().bold(), indented(text.as_ref(), "  "));
     }
 
     /// Text that is already laid out, to standard error.
     pub fn raw_error(self, text: impl AsRef<str>) {
-        eprint!("{}", text.as_ref());
+        eprint!("{}", screen(text.as_ref()));
     }
 
     /// An error, with its causes and the next thing to do.
@@ -121,17 +143,16 @@ impl Printer {
             return self.invalid(error, invalid);
         }
         if self.json {
-            println!("{}", crate::error::json(error));
+            println!("{}", json(&crate::error::json(error).to_string()));
             return;
         }
-        eprintln!("{} {}", "error:".red().bold(), error.errors.first().map_or("", String::as_str));
+        let first = error.errors.first().map_or("", String::as_str);
+        eprintln!("{} {}", "error:".red().bold(), indented(first, "       "));
         for cause in error.errors.iter().skip(1) {
-            for (n, line) in cause.lines().enumerate() {
-                eprintln!("  {} {line}", if n == 0 { "cause:" } else { "      " });
-            }
+            eprintln!("  cause: {}", indented(cause, "         "));
         }
         if let Some(hint) = &error.hint {
-            eprintln!("  {} {}", "hint:".cyan(), self.hint(hint));
+            eprintln!("  {} {}", "hint:".cyan(), hung(&self.hint(hint)));
         }
     }
 
@@ -180,6 +201,27 @@ impl Printer {
     pub fn can_ask(self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
+}
+
+/// One of a program's two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Data,
+    /// Standard error.
+    Errors,
+}
+
+/// A hint, which Phoenix lays out itself: what is not indented yet, becomes so.
+pub fn hung(hint: &str) -> String {
+    let lines = foreign::block(hint);
+    let mut lines = lines.lines();
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        out.push_str(if line.starts_with("  ") { "\n" } else { "\n  " });
+        out.push_str(line);
+    }
+    out
 }
 
 /// A piece of a plan's text in colour; signs say the same without.

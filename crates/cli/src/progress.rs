@@ -11,7 +11,7 @@ use owo_colors::OwoColorize as _;
 use plan::Address;
 use plan::address::kinds;
 
-use crate::printer::Printer;
+use crate::printer::{Printer, hung};
 
 /// What is shown of a run for this printer.
 pub fn sink(printer: Printer) -> Arc<dyn Sink> {
@@ -109,15 +109,13 @@ fn lasting_line(event: &Event, printer: Printer, timed: bool) -> Option<String> 
             format!("{} {address}{gap}{what}{time}", "✔".green())
         }
         Event::StepFailed { address, code, errors, hint, .. } => {
-            let mut text = format!("{} {address}: {}", "✘".red(), errors.first().map_or("", String::as_str));
-            for cause in errors.iter().skip(1) {
-                for line in cause.lines() {
-                    text.push_str("\n    ");
-                    text.push_str(line);
-                }
+            let first = foreign::indented(errors.first().map_or("", String::as_str), "    ");
+            let mut text = format!("{} {address}: {first}", "✘".red());
+            for cause in errors.iter().skip(1).filter(|cause| !cause.is_empty()) {
+                text.push_str(&format!("\n    {}", foreign::indented(cause, "    ")));
             }
             if let Some(hint) = hint {
-                text.push_str(&format!("\n  {} {}", "hint:".cyan(), printer.hint(hint)));
+                text.push_str(&format!("\n  {} {}", "hint:".cyan(), hung(&printer.hint(hint))));
             }
             text.push_str(&format!("  {}", format!("[{code}]").dimmed()));
             text
@@ -193,7 +191,7 @@ impl Sink for Terminal {
     fn take(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lasting_line(event, self.printer, self.scripts.timed(event))
-            && self.bars.println(&line).is_err()
+            && self.bars.println(foreign::screen(&line)).is_err()
         {
             self.printer.say(&line);
         }

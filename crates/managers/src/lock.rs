@@ -59,7 +59,7 @@ pub async fn take(ways: &Ways, site: &str, owner: &str) -> Result<NodeLock, NotH
             Ok(Err(output)) if output.text().contains("held by") => {
                 return Err(NotHeld::Taken(output.text().trim().to_owned()));
             }
-            Ok(Err(output)) if nodes.len() == 1 => return Err(NotHeld::Unable(output.tail(2))),
+            Ok(Err(output)) if nodes.len() == 1 => return Err(NotHeld::Unable(output.tail(2).joined())),
             Ok(Err(output)) => {
                 let what = format!("the site's lock cannot be taken on {}", node.place());
                 let failure = Failure::new("lock::unreachable", what).with_output(output.tail(2));

@@ -2,6 +2,7 @@
 //! first; colour only repeats what the signs say.
 
 mod outline;
+mod shown;
 mod wrap;
 
 pub use outline::{Telling, View, outline};
@@ -61,6 +62,7 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
         telling: &|_| Telling::default(),
         before_summary: "",
     };
+    let plan = &*shown::shown(plan);
     let mut out = every_step(plan, &view);
     out.push_str(&problems(plan, paint));
     out
@@ -68,6 +70,7 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
 
 /// The same for a person, with what features consist of instead of their fingerprints, and the summary at the end.
 pub fn full(plan: &Plan, view: &View<'_>) -> String {
+    let plan = &*shown::shown(plan);
     let mut out = every_step(plan, view);
     out.push_str(view.before_summary);
     out.push_str(&outline::summary(plan, view));
@@ -96,7 +99,7 @@ fn every_step(plan: &Plan, view: &View<'_>) -> String {
         let pad = step.changes.iter().map(|c| c.path.chars().count()).max().unwrap_or(0);
         let parts = (view.parts)(step);
         for part in &parts {
-            let _ = writeln!(out, "    {part}");
+            let _ = writeln!(out, "    {}", foreign::line(part));
         }
         for change in step.changes.iter().filter(|_| parts.is_empty()) {
             let _ = writeln!(out, "    {}", line(change, pad));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use foreign::limits::API_ANSWER;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, COOKIE};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,9 +24,6 @@ use crate::exchange::{Exchange, ExchangeError, Method, Request, Response};
 /// How old a ticket may get before a new one is asked for. The node takes them for two hours (pve-access-control,
 /// `$ticket_lifetime`).
 const TICKET_AGE: Duration = Duration::from_secs(3600);
-
-/// The longest answer that is read. The largest seen is a node's report, well below a megabyte.
-const LARGEST_ANSWER: usize = 64 << 20;
 
 /// What proves who is asking.
 #[derive(Debug, Clone)]
@@ -219,8 +217,8 @@ impl HttpExchange {
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(request, chain(&error)))? {
             bytes.extend_from_slice(&chunk);
             *size = bytes.len();
-            if bytes.len() > LARGEST_ANSWER {
-                return Err(self.lost(request, format!("it is longer than {LARGEST_ANSWER} bytes")));
+            if bytes.len() > API_ANSWER {
+                return Err(self.lost(request, format!("it is longer than {API_ANSWER} bytes")));
             }
         }
         let body = match serde_json::from_slice(&bytes) {

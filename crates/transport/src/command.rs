@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use foreign::{Untrusted, limits};
+
 /// What to run: an argument vector, what goes to its standard input, and how long it may take.
 #[derive(Clone)]
 pub struct Command {
@@ -15,6 +17,8 @@ pub struct Command {
     pub purpose: String,
     /// Whether its standard output is only handed on line by line: what runs for long would fill the memory otherwise.
     pub streamed: bool,
+    /// The most that it may say on standard output where that is kept, in bytes: with more it is ended, and fails.
+    pub most: usize,
 }
 
 impl std::fmt::Debug for Command {
@@ -38,6 +42,7 @@ impl Command {
             limit: Duration::from_secs(30),
             purpose: purpose.into(),
             streamed: false,
+            most: limits::OUTPUT,
         }
     }
 
@@ -91,10 +96,15 @@ impl Output {
     }
 
     /// The last `lines` lines of standard error (of standard output when that is empty): what an error message shows.
-    pub fn tail(&self, lines: usize) -> String {
+    pub fn tail(&self, lines: usize) -> Untrusted {
         let bytes = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
-        let text = String::from_utf8_lossy(bytes);
+        let cut = bytes.len().saturating_sub(limits::SHOWN);
+        let text = String::from_utf8_lossy(&bytes[cut..]);
         let all: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        let last = all[all.len().saturating_sub(lines)..].join("\n");
+        if cut > 0 && all.len() <= lines {
+            return Untrusted::new(format!("({cut} bytes before this are left out)\n{last}"));
+        }
+        Untrusted::new(last)
     }
 }

@@ -64,6 +64,18 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// It said more than is read of it, and was ended.
+    #[error("{purpose} on {place}: more than {most} bytes came on {stream}, and it was ended")]
+    TooMuch {
+        /// Where.
+        place: String,
+        /// What was being done.
+        purpose: String,
+        /// Which of its two streams.
+        stream: &'static str,
+        /// The limit, in bytes.
+        most: u64,
+    },
     /// Reading or writing failed.
     #[error("lost the command {purpose} on {place}")]
     Io {
@@ -82,7 +94,9 @@ impl Error {
     pub fn sent(&self) -> Sent {
         match self {
             Self::Start { .. } | Self::Connect { .. } | Self::HostKey { .. } => Sent::Never,
-            Self::Broken { .. } | Self::TimedOut { .. } | Self::Io { .. } => Sent::Maybe,
+            Self::Broken { .. } | Self::TimedOut { .. } | Self::TooMuch { .. } | Self::Io { .. } => {
+                Sent::Maybe
+            }
         }
     }
 }

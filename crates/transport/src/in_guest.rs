@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use foreign::{Untrusted, limits};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{Command, Error, Held, Output, Runner, Stream};
 
@@ -13,6 +15,9 @@ use crate::{Command, Error, Held, Output, Runner, Stream};
 /// guest must not depend on who looks at it.
 const ENVIRONMENT: [&str; 5] =
     ["PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=linux", "HOME=/root", "LANG=C.UTF-8", "container=lxc"];
+
+/// What runs on the node.
+const ENTER: &str = include_str!("enter.sh");
 
 /// Who knows on which node of a cluster a container is.
 #[async_trait]
@@ -53,7 +58,8 @@ impl Whereabouts for Fixed {
 ///
 /// By `lxc-attach`, which takes milliseconds where `pct exec` takes half a second to load Perl. Exit codes and standard
 /// input pass through; argument lists arrive as they are. A container that is not where it was is looked for once, and
-/// followed (T-9): nothing ran then.
+/// followed (T-9): nothing ran then. That nothing ran is never taken from what came out of the container, where whoever is
+/// root says what it likes: `enter.sh` tells it from the node, by a nonce.
 #[derive(Debug, Clone)]
 pub struct InGuest {
     ways: Arc<dyn Whereabouts>,
@@ -76,30 +82,77 @@ impl InGuest {
         self.ways.look_for(self.id).await.filter(|now| now.place() != was.place())
     }
 
-    fn wrapped(&self, command: &Command) -> Command {
+    fn wrapped(&self, command: &Command, nonce: &str) -> Command {
         let id = self.id.to_string();
-        let attach = ["lxc-attach", "-n", &id, "--clear-env", "--", "env", "-i"];
+        let enter = ["sh", "-c", ENTER, "sh", &id, nonce, "env", "-i"];
         let argv =
-            attach.into_iter().chain(ENVIRONMENT).map(str::to_owned).chain(command.argv.iter().cloned());
-        Command { argv: argv.collect(), ..command.clone() }
+            enter.into_iter().chain(ENVIRONMENT).map(str::to_owned).chain(command.argv.iter().cloned());
+        let most = command.most.min(limits::GUEST_OUTPUT);
+        Command { argv: argv.collect(), most, ..command.clone() }
     }
 
-    /// A failure of `lxc-attach` itself, before the command ran: lxc 6's own words, on its standard error.
-    fn not_attached(&self, output: &Output) -> Option<Error> {
+    /// What `enter.sh` says where the command did not run.
+    fn not_entered(&self, output: &Output, nonce: &str) -> Option<Error> {
         if output.success() {
             return None;
         }
         let text = String::from_utf8_lossy(&output.stderr);
-        let undefined = format!("Error: container {} is not defined", self.id);
-        let prefix = format!("lxc-attach: {}: ", self.id);
-        let stopped = |line: &str| line.starts_with(&prefix) && line.contains("init pid");
-        let reason = text.lines().find(|line| line.starts_with(&undefined) || stopped(line))?;
+        let word = not_entered_word(nonce);
+        let reason = text.lines().find_map(|line| line.strip_prefix(&*word))?;
         Some(Error::Connect {
             place: self.place(),
-            reason: reason.to_owned(),
+            reason: Untrusted::new(reason.trim()).to_string(),
             hint: Some(format!("is it running? on the node: pct status {id}; pct start {id}", id = self.id)),
         })
     }
+}
+
+/// What [`InGuest`] has its node run: for a node that is only simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entering<'a> {
+    /// The container.
+    pub id: &'a str,
+    nonce: &'a str,
+    /// What runs in it.
+    pub argv: &'a [String],
+}
+
+impl<'a> Entering<'a> {
+    /// Whether a command is that.
+    pub fn of(argv: &'a [String]) -> Option<Self> {
+        match argv {
+            [sh, c, script, name, id, nonce, argv @ ..]
+                if sh == "sh" && c == "-c" && script == ENTER && name == "sh" =>
+            {
+                Some(Self { id, nonce, argv })
+            }
+            _ => None,
+        }
+    }
+
+    /// What is said where the container is not there, or in no state to be entered: `STOPPED`.
+    pub fn refused(&self, state: &str) -> Output {
+        let said = format!("{}{state}\n", not_entered_word(self.nonce));
+        Output { status: 1, stdout: Vec::new(), stderr: said.into_bytes() }
+    }
+}
+
+fn not_entered_word(nonce: &str) -> String {
+    format!("phoenix-not-entered-{nonce} ")
+}
+
+/// Something that nobody can guess.
+///
+/// # Errors
+/// When the system has no randomness.
+fn nonce(place: &dyn Fn() -> String) -> Result<String, Error> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Start {
+        program: "lxc-attach".to_owned(),
+        place: place(),
+        source: std::io::Error::other("the system gives no random numbers"),
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[async_trait]
@@ -109,18 +162,21 @@ impl Runner for InGuest {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
-        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command));
+        let nonce = nonce(&|| self.place())?;
+        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command, &nonce));
         let output = node.run_lines(&command, line).await?;
-        let Some(error) = self.not_attached(&output) else { return Ok(output) };
+        let Some(error) = self.not_entered(&output, &nonce) else { return Ok(output) };
         let Some(node) = self.moved(&*node).await else { return Err(error) };
         let output = node.run_lines(&command, line).await?;
-        self.not_attached(&output).map_or(Ok(output), Err)
+        self.not_entered(&output, &nonce).map_or(Ok(output), Err)
     }
 
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command));
-        let failed =
-            |held: &Result<_, Output>| held.as_ref().err().and_then(|output| self.not_attached(output));
+        let nonce = nonce(&|| self.place())?;
+        let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command, &nonce));
+        let failed = |held: &Result<_, Output>| {
+            held.as_ref().err().and_then(|output| self.not_entered(output, &nonce))
+        };
         let held = node.hold(&command).await?;
         let Some(error) = failed(&held) else { return Ok(held) };
         let Some(node) = self.moved(&*node).await else { return Err(error) };
@@ -163,30 +219,112 @@ mod tests {
 
     #[test]
     fn the_argument_vector_stays_as_it_is() {
-        let command = guest().wrapped(&Command::new("asking", ["printf", "%s|", "a b", "it's", "$HOME"]));
-        assert_eq!(command.argv[..7], ["lxc-attach", "-n", "250", "--clear-env", "--", "env", "-i"]);
-        assert_eq!(command.argv[12..], ["printf", "%s|", "a b", "it's", "$HOME"]);
+        let command = Command::new("asking", ["printf", "%s|", "a b", "it's", "$HOME"]);
+        let command = guest().wrapped(&command, "77");
+        assert_eq!(command.argv[3..8], ["sh", "250", "77", "env", "-i"]);
+        assert_eq!(command.argv[13..], ["printf", "%s|", "a b", "it's", "$HOME"]);
+        assert_eq!(Entering::of(&command.argv).unwrap().argv, &command.argv[6..]);
     }
 
-    #[test]
-    fn a_missing_program_is_the_commands_failure_not_the_transports() {
-        // Recorded from a real node: status 127.
-        let stderr = "lxc-attach: 250: ../src/lxc/attach.c: lxc_attach_run_command: 1841 No such file or directory \
-                      - Failed to exec \"/nope\"\n";
-        let output = Output { status: 127, stdout: Vec::new(), stderr: stderr.into() };
-        assert!(guest().not_attached(&output).is_none());
-    }
-
-    #[test]
-    fn a_stopped_or_missing_container_is_no_connection() {
-        for stderr in [
-            "lxc-attach: 250: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid\n",
-            "Error: container 250 is not defined\n",
+    /// Programs of a node in a folder of the test's: `lxc-info` that says this, `lxc-attach` that runs what is behind `--`.
+    fn node(state: &str) -> tempfile::TempDir {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("lxc-info", format!("#!/bin/sh\n{state}\n")),
+            ("lxc-attach", "#!/bin/sh\nshift 4\nexec \"$@\"\n".to_owned()),
         ] {
-            let output = Output { status: 1, stdout: Vec::new(), stderr: stderr.into() };
-            let error = guest().not_attached(&output).expect("an error of the transport");
-            assert_eq!(error.sent(), crate::Sent::Never);
+            let path = dir.path().join(name);
+            fs_err::write(&path, text).unwrap();
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
+        dir
+    }
+
+    /// The node, with these programs first.
+    #[derive(Debug)]
+    struct FakeHere(tempfile::TempDir, Mutex<usize>);
+
+    #[async_trait]
+    impl Runner for FakeHere {
+        async fn run_lines(
+            &self,
+            command: &Command,
+            line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+        ) -> Result<Output, Error> {
+            *self.1.lock().unwrap() += 1;
+            let path = format!("PATH={}:/usr/bin:/bin", self.0.path().display());
+            let argv = ["env".to_owned(), path].into_iter().chain(command.argv.iter().cloned()).collect();
+            Local.run_lines(&Command { argv, ..command.clone() }, line).await
+        }
+
+        async fn hold(&self, _: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+            panic!("nothing is held")
+        }
+
+        async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, Error> {
+            panic!("nothing is connected to")
+        }
+
+        fn place(&self) -> String {
+            "pve1".to_owned()
+        }
+    }
+
+    async fn said(state: &str, argv: &[&str]) -> (Result<Output, Error>, usize) {
+        let here = Arc::new(FakeHere(node(state), Mutex::default()));
+        let guest = InGuest::new(here.clone(), 250);
+        let result = guest.run(&Command::new("asking", argv.iter().copied()).stdin("a secret")).await;
+        let ran = *here.1.lock().unwrap();
+        (result, ran)
+    }
+
+    /// The attack: what lxc itself says where it could not enter, and what Phoenix says, come from the guest. Whoever sent a
+    /// secret there must not send it again for that.
+    #[tokio::test]
+    async fn what_a_guest_says_never_means_that_nothing_ran() {
+        for forged in [
+            "Error: container 250 is not defined",
+            "lxc-attach: 250: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid",
+            "phoenix-not-entered-00000000000000000000000000000000 STOPPED",
+            "phoenix-not-entered- STOPPED",
+        ] {
+            let script = format!(
+                "cat >/dev/null; echo '{forged}' >&2; tr '\\0' '\\n' </proc/$PPID/cmdline >&2; exit 1"
+            );
+            let (result, ran) = said("echo RUNNING", &["sh", "-c", &script]).await;
+            let output = result.expect("the command's own end");
+            assert_eq!((output.status, ran), (1, 1), "{forged}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(forged));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stopped_or_missing_container_is_no_connection() {
+        for (state, words) in [
+            ("echo STOPPED", "STOPPED"),
+            ("echo \"250 doesn't exist\" >&2; exit 1", "it is not defined on this node (250 doesn't exist)"),
+            ("exit 127", "it is not defined on this node (lxc-info says nothing)"),
+            ("printf 'x\\033[2J'", "x\\u{1b}[2J"),
+        ] {
+            let (result, _) = said(state, &["sh", "-c", "echo never"]).await;
+            let error = result.expect_err("an error of the transport");
+            assert_eq!(error.sent(), crate::Sent::Never);
+            assert_eq!(error.to_string(), format!("no connection to container 250 on pve1: {words}"));
+        }
+        let (result, _) = said("echo RUNNING", &["sh", "-c", "exit 7"]).await;
+        assert_eq!(result.unwrap().status, 7);
+    }
+
+    #[tokio::test]
+    async fn what_a_guest_says_without_end_is_cut_off() {
+        let (result, _) = said("echo RUNNING", &["sh", "-c", "cat /dev/zero"]).await;
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, Error::TooMuch { most, stream: "standard output", .. } if *most == limits::GUEST_OUTPUT as u64),
+            "{error}"
+        );
+        assert_eq!(error.sent(), crate::Sent::Maybe);
     }
 
     #[tokio::test]
@@ -209,22 +347,18 @@ mod tests {
     impl Runner for FakeNode {
         async fn run_lines(
             &self,
-            _: &Command,
+            command: &Command,
             line: &mut (dyn for<'a> FnMut(&'a str) + Send),
         ) -> Result<Output, Error> {
             if self.has_it {
                 line("here");
                 return Ok(Output { stdout: b"here\n".to_vec(), ..Output::default() });
             }
-            Ok(Output {
-                status: 1,
-                stderr: b"Error: container 250 is not defined\n".to_vec(),
-                ..Output::default()
-            })
+            Ok(Entering::of(&command.argv).unwrap().refused("it is not defined on this node"))
         }
 
-        async fn hold(&self, _: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-            Ok(Err(self.run(&Command::new("", ["true"])).await?))
+        async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+            Ok(Err(self.run(command).await?))
         }
 
         async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, Error> {
@@ -272,7 +406,7 @@ mod tests {
             InGuest::found(cluster.clone(), 250).run(&Command::new("asking", ["true"])).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no connection to container 250 on pve1: Error: container 250 is not defined"
+            "no connection to container 250 on pve1: it is not defined on this node"
         );
         assert_eq!(*cluster.0.lock().unwrap(), ["known", "looked"]);
     }

@@ -16,7 +16,7 @@ mod traced;
 
 pub use command::{Command, Output};
 pub use error::{Error, Sent};
-pub use in_guest::{InGuest, Whereabouts};
+pub use in_guest::{Entering, InGuest, Whereabouts};
 pub use local::Local;
 pub use other_node::OtherNode;
 pub use ssh::{

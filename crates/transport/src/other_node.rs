@@ -136,7 +136,7 @@ impl Runner for OtherNode {
         if output.success() {
             return Ok(());
         }
-        let reason = format!("`true` ended with status {}: {}", output.status, output.tail(2));
+        let reason = format!("`true` ended with status {}: {}", output.status, output.tail(2).joined());
         Err(Error::Connect { place: self.place(), reason, hint: None })
     }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use foreign::{Lines, Tail, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
@@ -105,37 +107,55 @@ async fn feed(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Reads to the end into `all`, and calls `line` for every line as it arrives. Unless it is to be kept, what was told is
-/// let go.
+/// What is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Reads to the end, and calls `line` for every line as it arrives. `all` takes it in where it is kept, up to `most` bytes:
+/// whether there was more is returned at once, and nothing is read any more.
 async fn read_lines(
     from: &mut (impl AsyncRead + Unpin),
-    all: &mut Vec<u8>,
-    keep: bool,
+    mut all: Option<&mut Vec<u8>>,
+    most: usize,
     line: &mut (dyn for<'a> FnMut(&'a str) + Send),
-) -> io::Result<()> {
-    let mut told = 0;
-    loop {
-        let searched = all.len();
-        if from.read_buf(all).await? == 0 {
-            if told < all.len() {
-                line(&String::from_utf8_lossy(&all[told..]));
+) -> io::Result<Whole> {
+    let mut lines = Lines::new(limits::LINE);
+    let mut chunk = Vec::with_capacity(CHUNK);
+    while from.read_buf(&mut chunk).await? > 0 {
+        if let Some(all) = &mut all {
+            if all.len() + chunk.len() > most {
+                return Ok(Whole::No { stream: "standard output", most: most as u64 });
             }
-            if !keep {
-                all.clear();
-            }
-            return Ok(());
+            all.extend_from_slice(&chunk);
         }
-        let mut at = searched;
-        while let Some(length) = all[at..].iter().position(|byte| *byte == b'\n') {
-            line(&String::from_utf8_lossy(&all[told..at + length]));
-            at += length + 1;
-            told = at;
-        }
-        if !keep {
-            all.drain(..told);
-            told = 0;
-        }
+        lines.push(&chunk, line);
+        chunk.clear();
     }
+    lines.end(line);
+    Ok(Whole::Yes)
+}
+
+/// Reads to the end and keeps the last of it. Who says more than `most` in all is not listened to any more.
+async fn read_tail(from: &mut (impl AsyncRead + Unpin), tail: &mut Tail, most: u64) -> io::Result<Whole> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    while from.read_buf(&mut chunk).await? > 0 {
+        tail.push(&chunk);
+        if tail.total() > most {
+            return Ok(Whole::No { stream: "standard error", most });
+        }
+        chunk.clear();
+    }
+    Ok(Whole::Yes)
+}
+
+/// Whether all was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    /// More came than is read of it.
+    No {
+        stream: &'static str,
+        most: u64,
+    },
 }
 
 /// Runs `argv` (what `command` becomes at this place) to its end, within the command's limit.
@@ -146,7 +166,7 @@ pub(crate) async fn run(
     line: &mut (dyn for<'a> FnMut(&'a str) + Send),
 ) -> Result<Output, Error> {
     let (mut group, Pipes { mut stdin, mut stdout, mut stderr }) = Group::spawn(argv, place)?;
-    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let (mut out, mut err) = (Vec::new(), Tail::new(limits::ERRORS));
     let work = async {
         let pipes = async {
             let feeding = async {
@@ -154,29 +174,60 @@ pub(crate) async fn run(
                 drop(stdin);
                 Ok(())
             };
-            tokio::try_join!(
-                feeding,
-                read_lines(&mut stdout, &mut out, !command.streamed, line),
-                stderr.read_to_end(&mut err)
-            )
+            let reading = async {
+                let all = (!command.streamed).then_some(&mut out);
+                // Whoever says too much is not waited for, whatever else there is to read.
+                let (mut lines, mut tail) = (
+                    pin!(read_lines(&mut stdout, all, command.most, line)),
+                    pin!(read_tail(&mut stderr, &mut err, limits::ERRORS_IN_ALL)),
+                );
+                tokio::select! {
+                    whole = &mut lines => match whole? {
+                        Whole::Yes => tail.await,
+                        no @ Whole::No { .. } => Ok(no),
+                    },
+                    whole = &mut tail => match whole? {
+                        Whole::Yes => lines.await,
+                        no @ Whole::No { .. } => Ok(no),
+                    },
+                }
+            };
+            tokio::pin!(feeding, reading);
+            // What was fed is waited for, unless nobody listens any more.
+            tokio::select! {
+                whole = &mut reading => match whole? {
+                    Whole::Yes => feeding.await.map(|()| Whole::Yes),
+                    no @ Whole::No { .. } => Ok(no),
+                },
+                fed = &mut feeding => {
+                    fed?;
+                    reading.await
+                }
+            }
         };
         tokio::pin!(pipes);
-        tokio::select! {
-            done = &mut pipes => {
-                done?;
-                group.wait().await
-            }
+        let status = tokio::select! {
+            done = &mut pipes => match done? {
+                Whole::Yes => group.wait().await?,
+                Whole::No { stream, most } => return Ok(Err((stream, most))),
+            },
             status = group.wait() => {
                 let status = status?;
-                if let Ok(done) = timeout(PIPE_GRACE, &mut pipes).await {
-                    done?;
+                if let Whole::No { stream, most } = timeout(PIPE_GRACE, &mut pipes).await.unwrap_or(Ok(Whole::Yes))? {
+                    return Ok(Err((stream, most)));
                 }
-                Ok(status)
+                status
             }
-        }
+        };
+        Ok::<_, io::Error>(Ok(status))
     };
     match timeout(command.limit, work).await {
-        Ok(Ok(status)) => Ok(Output { status: code(status), stdout: out, stderr: err }),
+        Ok(Ok(Ok(status))) => Ok(Output { status: code(status), stdout: out, stderr: err.into_bytes() }),
+        Ok(Ok(Err((stream, most)))) => {
+            // The far side has nobody to tell any more, and ends by that.
+            group.end().await;
+            Err(Error::TooMuch { place: place.to_owned(), purpose: command.purpose.clone(), stream, most })
+        }
         Ok(Err(source)) => {
             Err(Error::Io { place: place.to_owned(), purpose: command.purpose.clone(), source })
         }
@@ -265,11 +316,16 @@ pub(crate) async fn hold(
         Ok(Ok(None)) => {
             drop(stdin);
             let rest = async {
-                let (status, _) = tokio::try_join!(group.wait(), stderr.read_to_end(&mut err))?;
-                Ok(status)
+                let mut tail = Tail::new(limits::ERRORS);
+                tail.push(&err);
+                let (status, _) =
+                    tokio::try_join!(group.wait(), read_tail(&mut stderr, &mut tail, limits::ERRORS_IN_ALL))?;
+                Ok((status, tail))
             };
             match timeout(HOLD_GRACE, rest).await {
-                Ok(Ok(status)) => Ok(Err(Output { status: code(status), stdout: out, stderr: err })),
+                Ok(Ok((status, tail))) => {
+                    Ok(Err(Output { status: code(status), stdout: out, stderr: tail.into_bytes() }))
+                }
                 Ok(Err(source)) => Err(lost(source)),
                 Err(_) => {
                     group.end().await;
@@ -308,6 +364,9 @@ async fn first_line(from: &mut ChildStdout, all: &mut Vec<u8>) -> io::Result<Opt
         if from.read_buf(all).await? == 0 {
             return Ok(None);
         }
+        if all.len() > limits::LINE {
+            return Err(io::Error::other(format!("its first line is longer than {} bytes", limits::LINE)));
+        }
         if let Some(end) = all.iter().position(|byte| *byte == b'\n') {
             return Ok(Some(String::from_utf8_lossy(&all[..end]).into_owned()));
         }
@@ -316,13 +375,11 @@ async fn first_line(from: &mut ChildStdout, all: &mut Vec<u8>) -> io::Result<Opt
 
 /// Reads for ever, so that the process never blocks on a full pipe, and keeps the last of what it said.
 async fn drain(from: &mut (impl AsyncRead + Unpin), kept: &mut Vec<u8>) -> std::convert::Infallible {
-    /// What an error message can use.
-    const KEEP: usize = 64 * 1024;
     loop {
         match from.read_buf(kept).await {
             Ok(0) | Err(_) => return std::future::pending().await,
-            Ok(_) if kept.len() > KEEP => {
-                let surplus = kept.len() - KEEP;
+            Ok(_) if kept.len() > limits::ERRORS => {
+                let surplus = kept.len() - limits::ERRORS;
                 kept.drain(..surplus);
             }
             Ok(_) => {}

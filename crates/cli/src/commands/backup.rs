@@ -161,7 +161,7 @@ async fn ask(
     }
     let mut error =
         CommandError::failed("backup::refused", format!("the {word} of {} failed", authority.url));
-    error.errors.push(output.tail(6));
+    error.errors.push(output.tail(6).into());
     Err(error.hint(format!("phoenix-cli exec {} -- {PROGRAM} probe", authority.on)))
 }
 

@@ -62,6 +62,7 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
         printer.data(text(place, row));
     }
     for (place, why) in asked.iter().filter_map(|(place, said)| Some((place, said.as_ref().err()?))) {
+        let why = foreign::line(why);
         printer.say(format!("{place}: {why}, so what is shown of it is what was known at the last apply"));
     }
     if let Some(old) = old {
@@ -169,7 +170,7 @@ fn row(
 
 /// The same for people: a line, and one for each place where it is served.
 fn text(place: &Host, row: &Value) -> String {
-    let of = |key: &str| row[key].as_str().unwrap_or("–").to_owned();
+    let of = |key: &str| foreign::line(row[key].as_str().unwrap_or("–")).into_owned();
     let sign = match row["state"].as_str() {
         Some("good") if row["asked"] == true => "✔",
         Some("good") => "·",
@@ -184,20 +185,22 @@ fn text(place: &Host, row: &Value) -> String {
         left(row["seconds_left"].as_i64()),
         of("renewed_from"),
         names.join(", "),
-        row["issuer"].as_str().map_or_else(|| of("issued_by"), |by| format!("by {by}")),
+        row["issuer"].as_str().map_or_else(|| of("issued_by"), |by| format!("by {}", foreign::line(by))),
     );
     for served in row["served"].as_array().into_iter().flatten() {
         let how = match (&served["same"], served["serial"].as_str()) {
             (Value::Bool(true), _) => "as on disk".to_owned(),
             (_, Some(serial)) => {
-                format!("another: serial {}", serial.chars().take(12).collect::<String>())
+                let serial: String = serial.chars().take(12).collect();
+                format!("another: serial {}", foreign::line(&serial))
             }
             _ => "nobody answers".to_owned(),
         };
-        out.push_str(&format!("\n    served at {}: {how}", served["at"].as_str().unwrap_or_default()));
+        let at = foreign::line(served["at"].as_str().unwrap_or_default());
+        out.push_str(&format!("\n    served at {at}: {how}"));
     }
     if let Some(error) = row["error"].as_str() {
-        out.push_str(&format!("\n    {error}"));
+        out.push_str(&format!("\n    {}", foreign::line(error)));
     }
     out
 }

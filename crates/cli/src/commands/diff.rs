@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use crate::args::Shown;
 use crate::commands::show::Asked;
 use crate::printer::{Printer, paint};
+use foreign::line;
 use site::Site;
 use site::SiteSecrets;
 
@@ -80,7 +81,7 @@ pub async fn ask(planned: &Site, plan: &Plan, shown: Shown, printer: Printer) ->
                 let _ = writeln!(
                     asked.text,
                     "\n{}",
-                    paint(Style::Remove, &format!("{id} could not be asked: {why}"))
+                    paint(Style::Remove, &format!("{id} could not be asked: {}", line(&why)))
                 );
             }
         }
@@ -103,14 +104,14 @@ fn tell(steps: &[&Step], preview: &Preview, asked: &mut Asked) {
     let guest = steps.first().and_then(|step| step.address.host()).map(ToString::to_string);
     for (path, text) in &preview.files {
         let guest = guest.as_deref().unwrap_or_default();
-        let _ = writeln!(asked.text, "\n{}", paint(Style::Strong, &format!("{path} in {guest}")));
-        for line in text.lines() {
-            let style = match line.as_bytes().first() {
+        let _ = writeln!(asked.text, "\n{}", paint(Style::Strong, &format!("{} in {guest}", line(path))));
+        for changed in text.lines() {
+            let style = match changed.as_bytes().first() {
                 Some(b'+') => Style::Add,
                 Some(b'-') => Style::Remove,
                 _ => Style::Dim,
             };
-            let _ = writeln!(asked.text, "{}", paint(style, line));
+            let _ = writeln!(asked.text, "{}", paint(style, &foreign::block(changed)));
         }
     }
 }

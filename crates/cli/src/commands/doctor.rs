@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use blueprint::model::Target;
+use foreign::{indented, line};
 use managers::health::Check;
 use serde_json::json;
 use site::{Connection, Site};
@@ -14,7 +15,7 @@ use crate::commands::{certs, health};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
-use crate::printer::Printer;
+use crate::printer::{Printer, hung};
 
 struct Findings {
     printer: Printer,
@@ -25,7 +26,7 @@ struct Findings {
 impl Findings {
     fn good(&mut self, what: &str, seen: &str) {
         if !self.printer.json {
-            self.printer.data(format!("✔ {what:<24} {seen}"));
+            self.printer.data(format!("✔ {:<24} {}", line(what), line(seen)));
         }
         self.rows.push(json!({ "check": what, "ok": true, "seen": seen }));
     }
@@ -33,9 +34,10 @@ impl Findings {
     fn bad(&mut self, what: &str, error: &CommandError) {
         self.bad += 1;
         if !self.printer.json {
-            self.printer.data(format!("✘ {what:<24} {}", error.errors.join(": ")));
+            let said = error.errors.join(": ");
+            self.printer.data(format!("✘ {:<24} {}", line(what), indented(&said, "    ")));
             if let Some(hint) = &error.hint {
-                self.printer.data(format!("  hint: {hint}"));
+                self.printer.data(format!("  hint: {}", hung(hint)));
             }
         }
         self.rows.push(json!({ "check": what, "ok": false, "error": error.errors, "hint": error.hint, "code": error.code }));

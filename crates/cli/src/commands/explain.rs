@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::args::{Explain, Global};
 use crate::error::{CommandError, Outcome};
 use crate::opening;
-use crate::printer::Printer;
+use crate::printer::{Printer, Stream};
 
 /// Explains whatever was named.
 pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
@@ -180,7 +180,7 @@ fn resource(global: &Global, address: &Address, with_script: bool, printer: Prin
         };
         let script = script(&[rendered], Mode::Apply, &secrets)
             .map_err(|e| CommandError::from_error("features::script", &e))?;
-        printer.data(String::from_utf8_lossy(&script.text));
+        printer.passed_on(&String::from_utf8_lossy(&script.text), Stream::Data);
         return Ok(0);
     }
     let needs: Vec<String> = desired

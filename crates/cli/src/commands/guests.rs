@@ -12,7 +12,7 @@ use crate::args::{self, Global};
 use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
-use crate::printer::Printer;
+use crate::printer::{Printer, Stream};
 
 /// A command of a person's may take long; a day is longer than anybody waits.
 const PATIENCE: Duration = Duration::from_hours(24);
@@ -48,9 +48,10 @@ pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Ou
     let inside = connection.ways.guest(id).map_err(|_| no_way())?;
     let command = Command::new(format!("running a command in {id}"), options.argv.clone()).limit(PATIENCE);
     let json = printer.json;
+    let command = if json { command } else { command.streamed() };
     let mut line = |text: &str| {
         if !json {
-            printer.data(format!("{text}\n"));
+            printer.passed_on(&format!("{text}\n"), Stream::Data);
         }
     };
     let result = inside.run_lines(&command, &mut line).await;
@@ -62,7 +63,7 @@ pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Ou
             "id": id, "exit": output.status, "stdout": output.text(), "stderr": errors,
         }));
     } else {
-        printer.raw_error(errors);
+        printer.passed_on(&errors, Stream::Errors);
     }
     Ok(u8::try_from(output.status).unwrap_or(1))
 }

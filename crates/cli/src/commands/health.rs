@@ -1,5 +1,6 @@
 //! `health`: how everything is, in a line each.
 
+use foreign::{indented, line};
 use managers::health::Check;
 use plan::render::Style;
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::args::{self, Global};
 use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
-use crate::printer::{Printer, paint};
+use crate::printer::{Printer, hung, paint};
 
 /// Looks at everything and says how it is.
 pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> Outcome {
@@ -49,12 +50,10 @@ pub fn show(checks: &[Check], printer: Printer) {
         }
         let (sign, style) =
             if check.trouble.is_some() { ("✘", Style::Remove) } else { ("✔", Style::Add) };
-        printer.data(format!("{} {:<24} {}", paint(style, sign), check.name, check.seen));
+        printer.data(format!("{} {:<24} {}", paint(style, sign), line(&check.name), line(&check.seen)));
         if let Some(trouble) = &check.trouble {
-            for line in trouble.text.lines() {
-                printer.data(format!("  {line}"));
-            }
-            printer.data(format!("  {} {}", paint(Style::Hint, "hint:"), printer.hint(&trouble.hint)));
+            printer.data(format!("  {}", indented(&trouble.text, "  ")));
+            printer.data(format!("  {} {}", paint(Style::Hint, "hint:"), hung(&printer.hint(&trouble.hint))));
         }
     }
 }

@@ -21,7 +21,11 @@ pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {
             if printer.json {
                 printer.data_line(&serde_json::to_string(&entry).unwrap_or_default());
             } else {
-                printer.data(format!("{}  {}", entry.at.strftime("%H:%M:%S%.3f"), words(&entry.event)));
+                printer.data(format!(
+                    "{}  {}",
+                    entry.at.strftime("%H:%M:%S%.3f"),
+                    foreign::line(&words(&entry.event))
+                ));
             }
         }
         return Ok(0);
@@ -44,7 +48,10 @@ pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {
         };
         printer.data(format!(
             "{}  {word:<11} {:>3}/{:<3} steps  {took:>10}  {}",
-            run.run, run.done, run.steps, run.command
+            run.run,
+            run.done,
+            run.steps,
+            foreign::line(&run.command)
         ));
     }
     Ok(0)

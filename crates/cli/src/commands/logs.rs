@@ -42,7 +42,10 @@ pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Out
     }
     let limit = if options.follow { FOLLOW } else { PAST };
     let command = Command::new(format!("reading the journal of {id}"), argv).limit(limit).streamed();
-    let mut line = |text: &str| printer.data_line(text);
+    let mut line = |text: &str| match printer.json {
+        true => printer.data_line(text),
+        false => printer.others_line(text),
+    };
     let result = tokio::select! {
         result = guest.run_lines(&command, &mut line) => result,
         _ = tokio::signal::ctrl_c() => {

@@ -40,7 +40,11 @@ pub async fn ask(global: &Global, site: &mut Site, probing: Probing<'_>, printer
         return Ok(0);
     }
     for service in &silent {
-        printer.say(format!("✘ {} does not answer: {}", service.url, service.failure.errors.join(": ")));
+        printer.say(format!(
+            "✘ {} does not answer: {}",
+            service.url,
+            foreign::line(&service.failure.errors.join(": "))
+        ));
     }
     if !probing.mends {
         return verdict(site, &silent, printer).await;

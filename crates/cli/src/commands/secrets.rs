@@ -14,7 +14,7 @@ use crate::args::{Global, SecretsCommand};
 use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
-use crate::printer::Printer;
+use crate::printer::{Printer, Stream};
 use site::SiteSecrets;
 
 /// A secret that the site uses.
@@ -149,7 +149,10 @@ fn show(
             .hint(format!("{} apply makes it when it is first used", typed(global))));
     }
     let secret = SiteSecrets::new(root.to_owned(), opening::environment()).get(&used.reference)?;
-    printer.data(secret.expose_secret());
+    printer.passed_on(secret.expose_secret(), Stream::Data);
+    if !secret.expose_secret().ends_with('\n') {
+        printer.passed_on("\n", Stream::Data);
+    }
     Ok(0)
 }
 

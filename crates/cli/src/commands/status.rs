@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foreign::line;
 use jiff::Zoned;
 use managers::status::Line;
 use plan::Address;
@@ -54,13 +55,18 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     printer.data(format!("{} on {}", status.site, planned.place()));
     for resource in &status.resources {
         if let Some(Line { sign, text, .. }) = resource.line.as_ref().filter(|line| !line.due) {
-            printer.data(format!("{sign} {:<28} {text}", resource.address.as_str()));
+            printer.data(format!("{sign} {:<28} {}", resource.address.as_str(), line(text)));
         }
     }
     let due = status.due();
     for resource in &due {
         if let Some(Line { sign, text, .. }) = &resource.line {
-            printer.data(format!("{sign} {:<28} {text}: {} apply", resource.address.as_str(), typed(global)));
+            printer.data(format!(
+                "{sign} {:<28} {}: {} apply",
+                resource.address.as_str(),
+                line(text),
+                typed(global)
+            ));
         }
     }
     printer.data(format!(
@@ -71,10 +77,10 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     ));
     for e in &status.extra {
         let address = e.address.as_ref().map_or("", Address::as_str);
-        printer.data(format!("✗ {address:<28} {:>9}  {}", e.id, e.state));
+        printer.data(format!("✗ {address:<28} {:>9}  {}", e.id, line(e.state)));
     }
-    for line in runs.lines(&typed(global)) {
-        printer.data(line);
+    for said in runs.lines(&typed(global)) {
+        printer.data(line(&said));
     }
     match status.plan.steps.len() {
         0 if status.plan.problems.is_empty() => printer.say("as the blueprint wants it"),

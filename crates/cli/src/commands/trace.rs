@@ -7,7 +7,7 @@ use site::{Question, Site};
 use crate::args::{self, Global};
 use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
-use crate::printer::{Printer, paint};
+use crate::printer::{Printer, hung, paint};
 
 /// Walks the hops and says what was found.
 pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Outcome {
@@ -31,13 +31,18 @@ pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Ou
 fn show(path: &Path, walks: &[Walk], stands_for: &str, printer: Printer) {
     use plan::render::Style;
     if let Some(note) = &path.note {
-        printer.data(note);
+        printer.data(foreign::line(note));
     }
     let mut shown: Vec<&Finding> = Vec::new();
     for (n, walk) in walks.iter().enumerate() {
         let whence =
             if walk.from == "outside" { format!("outside ({stands_for})") } else { walk.from.clone() };
-        printer.data(format!("{}{}, from {whence}", if n == 0 { "" } else { "\n" }, path.name));
+        printer.data(format!(
+            "{}{}, from {}",
+            if n == 0 { "" } else { "\n" },
+            foreign::line(&path.name),
+            foreign::line(&whence)
+        ));
         for finding in &walk.findings {
             if finding.place == walk.from || !shown.contains(&finding) {
                 shown.push(finding);
@@ -53,9 +58,14 @@ fn show(path: &Path, walks: &[Walk], stands_for: &str, printer: Printer) {
 fn conclude(verdict: &Verdict, printer: Printer) {
     use plan::render::Style;
     let (sign, style) = sign(verdict.state);
-    printer.data(format!("\n{} {:<8} {}", paint(style, sign), "verdict", verdict.text));
+    printer.data(format!(
+        "\n{} {:<8} {}",
+        paint(style, sign),
+        "verdict",
+        foreign::indented(&verdict.text, "           ")
+    ));
     if let Some(first) = verdict.causes.first() {
-        printer.data(format!("    {} {}", paint(Style::Hint, "hint:"), printer.hint(&first.hint)));
+        printer.data(format!("    {} {}", paint(Style::Hint, "hint:"), hung(&printer.hint(&first.hint))));
     }
 }
 
@@ -70,7 +80,7 @@ fn sign(state: State) -> (&'static str, plan::render::Style) {
 
 fn head(finding: &Finding) -> String {
     let (sign, style) = sign(finding.state);
-    format!("{} {:<8} {}", paint(style, sign), finding.hop.as_str(), finding.seen)
+    format!("{} {:<8} {}", paint(style, sign), finding.hop.as_str(), foreign::line(&finding.seen))
 }
 
 /// A hop, and below it the causes and the next commands, the nearest to the wire first.
@@ -78,11 +88,9 @@ pub fn line(finding: &Finding, printer: Printer) {
     use plan::render::Style;
     printer.data(head(finding));
     for (n, cause) in finding.causes().enumerate() {
-        for (m, text) in cause.text.lines().enumerate() {
-            let also = if n > 0 && m == 0 { "also: " } else { "" };
-            printer.data(format!("           {also}{text}"));
-        }
-        printer.data(format!("    {} {}", paint(Style::Hint, "hint:"), printer.hint(&cause.hint)));
+        let also = if n > 0 { "also: " } else { "" };
+        printer.data(format!("           {also}{}", foreign::indented(&cause.text, "           ")));
+        printer.data(format!("    {} {}", paint(Style::Hint, "hint:"), hung(&printer.hint(&cause.hint))));
         printer.data(paint(Style::Dim, &format!("    {}", cause.code)));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run_for(argv: &[&str], limit: Duration) -> Result<Output, Ta
         return Ok(output);
     }
     let said = output.tail(3);
-    let colon = if said.is_empty() { "" } else { ": " };
+    let colon = if said.is_blank() { "" } else { ": " };
     Err(TaskError(format!("command '{}' failed: exit code {}{colon}{said}", argv.join(" "), output.status)))
 }
 

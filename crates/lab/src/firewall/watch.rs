@@ -179,7 +179,7 @@ async fn put(compiled: &Compiled, abilities: Abilities) -> io::Result<()> {
         hand_over()?;
     }
     let output = run("putting the firewall in force", &["nft", "-f", "-"], &compiled.script).await?;
-    if output.success() { Ok(()) } else { Err(io::Error::other(output.tail(3))) }
+    if output.success() { Ok(()) } else { Err(io::Error::other(output.tail(3).joined())) }
 }
 
 /// Whether our tables are there. A service that flushes all rules takes them, too.
@@ -267,5 +267,5 @@ pub(crate) async fn watch(node: &Node, told: impl FnMut(&str)) -> io::Result<()>
 pub(crate) async fn remove() -> io::Result<()> {
     let output = run("taking the firewall away", &["nft", "-f", "-"], &nothing()).await?;
     forget();
-    if output.success() { Ok(()) } else { Err(io::Error::other(output.tail(3))) }
+    if output.success() { Ok(()) } else { Err(io::Error::other(output.tail(3).joined())) }
 }

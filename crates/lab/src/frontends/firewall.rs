@@ -95,7 +95,7 @@ async fn service(verb: &str) -> std::io::Result<Done> {
         verb => ["systemctl", verb, "pve-firewall"].to_vec(),
     };
     let output = program("turning the service", &argv).await?;
-    Ok(Done { out: String::new(), err: output.tail(3), status: output.status })
+    Ok(Done { out: String::new(), err: output.tail(3).into(), status: output.status })
 }
 
 /// Until it is told to end, which takes the rules away, or to start anew, which does not.

@@ -10,7 +10,7 @@ use proxmox::config::GuestKind;
 use proxmox::exchange::{Method, Request};
 use proxmox::firewall::change;
 use proxmox::inventory::Printed;
-use transport::{Command, Error, Held, Output, Runner, Stream};
+use transport::{Command, Entering, Error, Held, Output, Runner, Stream};
 
 use super::faults::{Fault, Faults};
 use super::firewall::{self, SimFirewall};
@@ -189,6 +189,11 @@ impl SimShell {
             });
             return Output { stdout, ..Output::default() };
         }
+        if let Some(entering) = Entering::of(&command.argv) {
+            let output = self.enter(entering, &command.stdin).await;
+            self.faults.note(n, format!("exec {}", entering.id), output.status);
+            return output;
+        }
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["perl", "-e", _, words @ ..] if command.purpose == change::PURPOSE => {
@@ -244,6 +249,19 @@ impl SimShell {
         match self.node().runtime().exec(id.parse().unwrap_or_default(), &argv, stdin).await {
             Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
             Err(error) => failed(255, &format!("{error}\n")),
+        }
+    }
+
+    /// As [`SimShell::attach`], through Phoenix' own script, which looks first.
+    async fn enter(&self, entering: Entering<'_>, stdin: &[u8]) -> Output {
+        let own = self.node().configuration_files();
+        let Some(id) = own.iter().map(|(id, _)| *id).find(|id| id.to_string() == entering.id) else {
+            return entering.refused("it is not defined on this node");
+        };
+        match self.node().runtime().exec(id, entering.argv, stdin).await {
+            Ok((status, stdout, stderr)) => Output { status, stdout, stderr },
+            // The runtime refuses only a guest that does not run.
+            Err(_) => entering.refused("STOPPED"),
         }
     }
 

@@ -109,7 +109,7 @@ async fn scripts_on_the_node() {
     let renew = Command::new("renewing", ["/usr/local/lib/phoenix/certificates", "renew", "node"]);
     let missing = world.shell.run(&renew).await.expect("it runs");
     let text = "/usr/local/lib/phoenix/certificates: not found";
-    assert_eq!((missing.status, missing.tail(1)), (127, text.to_owned()));
+    assert_eq!((missing.status, missing.tail(1).raw()), (127, text));
     let script = "# phoenix-script: {\"features\":[{\"name\":\"certificates\",\"fingerprint\":\"a\",\"actions\":4}]}\n";
     let begin = Instant::now();
     let applied = world.shell.run(&Command::script("installing", script)).await.expect("it runs");
@@ -125,7 +125,7 @@ async fn scripts_on_the_node() {
     let read = world.shell.run(&Command::new("reading", ["cat", path])).await.expect("it runs");
     assert_eq!(read.text(), "chain\n");
     let unknown = world.shell.run(&Command::new("asking", ["nginx", "-v"])).await.expect("it runs");
-    assert_eq!((unknown.status, unknown.tail(1)), (127, "sh: 1: nginx: not found".to_owned()));
+    assert_eq!((unknown.status, unknown.tail(1).raw()), (127, "sh: 1: nginx: not found"));
     let made: Vec<String> = world.faults.made().into_iter().map(|made| made.what).collect();
     assert_eq!(made, ["exec node"; 3], "what changes something is on record");
     assert!(proxmox::inventory::read_by_files(&world.shell).await.is_ok());
@@ -140,7 +140,7 @@ async fn pct_on_the_node_is_root() {
     assert!(world.shell.run(&set("nesting=1,keyctl=1")).await.expect("it runs").success());
     let bad = world.shell.run(&set("nosuch=1")).await.expect("it runs");
     assert_eq!(bad.status, 255);
-    assert!(bad.tail(9).contains("features: invalid format - format error"), "{}", bad.tail(9));
+    assert!(bad.tail(9).raw().contains("features: invalid format - format error"), "{}", bad.tail(9));
     let gone = world.shell.run(&Command::new("looking", ["pct", "status", "999"])).await.expect("it runs");
     assert_eq!(
         (gone.status, gone.tail(1)),

@@ -184,6 +184,6 @@ pub(crate) async fn run(
     Err(Error::Program {
         what: what.to_owned(),
         program: argv.first().copied().unwrap_or_default().to_owned(),
-        said: output.tail(5),
+        said: output.tail(5).into(),
     })
 }

@@ -129,7 +129,7 @@ async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path, program: &[&str]) -> R
     let command = transport::Command::new("logging in on the node", argv.iter().chain(program).copied())
         .limit(Duration::from_secs(15));
     let output = transport::Local.run(&command).await.map_err(|e| e.to_string())?;
-    if output.success() { Ok(()) } else { Err(output.tail(1)) }
+    if output.success() { Ok(()) } else { Err(output.tail(1).joined()) }
 }
 
 /// Asks until it is answered, one of the parts has ended, or the time is up.

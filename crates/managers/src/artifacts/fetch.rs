@@ -48,7 +48,7 @@ pub(super) async fn url(
     let command = Command::new("unpacking", argv).stdin(bytes).limit(Duration::from_mins(5));
     let output = Local.run(&command).await?;
     if !output.success() {
-        let reason = format!("it holds no {member}: {}", output.tail(2));
+        let reason = format!("it holds no {member}: {}", output.tail(2).joined());
         return Err(Error::Fetch { url: url.to_owned(), reason });
     }
     Ok(output.stdout)

@@ -58,7 +58,7 @@ pub(super) async fn build(
     let output = Local.run(&command.limit(BUILD)).await?;
     if !output.success() {
         let module = format!("{}@{}", module.module, module.version);
-        return Err(Error::Build { name: key.name.clone(), module, said: output.tail(8) });
+        return Err(Error::Build { name: key.name.clone(), module, said: output.tail(8).into() });
     }
     Ok(fs_err::read(folder.join("program"))?)
 }

@@ -42,7 +42,7 @@ pub(super) async fn missing(inside: &dyn Runner, all: &[WantedArtifact<'_>]) -> 
                 }
                 // A guest that is just starting does not take commands yet. Looking changes nothing, so it may be done again.
                 if !time_left {
-                    return Err(not_put(all, inside, output.tail(3)));
+                    return Err(not_put(all, inside, output.tail(3).joined()));
                 }
             }
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. }) if time_left => {}
@@ -76,7 +76,7 @@ pub(super) async fn put(
     loop {
         match inside.run(&command).await {
             Ok(output) if output.success() => return Ok(()),
-            Ok(output) => return Err(not_put(std::slice::from_ref(wanted), inside, output.tail(3))),
+            Ok(output) => return Err(not_put(std::slice::from_ref(wanted), inside, output.tail(3).joined())),
             // Whole or not at all, so it may be done again.
             Err(transport::Error::Connect { .. } | transport::Error::Broken { .. })
                 if begin.elapsed() < crate::settle::UNREACHABLE =>

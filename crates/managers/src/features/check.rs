@@ -29,5 +29,5 @@ pub(super) async fn check(
     let command = Command::script(purpose, script.text).limit(LIMIT);
     let output = inside.run(&command).await.map_err(|e| Failure::from_error("transport::failed", &e))?;
     Heard::whole(&output.text())
-        .map_err(|why| Failure::new("features::cut-off", why).with_output(output.tail(3).trim()))
+        .map_err(|why| Failure::new("features::cut-off", why).with_output(output.tail(3)))
 }

@@ -201,7 +201,8 @@ impl FirewallCrew {
                 return Ok(());
             }
             if begin.elapsed() > IN_FORCE || status.ends_with("/stopped") {
-                let said = if status.is_empty() { output.tail(2) } else { format!("Status: {status}") };
+                let said =
+                    if status.is_empty() { output.tail(2).joined() } else { format!("Status: {status}") };
                 return Err(Failure::new(
                     "firewall::not-in-force",
                     format!("the rules are not in force after {} s", begin.elapsed().as_secs()),

@@ -209,7 +209,7 @@ impl ContainerCrew {
             if output.success() {
                 return Ok(());
             }
-            let kind = ErrorKind::of_words(&output.tail(5));
+            let kind = ErrorKind::of_words(output.tail(5).raw());
             if kind == Some(ErrorKind::NotFound) {
                 return Err(Failure::new(
                     settle::NOT_FOUND,

@@ -260,7 +260,7 @@ pub async fn look_at(
     match timeout(LOOK, guest.run(&command)).await {
         Ok(Ok(output)) => match Seen::parse(&output.text(), asked, clock()) {
             Some(seen) => Look::Seen(Box::new(seen)),
-            None => Look::Unknown(output.tail(2)),
+            None => Look::Unknown(output.tail(2).joined()),
         },
         Ok(Err(Error::Connect { reason, .. })) if reason.contains("is not defined") => Look::Missing,
         Ok(Err(Error::Connect { reason, .. })) if reason.contains("init pid") => Look::Stopped,

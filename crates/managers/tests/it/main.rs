@@ -12,6 +12,7 @@ mod properties;
 mod rendering;
 mod root;
 mod scan;
+mod seeds;
 mod support;
 mod told;
 mod trace;

@@ -10,7 +10,7 @@ use managers::{Ways, lock};
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 use serde_json::{Value, json};
-use transport::{Command, Error, Held, Output, Runner, Stream};
+use transport::{Command, Entering, Error, Held, Output, Runner, Stream};
 
 /// A cluster whose API is made up: its nodes, with whether they are online, and where its guests are.
 #[derive(Debug)]
@@ -67,9 +67,11 @@ impl Runner for FakeFirst {
         _: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
         self.ran.lock().unwrap().push(command.argv.clone());
+        if let Some(entering) = Entering::of(&command.argv) {
+            return Ok(entering.refused("it is not defined on this node"));
+        }
         let (status, stdout, stderr) = match command.argv[0].as_str() {
             "readlink" => (0, "nodes/pve1\n", String::new()),
-            "lxc-attach" => (1, "", format!("Error: container {} is not defined\n", command.argv[2])),
             _ => (0, "there\n", String::new()),
         };
         Ok(Output { status, stdout: stdout.into(), stderr: stderr.into() })
@@ -136,10 +138,7 @@ async fn a_guest_is_reached_by_its_own_node() {
     assert_eq!(output.text(), "there\n");
     assert_eq!(*api.asked.lock().unwrap(), ["/cluster/resources", "/nodes", "/cluster/status"]);
     let ran = std::mem::take(&mut *first.ran.lock().unwrap());
-    assert_eq!(
-        ran.iter().map(|argv| argv[0].as_str()).collect::<Vec<_>>(),
-        ["lxc-attach", "readlink", "ssh"]
-    );
+    assert_eq!(ran.iter().map(|argv| argv[0].as_str()).collect::<Vec<_>>(), ["sh", "readlink", "ssh"]);
     assert_eq!(leads_to(&ran[2]), "pve2");
     assert!(ran[2].contains(&"root@10.0.0.2".to_owned()), "{ran:?}");
     // From now on it is known; and the first node is the first node.

@@ -39,6 +39,7 @@ pub struct View<'a> {
 
 /// The plan by guest: a heading for each, what happens in it below, then what is the whole site's, and the summary.
 pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
+    let plan = &*super::shown::shown(plan);
     let mut out = String::new();
     let _ = writeln!(out, "{}", (view.paint)(Style::Strong, &format!("{} on {}", plan.site, view.target)));
     let guests = Guests::new(desired);

@@ -79,7 +79,7 @@ pub fn applied(output: &Output) -> Result<Applied, String> {
         Some(("armed", token)) if output.success() => Ok(Applied::Armed(token.to_owned())),
         Some(("modified", name)) => Ok(Applied::Modified(name.to_owned())),
         Some(("busy", site)) => Ok(Applied::Busy(site.to_owned())),
-        _ => Err(output.tail(3)),
+        _ => Err(output.tail(3).into()),
     }
 }
 
@@ -91,7 +91,7 @@ pub fn confirmed(output: &Output) -> Result<Confirmed, String> {
     match output.text().trim_end() {
         "confirmed" if output.success() => Ok(Confirmed::Yes),
         "restored" => Ok(Confirmed::Restored),
-        _ => Err(output.tail(3)),
+        _ => Err(output.tail(3).into()),
     }
 }
 

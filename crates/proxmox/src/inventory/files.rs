@@ -88,7 +88,7 @@ pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Gues
             .limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
-        return Err(FilesError::Failed { place: runner.place(), reason: output.tail(3) });
+        return Err(FilesError::Failed { place: runner.place(), reason: output.tail(3).joined() });
     }
     parse(&output.stdout).map_err(|reason| FilesError::Garbled { place: runner.place(), reason })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use transport::{Command, Held, InGuest, Local, Output, Runner, Stream};
+use transport::{Command, Entering, Held, InGuest, Local, Output, Runner, Stream};
 
 use super::Root;
 
@@ -15,19 +15,19 @@ use super::Root;
 #[derive(Debug, Clone)]
 struct Attach {
     inside: u32,
-    /// How many words come before the command.
-    before: usize,
+    /// Whether it is taken for a container.
+    is_guest: bool,
 }
 
 impl Root {
     /// The root as a guest of a node.
     pub fn guest(&self) -> InGuest {
-        InGuest::new(Arc::new(Attach { inside: self.inside, before: 5 }), 103)
+        InGuest::new(Arc::new(Attach { inside: self.inside, is_guest: true }), 103)
     }
 
     /// The root as a node.
     pub fn node(&self) -> Arc<dyn Runner> {
-        Arc::new(Attach { inside: self.inside, before: 0 })
+        Arc::new(Attach { inside: self.inside, is_guest: false })
     }
 }
 
@@ -38,13 +38,13 @@ impl Runner for Attach {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, transport::Error> {
-        // lxc-attach -n ID --clear-env -- COMMAND …
-        if self.before > 0 {
-            assert_eq!((&*command.argv[0], &*command.argv[4]), ("lxc-attach", "--"));
-        }
+        let argv = match self.is_guest {
+            true => Entering::of(&command.argv).unwrap_or_else(|| panic!("{command:?} enters no guest")).argv,
+            false => &command.argv,
+        };
         let enter = ["nsenter", "-t", &self.inside.to_string(), "-m", "-p", "-n", "-u", "-i"];
         let enter = enter.map(str::to_owned).into_iter();
-        let argv = enter.chain(command.argv.iter().skip(self.before).cloned()).collect();
+        let argv = enter.chain(argv.iter().cloned()).collect();
         Local.run_lines(&Command { argv, ..command.clone() }, line).await
     }
 

@@ -319,7 +319,7 @@ async fn a_held_command_is_released_by_dropping_its_guard() {
     drop(guard);
     until("the held command ends", || !there.exists()).await;
     let output = ssh.hold(&sh("echo taken >&2; exit 3")).await.unwrap().unwrap_err();
-    assert_eq!((output.status, output.tail(1)), (3, "taken".to_owned()));
+    assert_eq!((output.status, output.tail(1).raw()), (3, "taken"));
     ssh.close().await;
     assert_eq!(server.ssh_processes(), 0);
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod inside;
 mod killed;
 mod life;
+mod others_words;
 mod told;
 
 use super::{Lab, Said, TestEnv, free_port, processes};

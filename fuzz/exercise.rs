@@ -1,0 +1,121 @@
+// What is done with a text from outside, whatever it holds: it is read or refused, nothing panics, and what was read prints back
+// the same. The targets run it on a nightly compiler, and `crates/managers/tests/it/seeds.rs` for a moment on the stable one.
+
+use managers::certificates::look as certificates_seen;
+use managers::features::parse_report;
+use managers::trace::log::ProxyLog;
+use managers::trace::look::Seen;
+use managers::trace::{leg::Leg, neighbour, question};
+use plan::mark;
+use proxmox::Upid;
+use proxmox::config::{GuestConfig, GuestKind};
+use proxmox::firewall::{FirewallFile, Rule};
+use proxmox::property::{PropertyString, Size};
+
+/// What is done with bytes.
+pub type Exercise = fn(&[u8]);
+
+/// All targets, by the folder of their seeds.
+pub const TARGETS: [(&str, Exercise); 8] = [
+    ("reports", reports),
+    ("marks", marks),
+    ("plans", plans),
+    ("firewall", firewall),
+    ("property", property),
+    ("certificates", certificates),
+    ("names", names),
+    ("said", said),
+];
+
+/// What scripts report in guests, and what `look.sh`, `ask.sh` and the proxy's log say.
+pub fn reports(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    for line in text.lines() {
+        if let Ok(report) = parse_report(line) {
+            assert_eq!(parse_report(&report.to_string()).ok(), Some(report));
+        }
+    }
+    let _ = Leg::parse(&text);
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let _ = Seen::parse(&text, now, now);
+    let _ = ProxyLog::parse(&text);
+    let _ = neighbour::table(&text);
+    let _ = certificates_seen::parse(&text);
+}
+
+/// Descriptions of guests with a mark in them.
+pub fn marks(input: &[u8]) {
+    if let Ok((text, Some(mark))) = mark::parse(&String::from_utf8_lossy(input)) {
+        let _ = mark::render(&text, &mark);
+        let (_, again) = mark::parse(&mark::render("", &mark)).expect("what was printed");
+        assert_eq!(again, Some(mark));
+    }
+}
+
+/// Plans that are kept in files, and how they are shown.
+pub fn plans(input: &[u8]) {
+    let Ok(plan) = serde_json::from_slice::<plan::Plan>(input) else { return };
+    let json = serde_json::to_value(&plan).expect("a plan is JSON");
+    let again: plan::Plan = serde_json::from_value(json.clone()).expect("what was printed");
+    assert_eq!(serde_json::to_value(&again).expect("a plan is JSON"), json);
+    let text = plan::render::text(&plan, "pve1", "phoenix-cli", &|_, piece| piece.to_owned());
+    // Addresses are checked where a plan is carried out, not where it is read.
+    let odd = |text: &str| text.contains(foreign::is_hidden);
+    if !plan
+        .steps
+        .iter()
+        .map(|s| &s.address)
+        .chain(plan.problems.iter().map(|p| &p.address))
+        .any(|a| odd(a.as_str()))
+    {
+        assert!(!text.contains(|c| foreign::is_hidden(c) && c != '\n'), "{text:?}");
+    }
+}
+
+/// Files of the firewall, and their rules.
+pub fn firewall(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    assert_eq!(FirewallFile::parse(&text).to_string(), text);
+    for line in text.lines() {
+        if let Ok(rule) = line.parse::<Rule>() {
+            assert_eq!(rule.to_string().parse::<Rule>().ok(), Some(rule));
+        }
+    }
+    let _ = proxmox::firewall::change::parse(input);
+}
+
+/// Property strings and configuration files.
+pub fn property(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    for line in text.lines() {
+        if let Ok(found) = line.parse::<PropertyString>() {
+            assert_eq!(found.to_string().parse::<PropertyString>().ok(), Some(found));
+        }
+        let _ = line.parse::<Size>();
+        if let Ok(found) = line.parse::<Upid>() {
+            assert_eq!(found.to_string(), line);
+        }
+    }
+    let _ = GuestConfig::parse(GuestKind::Container, &text).to_string();
+}
+
+/// Certificates.
+pub fn certificates(input: &[u8]) {
+    let _ = pki::CertificateFacts::parse(&String::from_utf8_lossy(input));
+}
+
+/// Answers of name servers.
+pub fn names(input: &[u8]) {
+    let _ = question::reply(input);
+}
+
+/// Any text, as it is shown.
+pub fn said(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    assert!(!foreign::line(&text).contains(foreign::is_hidden));
+    let shown = foreign::screen(&text);
+    assert_eq!(foreign::screen(&shown), shown);
+    for later in foreign::indented(&text, "  ").split('\n').skip(1) {
+        assert!(later.starts_with("  "));
+    }
+}
