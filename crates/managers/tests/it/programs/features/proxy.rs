@@ -12,9 +12,9 @@ fn apt_asks_the_proxy() {
         assert!(try_with(&feature, json!({ "url": wrong })).is_err(), "{wrong} is taken");
     }
     let Some(root) = Root::new() else { return };
-    let made = with(&feature, json!({ "url": "http://127.0.0.1:3142" }));
-    root.run(&text_of(&[made.clone()], Mode::Apply)).ok();
-    root.run(&text_of(&[made], Mode::Apply)).nothing_to_do();
+    let made = [with(&feature, json!({ "url": "http://127.0.0.1:3142" }))];
+    root.run(&text_of(&made, Mode::Apply)).ok();
+    root.run(&text_of(&made, Mode::Apply)).nothing_to_do();
     root.put("/root/proxy.pl", PROXY.as_bytes());
     root.sh("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*; \
              echo 'deb http://deb.debian.org/debian bookworm main' >/etc/apt/sources.list");

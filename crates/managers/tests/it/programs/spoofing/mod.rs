@@ -79,6 +79,7 @@ fn input(site: &Site, files: &BTreeMap<String, String>, abilities: Abilities) ->
 const LINKS: [&str; 5] = ["veth120i0", "veth121i0", "veth122i0", "veth123i0", "lan"];
 
 /// What kernel this is; none, with a line that says why, where there can be no such test.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn abilities() -> Option<Abilities> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ready = Command::new("unshare").args(["-n", "nft", "list", "tables"]).output();
