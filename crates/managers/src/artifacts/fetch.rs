@@ -41,10 +41,10 @@ pub(super) async fn url(
     let bytes = bytes.map_err(|reason| Error::Fetch { url: url.to_owned(), reason })?;
     checked(url, &bytes, sha256)?;
     let Some(member) = member else { return Ok(bytes) };
-    // tar finds out by itself how it is compressed only where it can seek, so it gets a file.
-    let unpack = r#"cat >"$1.tar" && tar -xOf "$1.tar" -- "$2"; s=$?; rm -f "$1.tar"; exit $s"#;
-    let place = std::env::temp_dir().join(format!("phoenix-{}-{key}", std::process::id()));
-    let argv = ["sh", "-c", unpack, "sh", &place.to_string_lossy(), member].map(str::to_owned);
+    // What was checked is what is unpacked: it lies in no file that others could replace. tar finds out by itself how it is
+    // compressed only in a file.
+    let argv = ["tar", "-x", "-O", compression(&bytes), "-f", "-", "--", member];
+    let argv = argv.into_iter().filter(|word| !word.is_empty());
     let command = Command::new("unpacking", argv).stdin(bytes).limit(Duration::from_mins(5));
     let output = Local.run(&command).await?;
     if !output.success() {
@@ -52,6 +52,17 @@ pub(super) async fn url(
         return Err(Error::Fetch { url: url.to_owned(), reason });
     }
     Ok(output.stdout)
+}
+
+/// What tar is told of how an archive is compressed, by how it begins (the magic numbers of file(1)).
+fn compression(archive: &[u8]) -> &'static str {
+    let begins: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "--gzip"),
+        (b"\xfd7zXZ\0", "--xz"),
+        (b"\x28\xb5\x2f\xfd", "--zstd"),
+        (b"BZh", "--bzip2"),
+    ];
+    begins.iter().find(|(magic, _)| archive.starts_with(magic)).map_or("", |(_, option)| option)
 }
 
 fn checked(what: &str, bytes: &[u8], wanted: &Sha256Sum) -> Result<(), Error> {

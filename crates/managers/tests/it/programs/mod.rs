@@ -4,4 +4,5 @@ mod artifacts;
 mod authority;
 mod drift;
 pub mod features;
+mod lock;
 mod mesh;
