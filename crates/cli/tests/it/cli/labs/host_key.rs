@@ -75,6 +75,7 @@ impl Server {
                 std::thread::spawn(move || lines.for_each(drop));
                 return Self { port, host_key, entered, child };
             }
+            child.wait().unwrap();
         }
         panic!("sshd did not come up on any of five ports");
     }
@@ -132,7 +133,15 @@ fn no_command_gives_itself_to_another_host_key() {
     let server = Server::start(folder.path(), &authorized);
     let declared = keygen(&folder.path().join("other"));
     let site = Site::new(lab, folder.path(), &server, &declared);
-    for args in [&["shell"][..], &["shell", "notes"], &["exec", "notes", "--", "true"], &["logs", "notes"]] {
+    for args in [
+        &["shell"][..],
+        &["shell", "notes"],
+        &["exec", "notes", "--", "true"],
+        &["logs", "notes"],
+        &["plan"],
+        &["plan", "--no-keep"],
+        &["status"],
+    ] {
         let said = site.run(args);
         assert_ne!(said.code, 0, "{args:?}: {said:#?}");
         let why = ["REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than the site declares"];
