@@ -237,6 +237,19 @@ mod tests {
         }
     }
 
+    /// A journal tells what is where: other users of the machine do not read it, also where they could before.
+    #[test]
+    fn nobody_else_reads_a_journal() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_dir, path) = folder();
+        let mode = |path: &Utf8Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        Journal::begin(&path, "r1", clock).unwrap();
+        assert_eq!((mode(&path), mode(&path.join("r1.jsonl"))), (0o700, 0o600));
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        Journal::begin(&path, "r2", clock).unwrap();
+        assert_eq!(mode(&path), 0o700);
+    }
+
     #[test]
     fn a_run_without_an_end_was_cut_off() {
         let (_dir, path) = folder();

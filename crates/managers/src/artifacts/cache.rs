@@ -233,6 +233,24 @@ mod tests {
         assert_eq!(cache.find(&key("a"), &tell).expect("readable"), None);
     }
 
+    /// Who can write there gives a program with its sum: so nothing is taken from there, and nothing put there.
+    #[test]
+    fn a_cache_that_others_can_write_to_is_none() {
+        let (_dir, path) = folder();
+        let cache = Cache::new(path.join("cache"), None);
+        cache.keep(&key("a"), b"program".to_vec()).expect("kept");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs_err::set_permissions(cache.folder(), open).expect("ours");
+        let found = cache.find(&key("a"), &|_| {}).map(drop);
+        for refused in
+            [found, cache.keep(&key("b"), Vec::new()).map(drop), cache.workplace(&key("a")).map(drop)]
+        {
+            let error = refused.expect_err("refused");
+            let why = std::error::Error::source(&error).expect("a cause").to_string();
+            assert!(why.contains("can be written by others"), "{error}: {why}");
+        }
+    }
+
     #[test]
     fn a_copy_of_a_cache_is_a_mirror() {
         let (_dir, path) = folder();

@@ -163,17 +163,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         fs_err::create_dir(dir.path().join("x-1")).expect("a folder");
         fs_err::write(dir.path().join("x-1/x"), b"a program").expect("written");
-        let packed = std::process::Command::new("tar")
-            .args(["-czf", "x.tar.gz", "x-1"])
-            .current_dir(dir.path())
-            .status();
-        assert!(packed.expect("tar").success());
-        let archive = fs_err::read(dir.path().join("x.tar.gz")).expect("an archive");
+        // Another user knows this process' number: what they put where everybody may write is neither read nor written to.
+        let theirs = dir.path().join("theirs");
+        fs_err::write(&theirs, "theirs").expect("written");
+        let place = std::env::temp_dir().join(format!("phoenix-{}-{}.tar", std::process::id(), key()));
+        let _ = fs_err::remove_file(&place);
+        fs_err::os::unix::fs::symlink(&theirs, &place).expect("a link");
+        let pack = |how: &str| {
+            let mut tar = std::process::Command::new("tar");
+            let packed = tar.args([how, "x.tar", "x-1"]).current_dir(dir.path()).status();
+            assert!(packed.expect("tar").success());
+            fs_err::read(dir.path().join("x.tar")).expect("an archive")
+        };
+        for how in ["-cf", "-czf", "-cJf"] {
+            let archive = pack(how);
+            let (sum, address) = (Sha256Sum::of(&archive), serve("200 OK", archive).await);
+            let program = url(&address, &sum, Some("x-1/x"), &key(), &|_| {}).await.expect("unpacked");
+            assert_eq!(program, b"a program", "{how}");
+        }
+        assert_eq!(fs_err::read_to_string(&theirs).expect("a file"), "theirs");
+        fs_err::remove_file(&place).expect("still there");
+        let archive = pack("-czf");
         let (sum, address) = (Sha256Sum::of(&archive), serve("200 OK", archive).await);
-        assert_eq!(
-            url(&address, &sum, Some("x-1/x"), &key(), &|_| {}).await.expect("unpacked"),
-            b"a program"
-        );
         let error = url(&address, &sum, Some("x-1/y"), &key(), &|_| {}).await.expect_err("no such member");
         assert!(error.to_string().contains("it holds no x-1/y: tar: x-1/y: Not found"), "{error}");
     }

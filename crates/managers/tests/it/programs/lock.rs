@@ -1,5 +1,11 @@
 //! The site's lock on a node, with the real `flock`, in a `/run` that only the test sees.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests, and say what they skip"
+)]
+
 use std::process::{Command, Output};
 
 const HOLD: &str = include_str!("../../../src/lock.sh");
