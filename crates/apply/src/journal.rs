@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -86,18 +87,17 @@ impl Journal {
     /// When the file cannot be made.
     pub fn begin(folder: &Utf8Path, run: &str, clock: fn() -> Timestamp) -> Result<Self, JournalError> {
         let wrap = |path: &Utf8Path, source| JournalError::Io { path: path.to_owned(), source };
-        fs_err::create_dir_all(folder).map_err(|e| wrap(folder, e))?;
+        // It tells what is where, and what was typed: nobody else's business.
+        private::closed(folder).map_err(|e| wrap(folder, e))?;
         let mut old = run_ids(folder)?;
         while old.len() >= KEPT_RUNS {
             let path = folder.join(format!("{}.jsonl", old.remove(0)));
             fs_err::remove_file(&path).map_err(|e| wrap(&path, e))?;
         }
         let path = folder.join(format!("{run}.jsonl"));
-        let file = fs_err::OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&path)
-            .map_err(|e| wrap(&path, e))?;
+        let mut options = fs_err::OpenOptions::new();
+        options.create_new(true).append(true).options_mut().mode(0o600);
+        let file = options.open(&path).map_err(|e| wrap(&path, e))?;
         Ok(Self { file: Mutex::new(file), clock })
     }
 }
@@ -248,6 +248,19 @@ mod tests {
             steps: vec![Address::container("a"), Address::container("b")],
             resumes: None,
         }
+    }
+
+    /// A journal tells what is where: other users of the machine do not read it, also where they could before.
+    #[test]
+    fn nobody_else_reads_a_journal() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_dir, path) = folder();
+        let mode = |path: &Utf8Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        Journal::begin(&path, "r1", clock).unwrap();
+        assert_eq!((mode(&path), mode(&path.join("r1.jsonl"))), (0o700, 0o600));
+        fs_err::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        Journal::begin(&path, "r2", clock).unwrap();
+        assert_eq!(mode(&path), 0o700);
     }
 
     #[test]

@@ -101,7 +101,7 @@ codes! {
         "Change one, or leave it out: Phoenix derives one that stays the same.";
     DUPLICATE_NAME = "duplicate-name", "a name with two meanings",
         "A name has exactly one kind and one place: a guest's own, a service's on its guest, or a service's at the gateway. \
-         A service may have its own guest's name: clients then get to the service.",
+         A service may have its own guest's name: clients then get to the service. The names of nodes are kept for them.",
         "Rename one of them.";
     DUPLICATE_PORT = "duplicate-port", "two services on one port",
         "Only one program of a guest can listen on a port.",

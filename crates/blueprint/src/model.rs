@@ -67,24 +67,6 @@ pub struct Blueprint {
     pub features: BTreeMap<String, Arc<Feature>>,
 }
 
-impl Blueprint {
-    /// The name that a certificate of the node is for, below the site's domain. It has one where nothing is said, too, since
-    /// it may still show a certificate that it is no longer to have. `None`: then a guest has that name, and whoever shows
-    /// it is not the node.
-    pub fn node_name(&self) -> Option<String> {
-        let domain = &self.site.domain;
-        let whole = format!("{}.{domain}", self.hypervisor.as_ref().map_or(PVE, |node| &*node.hostname));
-        let is_it = |name: &str| *name == whole || format!("{name}.{domain}") == whole;
-        let of = |container: &Container| {
-            let services = container.services.values();
-            let mut served = services
-                .flat_map(|service| service.aliases.iter().map(|alias| &**alias).chain([&*service.name]));
-            is_it(&container.hostname) || served.any(is_it)
-        };
-        (!self.containers.values().map(AsRef::as_ref).any(of)).then_some(whole)
-    }
-}
-
 /// One environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {

@@ -238,15 +238,12 @@ fn generated(root: &Utf8Path, name: &str) -> Result<SecretString, SecretError> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(SecretError::Outside { path: relative });
     }
+    let folder = root.join(GENERATED_FOLDER);
+    private::closed(&folder).map_err(not_kept)?;
     match file(root, &relative) {
         Err(SecretError::Unreadable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
         other => return other,
     }
-    let folder = root.join(GENERATED_FOLDER);
-    let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700)
-        .create(&folder)
-        .map_err(not_kept)?;
     let value = random(GENERATED_LENGTH).map_err(not_kept)?;
     // Written whole and safely on the disk before it has its name; the name is only given where there is none, so of two
     // that make it at the same time both use the first one's.
@@ -377,6 +374,10 @@ mod tests {
         assert_eq!(fs_err::metadata(folder.join("database")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs_err::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         assert_ne!(get(&SecretRef::Generate("other".into()), &root).unwrap(), made[0]);
+        // Where others could see which there are, or put some, they no longer can.
+        fs_err::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+        assert_eq!(get(&secret, &root).unwrap(), made[0]);
+        assert_eq!(fs_err::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -57,9 +57,6 @@ impl Listener for Printer {
             Notice::GuestsHeld { what, limit } => {
                 self.say(format!("waiting for {what} (at most {} s)", limit.as_secs()));
             }
-            Notice::LockedHere { why } => {
-                self.warn(format!("the site's lock could not be taken on the node: {why}"));
-            }
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use crate::error::CommandError;
 use site::Connection;
 
 /// Looks at the lock without waiting for it: whoever holds it is printed.
-const LOOK: &str = r#"file=/run/lock/phoenix-$1.lock
+const LOOK: &str = r#"file=/run/phoenix/$1.lock
 [ -e "$file" ] || exit 0
 exec 9<"$file" || exit 3
 flock -n 9 || cat "$file.owner"

@@ -34,7 +34,8 @@ pub enum NotHeld {
     Taken(String),
     /// There is no way to run commands on a node.
     NoWay,
-    /// The only node cannot hold locks at all; what it said.
+    /// The only node cannot hold it; what it said. Without it nothing is to be changed: whoever may keep the node from
+    /// holding locks could have two runs at work at once.
     Unable(String),
     /// A node could not be reached. With one of several missing, somebody who comes by it might not be met.
     Unreachable(Failure),

@@ -38,6 +38,10 @@ pub async fn observe(ways: &Ways) -> Result<Inventory, Failure> {
     let Listed { resources, nodes, node, guests: read, unread } = listed?;
     let read = match (by_files, read) {
         (Some(Ok(read)), _) | (None, Some(read)) => read,
+        // Somebody else is in the node's place, or it is another node: then nothing is looked at any more.
+        (Some(Err(FilesError::Transport(error @ transport::Error::HostKey { .. }))), _) => {
+            return Err(settle::transport_failure("reading the guests' configuration", &error));
+        }
         (Some(Err(error)), _) => {
             // The API can tell the same, only slower.
             inventory.unread.push(Unread {
@@ -122,6 +126,7 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
     let mut pauses = Pauses::up_to(settle::PAUSE);
     for _ in 0..2 {
         match read_by_files(node).await {
+            Err(error @ FilesError::Transport(transport::Error::HostKey { .. })) => return Err(error),
             Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => pauses.pause().await,
             result => return result,
         }

@@ -294,7 +294,8 @@ impl Error {
         match self {
             Self::Exchange(error) => match error {
                 ExchangeError::Certificate { seen, .. } => Some(format!(
-                    "compare with the node's own (pvenode cert info); if it is right, declare the fingerprint {seen}"
+                    "see on the node itself, on its console or over ssh, which one it has: pvenode cert info; only if it is \
+                     that one: \"fingerprint\": \"{seen}\" under `target.proxmox`"
                 )),
                 ExchangeError::NeverSent { .. } => {
                     Some("is the node up, and is the address right? the API listens on port 8006".to_owned())

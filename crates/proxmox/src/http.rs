@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-pub use tls::{Fingerprint, FingerprintError, Named, Trust};
+pub use tls::{Beside, Fingerprint, FingerprintError, Trust};
 
 use crate::client::path;
 use crate::error::described;
@@ -51,8 +51,8 @@ pub struct HttpOptions {
     pub endpoint: String,
     /// Which certificates are believed.
     pub trust: Trust,
-    /// Who is believed beside them, by name.
-    pub named: Option<Named>,
+    /// The certificate that is believed beside them.
+    pub beside: Beside,
     /// Who is asking.
     pub credential: Credential,
     /// The longest that making a connection may take.
@@ -66,7 +66,7 @@ impl HttpOptions {
     /// call after 30.
     pub fn new(endpoint: impl Into<String>, trust: Trust, credential: Credential) -> Self {
         let (connect_limit, limit) = (Duration::from_secs(10), Duration::from_secs(60));
-        Self { endpoint: endpoint.into(), trust, named: None, credential, connect_limit, limit }
+        Self { endpoint: endpoint.into(), trust, beside: Beside::default(), credential, connect_limit, limit }
     }
 }
 
@@ -141,7 +141,7 @@ impl HttpExchange {
         }
         let port = url.port().unwrap_or(if url.scheme() == "https" { 8006 } else { 80 });
         let seen = tls::Seen::default();
-        let config = tls::config(&options.trust, options.named.as_ref(), seen.clone())
+        let config = tls::config(&options.trust, options.beside.clone(), seen.clone())
             .map_err(HttpOptionsError::Tls)?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
@@ -235,7 +235,9 @@ impl HttpExchange {
         }
         let reason = chain(error);
         match self.seen.refused().filter(|_| reason.contains("certificate")) {
-            Some(seen) => ExchangeError::Certificate { endpoint: self.endpoint.clone(), seen },
+            Some(seen) => {
+                ExchangeError::Certificate { endpoint: self.endpoint.clone(), seen: seen.to_string() }
+            }
             None => self.never(reason),
         }
     }

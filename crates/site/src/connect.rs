@@ -6,7 +6,7 @@ use blueprint::model::{self, Blueprint, Target};
 use managers::Ways;
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
-use proxmox::http::{Credential, HttpOptions, Named, Trust};
+use proxmox::http::{Beside, Credential, HttpOptions, Trust};
 use secrecy::{ExposeSecret as _, SecretString};
 use transport::{Runner, Ssh, SshOptions, Traced};
 
@@ -14,6 +14,7 @@ use crate::control::Control;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::folders::{lab_folder, state};
+use crate::placed::Placed;
 use crate::secrets::SiteSecrets;
 
 /// A way to the target.
@@ -25,8 +26,6 @@ pub struct Connection {
     pub ways: Ways,
     /// The connection behind it, to be closed at the end.
     ssh: Option<Arc<Ssh>>,
-    /// How to log in by hand: the arguments of ssh.
-    pub login: Option<Vec<String>>,
     /// The lab, where the target is one.
     pub lab: Option<lab::up::NodeRecord>,
     control: Control,
@@ -57,6 +56,14 @@ impl Connection {
         }
     }
 
+    /// How a person logs in on the node by hand: the arguments of ssh, which believes the same host key. `None` without ssh.
+    ///
+    /// # Errors
+    /// When the list of host keys cannot be written.
+    pub fn login(&self, line: Option<&str>) -> Option<Result<Vec<String>, transport::Error>> {
+        self.ssh.as_ref().map(|ssh| ssh.login(line))
+    }
+
     /// Begins to make the ssh connection, while something else is done. Within the runtime.
     pub fn open(&self) {
         if let Some(ssh) = self.ssh.clone() {
@@ -64,11 +71,17 @@ impl Connection {
         }
     }
 
-    /// Ends what was begun. The ssh connection stays for the next command, where that is wanted.
-    pub async fn close(&self) {
+    /// Ends what was begun, but for the folder that [`Connection::login`] names files of: who logs in takes this process'
+    /// place.
+    pub async fn hand_over(&self) {
         if let Some(ssh) = &self.ssh {
             ssh.close().await;
         }
+    }
+
+    /// Ends what was begun. The ssh connection stays for the next command, where that is wanted.
+    pub async fn close(&self) {
+        self.hand_over().await;
         self.control.close().await;
     }
 }
@@ -78,6 +91,14 @@ impl Connection {
 /// # Errors
 /// When a credential cannot be had, what is to be believed is no certificate, or the lab does not run.
 pub fn connect(blueprint: &Blueprint, environment: &Environment) -> Result<Connection, Error> {
+    let folder = state(&blueprint.root);
+    if folder.exists() {
+        // Whoever may write there can have another certificate believed, or put another authority in the place of ours.
+        private::kept(&folder).map_err(|e| {
+            Error::from_error("site::exposed", &e)
+                .hint(format!("make it yours alone to write: chmod go-w {folder}"))
+        })?;
+    }
     let control = Control::of(&blueprint.root, environment);
     match &blueprint.target {
         Target::Proxmox(target) => proxmox_node(blueprint, target, control, environment),
@@ -85,14 +106,20 @@ pub fn connect(blueprint: &Blueprint, environment: &Environment) -> Result<Conne
     }
 }
 
-/// The node may show a certificate of the workshop's instead of the one that is pinned.
-fn named(blueprint: &Blueprint) -> Option<Named> {
-    let authority = fs_err::read_to_string(state(&blueprint.root).join("secrets/authority/root.crt")).ok()?;
-    Some(Named { authority, name: blueprint.node_name()? })
-}
-
-fn open(options: HttpOptions) -> Result<Arc<dyn Exchange>, Error> {
-    proxmox::http::connect(options).map_err(|e| Error::from_error("proxmox::options", &e))
+/// The API. Where commands can be run on the node, it tells itself which certificate was put there for it.
+fn open(
+    blueprint: &Blueprint,
+    options: HttpOptions,
+    node: Option<Arc<dyn Runner>>,
+) -> Result<Arc<dyn Exchange>, Error> {
+    let beside = Beside::default();
+    let options = HttpOptions { beside: beside.clone(), ..options };
+    let exchange = proxmox::http::connect(options).map_err(|e| Error::from_error("proxmox::options", &e))?;
+    let file = state(&blueprint.root).join("node-certificate");
+    Ok(match node {
+        Some(node) => Arc::new(Placed::new(exchange, beside, node, file)),
+        None => exchange,
+    })
 }
 
 fn token(secret: &SecretString, whence: &str) -> Result<Credential, Error> {
@@ -134,7 +161,6 @@ fn proxmox_node(
         ),
     };
     let options = HttpOptions::new(&target.endpoint, trust, credential);
-    let exchange = open(HttpOptions { named: named(blueprint), ..options })?;
     let ssh = target.ssh.as_ref().map(|s| SshOptions {
         destination: s.destination.clone(),
         port: s.port,
@@ -143,27 +169,11 @@ fn proxmox_node(
         control_dir: control.folder.clone(),
         keep: control.keep.clone(),
     });
-    Ok(with_ssh(exchange, ssh, None, control))
-}
-
-fn with_ssh(
-    exchange: Arc<dyn Exchange>,
-    options: Option<SshOptions>,
-    lab: Option<lab::up::NodeRecord>,
-    control: Control,
-) -> Connection {
-    let login = options.as_ref().map(|o| {
-        let mut argv = vec!["ssh".to_owned(), "-p".into(), o.port.to_string()];
-        if let Some(identity) = &o.identity {
-            argv.extend(["-i".into(), identity.to_string(), "-o".into(), "IdentitiesOnly=yes".into()]);
-        }
-        argv.push(o.destination.clone());
-        argv
-    });
-    let ssh = options.map(|o| Arc::new(Ssh::new(o)));
-    let node = ssh.clone().map(|s| Arc::new(Traced::new(s)) as Arc<dyn Runner>);
+    let ssh = ssh.map(|options| Arc::new(Ssh::new(options)));
+    let node = ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>);
+    let exchange = open(blueprint, options, node.clone())?;
     let ways = Ways::new(node, Reader::new(exchange.clone()));
-    Connection { exchange, ways, ssh, login, lab, control }
+    Ok(Connection { exchange, ways, ssh, lab: None, control })
 }
 
 fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error> {
@@ -182,20 +192,19 @@ fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error
         .parse()
         .map_err(|e: proxmox::http::FingerprintError| Error::from_error("lab::fingerprint", &e))?;
     let options = HttpOptions::new(&record.endpoint, Trust::Fingerprint(fingerprint), credential);
-    let exchange = open(HttpOptions { named: named(blueprint), ..options })?;
-    let ssh = record.ssh.as_ref().map(|s| SshOptions {
-        destination: s.destination.clone(),
-        port: s.port,
-        identity: Some(s.identity.clone()),
-        host_key: Some(s.host_key.clone()),
-        control_dir: control.folder.clone(),
-        keep: control.keep.clone(),
+    let ssh = record.ssh.as_ref().map(|s| {
+        let (control_dir, keep) = (control.folder.clone(), control.keep.clone());
+        Arc::new(Ssh::new(SshOptions { control_dir, keep, ..s.options(&folder) }))
     });
-    let node = record.node.clone();
-    let mut connection = with_ssh(exchange, ssh, Some(record), control);
-    if connection.simulated() {
-        let runner = Traced::new(Arc::new(lab::up::SimNodeRunner::new(&folder, node)));
-        connection.ways = Ways::new(Some(Arc::new(runner)), connection.reader());
-    }
-    Ok(connection)
+    let simulated = record.runtime == lab::runtime::RuntimeKind::Simulated;
+    let node: Option<Arc<dyn Runner>> = match &ssh {
+        _ if simulated => {
+            let runner = lab::up::SimNodeRunner::new(&folder, record.node.clone());
+            Some(Arc::new(Traced::new(Arc::new(runner))))
+        }
+        ssh => ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>),
+    };
+    let exchange = open(blueprint, options, node.clone())?;
+    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    Ok(Connection { exchange, ways, ssh, lab: Some(record), control })
 }

@@ -30,7 +30,8 @@ pub struct Control {
 
 impl Control {
     /// For the site in `root`: in the user's own runtime folder, else in the site's, else, where that path is too long for
-    /// a socket, in one that is this process' alone and has a name nobody can know before.
+    /// a socket, in root's runtime folder or the user's cache. None of them is in a place where others may put something;
+    /// a name that nobody can know before is the last resort.
     pub fn of(root: &Utf8Path, environment: &Environment) -> Self {
         let var = |name: &str| environment.path(name);
         // With `sudo` it may be another user's, who could put another folder in the place of ours.
@@ -40,15 +41,18 @@ impl Control {
         };
         let runtime = var("XDG_RUNTIME_DIR").filter(ours).map(|path| path.join("phoenix"));
         let own = state(root).join("ssh");
-        if let Some(folder) =
-            [runtime, Some(own)].into_iter().flatten().find(|it| it.as_str().len() <= LONGEST_FOLDER)
-        {
+        let of_root = rustix::process::geteuid().is_root().then(|| "/run/phoenix".into());
+        let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache"))).filter(ours);
+        let cache = cache.map(|path| path.join("phoenix-ssh"));
+        let all = [runtime, Some(own), of_root, cache];
+        if let Some(folder) = all.into_iter().flatten().find(|it| it.as_str().len() <= LONGEST_FOLDER) {
             let settings = var("HOME").map(|home| home.join(".ssh/config"));
             let watched = settings.into_iter().chain(["/etc/ssh/ssh_config".into()]).collect();
             let keep = Keep { owner: root.to_string(), time: environment.keep.then_some(KEPT), watched };
             return Self { folder, keep: Some(keep), temporary: false };
         }
         let temporary = var("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        // It is made with this name, or not at all (`private::folder`): 64 bits from the system.
         let name = format!("phoenix-{:016x}", RandomState::new().hash_one(std::process::id()));
         Self { folder: temporary.join(name), keep: None, temporary: true }
     }

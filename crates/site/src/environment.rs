@@ -73,11 +73,6 @@ pub enum Notice<'a> {
         /// At most so long.
         limit: Duration,
     },
-    /// The node could not take the site's lock, so it is taken on this machine.
-    LockedHere {
-        /// What the node said.
-        why: String,
-    },
 }
 
 /// Who hears of it.

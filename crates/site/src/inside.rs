@@ -67,8 +67,8 @@ impl Site {
         let file = self.looked_file();
         let text = serde_json::to_vec(&Remembered { at }).unwrap_or_default();
         // A cache: where it cannot be written, the next plan says what it said before.
-        let _ = file.parent().map(fs_err::create_dir_all);
-        let _ = fs_err::write(file, text);
+        let _ = file.parent().map(private::kept);
+        let _ = private::write(&file, &text);
     }
 
     async fn look_into(&self, targets: &[String]) -> Looked {

@@ -16,6 +16,7 @@ mod inside;
 mod lock;
 mod open;
 mod passphrase;
+mod placed;
 mod saved;
 pub mod scrub;
 mod secrets;

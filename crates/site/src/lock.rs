@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use managers::lock::{self, NodeLock, NotHeld};
 
 use crate::connect::Connection;
-use crate::environment::{Environment, Listener, Notice};
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::folders::state;
 
@@ -14,7 +14,7 @@ use crate::folders::state;
 #[derive(Debug)]
 pub struct SiteLock {
     _nodes: Option<NodeLock>,
-    _here: Option<fs_err::File>,
+    _here: Option<std::fs::File>,
 }
 
 impl SiteLock {
@@ -23,7 +23,6 @@ impl SiteLock {
         connection: &Connection,
         blueprint: &Blueprint,
         environment: &Environment,
-        listener: &dyn Listener,
     ) -> Result<Self, Error> {
         let site = &blueprint.site.name;
         let owner = owner(environment);
@@ -33,8 +32,11 @@ impl SiteLock {
             Err(NotHeld::Taken(who)) => Err(taken(site, &who)),
             Err(NotHeld::NoWay) => here(),
             Err(NotHeld::Unable(why)) => {
-                listener.hear(&Notice::LockedHere { why });
-                here()
+                let what = format!("the site's lock cannot be taken on the node: {why}");
+                Err(Error::failed("lock::unable", what).hint(
+                    "on the node, see what is there: ls -ld /run/phoenix; it has to be root's alone, \
+                     and is made anew once it is removed",
+                ))
             }
             Err(NotHeld::Unreachable(failure)) => Err(failure.into()),
         }
@@ -43,19 +45,13 @@ impl SiteLock {
     fn here(path: &Utf8Path, owner: &str) -> Result<Self, Error> {
         let wrong = |e: std::io::Error| Error::from_error("lock::file", &e);
         if let Some(parent) = path.parent() {
-            fs_err::create_dir_all(parent).map_err(wrong)?;
+            private::kept(parent).map_err(wrong)?;
         }
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(wrong)?;
+        let file = private::lock_file(path).map_err(wrong)?;
         let owner_file = path.with_extension("owner");
-        match file.file().try_lock() {
+        match file.try_lock() {
             Ok(()) => {
-                fs_err::write(&owner_file, owner).map_err(wrong)?;
+                private::write(&owner_file, owner.as_bytes()).map_err(wrong)?;
                 Ok(Self { _nodes: None, _here: Some(file) })
             }
             Err(_) => {

@@ -11,10 +11,8 @@ use crate::error::{Error, ErrorKind};
 /// When it cannot be written.
 pub fn save(plan: &Plan, file: &Utf8Path) -> Result<(), Error> {
     let json = serde_json::to_vec_pretty(plan).map_err(|e| Error::from_error("plan::save", &e))?;
-    let part = file.with_extension("part");
-    fs_err::write(&part, json)
-        .and_then(|()| fs_err::rename(&part, file))
-        .map_err(|e| Error::from_error("plan::save", &e))
+    // It tells what is where: for its owner alone.
+    private::write(file, &json).map_err(|e| Error::from_error("plan::save", &e))
 }
 
 /// Reads a plan that [`save`] wrote.

@@ -125,9 +125,9 @@ impl Site {
     /// Takes the site's lock: one run at a time. It is held as long as what is returned lives.
     ///
     /// # Errors
-    /// When another run has it.
-    pub async fn lock(&self, listener: &dyn Listener) -> Result<SiteLock, Error> {
-        SiteLock::take(&self.connection, &self.blueprint, &self.environment, listener).await
+    /// When another run has it, or it cannot be held.
+    pub async fn lock(&self) -> Result<SiteLock, Error> {
+        SiteLock::take(&self.connection, &self.blueprint, &self.environment).await
     }
 
     /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.

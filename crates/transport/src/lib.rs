@@ -19,9 +19,7 @@ pub use error::{Error, Sent};
 pub use in_guest::{Entering, InGuest, Whereabouts};
 pub use local::Local;
 pub use other_node::OtherNode;
-pub use ssh::{
-    Keep, MAX_SESSIONS, Ssh, SshOptions, carried_by_line, close_kept, mark_own_end, private_folder,
-};
+pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, carried_by_line, close_kept, mark_own_end};
 pub use traced::{CALL, RECORD, Traced, log_exchange};
 
 use std::fmt::Debug;

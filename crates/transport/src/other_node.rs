@@ -41,8 +41,8 @@ impl OtherNode {
         Self { first, name: name.into(), address }
     }
 
-    /// The options and the destination, as the first node's ssh takes them.
-    fn destination(name: &str, address: IpAddr) -> Vec<String> {
+    /// The options and the destination, as ssh on a node of the cluster takes them that is to lead to the node `name`.
+    pub fn destination(name: &str, address: impl std::fmt::Display) -> Vec<String> {
         let known = format!("UserKnownHostsFile=/etc/pve/nodes/{name}/ssh_known_hosts");
         let options = [
             "BatchMode=yes".to_owned(),

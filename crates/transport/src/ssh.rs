@@ -22,7 +22,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 pub use argv::{carried_by_line, mark_own_end};
-pub use keep::{Keep, close_kept, private_folder};
+pub use keep::{Keep, close_kept};
 
 use crate::process::{self, HeldProcess};
 use crate::{Command, Error, Held, Output, Runner, Stream};
@@ -42,6 +42,9 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// What a Unix socket's path may be long, with its closing zero (unix(7): 108; 104 on other systems), less the 17 that
 /// ssh appends while it makes the socket.
 const LONGEST_SOCKET_PATH: usize = 104 - 1 - 17;
+
+/// What helps where the folder is not this user's alone.
+const PRIVATE: &str = "make it a folder of yours alone: chmod 700, or remove it";
 
 /// Where an ssh connection goes, and what proves that it got there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,15 +132,9 @@ impl Ssh {
             // ssh removes its socket itself, unless it was killed.
             let _ = fs_err::tokio::remove_file(&self.own).await;
         }
-        // The list is there only when a key is declared.
-        let _ = fs_err::tokio::remove_file(self.known_hosts()).await;
         if let Some(lease) = lease {
             lease.give_back();
         }
-    }
-
-    fn host(&self) -> &str {
-        self.options.destination.rsplit_once('@').map_or(self.options.destination.as_str(), |(_, host)| host)
     }
 
     /// The socket in use: that of the kept connection, where it is this process' to use.
@@ -145,8 +142,34 @@ impl Ssh {
         self.kept.get().unwrap_or(&self.own)
     }
 
+    /// The list of the one host key that is believed. Its name follows from what it holds, so it is right whoever wrote it,
+    /// and stays for those that come later.
     fn known_hosts(&self) -> Utf8PathBuf {
-        Utf8PathBuf::from(format!("{}.hosts", self.own))
+        let mut hasher = DefaultHasher::new();
+        self.options.known_hosts().hash(&mut hasher);
+        self.options.control_dir.join(format!("{:016x}.hosts", hasher.finish()))
+    }
+
+    /// Makes the folder, and writes the list there.
+    fn write_known_hosts(&self) -> std::io::Result<()> {
+        private::folder(&self.options.control_dir)?;
+        let (Some(text), list) = (self.options.known_hosts(), self.known_hosts()) else { return Ok(()) };
+        // Somebody may be reading it: there is always a whole one.
+        private::write(&list, text.as_bytes())
+    }
+
+    /// The arguments of ssh for a person, with the program: a terminal on the node that runs `line`, or a login shell. It
+    /// believes what this connection believes.
+    ///
+    /// # Errors
+    /// When the list of the host key that is believed cannot be written.
+    pub fn login(&self, line: Option<&str>) -> Result<Vec<String>, Error> {
+        self.write_known_hosts().map_err(|error| self.unusable(error.to_string(), PRIVATE))?;
+        Ok(self.options.terminal(&self.known_hosts(), line))
+    }
+
+    fn unusable(&self, reason: String, hint: &str) -> Error {
+        Error::Connect { place: self.place(), reason, hint: Some(hint.to_owned()) }
     }
 
     /// Makes the shared connection unless it is there. Which one it is.
@@ -232,22 +255,16 @@ impl Ssh {
 
     /// The folder of the socket, which socket it is, and the list of the one host key that is believed.
     async fn prepare(&self, master: &mut Master) -> Result<(), Error> {
-        let failed = |reason: String, hint: &str| Error::Connect {
-            place: self.place(),
-            reason,
-            hint: Some(hint.to_owned()),
-        };
-        let folder = &self.options.control_dir;
         let longest =
             self.options.keep.as_ref().map_or_else(|| self.own.clone(), |keep| self.kept_socket(keep));
         if longest.as_str().len() > LONGEST_SOCKET_PATH {
-            return Err(failed(
+            return Err(self.unusable(
                 format!("the path {longest} is too long for a socket"),
                 "use a control folder with a shorter path",
             ));
         }
         let made = async {
-            private_folder(folder)?;
+            self.write_known_hosts()?;
             if let Some(keep) = self.options.keep.as_ref().filter(|_| !master.asked) {
                 self.lease(keep, master).await?;
             }
@@ -258,14 +275,9 @@ impl Ssh {
                     _ => {}
                 }
             }
-            if let Some(key) = &self.options.host_key {
-                fs_err::tokio::write(self.known_hosts(), format!("{} {}\n", self.host(), key.trim())).await?;
-            }
             Ok::<(), std::io::Error>(())
         };
-        made.await.map_err(|error| {
-            failed(error.to_string(), "make it a folder of yours alone: chmod 700, or remove it")
-        })
+        made.await.map_err(|error| self.unusable(error.to_string(), PRIVATE))
     }
 
     fn kept_socket(&self, keep: &Keep) -> Utf8PathBuf {

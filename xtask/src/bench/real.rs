@@ -8,7 +8,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
 use super::{Table, say};
 
@@ -67,31 +66,13 @@ impl Lab {
         let ports = ports.collect::<Result<Vec<_>, std::io::Error>>()?;
         drop(listeners);
         lab.run(&["lab", "up", "--api-port", &ports[0], "--ssh-port", &ports[1], "--https-port", &ports[2]])?;
-        let record = fs_err::read(lab.folder.path().join(".phoenix/lab/node.json"))?;
-        let record: Value = serde_json::from_slice(&record)?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or("the lab's record lacks its ssh");
-        let known = lab.folder.path().join("known_hosts");
-        fs_err::write(&known, format!("[127.0.0.1]:{} {}\n", ports[1], text(&record["ssh"]["host_key"])?))?;
-        lab.ssh = [
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ControlPath=none",
-            "-o",
-            "IdentitiesOnly=yes",
-            "-o",
-            &format!("UserKnownHostsFile={}", known.display()),
-            "-p",
-            &ports[1],
-            "-i",
-            &text(&record["ssh"]["identity"])?,
-            "root@127.0.0.1",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        lab.template = text(&record["template"])?;
+        let folder = Utf8PathBuf::try_from(lab.folder.path().join(".phoenix/lab"))?;
+        let record = lab::up::NodeRecord::read(&folder).ok_or("the lab has no record")?;
+        let ssh = record.ssh.ok_or("the lab's record lacks its ssh")?;
+        lab.ssh = ["-F", "none", "-o", "BatchMode=yes", "-S", "none"].map(str::to_owned).into();
+        lab.ssh.extend(ssh.options(&folder).target(&ssh.known_hosts(&folder)?));
+        lab.ssh.extend(["--".to_owned(), ssh.destination]);
+        lab.template = record.template.ok_or("the lab's record lacks its template")?;
         Ok(lab)
     }
 

@@ -103,7 +103,7 @@ pub(crate) fn resolve(
     services::check_together(&containers, &mut context);
     around::check(&containers, firewall.as_ref(), &mut context);
     site::check_ports(target.as_ref(), &containers, &mut context);
-    names::check(domain.as_deref(), hypervisor.as_ref(), &containers, &mut context);
+    names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);
     let mut used: BTreeSet<String> =
         containers.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();

@@ -4,12 +4,15 @@
 //! exposed has a name of its own, which leads to its container (`direct`), to the gateway or to the mesh. A service may
 //! have the name of the container it runs on; then the name is the service's, which is what clients want: the container
 //! `notes` with the service `notes` behind the gateway is the usual case. Any other two claims to a name are an error.
+//!
+//! The names of nodes are kept for them, whether they are declared or not: whoever has a name of the site gets a certificate
+//! for it, and with one for a node's name could be taken for the node.
 
 use std::collections::BTreeMap;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Containers, Expose, Hypervisor};
+use crate::model::{Containers, Expose, Hypervisor, PVE, Target};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::ContainerSource;
@@ -41,11 +44,14 @@ impl Claim<'_> {
 pub(super) fn check(
     domain: Option<&str>,
     node: Option<&Hypervisor>,
+    target: Option<&Target>,
     containers: &Containers,
     context: &mut Context<'_, '_>,
 ) {
     let mut services: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
     let mut claims: Vec<(String, Claim<'_>)> = Vec::new();
+    // Names that lead nowhere yet, and whole ones that the public authority signs.
+    let (mut unused, mut public) = (Vec::new(), Vec::new());
     let namespace = context.namespace;
     if let (Some(node), Some(entry)) = (node, &namespace.hypervisor) {
         let spot =
@@ -75,7 +81,10 @@ pub(super) fn check(
                 );
                 continue;
             }
+            let names = texts(entry, service, "public");
+            public.extend(names.map(|(name, spot)| (name.to_owned(), Claim { spot, ..claim })));
             if settings.expose == Expose::None {
+                unused.push((service.clone(), claim));
                 unused_alias(entry, service, context);
                 continue;
             }
@@ -85,6 +94,84 @@ pub(super) fn check(
     }
     collisions(domain, &claims, context);
     reserved(containers, &claims, context);
+    let hostname = node.map(|node| node.hostname.to_string());
+    // That one is among the claims.
+    claims.retain(|(name, _)| Some(name) != hostname.as_ref());
+    let below = |name: &str| domain.map_or_else(|| name.to_owned(), |domain| format!("{name}.{domain}"));
+    let whole = claims.iter().chain(&unused).map(|(name, claim)| (below(name), *claim));
+    let nodes = nodes(&below, node, target, containers, context);
+    for (name, claim) in whole.chain(public) {
+        let Some(spot) = nodes.get(&name) else { continue };
+        let message = format!("{} has the name `{name}`, which is kept for the node", claim.words());
+        let hint = "rename it: whoever has a certificate for that name could be taken for the node";
+        let draft = Draft::error(codes::DUPLICATE_NAME, claim.spot, message);
+        let draft = match spot {
+            Some(spot) => draft.related(*spot, "the node"),
+            None => draft,
+        };
+        context.push(draft.hint(hint));
+    }
+}
+
+/// The whole names of nodes, in small letters, and where they stand, if anywhere: what the node is called where nothing is
+/// said, and whatever the blueprint calls a node, or reaches it by.
+fn nodes(
+    below: &dyn Fn(&str) -> String,
+    hypervisor: Option<&Hypervisor>,
+    target: Option<&Target>,
+    containers: &Containers,
+    context: &Context<'_, '_>,
+) -> BTreeMap<String, Option<Spot>> {
+    let namespace = context.namespace;
+    let mut nodes = BTreeMap::from([(below(PVE), None)]);
+    let mut add = |name: &str, spot: Option<Spot>| {
+        let name = name.to_ascii_lowercase();
+        // What is no name is an address; one that is whole stands for itself.
+        if !name.contains(':') && name.parse::<std::net::IpAddr>().is_err() {
+            nodes.insert(if name.contains('.') { name } else { below(&name) }, spot);
+        }
+    };
+    if let Some(hypervisor) = hypervisor {
+        add(&hypervisor.hostname, namespace.hypervisor.as_ref().map(|entry| entry.spot(&["hostname"])));
+    }
+    for (name, container) in containers {
+        if let Some(node) = &container.node {
+            add(node, namespace.containers.get(&**name).map(|entry| entry.spot(&["node"])));
+        }
+    }
+    let spot = |path: &[&str]| namespace.target.as_ref().map(|entry| entry.spot(path));
+    match target {
+        Some(Target::Proxmox(proxmox)) => {
+            let ssh = proxmox.ssh.as_ref().map(|ssh| ssh.destination.as_str());
+            if let Some(host) = super::site::url_host(&proxmox.endpoint) {
+                add(host, spot(&["proxmox", "endpoint"]));
+            }
+            if let Some(host) = ssh.map(|to| to.rsplit_once('@').map_or(to, |(_, host)| host)) {
+                add(host, spot(&["proxmox", "ssh", "host"]));
+            }
+            if let Some(node) = &proxmox.node {
+                add(node, spot(&["proxmox", "node"]));
+            }
+        }
+        Some(Target::Lab(lab)) => {
+            for number in 1..=lab.nodes.unwrap_or(1) {
+                add(&format!("pve{number}"), spot(&["lab", "nodes"]));
+            }
+        }
+        None => {}
+    }
+    nodes
+}
+
+/// The texts in a list of a service, and where they stand.
+fn texts<'d>(
+    entry: &'d Entry<'d, ContainerSource>,
+    service: &str,
+    key: &str,
+) -> impl Iterator<Item = (&'d str, Spot)> {
+    let list = entry.member.value.get("services").and_then(|s| s.get(service)).and_then(|s| s.get(key));
+    let elements = list.map(Node::elements).unwrap_or_default();
+    elements.iter().filter_map(|node| Some((node.text()?, entry.document.spot(node.span))))
 }
 
 fn alias_nodes<'d>(entry: &Entry<'d, ContainerSource>, service: &str) -> &'d [Node] {

@@ -154,7 +154,7 @@ pub(super) fn hypervisor(
 }
 
 /// The host of an endpoint: `https://10.0.0.13:8006` leads to 10.0.0.13.
-fn url_host(endpoint: &str) -> Option<&str> {
+pub(super) fn url_host(endpoint: &str) -> Option<&str> {
     let rest = endpoint.split_once("://")?.1;
     rest.split(['/', ':']).next()
 }

@@ -104,22 +104,6 @@ fn guest_types_are_merged() {
     assert_eq!(one.features[1].contents["root"][0].bytes.as_ref(), b"hello");
 }
 
-// Whoever trusts the node by its name must not trust a guest that has that name.
-#[test]
-fn the_node_has_a_name_unless_a_guest_has_it() {
-    let name = |more: &str| load_files(&[("site.json", SITE), ("more.json", more)]).node_name();
-    let guest = |settings: &str| {
-        format!(
-            r#"{{ "containers": {{ "notes": {{ "template": "debian-12", "cores": 1, "memory": "1G", "disk": "4G", "address": "10.0.0.5" {settings} }} }} }}"#
-        )
-    };
-    assert_eq!(name(r#"{ "hypervisor": { "hostname": "box" } }"#).as_deref(), Some("box.workshop.internal"));
-    assert_eq!(name(&guest("")).as_deref(), Some("pve.workshop.internal"));
-    assert_eq!(name(&guest(r#", "hostname": "pve""#)), None);
-    let service = r#", "services": { "web": { "port": 80, "expose": "direct", "aliases": ["pve.workshop.internal"] } }"#;
-    assert_eq!(name(&guest(service)), None);
-}
-
 // F-4, F-5: a single machine is the commonest end of a flow, and a node's name is whatever it was given.
 #[test]
 fn a_machine_alone_and_a_node_with_capitals_are_taken_as_they_are() {

@@ -109,6 +109,13 @@ pub const CODES: &[CodeInfo] = &[
         "Take a longer one, for example six words by chance.",
     ),
     code(
+        "site::exposed",
+        "others may write to the site's own folder",
+        "`.phoenix` holds the authority's keys and which certificate of the node is believed. It belongs to another user, \
+         and others may write there.",
+        "`chmod go-w .phoenix`, by whoever it belongs to; or look after the site from a folder of your own.",
+    ),
+    code(
         "site::folder",
         "the site's folder cannot be used",
         "The path given with `--site` cannot be made absolute, most often because the current folder was removed.",

@@ -21,12 +21,6 @@ pub const CODES: &[CodeInfo] = &[
         "Start afresh: `phoenix-cli lab down`, then `phoenix-cli lab up`.",
     ),
     code(
-        "lab::known-hosts",
-        "the lab's host key cannot be noted",
-        "The file `known_hosts` in the lab's folder cannot be written.",
-        "Use the same user that started the lab.",
-    ),
-    code(
         "lab::no-vlan",
         "no VLANs in the lab",
         "A network of the site has a `vlan`; the lab's bridge has none.",

@@ -121,9 +121,10 @@ pub const CODES: &[CodeInfo] = &[
         "the node has another certificate",
         "The node's certificate is not vouched for, or does not have the declared fingerprint. It may have been renewed, or \
          you are not talking to your node.",
-        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it. A \
-         certificate of the workshop is taken, too, if it is for the node's name in the blueprint (`hypervisor.hostname`, \
-         `pve` by default): to rename the node, give it its own certificate back first (`pvenode cert delete --restart 1`).",
+        "On the node itself, `pvenode cert info` shows the fingerprint. If it is the one the hint shows, declare it. One that \
+         Phoenix put there (`hypervisor.certificate`) need not be declared: Phoenix asks the node over ssh which one that is. \
+         Where it is refused all the same, that did not work: `phoenix-cli doctor` tries ssh. Whoever vouches for a \
+         certificate, also the workshop's own authority: it is not believed for that.",
     ),
     code(
         "proxmox::fingerprint",

@@ -110,6 +110,13 @@ pub const CODES: &[CodeInfo] = &[
         "Wait until it has ended, or stop it there.",
     ),
     code(
+        "lock::unable",
+        "the node cannot hold the lock",
+        "The lock is a file in `/run/phoenix` on the node, a folder that has to be root's alone, held by `flock`. What is \
+         there instead could be another user's, who would keep a run from beginning, or have two at work at once.",
+        "On the node, look at what is there: `ls -ld /run/phoenix`. Once it is removed, it is made anew.",
+    ),
+    code(
         "lock::unreachable",
         "the node cannot be reached for the lock",
         "The lock is taken on the node over ssh, and that connection failed. In a cluster it is taken on a majority of the \

@@ -21,7 +21,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
     let mut planned = opening::open(global, printer).await?;
     let result = async {
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
-        let _lock = planned.lock(&printer).await?;
+        let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
         let (plan, left) = match saved {
             Some(mut plan) => {
@@ -76,7 +76,7 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
     let carrying = &options.carrying;
     let mut planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = planned.lock(&printer).await?;
+        let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
         look(&mut planned, &carrying.chosen, carrying.deep).await?;
         let (plan, left) = plan_for(&planned, &carrying.chosen, false)?;

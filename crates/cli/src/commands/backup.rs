@@ -74,7 +74,7 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
         fs_err::read(&options.file).map_err(|e| CommandError::from_error("backup::unreadable", &e))?;
     let planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = planned.lock(&printer).await?;
+        let _lock = planned.lock().await?;
         take_back(&planned, options, &sealed, printer).await
     }
     .await;

@@ -13,7 +13,7 @@ use crate::printer::Printer;
 pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> Outcome {
     let mut planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = planned.lock(&printer).await?;
+        let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
         let mut plan = planned.plan(&options.target, true)?;
         let left = planned.leave_out(&mut plan, &options.exclude)?;

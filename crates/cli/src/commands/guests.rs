@@ -84,18 +84,6 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
         )
         .hint(format!("{} lab down, then lab up as root on Debian for real containers", typed(global))));
     }
-    let Some(mut argv) = connection.login.clone() else { return Err(no_way()) };
-    if let Some(lab) = &connection.lab {
-        // The lab's host key is known from its record; nobody is asked about it.
-        let folder = lab.token_file.parent().map(ToOwned::to_owned).unwrap_or_default();
-        let hosts = folder.join("known_hosts");
-        if let Some(ssh) = &lab.ssh {
-            let line = format!("[127.0.0.1]:{} {}\n", ssh.port, ssh.host_key);
-            fs_err::write(&hosts, line).map_err(|e| CommandError::from_error("lab::known-hosts", &e))?;
-        }
-        let at = argv.len() - 1;
-        argv.splice(at..at, ["-o".to_owned(), format!("UserKnownHostsFile={hosts}")]);
-    }
     let mut line = None;
     if let Some(id) = inside {
         let attach = format!(
@@ -104,10 +92,9 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
         // Where nobody can be asked on which node the guest is, it may be on this one.
         line = Some(connection.ways.terminal(id, &attach).await.unwrap_or(attach));
     }
-    connection.close().await;
-    let at = argv.len() - 1;
-    argv.insert(at, "-t".into());
-    argv.extend(line);
+    let login = connection.login(line.as_deref());
+    connection.hand_over().await;
+    let argv = login.ok_or_else(no_way)?.map_err(|e| CommandError::from_error("transport::failed", &e))?;
     let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
     Err(CommandError::from_error("transport::ssh", &error).hint("is OpenSSH's client installed?"))
 }

@@ -15,7 +15,7 @@ use crate::printer::Printer;
 pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> Outcome {
     let mut planned = opening::open(global, printer).await?;
     let result = async {
-        let _lock = planned.lock(&printer).await?;
+        let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
         let targets = planned.rotate(&options.what)?;
         let plan = planned.plan(&targets, false)?;

@@ -82,7 +82,7 @@ pub(crate) fn codename(os_release: &str) -> Option<String> {
 /// `dists/NAME/InRelease` of an archive, by apt's own means, so that its settings hold.
 async fn release_file(source: &Source) -> Option<String> {
     let url = format!("{}/dists/{}/InRelease", source.uri, source.suite);
-    let file = format!("/tmp/phoenix-lab-{}", source.suite);
+    let file = format!("{MADE}/release-{}", source.suite);
     let settings = format!("{MACHINE_APT}/apt.conf.d/99machine");
     let argv =
         ["env", &format!("APT_CONFIG={settings}"), "/usr/lib/apt/apt-helper", "download-file", &url, &file];

@@ -403,7 +403,7 @@ impl Runner for SimShell {
         let site = words.iter().position(|word| *word == "phoenix-lock").and_then(|at| words.get(at + 1..));
         let file = words.iter().position(|word| word.starts_with("/run/")).and_then(|at| words.get(at..));
         let (path, owner) = match (site, file) {
-            (Some([site, owner, ..]), _) => (format!("/run/lock/phoenix-{site}.lock"), (*owner).to_owned()),
+            (Some([site, owner, ..]), _) => (format!("/run/phoenix/{site}.lock"), (*owner).to_owned()),
             (_, Some([path, rest @ ..])) => ((*path).to_owned(), rest.join(" ")),
             _ => return Ok(Err(there.answer(0, &command).await)),
         };

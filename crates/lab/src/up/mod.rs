@@ -89,6 +89,30 @@ pub struct NodeSsh {
     pub identity: Utf8PathBuf,
 }
 
+impl NodeSsh {
+    /// How the node of the lab in `folder` is reached, and whom to believe there.
+    pub fn options(&self, folder: &Utf8Path) -> transport::SshOptions {
+        transport::SshOptions {
+            destination: self.destination.clone(),
+            port: self.port,
+            identity: Some(self.identity.clone()),
+            host_key: Some(self.host_key.clone()),
+            control_dir: folder.join("ssh"),
+            keep: None,
+        }
+    }
+
+    /// The file in `folder` that says whom to believe, written anew.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn known_hosts(&self, folder: &Utf8Path) -> std::io::Result<Utf8PathBuf> {
+        let list = folder.join("known_hosts");
+        fs::write(&list, self.options(folder).known_hosts().unwrap_or_default())?;
+        Ok(list)
+    }
+}
+
 /// `node.json`: all that a client needs to know about a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {

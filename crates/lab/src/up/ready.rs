@@ -102,32 +102,12 @@ async fn ask_api(port: u16, pin: &str, token: &str) -> Result<(), String> {
 /// Runs a program on the first node, whose words need no quoting, over ssh as a client does.
 async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path, program: &[&str]) -> Result<(), String> {
     use transport::Runner;
-    let known = folder.join("known_hosts");
-    let line = format!("[127.0.0.1]:{} {}\n", ssh.port, ssh.host_key);
-    fs_err::write(&known, line).map_err(|e| e.to_string())?;
-    let (port, known) = (ssh.port.to_string(), format!("UserKnownHostsFile={known}"));
-    let argv = [
-        "ssh",
-        "-F",
-        "none",
-        "-p",
-        &port,
-        "-i",
-        ssh.identity.as_str(),
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        &known,
-        "-o",
-        "ConnectTimeout=5",
-        &ssh.destination,
-    ];
-    let command = transport::Command::new("logging in on the node", argv.iter().chain(program).copied())
-        .limit(Duration::from_secs(15));
+    let mut argv = vec!["ssh".to_owned(), "-F".into(), "none".into()];
+    argv.extend(["-o", "BatchMode=yes", "-o", "ConnectTimeout=5"].map(str::to_owned));
+    argv.extend(ssh.options(folder).target(&ssh.known_hosts(folder).map_err(|e| e.to_string())?));
+    argv.extend(["--".to_owned(), ssh.destination.clone()]);
+    argv.extend(program.iter().map(|&word| word.to_owned()));
+    let command = transport::Command::new("logging in on the node", argv).limit(Duration::from_secs(15));
     let output = transport::Local.run(&command).await.map_err(|e| e.to_string())?;
     if output.success() { Ok(()) } else { Err(output.tail(1).joined()) }
 }

@@ -182,28 +182,9 @@ pub fn shell(folder: &Utf8Path, guest: Option<u32>) -> Result<Vec<String>, Error
         way
     });
     let ssh = node.ssh.ok_or_else(missing)?;
-    let known = format!("UserKnownHostsFile={}", folder.join("known_hosts"));
-    let port = ssh.port.to_string();
-    let mut argv: Vec<String> = [
-        "ssh",
-        "-F",
-        "none",
-        "-t",
-        "-q",
-        "-p",
-        &port,
-        "-i",
-        ssh.identity.as_str(),
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        &known,
-        &ssh.destination,
-    ]
-    .map(str::to_owned)
-    .into();
+    let list = ssh.known_hosts(folder).map_err(Error::io("noting the node's host key"))?;
+    let mut argv = ssh.options(folder).terminal(&list, None);
+    argv.splice(1..1, ["-F", "none", "-q"].map(str::to_owned));
     if let Some(id) = guest {
         argv.extend(way.unwrap_or_default());
         argv.extend(["pct".to_owned(), "enter".to_owned(), id.to_string()]);
@@ -213,13 +194,8 @@ pub fn shell(folder: &Utf8Path, guest: Option<u32>) -> Result<Vec<String>, Error
 
 /// How one node of a cluster reaches another, as Proxmox VE's own tools do (PVE::SSHInfo, `ssh_info_to_ssh_opts`).
 pub(super) fn between(name: &str, address: &str) -> Vec<String> {
-    let (alias, known) =
-        (format!("HostKeyAlias={name}"), format!("UserKnownHostsFile=/etc/pve/nodes/{name}/ssh_known_hosts"));
-    let destination = format!("root@{address}");
-    let options = ["BatchMode=yes", &alias, &known, "GlobalKnownHostsFile=none"];
     let mut argv = vec!["ssh".to_owned()];
-    argv.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option.to_owned()]));
-    argv.push(destination);
+    argv.extend(transport::OtherNode::destination(name, address));
     argv
 }
 

@@ -96,6 +96,10 @@ impl Cache {
     /// What is filed under `key`, with its sum checked. What is damaged does not count; `tell` hears of it.
     pub(super) fn find(&self, key: &Key, tell: &dyn Fn(String)) -> Result<Option<Found>, Error> {
         for folder in self.folders() {
+            // Whoever may write there could give a program and its sum.
+            if *folder == self.folder && folder.exists() {
+                private::folder(folder)?;
+            }
             let Some(sha256) = indexed(folder, key)? else { continue };
             let path = folder.join(sha256.as_str());
             let bytes = match fs_err::read(&path) {
@@ -114,6 +118,7 @@ impl Cache {
     pub(super) fn keep(&self, key: &Key, bytes: Vec<u8>) -> Result<Found, Error> {
         let sha256 = Sha256Sum::of(&bytes);
         let path = self.folder.join(sha256.as_str());
+        private::folder(&self.folder)?;
         replace(&path, &bytes)?;
         fs_err::create_dir_all(self.folder.join("index"))?;
         replace(&self.folder.join("index").join(key.to_string()), format!("{sha256}\n").as_bytes())?;
@@ -122,6 +127,7 @@ impl Cache {
 
     /// A folder for making what is filed under `key`, empty. Only for who holds its lock.
     pub(super) fn workplace(&self, key: &Key) -> Result<Utf8PathBuf, Error> {
+        private::folder(&self.folder)?;
         let folder = self.folder.join("building").join(key.to_string());
         match fs_err::remove_dir_all(&folder) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
@@ -132,6 +138,7 @@ impl Cache {
 
     /// The right to obtain what is filed under `key`: one at a time, over all processes of this machine.
     pub(super) async fn lock(&self, key: &Key, tell: &(dyn Fn(String) + Send + Sync)) -> Result<Lock, Error> {
+        private::folder(&self.folder)?;
         let folder = self.folder.join("locks");
         fs_err::create_dir_all(&folder)?;
         let path = folder.join(key.to_string());
@@ -224,6 +231,24 @@ mod tests {
         assert_eq!(told.lock().expect("a list")[..], [format!("{} is damaged and not used", kept.path)]);
         fs_err::write(&index, "../../etc/passwd").expect("written");
         assert_eq!(cache.find(&key("a"), &tell).expect("readable"), None);
+    }
+
+    /// Who can write there gives a program with its sum: so nothing is taken from there, and nothing put there.
+    #[test]
+    fn a_cache_that_others_can_write_to_is_none() {
+        let (_dir, path) = folder();
+        let cache = Cache::new(path.join("cache"), None);
+        cache.keep(&key("a"), b"program".to_vec()).expect("kept");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs_err::set_permissions(cache.folder(), open).expect("ours");
+        let found = cache.find(&key("a"), &|_| {}).map(drop);
+        for refused in
+            [found, cache.keep(&key("b"), Vec::new()).map(drop), cache.workplace(&key("a")).map(drop)]
+        {
+            let error = refused.expect_err("refused");
+            let why = std::error::Error::source(&error).expect("a cause").to_string();
+            assert!(why.contains("can be written by others"), "{error}: {why}");
+        }
     }
 
     #[test]

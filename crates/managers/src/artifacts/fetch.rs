@@ -41,10 +41,10 @@ pub(super) async fn url(
     let bytes = bytes.map_err(|reason| Error::Fetch { url: url.to_owned(), reason })?;
     checked(url, &bytes, sha256)?;
     let Some(member) = member else { return Ok(bytes) };
-    // tar finds out by itself how it is compressed only where it can seek, so it gets a file.
-    let unpack = r#"cat >"$1.tar" && tar -xOf "$1.tar" -- "$2"; s=$?; rm -f "$1.tar"; exit $s"#;
-    let place = std::env::temp_dir().join(format!("phoenix-{}-{key}", std::process::id()));
-    let argv = ["sh", "-c", unpack, "sh", &place.to_string_lossy(), member].map(str::to_owned);
+    // What was checked is what is unpacked: it lies in no file that others could replace. tar finds out by itself how it is
+    // compressed only in a file.
+    let argv = ["tar", "-x", "-O", compression(&bytes), "-f", "-", "--", member];
+    let argv = argv.into_iter().filter(|word| !word.is_empty());
     let command = Command::new("unpacking", argv).stdin(bytes).limit(Duration::from_mins(5));
     let output = Local.run(&command).await?;
     if !output.success() {
@@ -52,6 +52,17 @@ pub(super) async fn url(
         return Err(Error::Fetch { url: url.to_owned(), reason });
     }
     Ok(output.stdout)
+}
+
+/// What tar is told of how an archive is compressed, by how it begins (the magic numbers of file(1)).
+fn compression(archive: &[u8]) -> &'static str {
+    let begins: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "--gzip"),
+        (b"\xfd7zXZ\0", "--xz"),
+        (b"\x28\xb5\x2f\xfd", "--zstd"),
+        (b"BZh", "--bzip2"),
+    ];
+    begins.iter().find(|(magic, _)| archive.starts_with(magic)).map_or("", |(_, option)| option)
 }
 
 fn checked(what: &str, bytes: &[u8], wanted: &Sha256Sum) -> Result<(), Error> {
@@ -152,17 +163,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         fs_err::create_dir(dir.path().join("x-1")).expect("a folder");
         fs_err::write(dir.path().join("x-1/x"), b"a program").expect("written");
-        let packed = std::process::Command::new("tar")
-            .args(["-czf", "x.tar.gz", "x-1"])
-            .current_dir(dir.path())
-            .status();
-        assert!(packed.expect("tar").success());
-        let archive = fs_err::read(dir.path().join("x.tar.gz")).expect("an archive");
+        // Another user knows this process' number: what they put where everybody may write is neither read nor written to.
+        let theirs = dir.path().join("theirs");
+        fs_err::write(&theirs, "theirs").expect("written");
+        let place = std::env::temp_dir().join(format!("phoenix-{}-{}.tar", std::process::id(), key()));
+        let _ = fs_err::remove_file(&place);
+        fs_err::os::unix::fs::symlink(&theirs, &place).expect("a link");
+        let pack = |how: &str| {
+            let mut tar = std::process::Command::new("tar");
+            let packed = tar.args([how, "x.tar", "x-1"]).current_dir(dir.path()).status();
+            assert!(packed.expect("tar").success());
+            fs_err::read(dir.path().join("x.tar")).expect("an archive")
+        };
+        for how in ["-cf", "-czf", "-cJf"] {
+            let archive = pack(how);
+            let (sum, address) = (Sha256Sum::of(&archive), serve("200 OK", archive).await);
+            let program = url(&address, &sum, Some("x-1/x"), &key(), &|_| {}).await.expect("unpacked");
+            assert_eq!(program, b"a program", "{how}");
+        }
+        assert_eq!(fs_err::read_to_string(&theirs).expect("a file"), "theirs");
+        fs_err::remove_file(&place).expect("still there");
+        let archive = pack("-czf");
         let (sum, address) = (Sha256Sum::of(&archive), serve("200 OK", archive).await);
-        assert_eq!(
-            url(&address, &sum, Some("x-1/x"), &key(), &|_| {}).await.expect("unpacked"),
-            b"a program"
-        );
         let error = url(&address, &sum, Some("x-1/y"), &key(), &|_| {}).await.expect_err("no such member");
         assert!(error.to_string().contains("it holds no x-1/y: tar: x-1/y: Not found"), "{error}");
     }

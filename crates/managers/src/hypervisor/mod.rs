@@ -6,8 +6,10 @@
 
 mod crew;
 mod look;
+mod placed;
 
 pub use crew::HypervisorCrew;
+pub use placed::{placed, read_placed};
 
 use std::sync::Arc;
 

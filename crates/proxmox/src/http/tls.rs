@@ -58,6 +58,11 @@ impl Fingerprint {
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
+
+    /// The fingerprint of the first certificate in PEM, which a server's chain begins with. `None`: it holds none.
+    pub fn of_pem(pem: &str) -> Option<Self> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|der| Self::of(&der))
+    }
 }
 
 /// Which certificates are believed.
@@ -65,20 +70,27 @@ impl Fingerprint {
 pub enum Trust {
     /// Those that the system's authorities vouch for.
     Verify,
-    /// The one with this fingerprint, where the system's authorities do not vouch.
+    /// The one with this fingerprint, and no other, whoever vouches for it.
     Fingerprint(Fingerprint),
     /// Those that this authority, in PEM, vouches for, and no others.
     CaCert(String),
 }
 
-/// A certificate that is believed whatever address was asked: one for this name, that this authority vouches for. So a
-/// node can be given a certificate of the site's own authority without locking out who pinned the one before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// The authority's certificate, PEM.
-    pub authority: String,
-    /// The name that the certificate is for.
-    pub name: String,
+/// A certificate that is believed beside what [`Trust`] says: this very one, whatever address was asked. It can be told to
+/// an exchange that is in use already, so that a node can be given another certificate meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Beside(Arc<Mutex<Option<Fingerprint>>>);
+
+impl Beside {
+    /// Believes this one from now on, and no longer the one before.
+    pub fn set(&self, fingerprint: Option<Fingerprint>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+    }
+
+    /// The one that is believed.
+    pub fn get(&self) -> Option<Fingerprint> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The fingerprint of the last certificate that was refused.
@@ -86,22 +98,28 @@ pub struct Named {
 pub(super) struct Seen(Arc<Mutex<Option<Fingerprint>>>);
 
 impl Seen {
-    pub(super) fn refused(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|seen| seen.to_string())
+    pub(super) fn refused(&self) -> Option<Fingerprint> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, seen: Option<Fingerprint>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    fn set(&self, seen: Fingerprint) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 }
 
-/// Verifies as usual; only when that fails, the pin is consulted, and the name.
+/// Who decides.
+#[derive(Debug)]
+enum Judge {
+    /// Authorities.
+    Authorities(Arc<dyn ServerCertVerifier>),
+    /// This fingerprint alone: authorities are not asked, so none can vouch for another certificate.
+    Pin(Fingerprint),
+}
+
 #[derive(Debug)]
 struct Verifier {
-    /// Absent when the system has no authorities: then only the pin counts.
-    usual: Option<Arc<dyn ServerCertVerifier>>,
-    pin: Option<Fingerprint>,
-    named: Option<(Arc<WebPkiServerVerifier>, ServerName<'static>)>,
+    judge: Judge,
+    beside: Beside,
     provider: Arc<CryptoProvider>,
     seen: Seen,
 }
@@ -121,27 +139,16 @@ fn of_authority(pem: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiS
         .map_err(|error| error.to_string())
 }
 
-pub(super) fn config(
-    trust: &Trust,
-    named: Option<&Named>,
-    seen: Seen,
-) -> Result<rustls::ClientConfig, String> {
+pub(super) fn config(trust: &Trust, beside: Beside, seen: Seen) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let system = || rustls_platform_verifier::Verifier::new(provider.clone());
-    let (usual, pin): (Option<Arc<dyn ServerCertVerifier>>, _) = match trust {
-        Trust::Verify => (Some(Arc::new(system().map_err(|error| error.to_string())?)), None),
-        Trust::Fingerprint(pin) => {
-            (system().ok().map(|usual| Arc::new(usual) as Arc<dyn ServerCertVerifier>), Some(*pin))
-        }
-        Trust::CaCert(pem) => (Some(of_authority(pem, &provider)?), None),
+    let judge = match trust {
+        Trust::Verify => Judge::Authorities(Arc::new(
+            rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|error| error.to_string())?,
+        )),
+        Trust::Fingerprint(pin) => Judge::Pin(*pin),
+        Trust::CaCert(pem) => Judge::Authorities(of_authority(pem, &provider)?),
     };
-    let named = named
-        .map(|named| {
-            let name = ServerName::try_from(named.name.clone()).map_err(|error| error.to_string())?;
-            Ok::<_, String>((of_authority(&named.authority, &provider)?, name))
-        })
-        .transpose()?;
-    let verifier = Verifier { usual, pin, named, provider: provider.clone(), seen };
+    let verifier = Verifier { judge, beside, provider: provider.clone(), seen };
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -159,30 +166,18 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let usual = match &self.usual {
-            Some(usual) => {
-                usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
         let seen = Fingerprint::of(end_entity);
-        match usual {
-            Err(_) if self.pin == Some(seen) => Ok(ServerCertVerified::assertion()),
-            Err(_)
-                if self.named.as_ref().is_some_and(|(of_authority, name)| {
-                    of_authority
-                        .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-                        .is_ok()
-                }) =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
-            Err(error) => {
-                self.seen.set(Some(seen));
-                Err(error)
-            }
-            Ok(verified) => Ok(verified),
+        if self.beside.get() == Some(seen) {
+            return Ok(ServerCertVerified::assertion());
         }
+        let judged = match &self.judge {
+            Judge::Authorities(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            Judge::Pin(pin) if *pin == seen => Ok(ServerCertVerified::assertion()),
+            Judge::Pin(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        judged.inspect_err(|_| self.seen.set(seen))
     }
 
     fn verify_tls12_signature(

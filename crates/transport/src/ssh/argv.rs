@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::Ssh;
+use super::{Ssh, SshOptions};
 use crate::{Command, Output};
 
 /// Printed on standard error after a command that itself ended with 255, which ssh also uses for its own failures.
@@ -55,6 +55,56 @@ pub(super) fn escaped(path: &Utf8Path) -> String {
     path.as_str().replace('%', "%%")
 }
 
+impl SshOptions {
+    pub(super) fn host(&self) -> &str {
+        self.destination.rsplit_once('@').map_or(self.destination.as_str(), |(_, host)| host)
+    }
+
+    /// The list of the one host key that is believed, where one is declared: by the alias that [`SshOptions::target`] has
+    /// ssh look for, and as ssh looks for it when a person calls it.
+    pub fn known_hosts(&self) -> Option<String> {
+        let (host, key) = (self.host(), self.host_key.as_ref()?.trim());
+        let named = if self.port == 22 { String::new() } else { format!("[{host}]:{} {key}\n", self.port) };
+        Some(format!("{host} {key}\n{named}"))
+    }
+
+    /// Where ssh goes, as whom, and whom it believes there. Every ssh that Phoenix starts gets its arguments here, so that
+    /// none believes another host key than the one that is declared. `list` is a file that holds
+    /// [`SshOptions::known_hosts`]; it is named only where a key is declared.
+    pub fn target(&self, list: &Utf8Path) -> Vec<String> {
+        let mut argv = vec!["-p".to_owned(), self.port.to_string()];
+        let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
+        if let Some(identity) = &self.identity {
+            option(format!("IdentityFile=\"{}\"", escaped(identity)));
+            option("IdentitiesOnly=yes".to_owned());
+        }
+        if self.host_key.is_some() {
+            option(format!("UserKnownHostsFile=\"{}\"", escaped(list)));
+            option(format!("HostKeyAlias={}", self.host()));
+            for fixed in [
+                "GlobalKnownHostsFile=/dev/null",
+                "StrictHostKeyChecking=yes",
+                "UpdateHostKeys=no",
+                "CheckHostIP=no",
+                "VerifyHostKeyDNS=no",
+            ] {
+                option(fixed.to_owned());
+            }
+        }
+        argv
+    }
+
+    /// ssh for a person: a terminal, over a connection of its own, on which `line` is run, or a login shell.
+    pub fn terminal(&self, list: &Utf8Path, line: Option<&str>) -> Vec<String> {
+        // A connection that others opened by the person's own settings is not shared: whose key it saw is not known.
+        let mut argv: Vec<String> = ["ssh", "-t", "-x", "-a", "-S", "none"].map(str::to_owned).into();
+        argv.extend(self.target(list));
+        argv.extend(["--".to_owned(), self.destination.clone()]);
+        argv.extend(line.map(str::to_owned));
+        argv
+    }
+}
+
 impl Ssh {
     /// The options every ssh process gets, with the socket of the shared connection.
     fn base(&self) -> Vec<String> {
@@ -63,11 +113,8 @@ impl Ssh {
 
     /// `persist`: how long a connection stays that nobody uses.
     fn base_with(&self, socket: &str, persist: Option<Duration>) -> Vec<String> {
-        let mut argv: Vec<String> = ["ssh", "-T", "-x", "-a", "-p", &self.options.port.to_string(), "-S"]
-            .into_iter()
-            .chain([socket])
-            .map(str::to_owned)
-            .collect();
+        let mut argv: Vec<String> =
+            ["ssh", "-T", "-x", "-a", "-S"].into_iter().chain([socket]).map(str::to_owned).collect();
         let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
         // ControlPersist=no: the connection ends with the process that holds it, never by a timer of its own.
         option(match persist {
@@ -81,22 +128,7 @@ impl Ssh {
         for fixed in ["ServerAliveInterval=5", "ServerAliveCountMax=3", "PermitLocalCommand=no"] {
             option(fixed.to_owned());
         }
-        if let Some(identity) = &self.options.identity {
-            option(format!("IdentityFile=\"{}\"", escaped(identity)));
-            option("IdentitiesOnly=yes".to_owned());
-        }
-        if self.options.host_key.is_some() {
-            option(format!("UserKnownHostsFile=\"{}\"", escaped(&self.known_hosts())));
-            option(format!("HostKeyAlias={}", self.host()));
-            for fixed in [
-                "GlobalKnownHostsFile=/dev/null",
-                "StrictHostKeyChecking=yes",
-                "UpdateHostKeys=no",
-                "CheckHostIP=no",
-            ] {
-                option(fixed.to_owned());
-            }
-        }
+        argv.extend(self.options.target(&self.known_hosts()));
         argv
     }
 

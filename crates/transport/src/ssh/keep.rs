@@ -8,7 +8,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -120,46 +120,7 @@ pub(super) async fn end_all(folder: &Utf8Path, owner: &str, except: Option<&str>
 /// Closes the connections that are kept for `owner` in `folder` and that nobody uses now. Returns how many there were.
 pub async fn close_kept(folder: &Utf8Path, owner: &str) -> usize {
     // Whoever could put sockets there is not told anything.
-    if !folder.is_dir() || private_folder(folder).is_err() { 0 } else { end_all(folder, owner, None).await }
-}
-
-/// Makes a folder that is its owner's alone, or sees that it is. A folder in which others could have put something is not
-/// used: who owns the socket reads all commands.
-///
-/// # Errors
-/// When it is somebody else's, or others may write there, or it cannot be made.
-pub fn private_folder(path: &Utf8Path) -> std::io::Result<()> {
-    let make = || std::fs::DirBuilder::new().mode(0o700).create(path);
-    let made = match make() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                fs_err::create_dir_all(parent)?;
-            }
-            make()
-        }
-        other => other,
-    };
-    match made {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(std::io::Error::new(error.kind(), format!("cannot make {path}: {error}"))),
-    }
-    let found = fs_err::symlink_metadata(path)?;
-    let wrong =
-        |what: &str| Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, format!("{path} {what}")));
-    if !found.is_dir() {
-        return wrong("is no folder");
-    }
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return wrong("belongs to another user");
-    }
-    if found.mode() & 0o022 != 0 {
-        return wrong("can be written by others");
-    }
-    if found.mode() & 0o077 != 0 {
-        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
+    if !folder.is_dir() || private::folder(folder).is_err() { 0 } else { end_all(folder, owner, None).await }
 }
 
 #[cfg(test)]
@@ -200,29 +161,5 @@ mod tests {
         assert!(!clean);
         third.give_back();
         assert!(Lease::take(&socket).unwrap().unwrap().1);
-    }
-
-    #[test]
-    fn a_folder_is_private_or_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Utf8Path::from_path(folder.path()).unwrap();
-        let mode = |path: &Utf8Path| fs_err::metadata(path).unwrap().mode() & 0o777;
-        let new = root.join("a/b");
-        private_folder(&new).unwrap();
-        assert_eq!(mode(&new), 0o700);
-        fs_err::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-        private_folder(&new).unwrap();
-        assert_eq!(mode(&new), 0o700);
-        fs_err::set_permissions(&new, std::fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(private_folder(&new).unwrap_err().to_string().contains("written by others"));
-        let link = root.join("link");
-        fs_err::os::unix::fs::symlink(root, &link).unwrap();
-        assert!(private_folder(&link).unwrap_err().to_string().contains("no folder"));
-        if rustix::process::geteuid().is_root() {
-            let other = root.join("other");
-            private_folder(&other).unwrap();
-            std::os::unix::fs::chown(&other, Some(65_534), None).unwrap();
-            assert!(private_folder(&other).unwrap_err().to_string().contains("another user"));
-        }
     }
 }

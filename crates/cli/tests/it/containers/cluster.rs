@@ -55,7 +55,7 @@ fn a_guest_on_each_of_two_nodes() {
     // who came by that node would have it too.
     let second = "ssh -o BatchMode=yes -o HostKeyAlias=pve2 -o UserKnownHostsFile=/etc/pve/nodes/pve2/ssh_known_hosts \
                   -o GlobalKnownHostsFile=none root@10.0.0.253 --";
-    let file = "/run/lock/phoenix-workshop.lock";
+    let file = "/run/phoenix/workshop.lock";
     for on in ["", second] {
         assert!(site.node(&format!("{on} cat {file}.owner")).contains("(process "));
     }

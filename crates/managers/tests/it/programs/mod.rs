@@ -4,5 +4,6 @@ mod artifacts;
 mod authority;
 mod drift;
 pub mod features;
+mod lock;
 mod mesh;
 mod spoofing;

@@ -1,6 +1,7 @@
 //! What is applied, to a simulated lab: a process of its own, which takes its time. `make quick` leaves it out.
 
 mod addresses;
+mod host_key;
 mod inside;
 mod killed;
 mod life;

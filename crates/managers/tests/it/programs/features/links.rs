@@ -374,7 +374,7 @@ fn nobody_else_can_hold_the_lock() {
     root.sh("chmod 755 /usr/local/bin/holding");
     let mut holder = root.background(&as_svc("exec sh /usr/local/bin/holding"));
     root.sh(
-        "for n in 1 2 3 4 5 6 7 8 9 10; do flock -n /etc/phoenix true || exit 0; sleep 0.2; done; exit 1",
+        "for n in $(seq 50); do flock -n /etc/phoenix true || exit 0; sleep 0.2; done; exit 1",
     );
     let began = Instant::now();
     root.run(&check(&feature)).nothing_to_do();

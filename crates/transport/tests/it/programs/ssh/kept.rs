@@ -1,6 +1,6 @@
 //! Connections that are kept for the next run.
 
-use transport::{Keep, close_kept, private_folder};
+use transport::{Keep, close_kept};
 
 use super::*;
 
@@ -177,7 +177,7 @@ async fn a_folder_where_others_could_put_a_socket_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = server!();
     let folder = server.dir().join("c");
-    private_folder(&folder).unwrap();
+    private::folder(&folder).unwrap();
     fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     for options in [kept(&server), server.options()] {
         let error = Ssh::new(options).run(&sh("true")).await.unwrap_err();
