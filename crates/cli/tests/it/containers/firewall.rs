@@ -21,7 +21,7 @@ fn open_ports(site: &Site, from: Option<u32>, to: &str) -> Vec<u16> {
     );
     let command =
         from.map_or_else(|| format!("bash -c '{scan}'"), |id| format!("pct exec {id} -- bash -c '{scan}'"));
-    let mut ports: Vec<u16> = site.node(&command).lines().map(|line| line.parse().unwrap()).collect();
+    let mut ports: Vec<u16> = site.node(&command).lines().filter_map(|line| line.parse().ok()).collect();
     ports.sort_unstable();
     ports
 }

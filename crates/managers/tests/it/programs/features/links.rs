@@ -373,9 +373,7 @@ fn nobody_else_can_hold_the_lock() {
     root.put("/usr/local/bin/holding", line.as_bytes());
     root.sh("chmod 755 /usr/local/bin/holding");
     let mut holder = root.background(&as_svc("exec sh /usr/local/bin/holding"));
-    root.sh(
-        "for n in $(seq 50); do flock -n /etc/phoenix true || exit 0; sleep 0.2; done; exit 1",
-    );
+    root.sh("for n in $(seq 50); do flock -n /etc/phoenix true || exit 0; sleep 0.2; done; exit 1");
     let began = Instant::now();
     root.run(&check(&feature)).nothing_to_do();
     root.run(&apply(&feature)).nothing_to_do();
