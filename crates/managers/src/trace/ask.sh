@@ -89,7 +89,7 @@ if [ "$url" != - ]; then
 	case $url in
 	https://*)
 		set -- -connect "$address:$port" -servername "$name" -quiet
-		[ "$pair" = - ] || set -- "$@" -cert "$pair/fullchain.pem" -key "$pair/key.pem"
+		[ "$pair" = - ] || set -- "$@" -cert "$pair/fullchain.pem" -cert_chain "$pair/fullchain.pem" -key "$pair/key.pem"
 		[ "$trust" = none ] || set -- "$@" -verify_return_error -verify_hostname "$name"
 		# Nobody else: Debian's OpenSSL looks into the folder of the system's roots all the same.
 		case $trust in system | none) ;; *) set -- "$@" -CAfile "$trust" -no-CApath -no-CAstore ;; esac

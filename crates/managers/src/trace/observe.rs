@@ -263,7 +263,9 @@ pub async fn look_at(
             None => Look::Unknown(output.tail(2).joined()),
         },
         Ok(Err(Error::Connect { reason, .. })) if reason.contains("is not defined") => Look::Missing,
-        Ok(Err(Error::Connect { reason, .. })) if reason.contains("init pid") => Look::Stopped,
+        Ok(Err(Error::Connect { reason, .. })) if reason == "STOPPED" || reason == "STOPPING" => {
+            Look::Stopped
+        }
         Ok(Err(Error::TimedOut { .. })) | Err(_) => Look::Hangs,
         Ok(Err(error)) => Look::Unknown(error.to_string()),
     }

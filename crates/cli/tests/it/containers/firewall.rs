@@ -75,9 +75,11 @@ fn nothing_passes_but_flows() {
     // Root of a guest speaks in another's name: from an address that is nobody's, and from another MAC. Neither gets out,
     // though anybody may come to the gateway.
     let asks_as = |source: &str| {
-        let fetch =
-            format!("pct exec 121 -- curl -sk -m 5 -o /dev/null --interface {source} https://10.0.0.153/");
-        site.on_node(&fetch).status.success()
+        let connect = format!(
+            "pct exec 121 -- perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new(\
+             LocalAddr => \"{source}\", PeerAddr => \"10.0.0.153:443\", Timeout => 5)'"
+        );
+        site.on_node(&connect).status.success()
     };
     site.node("pct exec 121 -- ip addr add 10.0.0.77/24 dev eth0");
     assert!(asks_as("10.0.0.121") && !asks_as("10.0.0.77"), "a guest spoke from another address");
