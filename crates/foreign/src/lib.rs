@@ -4,7 +4,7 @@
 //! clipboard (OSC 52), characters that turn the reading direction, line ends after which something looks like a line of
 //! Phoenix' own. It is an [`Untrusted`] from where it is read, and becomes text to show in one of these ways:
 //!
-//! - [`line`]: within a line. A line end is shown as `\n`.
+//! - [`line()`]: within a line. A line end is shown as `\n`.
 //! - [`block`]: as several lines. Whoever prints them indents those after the first ([`indented`]).
 //! - [`json`]: as a document of JSON, where an escape says the same.
 //! - [`screen`]: the last look at what goes to a terminal. It knows Phoenix' own colours and nothing else.
@@ -20,7 +20,7 @@ pub use shown::{block, indented, is_hidden, json, line, screen};
 
 use std::fmt;
 
-/// Text from outside, as it came. Displayed, it is a [`line`]; as a `String`, a [`block`].
+/// Text from outside, as it came. Displayed, it is a [`line()`]; as a `String`, a [`block`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Untrusted(String);
 

@@ -45,7 +45,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }
 
-/// As several lines: line ends (also CR LF, as ssh's words end) and tabs stay, all else as [`line`].
+/// As several lines: line ends (also CR LF, as ssh's words end) and tabs stay, all else as [`line()`].
 pub fn block(text: &str) -> Cow<'_, str> {
     let hidden = |c| is_hidden(c) && c != '\n' && c != '\t';
     match text.contains("\r\n") {
@@ -80,7 +80,7 @@ pub fn json(document: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The last look at text that is laid out already: line ends, tabs and colours stay, all else as [`line`]. Colours are those
+/// The last look at text that is laid out already: line ends, tabs and colours stay, all else as [`line()`]. Colours are those
 /// that make a text seen: what conceals, inverts, blinks or paints behind is no colour of Phoenix' own.
 pub fn screen(text: &str) -> Cow<'_, str> {
     let hidden = |c| is_hidden(c) && c != '\n' && c != '\t';
