@@ -299,6 +299,8 @@ pub fn guest(world: &World<'_>, guest: &str, port: Option<(std::net::Ipv4Addr, u
     let units: Vec<String> = world
         .units(guest)
         .iter()
+        // What runs at its times is on nobody's way.
+        .filter(|name| !name.ends_with(".timer"))
         .filter_map(|name| seen.units.iter().find(|u| u.name == *name))
         .map(|unit| {
             let since = unit.since.map(|since| format!(" for {}", super::ago(since, world.now)));
