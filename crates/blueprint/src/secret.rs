@@ -1,7 +1,7 @@
 //! Getting at secrets. Blueprints hold references only; this is where one becomes a value, just before it is used.
 
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -245,25 +245,12 @@ fn generated(root: &Utf8Path, name: &str) -> Result<SecretString, SecretError> {
         other => return other,
     }
     let value = random(GENERATED_LENGTH).map_err(not_kept)?;
-    // Written whole and safely on the disk before it has its name; the name is only given where there is none, so of two
-    // that make it at the same time both use the first one's.
-    let temporary = folder.join(format!(".{name}.{}.{}", std::process::id(), random(8).map_err(not_kept)?));
-    let kept = keep(&temporary, &folder.join(name), &folder, &value);
-    // Gone, or to be gone: the secret is at its own name now.
-    let _ = fs_err::remove_file(&temporary);
-    match kept {
-        Ok(()) => Ok(value.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => file(root, &relative),
+    match private::write_new(&folder.join(name), value.as_bytes()) {
+        Ok(true) => Ok(value.into()),
+        // Another run was faster, and both use that one's.
+        Ok(false) => file(root, &relative),
         Err(error) => Err(not_kept(error)),
     }
-}
-
-fn keep(temporary: &Utf8Path, target: &Utf8Path, folder: &Utf8Path, value: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-    file.write_all(value.as_bytes())?;
-    file.sync_all()?;
-    fs_err::hard_link(temporary, target).map_err(|e| std::io::Error::from(e.kind()))?;
-    fs_err::File::open(folder)?.sync_all()
 }
 
 /// Random letters and digits, from the kernel.

@@ -4,7 +4,7 @@
 //! nobody else (journals) goes into one that is [`closed`], which puts right what is found otherwise.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{Error, ErrorKind, Result, Write as _};
+use std::io::{Error, ErrorKind, Read as _, Result, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -102,6 +102,32 @@ fn without(path: &Utf8Path, bits: u32) -> Result<()> {
     })
 }
 
+/// Reads a text that nobody else could read or write. Links are not followed.
+///
+/// # Errors
+/// When others can get at it, or it is no file with a text.
+pub fn read(path: &Utf8Path) -> Result<String> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::from_ne_bytes(flags.to_ne_bytes()))
+        .open(path)
+        .map_err(|error| Error::new(error.kind(), format!("cannot open {path}: {error}")))?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(wrong(path, "is no file"));
+    }
+    if !is_ours(&found) && !rustix::process::geteuid().is_root() {
+        return Err(wrong(path, "belongs to another user"));
+    }
+    if found.mode() & OTHERS != 0 {
+        return Err(wrong(path, "can be read or written by others"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Writes a file that nobody else can read, as a whole or not at all, in the place of what was there.
 ///
 /// # Errors
@@ -118,6 +144,31 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
         let _ = fs_err::remove_file(&new);
     }
     written
+}
+
+/// Writes a file that nobody else can read where there is none, as a whole; whether it did. Of two that write it at the same
+/// time, one does.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
+    let new = unfinished(path);
+    let made = create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // The name is given at the end, and only where nobody has it.
+        match std::fs::hard_link(&new, path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Error::new(error.kind(), format!("cannot write {path}: {error}"))),
+        }
+    });
+    // It has its own name by now, or is of no use.
+    let _ = fs_err::remove_file(&new);
+    if let (Ok(true), Some(folder)) = (&made, path.parent()) {
+        fs_err::File::open(folder)?.sync_all()?;
+    }
+    made
 }
 
 /// A name beside it that nobody else uses. A folder where others may put something else under that name is no place for it,
@@ -189,6 +240,18 @@ mod tests {
 
     fn set(path: &Utf8Path, mode: u32) {
         fs_err::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_made_once() {
+        let (_folder, root) = root();
+        let file = root.join("key");
+        assert!(write_new(&file, b"first").unwrap());
+        assert!(!write_new(&file, b"second").unwrap());
+        assert_eq!((fs_err::read(&file).unwrap(), mode(&file)), (b"first".to_vec(), 0o600));
+        let left: Vec<_> = fs_err::read_dir(&root).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(write_new(&root.join("none/key"), b"x").is_err());
     }
 
     #[test]

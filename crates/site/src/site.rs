@@ -208,18 +208,20 @@ impl Site {
         Ok(plan::targets::exclude(&self.desired, &self.inventory, plan, words))
     }
 
-    /// A saved plan is only carried out when the world is still the one it was made against.
-    ///
-    /// # Errors
-    /// When it is another site's, or something has changed since.
-    pub fn still_true(&self, plan: &Plan) -> Result<(), Error> {
-        if plan.site != self.desired.site {
-            return Err(Error::usage(
-                "plan::other-site",
-                format!("the plan is for the site `{}`, and this is `{}`", plan.site, self.desired.site),
-            )
-            .hint("give the right folder with --site"));
+    /// Whether a saved plan is this site's.
+    pub(crate) fn is_for_this(&self, plan: &Plan) -> Result<(), Error> {
+        if plan.site == self.desired.site {
+            return Ok(());
         }
+        Err(Error::usage(
+            "plan::other-site",
+            format!("the plan is for the site `{}`, and this is `{}`", plan.site, self.desired.site),
+        )
+        .hint("give the right folder with --site"))
+    }
+
+    /// A saved plan is only carried out when the world is still the one it was made against.
+    pub(crate) fn still_true(&self, plan: &Plan) -> Result<(), Error> {
         let state = |address: &plan::Address| {
             let manager = managers::manager_of(address.kind())?;
             Some(manager.kind().state(&self.desired, &self.inventory, address))

@@ -122,6 +122,12 @@ pub const CODES: &[CodeInfo] = &[
         "Change into a folder that exists, or give an absolute path.",
     ),
     code(
+        "site::key",
+        "the site's key cannot be used",
+        "`.phoenix/secrets/site.key` cannot be read or made, others can get at it, or it is no key. Saved plans carry a code under it.",
+        "`chmod 600` it, put back a copy, or remove it and make saved plans again.",
+    ),
+    code(
         "wire::path",
         "a path that cannot work",
         "Each file is fine, and what follows from them is wired, but a request could not get through: the message names \

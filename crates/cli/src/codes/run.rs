@@ -205,6 +205,13 @@ pub const CODES: &[CodeInfo] = &[
         "Start the node, or leave the container out: `phoenix-cli apply --exclude CONTAINER`.",
     ),
     code(
+        "plan::not-made-here",
+        "a plan that this site's key did not make",
+        "A saved plan is carried out with all that the site may do, so it carries a code under the site's key \
+         (`.phoenix/secrets/site.key`). Somebody has changed this one, or it was made in another folder.",
+        "Make it again here: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
         "plan::other-kind",
         "a virtual machine stands in the way",
         "A guest of this site with that name is a virtual machine, and the blueprint wants a container.",

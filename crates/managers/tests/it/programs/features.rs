@@ -4,7 +4,7 @@
 
 // A file for each feature that has more to it than rendering.
 mod checking;
-mod gateway;
+pub mod gateway;
 mod links;
 mod page;
 mod proxy;

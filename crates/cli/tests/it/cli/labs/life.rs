@@ -255,8 +255,37 @@ fn all_of_it_goes(lab: &Lab) {
 }
 
 #[test]
-fn a_plan_for_another_site_is_refused() {
+fn a_plan_that_somebody_changed_or_another_sites_is_refused() {
     let lab = Lab::up();
+    lab.run(&["plan"]).ended(0);
+    let key = lab.env.path().join(".phoenix/secrets/site.key");
+    assert!(!key.exists(), "who only looks makes no key");
+    lab.run(&["plan", "--out", "mine.plan"]).ended(0);
+    let mine = lab.env.read("mine.plan");
+    // An update becomes a program of somebody else's; a consent that is needed is none; a code is taken away or made up.
+    let mut changed: Value = serde_json::from_str(&mine).unwrap();
+    changed["steps"][0]["action"] = "delete".into();
+    let mut without: Value = serde_json::from_str(&mine).unwrap();
+    without.as_object_mut().unwrap().remove("code");
+    let mut made_up: Value = serde_json::from_str(&mine).unwrap();
+    made_up["code"] = "0".repeat(32).into();
+    for wrong in [changed, without, made_up] {
+        lab.env.write("wrong.plan", wrong.to_string());
+        let refused = lab.run(&["apply", "wrong.plan", "--json"]).ended(2);
+        refused.error("plan::not-made-here", "plan --out");
+    }
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    assert!(
+        status["containers"].as_array().unwrap().iter().all(|c| c["state"] == "not there"),
+        "nothing of it was done: {status:#}"
+    );
+    // However it is laid out, it is the same plan; under another key it is none.
+    let laid_out = serde_json::from_str::<Value>(&mine).unwrap().to_string();
+    lab.env.write("laid-out.plan", laid_out);
+    lab.run(&["apply", "laid-out.plan"]).ended(0);
+    lab.run(&["plan", "--destroy", "--out", "mine.plan"]).ended(0);
+    std::fs::remove_file(&key).unwrap();
+    lab.run(&["apply", "mine.plan", "--json"]).ended(2).error("plan::not-made-here", "plan --out");
     lab.run(&["plan", "--out", "mine.plan"]).ended(0);
     let text = lab.env.read("mine.plan").replacen("\"site\": \"workshop\"", "\"site\": \"garage\"", 1);
     lab.env.write("other.plan", text);

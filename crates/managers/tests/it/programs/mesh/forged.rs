@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Guest, apply, mesh, rendered, route};
+use crate::programs::features::gateway::forged::SET;
 
 const PEERS: &[u8] = include_bytes!("../features/gateway/peers.py");
 
@@ -91,16 +92,7 @@ fn no_header_of_a_client_passes_for_the_meshs() {
     let gateway = String::from_utf8_lossy(&gateway).into_owned();
     let dropped =
         gateway.lines().filter_map(|line| line.strip_prefix("proxy_set_header ")?.strip_suffix(" \"\";"));
-    let set = [
-        "X-Forwarded-For",
-        "X-Forwarded-Host",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Port",
-        "X-Forwarded-User",
-        "X-Real-IP",
-        "X-Client-Subject",
-    ];
-    let all: Vec<&str> = dropped.chain(set).collect();
+    let all: Vec<&str> = dropped.chain(SET).collect();
     assert!(all.len() > 60, "{all:?}");
     // A few at a time: the service behind takes no more.
     for names in all.chunks(10) {

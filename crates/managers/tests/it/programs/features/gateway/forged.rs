@@ -55,6 +55,17 @@ fn nothing_but_websocket_opens_a_tunnel() {
     assert!(told.starts_with("HTTP/1.1 200") && !told.contains("inside"), "{told}");
 }
 
+/// What proxies tell services, gateway and mesh alike.
+pub const SET: [&str; 7] = [
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-User",
+    "X-Real-IP",
+    "X-Client-Subject",
+];
+
 // Everything that services are known to believe about who asks. Each alone, in an ordinary question and in an upgrade, with
 // `-` and with `_`, since many a service takes the two for the same (RFC 3875, 4.1.18).
 #[test]
@@ -66,20 +77,11 @@ fn no_header_of_a_client_passes_for_the_gateways() {
     let cleared = front
         .root
         .sh("sed -n 's/^ *proxy_set_header \\([A-Za-z0-9-]*\\) \"\";$/\\1/p' /etc/nginx/forwarded.conf");
-    let set = [
-        "X-Forwarded-For",
-        "X-Forwarded-Host",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Port",
-        "X-Forwarded-User",
-        "X-Real-IP",
-        "X-Client-Subject",
-    ];
     let known = ["Forwarded", "X-Forwarded-Email", "X-Original-URL", "Remote-User", "X-Forwarded-Prefix"];
     for name in known {
         assert!(cleared.lines().any(|line| line.eq_ignore_ascii_case(name)), "{name} is not cleared");
     }
-    let all: Vec<&str> = cleared.lines().chain(set).collect();
+    let all: Vec<&str> = cleared.lines().chain(SET).collect();
     assert!(all.len() > 60, "{all:?}");
     let mut lines = String::new();
     for name in &all {

@@ -3,7 +3,7 @@
 
 mod access;
 mod broken;
-mod forged;
+pub mod forged;
 mod passing;
 mod reloading;
 mod shown;
