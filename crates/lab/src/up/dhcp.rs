@@ -74,7 +74,8 @@ fn pools(network: &Network, reserved: &BTreeSet<Ipv4Addr>) -> Vec<(Ipv4Addr, Ipv
         if from < one {
             out.push((Ipv4Addr::from(from), Ipv4Addr::from(one - 1)));
         }
-        from = one + 1;
+        // After the last of all addresses there is nothing left to begin at.
+        from = one.saturating_add(1);
     }
     out
 }
@@ -108,6 +109,8 @@ mod tests {
         // The node's own address is the only one in the upper half.
         assert_eq!(text(&pools(&network("10.0.0.0/30", "10.0.0.1"), &BTreeSet::new())), [""; 0]);
         assert_eq!(text(&pools(&network("10.0.0.0/31", "10.0.0.1"), &BTreeSet::new())), [""; 0]);
+        let top = network("255.255.255.0/24", "255.255.255.1");
+        assert_eq!(text(&pools(&top, &BTreeSet::new())), ["255.255.255.128-255.255.255.253"]);
     }
 
     #[test]
