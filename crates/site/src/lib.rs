@@ -4,6 +4,7 @@
 //! [`Environment`], what a person may want to know goes to a [`Listener`], what happens during a run to an
 //! [`apply::Sink`], and what cannot be done comes back as an [`Error`].
 
+mod adopt;
 mod artifacts;
 mod carry_out;
 mod connect;
@@ -13,9 +14,11 @@ mod error;
 mod folders;
 mod health;
 mod inside;
+mod key;
 mod lock;
 mod open;
 mod passphrase;
+mod private;
 mod saved;
 pub mod scrub;
 mod secrets;
@@ -25,6 +28,7 @@ mod status;
 mod trace;
 mod urls;
 
+pub use adopt::Foundling;
 pub use artifacts::store as artifacts;
 pub use carry_out::Order;
 pub use connect::{Connection, connect};
@@ -33,10 +37,11 @@ pub use environment::{Environment, Listener, Notice};
 pub use error::{Error, ErrorKind, Invalid};
 pub use folders::{default_lab, folder, lab_folder, runs, state};
 pub use inside::Silent;
+pub use key::{file as key_file, key};
 pub use lock::SiteLock;
 pub use open::{OnPaper, catalog, load};
 pub use passphrase::Passphrase;
-pub use saved::{read, save};
+pub use saved::{Saved, read};
 pub use secrets::SiteSecrets;
 pub use site::{SPAN, Site};
 pub use status::{ExtraGuest, Status};

@@ -1,27 +1,36 @@
-//! Plans that are kept in files.
+//! Plans that are kept in files. What is in one is carried out, with root's rights on the node and in guests, so it is a
+//! program: only its owner can read it, and one that this site's key did not make is not carried out. And what it says of
+//! costs and consent is not believed, but taken from the work itself.
 
-use camino::Utf8Path;
-use plan::Plan;
+use camino::{Utf8Path, Utf8PathBuf};
+use plan::site_key::{Purpose, SiteKey};
+use plan::{Consent, Plan};
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
+use crate::private;
+use crate::site::Site;
 
-/// Keeps a plan in a file; what was there is replaced at once and as a whole.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn save(plan: &Plan, file: &Utf8Path) -> Result<(), Error> {
-    let json = serde_json::to_vec_pretty(plan).map_err(|e| Error::from_error("plan::save", &e))?;
-    let part = file.with_extension("part");
-    fs_err::write(&part, json)
-        .and_then(|()| fs_err::rename(&part, file))
-        .map_err(|e| Error::from_error("plan::save", &e))
+/// The key in the file that has the code.
+const CODE: &str = "code";
+
+/// The next thing to do with a file that is no good.
+const AGAIN: &str = "make it again with: phoenix-cli plan --out FILE";
+
+/// What a file holds. Nobody has looked yet who made it.
+#[derive(Debug)]
+pub struct Saved {
+    file: Utf8PathBuf,
+    code: String,
+    content: Value,
+    plan: Plan,
 }
 
-/// Reads a plan that [`save`] wrote.
+/// Reads a plan that [`Site::save`] wrote.
 ///
 /// # Errors
 /// When there is none, or one that cannot be read.
-pub fn read(file: &Utf8Path) -> Result<Plan, Error> {
+pub fn read(file: &Utf8Path) -> Result<Saved, Error> {
     let bytes = fs_err::read(file).map_err(|e| {
         Error { kind: ErrorKind::Usage, ..Error::from_error("plan::file", &e) }
             .hint("make one with: phoenix-cli plan --out FILE")
@@ -30,10 +39,10 @@ pub fn read(file: &Utf8Path) -> Result<Plan, Error> {
         let mut error = Error::from_error("plan::file", e);
         error.kind = ErrorKind::Usage;
         error.errors.insert(0, format!("{file} is no plan that can be read"));
-        error.hint("make it again with: phoenix-cli plan --out FILE")
+        error.hint(AGAIN)
     };
-    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
-    let version = value.get("version").and_then(serde_json::Value::as_u64);
+    let mut content: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
+    let version = content.get("version").and_then(Value::as_u64);
     if version.is_some_and(|v| v != u64::from(plan::step::FILE_VERSION)) {
         return Err(Error::usage(
             "plan::version",
@@ -43,7 +52,77 @@ pub fn read(file: &Utf8Path) -> Result<Plan, Error> {
                 plan::step::FILE_VERSION
             ),
         )
-        .hint("make it again with: phoenix-cli plan --out FILE"));
+        .hint(AGAIN));
     }
-    serde_json::from_value(value).map_err(|e| wrong(&e))
+    let code = content.as_object_mut().and_then(|all| all.remove(CODE));
+    let code = code.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let plan = serde_json::from_value(content.clone()).map_err(|e| wrong(&e))?;
+    Ok(Saved { file: file.to_owned(), code, content, plan })
+}
+
+/// The code for a plan's content, however it is laid out.
+fn code(key: &SiteKey, content: &Value) -> String {
+    key.code(Purpose::Plan, &[content.to_string().as_bytes()])
+}
+
+impl Site {
+    /// Keeps a plan in a file that only its owner can read; what was there is replaced at once and as a whole. The site's
+    /// key is made where there is none yet.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the key cannot be used.
+    pub fn save(&self, plan: &Plan, file: &Utf8Path) -> Result<(), Error> {
+        let trust = self.with_key()?;
+        let key = trust.key().ok_or_else(|| Error::failed("site::key", "the site has no key"))?;
+        let failed = |e: &dyn std::error::Error| Error::from_error("plan::save", e);
+        let mut content = serde_json::to_value(plan).map_err(|e| failed(&e))?;
+        let code = code(key, &content);
+        content[CODE] = code.into();
+        let json = serde_json::to_vec_pretty(&content).map_err(|e| failed(&e))?;
+        private::replace(file, &json).map_err(|e| failed(&e))
+    }
+
+    /// A plan from a file, if this site's key made it, and what it was made against is still so. What its steps cost and
+    /// what consent they take is worked out anew from what they do.
+    ///
+    /// # Errors
+    /// When it is another site's, somebody wrote something else into it, or something has changed since.
+    pub fn accept(&self, saved: Saved) -> Result<Plan, Error> {
+        let Saved { file, code: found, content, mut plan } = saved;
+        if plan.site != self.desired.site {
+            return Err(Error::usage(
+                "plan::other-site",
+                format!("the plan is for the site `{}`, and this is `{}`", plan.site, self.desired.site),
+            )
+            .hint("give the right folder with --site"));
+        }
+        let made = self
+            .trust()
+            .key()
+            .is_some_and(|key| key.vouches(&found, Purpose::Plan, &[content.to_string().as_bytes()]));
+        if !made {
+            return Err(Error::usage(
+                "plan::not-made-here",
+                format!("{file} is not as this site's key made it: somebody has changed it, or it is another folder's"),
+            )
+            .hint(AGAIN));
+        }
+        for step in &mut plan.steps {
+            let costs = managers::manager_of(step.address.kind())
+                .ok_or_else(|| format!("no kind of resource is called `{}`", step.address.kind()))
+                .and_then(|manager| manager.kind().costs(&self.inventory, step));
+            let (grade, consent) = costs.map_err(|why| {
+                Error::usage("plan::file", format!("{file}: {} cannot be carried out: {why}", step.address))
+                    .hint(AGAIN)
+            })?;
+            step.grade = step.grade.max(grade);
+            step.consent = match (consent, step.consent.clone()) {
+                (Consent::Refused(why), _) | (_, Consent::Refused(why)) => Consent::Refused(why),
+                (Consent::Needed, _) | (_, Consent::Needed) => Consent::Needed,
+                _ => Consent::NotNeeded,
+            };
+        }
+        self.still_true(&plan)?;
+        Ok(plan)
+    }
 }

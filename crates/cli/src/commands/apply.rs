@@ -24,8 +24,8 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         let _lock = planned.lock(&printer).await?;
         planned.look_settled(&printer).await?;
         let (plan, left) = match saved {
-            Some(mut plan) => {
-                planned.still_true(&plan)?;
+            Some(saved) => {
+                let mut plan = planned.accept(saved)?;
                 let left = planned.leave_out(&mut plan, &carrying.chosen.exclude)?;
                 (plan, left)
             }

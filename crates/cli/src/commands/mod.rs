@@ -1,5 +1,6 @@
 //! What each command does; a file each. [`run`] leads to them.
 
+mod adopt;
 mod apply;
 mod artifacts;
 mod backup;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Apply(options) => wait(apply::run(&global, &options, printer)),
         Command::Up(options) => wait(apply::up(&global, &options, printer)),
         Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),
+        Command::Adopt(options) => wait(adopt::run(&global, &options, printer)),
         Command::Status(options) => wait(status::run(&global, &options, printer)),
         Command::Health(options) => wait(health::run(&global, &options, printer)),
         Command::Exec(options) => wait(guests::exec(&global, &options, printer)),

@@ -75,7 +75,7 @@ async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, prin
     let looked = look(planned, &options.chosen, options.deep).await?;
     let (plan, left) = plan_for(planned, &options.chosen, options.destroy)?;
     if let Some(file) = &options.out {
-        site::save(&plan, file)?;
+        planned.save(&plan, file)?;
     }
     if printer.json {
         let mut json = plan.public_json();

@@ -359,7 +359,9 @@ impl CertificateCrew {
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
                 let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-                embedded::put(&self.site, &self.site.guest_runner(first.id)?, &certificates, progress).await?
+                let guest = first.certificate.on.address();
+                let host = self.site.guest_runner(first.id, guest.as_ref()).await?;
+                embedded::put(&self.site, &host, &certificates, progress).await?
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };

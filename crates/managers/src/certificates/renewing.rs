@@ -31,11 +31,12 @@ pub(super) async fn obtain(
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let Some(first) = works.first() else { return Ok(Vec::new()) };
     let id = first.id;
+    let host = site.guest_runner(id, first.certificate.on.address().as_ref()).await?;
     if let Some(introduction) = &first.introduction {
         introduce(site, id, introduction, progress).await?;
     }
     let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-    fetch(&site.guest_runner(id)?, &certificates, progress).await
+    fetch(&host, &certificates, progress).await
 }
 
 /// Has whoever renews them there fetch what it has not got. The names with what the mark will say.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 42] = [
+const COMMANDS: [&[&str]; 43] = [
     &[],
     &["init"],
     &["validate"],
@@ -12,6 +12,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["apply"],
     &["up"],
     &["destroy"],
+    &["adopt"],
     &["status"],
     &["health"],
     &["trace"],

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod inside;
+mod key;
 mod killed;
 mod life;
 mod told;
