@@ -18,7 +18,7 @@ use proxmox::firewall::change;
 use proxmox::inventory::MARK;
 use transport::Runner as _;
 
-use crate::site::{Files, Site};
+use crate::site::{Files, Site, trust};
 use crate::there::{Ground, There};
 
 /// Stands for the node itself where guests have their number.
@@ -285,13 +285,14 @@ impl There {
         Ok(())
     }
 
-    /// Changes a guest's description by the API: what people wrote, and the mark.
+    /// Changes a guest's description by the API: what people wrote, and the mark, which is sealed as before.
     async fn describe(&self, id: u32, change: impl FnOnce(&mut String, &mut Mark)) -> Result<(), Refused> {
         let description = self.file(id)?.current.description.unwrap_or_default();
         let (mut text, found) = mark::parse(&description).map_err(|error| error.to_string())?;
-        let mut found = found.ok_or_else(|| format!("{id} has no mark"))?;
+        let mut found = found.ok_or_else(|| format!("{id} has no mark"))?.into_mark();
         change(&mut text, &mut found);
-        let description = mark::render(&text, &found);
+        let sealed = trust(&found.site).describe(id, Some("of-a-test".into()), &text, &found);
+        let description = sealed.map_err(|error| error.to_string())?;
         self.at_guest(Method::Put, id, "/config", &[("description", &description)]).await
     }
 
@@ -351,8 +352,9 @@ impl There {
     }
 
     fn put_own_mark(&self, mark: &Mark) {
-        let text = serde_json::to_vec(mark).expect("a mark can be written");
-        self.world.runtime.put_file(ON_THE_NODE, MARK, text);
+        let node = self.reached.map_or(&self.world.node, |at| &self.world.others[at].node);
+        let text = trust(&mark.site).for_node(node.name(), mark).expect("a mark can be written");
+        self.world.runtime.put_file(ON_THE_NODE, MARK, text.into_bytes());
     }
 
     fn firewall(&self) -> BTreeMap<String, String> {

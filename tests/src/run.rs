@@ -16,7 +16,7 @@ use managers::features::look::Looker;
 use managers::lock::{self, NotHeld};
 use managers::{Prober, Secrets, Ways, Worksite};
 use plan::desired::Service;
-use plan::{Action, Address, Options, Plan, Step};
+use plan::{Action, Address, Options, Plan, Step, Trust};
 use proxmox::client::{Reader, Writer};
 use proxmox::exchange::Exchange;
 use secrecy::SecretString;
@@ -48,6 +48,8 @@ pub struct Try {
     pub by: Option<usize>,
     /// What is inside guests is looked at before.
     pub deep: bool,
+    /// What the site believes to be its own, where that is not what its key made.
+    pub trust: Option<Arc<Trust>>,
 }
 
 /// How a run ended.
@@ -149,6 +151,7 @@ pub async fn run(world: &World, site: &Site, options: &Try) -> Ended {
 
 async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let begin = Instant::now();
+    let trust = options.trust.clone().unwrap_or_else(|| site.trust());
     let exchange: Arc<dyn Exchange> = Arc::new(Mortal::new(world.exchange.clone(), life.clone()));
     let shell = options.by.map_or_else(|| world.shell.clone(), |at| world.shell.on(at));
     let shell: Arc<dyn Runner> = Arc::new(Mortal::new(shell, life.clone()));
@@ -162,7 +165,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         Err(NotHeld::Unreachable(failure)) => return Ended::Failed(failure),
     };
     let ids = site.desired.guests.values().map(|c| c.id).collect();
-    let looked = managers::observe_settled(&ways, &site.desired.site, &ids, &|_, _| {}).await;
+    let looked = managers::observe_settled(&ways, &trust, &ids, &|_, _| {}).await;
     let mut inventory = match looked {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
@@ -180,7 +183,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
     }
-    let worksite = worksite(world, site, exchange, ways);
+    let worksite = worksite(world, site, trust, exchange, ways);
     let recorder = Arc::new(Recorder::default());
     let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![recorder.clone(), Arc::new(life)]));
     let foreman = Foreman::new(managers::crews(&worksite), sink, options.stop.clone());
@@ -198,16 +201,22 @@ pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<A
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
     let exchange: Arc<dyn Exchange> = Arc::new(exchange.clone());
     let ways = Ways::new(node, Reader::new(exchange.clone()));
-    let worksite = worksite(world, site, exchange, ways);
+    let worksite = worksite(world, site, site.trust(), exchange, ways);
     let sink = Arc::new(Recorder::default());
     let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
     let granted: Vec<String> = plan.steps.iter().map(|step| step.address.to_string()).collect();
     foreman.walk(plan, &granted, Run::default()).await
 }
 
-fn worksite(world: &World, site: &Site, exchange: Arc<dyn Exchange>, ways: Ways) -> Arc<Worksite> {
+fn worksite(
+    world: &World,
+    site: &Site,
+    trust: Arc<Trust>,
+    exchange: Arc<dyn Exchange>,
+    ways: Ways,
+) -> Arc<Worksite> {
     let site = Worksite::new(
-        site.desired.site.clone(),
+        trust,
         Writer::new(exchange),
         ways,
         site.authority.clone(),
@@ -233,7 +242,7 @@ pub async fn carry_out(
 ) -> Result<Done, Failure> {
     let exchange: Arc<dyn Exchange> = Arc::new(world.exchange.clone());
     let ways = Ways::new(Some(Arc::new(world.shell.clone())), Reader::new(exchange.clone()));
-    let worksite = worksite(world, site, exchange, ways);
+    let worksite = worksite(world, site, site.trust(), exchange, ways);
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");
     let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));

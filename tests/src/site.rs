@@ -8,7 +8,7 @@ use blueprint::Catalog;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
-use plan::Desired;
+use plan::{Desired, SiteKey, Trust};
 
 /// The files of a site, by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -83,6 +83,16 @@ pub fn authority() -> Arc<pki::Authority> {
     AUTHORITIES[0].1.clone()
 }
 
+/// What a test site of this name believes to be its own: its key follows from its name.
+pub fn trust(site: &str) -> Arc<Trust> {
+    Arc::new(Trust::new(site, Some(Arc::new(key(site)))))
+}
+
+fn key(site: &str) -> SiteKey {
+    let digits: String = site.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    SiteKey::from_text(&digits).expect("64 digits")
+}
+
 /// Another one, with another root certificate.
 pub fn other_authority() -> Arc<pki::Authority> {
     AUTHORITIES[1].1.clone()
@@ -104,6 +114,11 @@ impl Site {
         let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
         Self { desired: Arc::new(desired), authority }
+    }
+
+    /// What it believes to be its own.
+    pub fn trust(&self) -> Arc<Trust> {
+        trust(&self.desired.site)
     }
 
     /// The id of a container.

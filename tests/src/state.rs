@@ -9,6 +9,7 @@ use managers::certificates::CertificateMark;
 use managers::features::{Mode, Rendered, script};
 use plan::address::kinds;
 use plan::mark;
+use plan::trust::Standing;
 use proxmox::config::{GuestConfig, GuestKind};
 
 use crate::site::Site;
@@ -34,7 +35,12 @@ pub async fn describe(world: &World, site: &Site) -> String {
         let description = config.current.description.as_deref().unwrap_or_default();
         let (words, found) = mark::parse(description).expect("a mark that can be read");
         let _ = writeln!(out, "  text: {words:?}");
-        let Some(mark) = found else { continue };
+        let Some(read) = found else { continue };
+        let tags = config.current.get("tags").unwrap_or_default();
+        if matches!(site.trust().of_guest(id, tags, read.clone()), Standing::Claimed(_)) {
+            let _ = writeln!(out, "  WRONG: its mark is not sealed for it");
+        }
+        let mark = read.into_mark();
         let _ = writeln!(out, "  site: {}, address: {}", mark.site, mark.address);
         let _ = writeln!(out, "  features: {:?}", texts(&mark, kinds::FEATURE));
         let certificates: BTreeMap<_, _> = certificates(&mark)

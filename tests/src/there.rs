@@ -11,7 +11,7 @@ use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
-use plan::{Address, Desired, Inventory, Options, Plan};
+use plan::{Address, Desired, Inventory, Options, Plan, Trust};
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
@@ -235,7 +235,7 @@ impl There {
     /// The same, where something may be in the way: then nothing is done, and it is said what.
     pub(crate) async fn try_apply(&mut self, site: &Site) -> Result<(), String> {
         let options = Options { now: now(), targets: Vec::new(), destroy: false };
-        let plan = plan::plan(&site.desired, &self.look().await, &managers::kinds(), &options);
+        let plan = plan::plan(&site.desired, &self.seen_by(site).await, &managers::kinds(), &options);
         if !plan.problems.is_empty() {
             return Err(format!("this cannot be applied: {:?}", plan.problems));
         }
@@ -261,12 +261,22 @@ impl There {
         report.skipped.into_iter().chain(no_way.into_iter().map(|(address, _)| address)).collect()
     }
 
-    /// What is there.
+    /// What is there, as the site called `workshop` sees it, which all but a few tests are about.
     ///
     /// # Panics
     /// When the node does not answer.
     pub async fn look(&self) -> Inventory {
-        self.tell(managers::observe(&self.ways()).await.expect("the node answers"))
+        self.judged(&crate::site::trust("workshop")).await
+    }
+
+    async fn seen_by(&self, site: &Site) -> Inventory {
+        self.judged(&site.trust()).await
+    }
+
+    async fn judged(&self, trust: &Trust) -> Inventory {
+        let mut seen = managers::observe(&self.ways()).await.expect("the node answers");
+        seen.judge(trust);
+        self.tell(seen)
     }
 
     /// What is there once no task works on guests of the site, which is what a run makes its plan of.
@@ -275,7 +285,9 @@ impl There {
     /// When the node does not answer.
     pub async fn look_settled(&self, desired: &Desired) -> Inventory {
         let ids = desired.guests.values().map(|guest| guest.id).collect();
-        let seen = managers::observe_settled(&self.ways(), &desired.site, &ids, &|_, _| {}).await;
+        let seen =
+            managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
+                .await;
         self.tell(seen.expect("the node answers"))
     }
 

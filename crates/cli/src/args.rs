@@ -114,6 +114,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself: nothing is revoked."
     )]
     Rotate(Rotate),
+    /// Take guests over that do not prove to be the site's own: after the site's key was lost, or one came back as a copy
+    #[command(
+        after_help = "Examples:\n  phoenix-cli adopt notes          shows what would be taken over, and asks for its name\n  phoenix-cli adopt notes gateway --yes\n\nOnly what the blueprint declares, with its id. It gets the tag and a mark of this site; all that is in it is then applied again."
+    )]
+    Adopt(Adopt),
     /// Show what is there and how it is
     #[command(
         after_help = "Examples:\n  phoenix-cli status\n  phoenix-cli status --watch\n  phoenix-cli status --watch 30\n  phoenix-cli status --json"
@@ -351,6 +356,17 @@ pub struct Destroy {
     /// Leave this alone, and what needs it to go first: an address, a name, an id or a glob; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
+}
+
+/// Options of `adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Which: the address, name or id that the blueprint gives it, no glob
+    #[arg(value_name = "NAME", required = true)]
+    pub guests: Vec<String>,
+    /// Take them over without asking: their names are the consent
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Options of `status`.

@@ -8,6 +8,7 @@ use apply::Failure;
 use cidr::Ipv4Inet;
 use futures::future::{join_all, try_join_all};
 use futures::{StreamExt as _, stream};
+use plan::Trust;
 use plan::inventory::{Guest, Inventory, NodeFacts, Storage, Unread, WayIn};
 use proxmox::client::{Reader, Resource, TaskEntry, Volume};
 use proxmox::config::GuestKind;
@@ -19,7 +20,7 @@ use crate::settle::{self, Pauses, failure};
 use crate::ways::Ways;
 
 /// Reads what a plan needs to know. Nothing is changed: there is no way to from a [`Reader`]. What is seen of nodes and
-/// guests, `ways` learns.
+/// guests, `ways` learns. Whose the guests are, [`Inventory::judge`] finds out.
 ///
 /// # Errors
 /// When the node cannot be asked at all. What else could not be read is in [`Inventory::unread`].
@@ -134,8 +135,8 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
     read_by_files(node).await
 }
 
-/// Observes, and again while a task holds one of the guests `ids` or one that carries the mark of `site`: what a run that
-/// was cut off left working is waited for, since a plan would otherwise be made against something half done. Bounded by
+/// Observes and judges, and again while a task holds one of the guests `ids` or one of the site's own: what a run that was
+/// cut off left working is waited for, since a plan would otherwise be made against something half done. Bounded by
 /// [`settle::LOCKED`], and by [`settle::LEFT`] for locks that no task works under; after that the plan is made of what is
 /// there. `waiting` is told once, what for and how long at most.
 ///
@@ -143,7 +144,7 @@ async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
 /// As [`observe`].
 pub async fn observe_settled(
     ways: &Ways,
-    site: &str,
+    trust: &Trust,
     ids: &BTreeSet<u32>,
     waiting: &(dyn Fn(&str, Duration) + Sync),
 ) -> Result<Inventory, Failure> {
@@ -155,8 +156,9 @@ pub async fn observe_settled(
         // Tasks first, and nothing of what is observed at the same time: one that ends after it was looked for is seen in
         // what is observed then.
         let tasks = active(ways.reader()).await?;
-        let inventory = observe(ways).await?;
-        let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == site);
+        let mut inventory = observe(ways).await?;
+        inventory.judge(trust);
+        let ours = |guest: &Guest| guest.mark.as_ref().is_some_and(|mark| mark.site == trust.site());
         let locked: BTreeMap<u32, &str> = inventory
             .guests
             .values()
@@ -296,9 +298,9 @@ fn fill(guest: &mut Guest, file: GuestFile, unread: &mut Vec<Unread>) {
     guest.digest = file.digest;
     guest.lock = current.values.get("lock").cloned().or(guest.lock.take());
     match plan::mark::parse(current.description.as_deref().unwrap_or_default()) {
-        Ok((text, mark)) => {
+        Ok((text, read)) => {
             guest.text = text;
-            guest.mark = mark;
+            guest.read = read;
         }
         Err(error) => unread.push(Unread {
             what: format!("Phoenix' block in the description of {}", guest.id),

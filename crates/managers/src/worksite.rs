@@ -1,6 +1,9 @@
 //! What crews work with: the node, the authority, the clock. One for a run.
+//!
+//! Whatever a crew changes or enters, it looks first whether it is the site's own ([`Worksite::own`]): between the plan and
+//! now, somebody may have put something else there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,8 +12,10 @@ use apply::{Failure, Progress};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
 use jiff::Timestamp;
+use plan::Address;
 use plan::desired::Service;
 use plan::mark::{self, Mark};
+use plan::trust::{Standing, Trust};
 use proxmox::client::{GuestRef, Reader, Writer};
 use proxmox::config::GuestKind;
 use secrecy::SecretString;
@@ -96,6 +101,8 @@ impl std::fmt::Display for HostRunner {
 pub struct Worksite {
     /// The site's name.
     pub site: String,
+    /// What the site believes to be its own, and its key.
+    pub trust: Arc<Trust>,
     /// Calls that change something.
     pub writer: Writer,
     /// The ways to nodes, and into guests.
@@ -111,12 +118,25 @@ pub struct Worksite {
     /// The time.
     pub clock: fn() -> Timestamp,
     marks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+    /// The guests whose marks were sealed, or that are gone: what is not sealed there is no mark any more.
+    sealed: Mutex<BTreeSet<u32>>,
+}
+
+/// What a guest of the site's own says of itself.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// What its description says beside the mark.
+    pub text: String,
+    /// Its mark.
+    pub mark: Mark,
+    /// The nonce of its seal; none in marks of before the site had a key.
+    nonce: Option<String>,
 }
 
 impl Worksite {
     /// A worksite, without any artifacts.
     pub fn new(
-        site: String,
+        trust: Arc<Trust>,
         writer: Writer,
         ways: Ways,
         authority: Arc<pki::Authority>,
@@ -125,7 +145,8 @@ impl Worksite {
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
-            site,
+            site: trust.site().to_owned(),
+            trust,
             writer,
             ways,
             authority,
@@ -134,6 +155,7 @@ impl Worksite {
             artifacts: Arc::new(crate::artifacts::Refusing),
             clock,
             marks: Mutex::default(),
+            sealed: Mutex::default(),
         }
     }
 
@@ -156,11 +178,12 @@ impl Worksite {
         self.ways.guest(id)
     }
 
-    /// The same, with what messages call it.
+    /// The same, with what messages call it, after a look whether it is the site's own: `guest`, where that is known.
     ///
     /// # Errors
-    /// As [`Worksite::inside`].
-    pub fn guest_runner(&self, id: u32) -> Result<HostRunner, Failure> {
+    /// As [`Worksite::inside`], and when it is not.
+    pub async fn guest_runner(&self, id: u32, guest: Option<&Address>) -> Result<HostRunner, Failure> {
+        self.check(id, guest).await?;
         Ok(HostRunner { runner: Arc::new(self.inside(id)?), guest: Some(id) })
     }
 
@@ -179,12 +202,13 @@ impl Worksite {
         }
     }
 
-    /// What a program in a guest says when it succeeds. It may be run twice, and is run again while the way there is
-    /// interrupted or the guest is just starting.
+    /// What a program in a guest of the site's own says when it succeeds. It may be run twice, and is run again while the way
+    /// there is interrupted or the guest is just starting.
     ///
     /// # Errors
-    /// When it fails, with the last it said; when the guest cannot be reached for a minute.
+    /// When it fails, with the last it said; when the guest cannot be reached for a minute, or is not the site's own.
     pub async fn output_of(&self, id: u32, command: &Command) -> Result<String, Failure> {
+        self.check(id, None).await?;
         let output = settle::command(&self.inside(id)?, command).await?;
         if output.success() {
             return Ok(output.text().into_owned());
@@ -222,21 +246,138 @@ impl Worksite {
         Ok(node.map(|node| GuestRef::new(node, guest.kind, guest.id)))
     }
 
-    /// Text and mark of a guest's description.
+    /// What a guest with this configuration says of itself, where it is the site's own: it has the tag, and a mark that the
+    /// site's key made for it. Where it is known what it is to be, it is that.
     ///
     /// # Errors
-    /// When it does not carry the mark of this site.
-    pub fn marked(&self, id: u32, description: &str) -> Result<(String, Mark), Failure> {
-        let (text, found) = mark::parse(description)
+    /// When it is not.
+    pub fn own(
+        &self,
+        id: u32,
+        address: Option<&Address>,
+        config: &BTreeMap<String, String>,
+    ) -> Result<Own, Failure> {
+        let value = |key: &str| config.get(key).map_or("", String::as_str);
+        let (text, read) = mark::parse(value("description"))
             .map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
-        let found = found.filter(|mark| mark.site == self.site).ok_or_else(|| {
-            Failure::new(
+        let standing = read.map(|read| self.trust.of_guest(id, value("tags"), read));
+        let (mark, nonce) = match standing {
+            Some(Standing::Ours(mark, nonce)) => (mark, Some(nonce)),
+            Some(Standing::Old(mark)) if !self.sealed().contains(&id) => (mark, None),
+            other => {
+                let what = match other {
+                    Some(Standing::Claimed(claim)) => format!("{id} is {claim}"),
+                    _ => format!("{id} does not carry the mark of the site `{}`", self.site),
+                };
+                return Err(Failure::new("managers::not-ours", format!("{what}; nothing was done to it"))
+                    .hint("phoenix-cli plan shows what is there now"));
+            }
+        };
+        if let Some(address) = address.filter(|address| **address != mark.address) {
+            return Err(Failure::new(
                 "managers::not-ours",
-                format!("{id} does not carry the mark of the site `{}`", self.site),
+                format!("{id} is {}, and not {address}; nothing was done to it", mark.address),
             )
-            .hint("phoenix-cli plan")
+            .hint("phoenix-cli plan shows what is there now"));
+        }
+        Ok(Own { text, mark, nonce })
+    }
+
+    /// Looks now whether a guest is the site's own, wherever it is.
+    ///
+    /// # Errors
+    /// When it is not, or is not there.
+    pub async fn check(&self, id: u32, address: Option<&Address>) -> Result<(), Failure> {
+        let mut guest = self.guest(id).await?;
+        let look = |guest: GuestRef| async move {
+            settle::read("reading whose it is", || self.reader().config(&guest)).await
+        };
+        let config = match look(guest.clone()).await {
+            Err(failure) if failure.code == settle::NOT_FOUND => {
+                guest = self.moved(&guest).await?.ok_or(failure)?;
+                look(guest).await?
+            }
+            config => config?,
+        };
+        self.own(id, address, &config).map(drop)
+    }
+
+    /// The description of a guest of the site's own, sealed.
+    ///
+    /// # Errors
+    /// When it would be too long, or cannot be sealed.
+    pub fn describe(&self, id: u32, own: &Own) -> Result<String, Failure> {
+        let Own { text, mark, nonce } = own;
+        let description = self.trust.describe(id, nonce.clone(), text, mark).map_err(|error| {
+            Failure::from_error("managers::unsealed", &error)
+                .while_doing(format!("the mark of {id} cannot be sealed"))
+                .hint("phoenix-cli apply makes the site's key")
         })?;
-        Ok((text, found))
+        fits(id, &description)?;
+        Ok(description)
+    }
+
+    /// The description of a guest that is about to be made, sealed, from what a plan says of it.
+    ///
+    /// # Errors
+    /// As [`Worksite::describe`], or when the plan says nothing of its mark.
+    pub fn describe_new(&self, id: u32, planned: &str) -> Result<String, Failure> {
+        let (text, read) =
+            mark::parse(planned).map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
+        let mark =
+            read.map(mark::Read::into_mark).filter(|mark| mark.site == self.site).ok_or_else(|| {
+                Failure::new("managers::not-ours", format!("the plan gives {id} no mark of this site"))
+                    .hint("make the plan again with this phoenix-cli")
+            })?;
+        self.describe(id, &Own { text, mark, nonce: None })
+    }
+
+    /// Makes a guest the site's own, as `address`: it gets the tag, and a mark that remembers nothing, in the place of
+    /// whatever block there is. Nothing else of it changes; `digest` is of the configuration that a person has agreed to.
+    ///
+    /// # Errors
+    /// When it is not as it was then any more, or the node refuses.
+    pub async fn adopt(
+        &self,
+        id: u32,
+        address: &Address,
+        digest: &str,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let guest = self.guest(id).await?;
+        let config = settle::read("reading what is taken over", || self.reader().config(&guest)).await?;
+        let value = |key: &str| config.get(key).map_or("", String::as_str);
+        let (text, _) = mark::split(value("description"));
+        let own = Own { text, mark: Mark::new(&self.site, address.clone()), nonce: None };
+        let mut params = vec![("description".to_owned(), self.describe(id, &own)?)];
+        if !mark::is_tagged(value("tags")) {
+            let tags = [value("tags"), mark::TAG].into_iter().filter(|tags| !tags.is_empty());
+            params.push(("tags".to_owned(), tags.collect::<Vec<_>>().join(";")));
+        }
+        params.push(("digest".to_owned(), digest.to_owned()));
+        if settle::set(self, &guest, params, progress).await? == settle::Set::Modified {
+            // Or it was our own change, whose answer was lost.
+            let now = settle::read("reading it back", || self.reader().config(&guest)).await?;
+            if self.own(id, Some(address), &now).is_err() {
+                return Err(Failure::new(
+                    "proxmox::modified",
+                    format!("{id} was changed by somebody else meanwhile, and was not taken over"),
+                )
+                .hint("phoenix-cli adopt once more, after a look at what it is now"));
+            }
+        }
+        self.is_sealed(id);
+        Ok(())
+    }
+
+    /// What has no seal in this guest is no mark any more: its own was sealed, or it is gone.
+    pub fn is_sealed(&self, id: u32) {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// The guests of which [`Worksite::is_sealed`] was said.
+    pub fn sealed(&self) -> BTreeSet<u32> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes the mark of a guest: reads its description, lets `change` work on text and mark, writes it back with the
@@ -266,18 +407,17 @@ impl Worksite {
                 },
                 read => read?,
             };
-            let description = config.get("description").cloned().unwrap_or_default();
-            let (mut text, mut found) = self.marked(id, &description)?;
-            change(&mut text, &mut found);
-            let new = mark::render(&text, &found);
-            if new.trim_end() == description.trim_end() {
+            let mut own = self.own(id, None, &config)?;
+            change(&mut own.text, &mut own.mark);
+            let new = self.describe(id, &own)?;
+            if config.get("description").is_some_and(|there| there.trim_end() == new.trim_end()) {
                 return Ok(());
             }
-            fits(id, &new)?;
             let digest = config.get("digest").cloned().unwrap_or_default();
             let params = vec![("description".to_owned(), new.clone()), ("digest".to_owned(), digest)];
             let done = settle::set(self, &guest, params, progress).await?;
             if done == settle::Set::Done {
+                self.is_sealed(id);
                 return Ok(());
             }
         }

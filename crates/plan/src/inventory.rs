@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use cidr::Ipv4Inet;
 
 use crate::address::Address;
-use crate::mark::Mark;
+use crate::mark::{Mark, Read};
+use crate::trust::Claim;
 
 /// Everything a plan is made against.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,6 +65,12 @@ pub struct NodeFacts {
     pub way_in: Option<WayIn>,
     /// What was done on it, as it remembers it. Known of the node alone that commands lead to.
     pub hypervisor: Option<Mark>,
+    /// The same as it was read, until somebody has found out whose it is ([`Inventory::judge`]).
+    pub read: Option<Read>,
+    /// What it remembers says that it is the site's, and the site's key did not make it: why.
+    pub claim: Option<Claim>,
+    /// Whether it was made before the site had a key, and is still to be sealed.
+    pub old: bool,
 }
 
 /// How Phoenix comes to a node over ssh.
@@ -102,8 +109,14 @@ pub struct Guest {
     pub digest: String,
     /// The description without Phoenix' block.
     pub text: String,
-    /// Phoenix' block.
+    /// Phoenix' block as it was read, until somebody has found out whose it is ([`Inventory::judge`]).
+    pub read: Option<Read>,
+    /// The mark: the site's own, which its key made, or another site's.
     pub mark: Option<Mark>,
+    /// What it says it is, where that is not believed.
+    pub claim: Option<Claim>,
+    /// Whether its mark is of before the site had a key, and is still to be sealed.
+    pub old: bool,
     /// Bytes of disk in use, where known.
     pub disk_used: Option<u64>,
 }
@@ -137,6 +150,9 @@ static NOTHING: NodeFacts = NodeFacts {
     addresses: Vec::new(),
     way_in: None,
     hypervisor: None,
+    read: None,
+    claim: None,
+    old: false,
 };
 
 impl Inventory {

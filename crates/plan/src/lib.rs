@@ -16,6 +16,7 @@ pub mod site_key;
 pub mod step;
 pub mod targets;
 pub mod told;
+pub mod trust;
 pub mod wire;
 
 pub use address::Address;
@@ -26,3 +27,4 @@ pub use mark::Mark;
 pub use planner::{Kind, Options, Proposal, World, plan};
 pub use site_key::SiteKey;
 pub use step::{Action, Change, Consent, Grade, Plan, Problem, Step};
+pub use trust::Trust;

@@ -2,7 +2,11 @@
 //! resource, and holds the fingerprints of what was applied inside, so that a plan needs no look into the guest.
 //!
 //! There is no state file to lose (T-11, T-20): the mark travels with the guest, through backups and migrations.
+//!
+//! Whoever may edit a guest's description can write such a block, so a text is no authority: what was read is a [`Read`], of
+//! which only [`crate::Trust`] says whose it is, by the seal that the site's key made.
 
+pub(crate) mod seal;
 mod written;
 
 use std::collections::BTreeMap;
@@ -10,6 +14,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::address::Address;
+
+pub use seal::{Bearer, Read, Seal, Unsealed, read};
 
 /// The tag every guest of Phoenix' carries.
 pub const TAG: &str = "phoenix";
@@ -109,44 +115,55 @@ pub fn text(written: &str) -> String {
     lines.join("\n")
 }
 
-/// Splits a description into the text for people and the mark, if there is one.
+/// Whether a guest with these tags, as Proxmox VE lists them, has Phoenix' own.
+pub fn is_tagged(tags: &str) -> bool {
+    tags.split([';', ',', ' ']).any(|tag| tag.eq_ignore_ascii_case(TAG))
+}
+
+fn opens(line: &str) -> bool {
+    line.trim_end() == OPEN
+}
+
+/// Splits a description into the text for people and what the mark says, if there is one. Of several blocks the last one
+/// is it: Phoenix' own comes after all that people write.
 ///
 /// # Errors
 /// When there is a fenced block that cannot be read.
-pub fn parse(description: &str) -> Result<(String, Option<Mark>), MarkError> {
-    let mut text = Vec::new();
-    let mut block: Option<Vec<&str>> = None;
-    let mut found = None;
-    for line in description.lines() {
-        match &mut block {
-            None if line.trim_end() == OPEN && found.is_none() => block = Some(Vec::new()),
-            None => text.push(line),
-            Some(lines) if line.trim_end() == CLOSE => {
-                found = Some(lines.join("\n"));
-                block = None;
-            }
-            Some(lines) => lines.push(line),
-        }
-    }
-    if let Some(rest) = block {
-        // Never closed: somebody cut it. It still counts, or a guest of ours would look like a stranger's.
-        found = Some(rest.join("\n"));
-    }
-    let mark = found.map(|json| written::read(&json).map_err(MarkError)).transpose()?;
-    Ok((self::text(&text.join("\n")), mark))
+pub fn parse(description: &str) -> Result<(String, Option<Read>), MarkError> {
+    let (text, json) = split(description);
+    let read = json.map(|json| written::read(&json).map_err(MarkError)).transpose()?;
+    Ok((text, read))
 }
 
-/// The description that holds `text` for people and the mark. Where it would be longer than Proxmox VE takes, the
-/// certificates, of which a gateway may have many, are written in short, and without their serial numbers.
+/// The text for people in a description, and what is in the last block, whether that can be read or not.
+pub fn split(description: &str) -> (String, Option<String>) {
+    let lines: Vec<&str> = description.lines().collect();
+    let Some(begin) = lines.iter().rposition(|line| opens(line)) else {
+        return (text(&lines.join("\n")), None);
+    };
+    let (before, block) = lines.split_at(begin);
+    let block = block.get(1..).unwrap_or_default();
+    // Never closed: somebody cut it. It still counts, or a guest of ours would look like a stranger's.
+    let end = block.iter().position(|line| line.trim_end() == CLOSE).unwrap_or(block.len());
+    let (json, after) = block.split_at(end);
+    let rest: Vec<&str> = before.iter().chain(after.iter().skip(1)).copied().collect();
+    (text(&rest.join("\n")), Some(json.join("\n")))
+}
+
+/// The description that holds `text` for people and the mark, without a seal. Where it would be longer than Proxmox VE
+/// takes, the certificates, of which a gateway may have many, are written in short, and without their serial numbers.
 pub fn render(text: &str, mark: &Mark) -> String {
-    let text = self::text(text);
-    let gap = if text.is_empty() { "" } else { "\n\n" };
-    let whole = |json: String| format!("{text}{gap}{OPEN}\n{json}\n{CLOSE}");
-    let plain = whole(written::plain(mark));
+    let plain = whole(text, &written::plain(mark, None));
     if plain.len() <= DESCRIPTION_LIMIT {
         return plain;
     }
-    written::packed(mark).map_or(plain, whole)
+    written::packed(mark, None).map_or(plain, |json| whole(text, &json))
+}
+
+fn whole(text: &str, json: &str) -> String {
+    let text = self::text(text);
+    let gap = if text.is_empty() { "" } else { "\n\n" };
+    format!("{text}{gap}{OPEN}\n{json}\n{CLOSE}")
 }
 
 #[cfg(test)]

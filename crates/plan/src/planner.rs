@@ -12,7 +12,7 @@ use crate::desired::Desired;
 use crate::graph::{EdgeKind, Graph};
 use crate::inventory::Inventory;
 use crate::render::Telling;
-use crate::step::{Action, Consent, FILE_VERSION, Plan, Problem, Step};
+use crate::step::{Action, Consent, FILE_VERSION, Grade, Plan, Problem, Step};
 use crate::targets::{self, Remembered};
 
 /// What a plan may depend on beside the desired state and the inventory.
@@ -49,6 +49,15 @@ pub trait Kind: Debug + Send + Sync {
     /// while it stays the same. Kinds whose steps look for themselves before they change anything say nothing.
     fn state(&self, _desired: &Desired, _inventory: &Inventory, _address: &Address) -> String {
         String::new()
+    }
+
+    /// What a step of this kind costs at least, and the consent it takes, by what it does and not by what it says: a plan
+    /// that comes out of a file may say anything. Kinds that destroy nothing and restart nothing need not say anything.
+    ///
+    /// # Errors
+    /// Why it cannot be what it says it is.
+    fn costs(&self, _inventory: &Inventory, _step: &Step) -> Result<(Grade, Consent), String> {
+        Ok((Grade::Live, Consent::NotNeeded))
     }
 
     /// How a step of this kind is told to a person in a plan by guest.

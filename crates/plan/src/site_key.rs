@@ -108,6 +108,16 @@ impl SiteKey {
     }
 }
 
+/// A text of 16 digits of base 16 that was never used before.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn nonce() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(hex(&bytes))
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

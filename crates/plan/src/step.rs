@@ -11,7 +11,7 @@ use crate::address::Address;
 pub const VERSION: u32 = 1;
 
 /// The version of the files in which plans are kept: what their steps say to the crews is in them, too.
-pub const FILE_VERSION: u32 = 4;
+pub const FILE_VERSION: u32 = 5;
 
 /// The reason for a step of a plan that takes down the whole site.
 pub const SITE_GOES: &str = "the site is to be destroyed";

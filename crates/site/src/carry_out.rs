@@ -9,8 +9,9 @@ use apply::{Foreman, Report, Sink};
 use blueprint::model::Target;
 use jiff::Timestamp;
 use lab::up::TcpService;
+use managers::Worksite;
 use plan::desired::{Guest, Service, Speaks, ViaKind};
-use plan::{Action, Plan};
+use plan::{Action, Address, Plan};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -36,17 +37,29 @@ impl Site {
     /// # Errors
     /// When it cannot be begun: no journal can be written, or the authority cannot be used.
     pub async fn apply(&self, plan: &Plan, order: Order<'_>) -> Result<Report, Error> {
+        // First of all: a folder with journals and no key is one of before there were keys.
+        let worksite = self.worksite()?;
         let runs = runs(&self.blueprint.root);
         let wrong = |e: JournalError| Error::from_error("apply::journal", &e);
         let resumes = journal::cut_off(&runs).map_err(wrong)?.map(|r| r.run);
         let id = journal::run_id(Timestamp::now(), std::process::id());
         let journal = Journal::begin(&runs, &id, Timestamp::now).map_err(wrong)?;
         let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![Arc::new(journal), order.sink]));
-        let foreman = Foreman::new(managers::crews(&self.worksite()?), sink, order.stop);
+        let foreman = Foreman::new(managers::crews(&worksite), sink, order.stop);
         let run = Run { id, command: order.command, resumes };
         let report = foreman.walk(plan, order.granted, run).await;
         self.publish(plan).await;
+        self.cross_out(&worksite, report.done.contains(&Address::hypervisor_certificate()))?;
         Ok(report)
+    }
+
+    /// Crosses out what was sealed, of what is taken over once; whether the node's own mark was.
+    pub(crate) fn cross_out(&self, worksite: &Worksite, node: bool) -> Result<(), Error> {
+        let (sealed, seen) = (worksite.sealed(), &self.inventory);
+        // What was found sealed already counts, too: an earlier run was cut off before it could cross it out.
+        let is_sealed = |id: u32| sealed.contains(&id) || seen.guests.get(&id).is_none_or(|guest| !guest.old);
+        let node = node || !seen.reached().old;
+        crate::key::taken_over(&self.blueprint.root, &worksite.trust, is_sealed, node)
     }
 
     /// Publishes what a lab publishes on this machine: its HTTPS port leads to the gateway, wherever it is now (to the first

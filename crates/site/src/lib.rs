@@ -4,6 +4,7 @@
 //! [`Environment`], what a person may want to know goes to a [`Listener`], what happens during a run to an
 //! [`apply::Sink`], and what cannot be done comes back as an [`Error`].
 
+mod adopt;
 mod artifacts;
 mod carry_out;
 mod connect;
@@ -27,6 +28,7 @@ mod status;
 mod trace;
 mod urls;
 
+pub use adopt::Foundling;
 pub use artifacts::store as artifacts;
 pub use carry_out::Order;
 pub use connect::{Connection, connect};
@@ -35,6 +37,7 @@ pub use environment::{Environment, Listener, Notice};
 pub use error::{Error, ErrorKind, Invalid};
 pub use folders::{default_lab, folder, lab_folder, runs, state};
 pub use inside::Silent;
+pub use key::{file as key_file, key};
 pub use lock::SiteLock;
 pub use open::{OnPaper, catalog, load};
 pub use passphrase::Passphrase;

@@ -7,7 +7,7 @@ use blueprint::{Catalog, Loaded};
 use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
-use plan::Desired;
+use plan::{Desired, Trust};
 use tracing::info_span;
 
 use crate::environment::{Listener, Notice};
@@ -27,6 +27,14 @@ pub struct OnPaper {
 }
 
 impl OnPaper {
+    /// What the site believes to be its own.
+    ///
+    /// # Errors
+    /// When the site's key cannot be used.
+    pub fn trust(&self) -> Result<Trust, Error> {
+        crate::key::trust(&self.loaded.blueprint.root, &self.desired)
+    }
+
     /// Reads the site in `folder`, and makes its authority where there is none yet.
     ///
     /// # Errors

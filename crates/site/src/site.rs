@@ -10,7 +10,7 @@ use managers::certificates::CertificateMark;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::Certificate;
-use plan::{Address, Desired, Inventory, Plan};
+use plan::{Address, Desired, Inventory, Plan, Trust};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
@@ -40,6 +40,7 @@ pub struct Site {
     /// The way to the target.
     pub connection: Connection,
     environment: Environment,
+    trust: Arc<Trust>,
 }
 
 impl Site {
@@ -77,19 +78,41 @@ impl Site {
             }
             (wired, _) => wired?,
         };
-        let paper = OnPaper { loaded, authority, desired };
-        Ok(Self::new(paper, connection?, Inventory::default(), environment))
+        let trusted = crate::key::trust(&loaded.blueprint.root, &desired);
+        let trust = match (trusted, &connection) {
+            (Err(error), Ok(connection)) => {
+                connection.close().await;
+                return Err(error);
+            }
+            (trusted, _) => Arc::new(trusted?),
+        };
+        let blueprint = loaded.blueprint;
+        let (connection, inventory) = (connection?, Inventory::default());
+        Ok(Self { blueprint, authority, desired, inventory, connection, environment, trust })
     }
 
-    /// From its parts.
+    /// From its parts, of which the inventory is as it was observed.
+    ///
+    /// # Errors
+    /// When the site's key cannot be used.
     pub fn new(
         paper: OnPaper,
         connection: Connection,
-        inventory: Inventory,
+        mut inventory: Inventory,
         environment: Environment,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let OnPaper { loaded, authority, desired } = paper;
-        Self { blueprint: loaded.blueprint, authority, desired, inventory, connection, environment }
+        let trust = Arc::new(crate::key::trust(&loaded.blueprint.root, &desired)?);
+        inventory.judge(&trust);
+        Ok(Self {
+            blueprint: loaded.blueprint,
+            authority,
+            desired,
+            inventory,
+            connection,
+            environment,
+            trust,
+        })
     }
 
     /// The same, and looks at the target.
@@ -113,7 +136,10 @@ impl Site {
         let Some(observing) = observing else { return Ok(site) };
         let observed = observing.await.map_err(|e| Error::from_error("phoenix::runtime", &e));
         match observed.and_then(|observed| Ok(observed?)) {
-            Ok(inventory) => site.inventory = inventory,
+            Ok(inventory) => {
+                site.inventory = inventory;
+                site.inventory.judge(&site.trust);
+            }
             Err(error) => {
                 site.close().await;
                 return Err(error);
@@ -138,7 +164,7 @@ impl Site {
         let ids = self.desired.guests.values().map(|c| c.id).collect();
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
-        self.inventory = managers::observe_settled(ways, &self.desired.site, &ids, &waiting).await?;
+        self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
         Ok(())
     }
 
@@ -221,6 +247,9 @@ impl Site {
     }
 
     /// A saved plan is only carried out when the world is still the one it was made against.
+    ///
+    /// # Errors
+    /// When something has changed since.
     pub(crate) fn still_true(&self, plan: &Plan) -> Result<(), Error> {
         let state = |address: &plan::Address| {
             let manager = managers::manager_of(address.kind())?;
@@ -292,16 +321,29 @@ impl Site {
         Ok(Arc::new(TlsProber::new(from, &self.authority, self.secrets(), Timestamp::now())?))
     }
 
-    /// What crews work with.
+    /// What the site believed to be its own when it was opened.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// What the site believes to be its own, with its key, which is made where there is none yet.
     ///
     /// # Errors
-    /// When the authority's root, or the list of artifacts, cannot be used.
+    /// When it cannot be made or read.
+    pub(crate) fn with_key(&self) -> Result<Arc<Trust>, Error> {
+        crate::key::with_key(&self.blueprint.root, &self.desired, &self.inventory).map(Arc::new)
+    }
+
+    /// What crews work with. The site's key is made where there is none yet: they seal with it.
+    ///
+    /// # Errors
+    /// When the key, the authority's root, or the list of artifacts, cannot be used.
     pub fn worksite(&self) -> Result<Arc<Worksite>, Error> {
         let simulated = self.connection.simulated();
         let artifacts = crate::artifacts::provider(&self.blueprint.target, simulated, &self.environment)?;
         Ok(Arc::new(
             Worksite::new(
-                self.desired.site.clone(),
+                self.with_key()?,
                 self.connection.writer(),
                 self.connection.ways.clone(),
                 self.authority.clone(),

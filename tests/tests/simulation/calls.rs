@@ -72,7 +72,9 @@ fn what_can_be_asked_at_once_is() {
         assert_eq!((trips(begin), world.faults.calls()), (2, 7));
         let begin = tokio::time::Instant::now();
         let waiting = |_: &str, _: Duration| panic!("nothing is under way");
-        managers::observe_settled(&ways, "site", &BTreeSet::new(), &waiting).await.unwrap();
+        managers::observe_settled(&ways, &scenarios::trust("site"), &BTreeSet::new(), &waiting)
+            .await
+            .unwrap();
         // The nodes and their tasks before all that.
         assert_eq!((trips(begin), world.faults.calls()), (4, 13));
     });

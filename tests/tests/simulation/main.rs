@@ -4,6 +4,7 @@
 
 mod calls;
 mod changes;
+mod claims;
 mod cluster;
 mod destroy;
 mod firewall;

@@ -67,7 +67,10 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     let exchange = Arc::new(world.exchange.clone());
     let shell = Arc::new(world.shell.clone());
     let ways = managers::Ways::new(Some(shell), Reader::new(exchange.clone()));
-    let inventory = managers::observe(&ways).await?;
+    let mut inventory = managers::observe(&ways).await?;
+    let key = Arc::new(plan::SiteKey::generate()?);
+    let trust = Arc::new(plan::Trust::new(&*desired.site, Some(key)));
+    inventory.judge(&trust);
     let options = plan::Options { now: Timestamp::now(), targets: Vec::new(), destroy: false };
     let plan = plan::plan(&desired, &inventory, &managers::kinds(), &options);
     if let Some(problem) = plan.problems.first() {
@@ -75,7 +78,7 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     }
     let worksite = Arc::new(
         Worksite::new(
-            desired.site.clone(),
+            trust,
             Writer::new(exchange),
             ways,
             Arc::new(authority),

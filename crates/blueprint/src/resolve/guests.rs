@@ -145,7 +145,7 @@ pub(super) fn container(
         onboot: settings.onboot.unwrap_or(true),
         startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),
         tags: merged.tags,
-        description: settings.description,
+        description: settings.description.map(|text| text.0),
         unprivileged,
         protected: settings.protected.unwrap_or(false),
         pool: settings.pool.map(|p| p.0),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::SecretSource;
 use super::name;
 use crate::values::{
-    Address, AddressRange, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac, MemorySize,
-    NodeLabel, Rate, Tag, Text, UrlPath, Wait,
+    Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac,
+    MemorySize, NodeLabel, Rate, Tag, Text, UrlPath, Wait,
 };
 
 /// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
@@ -59,7 +59,7 @@ macro_rules! with_guest_settings {
             #[schemars(extend("default" = serde_json::json!([])))]
             pub tags: Option<Vec<Tag>>,
             /// A text for the people who look at it in Proxmox VE.
-            pub description: Option<String>,
+            pub description: Option<Description>,
             /// Whether its root user is not the node's root user.
             #[schemars(extend("default" = true))]
             pub unprivileged: Option<bool>,
@@ -119,7 +119,7 @@ pub(crate) struct GuestSettings {
     pub onboot: Option<bool>,
     pub startup: Option<StartupSource>,
     pub tags: Option<Vec<Tag>>,
-    pub description: Option<String>,
+    pub description: Option<Description>,
     pub unprivileged: Option<bool>,
     pub protected: Option<bool>,
     pub pool: Option<Text>,

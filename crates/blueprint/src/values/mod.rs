@@ -14,8 +14,8 @@ mod texts;
 
 pub(crate) use texts::ssh_destination;
 pub use texts::{
-    Bridge, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, NodeLabel, SecretName,
-    SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
+    Bridge, Description, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, NodeLabel,
+    SecretName, SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
 };
 
 /// Why a text is not a value of its kind.
@@ -99,6 +99,7 @@ text_values! {
     SshDestination, "ssh", r"^([^@\s:-][^@\s:]*@)?[^@\s:-][^@\s:]*(:[0-9]{1,5})?$", "a destination such as \"root@10.0.0.13\" or \"root@10.0.0.13:22\"", "root@10.0.0.13";
     DeviceName, "device-name", r"^[A-Za-z][A-Za-z0-9_.-]{1,14}$", "the name of a device such as \"eth0\"", "eth0";
     EndName, "end", r"^(inside|outside|container\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+(/[0-9]{1,2})?)$", "an end of a flow such as \"container.notes\" or \"outside\"", "container.notes";
+    Description, "description", r"^(?!(?:[\s\S]*\n)?```phoenix[ \t\r]*(?:\n|$))", "a text for people", "Notes of the whole office.";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 

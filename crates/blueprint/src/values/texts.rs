@@ -32,6 +32,32 @@ macro_rules! checked_texts {
     )*};
 }
 
+/// The line that opens the block with which Phoenix marks a guest in its description.
+const MARK: &str = "```phoenix";
+
+/// A text for people in a guest's description. Below it stands Phoenix' own block, which no other one may be taken for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description(pub String);
+
+impl FromStr for Description {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.lines().any(|line| line.trim_end() == MARK) {
+            return wrong(
+                format!("a description cannot have a line `{MARK}`"),
+                "a block that begins so is how Phoenix marks what is its own: quote it in another way",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 checked_texts! {
     /// One part of a DNS name (RFC 1123): lower-case letters, digits, hyphens inside; 1 to 63 characters.
     Label => label;

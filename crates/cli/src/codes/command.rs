@@ -7,6 +7,39 @@ use super::code;
 /// All of them.
 pub const CODES: &[CodeInfo] = &[
     code(
+        "adopt::anothers",
+        "it is somebody else's",
+        "The guest carries the mark of another site, or of another guest of this one. `adopt` takes nobody's guest \
+         away.",
+        "Remove the block that begins with ```` ```phoenix ```` from its description if nobody looks after it any \
+         more, and adopt it then.",
+    ),
+    code(
+        "adopt::cannot-be",
+        "it cannot become that",
+        "What has the declared id is a virtual machine, a template, on a node that is offline, or cannot be read.",
+        "Give the container another `id`, or see with `phoenix-cli doctor` why it cannot be read.",
+    ),
+    code(
+        "adopt::not-declared",
+        "the blueprint declares no such guest",
+        "Only what a blueprint declares, with the id that is there, can be taken over: otherwise the next plan \
+         would destroy it.",
+        "Declare it first, with its `id`. A pattern names nothing here.",
+    ),
+    code(
+        "adopt::not-there",
+        "there is no guest with that id",
+        "What is to be taken over has another id than the blueprint declares, or does not exist.",
+        "Give it the id of the guest that is there; or let `phoenix-cli up` make a new one.",
+    ),
+    code(
+        "adopt::there-already",
+        "the site has that guest already",
+        "Another guest with this site's mark is what the blueprint declares by that name, and it can only be one.",
+        "Give the blueprint the id of the one that is there, or destroy that one first.",
+    ),
+    code(
         "blueprint::invalid",
         "the blueprint has errors",
         "With `--json`, the error that stands for all diagnostics of a blueprint; they are in `diagnostics`, each with its \
@@ -124,8 +157,10 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "site::key",
         "the site's key cannot be used",
-        "`.phoenix/secrets/site.key` cannot be read or made, others can get at it, or it is no key. Saved plans carry a code under it.",
-        "`chmod 600` it, put back a copy, or remove it and make saved plans again.",
+        "The file `.phoenix/secrets/site.key` makes the marks by which Phoenix knows what is its own, and the \
+         codes in saved plans. It cannot be read or made, others can read it, or something else is in it.",
+        "Put back a copy of it, with the mode 0600. Without one, remove it: the next `apply` makes a new one, and \
+         `phoenix-cli adopt NAME` takes the guests over again.",
     ),
     code(
         "wire::path",

@@ -53,7 +53,8 @@ pub const CODES: &[CodeInfo] = &[
         "artifacts::not-fetched",
         "a program could not be fetched",
         "The address it is pinned to did not answer with it.",
-        "Try again when there is a way to the internet, or use the cache of another machine: `PHOENIX_ARTIFACTS=DIR`.",
+        "Try again when there is a way to the internet, or use the cache of another machine: \
+         `PHOENIX_ARTIFACTS=DIR`.",
     ),
     code(
         "artifacts::not-put",
@@ -86,6 +87,12 @@ pub const CODES: &[CodeInfo] = &[
         "no such program",
         "The list of programs that no package brings does not have that name.",
         "`phoenix-cli artifacts list` shows all there are.",
+    ),
+    code(
+        "certificates::bad-name",
+        "no name of a certificate",
+        "The name would become a path and a word of a command, so only letters, digits, `-`, `_` and `.` are taken.",
+        "Run `phoenix-cli plan`: it comes from a mark that somebody has changed, or from such a plan.",
     ),
     code(
         "certificates::not-obtained",
@@ -196,7 +203,14 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "managers::not-ours",
         "not made by this site",
-        "The container does not carry the mark of this site. Phoenix never changes what it did not make.",
+        "The container does not carry the tag and a mark that this site's key made for it. Phoenix never changes what it did \
+         not make.",
         "Run `phoenix-cli plan`. Give your container another `id`, or remove the other one yourself.",
+    ),
+    code(
+        "managers::unsealed",
+        "a mark cannot be sealed",
+        "A mark is sealed with the site's key, and there is none, or the system has no random numbers.",
+        "Run `phoenix-cli apply`, which makes the key.",
     ),
 ];

@@ -31,7 +31,14 @@ pub const CODES: &[CodeInfo] = &[
         "the firewall needs ssh to the node",
         "The rules of a guest are replaced as one set, in one write of its file. Proxmox VE's API changes one rule at a \
          time, with everything in between in force.",
-        "Declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"; or remove `firewall` and look after it yourself.",
+        "Declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\"; or remove `firewall` and look after it \
+         yourself.",
+    ),
+    code(
+        "firewall::no-such-file",
+        "no file of the firewall",
+        "A plan names a file that is none of Proxmox VE's firewall. Nothing was written.",
+        "Make the plan again: `phoenix-cli plan --out FILE`.",
     ),
     code(
         "firewall::not-in-force",
@@ -141,8 +148,11 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "proxmox::locked",
         "the guest is locked",
-        "Another task (a backup, a snapshot, another person) holds the guest, and Phoenix has waited for it as long as it may; or a lock stands in its configuration that no task works under any more, and nobody will take it away.",
-        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`, one that `pct mount` left with `pct unmount ID`.",
+        "Another task (a backup, a snapshot, another person) holds the guest, and Phoenix has waited for it as \
+         long as it may; or a lock stands in its configuration that no task works under any more, and nobody will \
+         take it away.",
+        "See the node's task list. A lock that a dead task left goes with `pct unlock ID`, one that `pct mount` \
+         left with `pct unmount ID`.",
     ),
     code(
         "proxmox::modified",
@@ -203,7 +213,8 @@ pub const CODES: &[CodeInfo] = &[
         "proxmox::permission-denied",
         "the token lacks a privilege",
         "The token, or the user it belongs to, may not do this. A token never has more than its user.",
-        "Give the privilege that the message names, on the path it names, to both. `phoenix-cli doctor` lists what lacks.",
+        "Give the privilege that the message names, on the path it names, to both. `phoenix-cli doctor` lists what \
+         lacks.",
     ),
     code(
         "proxmox::protected",

@@ -122,7 +122,8 @@ pub const CODES: &[CodeInfo] = &[
         "The lock is taken on the node over ssh, and that connection failed. In a cluster it is taken on a majority of the \
          nodes, from the one that ssh leads to; one that is online and cannot be reached from there keeps a run from \
          beginning, since somebody who comes by that node would not be met.",
-        "`phoenix-cli doctor` tries each hop. Where the nodes do not trust each other's keys: `pvecm updatecerts` on them.",
+        "`phoenix-cli doctor` tries each hop. Where the nodes do not trust each other's keys: `pvecm updatecerts` \
+         on them.",
     ),
     code(
         "plan::circle",
@@ -134,8 +135,8 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "plan::copies",
         "two containers with one mark",
-        "Somebody cloned a container that Phoenix made, and the clone carries its mark. Which of the two is meant cannot be \
-         known, so neither is touched.",
+        "Two guests carry a mark that the site's key made for each of them, and both are the same container. Which of the two is \
+         meant cannot be known, so neither is touched.",
         "Remove the block that begins with ```` ```phoenix ```` from the copy's description.",
     ),
     code(
@@ -160,7 +161,8 @@ pub const CODES: &[CodeInfo] = &[
         "plan::is-template",
         "the container was made a template",
         "A template cannot run, and cannot be turned back into a container.",
-        "Remove the block that begins with ```` ```phoenix ```` from its description, and give your container another `id`.",
+        "Remove the block that begins with ```` ```phoenix ```` from its description, and give your container \
+         another `id`.",
     ),
     code(
         "plan::mount-source",
@@ -201,15 +203,25 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "plan::node-offline",
         "a node is offline",
-        "The container is to be made on a node that is offline. What is on such a node already is left as it is, and no problem.",
+        "The container is to be made on a node that is offline. What is on such a node already is left as it is, \
+         and no problem.",
         "Start the node, or leave the container out: `phoenix-cli apply --exclude CONTAINER`.",
     ),
     code(
+        "plan::not-believed",
+        "a guest does not prove to be the site's",
+        "The guest with this id says in its description that it is this site's, but the mark there is not one that \
+         the site's key made for it: somebody wrote it, it is a copy of another guest, its tag was removed, or the \
+         key is another one than it was.",
+        "If you know that it is the one that is meant: `phoenix-cli adopt NAME`. Otherwise give your container \
+         another `id`, or remove that guest yourself.",
+    ),
+    code(
         "plan::not-made-here",
-        "a plan that this site's key did not make",
-        "A saved plan is carried out with all that the site may do, so it carries a code under the site's key \
-         (`.phoenix/secrets/site.key`). Somebody has changed this one, or it was made in another folder.",
-        "Make it again here: `phoenix-cli plan --out FILE`.",
+        "a saved plan was not made here",
+        "A saved plan carries a code under the site's key. This one does not fit: somebody has changed the file, \
+         or it was made in another folder.",
+        "Make it again: `phoenix-cli plan --out FILE`.",
     ),
     code(
         "plan::other-kind",

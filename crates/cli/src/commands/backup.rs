@@ -72,9 +72,11 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
     let RestoreCommand::Ca(options) = what;
     let sealed =
         fs_err::read(&options.file).map_err(|e| CommandError::from_error("backup::unreadable", &e))?;
-    let planned = opening::open(global, printer).await?;
+    let mut planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock().await?;
+        // The mark of the authority's guest changes, and what there is of before the site had a key is written down then.
+        planned.look_settled(&printer).await?;
         take_back(&planned, options, &sealed, printer).await
     }
     .await;

@@ -68,7 +68,8 @@ enum Names {
 }
 
 /// The arguments that are names: of which command (of any where empty), called what, and which names.
-const NAMED: [(&str, &str, Names); 10] = [
+const NAMED: [(&str, &str, Names); 11] = [
+    ("adopt", "guests", Names::Guests),
     ("exec", "guest", Names::Guests),
     ("shell", "guest", Names::Guests),
     ("logs", "guest", Names::Guests),

@@ -109,16 +109,28 @@ pub async fn run(global: &Global, printer: Printer) -> Outcome {
     if let Some(old) = old {
         printer.say(format!("note: {old}"));
     }
+    let trust = match paper.trust() {
+        Ok(trust) => trust,
+        Err(error) => {
+            findings.bad("site key", &error);
+            plan::Trust::new(&*paper.desired.site, None)
+        }
+    };
     // A connection that was kept would not tell whether one can log in now.
     match site::connect(&paper.loaded.blueprint, &opening::environment()) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
-            let inventory =
-                hops(&connection, &paper.loaded.blueprint.target, &paper.desired, global, &mut findings)
-                    .await;
+            let inventory = hops(
+                &connection,
+                &paper.loaded.blueprint.target,
+                (&paper.desired, &trust),
+                global,
+                &mut findings,
+            )
+            .await;
             // The way there holds, so what is there can be looked at: as `health` does.
             if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
-                let planned = Site::new(paper, connection, inventory, opening::environment());
+                let planned = Site::new(paper, connection, inventory, opening::environment())?;
                 let health = planned.health(&[]).await;
                 planned.close().await;
                 findings.inside(&health?.checks());
@@ -172,7 +184,7 @@ async fn onward(connection: &Connection, name: &str, findings: &mut Findings) {
 async fn hops(
     connection: &Connection,
     target: &Target,
-    desired: &plan::Desired,
+    (desired, trust): (&plan::Desired, &plan::Trust),
     global: &Global,
     findings: &mut Findings,
 ) -> Option<plan::Inventory> {
@@ -230,7 +242,8 @@ async fn hops(
             findings.bad("inventory", &failure.into());
             None
         }
-        Ok(inventory) => {
+        Ok(mut inventory) => {
+            inventory.judge(trust);
             for unread in &inventory.unread {
                 findings.bad(
                     "inventory",

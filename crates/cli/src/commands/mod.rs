@@ -1,5 +1,6 @@
 //! What each command does; a file each. [`run`] leads to them.
 
+mod adopt;
 mod apply;
 mod artifacts;
 mod backup;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Up(options) => wait(apply::up(&global, &options, printer)),
         Command::Destroy(options) => wait(destroy::run(&global, &options, printer)),
         Command::Rotate(options) => wait(rotate::run(&global, &options, printer)),
+        Command::Adopt(options) => wait(adopt::run(&global, &options, printer)),
         Command::Status(options) => wait(status::run(&global, &options, printer)),
         Command::Health(options) => wait(health::run(&global, &options, printer)),
         Command::Exec(options) => wait(guests::exec(&global, &options, printer)),

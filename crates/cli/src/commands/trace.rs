@@ -14,7 +14,7 @@ pub async fn run(global: &Global, options: &args::Trace, printer: Printer) -> Ou
     let paper = opening::paper(global, printer)?;
     let question = Question::new(&paper.loaded.blueprint, &paper.desired, &options.name, &options.from)?;
     let connection = opening::connect(&paper.loaded.blueprint, global)?;
-    let site = Site::new(paper, connection, Inventory::default(), opening::environment());
+    let site = Site::new(paper, connection, Inventory::default(), opening::environment())?;
     let traced = site.trace(&question).await;
     site.close().await;
     let traced = traced?;

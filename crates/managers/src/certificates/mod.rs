@@ -403,7 +403,9 @@ impl CertificateCrew {
                 if let Some(Anew::Signer(since)) = works.iter().find_map(|put| put.anew) {
                     embedded::succeed(&self.site.authority, &certificates, since, (self.site.clock)())?;
                 }
-                embedded::put(&self.site, &self.site.guest_runner(first.id)?, &certificates, progress).await?
+                let guest = first.certificate.on.address();
+                let host = self.site.guest_runner(first.id, guest.as_ref()).await?;
+                embedded::put(&self.site, &host, &certificates, progress).await?
             }
             Issuer::StepCa | Issuer::Acme => renewing::obtain(&self.site, works, progress).await?,
         };

@@ -61,6 +61,12 @@ pub(super) fn propose(
     }
 }
 
+/// Whether a certificate can be called so: the name of a service, or of a guest with a word behind it.
+fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 /// Removes them, and has the marks forget them.
 pub(super) async fn remove(
     site: &Worksite,
@@ -83,6 +89,14 @@ pub(super) async fn remove(
     progress.doing(format!("removing {} certificate(s)", removals.len()));
     let mut script = String::from("set -u\n");
     for Removal { name, .. } in removals {
+        // It becomes a path that is removed, and a word of the script.
+        if !is_name(name) {
+            return Err(Failure::new(
+                "certificates::bad-name",
+                format!("`{name}` is no name of a certificate"),
+            )
+            .hint("phoenix-cli plan"));
+        }
         script.push_str(&format!(
             "rm -rf {CERTIFICATES}/{name} /etc/phoenix/certificates.d/{name}.conf \
              /var/lib/phoenix/certificates/{name}.state /var/lib/phoenix/certificates/{name}.orphan || exit 1\n"
@@ -103,4 +117,17 @@ pub(super) async fn remove(
     })
     .await?;
     Ok(removals.iter().map(|_| "removed".to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn a_name_is_no_path_and_no_command() {
+        assert!(["notes", "notes.guest", "a-b_c.d", "hypervisor"].into_iter().all(is_name));
+        for bad in ["", ".", "..", "../x", "a/b", "a b", "a;b", "$(id)", "a\nb", "*", ".x"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
 }

@@ -31,13 +31,14 @@ pub(super) async fn obtain(
 ) -> Result<Vec<(String, CertificateMark)>, Failure> {
     let Some(first) = works.first() else { return Ok(Vec::new()) };
     let id = first.id;
+    let host = site.guest_runner(id, first.certificate.on.address().as_ref()).await?;
     let anew = works.iter().find_map(|put| put.anew);
     if let Some(introduction) = &first.introduction {
         let which = if anew == Some(Anew::Credential) { Identity::Another } else { Identity::Its };
         introduce(site, id, introduction, which, progress).await?;
     }
     let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-    fetch(&site.guest_runner(id)?, &certificates, anew.is_some(), progress).await
+    fetch(&host, &certificates, anew.is_some(), progress).await
 }
 
 /// With which key a guest is introduced.

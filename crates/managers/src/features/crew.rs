@@ -157,7 +157,7 @@ impl FeatureCrew {
             }
         };
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let host = self.site.guest_runner(id)?;
+        let host = self.site.guest_runner(id, guest_of(steps).as_ref()).await?;
         let heard = bring(&self.site, &host, &rendered, progress, &doing, &tell).await?;
         let fine = |name: &str| heard.features.get(name).is_some_and(|ended| ended.result == Outcome::Ok);
         let applied: Vec<(String, String)> = rendered
@@ -199,7 +199,7 @@ impl FeatureCrew {
             progress.for_step(&step.address).doing(format!("removing {}", names.join(", ")));
         }
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let host = self.site.guest_runner(first.id)?;
+        let host = self.site.guest_runner(first.id, guest_of(steps).as_ref()).await?;
         let heard = take_away(&host, &names, &first.needed, progress, &tell).await?;
         let removed: Vec<Result<String, Failure>> =
             names.iter().map(|name| heard.removed(name, &host)).collect();
@@ -221,6 +221,11 @@ impl FeatureCrew {
         }
         Ok(results)
     }
+}
+
+/// The guest that these steps are about.
+fn guest_of(steps: &[&Step]) -> Option<Address> {
+    steps.first()?.address.host()?.address()
 }
 
 /// Programs first: the script starts what runs them. The node gets none: whatever needs one there runs it in a guest.

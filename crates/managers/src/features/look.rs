@@ -153,12 +153,15 @@ impl Looker<'_> {
         looked
     }
 
+    /// The mark of a container, where what has its id is it.
+    fn mark(&self, container: &Guest) -> Option<&Mark> {
+        let mark = self.inventory.guests.get(&container.id)?.mark.as_ref()?;
+        Some(mark).filter(|mark| mark.site == self.desired.site && mark.address == container.resource())
+    }
+
     /// The features that the mark says are there as they are wanted now: what else there is to do, the plan knows.
     fn applied<'b>(&'b self, container: &'b Guest) -> impl Iterator<Item = &'b str> {
-        let guest = self.inventory.guests.get(&container.id);
-        let mark = guest
-            .and_then(|g| g.mark.as_ref())
-            .filter(|mark| mark.site == self.desired.site && mark.address == container.resource());
+        let mark = self.mark(container);
         container
             .features
             .iter()
@@ -173,6 +176,8 @@ impl Looker<'_> {
         if self.inventory.guests.get(&container.id).is_some_and(|guest| !guest.running) {
             return Err("it does not run".to_owned());
         }
+        // Secrets are in what is asked, so nobody else is.
+        let mark = Some(self.mark(container).ok_or("what has its id is not the site's own")?);
         let guest = self.ways.guest(container.id);
         let guest = guest.map_err(|_| "there is no way to run commands on the node")?;
         // All of them, also those that are applied anyway: what one puts into a folder is nothing strange to another.
@@ -185,7 +190,6 @@ impl Looker<'_> {
                 looked.found.insert(Address::feature(name, &container.host()), found);
             }
         }
-        let mark = self.inventory.guests.get(&container.id).and_then(|g| g.mark.as_ref());
         let within = Within { desired: self.desired, mark, container, guest: &guest };
         for manager in crate::managers() {
             looked.add(manager.look(within).await);

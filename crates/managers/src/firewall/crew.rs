@@ -15,6 +15,7 @@ use plan::Step;
 use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
 use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
+use proxmox::inventory::is_firewall_name;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner};
@@ -72,6 +73,23 @@ impl FirewallCrew {
             }
             return result;
         }
+    }
+
+    /// Only the firewall's files are written, and of guests only those that are the site's own.
+    async fn check(&self, files: &[FileChange]) -> Result<(), Failure> {
+        for FileChange { name, .. } in files {
+            if !is_firewall_name(name) {
+                return Err(Failure::new(
+                    "firewall::no-such-file",
+                    format!("`{name}` is no file of the firewall"),
+                )
+                .hint("make the plan again with this phoenix-cli"));
+            }
+            if let Some(id) = name.strip_suffix(".fw").and_then(|id| id.parse().ok()) {
+                self.site.check(id, None).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn all(&self, files: &[FileChange], progress: &Progress) -> Told {
@@ -296,9 +314,10 @@ impl Crew for FirewallCrew {
         let mut results = Vec::new();
         for step in steps {
             let result = match apply::work::<FirewallWork>(step) {
-                Ok(FirewallWork::Write { files }) => {
-                    self.change(files, &progress.for_step(&step.address)).await
-                }
+                Ok(FirewallWork::Write { files }) => match self.check(&files).await {
+                    Ok(()) => self.change(files, &progress.for_step(&step.address)).await,
+                    Err(failure) => Err(failure),
+                },
                 Err(failure) => Err(failure),
             };
             results.push(result);

@@ -319,8 +319,14 @@ fn elsewhere(world: World<'_>, here: &str) -> Vec<FileChange> {
 /// The site's files that stay as they are. A change that waits to be confirmed is made of them, and taken back they are
 /// not what the plan was made of.
 fn as_they_are(world: World<'_>, changed: &[FileChange]) -> Vec<FileChange> {
+    // Whoever may write the rules of a guest of their own may write our comments behind them.
+    let own: BTreeSet<u32> = world.inventory.of_site(&world.desired.site).map(|guest| guest.id).collect();
+    let strangers = |name: &str| {
+        let id = name.strip_suffix(".fw").and_then(|id| id.parse().ok());
+        id.is_some_and(|id: u32| !own.contains(&id))
+    };
     let same = |(name, text): (&String, &String)| {
-        let other = changed.iter().all(|file| file.name != *name);
+        let other = changed.iter().all(|file| file.name != *name) && !strangers(name);
         let ours = is_in(&FirewallFile::parse(text), &world.desired.site);
         let (old, new) = (Some(text.clone()), Some(text.clone()));
         (other && ours).then(|| FileChange { name: name.clone(), old, new })

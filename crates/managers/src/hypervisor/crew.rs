@@ -9,6 +9,7 @@ use plan::Step;
 use plan::address::kinds;
 use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
 use plan::mark::Mark;
+use plan::trust::Standing;
 use proxmox::inventory::MARK;
 use serde_json::json;
 use tokio::time::Instant;
@@ -82,9 +83,44 @@ impl HypervisorCrew {
         is_shown(&host, &put.certificate, progress).await?;
         let mut mark = put.mark.clone();
         CertificateMark::remember(&mut mark, &marks);
-        remember(&host, &mark).await?;
+        self.remember(&host, &put.node, &mark).await?;
         let until = marks.first().map(|(_, mark)| date(mark.end)).unwrap_or_default();
         Ok(Done::new(format!("until {until}")))
+    }
+
+    /// Last of all, so that whatever was cut off is done again.
+    async fn remember(&self, host: &HostRunner, node: &str, mark: &Mark) -> Result<(), Failure> {
+        let text = self.site.trust.for_node(node, mark).map_err(|error| {
+            Failure::from_error("managers::unsealed", &error)
+                .while_doing("what the node is to remember cannot be sealed")
+                .hint("phoenix-cli apply makes the site's key")
+        })?;
+        let script = format!("umask 022\ncat >{MARK}.new && mv -f {MARK}.new {MARK}");
+        let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
+            .stdin(format!("{text}\n"))
+            .limit(LIMIT);
+        run_checked(host, &command).await
+    }
+
+    /// Seals what the node remembers, and nothing else. It may be done twice.
+    async fn seal(&self, node: &str) -> Result<Done, Failure> {
+        let host = self.site.node_runner()?;
+        let read = Command::new("reading what the node remembers", ["cat", MARK]).limit(LIMIT);
+        let output = settle::command(&*host.runner, &read).await?;
+        let read = plan::mark::read(&output.text())
+            .map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
+        match self.site.trust.of_node(node, read) {
+            Standing::Ours(..) => Ok(Done::default()),
+            Standing::Old(mark) => {
+                self.remember(&host, node, &mark).await?;
+                Ok(Done::new("sealed"))
+            }
+            _ => Err(Failure::new(
+                "managers::not-ours",
+                format!("what the node remembers is not of the site `{}` any more", self.site.site),
+            )
+            .hint("phoenix-cli plan shows what is there now")),
+        }
     }
 
     /// Without names, it is to have none any more.
@@ -144,17 +180,6 @@ async fn is_shown(host: &HostRunner, certificate: &Certificate, progress: &Progr
         .hint(host.typed("journalctl -u phoenix-pveproxy -u pveproxy -n 30")))
 }
 
-/// Last of all, so that whatever was cut off is done again.
-async fn remember(host: &HostRunner, mark: &Mark) -> Result<(), Failure> {
-    // A struct of strings and maps with string keys always serializes.
-    let text = serde_json::to_string(mark).unwrap_or_default();
-    let script = format!("umask 022\ncat >{MARK}.new && mv -f {MARK}.new {MARK}");
-    let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
-        .stdin(format!("{text}\n"))
-        .limit(LIMIT);
-    run_checked(host, &command).await
-}
-
 async fn run_checked(host: &HostRunner, command: &Command) -> Result<(), Failure> {
     let output = settle::command(&*host.runner, command).await?;
     if output.success() {
@@ -176,6 +201,7 @@ impl Crew for HypervisorCrew {
         for step in steps {
             results.push(match apply::work(step) {
                 Ok(HypervisorWork::Put(put)) => self.put(&put, progress).await,
+                Ok(HypervisorWork::Seal { node }) => self.seal(&node).await,
                 Ok(HypervisorWork::Remove { authority }) => self.remove(authority, progress).await,
                 Err(failure) => Err(failure),
             });

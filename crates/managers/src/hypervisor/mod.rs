@@ -39,6 +39,11 @@ pub struct Hypervisors;
 pub enum HypervisorWork {
     /// It is to have a certificate.
     Put(Box<Put>),
+    /// What it remembers was written before the site had a key, and is to be sealed.
+    Seal {
+        /// The node's name.
+        node: String,
+    },
     /// It is to have none of the workshop's.
     Remove {
         /// The container whose authority admitted it.
@@ -50,6 +55,8 @@ pub enum HypervisorWork {
 /// What is put on the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Put {
+    /// The node's name.
+    pub node: String,
     /// The certificate.
     pub certificate: Certificate,
     /// What keeps it, rendered, in order.
@@ -86,8 +93,8 @@ impl Manager for Hypervisors {
 
     /// What was done on the node, as it remembers it.
     fn observe(&self, read: &mut Guests, inventory: &mut Inventory) {
-        match read.mark.take().map(|text| serde_json::from_str(&text)).transpose() {
-            Ok(mark) => inventory.reached_mut().hypervisor = mark,
+        match read.mark.take().map(|text| plan::mark::read(&text)).transpose() {
+            Ok(read) => inventory.reached_mut().read = read,
             Err(error) => inventory.unread.push(Unread {
                 what: format!("what was done on the node ({MARK})"),
                 why: format!("{error}"),
@@ -118,6 +125,12 @@ impl Kind for Hypervisors {
         let wanted = world.desired.hypervisor.as_ref().filter(|_| !world.options.destroy);
         let address = Address::hypervisor_certificate();
         let signs = world.desired.authority.as_ref().and_then(|a| world.desired.guests.get(&a.on));
+        if let Some(claim) = &world.inventory.reached().claim {
+            proposal.note(format!(
+                "what the node remembers says that it is of {}, and this site's key did not make it: it counts for nothing",
+                claim.address
+            ));
+        }
         let Some(wanted) = wanted else {
             if ours.is_some() {
                 let signs = signs.filter(|_| !world.options.destroy);
@@ -154,8 +167,10 @@ impl Kind for Hypervisors {
             mark.remember(&feature(wanted), wanted.fingerprint.as_str());
         }
         let anew = Anew::of(world, &certificate.on).filter(|_| known.is_some());
+        let node = world.inventory.command_node().to_owned();
         let put = Put {
             anew: anew.map(|(anew, _)| anew),
+            node: node.clone(),
             certificate: certificate.clone(),
             features: wanted.features.iter().map(|f| Value::clone(&f.payload)).collect(),
             authority: signs.filter(|_| certificate.issuer == Issuer::StepCa).map(|c| c.id),
@@ -178,6 +193,13 @@ impl Kind for Hypervisors {
             None if found.is_some() => {
                 let reason = found.map(|found| found.join("; ")).unwrap_or_default();
                 proposal.step(step(Action::Update, reason), &work());
+            }
+            None if world.inventory.reached().old => {
+                let reason =
+                    "what the node remembers was written before the site had a key, and is taken over";
+                let sealed = Change::new("mark", "not sealed", "sealed").note("by the site's key, once");
+                let step = self::step(Action::Update, reason).change(sealed);
+                proposal.step(step, &HypervisorWork::Seal { node });
             }
             // A new authority knows nobody.
             None => {

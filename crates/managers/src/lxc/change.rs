@@ -128,6 +128,16 @@ impl Gather<'_> {
     }
 }
 
+impl Gather<'_> {
+    /// A mark of before the site had a key is sealed once: only its description changes.
+    fn seal(&mut self) {
+        if self.guest.old {
+            self.update.seal = true;
+            self.change(Change::new("mark", "not sealed", "sealed").note("by the site's key, once"));
+        }
+    }
+}
+
 /// Why something cannot be as it is wanted.
 fn trouble(container: &Container, trouble: Trouble) -> Problem {
     let (code, message, hint) = match trouble {
@@ -203,6 +213,7 @@ pub(super) fn update(
     }
     forget(&mut gather, guest);
     gather.remember();
+    gather.seal();
     if let Some(node) = container.node.as_ref().filter(|n| **n != guest.node) {
         proposal.note(format!(
             "{} stays on {}; to move it to {node}: pct migrate {} {node}",
@@ -230,7 +241,10 @@ fn others_wait(container: &Container, keys: &[&String]) -> String {
 fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
     let (guest, restart) = (gather.guest, &gather.restart);
     let (mut step, mut update) = (gather.step.clone(), gather.update.clone());
-    if !step.changes.is_empty() {
+    if update.seal {
+        step.reasons.push("its mark was made before the site had a key, and is taken over".into());
+    }
+    if step.changes.len() > usize::from(update.seal) {
         step.reasons.push(format!("differs from {}", gather.container.declared));
     }
     if !restart.is_empty() || (guest.running && !waits.is_empty()) {

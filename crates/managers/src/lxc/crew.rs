@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
-use plan::Step;
+use plan::{Address, Step};
 use proxmox::client::GuestRef;
 use proxmox::config::GuestKind;
 use proxmox::error::ErrorKind;
@@ -45,9 +45,9 @@ impl ContainerCrew {
         GuestRef::new(&placement.node, GuestKind::Container, placement.id)
     }
 
-    async fn create(&self, create: &Create, progress: &Progress) -> Result<Done, Failure> {
+    async fn create(&self, address: &Address, create: &Create, progress: &Progress) -> Result<Done, Failure> {
         if let Some(old) = &create.replaces {
-            self.destroy(old, progress).await?;
+            self.destroy(address, old, progress).await?;
         }
         let guest = Self::guest(&create.placement);
         let task = Task {
@@ -62,8 +62,15 @@ impl ContainerCrew {
         // The mounts of a protected container cannot be changed, so what takes root comes before the protection.
         let late =
             |(key, _): &(String, String)| key == "protection" && create.root.iter().any(|(k, _)| is_drive(k));
-        let (last, params): (Params, Params) = create.params.iter().cloned().partition(late);
-        task.run(|| self.site.writer.create(&guest, params.clone()), || self.ours(&guest)).await?;
+        let (last, mut params): (Params, Params) = create.params.iter().cloned().partition(late);
+        // What a plan says of the mark, nobody has sealed yet.
+        let (_, description) = params.iter_mut().find(|(key, _)| key == "description").ok_or_else(|| {
+            Failure::new("managers::not-ours", format!("the plan gives {} no mark", guest.id))
+                .hint("make the plan again with this phoenix-cli")
+        })?;
+        *description = self.site.describe_new(guest.id, description)?;
+        task.run(|| self.site.writer.create(&guest, params.clone()), || self.ours(address, &guest)).await?;
+        self.site.is_sealed(guest.id);
         self.site.ways.is_on(guest.id, &guest.node);
         self.root(&guest, &create.root, progress).await?;
         if !last.is_empty() {
@@ -72,26 +79,16 @@ impl ContainerCrew {
         self.start(&guest, progress).await?;
         // "The API said 200" is no proof: what was made is read back.
         let config = settle::read("reading the container back", || self.site.reader().config(&guest)).await?;
-        if !config.get("description").is_some_and(|d| d.contains(&format!("\"site\":\"{}\"", self.site.site)))
-        {
-            return Err(Failure::new(
-                "managers::not-ours",
-                format!("{} was made, but does not carry our mark", guest.id),
-            )
-            .hint("phoenix-cli plan"));
-        }
+        self.site.own(guest.id, Some(address), &config)?;
         Ok(Done::new(format!("made as {}", guest.id)))
     }
 
     /// Whether the guest is there, complete, and of this site.
-    async fn ours(&self, guest: &GuestRef) -> Result<Seen, Failure> {
+    async fn ours(&self, address: &Address, guest: &GuestRef) -> Result<Seen, Failure> {
         match settle::find("looking for the container", || self.site.reader().config(guest)).await? {
             Some(config) => {
-                let marked = config
-                    .get("description")
-                    .and_then(|d| plan::mark::parse(d).ok()?.1)
-                    .is_some_and(|m| m.site == self.site.site);
-                Ok(if marked && !config.contains_key("lock") { Seen::Done } else { Seen::NotDone })
+                let ours = self.site.own(guest.id, Some(address), &config).is_ok();
+                Ok(if ours && !config.contains_key("lock") { Seen::Done } else { Seen::NotDone })
             }
             None => Ok(Seen::NotDone),
         }
@@ -137,7 +134,12 @@ impl ContainerCrew {
         task.run(|| self.site.writer.shutdown(guest, seconds, true), || self.is(guest, false)).await
     }
 
-    async fn destroy(&self, placement: &Placement, progress: &Progress) -> Result<(), Failure> {
+    async fn destroy(
+        &self,
+        address: &Address,
+        placement: &Placement,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
         let mut guest = Self::guest(placement);
         let what = "looking at what is to be destroyed";
         let mut found = settle::find(what, || self.site.reader().config(&guest)).await?;
@@ -148,24 +150,9 @@ impl ContainerCrew {
             guest = there;
         }
         let look = || self.site.reader().config(&guest);
-        match found {
-            None => return Ok(()),
-            Some(config) => {
-                // Looked at once more at the last moment: only what carries our mark is ever destroyed (P-16).
-                let description = config.get("description").map_or("", String::as_str);
-                let ours = plan::mark::parse(description).ok().and_then(|(_, m)| m);
-                if ours.is_none_or(|m| m.site != self.site.site) {
-                    return Err(Failure::new(
-                        "managers::not-ours",
-                        format!(
-                            "{} does not carry the mark of the site `{}` any more",
-                            placement.id, self.site.site
-                        ),
-                    )
-                    .hint("phoenix-cli plan shows what is there now"));
-                }
-            }
-        }
+        let Some(config) = found else { return Ok(()) };
+        // Looked at once more at the last moment: only what is ours is ever destroyed (P-16), and only what was meant.
+        self.site.own(placement.id, Some(address), &config)?;
         if self.running(&guest).await? {
             self.stop(&guest, progress).await?;
         }
@@ -185,7 +172,9 @@ impl ContainerCrew {
                 Ok(if left.is_none() { Seen::Done } else { Seen::NotDone })
             },
         )
-        .await
+        .await?;
+        self.site.is_sealed(placement.id);
+        Ok(())
     }
 
     /// What only root@pam may set goes through Proxmox' own command on the node: `pct set` (T-6).
@@ -232,12 +221,12 @@ impl ContainerCrew {
     }
 
     /// Where it is. One that was moved since the plan was made is changed where it is now: all of it may be done twice.
-    async fn update(&self, update: &Update, progress: &Progress) -> Result<Done, Failure> {
+    async fn update(&self, address: &Address, update: &Update, progress: &Progress) -> Result<Done, Failure> {
         let guest = GuestRef::new(&update.node, GuestKind::Container, update.id);
         self.site.ways.is_on(update.id, &update.node);
-        match self.update_at(&guest, update, progress).await {
+        match self.update_at(address, &guest, update, progress).await {
             Err(failure) if failure.code == settle::NOT_FOUND => match self.site.moved(&guest).await? {
-                Some(there) => self.update_at(&there, update, progress).await,
+                Some(there) => self.update_at(address, &there, update, progress).await,
                 None => Err(failure),
             },
             result => result,
@@ -246,10 +235,13 @@ impl ContainerCrew {
 
     async fn update_at(
         &self,
+        address: &Address,
         guest: &GuestRef,
         update: &Update,
         progress: &Progress,
     ) -> Result<Done, Failure> {
+        let config = settle::read("reading whose it is", || self.site.reader().config(guest)).await?;
+        self.site.own(guest.id, Some(address), &config)?;
         let (mut last, mut params): (Params, Params) = (Params::new(), update.set.clone());
         let mut digest = update.digest.clone();
         let changed = update.set.iter().chain(&update.root).map(|(key, _)| key);
@@ -280,8 +272,10 @@ impl ContainerCrew {
                 params.push(("description".into(), self.remembering(guest, set).await?));
             }
             params.push(("digest".into(), digest));
-            if settle::set(&self.site, guest, params, progress).await? == settle::Set::Modified {
-                self.already(guest, update).await?;
+            match settle::set(&self.site, guest, params, progress).await? {
+                settle::Set::Modified => self.already(guest, update).await?,
+                settle::Set::Done if update.remember.is_some() => self.site.is_sealed(guest.id),
+                settle::Set::Done => {}
             }
         }
         self.root(guest, &update.root, progress).await?;
@@ -304,7 +298,7 @@ impl ContainerCrew {
         if let Some(pool) = &update.pool {
             self.join(guest, pool).await?;
         }
-        if update.text.is_some() || update.keep.is_some() {
+        if update.text.is_some() || update.keep.is_some() || update.seal {
             let change = |there: &mut String, mark: &mut plan::Mark| {
                 if let Some(text) = &update.text {
                     there.clone_from(text);
@@ -333,12 +327,9 @@ impl ContainerCrew {
     /// The description with a mark that remembers what is set. The digest it is written with says that it is still so.
     async fn remembering(&self, guest: &GuestRef, set: &BTreeMap<String, String>) -> Result<String, Failure> {
         let config = settle::read("reading the description", || self.site.reader().config(guest)).await?;
-        let (text, mut mark) =
-            self.site.marked(guest.id, config.get("description").map_or("", String::as_str))?;
-        mark.set.clone_from(set);
-        let description = plan::mark::render(&text, &mark);
-        crate::worksite::fits(guest.id, &description)?;
-        Ok(description)
+        let mut own = self.site.own(guest.id, None, &config)?;
+        own.mark.set.clone_from(set);
+        self.site.describe(guest.id, &own)
     }
 
     /// Takes the protection off for as long as mounts are changed: Proxmox VE refuses that otherwise. Should the run be cut
@@ -444,10 +435,10 @@ impl Crew for ContainerCrew {
         for step in steps {
             let progress = progress.for_step(&step.address);
             let result = match apply::work(step) {
-                Ok(ContainerWork::Create(create)) => self.create(&create, &progress).await,
-                Ok(ContainerWork::Update(update)) => self.update(&update, &progress).await,
+                Ok(ContainerWork::Create(create)) => self.create(&step.address, &create, &progress).await,
+                Ok(ContainerWork::Update(update)) => self.update(&step.address, &update, &progress).await,
                 Ok(ContainerWork::Delete(placement)) => self
-                    .destroy(&placement, &progress)
+                    .destroy(&step.address, &placement, &progress)
                     .await
                     .map(|()| Done::new(format!("{} is gone", placement.id))),
                 Err(failure) => Err(failure),

@@ -65,6 +65,7 @@ impl Kind for Containers {
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
         let marked = marked(world);
         let ours = ours(world, &marked, proposal);
+        note_claims(world, proposal);
         let state = |address: &Address| {
             let guests = marked.get(address).into_iter().flatten().map(|guest| guest.id);
             states_of(world.inventory, guests.chain(world.desired.id_of(address)))
@@ -94,6 +95,30 @@ impl Kind for Containers {
             let (step, work) = delete(address, guest, world.options.destroy);
             proposal.step(step, &work);
         }
+    }
+
+    fn costs(&self, inventory: &Inventory, step: &Step) -> Result<(Grade, Consent), String> {
+        let work: ContainerWork = apply::work(step).map_err(|failure| failure.to_string())?;
+        let (id, gone) = match &work {
+            ContainerWork::Create(create) => (create.placement.id, create.replaces.as_ref()),
+            ContainerWork::Update(update) => (update.id, None),
+            ContainerWork::Delete(placement) => (placement.id, Some(placement)),
+        };
+        if step.id != Some(id) {
+            return Err(format!("it says that it is about another guest than {id}"));
+        }
+        let Some(gone) = gone else {
+            let restarts = matches!(&work, ContainerWork::Update(update) if update.restart);
+            return Ok((if restarts { Grade::Restart } else { Grade::Live }, Consent::NotNeeded));
+        };
+        let there = inventory.guests.get(&gone.id);
+        let grade = match (&work, there) {
+            (ContainerWork::Create(_), Some(guest)) if super::make::volumes(guest).is_empty() => {
+                Grade::Rebuild
+            }
+            _ => Grade::DataLoss,
+        };
+        Ok((grade, if there.is_some_and(guest_protected) { protected() } else { Consent::Needed }))
     }
 
     /// The guest with the id that is wanted, and whoever carries its mark.
@@ -159,6 +184,18 @@ fn ours<'a>(
         }
     }
     ours
+}
+
+/// What says that it is the site's, and is not believed. Where it is in the way of what is wanted, that is a problem of its
+/// own.
+fn note_claims(world: World<'_>, proposal: &mut Proposal) {
+    let wanted: BTreeSet<u32> = world.desired.guests.values().map(|container| container.id).collect();
+    for guest in world.inventory.guests.values() {
+        let in_the_way = wanted.contains(&guest.id) && !world.options.destroy;
+        if let Some(claim) = guest.claim.as_ref().filter(|_| !in_the_way) {
+            proposal.note(format!("{} is {claim}; it is left alone", guest.id));
+        }
+    }
 }
 
 fn diff_container(
@@ -247,10 +284,27 @@ fn unreadable(container: &Container, guest: &Guest) -> Problem {
 
 fn tagged(guest: &Guest) -> bool {
     let tags = guest.config.as_ref().and_then(|c| c.get("tags")).map_or("", String::as_str);
-    proxmox::property::list(tags).any(|tag| tag.eq_ignore_ascii_case(plan::mark::TAG))
+    plan::mark::is_tagged(tags)
+}
+
+/// How a guest becomes the site's own that does not prove it.
+fn adopt(container: &Container) -> String {
+    format!(
+        "if it is {0}: phoenix-cli adopt {1}, and what is in it is applied again; else give {0} another `id`",
+        container.resource(),
+        container.name
+    )
 }
 
 fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
+    if let Some(claim) = &other.claim {
+        return Problem {
+            address: container.resource(),
+            code: "plan::not-believed".into(),
+            message: format!("the id {} is taken: it is {claim}", other.id),
+            hint: adopt(container),
+        };
+    }
     let hint;
     let whose = match &other.mark {
         Some(mark) => {
@@ -276,12 +330,7 @@ fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
         }
         None if tagged(other) => {
             // It looks like one of ours that somebody edited: nobody should be told to remove it.
-            let mark = plan::mark::render("", &Mark::new(site, container.resource()));
-            hint = format!(
-                "if it is {0}, put this at the end of its description and what is in it is applied again; else give \
-                 {0} another `id`:\n{mark}",
-                container.resource()
-            );
+            hint = adopt(container);
             format!(
                 "`{}`, which has the tag of Phoenix, and no block in its description that says whose",
                 other.name
@@ -322,6 +371,11 @@ pub(super) fn takes_root(world: World<'_>, step: &mut Step, why: &str) -> bool {
     world.inventory.commands
 }
 
+/// Why what is protected cannot go.
+pub(super) fn protected() -> Consent {
+    Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
+}
+
 pub(super) fn guest_protected(guest: &Guest) -> bool {
     guest.config.as_ref().and_then(|c| c.get("protection")).is_some_and(|v| v == "1")
 }
@@ -335,11 +389,7 @@ fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, ContainerWo
         .grade(Grade::DataLoss)
         .reason(reason)
         .change(Change::new("id", guest.id, Value::Null))
-        .consent(if guest_protected(guest) {
-            Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
-        } else {
-            Consent::Needed
-        })
+        .consent(if guest_protected(guest) { protected() } else { Consent::Needed })
         .hold("node", &guest.node);
     let work = ContainerWork::Delete(Placement { id: guest.id, node: guest.node.clone() });
     (used.into_iter().fold(step, Step::reason), work)

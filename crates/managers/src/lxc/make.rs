@@ -85,11 +85,8 @@ pub(super) fn create(
         if guest.id != container.id {
             step.holds.push(format!("guest:{}", guest.id));
         }
-        step.consent = if guest_protected(guest) || container.protected {
-            Consent::Refused("it is protected; set \"protected\": false and apply that first".into())
-        } else {
-            Consent::Needed
-        };
+        step.consent =
+            if guest_protected(guest) || container.protected { diff::protected() } else { Consent::Needed };
     }
     let mut params: Params = vec![("ostemplate".into(), template.clone())];
     let mut root = Params::new();
@@ -146,7 +143,7 @@ fn no_node(world: World<'_>, container: &Container, node: &str) -> Option<Proble
 }
 
 /// The data that goes with a container beside its root disk: its volumes, also those that it no longer mounts.
-fn volumes(guest: &Guest) -> Vec<String> {
+pub(super) fn volumes(guest: &Guest) -> Vec<String> {
     let config = guest.config.iter().flatten();
     let volumes = config.filter(|(key, _)| key.starts_with("mp") || key.starts_with("unused"));
     let named = volumes.filter_map(|(key, value)| {

@@ -94,6 +94,9 @@ pub struct Update {
     /// Start it: it does not run.
     #[serde(default)]
     pub start: bool,
+    /// Seal its mark, which is of before the site had a key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seal: bool,
 }
 
 /// The names that a mark goes on remembering: what is no longer in the blueprint is forgotten, so that it counts as new

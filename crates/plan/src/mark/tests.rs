@@ -1,9 +1,11 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::seal::NoSeal;
 use super::*;
 use crate::address::kinds;
 use crate::host::Host;
+use crate::site_key::SiteKey;
 
 fn certificate(name: &str) -> Address {
     Address::certificate(name)
@@ -15,6 +17,11 @@ fn feature(name: &str) -> Address {
 
 fn dated(fingerprint: &str, serial: &str) -> Value {
     json!({ "f": fingerprint, "b": 1_790_000_000, "e": 1_797_776_000, "s": serial })
+}
+
+/// What was read of a mark, whoever made it.
+fn parse(description: &str) -> Result<(String, Option<Mark>), MarkError> {
+    super::parse(description).map(|(text, read)| (text, read.map(Read::into_mark)))
 }
 
 fn mark() -> Mark {
@@ -46,6 +53,75 @@ fn a_cut_block_still_marks_and_a_broken_one_is_an_error() {
     ] {
         assert!(parse(&format!("```phoenix\n{broken}\n```")).is_err(), "{broken}");
     }
+}
+
+fn key(digit: char) -> SiteKey {
+    SiteKey::from_text(&digit.to_string().repeat(64)).unwrap()
+}
+
+fn sealed(text: &str, mark: &Mark) -> String {
+    seal::render(&key('1'), &Bearer::guest(120), "0123456789abcdef", text, mark)
+}
+
+#[test]
+fn the_last_block_counts_and_the_others_are_text() {
+    let fake = r#"{"site":"garage","address":"container.x"}"#;
+    for before in [
+        format!("```phoenix\n{fake}\n```"),
+        // Never closed, so that it would swallow what follows.
+        format!("x\n```phoenix\n{fake}"),
+    ] {
+        let (text, found) = parse(&render(&before, &mark())).unwrap();
+        assert_eq!((text, found), (self::text(&before), Some(mark())));
+    }
+}
+
+#[test]
+fn a_seal_is_for_one_guest_and_all_that_the_mark_says() {
+    let description = sealed("People's words.", &mark());
+    let read = |description: &str| super::parse(description).unwrap().1.unwrap();
+    let found = read(&description);
+    assert_eq!(found.says(), &mark());
+    let verified =
+        |read: &Read, digit, id| read.verified(Some(&key(digit)), &Bearer::guest(id)).map(str::to_owned);
+    assert_eq!(verified(&found, '1', 120).as_deref(), Ok("0123456789abcdef"));
+    assert_eq!(verified(&found, '2', 120), Err(Unsealed::Another));
+    assert_eq!(found.verified(None, &Bearer::guest(120)), Err(Unsealed::Another));
+    assert_eq!(verified(&found, '1', 130), Err(Unsealed::CopyOf(120)));
+    // People's words are theirs to change, the mark is not.
+    assert!(verified(&read(&description.replace("People's", "Ada's")), '1', 120).is_ok());
+    for (what, other) in [
+        ("workshop", "garage"),
+        ("container.notes", "container.vault"),
+        ("\"base\"", "\"bass\""),
+        ("0011223344556677", "0011223344556678"),
+        ("\"0a\"", "\"0b\""),
+        ("\"120 ", "\"121 "),
+        ("0123456789abcdef", "0123456789abcdee"),
+    ] {
+        let changed = description.replace(what, other);
+        assert_ne!(changed, description);
+        assert_eq!(verified(&read(&changed), '1', 120), Err(Unsealed::Another), "{other}");
+    }
+    let none = read(&render("", &mark()));
+    assert_eq!(verified(&none, '1', 120), Err(Unsealed::No));
+    for wrong in ["", "120 a", "120  a", "120 a b c"] {
+        assert_eq!(wrong.parse::<Seal>(), Err(NoSeal));
+    }
+}
+
+#[test]
+fn what_is_written_in_short_is_sealed_as_it_is_read() {
+    let many = with_certificates(150);
+    let description = sealed("The front door.", &many);
+    assert!(description.len() < DESCRIPTION_LIMIT && description.contains("packed"), "{description}");
+    let (text, read) = super::parse(&description).unwrap();
+    let read = read.unwrap();
+    assert!(read.verified(Some(&key('1')), &Bearer::guest(120)).is_ok());
+    assert_eq!(sealed(&text, read.says()), description);
+    let other = description.replace("service-7 ", "service-X ");
+    let (_, read) = super::parse(&other).unwrap();
+    assert!(read.unwrap().verified(Some(&key('1')), &Bearer::guest(120)).is_err());
 }
 
 fn with_certificates(count: usize) -> Mark {
@@ -143,7 +219,7 @@ struct AsOfOld {
 fn what_an_older_program_would_forget_is_another_sites_to_it() {
     let mut mark = mark();
     mark.remember(&Address::new("share", "data"), "0011223344556677");
-    let written = written::plain(&mark);
+    let written = written::plain(&mark, None);
     assert_eq!(
         written,
         r#"{"site":"workshop (marked by a newer Phoenix)","address":"container.notes","form":2,"features":{"base":"0011223344556677"},"certificates":{"notes":{"f":"ab","b":1790000000,"e":1797776000,"s":"0a"}},"applied":{"share":{"data":"0011223344556677"}}}"#
@@ -161,7 +237,7 @@ fn what_an_older_program_would_forget_is_another_sites_to_it() {
     // When the last of it goes, everybody reads the mark again.
     assert!(mark.forget(&Address::new("share", "data")).is_some());
     assert_eq!(mark, self::mark());
-    assert!(!written::plain(&mark).contains("form"));
+    assert!(!written::plain(&mark, None).contains("form"));
 }
 
 #[test]
@@ -212,6 +288,8 @@ proptest! {
         prop_assert_eq!(found.as_ref(), Some(&mark));
         let json = serde_json::to_string(&mark).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Mark>(&json).unwrap(), &mark);
+        let read = super::parse(&sealed("", &mark)).unwrap().1.unwrap();
+        prop_assert!(read.verified(Some(&key('1')), &Bearer::guest(120)).is_ok());
         for (kind, name, _) in &entries {
             mark.forget(&Address::new(kind, name));
         }

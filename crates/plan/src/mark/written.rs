@@ -4,13 +4,15 @@
 //! other kinds applied is below `applied`, by kind and name. A program that knows nothing of that would forget it when it
 //! writes the mark anew, so such a mark says `"form": 2`, and its site is called by a name that no site has: whoever does not
 //! know the form takes it for another site's, says so, and leaves it alone.
+//!
+//! The seal ([`super::Seal`]) stands beside what it is made over, in a field of its own.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Mark;
+use super::{Mark, Read, Seal};
 use crate::address::{Address, kinds};
 
 /// The newest form there is. Marks of the first one do not say so.
@@ -55,6 +57,9 @@ struct Written {
     /// Certificates in short, in the place of `certificates`: name, fingerprint, begin and end (hexadecimal).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     packed: Vec<String>,
+    /// Who made it: not there in marks that no key was used for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<Seal>,
 }
 
 /// What is remembered of something that ends: its fingerprint, begin, end and serial number.
@@ -68,15 +73,15 @@ struct Dated {
 }
 
 /// The mark as it is always written where there is room.
-pub(super) fn plain(mark: &Mark) -> String {
+pub(super) fn plain(mark: &Mark, seal: Option<Seal>) -> String {
     // A struct of strings and maps with string keys always serializes.
-    serde_json::to_string(&Written::from(mark.clone())).unwrap_or_default()
+    serde_json::to_string(&Written { seal, ..Written::from(mark.clone()) }).unwrap_or_default()
 }
 
 /// The mark with its certificates in short, a text each, without their serial numbers. Where one cannot be written so,
 /// `None`.
-pub(super) fn packed(mark: &Mark) -> Option<String> {
-    let mut written = Written::from(mark.clone());
+pub(super) fn packed(mark: &Mark, seal: Option<Seal>) -> Option<String> {
+    let mut written = Written { seal, ..Written::from(mark.clone()) };
     for (name, Dated { f, b, e, .. }) in std::mem::take(&mut written.certificates) {
         let blank = |text: &str| text.is_empty() || text.contains(char::is_whitespace);
         if blank(&name) || blank(&f) || b < 0 || e < 0 {
@@ -88,18 +93,25 @@ pub(super) fn packed(mark: &Mark) -> Option<String> {
     serde_json::to_string(&serde_json::to_value(written).ok()?).ok()
 }
 
+/// What reads back of a mark that is written in short.
+pub(super) fn shortened(mark: &Mark) -> Option<Mark> {
+    read(&packed(mark, None)?).ok().map(|read| read.mark)
+}
+
 /// Reads a mark, however it is written.
-pub(super) fn read(json: &str) -> Result<Mark, serde_json::Error> {
+pub(super) fn read(json: &str) -> Result<Read, serde_json::Error> {
     of_value(serde_json::from_str(json)?)
 }
 
-fn of_value(value: Value) -> Result<Mark, serde_json::Error> {
+fn of_value(value: Value) -> Result<Read, serde_json::Error> {
     let head = Head::deserialize(&value)?;
     if head.form.is_some_and(|form| form > FORM) {
         // Its site has the name that none has.
-        return Ok(Mark::new(&head.site, head.address));
+        return Ok(Read { mark: Mark::new(&head.site, head.address), seal: None });
     }
-    serde_json::from_value::<Written>(value)?.mark()
+    let mut written = serde_json::from_value::<Written>(value)?;
+    let seal = written.seal.take();
+    Ok(Read { mark: written.mark()?, seal })
 }
 
 impl From<Mark> for Written {
@@ -116,6 +128,7 @@ impl From<Mark> for Written {
             applied: BTreeMap::new(),
             set,
             packed: Vec::new(),
+            seal: None,
         };
         for (kind, all) in applied {
             for (name, entry) in all {
@@ -222,6 +235,6 @@ impl<'de> Deserialize<'de> for Mark {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // By way of a value, as its form is known only then.
         let value = Value::deserialize(deserializer)?;
-        of_value(value).map_err(serde::de::Error::custom)
+        of_value(value).map(|read| read.mark).map_err(serde::de::Error::custom)
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 44] = [
     &[],
     &["init"],
     &["validate"],
@@ -12,6 +12,7 @@ const COMMANDS: [&[&str]; 43] = [
     &["apply"],
     &["up"],
     &["destroy"],
+    &["adopt"],
     &["status"],
     &["health"],
     &["trace"],

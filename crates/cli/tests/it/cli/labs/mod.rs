@@ -3,6 +3,7 @@
 mod addresses;
 mod host_key;
 mod inside;
+mod key;
 mod killed;
 mod life;
 mod others_words;

@@ -62,10 +62,12 @@ fn calls_are_told_and_recorded_without_a_secret_and_can_be_replayed() {
     lab.run(&["plan", "--record", "plan.jsonl"]).ended(0);
     let replayed = Replayed::read(&lab.env.read("plan.jsonl"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let inventory = runtime.block_on(async {
+    let mut inventory = runtime.block_on(async {
         let reader = Reader::new(Arc::new(replayed.clone()));
         managers::observe(&managers::Ways::new(Some(Arc::new(replayed)), reader)).await.unwrap()
     });
+    let key = plan::SiteKey::from_text(&lab.env.read(".phoenix/secrets/site.key")).unwrap();
+    inventory.judge(&plan::Trust::new("workshop", Some(Arc::new(key))));
     assert!(inventory.unread.is_empty(), "{:?}", inventory.unread);
     assert_eq!(inventory.node, "pve1");
     let marked: Vec<u32> = inventory.of_site("workshop").map(|guest| guest.id).collect();

@@ -368,8 +368,7 @@ fn nobody_else_can_hold_the_lock() {
     let Some(root) = with_user() else { return };
     let feature = [one(json!({ "files": [{ "path": "/etc/x", "content": "x" }] }))];
     root.run(&apply(&feature)).ok();
-    let line =
-        "for f in /etc/phoenix /var/lib/phoenix /var/lib/phoenix/*; do flock -w 10 \"$f\" sleep 20 & done; wait";
+    let line = "for f in /etc/phoenix /var/lib/phoenix /var/lib/phoenix/*; do flock -w 10 \"$f\" sleep 20 & done; wait";
     root.put("/usr/local/bin/holding", line.as_bytes());
     root.sh("chmod 755 /usr/local/bin/holding");
     let mut holder = root.background(&as_svc("exec sh /usr/local/bin/holding"));
