@@ -114,7 +114,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself: nothing is revoked."
     )]
     Rotate(Rotate),
-    /// Take guests over that do not prove to be the site's own: after the site's key was lost, or one came back as a copy
+    /// Take guests over that do not prove to be the site's own
+    ///
+    /// After the site's key was lost, or where a guest came back under another id.
     #[command(
         after_help = "Examples:\n  phoenix-cli adopt notes          shows what would be taken over, and asks for its name\n  phoenix-cli adopt notes gateway --yes\n\nOnly what the blueprint declares, with its id. It gets the tag and a mark of this site; all that is in it is then applied again."
     )]

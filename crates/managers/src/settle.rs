@@ -26,6 +26,8 @@ pub const LEFT: Duration = Duration::from_secs(10);
 
 /// The code of a refusal because something is not there.
 pub(crate) const NOT_FOUND: &str = "proxmox::not-found";
+/// The code of a failure because the node does not answer at all.
+pub const NO_ANSWER: &str = "proxmox::unreachable";
 
 /// The longest pause between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
@@ -66,7 +68,7 @@ pub enum Seen {
 /// A failure from an error of the client, with its stable code.
 pub fn failure(what: &str, error: &Error) -> Failure {
     let code = match error {
-        Error::Exchange(proxmox::exchange::ExchangeError::NeverSent { .. }) => "proxmox::unreachable",
+        Error::Exchange(proxmox::exchange::ExchangeError::NeverSent { .. }) => NO_ANSWER,
         Error::Exchange(proxmox::exchange::ExchangeError::Certificate { .. }) => "proxmox::certificate",
         Error::Exchange(_) => "proxmox::answer-lost",
         Error::Api(api) => code_of(&api.kind),
@@ -80,7 +82,7 @@ pub fn failure(what: &str, error: &Error) -> Failure {
 /// A hint that names the next command: what the client knows, and where a person looks on.
 fn hint(code: &str, known: Option<String>) -> String {
     let next = match code {
-        "proxmox::unreachable"
+        NO_ANSWER
         | "proxmox::certificate"
         | "proxmox::unauthorized"
         | "proxmox::permission-denied"

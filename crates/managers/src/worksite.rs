@@ -15,13 +15,13 @@ use jiff::Timestamp;
 use plan::Address;
 use plan::desired::Service;
 use plan::mark::{self, Mark};
-use plan::trust::{Standing, Trust};
+use plan::trust::Trust;
 use proxmox::client::{GuestRef, Reader, Writer};
-use proxmox::config::GuestKind;
 use secrecy::SecretString;
 use transport::{Command, InGuest, Runner};
 
 use crate::features::RenderedArtifact;
+use crate::own::{self, Own};
 use crate::settle;
 use crate::ways::Ways;
 
@@ -122,17 +122,6 @@ pub struct Worksite {
     sealed: Mutex<BTreeSet<u32>>,
 }
 
-/// What a guest of the site's own says of itself.
-#[derive(Debug, Clone)]
-pub struct Own {
-    /// What its description says beside the mark.
-    pub text: String,
-    /// Its mark.
-    pub mark: Mark,
-    /// The nonce of its seal; none in marks of before the site had a key.
-    nonce: Option<String>,
-}
-
 impl Worksite {
     /// A worksite, without any artifacts.
     pub fn new(
@@ -223,15 +212,7 @@ impl Worksite {
     /// # Errors
     /// When it is nowhere, or the node does not answer.
     pub async fn guest(&self, id: u32) -> Result<GuestRef, Failure> {
-        let node = match self.ways.known_node_of(id) {
-            Some(node) => Some(node),
-            None => self.ways.ask_for(id).await?,
-        };
-        let node = node.ok_or_else(|| {
-            Failure::new("managers::guest-gone", format!("the container {id} is not there any more"))
-                .hint("phoenix-cli plan shows what is there now")
-        })?;
-        Ok(GuestRef::new(node, GuestKind::Container, id))
+        own::locate(&self.ways, id).await
     }
 
     /// Looks once more for a container that is not where it was: `None` where it is nowhere else either (T-9).
@@ -239,48 +220,28 @@ impl Worksite {
     /// # Errors
     /// When the node does not answer.
     pub async fn moved(&self, guest: &GuestRef) -> Result<Option<GuestRef>, Failure> {
-        if self.ways.alone() {
-            return Ok(None);
-        }
-        let node = self.ways.ask_for(guest.id).await?.filter(|node| *node != guest.node);
-        Ok(node.map(|node| GuestRef::new(node, guest.kind, guest.id)))
+        own::moved(&self.ways, guest).await
     }
 
-    /// What a guest with this configuration says of itself, where it is the site's own: it has the tag, and a mark that the
-    /// site's key made for it. Where it is known what it is to be, it is that.
+    /// What a guest with this configuration says of itself: [`Own::of`]. A mark of before the site had a key counts until
+    /// the guest's own was sealed.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is not the site's own, or not what it is to be.
     pub fn own(
         &self,
         id: u32,
         address: Option<&Address>,
         config: &BTreeMap<String, String>,
     ) -> Result<Own, Failure> {
-        let value = |key: &str| config.get(key).map_or("", String::as_str);
-        let (text, read) = mark::parse(value("description"))
-            .map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
-        let standing = read.map(|read| self.trust.of_guest(id, value("tags"), read));
-        let (mark, nonce) = match standing {
-            Some(Standing::Ours(mark, nonce)) => (mark, Some(nonce)),
-            Some(Standing::Old(mark)) if !self.sealed().contains(&id) => (mark, None),
-            other => {
-                let what = match other {
-                    Some(Standing::Claimed(claim)) => format!("{id} is {claim}"),
-                    _ => format!("{id} does not carry the mark of the site `{}`", self.site),
-                };
-                return Err(Failure::new("managers::not-ours", format!("{what}; nothing was done to it"))
-                    .hint("phoenix-cli plan shows what is there now"));
-            }
-        };
-        if let Some(address) = address.filter(|address| **address != mark.address) {
-            return Err(Failure::new(
-                "managers::not-ours",
-                format!("{id} is {}, and not {address}; nothing was done to it", mark.address),
-            )
-            .hint("phoenix-cli plan shows what is there now"));
+        let own = Own::of(&self.trust, id, address, config)?;
+        if own.nonce.is_none() && self.sealed().contains(&id) {
+            let what = format!("the seal of {id} was taken away meanwhile; nothing was done to it");
+            return Err(
+                Failure::new("managers::not-ours", what).hint("phoenix-cli plan shows what is there now")
+            );
         }
-        Ok(Own { text, mark, nonce })
+        Ok(own)
     }
 
     /// Looks now whether a guest is the site's own, wherever it is.
@@ -288,17 +249,7 @@ impl Worksite {
     /// # Errors
     /// When it is not, or is not there.
     pub async fn check(&self, id: u32, address: Option<&Address>) -> Result<(), Failure> {
-        let mut guest = self.guest(id).await?;
-        let look = |guest: GuestRef| async move {
-            settle::read("reading whose it is", || self.reader().config(&guest)).await
-        };
-        let config = match look(guest.clone()).await {
-            Err(failure) if failure.code == settle::NOT_FOUND => {
-                guest = self.moved(&guest).await?.ok_or(failure)?;
-                look(guest).await?
-            }
-            config => config?,
-        };
+        let config = own::config(&self.ways, id).await?;
         self.own(id, address, &config).map(drop)
     }
 

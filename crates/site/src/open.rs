@@ -1,19 +1,27 @@
 //! From a folder to what is wanted, on paper: blueprint, authority, desired state. Nothing is contacted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blueprint::model::Blueprint;
 use blueprint::{Catalog, Loaded};
 use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
-use plan::{Desired, Trust};
+use managers::own::{self, Own};
+use managers::settle::NO_ANSWER;
+use plan::{Address, Desired, Trust};
+use tokio::time::timeout;
 use tracing::info_span;
 
+use crate::connect::Connection;
 use crate::environment::{Listener, Notice};
 use crate::error::Error;
 use crate::folders::{folder, state};
 use crate::site::SPAN;
+
+/// How long a person waits for the node to say whose a guest is.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A site as its blueprint wants it.
 #[derive(Debug)]
@@ -33,6 +41,27 @@ impl OnPaper {
     /// When the site's key cannot be used.
     pub fn trust(&self) -> Result<Trust, Error> {
         crate::key::trust(&self.loaded.blueprint.root, &self.desired)
+    }
+
+    /// Looks whether what has this id is the site's own, and this, before a person's command runs in it. With why nobody can
+    /// say, where the node does not answer: whoever looks for what is wrong there has to get in all the same.
+    ///
+    /// # Errors
+    /// When it is not, or is not there.
+    pub async fn check(
+        &self,
+        connection: &Connection,
+        id: u32,
+        address: &Address,
+    ) -> Result<Option<String>, Error> {
+        let config = match timeout(ANSWER, own::config(&connection.ways, id)).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(failure)) if failure.code == NO_ANSWER => return Ok(Some(failure.errors.join(": "))),
+            Ok(Err(failure)) => return Err(failure.into()),
+            Err(_) => return Ok(Some(format!("the node did not answer within {} s", ANSWER.as_secs()))),
+        };
+        Own::of(&self.trust()?, id, Some(address), &config)?;
+        Ok(None)
     }
 
     /// Reads the site in `folder`, and makes its authority where there is none yet.

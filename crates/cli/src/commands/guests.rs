@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blueprint::names::GuestName;
 use plan::address;
-use site::{Connection, OnPaper};
+use site::Connection;
 use transport::{Command, Runner as _};
 
 use crate::args::{self, Global};
@@ -17,9 +17,10 @@ use crate::printer::{Printer, Stream};
 /// A command of a person's may take long; a day is longer than anybody waits.
 const PATIENCE: Duration = Duration::from_hours(24);
 
-/// The site's way to its target, and the id of the container a person means.
-pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
-    let OnPaper { loaded, desired, .. } = opening::paper(global, printer)?;
+/// The site's way to its target, and the id of the container a person means. What has its id is the site's own.
+pub async fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection, u32), CommandError> {
+    let paper = opening::paper(global, printer)?;
+    let desired = &paper.desired;
     let found: Vec<_> =
         desired.guests.values().filter(|c| address::matches(name, &c.resource(), Some(c.id))).collect();
     let [one] = found.as_slice() else {
@@ -28,7 +29,18 @@ pub fn find(global: &Global, name: &str, printer: Printer) -> Result<(Connection
             .hint(format!("there are: {}", names.join(", "))));
     };
     let id = one.id;
-    Ok((opening::connect(&loaded.blueprint, global)?, id))
+    let connection = opening::connect(&paper.loaded.blueprint, global)?;
+    match paper.check(&connection, id, &one.resource()).await {
+        Ok(None) => {}
+        Ok(Some(unknown)) => {
+            printer.warn(format!("nobody could say whether {id} is {}: {unknown}", one.resource()));
+        }
+        Err(error) => {
+            connection.close().await;
+            return Err(error);
+        }
+    }
+    Ok((connection, id))
 }
 
 /// Nothing can be run on the node.
@@ -39,7 +51,7 @@ pub fn no_way() -> CommandError {
 
 /// Runs a command in a container; its exit code becomes ours.
 pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Outcome {
-    let (connection, id) = find(global, &options.guest, printer)?;
+    let (connection, id) = find(global, &options.guest, printer).await?;
     if connection.simulated() {
         printer.warn(
             "the lab is simulated: no program runs in it, only a few commands are answered as a guest would",
@@ -72,7 +84,7 @@ pub async fn exec(global: &Global, options: &args::Exec, printer: Printer) -> Ou
 pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> Outcome {
     let (connection, inside) = match &options.guest {
         Some(name) => {
-            let (connection, id) = find(global, name, printer)?;
+            let (connection, id) = find(global, name, printer).await?;
             (connection, Some(id))
         }
         None => (opening::connect(&opening::load(global, printer)?.blueprint, global)?, None),

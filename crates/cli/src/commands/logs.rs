@@ -17,7 +17,7 @@ const FOLLOW: Duration = Duration::from_hours(24 * 30);
 
 /// Prints the journal of a guest, or of a unit in it.
 pub async fn run(global: &Global, options: &args::Logs, printer: Printer) -> Outcome {
-    let (connection, id) = find(global, &options.guest, printer)?;
+    let (connection, id) = find(global, &options.guest, printer).await?;
     if connection.simulated() {
         return Err(CommandError::failed(
             "lab::simulated",

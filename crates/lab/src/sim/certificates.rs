@@ -44,6 +44,9 @@ fn refused(text: &str) -> Ran {
 
 /// A script that puts certificates in place, or removes them. `None`: it does neither.
 pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
+    if text.ends_with("echo phoenix: forgot certificates\n") {
+        return Some(succeed_with("phoenix: forgot certificates\n"));
+    }
     if text.contains("echo phoenix: removed certificates\n") {
         let mut actions = 0;
         let gone = format!("rm -rf {STORE}/");
@@ -53,7 +56,7 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
             actions += 1;
         }
         // What is taken off the node: all of it.
-        if text.contains(&format!("\nmark={MARK}\n")) {
+        if text.contains(&format!("mark={MARK}\n")) {
             inside.files.retain(|path, _| path != MARK && !path.starts_with(STORE));
             inside.features.clear();
             actions += 1;

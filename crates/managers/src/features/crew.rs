@@ -75,7 +75,7 @@ impl Heard {
     ///
     /// # Errors
     /// As [`Heard::outcome`].
-    fn removed(&self, name: &str, host: &HostRunner) -> Result<String, Failure> {
+    pub(crate) fn removed(&self, name: &str, host: &HostRunner) -> Result<String, Failure> {
         let changed = match (self.features.get(name), self.outcome(name, host)) {
             (Some(Ended { result: Outcome::Unknown, .. }), Ok(0)) => {
                 return Ok(

@@ -165,12 +165,14 @@ compared() {
 settle() {
 	local all stale new
 	stale_notes=
+	trust=
 	[ "$acting" = true ] || [ "$recorded" != "$nl" ] || return 0
 	all=$(compared "$1")
 	stale=$(printf '%s\n' "$all" | sed -n "s/^S$tab//p")
 	if [ -n "$stale" ]; then
 		# What people keep in it is only told of when the feature itself goes.
 		take_back "$(printf '%s\n' "$stale" | sed "/^data$tab/d")" || return 1
+		distrust
 		stale_notes=$(printf '%s\n' "$stale" | cut -f 4)
 	fi
 	[ "$acting" = true ] || return 0
@@ -259,6 +261,7 @@ back_unit() {
 
 # gone PATH NOTES: what follows when a file is not there any more.
 gone() {
+	local link
 	due "$2"
 	case $1 in
 	/etc/systemd/system/*.d/*.conf)
@@ -266,8 +269,23 @@ gone() {
 		unit=${unit##*/}
 		due "restart:${unit%.d}"
 		;;
-	/usr/local/share/ca-certificates/*) trust=1 ;;
+	/usr/local/share/ca-certificates/*.crt)
+		trust=1
+		# update-ca-certificates leaves the links to what is gone: by its name, and by its subject's hash.
+		link=${1##*/}
+		link=${link%.crt}.pem
+		if [ "$acting" = true ] && [ "$(readlink -- "/etc/ssl/certs/$link")" = "$1" ]; then
+			find /etc/ssl/certs -maxdepth 1 -lname "$link" -delete
+			rm -f -- "/etc/ssl/certs/$link"
+		fi
+		;;
 	esac
+}
+
+# distrust: what went from the certificates of this machine is trusted no more.
+distrust() {
+	if [ -n "$trust" ] && [ "$acting" = true ] && [ -x /usr/sbin/update-ca-certificates ]; then run 300 update-ca-certificates >&2; fi
+	trust=
 }
 
 back_file() {
@@ -465,7 +483,7 @@ uninstall() {
 			for unit in $(units_of "$notes"); do
 				other_unit "$unit" || break
 			done
-			if [ -n "$trust" ] && [ "$acting" = true ] && [ -x /usr/sbin/update-ca-certificates ]; then run 300 update-ca-certificates >&2; fi
+			distrust
 		fi
 	fi
 	total=$((total + changed))

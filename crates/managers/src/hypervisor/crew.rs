@@ -18,8 +18,8 @@ use transport::Command;
 use super::{HypervisorWork, Put};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{Anew, CertificateMark, date, embedded, renewing};
-use crate::features::Rendered;
-use crate::features::crew::{bring, words};
+use crate::features::crew::{bring, take_away, words};
+use crate::features::{Action, Rendered};
 use crate::worksite::{HostRunner, Worksite};
 use crate::{authority, settle};
 
@@ -38,8 +38,10 @@ pub struct HypervisorCrew {
     site: Arc<Worksite>,
 }
 
-/// What is on the node goes, and only if it is still ours, the certificate that its API shows: Proxmox VE goes back to its
-/// own by itself. Whoever has put another one there since keeps it.
+/// The certificate that the node's API shows goes, only if it is still ours: Proxmox VE goes back to its own by itself.
+/// Whoever has put another one there since keeps it.
+const FORGET: &str = include_str!("forget.sh");
+/// What the features on the node leave, last of all what the node remembers.
 const REMOVE: &str = include_str!("remove.sh");
 
 impl HypervisorCrew {
@@ -131,15 +133,26 @@ impl HypervisorCrew {
         self.site.output_of(authority, &command).await.map(drop)
     }
 
-    async fn remove(&self, authority: Option<u32>, progress: &Progress) -> Result<Done, Failure> {
+    async fn remove(
+        &self,
+        authority: Option<u32>,
+        features: &[String],
+        progress: &Progress,
+    ) -> Result<Done, Failure> {
         let host = self.site.node_runner()?;
         if let Some(id) = authority {
             progress.doing("telling the workshop's authority that the node has no certificate any more");
             self.admit(id, &[], 0).await?;
         }
         progress.doing("giving the node its own certificate back");
-        let root = format!("/usr/local/share/ca-certificates/phoenix-{}.crt", self.site.site);
-        let script = format!("root={root}\nmark={MARK}\n{REMOVE}");
+        let forget = Command::script("taking the certificate from the node's API", FORGET.to_owned());
+        run_checked(&host, &forget.limit(LIMIT)).await?;
+        let tell = |action: &Action| progress.changed(words(action));
+        let heard = take_away(&host, features, &[], progress, &tell).await?;
+        for name in features {
+            heard.removed(name, &host)?;
+        }
+        let script = format!("mark={MARK}\n{REMOVE}");
         run_checked(&host, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
         Ok(Done::new("removed"))
     }
@@ -202,7 +215,9 @@ impl Crew for HypervisorCrew {
             results.push(match apply::work(step) {
                 Ok(HypervisorWork::Put(put)) => self.put(&put, progress).await,
                 Ok(HypervisorWork::Seal { node }) => self.seal(&node).await,
-                Ok(HypervisorWork::Remove { authority }) => self.remove(authority, progress).await,
+                Ok(HypervisorWork::Remove { authority, features }) => {
+                    self.remove(authority, &features, progress).await
+                }
                 Err(failure) => Err(failure),
             });
         }

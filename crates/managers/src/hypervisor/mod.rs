@@ -49,6 +49,8 @@ pub enum HypervisorWork {
         /// The container whose authority admitted it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         authority: Option<u32>,
+        /// The features that keep it.
+        features: Vec<String>,
     },
 }
 
@@ -132,11 +134,12 @@ impl Kind for Hypervisors {
             ));
         }
         let Some(wanted) = wanted else {
-            if ours.is_some() {
+            if let Some(ours) = ours {
+                let features = ours.names(kinds::FEATURE).map(str::to_owned).collect();
                 let signs = signs.filter(|_| !world.options.destroy);
                 let step = step(Action::Delete, "the node is to show its own certificate again")
                     .needs(signs.map(|c| Address::authority(&c.name)));
-                proposal.step(step, &HypervisorWork::Remove { authority: signs.map(|c| c.id) });
+                proposal.step(step, &HypervisorWork::Remove { authority: signs.map(|c| c.id), features });
             }
             return;
         };

@@ -136,9 +136,9 @@ fn plan_files_that_are_none() {
         ("[]", "plan::file", "bad.plan"),
         ("{\"version\": 99}", "plan::version", "99"),
         ("{\"version\": 1}", "plan::version", "of version 1"),
-        ("{\"version\": 3}", "plan::version", "of version 3"),
+        ("{\"version\": 4}", "plan::version", "of version 4"),
         // What this one reads, and nothing else in it.
-        ("{\"version\": 4}", "plan::file", "bad.plan"),
+        ("{\"version\": 5}", "plan::file", "bad.plan"),
     ] {
         env.write("bad.plan", text);
         let said = env.run(&["apply", "bad.plan", "--json"]).ended(2);

@@ -20,7 +20,7 @@ pub use crate::given::{built_in, parameters};
 use crate::root::Root;
 use blueprint::catalog::Feature;
 use blueprint::model::{SecretRef, SiteFile};
-use managers::features::{GuestFacts, Mode, RenderError, Rendered, builtin, render, script};
+use managers::features::{GuestFacts, Mode, RenderError, Rendered, builtin, removal, render, script};
 use serde_json::{Value, json};
 
 pub fn facts() -> GuestFacts {
@@ -512,4 +512,8 @@ fn the_root_certificate_becomes_trusted() {
     );
     root.sh("openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt /etc/phoenix/certificates/ca/fullchain.pem");
     root.run(&apply(&feature)).nothing_to_do();
+    // Gone, it is trusted no more, and nothing is left of it.
+    root.run(&removal(&["trusted-ca".to_owned()], &[], Mode::Apply).text).ok();
+    root.sh("if openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt /etc/phoenix/certificates/ca/fullchain.pem; then exit 1; fi");
+    assert_eq!(root.sh("find /etc/ssl/certs -xtype l; find /etc/ssl /usr/local -name '*phoenix*'"), "");
 }

@@ -129,6 +129,7 @@ fn no_command_gives_itself_to_another_host_key() {
     }
     let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
     let lab = Lab::up();
+    lab.run(&["apply"]).ended(0);
     let authorized = keygen(&lab.env.path().join("id"));
     let server = Server::start(folder.path(), &authorized);
     let declared = keygen(&folder.path().join("other"));

@@ -48,9 +48,9 @@ fn a_plan_that_somebody_changed_is_not_carried_out() {
     let plan: Value = serde_json::from_str(&lab.env.read("change.plan")).unwrap();
     let at =
         plan["steps"].as_array().unwrap().iter().position(|s| s["address"] == "container.notes").unwrap();
-    let node = plan["steps"][at]["work"]["update"]["node"].clone();
+    let node = plan["steps"][at]["work"]["node"].clone();
     let mut evil = plan.clone();
-    evil["steps"][at]["work"] = json!({ "delete": { "id": 120, "node": node } });
+    evil["steps"][at]["work"] = json!({ "do": "delete", "id": 120, "node": node });
     lab.env.write("evil.plan", evil.to_string());
     lab.run(&["apply", "evil.plan", "--json"]).ended(2).error("plan::not-made-here", "plan --out");
     for code in ["", "0", &"0".repeat(32)] {
@@ -64,7 +64,7 @@ fn a_plan_that_somebody_changed_is_not_carried_out() {
     lab.run(&["apply", "evil.plan", "--json"])
         .ended(4)
         .error("consent::missing", "--allow-destroy container.notes");
-    evil["steps"][at]["work"]["delete"]["id"] = 121.into();
+    evil["steps"][at]["work"]["id"] = 121.into();
     seal(&lab, evil, "evil.plan");
     lab.run(&["apply", "evil.plan", "--json"]).ended(2).error("plan::file", "plan --out");
     let mut alien = plan.clone();
@@ -78,8 +78,7 @@ fn a_plan_that_somebody_changed_is_not_carried_out() {
 
     // With another key it is another folder's plan.
     lab.run(&["plan", "--out", "again.plan"]).ended(0);
-    lab.env.write("other.key", "ab".repeat(32));
-    std::fs::copy(lab.env.path().join("other.key"), &key).unwrap();
+    std::fs::write(&key, "ab".repeat(32)).unwrap();
     lab.run(&["apply", "again.plan", "--json"]).ended(2).error("plan::not-made-here", "plan --out");
 }
 
@@ -99,6 +98,10 @@ fn a_lost_key_is_survived() {
         assert_eq!(problem["code"], "plan::not-believed", "{problem}");
         assert!(problem["message"].as_str().unwrap().contains("this site's key did not make"), "{problem}");
         assert!(problem["hint"].as_str().unwrap().contains("phoenix-cli adopt "), "{problem}");
+    }
+    // Nobody's command runs in what is not the site's.
+    for inside in [&["exec", "notes", "--json", "--", "true"][..], &["logs", "notes", "--json"]] {
+        lab.run(inside).ended(1).error("managers::not-ours", "phoenix-cli plan");
     }
     // Without it nothing of the site is there to be destroyed.
     let nothing = lab.run(&["destroy", "--confirm", "workshop"]).ended(0);

@@ -79,7 +79,7 @@ pub fn gets_its_own_back(site: &Site) {
     site.ok(&["apply"]);
     assert_eq!(answers(site), "000", "the workshop's root does not vouch for the node's own");
     let left = site.node(
-        "ls -d /etc/phoenix/* /var/lib/phoenix/certificates /usr/local/lib/phoenix/* /etc/systemd/system/phoenix-[cp]* \
+        "ls -d /etc/phoenix /var/lib/phoenix /usr/local/lib/phoenix /etc/systemd/system/phoenix-[cp]* \
          /usr/local/share/ca-certificates/* /etc/pve/local/pveproxy-ssl.* 2>/dev/null || true",
     );
     assert_eq!(left, "");
