@@ -80,9 +80,9 @@ pub(crate) fn with_key(root: &Utf8Path, desired: &Desired, inventory: &Inventory
     // First what is to be taken over: cut off between the two, there is no key, and all is as it was. Where that was
     // written down already, it stays: a key that was lost opens nothing again.
     let key = SiteKey::generate().map_err(|e| Error::from_error(CODE, &e))?;
-    private::closed(&secrets(root)).map_err(failed)?;
-    private::write_new(&old_file(root), text_of(&of(inventory)).as_bytes()).map_err(failed)?;
-    private::write_new(&file(root), key.to_text().expose_secret().as_bytes()).map_err(failed)?;
+    private::closed(&secrets(root)).map_err(|e| failed(&e))?;
+    private::write_new(&old_file(root), text_of(&of(inventory)).as_bytes()).map_err(|e| failed(&e))?;
+    private::write_new(&file(root), key.to_text().expose_secret().as_bytes()).map_err(|e| failed(&e))?;
     // Another run may have been faster.
     trust(root, desired)
 }
@@ -118,7 +118,7 @@ pub(crate) fn taken_over(
     if left == *trust.old() {
         return Ok(());
     }
-    private::write(&old_file(root), text_of(&left).as_bytes()).map_err(failed)
+    private::write(&old_file(root), text_of(&left).as_bytes()).map_err(|e| failed(&e))
 }
 
 fn unusable(path: &Utf8Path, cause: &dyn std::error::Error) -> Error {
@@ -127,8 +127,8 @@ fn unusable(path: &Utf8Path, cause: &dyn std::error::Error) -> Error {
     error.hint(AGAIN)
 }
 
-fn failed(cause: std::io::Error) -> Error {
-    Error::from_error(CODE, &cause)
+fn failed(cause: &std::io::Error) -> Error {
+    Error::from_error(CODE, cause)
 }
 
 /// What is in a file that is its owner's alone; `None` where there is none.
@@ -137,7 +137,7 @@ fn read(path: &Utf8Path) -> Result<Option<String>, Error> {
         return Ok(None);
     }
     let text = private::read(path).map_err(|e| {
-        failed(e).hint(format!("chmod 600 {path}; if others may have read or changed it: {AGAIN}"))
+        failed(&e).hint(format!("chmod 600 {path}; if others may have read or changed it: {AGAIN}"))
     })?;
     Ok(Some(text))
 }

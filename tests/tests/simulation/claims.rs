@@ -140,7 +140,7 @@ fn a_guest_that_lost_its_tag_or_whose_mark_was_changed_is_left_alone() {
                     set(&world, id, "description", &other).await;
                 }
                 "service" => {
-                    set(&world, id, "description", &text.replace("\"services\"", "\"serviced\"")).await
+                    set(&world, id, "description", &text.replace("\"services\"", "\"serviced\"")).await;
                 }
                 _ => {
                     let other = description(&world, site.id("status"));
