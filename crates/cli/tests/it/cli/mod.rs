@@ -111,7 +111,9 @@ impl TestEnv {
     }
 
     fn run(&self, args: &[&str]) -> Said {
-        Said::of(&self.command(args).output().unwrap())
+        let said = Said::of(&self.command(args).output().unwrap());
+        crate::secret::is_in_none(&self.path(), args, &[&said.out, &said.err]);
+        said
     }
 
     fn write(&self, path: &str, text: impl AsRef<[u8]>) {

@@ -128,12 +128,9 @@ impl Site {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        eprintln!(
-            "$ phoenix-cli {}\n{}{}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        eprintln!("$ phoenix-cli {}\n{out}{err}", args.join(" "));
+        crate::secret::is_in_none(self.path(), args, &[&out, &err]);
         output
     }
 

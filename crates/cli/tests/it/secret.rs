@@ -1,0 +1,71 @@
+//! No secret of a site is in what a command says, whatever the command and however it ends: every test that runs one looks.
+
+use std::path::Path;
+
+/// What a line of a secret is at least long: shorter words are in other texts by chance.
+const SHORTEST: usize = 16;
+
+/// Looks for all that is secret in the site's folder in what a command has said.
+#[track_caller]
+pub fn is_in_none(site: &Path, args: &[&str], said: &[&str]) {
+    // What is asked for is shown.
+    if args.windows(2).any(|words| words == ["secrets", "show"]) {
+        return;
+    }
+    for (file, line) in all(site) {
+        for text in said {
+            assert!(!text.contains(&line), "a line of {file} is in what {args:?} says");
+        }
+    }
+}
+
+/// The lines of all secrets of a site, each with its file: its own, the keys of its authority and of its lab, the token.
+fn all(site: &Path) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for folder in [".phoenix/secrets", ".phoenix/lab"] {
+        read(&site.join(folder), &mut lines);
+    }
+    lines
+}
+
+fn read(folder: &Path, lines: &mut Vec<(String, String)>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() {
+            if name != "bin" && !path.is_symlink() {
+                read(&path, lines);
+            }
+            continue;
+        }
+        let public = [".crt", ".pub", ".json", ".log", ".pem", ".gitignore", ".sock", ".txt"];
+        let in_lab = folder.ends_with("lab") && !["token", "id_ed25519", "password"].contains(&&*name);
+        if in_lab || public.iter().any(|end| name.ends_with(end)) {
+            continue;
+        }
+        // What is no text is no secret that could be printed.
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        // What follows the first lines of a key in PEM may be its public half, which certificates have, too.
+        let first = if text.starts_with("-----") { 3 } else { usize::MAX };
+        let secret = text.lines().take(first).map(|line| line.rsplit('=').next().unwrap_or(line).trim());
+        let long = secret.filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
+        lines.extend(long.map(|line| (path.display().to_string(), line.to_owned())));
+    }
+}
+
+#[test]
+fn a_secret_that_is_said_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().join(".phoenix/secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    std::fs::write(secrets.join("redis"), "mahXoo1ahd0aek5eiQu0\n").unwrap();
+    std::fs::create_dir_all(folder.path().join(".phoenix/lab")).unwrap();
+    std::fs::write(folder.path().join(".phoenix/lab/token"), "root@pam!lab=11111111-2222-3333").unwrap();
+    let look = |args: &[&str], said: &str| {
+        std::panic::catch_unwind(|| is_in_none(folder.path(), args, &["", said])).is_err()
+    };
+    assert!(look(&["plan"], "password mahXoo1ahd0aek5eiQu0 is wrong"));
+    assert!(look(&["plan"], "11111111-2222-3333"));
+    assert!(!look(&["plan"], "root@pam!lab and mahXoo1"));
+    assert!(!look(&["secrets", "show", "redis"], "mahXoo1ahd0aek5eiQu0"));
+}
