@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use crate::codes;
-use crate::model::{Container, Containers, Firewall, Flow, FlowEnd, NicAddress};
+use crate::model::{Container, Containers, Firewall, Flow, FlowEnd};
 use crate::report::Draft;
 use crate::source::TransportSource;
 use crate::values::{AddressRange, EndName};
@@ -101,7 +101,7 @@ pub(super) fn check_needs(
         let Some(entry) = context.namespace.containers.get(&*container.name) else { continue };
         for need in &container.needs {
             let Some(other) = containers.get(need) else { continue };
-            let flows = flows.values().any(|flow| meets(&flow.from, container) && meets(&flow.to, other));
+            let flows = flows.values().any(|flow| flow.from.meets(container) && flow.to.meets(other));
             if flows || plays(other) || !other.ports(|name| features.get(name).map(AsRef::as_ref)).is_empty()
             {
                 continue;
@@ -146,19 +146,6 @@ pub(super) fn check_packages(firewall: &Firewall, containers: &Containers, conte
              \"tcp\"}}}}"
         );
         context.push(Draft::error(codes::CLOSED_NEED, entry.spot(&["packages"]), message).hint(hint));
-    }
-}
-
-/// Whether an end of a flow is, or may be, this container.
-fn meets(end: &FlowEnd, container: &Container) -> bool {
-    match end {
-        FlowEnd::Container(name) => *name == container.name,
-        FlowEnd::Inside => true,
-        FlowEnd::Outside => false,
-        FlowEnd::Net(net) => container.nets.values().any(|nic| match nic.address {
-            NicAddress::Static(inet) => net.contains(&inet.address()),
-            NicAddress::Dhcp => false,
-        }),
     }
 }
 

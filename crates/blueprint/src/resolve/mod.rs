@@ -101,7 +101,7 @@ pub(crate) fn resolve(
     }
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
-    around::check(&containers, firewall.as_ref(), &mut context);
+    around::check(&containers, firewall.as_ref(), &flows, &mut context);
     site::check_ports(target.as_ref(), &containers, &mut context);
     names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);

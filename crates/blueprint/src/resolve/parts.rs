@@ -129,6 +129,28 @@ pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Container]) -
     }
 }
 
+/// The proxies, to ask for that of a service.
+pub(super) struct Proxies<'c> {
+    gateways: Vec<&'c Container>,
+    mesh: Option<&'c Container>,
+}
+
+impl<'c> Proxies<'c> {
+    pub(super) fn of(containers: &'c Containers, context: &Context<'_, '_>) -> Self {
+        let mesh = players(MESH.word, containers, context).first().copied();
+        Self { gateways: gateways(containers, context), mesh }
+    }
+
+    /// The proxy that a service goes through; `None` where there is none, or it is open which.
+    pub(super) fn of_service<'s>(&'s self, service: &'s Service) -> Option<&'s GuestName> {
+        match service.expose {
+            Expose::Gateway => gateway_of(service, &self.gateways),
+            Expose::Mesh => self.mesh.map(|mesh| &mesh.name),
+            Expose::Direct | Expose::None => None,
+        }
+    }
+}
+
 /// Each service's gateway is one; and where there are several, it says which.
 fn choices(containers: &Containers, uncertain: bool, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;

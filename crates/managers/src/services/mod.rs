@@ -59,7 +59,7 @@ impl Manager for Services {
         let s = desired.services.get(address.name())?;
         let through = s.via.as_ref().map(|via| format!("{} ({})", via.on, via.address));
         Some(json!({
-            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
+            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.upstream(), s.port),
             "through": through.unwrap_or_else(|| "directly".to_owned()),
             "verified": match s.speaks {
                 Speaks::Https if s.via.is_some() => Value::Bool(!s.unverified()),

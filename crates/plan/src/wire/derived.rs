@@ -110,6 +110,7 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
         certificates: Some(Vec::new()),
         identity: Some(None.into()),
         proxies: Some(Vec::new()),
+        loopback: Some(Vec::new()),
         authority: Some(None.into()),
         hypervisor: Some(false),
         // Each guest's own.
@@ -141,6 +142,11 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
                 provisioner: format!("guest-{name}"),
             }))
         });
+    }
+    let alone: BTreeSet<u16> =
+        services.values().filter(|s| s.on == container.name && s.loopback).map(|s| s.port).collect();
+    if !alone.is_empty() {
+        own.loopback = Some(alone.into_iter().collect());
     }
     let shown = services.values().filter(|s| s.on == container.name && s.mutual);
     let proxies: BTreeSet<String> = shown
@@ -269,7 +275,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
         public,
         certificate: chain(name),
         key: key(name),
-        upstream_address: service.address,
+        upstream_address: service.upstream(),
         upstream_port: service.port,
         upstream_protocol: match service.speaks {
             Speaks::Https => told::Protocol::Https,
@@ -302,7 +308,7 @@ fn streams(services: &Services, on: &str) -> Vec<told::Stream> {
             names: service.hosts.clone(),
             certificate: chain(&service.name),
             key: key(&service.name),
-            upstream_address: service.address,
+            upstream_address: service.upstream(),
             upstream_port: service.port,
             timeout: service.limits.timeout,
         });

@@ -144,7 +144,10 @@ fn to_services(flows: &mut Flows, services: &Services) {
                 }
             }
         }
-        // `trace` asks each hop on its own.
+        // `trace` asks each hop on its own; on a loopback, from inside.
+        if service.loopback {
+            continue;
+        }
         flows.tcp(
             format!("trace.{name}"),
             End::THE_NODE,
