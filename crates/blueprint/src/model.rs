@@ -19,6 +19,9 @@ use crate::values::{Bridge, Domain, Label};
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
 
+/// What a feature `provides` that fetches packages for all guests, and the derived parameter that holds its address.
+pub const PACKAGE_CACHE: &str = "package-cache";
+
 /// The feature with which guests trust the workshop's root.
 pub const TRUSTS: &str = "trusted-ca";
 

@@ -66,6 +66,10 @@ pub struct Told {
     /// alone, and the proxy goes there. A feature that is told this promises it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loopback: Option<Vec<u16>>,
+    /// The address of the cache that packages are fetched through: `http://10.0.0.5:3142`. Empty where there is none, and in
+    /// its own guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_cache: Option<String>,
     /// The authority in a guest, where this guest, or the node, renews by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<Maybe<Authority>>,

@@ -32,7 +32,7 @@ pub(super) fn fingerprint(
 
 /// Derived parameters that came when guests were marked already. What they do is in what was rendered, so they enter no
 /// fingerprint: otherwise every feature that is told them would be applied again, with nothing to do.
-const LATER: [&str; 1] = [blueprint::loopback::LOOPBACK];
+const LATER: [&str; 2] = [blueprint::loopback::LOOPBACK, blueprint::model::PACKAGE_CACHE];
 
 /// The parameters as they enter fingerprints. Those of proxies are marked on guests with limits written as Nginx writes
 /// them. They enter like that for good: otherwise every proxy would be applied again, with nothing to do on it.

@@ -111,6 +111,13 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
         identity: Some(None.into()),
         proxies: Some(Vec::new()),
         loopback: Some(Vec::new()),
+        package_cache: Some(
+            parts
+                .packages
+                .as_ref()
+                .map(|(_, address, port)| format!("http://{address}:{port}"))
+                .unwrap_or_default(),
+        ),
         authority: Some(None.into()),
         hypervisor: Some(false),
         // Each guest's own.
@@ -123,6 +130,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     let name = container.name.as_str();
+    if parts.is_package_cache(name) {
+        own.package_cache = Some(String::new());
+    }
     if parts.identities.contains(name) {
         let certificate = identity_of(name);
         own.identity = Some(Maybe::There(told::Identity {
