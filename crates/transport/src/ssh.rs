@@ -56,7 +56,7 @@ pub struct SshOptions {
     /// The private key; ssh's own choice without one.
     pub identity: Option<Utf8PathBuf>,
     /// The host key, as a `known_hosts` file has it: `ssh-ed25519 AAAA…`. When it is declared, nothing else is
-    /// believed; when not, the user's own ssh settings and known hosts decide.
+    /// believed; when not, the user's own known hosts decide, and who is not in them is not believed.
     pub host_key: Option<String>,
     /// A folder of this user alone, with a short path (Unix sockets are limited to about 100 bytes). It is made when
     /// missing, with mode 0700; one in which others could have put something is refused.

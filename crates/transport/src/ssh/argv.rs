@@ -27,7 +27,8 @@ impl SshOptions {
     }
 
     /// Where ssh goes, as whom, and whom it believes there. Every ssh that Phoenix starts gets its arguments here, so that
-    /// none believes another host key than the one that is declared. `list` is a file that holds
+    /// none believes another host key than the one that is declared, or that the person's known hosts have, whatever their
+    /// settings of ssh say. `list` is a file that holds
     /// [`SshOptions::known_hosts`]; it is named only where a key is declared.
     pub fn target(&self, list: &Utf8Path) -> Vec<String> {
         let mut argv = vec!["-p".to_owned(), self.port.to_string()];
@@ -46,6 +47,14 @@ impl SshOptions {
                 "CheckHostIP=no",
                 "VerifyHostKeyDNS=no",
             ] {
+                option(fixed.to_owned());
+            }
+        } else {
+            // A person is asked about a host that nobody knows, a run is refused, and a key that is another one than before
+            // is refused always: settings that believe whoever is there were made for something else.
+            for fixed in
+                ["StrictHostKeyChecking=ask", "NoHostAuthenticationForLocalhost=no", "VerifyHostKeyDNS=no"]
+            {
                 option(fixed.to_owned());
             }
         }
