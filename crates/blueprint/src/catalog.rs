@@ -30,8 +30,8 @@ pub struct FeatureSpec {
     pub parameters: BTreeMap<String, Parameter>,
     /// Features that are put in before this one.
     pub requires: Vec<String>,
-    /// What it offers to others: `gateway`, `mesh`, `dns` and `ca` make its guest that part of the workshop; other words
-    /// are for people.
+    /// What it offers to others: `gateway`, `mesh`, `dns`, `ca` and `package-cache` make its guest that part of the workshop;
+    /// other words are for people.
     pub provides: Vec<String>,
     /// Parameters of the type `port`: where it answers those who need it. A container whose `needs` name its guest may go
     /// there.

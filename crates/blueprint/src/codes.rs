@@ -129,7 +129,8 @@ codes! {
          There nobody asks them anything: without a firewall everybody who has a route to the container, and without zero \
          trust every other guest; in zero trust, those who say that they need the container.",
         "Add \"firewall\": {\"zero-trust\": true}; or let the service take connections from its proxy alone, with `mutual` and a \
-         feature's `client-certificates`; or say \"bypass\": true at the service, and it stays as it is.";
+         feature's `client-certificates`; or put it into its proxy's own container, with a feature that listens for that \
+         alone, such as `static-site`; or say \"bypass\": true at the service, and it stays as it is.";
     BAD_FLOW = "bad-flow", "a flow that cannot be",
         "The flow leads from something to itself, or there is no firewall that could let it through.",
         "Correct its ends, or add `firewall`.";

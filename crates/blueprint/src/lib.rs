@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod codes;
 pub mod init;
+pub mod loopback;
 pub mod model;
 pub mod names;
 pub mod secret;

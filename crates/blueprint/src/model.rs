@@ -19,6 +19,9 @@ use crate::values::{Bridge, Domain, Label};
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
 
+/// What a feature `provides` that fetches packages for all guests, and the derived parameter that holds its address.
+pub const PACKAGE_CACHE: &str = "package-cache";
+
 /// The feature with which guests trust the workshop's root.
 pub const TRUSTS: &str = "trusted-ca";
 
@@ -295,6 +298,21 @@ pub enum FlowEnd {
     Net(cidr::Ipv4Cidr),
 }
 
+impl FlowEnd {
+    /// Whether it is, or may be, this container.
+    pub fn meets(&self, container: &Container) -> bool {
+        match self {
+            Self::Container(name) => *name == container.name,
+            Self::Inside => true,
+            Self::Outside => false,
+            Self::Net(net) => container.nets.values().any(|nic| match nic.address {
+                NicAddress::Static(inet) => net.contains(&inet.address()),
+                NicAddress::Dhcp => false,
+            }),
+        }
+    }
+}
+
 /// A network guests can be on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -369,15 +387,27 @@ impl Container {
     pub fn ports<'f>(&self, feature: impl Fn(&str) -> Option<&'f Feature>) -> BTreeSet<u16> {
         let mut ports: BTreeSet<u16> = self.services.values().map(|service| service.port).collect();
         let none = BTreeMap::new();
+        for (found, used) in self.all_features(feature) {
+            ports.extend(found.spec.ports(used.map_or(&none, |used| &used.parameters)));
+        }
+        ports
+    }
+
+    /// Its features and those that these require, each once, with how it is declared here where it is. `feature` knows
+    /// features by name.
+    pub fn all_features<'f>(
+        &self,
+        feature: impl Fn(&str) -> Option<&'f Feature>,
+    ) -> Vec<(&'f Feature, Option<&FeatureUse>)> {
+        let mut all = Vec::new();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut left: Vec<&str> = self.features.iter().map(|used| used.name.as_str()).collect();
         while let Some(name) = left.pop() {
             let Some(found) = feature(name).filter(|found| seen.insert(&found.name)) else { continue };
-            let used = self.features.iter().find(|used| used.name == name);
-            ports.extend(found.spec.ports(used.map_or(&none, |used| &used.parameters)));
+            all.push((found, self.features.iter().find(|used| used.name == name)));
             left.extend(found.spec.requires.iter().map(String::as_str));
         }
-        ports
+        all
     }
 }
 

@@ -1,5 +1,7 @@
 //! Opening the site that was named on the command line: the environment, and what is said meanwhile.
 
+use std::time::Duration;
+
 use blueprint::Loaded;
 use blueprint::model::Blueprint;
 use site::{Connection, Environment, Listener, Notice, OnPaper, Site};
@@ -16,7 +18,7 @@ pub fn environment() -> Environment {
 
 /// The same, with what was said of the connection to the node.
 fn keeping(global: &Global) -> Environment {
-    environment().keeping(!global.no_keep)
+    environment().keeping(!global.no_keep).answering(global.answers.map(Duration::from_secs))
 }
 
 /// The blueprint alone.

@@ -41,12 +41,23 @@ impl Tail {
         self.kept.drain(..surplus);
         let cut = self.total - self.kept.len() as u64;
         if cut > 0 {
-            let said = format!("({cut} bytes before this are left out)\n");
+            let said = format!("({cut}{LEFT_OUT}");
             self.kept.splice(0..0, said.into_bytes());
         }
         self.kept
     }
+
+    /// Whether something may have been cut away from what [`Tail::into_bytes`] returned. Who spoke there can say that it was,
+    /// and never that it was not.
+    pub fn is_cut(bytes: &[u8]) -> bool {
+        let Some(rest) = bytes.strip_prefix(b"(") else { return false };
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits > 0 && rest[digits..].starts_with(LEFT_OUT.as_bytes())
+    }
 }
+
+/// What follows the number of bytes that were cut away.
+const LEFT_OUT: &str = " bytes before this are left out)\n";
 
 /// Tells lines as they come. One that is longer than it may be is told up to there, and that it was cut.
 #[derive(Debug, Clone)]
@@ -119,7 +130,14 @@ mod tests {
         assert_eq!(tail.total(), 300 << 20);
         lines.end(&mut |line: &str| told.push(line.len()));
         assert!(told.len() == 1 && told[0] < 1100, "{told:?}");
-        let end = String::from_utf8(tail.into_bytes()).unwrap();
+        let end = tail.into_bytes();
+        assert!(Tail::is_cut(&end));
+        for whole in
+            ["", "(", "(x", "( bytes before this are left out)\n", "x(1 bytes before this are left out)\n"]
+        {
+            assert!(!Tail::is_cut(whole.as_bytes()), "{whole}");
+        }
+        let end = String::from_utf8(end).unwrap();
         assert!(end.starts_with("(314571800 bytes before this are left out)\nxxx"), "{}", &end[..60]);
         assert!(end.len() < 1100);
     }

@@ -13,6 +13,7 @@ use apply::Failure;
 use async_trait::async_trait;
 use plan::Inventory;
 use proxmox::client::{Member, Reader};
+use proxmox::is_node_name;
 use transport::{Command, Error, InGuest, OtherNode, Runner, Whereabouts};
 
 use crate::settle;
@@ -266,7 +267,7 @@ impl Ways {
 
 /// `pve1` of `nodes/pve1`.
 fn local_name(link: &str) -> Option<String> {
-    link.trim().rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned)
+    link.trim().rsplit('/').next().filter(|name| is_node_name(name)).map(str::to_owned)
 }
 
 #[async_trait]
@@ -313,6 +314,30 @@ mod tests {
     fn a_node_is_named_by_where_its_link_leads() {
         assert_eq!(local_name("nodes/pve1\n").as_deref(), Some("pve1"));
         assert_eq!(local_name("/etc/pve/nodes/pve-2").as_deref(), Some("pve-2"));
-        assert_eq!(local_name("\n"), None);
+        for bad in ["\n", "nodes/-oProxyCommand=x", "nodes/a b", "nodes/..", "nodes/"] {
+            assert_eq!(local_name(bad), None, "{bad}");
+        }
+    }
+
+    /// What people may write as the name of a node, and what a node may say it is, are the same.
+    #[test]
+    fn a_node_is_called_the_same_in_blueprints_as_on_nodes() {
+        for name in [
+            "pve1",
+            "PVE-01",
+            "9",
+            "",
+            "-a",
+            "a-",
+            "a.b",
+            "a_b",
+            "\u{fc}",
+            "a/b",
+            &"a".repeat(63),
+            &"a".repeat(64),
+        ] {
+            let written = name.parse::<blueprint::values::NodeLabel>().is_ok();
+            assert_eq!(written, is_node_name(name), "{name}");
+        }
     }
 }

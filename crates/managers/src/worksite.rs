@@ -96,6 +96,9 @@ impl std::fmt::Display for HostRunner {
     }
 }
 
+/// How long a service may need until it answers after all it needs is done.
+const ANSWERS: Duration = Duration::from_secs(60);
+
 /// What crews work with.
 #[derive(Debug)]
 pub struct Worksite {
@@ -117,6 +120,8 @@ pub struct Worksite {
     pub artifacts: Arc<dyn Artifacts>,
     /// The time.
     pub clock: fn() -> Timestamp,
+    /// How long a service may need until it answers after all it needs is done.
+    pub answers: Duration,
     marks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
     /// The guests whose marks were sealed, or that are gone: what is not sealed there is no mark any more.
     sealed: Mutex<BTreeSet<u32>>,
@@ -143,6 +148,7 @@ impl Worksite {
             prober,
             artifacts: Arc::new(crate::artifacts::Refusing),
             clock,
+            answers: ANSWERS,
             marks: Mutex::default(),
             sealed: Mutex::default(),
         }
@@ -152,6 +158,12 @@ impl Worksite {
     #[must_use]
     pub fn with_artifacts(self, artifacts: Arc<dyn Artifacts>) -> Self {
         Self { artifacts, ..self }
+    }
+
+    /// With another time for services until they answer.
+    #[must_use]
+    pub fn with_answers(self, answers: Duration) -> Self {
+        Self { answers, ..self }
     }
 
     /// Calls that only read.

@@ -62,6 +62,14 @@ pub struct Told {
     /// The names in the certificates of the proxies that show one to services of this guest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxies: Option<Vec<String>>,
+    /// The ports of this guest where nobody but a proxy in the same guest has to come: what listens there answers 127.0.0.1
+    /// alone, and the proxy goes there. A feature that is told this promises it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loopback: Option<Vec<u16>>,
+    /// The address of the cache that packages are fetched through: `http://10.0.0.5:3142`. Empty where there is none, and in
+    /// its own guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_cache: Option<String>,
     /// The authority in a guest, where this guest, or the node, renews by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<Maybe<Authority>>,

@@ -15,8 +15,10 @@ pub mod firewall;
 pub mod http;
 pub mod inventory;
 mod lenient;
+mod node_name;
 pub mod property;
 pub mod upid;
 
 pub use error::{ApiError, Error, ErrorKind};
+pub use node_name::is_node_name;
 pub use upid::Upid;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::is_node_name;
+
 /// The number of a task, as `UPID:pve1:000010E2:000E4E7C:6B03FB81:vzcreate:210:root@pam!conf:`.
 ///
 /// The form is that of `PVE::Tools::upid_decode`: hexadecimal process number, its start in clock ticks (nine digits once
@@ -44,9 +46,12 @@ impl FromStr for Upid {
             let fits = lengths.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             if fits { u64::from_str_radix(digits, 16).ok() } else { None }
         };
-        let node_fits = !node.is_empty() && node.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let blank = |part: &str| part.contains(|c: char| c.is_whitespace() || c.is_control());
-        if !node_fits || kind.is_empty() || user.is_empty() || [kind, id, user].into_iter().any(blank) {
+        if !is_node_name(node)
+            || kind.is_empty()
+            || user.is_empty()
+            || [kind, id, user].into_iter().any(blank)
+        {
             return Err(error());
         }
         Ok(Self {
@@ -140,7 +145,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_prints_what_it_parsed(
-            text in "UPID:[a-z][a-z0-9-]{0,9}:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[a-z]{1,9}:[a-z0-9\\\\-]{0,9}:[a-z]{1,5}@pam(![a-z]{1,4})?:"
+            text in "UPID:[a-z]([a-z0-9-]{0,8}[a-z0-9])?:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[a-z]{1,9}:[a-z0-9\\\\-]{0,9}:[a-z]{1,5}@pam(![a-z]{1,4})?:"
         ) {
             prop_assert_eq!(text.parse::<Upid>().unwrap().to_string(), text);
         }

@@ -14,6 +14,8 @@ pub struct Environment {
     variable: Arc<Variable>,
     /// Whether the connection to the node stays for the next command.
     pub keep: bool,
+    /// How long a service may need until it answers at the end of a run, where that is said.
+    pub answers: Option<Duration>,
 }
 
 /// A variable's value by its name.
@@ -22,13 +24,19 @@ type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 impl Environment {
     /// What `variable` tells by name.
     pub fn new(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { variable: Arc::new(variable), keep: false }
+        Self { variable: Arc::new(variable), keep: false, answers: None }
     }
 
     /// The same, whose connection to the node stays for the next command where `keep`.
     #[must_use]
     pub fn keeping(self, keep: bool) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same, that waits so long for a service to answer.
+    #[must_use]
+    pub fn answering(self, answers: Option<Duration>) -> Self {
+        Self { answers, ..self }
     }
 
     /// A variable's value.

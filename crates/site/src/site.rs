@@ -341,18 +341,20 @@ impl Site {
     pub fn worksite(&self) -> Result<Arc<Worksite>, Error> {
         let simulated = self.connection.simulated();
         let artifacts = crate::artifacts::provider(&self.blueprint.target, simulated, &self.environment)?;
-        Ok(Arc::new(
-            Worksite::new(
-                self.with_key()?,
-                self.connection.writer(),
-                self.connection.ways.clone(),
-                self.authority.clone(),
-                self.secrets(),
-                self.prober()?,
-                Timestamp::now,
-            )
-            .with_artifacts(artifacts),
-        ))
+        let worksite = Worksite::new(
+            self.with_key()?,
+            self.connection.writer(),
+            self.connection.ways.clone(),
+            self.authority.clone(),
+            self.secrets(),
+            self.prober()?,
+            Timestamp::now,
+        )
+        .with_artifacts(artifacts);
+        Ok(Arc::new(match self.environment.answers {
+            Some(answers) => worksite.with_answers(answers),
+            None => worksite,
+        }))
     }
 
     pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use foreign::{Untrusted, limits};
-use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::nonce::nonce;
 use crate::{Command, Error, Held, Output, Runner, Stream};
 
 /// The environment `pct exec` gives a command (seen on a Proxmox VE 9.2.11 node), and nothing else: what runs in a
@@ -141,20 +141,6 @@ fn not_entered_word(nonce: &str) -> String {
     format!("phoenix-not-entered-{nonce} ")
 }
 
-/// Something that nobody can guess.
-///
-/// # Errors
-/// When the system has no randomness.
-fn nonce(place: &dyn Fn() -> String) -> Result<String, Error> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Start {
-        program: "lxc-attach".to_owned(),
-        place: place(),
-        source: std::io::Error::other("the system gives no random numbers"),
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[async_trait]
 impl Runner for InGuest {
     async fn run_lines(
@@ -162,7 +148,7 @@ impl Runner for InGuest {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
-        let nonce = nonce(&|| self.place())?;
+        let nonce = nonce("lxc-attach", &|| self.place())?;
         let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command, &nonce));
         let output = node.run_lines(&command, line).await?;
         let Some(error) = self.not_entered(&output, &nonce) else { return Ok(output) };
@@ -172,7 +158,7 @@ impl Runner for InGuest {
     }
 
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-        let nonce = nonce(&|| self.place())?;
+        let nonce = nonce("lxc-attach", &|| self.place())?;
         let (node, command) = (self.ways.node_of(self.id).await?, self.wrapped(command, &nonce));
         let failed = |held: &Result<_, Output>| {
             held.as_ref().err().and_then(|output| self.not_entered(output, &nonce))

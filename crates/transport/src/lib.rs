@@ -5,21 +5,24 @@
 //! implement it; the lab has a simulated one. A [`Command`] is an argument vector with an optional standard input, never a shell
 //! string, so nothing secret is ever in an argument list and nothing needs quoting by hand.
 
+mod carried;
 mod command;
 mod error;
 mod in_guest;
 mod local;
+mod nonce;
 mod other_node;
 mod process;
 mod ssh;
 mod traced;
 
+pub use carried::CarriedLine;
 pub use command::{Command, Output};
 pub use error::{Error, Sent};
 pub use in_guest::{Entering, InGuest, Whereabouts};
 pub use local::Local;
 pub use other_node::OtherNode;
-pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, carried_by_line, close_kept, mark_own_end};
+pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept};
 pub use traced::{CALL, RECORD, Traced, log_exchange};
 
 use std::fmt::Debug;

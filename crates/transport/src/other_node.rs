@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ssh::argv::{ended_itself, remote_line};
+use crate::carried::{Carried, End};
 use crate::ssh::failure::words;
 use crate::{Command, Error, Held, Output, Runner, Stream};
 
@@ -22,7 +22,7 @@ pub struct OtherNode {
     address: IpAddr,
 }
 
-/// What ssh says when it did not get to running a command: nothing was sent.
+/// What ssh says when it did not get to running a command: nothing was sent. It counts only where nothing else has spoken.
 const NEVER_CONNECTED: [&str; 9] = [
     "ssh: connect to host",
     "Could not resolve hostname",
@@ -66,24 +66,31 @@ impl OtherNode {
         shell_words::join(["ssh", "-t"].into_iter().chain(to.iter().map(String::as_str)).chain(["--", line]))
     }
 
-    fn wrapped(&self, command: &Command) -> Command {
+    fn wrapped(&self, carried: &Carried, command: &Command) -> Command {
         let mut argv = vec!["ssh".to_owned()];
         argv.extend(Self::destination(&self.name, self.address));
-        argv.extend(["--".to_owned(), remote_line(&command.argv)]);
+        argv.extend(["--".to_owned(), carried.line(&command.argv)]);
         Command { argv, ..command.clone() }
     }
 
     /// The command's own end, or what ssh's failure on the first node means.
-    fn judged(&self, mut output: Output, purpose: &str) -> Result<Output, Error> {
-        if ended_itself(&mut output) {
-            return Ok(output);
-        }
+    fn judged(&self, end: End, purpose: &str) -> Result<Output, Error> {
+        let broken = |output: &Output| Error::Broken {
+            place: self.place(),
+            purpose: purpose.to_owned(),
+            reason: words(output),
+        };
+        let output = match end {
+            End::Itself(output) => return Ok(output),
+            End::Begun(output) => return Err(broken(&output)),
+            End::Unheard(output) => output,
+        };
         let text = String::from_utf8_lossy(&output.stderr);
         let said = |needle: &str| text.contains(needle);
-        let (place, reason) = (self.place(), words(&output));
         if !NEVER_CONNECTED.iter().any(|words| said(words)) {
-            return Err(Error::Broken { place, purpose: purpose.to_owned(), reason });
+            return Err(broken(&output));
         }
+        let (place, reason) = (self.place(), words(&output));
         let (name, first) = (&self.name, self.first.place());
         let keys = said("Host key verification failed") || said("HAS CHANGED") || said("Permission denied");
         let hint = if keys {
@@ -102,15 +109,17 @@ impl Runner for OtherNode {
         command: &Command,
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
-        let output = self.first.run_lines(&self.wrapped(command), line).await?;
-        self.judged(output, &command.purpose)
+        let carried = Carried::new(&|| self.place())?;
+        let output = self.first.run_lines(&self.wrapped(&carried, command), line).await?;
+        self.judged(carried.end(output), &command.purpose)
     }
 
     /// The command ends with its standard input: when the guard is dropped, and when the way there breaks anywhere.
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
-        match self.first.hold(&self.wrapped(command)).await? {
+        let carried = Carried::new(&|| self.place())?;
+        match self.first.hold(&self.wrapped(&carried, command)).await? {
             Ok(held) => Ok(Ok(held)),
-            Err(output) => self.judged(output, &command.purpose).map(Err),
+            Err(output) => self.judged(carried.end(output), &command.purpose).map(Err),
         }
     }
 
@@ -213,8 +222,8 @@ mod tests {
         assert_eq!(ssh.join(" "), expected);
         // A shell takes the line apart into what was asked for.
         let words = shell_words::split(remote).unwrap();
-        let carried = crate::carried_by_line(&words).unwrap();
-        assert_eq!(carried, ["pct", "set", "120", "--description", "it's \"a b\"; $HOME"]);
+        let carried = crate::CarriedLine::of(&words).unwrap();
+        assert_eq!(carried.argv, ["pct", "set", "120", "--description", "it's \"a b\"; $HOME"]);
     }
 
     #[test]
@@ -226,18 +235,53 @@ mod tests {
         assert_eq!(words[words.len() - 3..], ["root@10.0.0.14", "--", attach]);
     }
 
+    /// A first node whose `ssh` runs the line here, and then loses the connection.
+    #[derive(Debug)]
+    struct LosesIt(Mutex<usize>);
+
+    #[async_trait]
+    impl Runner for LosesIt {
+        async fn run_lines(
+            &self,
+            command: &Command,
+            line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+        ) -> Result<Output, Error> {
+            *self.0.lock().unwrap() += 1;
+            let shell = Command::new("trying", ["sh", "-c", command.argv.last().unwrap()]);
+            let output = Local.run_lines(&shell, line).await?;
+            Ok(Output { status: 255, ..output })
+        }
+
+        async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+            Ok(Err(self.run(command).await?))
+        }
+
+        async fn connect(&self, _: &str, _: u16, _: Duration) -> Result<Box<dyn Stream>, Error> {
+            panic!("nothing is connected to")
+        }
+
+        fn place(&self) -> String {
+            "root@10.0.0.13".to_owned()
+        }
+    }
+
+    /// The attack: a guest on the other node says what ssh says where it could not connect, and the line breaks. Whoever sent
+    /// a secret there must not send it again for that.
     #[tokio::test]
-    async fn the_line_arrives_as_it_was_in_a_real_shell_and_a_status_of_255_is_the_commands() {
-        for (argv, status, out) in [
-            (vec!["printf", "%s|", "a b", "it's", "$HOME", ""], 0, "a b|it's|$HOME||"),
-            (vec!["sh", "-c", "exit 255"], 255, ""),
-            (vec!["sh", "-c", "exit 7"], 7, ""),
-        ] {
-            let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
-            let shell = Command::new("trying", ["sh", "-c", &remote_line(&argv)]);
-            let output = Local.run(&shell).await.unwrap();
-            let judged = other(&FakeFirst::answering(0, "")).judged(output, "trying").unwrap();
-            assert_eq!((judged.status, judged.text().as_ref(), judged.stderr.len()), (status, out, 0));
+    async fn what_a_command_says_is_not_taken_for_a_connection_that_never_was() {
+        for forged in NEVER_CONNECTED {
+            let other = OtherNode::new(Arc::new(LosesIt(Mutex::default())), "pve2", [10, 0, 0, 14].into());
+            let command = Command::new("setting", ["sh", "-c", "echo \"$1\" >&2", "sh", forged]);
+            let error = other.run(&command).await.unwrap_err();
+            assert!(
+                matches!(error, Error::Broken { .. }) && error.sent() == Sent::Maybe,
+                "{forged}: {error:?}"
+            );
+            let error = other.hold(&command).await.unwrap_err();
+            assert!(
+                matches!(error, Error::Broken { .. }) && error.sent() == Sent::Maybe,
+                "{forged}: {error:?}"
+            );
         }
     }
 

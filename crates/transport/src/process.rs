@@ -279,7 +279,7 @@ pub(crate) async fn hold(
     place: &str,
 ) -> Result<Result<(String, HeldProcess), Output>, Error> {
     let (mut group, Pipes { mut stdin, mut stdout, mut stderr }) = Group::spawn(argv, place)?;
-    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let (mut out, mut err) = (Vec::new(), Tail::new(limits::ERRORS));
     let lost = |source| Error::Io { place: place.to_owned(), purpose: command.purpose.clone(), source };
 
     let first = async {
@@ -316,11 +316,9 @@ pub(crate) async fn hold(
         Ok(Ok(None)) => {
             drop(stdin);
             let rest = async {
-                let mut tail = Tail::new(limits::ERRORS);
-                tail.push(&err);
                 let (status, _) =
-                    tokio::try_join!(group.wait(), read_tail(&mut stderr, &mut tail, limits::ERRORS_IN_ALL))?;
-                Ok((status, tail))
+                    tokio::try_join!(group.wait(), read_tail(&mut stderr, &mut err, limits::ERRORS_IN_ALL))?;
+                Ok((status, err))
             };
             match timeout(HOLD_GRACE, rest).await {
                 Ok(Ok((status, tail))) => {
@@ -339,7 +337,7 @@ pub(crate) async fn hold(
 /// Owns a held process until it ends or is released.
 async fn keep(mut group: Group, pipes: Pipes, released: oneshot::Receiver<()>, ended: Arc<AtomicBool>) {
     let Pipes { stdin, mut stdout, mut stderr } = pipes;
-    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let (mut out, mut err) = (Tail::new(limits::ERRORS), Tail::new(limits::ERRORS));
     let noise = async { tokio::join!(drain(&mut stdout, &mut out), drain(&mut stderr, &mut err)) };
     tokio::pin!(noise);
     let over = tokio::select! {
@@ -374,15 +372,13 @@ async fn first_line(from: &mut ChildStdout, all: &mut Vec<u8>) -> io::Result<Opt
 }
 
 /// Reads for ever, so that the process never blocks on a full pipe, and keeps the last of what it said.
-async fn drain(from: &mut (impl AsyncRead + Unpin), kept: &mut Vec<u8>) -> std::convert::Infallible {
+async fn drain(from: &mut (impl AsyncRead + Unpin), tail: &mut Tail) -> std::convert::Infallible {
+    let mut chunk = Vec::with_capacity(CHUNK);
     loop {
-        match from.read_buf(kept).await {
+        match from.read_buf(&mut chunk).await {
             Ok(0) | Err(_) => return std::future::pending().await,
-            Ok(_) if kept.len() > limits::ERRORS => {
-                let surplus = kept.len() - limits::ERRORS;
-                kept.drain(..surplus);
-            }
-            Ok(_) => {}
+            Ok(_) => tail.push(&chunk),
         }
+        chunk.clear();
     }
 }

@@ -21,9 +21,9 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-pub use argv::{carried_by_line, mark_own_end};
 pub use keep::{Keep, close_kept};
 
+use crate::carried::{Carried, End};
 use crate::process::{self, HeldProcess};
 use crate::{Command, Error, Held, Output, Runner, Stream};
 
@@ -56,7 +56,7 @@ pub struct SshOptions {
     /// The private key; ssh's own choice without one.
     pub identity: Option<Utf8PathBuf>,
     /// The host key, as a `known_hosts` file has it: `ssh-ed25519 AAAA…`. When it is declared, nothing else is
-    /// believed; when not, the user's own ssh settings and known hosts decide.
+    /// believed; when not, the user's own known hosts decide, and who is not in them is not believed.
     pub host_key: Option<String>,
     /// A folder of this user alone, with a short path (Unix sockets are limited to about 100 bytes). It is made when
     /// missing, with mode 0700; one in which others could have put something is refused.
@@ -220,7 +220,9 @@ impl Ssh {
         if fs_err::symlink_metadata(self.socket()).is_ok() {
             // That its master answers proves nothing: the line may be dead, or the far side frozen. A command proves it.
             let proof = Command::new("trying the kept connection", ["true"]).limit(keep::PROOF_LIMIT);
-            let output = process::run(&self.client_argv(&proof), &proof, &self.place(), &mut |_| {}).await;
+            let carried = Carried::new(&|| self.place()).map_err(Failed::Error)?;
+            let argv = self.client_argv(&carried, &proof);
+            let output = process::run(&argv, &proof, &self.place(), &mut |_| {}).await;
             if output.is_ok_and(|output| output.success()) {
                 return Ok(Link::Kept);
             }
@@ -322,11 +324,14 @@ impl Ssh {
     }
 
     /// What a finished client's output means: the command's own end, or ssh's.
-    fn judge(&self, mut output: Output, command: &Command, count: u64) -> Result<Ended, Error> {
-        if argv::ended_itself(&mut output) {
-            return Ok(Ended::Itself(output));
+    fn judge(&self, end: End, command: &Command, count: u64) -> Result<Ended, Error> {
+        match end {
+            End::Itself(output) => Ok(Ended::Itself(output)),
+            End::Unheard(output) => {
+                failure::unheard(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft(count))
+            }
+            End::Begun(output) => Err(failure::broken(&self.options, &output, &command.purpose)),
         }
-        failure::running(&self.options, &output, &command.purpose).map(|()| Ended::NeverLeft(count))
     }
 
     /// One attempt at a command over the connection as it is, made first when it is not there.
@@ -336,15 +341,18 @@ impl Ssh {
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Ended, Error> {
         let count = self.ready().await?;
-        let output = process::run(&self.client_argv(command), command, &self.place(), line).await?;
-        self.judge(output, command, count)
+        let carried = Carried::new(&|| self.place())?;
+        let argv = self.client_argv(&carried, command);
+        let output = process::run(&argv, command, &self.place(), line).await?;
+        self.judge(carried.end(output), command, count)
     }
 
     async fn attempt_hold(&self, command: &Command) -> Result<Result<(String, HeldProcess), Ended>, Error> {
         let count = self.ready().await?;
-        match process::hold(&self.client_argv(command), command, &self.place()).await? {
+        let carried = Carried::new(&|| self.place())?;
+        match process::hold(&self.client_argv(&carried, command), command, &self.place()).await? {
             Ok(held) => Ok(Ok(held)),
-            Err(output) => self.judge(output, command, count).map(Err),
+            Err(output) => self.judge(carried.end(output), command, count).map(Err),
         }
     }
 

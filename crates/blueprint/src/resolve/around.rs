@@ -1,11 +1,14 @@
 //! What a proxy asks of clients holds only for those who go through it: a service whose own port others reach as well is
 //! open to them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::Context;
+use super::{Context, parts};
 use crate::codes;
-use crate::model::{Container, Containers, Expose, Firewall, Service};
+use crate::loopback::{self, asked};
+use crate::model::{Container, Containers, Expose, Firewall, Flow, Service};
 use crate::report::Draft;
 
 /// The parameter by which a feature refuses all who show no certificate.
@@ -13,18 +16,6 @@ const CERTIFICATES: &str = "client-certificates";
 /// The parameter of those that look whose it is: whom else than the proxy they let in. Without it, a certificate of any guest
 /// will do.
 const NAMES: &str = "client-names";
-
-/// Where a service says what its proxy asks of clients; nothing where it asks nothing.
-fn asked(service: &Service) -> Option<[&'static str; 2]> {
-    let limits = &service.limits;
-    let all = [
-        (!service.users.is_empty(), ["access", "basic"]),
-        (service.client_certificate, ["access", "client-certificate"]),
-        (limits.rate.is_some(), ["limits", "rate"]),
-        (limits.body_mib.is_some_and(|most| most > 0), ["limits", "body"]),
-    ];
-    all.into_iter().find_map(|(said, path)| said.then_some(path))
-}
 
 /// Whether the feature that serves it lets in nobody but its proxy, by the proxy's certificate.
 fn for_the_proxy_alone(container: &Container, service: &Service, context: &Context<'_, '_>) -> bool {
@@ -45,10 +36,19 @@ fn for_the_proxy_alone(container: &Container, service: &Service, context: &Conte
 }
 
 /// Checks that nobody gets around what a proxy is to ask.
-pub(super) fn check(containers: &Containers, firewall: Option<&Firewall>, context: &mut Context<'_, '_>) {
-    let namespace = context.namespace;
+pub(super) fn check(
+    containers: &Containers,
+    firewall: Option<&Firewall>,
+    flows: &BTreeMap<String, Flow>,
+    context: &mut Context<'_, '_>,
+) {
+    let (namespace, features) = (context.namespace, context.features);
+    let proxies = parts::Proxies::of(containers, context);
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let here = |service: &Service| proxies.of_service(service) == Some(name);
+        let of_its_proxy =
+            loopback::ports(container, flows, here, |name| features.get(name).map(AsRef::as_ref));
         for service in container.services.values() {
             let proxy = match service.expose {
                 Expose::Gateway => "gateway",
@@ -66,7 +66,10 @@ pub(super) fn check(containers: &Containers, firewall: Option<&Firewall>, contex
                 }
                 continue;
             };
-            if service.bypass || for_the_proxy_alone(container, service, context) {
+            if service.bypass
+                || of_its_proxy.contains(&service.port)
+                || for_the_proxy_alone(container, service, context)
+            {
                 continue;
             }
             let who = match firewall {

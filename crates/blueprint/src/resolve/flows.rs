@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Context;
+use super::{Context, parts};
 use crate::codes;
-use crate::model::{Container, Containers, Firewall, Flow, FlowEnd, NicAddress};
+use crate::model::{Container, Containers, Firewall, Flow, FlowEnd, PACKAGE_CACHE};
 use crate::report::Draft;
 use crate::source::TransportSource;
 use crate::values::{AddressRange, EndName};
 
-pub(super) fn firewall(context: &mut Context<'_, '_>) -> Option<Firewall> {
+pub(super) fn firewall(containers: &Containers, context: &mut Context<'_, '_>) -> Option<Firewall> {
     let namespace = context.namespace;
     let entry = namespace.firewall.as_ref()?;
     let source = entry.value.as_ref()?;
     let packages: Vec<FlowEnd> = match &source.packages {
         Some(ends) => ends.iter().map(end).collect(),
-        None => vec![FlowEnd::Outside],
+        None => match parts::package_cache(containers, context) {
+            Some(cache) => vec![FlowEnd::Container(cache.name.clone())],
+            None => vec![FlowEnd::Outside],
+        },
     };
     for packages in &packages {
         match packages {
@@ -93,7 +96,7 @@ pub(super) fn check_needs(
     let plays = |container: &Container| {
         let is_part = |name: &String| {
             let words = features.get(name).map(|found| found.spec.provides.as_slice()).unwrap_or_default();
-            words.iter().any(|word| ["gateway", "mesh", "dns", "ca"].contains(&word.as_str()))
+            words.iter().any(|word| ["gateway", "mesh", "dns", "ca", PACKAGE_CACHE].contains(&word.as_str()))
         };
         closure(container).iter().any(is_part)
     };
@@ -101,7 +104,7 @@ pub(super) fn check_needs(
         let Some(entry) = context.namespace.containers.get(&*container.name) else { continue };
         for need in &container.needs {
             let Some(other) = containers.get(need) else { continue };
-            let flows = flows.values().any(|flow| meets(&flow.from, container) && meets(&flow.to, other));
+            let flows = flows.values().any(|flow| flow.from.meets(container) && flow.to.meets(other));
             if flows || plays(other) || !other.ports(|name| features.get(name).map(AsRef::as_ref)).is_empty()
             {
                 continue;
@@ -142,23 +145,10 @@ pub(super) fn check_packages(firewall: &Firewall, containers: &Containers, conte
              features listens"
         );
         let hint = format!(
-            "declare where its cache listens in `{name}`, such as \"services\": {{\"packages\": {{\"port\": 3142, \"protocol\": \
+            "give `{name}` the feature `package-cache`, or declare where its cache listens, such as \"services\": {{\"packages\": {{\"port\": 3142, \"protocol\": \
              \"tcp\"}}}}"
         );
         context.push(Draft::error(codes::CLOSED_NEED, entry.spot(&["packages"]), message).hint(hint));
-    }
-}
-
-/// Whether an end of a flow is, or may be, this container.
-fn meets(end: &FlowEnd, container: &Container) -> bool {
-    match end {
-        FlowEnd::Container(name) => *name == container.name,
-        FlowEnd::Inside => true,
-        FlowEnd::Outside => false,
-        FlowEnd::Net(net) => container.nets.values().any(|nic| match nic.address {
-            NicAddress::Static(inet) => net.contains(&inet.address()),
-            NicAddress::Dhcp => false,
-        }),
     }
 }
 

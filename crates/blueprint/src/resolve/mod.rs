@@ -71,7 +71,6 @@ pub(crate) fn resolve(
     let site = site::site(&mut context);
     let target = site::target(&mut context);
     let certificates = site::certificates(&mut context);
-    let firewall = flows::firewall(&mut context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
     let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
@@ -92,6 +91,7 @@ pub(crate) fn resolve(
             Some((container.name.clone(), Arc::new(container)))
         })
         .collect();
+    let firewall = flows::firewall(&containers, &mut context);
     guests::check_together(&containers, &networks, &mut context);
     site::check_ids(site.as_ref(), &containers, &mut context);
     guests::check_needs(&mut context, &containers);
@@ -101,7 +101,7 @@ pub(crate) fn resolve(
     }
     let domain = site.as_ref().map(|s| s.domain.clone());
     services::check_together(&containers, &mut context);
-    around::check(&containers, firewall.as_ref(), &mut context);
+    around::check(&containers, firewall.as_ref(), &flows, &mut context);
     site::check_ports(target.as_ref(), &containers, &mut context);
     names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &containers, &mut context);
     parts::check(&containers, &certificates, &mut context);

@@ -4,7 +4,9 @@
 
 use super::Context;
 use crate::codes;
-use crate::model::{Authority, CertificateSettings, Container, Containers, Expose, NicAddress, Service};
+use crate::model::{
+    Authority, CertificateSettings, Container, Containers, Expose, NicAddress, PACKAGE_CACHE, Service,
+};
 use crate::names::GuestName;
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
@@ -59,6 +61,15 @@ const CA: Part = Part {
     code: codes::NO_PART,
 };
 
+const PACKAGES: Part = Part {
+    word: PACKAGE_CACHE,
+    one: "package cache",
+    many: "package caches",
+    feature: "package-cache",
+    address: "all guests fetch their packages there",
+    code: codes::NO_PART,
+};
+
 fn fixed(container: &Container) -> bool {
     container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)))
 }
@@ -104,6 +115,7 @@ pub(super) fn check(
             draft.hint("add the feature `step-ca` to one container, or leave `authority` out")
         });
     played(&CA, containers, wanted, context);
+    played(&PACKAGES, containers, None, context);
     addresses(containers, context);
 }
 
@@ -113,6 +125,14 @@ fn players<'c>(word: &str, containers: &'c Containers, context: &Context<'_, '_>
     let provides = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == word));
     let all = containers.values().map(AsRef::as_ref);
     all.filter(|c: &&Container| c.features.iter().any(|f| provides(&f.name))).collect()
+}
+
+/// The container that fetches packages for all.
+pub(super) fn package_cache<'c>(
+    containers: &'c Containers,
+    context: &Context<'_, '_>,
+) -> Option<&'c Container> {
+    players(PACKAGES.word, containers, context).first().copied()
 }
 
 /// The containers that are gateways.
@@ -126,6 +146,28 @@ pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Container]) -
         (Some(said), _) => Some(said),
         (None, [only]) => Some(&only.name),
         (None, _) => None,
+    }
+}
+
+/// The proxies, to ask for that of a service.
+pub(super) struct Proxies<'c> {
+    gateways: Vec<&'c Container>,
+    mesh: Option<&'c Container>,
+}
+
+impl<'c> Proxies<'c> {
+    pub(super) fn of(containers: &'c Containers, context: &Context<'_, '_>) -> Self {
+        let mesh = players(MESH.word, containers, context).first().copied();
+        Self { gateways: gateways(containers, context), mesh }
+    }
+
+    /// The proxy that a service goes through; `None` where there is none, or it is open which.
+    pub(super) fn of_service<'s>(&'s self, service: &'s Service) -> Option<&'s GuestName> {
+        match service.expose {
+            Expose::Gateway => gateway_of(service, &self.gateways),
+            Expose::Mesh => self.mesh.map(|mesh| &mesh.name),
+            Expose::Direct | Expose::None => None,
+        }
     }
 }
 

@@ -166,7 +166,8 @@ pub struct FirewallSource {
     #[schemars(extend("default" = serde_json::json!([])))]
     pub management: Option<Vec<AddressRange>>,
     /// In zero trust: where guests fetch packages from. `outside`, which is everybody's web server; an address or a subnet
-    /// of a mirror or a proxy; or `container.NAME`, which then alone fetches them from outside for all others.
+    /// of a mirror or a proxy; or `container.NAME`, which then alone fetches them from outside for all others. Where nothing is
+    /// said, the container that has the feature `package-cache`.
     #[schemars(length(min = 1), extend("default" = serde_json::json!(["outside"]), "examples" = serde_json::json!([["container.cache"]])))]
     pub packages: Option<Vec<EndName>>,
 }

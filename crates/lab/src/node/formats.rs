@@ -62,7 +62,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
     let ok = |good: bool, text: &str| if good { Ok(()) } else { Err(Error::Format(text.to_owned())) };
     match name {
         "vmid" => ok(vmid(value), "value does not look like a valid VM ID"),
-        "node" => ok(dns_label(value), "value does not look like a valid node name"),
+        "node" => ok(proxmox::is_node_name(value), "value does not look like a valid node name"),
         "storage-id" => storage_id(value),
         "poolid" => ok(poolid(value), "value does not look like a valid pool name"),
         "userid" => ok(userid(value), &format!("value '{value}' does not look like a valid user name")),

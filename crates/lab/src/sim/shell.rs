@@ -10,7 +10,7 @@ use proxmox::config::GuestKind;
 use proxmox::exchange::{Method, Request};
 use proxmox::firewall::change;
 use proxmox::inventory::Printed;
-use transport::{Command, Entering, Error, Held, Output, Runner, Stream};
+use transport::{CarriedLine, Command, Entering, Error, Held, Output, Runner, Stream};
 
 use super::faults::{Fault, Faults};
 use super::firewall::{self, SimFirewall};
@@ -154,12 +154,11 @@ impl SimShell {
     async fn answer(&self, n: u64, command: &Command) -> Output {
         match self.across(command) {
             Some(Ok((there, command))) => {
-                let (argv, marks) = carried(command.argv);
-                let mut output = Box::pin(there.answer(n, &Command { argv, ..command })).await;
-                if marks {
-                    transport::mark_own_end(&mut output);
-                }
-                return output;
+                let Some(line) = CarriedLine::of(&command.argv) else {
+                    return Box::pin(there.answer(n, &command)).await;
+                };
+                let inside = Command { argv: line.argv.to_vec(), ..command.clone() };
+                return line.said(Box::pin(there.answer(n, &inside)).await);
             }
             Some(Err(output)) => return output,
             None => {}
@@ -334,14 +333,6 @@ impl SimShell {
     }
 }
 
-/// What the line that ssh carries runs, and whether it marks that it came to its own end.
-fn carried(argv: Vec<String>) -> (Vec<String>, bool) {
-    match transport::carried_by_line(&argv) {
-        Some(inside) => (inside.to_vec(), true),
-        None => (argv, false),
-    }
-}
-
 fn failed(status: i32, stderr: &str) -> Output {
     Output { status, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
 }
@@ -393,7 +384,8 @@ impl Runner for SimShell {
         let (_, fault) = self.before(command).await?;
         let (there, command) = match self.across(command) {
             Some(Ok((there, command))) => {
-                let (argv, _) = carried(command.argv);
+                let line = CarriedLine::of(&command.argv);
+                let argv = line.map_or_else(|| command.argv.clone(), |line| line.argv.to_vec());
                 (there, Command { argv, ..command })
             }
             Some(Err(output)) => return Ok(Err(output)),

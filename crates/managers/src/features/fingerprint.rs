@@ -30,6 +30,10 @@ pub(super) fn fingerprint(
     digits
 }
 
+/// Derived parameters that came when guests were marked already. What they do is in what was rendered, so they enter no
+/// fingerprint: otherwise every feature that is told them would be applied again, with nothing to do.
+const LATER: [&str; 2] = [blueprint::loopback::LOOPBACK, blueprint::model::PACKAGE_CACHE];
+
 /// The parameters as they enter fingerprints. Those of proxies are marked on guests with limits written as Nginx writes
 /// them. They enter like that for good: otherwise every proxy would be applied again, with nothing to do on it.
 fn as_marked<'p>(
@@ -39,6 +43,9 @@ fn as_marked<'p>(
     let limited = ["sites", "routes", "streams"];
     let derived = |name: &str| spec.parameters.get(name).is_some_and(|parameter| parameter.derived);
     let mut all = Cow::Borrowed(parameters);
+    for name in LATER.into_iter().filter(|name| derived(name) && parameters.contains_key(*name)) {
+        all.to_mut().remove(name);
+    }
     for name in limited.into_iter().filter(|name| derived(name) && parameters.contains_key(*name)) {
         let entries = all.to_mut().get_mut(name).and_then(Value::as_array_mut);
         for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {

@@ -22,9 +22,6 @@ use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
 
-/// How long a service may need until it answers after all it needs is done.
-const ANSWERS: Duration = Duration::from_secs(60);
-
 /// Services, for planning.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Services;
@@ -59,7 +56,7 @@ impl Manager for Services {
         let s = desired.services.get(address.name())?;
         let through = s.via.as_ref().map(|via| format!("{} ({})", via.on, via.address));
         Some(json!({
-            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.address, s.port),
+            "url": s.url(), "runs on": s.on, "listens": format!("{}:{}", s.upstream(), s.port),
             "through": through.unwrap_or_else(|| "directly".to_owned()),
             "verified": match s.speaks {
                 Speaks::Https if s.via.is_some() => Value::Bool(!s.unverified()),
@@ -180,12 +177,12 @@ impl ServiceCrew {
         let seen = loop {
             match self.site.prober.probe(service).await {
                 Ok(seen) => break seen,
-                Err(failure) if begin.elapsed() > ANSWERS => {
+                Err(failure) if begin.elapsed() > self.site.answers => {
                     return Err(failure.while_doing(format!("{} does not answer", service.url())));
                 }
                 Err(_) => {
                     if !told {
-                        progress.waiting(format!("{} to answer", service.url()), ANSWERS);
+                        progress.waiting(format!("{} to answer", service.url()), self.site.answers);
                         told = true;
                     }
                     pauses.pause().await;

@@ -89,7 +89,7 @@ impl TlsProber {
             Err(_) | Ok(Ok(1..)) => Ok(connected.to_owned()),
             Ok(Ok(0) | Err(_)) => Err(Failure::new(
                 "probe::closed",
-                format!("{}:{} behind the gateway takes no connection", service.address, service.port),
+                format!("{}:{} behind the gateway takes no connection", service.upstream(), service.port),
             )
             .hint(format!("phoenix-cli exec {} -- ss -ltn", service.on))),
         }
@@ -142,7 +142,9 @@ impl TlsProber {
         let hint = if matches!(status, 502 | 504) {
             format!(
                 "the gateway is fine, but {}:{} behind it is not: phoenix-cli exec {} -- ss -ltn",
-                service.address, service.port, service.on
+                service.upstream(),
+                service.port,
+                service.on
             )
         } else {
             "set `path` and `status` of the service if that is as it should be".to_owned()

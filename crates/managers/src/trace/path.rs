@@ -381,7 +381,7 @@ fn to_service(desired: &Desired, service: &Service, name: String) -> Path {
     let upstream = service.via.as_ref().map(|via| Upstream {
         from: via.on.to_string(),
         guest: service.on.to_string(),
-        address: service.address,
+        address: service.upstream(),
         port: service.port,
         speaks: service.speaks,
         name: service.upstream_name.clone(),

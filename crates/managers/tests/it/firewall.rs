@@ -46,6 +46,52 @@ fn site(declared: usize) -> Site {
     site_of(&files, scenarios::authority()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Everybody who has a cache of packages, in zero trust.
+const CACHED: &str = r#"{
+  "types": { "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G", "features": ["base"] } },
+  "containers": {
+    "cache": { "id": 120, "type": "small", "address": "10.0.0.120", "features": [{ "package-cache": { "port": 3143 } }] },
+    "notes": { "id": 121, "type": "small", "address": "10.0.0.121" }
+  }
+}"#;
+
+/// The attack: somebody is root in a guest, and sends what was found there to a web server of their own, or takes what runs
+/// in the next guest. Without the cache, `packages` lets them; with it, nothing does but the cache's own port.
+#[test]
+fn a_guest_whose_packages_come_through_a_cache_reaches_no_other_web_server() {
+    let reached = |guests: &str| {
+        let mut files = Files::new();
+        let zero_trust = SITE.replacen('{', r#"{ "firewall": { "zero-trust": true },"#, 1);
+        files.insert("site.json".into(), zero_trust.into());
+        files.insert("guests.json".into(), guests.into());
+        let wanted = site_of(&files, scenarios::authority()).unwrap_or_else(|error| panic!("{error}"));
+        let files = virtually(async { There::applied(&wanted).await.look().await }).firewall;
+        let (cluster, local) =
+            (FirewallFile::parse(&files["cluster.fw"]), [Range::parse("10.0.0.0/24").unwrap()]);
+        move |guest: &str, direction: Direction, source: &str, dest: &str, port: u16| {
+            let own = FirewallFile::parse(&files[guest]);
+            let scope = Scope { cluster: &cluster, guest: Some(&own), local: &local };
+            let (source, dest) = (source.parse().unwrap(), dest.parse().unwrap());
+            let packet = Packet { direction, iface: None, source, dest, proto: "tcp", port };
+            judge::guest(Some(&own), true, scope, &packet).passes
+        }
+    };
+    let (out, into) = (Direction::Out, Direction::In);
+    let before = reached(&CACHED.replace(r#", "features": [{ "package-cache": { "port": 3143 } }]"#, ""));
+    assert!(before("121.fw", out, "10.0.0.121", "203.0.113.9", 80), "the way out that there is by default");
+    let now = reached(CACHED);
+    for dest in ["203.0.113.9", "192.168.1.5", "10.0.0.120", "10.0.0.13", "10.0.0.1"] {
+        for port in [80, 443, 3142] {
+            assert!(!now("121.fw", out, "10.0.0.121", dest, port), "{dest}:{port}");
+        }
+    }
+    // What it is for: the others ask it, it asks the mirrors, and nobody else asks it.
+    assert!(now("121.fw", out, "10.0.0.121", "10.0.0.120", 3143));
+    assert!(now("120.fw", into, "10.0.0.121", "10.0.0.120", 3143));
+    assert!(now("120.fw", out, "10.0.0.120", "203.0.113.9", 80));
+    assert!(!now("120.fw", into, "192.168.1.5", "10.0.0.120", 3143));
+}
+
 /// Whether a new connection from there to this port of the node gets in.
 fn gets_in(there: &BTreeMap<String, String>, source: IpAddr, port: u16) -> bool {
     let file = |name: &str| FirewallFile::parse(there.get(name).map_or("", String::as_str));

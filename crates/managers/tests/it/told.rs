@@ -1,6 +1,6 @@
 //! What features are told: the same form for all who read it, and fingerprints that stay what they were.
 
-#![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers beside them")]
 
 use std::collections::BTreeMap;
 
@@ -314,4 +314,62 @@ fn the_pinned_programs_of_a_site_are_known_with_their_age() {
     let year = released.saturating_add(jiff::Span::new().months(OLD));
     assert!(step(year).trouble().unwrap().contains("12 months ago"));
     assert!(aged(list, &plan::Desired::default(), released).is_empty());
+}
+
+/// A guest that is gateway and pages at once, with what its service says, and flows.
+fn both_at_once(service: &str, feature: &str, flows: &str) -> plan::Desired {
+    let site = format!(
+        r#"{{
+        "site": {{ "name": "workshop", "domain": "workshop.internal" }},
+        "target": {{ "proxmox": {{ "endpoint": "https://10.0.0.13:8006", "token": {{ "env": "TOKEN" }}, "ssh": "root@10.0.0.13" }} }},
+        "networks": {{ "lan": {{ "bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1" }} }},
+        "firewall": {{ "zero-trust": true }}, "flows": {{ {flows} }},
+        "containers": {{
+            "front": {{
+                "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G", "address": "10.0.0.9",
+                "features": ["nginx-gateway", {feature}], "services": {{ "notes": {{ "port": 9100, {service} }} }}
+            }}
+        }}
+    }}"#
+    );
+    let files: Files = [("site.json".into(), site.into_bytes())].into();
+    desired(&files, ROOT).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What listens for the proxy of its own guest alone is told so, and the proxy goes there; nothing is shut that was meant to
+/// be open.
+#[test]
+fn a_port_is_for_the_proxy_alone_where_it_asks_something_and_nobody_else_is_meant() {
+    let exporter = r#""node-exporter""#;
+    let asks = r#""expose": "gateway", "limits": { "rate": "10/s" }"#;
+    let flow = r#""metrics": { "from": "outside", "to": "container.front", "ports": [9100], "reason": "a monitor" }"#;
+    for (service, feature, flows, alone) in [
+        (asks, exporter, "", true),
+        (r#""expose": "gateway""#, exporter, "", false),
+        (r#""expose": "gateway", "limits": { "rate": "10/s" }, "bypass": true"#, exporter, "", false),
+        (asks, r#"{ "node-exporter": { "listen": "10.0.0.9" } }"#, "", false),
+        (asks, exporter, flow, false),
+        // Somebody else listens there, who may not know.
+        (asks, r#"{ "node-exporter": { "port": 9101 } }"#, "", false),
+    ] {
+        let desired = both_at_once(service, feature, flows);
+        let rendered = |name: &str, path: &str| {
+            let feature =
+                desired.guests["front"].features.iter().find(|feature| feature.name == name).unwrap();
+            let rendered: Rendered = serde_json::from_value((*feature.payload).clone()).unwrap();
+            let file = rendered.files.into_iter().find(|file| file.path == path).unwrap();
+            String::from_utf8(file.content.bytes().to_vec()).unwrap()
+        };
+        let upstream = if alone { "127.0.0.1" } else { "10.0.0.9" };
+        let gateway = rendered("nginx-gateway", "/etc/nginx/phoenix.d/notes.conf");
+        assert!(gateway.contains(&format!("server {upstream}:9100;")), "{service} {feature}: {gateway}");
+        let listens = rendered("node-exporter", "/etc/default/prometheus-node-exporter");
+        assert_eq!(
+            listens.contains("--web.listen-address=127.0.0.1:9100"),
+            alone,
+            "{service} {feature}: {listens}"
+        );
+        let reached = desired.flows.iter().any(|flow| flow.id == "trace.notes");
+        assert_eq!(reached, !alone, "{service} {feature}");
+    }
 }

@@ -72,6 +72,9 @@ pub struct Service {
     pub address: Ipv4Addr,
     /// The port on its guest.
     pub port: u16,
+    /// Whether it listens on its guest's loopback alone, for the proxy in the same guest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loopback: bool,
     /// What it speaks there.
     pub speaks: Speaks,
     /// The proxy that serves it; `None`: clients go to the guest itself.
@@ -154,6 +157,11 @@ impl Service {
     /// The gateway that serves it, if one does.
     pub fn gateway(&self) -> Option<&Via> {
         self.via.as_ref().filter(|via| via.kind == ViaKind::Gateway)
+    }
+
+    /// The address its proxy goes to.
+    pub fn upstream(&self) -> Ipv4Addr {
+        if self.loopback { Ipv4Addr::LOCALHOST } else { self.address }
     }
 
     /// The address and port clients connect to.

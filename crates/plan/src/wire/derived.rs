@@ -110,6 +110,14 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
         certificates: Some(Vec::new()),
         identity: Some(None.into()),
         proxies: Some(Vec::new()),
+        loopback: Some(Vec::new()),
+        package_cache: Some(
+            parts
+                .packages
+                .as_ref()
+                .map(|(_, address, port)| format!("http://{address}:{port}"))
+                .unwrap_or_default(),
+        ),
         authority: Some(None.into()),
         hypervisor: Some(false),
         // Each guest's own.
@@ -122,6 +130,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     let name = container.name.as_str();
+    if parts.is_package_cache(name) {
+        own.package_cache = Some(String::new());
+    }
     if parts.identities.contains(name) {
         let certificate = identity_of(name);
         own.identity = Some(Maybe::There(told::Identity {
@@ -141,6 +152,11 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
                 provisioner: format!("guest-{name}"),
             }))
         });
+    }
+    let alone: BTreeSet<u16> =
+        services.values().filter(|s| s.on == container.name && s.loopback).map(|s| s.port).collect();
+    if !alone.is_empty() {
+        own.loopback = Some(alone.into_iter().collect());
     }
     let shown = services.values().filter(|s| s.on == container.name && s.mutual);
     let proxies: BTreeSet<String> = shown
@@ -269,7 +285,7 @@ fn site(service: &Service, name: &str, hosts: &[String], public: bool) -> told::
         public,
         certificate: chain(name),
         key: key(name),
-        upstream_address: service.address,
+        upstream_address: service.upstream(),
         upstream_port: service.port,
         upstream_protocol: match service.speaks {
             Speaks::Https => told::Protocol::Https,
@@ -302,7 +318,7 @@ fn streams(services: &Services, on: &str) -> Vec<told::Stream> {
             names: service.hosts.clone(),
             certificate: chain(&service.name),
             key: key(&service.name),
-            upstream_address: service.address,
+            upstream_address: service.upstream(),
             upstream_port: service.port,
             timeout: service.limits.timeout,
         });

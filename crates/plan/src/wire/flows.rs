@@ -144,7 +144,10 @@ fn to_services(flows: &mut Flows, services: &Services) {
                 }
             }
         }
-        // `trace` asks each hop on its own.
+        // `trace` asks each hop on its own; on a loopback, from inside.
+        if service.loopback {
+            continue;
+        }
         flows.tcp(
             format!("trace.{name}"),
             End::THE_NODE,
@@ -233,15 +236,21 @@ const WEB: [u16; 2] = [80, 443];
 const PACKAGES: [u16; 3] = [80, 443, 3142];
 
 /// To where packages come from.
-fn packages(flows: &mut Flows, blueprint: &Blueprint) {
+fn packages(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
     let outside = [FlowEnd::Outside];
     let from = blueprint.firewall.as_ref().map_or(&outside[..], |firewall| &firewall.packages);
     for from in from {
         match from {
             FlowEnd::Container(name) => {
                 let Some(cache) = blueprint.containers.get(name) else { continue };
-                let ports = cache.ports(|name| blueprint.features.get(name).map(AsRef::as_ref));
-                let ports: Vec<u16> = ports.into_iter().collect();
+                let ports: Vec<u16> = match &parts.packages {
+                    // What else is there is nobody's business who only wants packages.
+                    Some((on, _, port)) if on == name => vec![*port],
+                    _ => {
+                        let feature = |name: &str| blueprint.features.get(name).map(AsRef::as_ref);
+                        cache.ports(feature).into_iter().collect()
+                    }
+                };
                 let at = guest(name);
                 let reason = format!("packages come through {}", Address::container(name));
                 flows.tcp(format!("packages.{name}"), End::Inside, at.clone(), &ports, reason);
@@ -272,7 +281,7 @@ fn public_authority(flows: &mut Flows, certificates: &Certificates) {
 
 /// Packages, and names that the workshop does not answer itself.
 fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
-    packages(flows, blueprint);
+    packages(flows, blueprint, parts);
     if let Some((name, _)) = &parts.dns {
         flows.names("upstream", &guest(name), &End::Outside, "the name server asks others");
     }

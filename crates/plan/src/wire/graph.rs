@@ -6,7 +6,7 @@ use blueprint::model::{Blueprint, RENEWS};
 use blueprint::names::GuestName;
 
 use super::certificates::Certificates;
-use super::parts::Parts;
+use super::parts::{PACKAGES, Parts};
 use super::{Renderer, WireError};
 use crate::address::Address;
 use crate::desired::{Firewall, Guest, Hypervisor, Issuer, Service};
@@ -37,6 +37,7 @@ pub(super) fn graph(
     let mut graph = Graph::default();
     guests(&mut graph, blueprint, resources);
     names(&mut graph, parts, resources);
+    packages(&mut graph, renderer, parts, resources);
     certificates(&mut graph, blueprint, renderer, resources);
     hypervisor(&mut graph, resources);
     services(&mut graph, resources);
@@ -84,6 +85,20 @@ fn names(graph: &mut Graph, parts: &Parts, resources: &Resources<'_>) {
             graph.edge(&Address::feature(&first.name, &container.host()), &answers, EdgeKind::Needs);
         }
         graph.edge(&container.resource(), &server.resource(), EdgeKind::BootsAfter);
+    }
+}
+
+/// Whoever fetches packages through a cache can install nothing before it is there.
+fn packages(graph: &mut Graph, renderer: &dyn Renderer, parts: &Parts, resources: &Resources<'_>) {
+    let Some((on, ..)) = &parts.packages else { return };
+    let Some(server) = resources.guests.get(on) else { return };
+    // That one alone: what else is in its guest may need others.
+    let cache = server.features.iter().find(|feature| renderer.provides(&feature.name, PACKAGES));
+    let Some(cache) = cache.map(|feature| Address::feature(&feature.name, &server.host())) else { return };
+    for container in resources.guests.values().filter(|guest| guest.name != *on) {
+        if let Some(first) = container.features.first() {
+            graph.edge(&Address::feature(&first.name, &container.host()), &cache, EdgeKind::Needs);
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use blueprint::names::GuestName;
 
 use super::Renderer;
 
+/// What a feature provides that fetches packages for all guests.
+pub(super) const PACKAGES: &str = blueprint::model::PACKAGE_CACHE;
+
 /// A guest with its address.
 pub(super) type Part = Option<(GuestName, Ipv4Addr)>;
 
@@ -20,6 +23,8 @@ pub(super) struct Parts {
     pub mesh: Part,
     pub dns: Part,
     pub ca: Part,
+    /// Who fetches packages for all, and the port where it is asked for them.
+    pub packages: Option<(GuestName, Ipv4Addr, u16)>,
     /// The containers that have a certificate of their own.
     pub identities: BTreeSet<GuestName>,
     /// Whether guests renew their certificates by themselves.
@@ -37,8 +42,8 @@ pub(super) fn address_of(container: &Container) -> Option<Ipv4Addr> {
 impl Parts {
     pub(super) fn of(blueprint: &Blueprint, renderer: &dyn Renderer) -> Self {
         // Asked once for each feature, not for each guest.
-        let words = ["gateway", "mesh", "dns", "ca"];
-        let provided: BTreeMap<&str, [bool; 4]> = blueprint
+        let words = ["gateway", "mesh", "dns", "ca", PACKAGES];
+        let provided: BTreeMap<&str, [bool; 5]> = blueprint
             .features
             .keys()
             .map(|name| (name.as_str(), words.map(|word| renderer.provides(name, word))))
@@ -52,10 +57,16 @@ impl Parts {
                     parts.gateways.insert(container.name.clone(), address);
                 }
                 let slots = [&mut parts.mesh, &mut parts.dns, &mut parts.ca];
-                for (slot, _) in slots.into_iter().zip(&provides[1..]).filter(|(_, does)| **does) {
+                for (slot, _) in slots.into_iter().zip(&provides[1..4]).filter(|(_, does)| **does) {
                     if slot.is_none() {
                         *slot = address_of(container).map(|address| (container.name.clone(), address));
                     }
+                }
+                if provides[4] && parts.packages.is_none() {
+                    let spec = blueprint.features.get(&used.name).map(|feature| &feature.spec);
+                    let port = spec.and_then(|spec| spec.ports(&used.parameters).next());
+                    let found = address_of(container).zip(port);
+                    parts.packages = found.map(|(address, port)| (container.name.clone(), address, port));
                 }
                 // A proxy has the services' certificates, and one of its own only to show it to services.
                 let is_proxy = provides[0] || provides[1];
@@ -92,8 +103,16 @@ impl Parts {
         part.as_ref().is_some_and(|(name, _)| **name == *container)
     }
 
+    /// Whether the container is the one that fetches packages for all.
+    pub(super) fn is_package_cache(&self, container: &str) -> bool {
+        self.packages.as_ref().is_some_and(|(name, ..)| **name == *container)
+    }
+
     /// Whether the container must work before the workshop's name server does: it asks the network's name servers.
     pub(super) fn resolves_alone(&self, container: &str) -> bool {
-        self.dns.is_none() || Self::is(&self.dns, container) || Self::is(&self.ca, container)
+        self.dns.is_none()
+            || Self::is(&self.dns, container)
+            || Self::is(&self.ca, container)
+            || self.is_package_cache(container)
     }
 }

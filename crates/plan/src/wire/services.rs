@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use blueprint::loopback;
 use blueprint::model::{self, Blueprint, Expose, Protocol};
 use blueprint::names::GuestName;
 
@@ -56,9 +57,13 @@ pub(super) struct Names {
 pub(super) fn services(blueprint: &Blueprint, parts: &Parts, findings: &mut Findings) -> Services {
     let mut services = BTreeMap::new();
     for container in blueprint.containers.values() {
+        let here = |s: &model::Service| parts.proxy(s).is_some_and(|(proxy, _)| proxy == container.name);
+        let feature = |name: &str| blueprint.features.get(name).map(AsRef::as_ref);
+        let of_its_proxy = loopback::ports(container, &blueprint.flows, here, feature);
         for service in container.services.values().filter(|s| s.expose != Expose::None) {
             let Some(service) = findings.ok(wired(blueprint, container, service, parts)) else { continue };
-            services.insert(service.name.clone(), service);
+            let loopback = of_its_proxy.contains(&service.port);
+            services.insert(service.name.clone(), Service { loopback, ..service });
         }
     }
     Services(services)
@@ -123,6 +128,7 @@ fn wired(
         public: service.public.iter().map(ToString::to_string).collect(),
         address,
         port: service.port,
+        loopback: false,
         speaks: match service.protocol {
             Protocol::Http => Speaks::Http,
             Protocol::Https => Speaks::Https,
@@ -212,7 +218,7 @@ fn path_fingerprint(
     let certificate = certificates.by_name.get(&service.name).map(|c| c.fingerprint.as_str());
     fingerprint(&[
         &service.hosts.join(","),
-        &format!("{}:{} {:?}", service.address, service.port, service.speaks),
+        &format!("{}:{} {:?}", service.upstream(), service.port, service.speaks),
         &feature_prints(&service.on),
         via.as_deref().unwrap_or_default(),
         certificate.unwrap_or_default(),

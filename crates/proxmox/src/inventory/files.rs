@@ -8,6 +8,7 @@ use transport::{Command, Runner};
 
 use super::{GuestFile, Guests, NodeAddress, Unread, WayIn};
 use crate::config::{GuestConfig, GuestKind, digest};
+use crate::is_node_name;
 
 /// Where Proxmox VE's cluster file system is mounted. It holds the files of all nodes.
 pub const ROOT: &str = "/etc/pve";
@@ -213,13 +214,8 @@ pub fn firewall_path(name: &str) -> String {
 /// guest's `101.fw`, or `host:NODE`.
 pub fn is_firewall_name(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
-    // A node's name is one of a host (pve-common, `verify_node_name`).
-    let node = |text: &str| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
-    };
     match name.strip_prefix("host:") {
-        Some(host) => node(host),
+        Some(host) => is_node_name(host),
         None => name == "cluster.fw" || name.strip_suffix(".fw").is_some_and(digits),
     }
 }

@@ -5,50 +5,8 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::{Ssh, SshOptions};
-use crate::{Command, Output};
-
-/// Printed on standard error after a command that itself ended with 255, which ssh also uses for its own failures.
-const REMOTE_255: &str = "\u{1}remote-255\u{1}";
-
-fn script() -> String {
-    format!(r#""$@"; s=$?; if [ "$s" -eq 255 ]; then printf '%s\n' '{REMOTE_255}' >&2; fi; exit "$s""#)
-}
-
-/// What the line runs that this crate has ssh carry, given its words: for a far side that is only simulated.
-pub fn carried_by_line(words: &[String]) -> Option<&[String]> {
-    match words {
-        [sh, c, ran, name, inside @ ..] if sh == "sh" && c == "-c" && name == "sh" && *ran == script() => {
-            Some(inside)
-        }
-        _ => None,
-    }
-}
-
-/// Marks that a command came to its own end, as that line does: for a far side that is only simulated.
-pub fn mark_own_end(output: &mut Output) {
-    if output.status == 255 {
-        output.stderr.extend(format!("{REMOTE_255}\n").into_bytes());
-    }
-}
-
-/// The one line that ssh hands to the login shell of the far side: `sh -c` with the arguments after it needs nothing of
-/// that shell but single quotes. That the command itself ended with 255 is marked, see [`ended_itself`].
-pub(crate) fn remote_line(argv: &[String]) -> String {
-    shell_words::join(["sh", "-c", &script(), "sh"].into_iter().chain(argv.iter().map(String::as_str)))
-}
-
-/// Whether what [`remote_line`] ran came to its own end, whatever its status; the mark is taken away. Otherwise ssh failed.
-pub(crate) fn ended_itself(output: &mut Output) -> bool {
-    if output.status != 255 {
-        return true;
-    }
-    let marker = format!("{REMOTE_255}\n");
-    let at = output.stderr.windows(marker.len()).rposition(|window| window == marker.as_bytes());
-    if let Some(at) = at {
-        output.stderr.drain(at..at + marker.len());
-    }
-    at.is_some()
-}
+use crate::Command;
+use crate::carried::Carried;
 
 /// ssh expands `%` in paths.
 pub(super) fn escaped(path: &Utf8Path) -> String {
@@ -69,7 +27,8 @@ impl SshOptions {
     }
 
     /// Where ssh goes, as whom, and whom it believes there. Every ssh that Phoenix starts gets its arguments here, so that
-    /// none believes another host key than the one that is declared. `list` is a file that holds
+    /// none believes another host key than the one that is declared, or that the person's known hosts have, whatever their
+    /// settings of ssh say. `list` is a file that holds
     /// [`SshOptions::known_hosts`]; it is named only where a key is declared.
     pub fn target(&self, list: &Utf8Path) -> Vec<String> {
         let mut argv = vec!["-p".to_owned(), self.port.to_string()];
@@ -88,6 +47,14 @@ impl SshOptions {
                 "CheckHostIP=no",
                 "VerifyHostKeyDNS=no",
             ] {
+                option(fixed.to_owned());
+            }
+        } else {
+            // A person is asked about a host that nobody knows, a run is refused, and a key that is another one than before
+            // is refused always: settings that believe whoever is there were made for something else.
+            for fixed in
+                ["StrictHostKeyChecking=ask", "NoHostAuthenticationForLocalhost=no", "VerifyHostKeyDNS=no"]
+            {
                 option(fixed.to_owned());
             }
         }
@@ -163,11 +130,11 @@ impl Ssh {
         argv
     }
 
-    pub(super) fn client_argv(&self, command: &Command) -> Vec<String> {
+    pub(super) fn client_argv(&self, carried: &Carried, command: &Command) -> Vec<String> {
         let mut argv = self.client();
         argv.extend(["-o", "LogLevel=INFO", "--"].map(str::to_owned));
         argv.push(self.options.destination.clone());
-        argv.push(remote_line(&command.argv));
+        argv.push(carried.line(&command.argv));
         argv
     }
 }

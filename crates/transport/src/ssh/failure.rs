@@ -1,4 +1,5 @@
-//! What ssh's own words mean. ssh ends with 255 whatever goes wrong; only its standard error tells what.
+//! What ssh's own words mean. ssh ends with 255 whatever goes wrong; only its standard error tells what, and only where
+//! nobody else can have spoken there (`carried`).
 
 use super::SshOptions;
 use crate::{Error, Output};
@@ -48,8 +49,9 @@ pub(super) fn connecting(options: &SshOptions, output: &Output) -> Error {
     Error::Connect { place, reason, hint: Some(hint) }
 }
 
-/// A client of the shared connection failed. `Ok` says that the connection was not there, so that nothing was sent.
-pub(super) fn running(options: &SshOptions, output: &Output, purpose: &str) -> Result<(), Error> {
+/// A client of the shared connection failed, and nothing was heard of its command. `Ok` says that the connection was not
+/// there, so that nothing was sent.
+pub(super) fn unheard(options: &SshOptions, output: &Output, purpose: &str) -> Result<(), Error> {
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("Session open refused by peer") {
         return Err(Error::Connect {
@@ -66,7 +68,12 @@ pub(super) fn running(options: &SshOptions, output: &Output, purpose: &str) -> R
     if fell_back && !text.contains("from master failed") {
         return Ok(());
     }
-    Err(Error::Broken { place: place(options), purpose: purpose.to_owned(), reason: words(output) })
+    Err(broken(options, output, purpose))
+}
+
+/// The connection broke while a command ran, or may have.
+pub(super) fn broken(options: &SshOptions, output: &Output, purpose: &str) -> Error {
+    Error::Broken { place: place(options), purpose: purpose.to_owned(), reason: words(output) }
 }
 
 #[cfg(test)]
@@ -129,9 +136,9 @@ mod tests {
              Connection closed by UNKNOWN port 65535\r\n",
             "",
         ] {
-            let error = running(&options(None), &output(said), "starting it").expect_err("an error");
+            let error = unheard(&options(None), &output(said), "starting it").expect_err("an error");
             assert_eq!(error.sent(), Sent::Maybe);
         }
-        assert!(running(&options(None), &output("Connection closed by UNKNOWN port 65535\r\n"), "x").is_ok());
+        assert!(unheard(&options(None), &output("Connection closed by UNKNOWN port 65535\r\n"), "x").is_ok());
     }
 }

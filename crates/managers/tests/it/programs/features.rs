@@ -6,6 +6,7 @@
 mod checking;
 pub mod gateway;
 mod links;
+mod package_cache;
 mod page;
 mod proxy;
 mod record;

@@ -182,6 +182,34 @@ async fn a_command_that_ends_with_255_is_no_broken_connection() {
     ssh.close().await;
 }
 
+/// The attack: what a command prints are ssh's own words for a connection that was not there, and the line breaks. It ran, and
+/// is not sent again; nor when it says so much that the beginning is cut away.
+#[tokio::test]
+async fn a_command_that_speaks_like_ssh_ran_all_the_same() {
+    let server = server!();
+    let ssh = server.ssh();
+    let count = server.dir().join("count");
+    let words = "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535";
+    let breaks = "kill -9 $(ps -o ppid= -p $PPID); sleep 20";
+    let flood = "head -c 200000 /dev/zero | tr '\\0' x >&2; sleep 1";
+    for before in ["true", flood] {
+        fs_err::write(&count, "").unwrap();
+        let script = format!("echo ran >>{count}; {before}; printf '{words}\n' >&2; sleep 1; {breaks}");
+        let error = ssh.run(&sh(&script)).await.unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }) && error.sent() == Sent::Maybe, "{error:?}");
+        assert_eq!(fs_err::read_to_string(&count).unwrap(), "ran\n");
+        fs_err::write(&count, "").unwrap();
+        let error = ssh.hold(&sh(&script)).await.unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }) && error.sent() == Sent::Maybe, "{error:?}");
+        assert_eq!(fs_err::read_to_string(&count).unwrap(), "ran\n");
+    }
+    // With the status of ssh's failures, and a connection that stays.
+    let output = ssh.run(&sh(&format!("printf '{words}\n' >&2; exit 255"))).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status, said), (255, format!("{words}\n")));
+    ssh.close().await;
+}
+
 #[tokio::test]
 async fn a_megabyte_of_input_and_lines_of_output() {
     let server = server!();

@@ -87,24 +87,27 @@ struct Site {
     path: String,
 }
 
+/// A person whose own settings believe whoever is there.
+const BELIEVES: &str = "StrictHostKeyChecking no\nLogLevel ERROR\n";
+
 impl Site {
-    fn new(lab: Lab, folder: &Path, server: &Server, host_key: &str) -> Self {
+    /// With the host key that is declared, if any, and the person's own settings of ssh.
+    fn new(lab: Lab, folder: &Path, server: &Server, host_key: Option<&str>, settings: &str) -> Self {
         let record: serde_json::Value =
             serde_json::from_str(&lab.env.read(".phoenix/lab/node.json")).unwrap();
         let text = |key: &str| record[key].as_str().unwrap().to_owned();
+        let host_key = host_key.map(|key| format!(r#", "host-key": "{key}""#)).unwrap_or_default();
         let target = format!(
             r#""proxmox": {{ "endpoint": "{}", "fingerprint": "{}", "token": {{ "file": ".phoenix/lab/token" }},
-               "ssh": {{ "host": "127.0.0.1", "user": "{}", "port": {}, "identity": "id", "host-key": "{host_key}" }} }}"#,
+               "ssh": {{ "host": "127.0.0.1", "user": "{}", "port": {}, "identity": "id"{host_key} }} }}"#,
             text("endpoint"),
             text("fingerprint"),
             said("id", &["-un"]),
             server.port,
         );
         lab.env.edit("site.json", r#""lab": {}"#, &target);
-        // A person whose own settings believe whoever is there.
         let bin = folder.join("bin");
-        std::fs::create_dir(&bin).unwrap();
-        let settings = "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n";
+        std::fs::create_dir_all(&bin).unwrap();
         std::fs::write(folder.join("settings"), settings).unwrap();
         let ssh = said("sh", &["-c", "command -v ssh"]);
         let wrapper = format!("#!/bin/sh\nexec {ssh} -F {} \"$@\"\n", folder.join("settings").display());
@@ -119,12 +122,48 @@ impl Site {
     }
 }
 
-#[test]
-fn no_command_gives_itself_to_another_host_key() {
-    if !Path::new(SSHD).exists() {
+/// All that goes to the node, or to a guest by way of it.
+const COMMANDS: [&[&str]; 7] = [
+    &["shell"],
+    &["shell", "notes"],
+    &["exec", "notes", "--", "true"],
+    &["logs", "notes"],
+    &["plan"],
+    &["plan", "--no-keep"],
+    &["status"],
+];
+
+/// None of them runs anything there, and each says one of these.
+fn all_refused(site: &Site, server: &Server, why: &[&str]) {
+    for args in COMMANDS {
+        let said = site.run(args);
+        assert_ne!(said.code, 0, "{args:?}: {said:#?}");
+        assert!(why.iter().any(|why| said.err.contains(why)), "{args:?}: {said:#?}");
+        let came = std::fs::read_to_string(&server.entered).unwrap_or_default();
+        assert_eq!(came, "", "{args:?} ran something there");
+    }
+}
+
+fn is_let_in(site: &Site, server: &Server) {
+    let said = site.run(&["shell", "notes"]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let came = std::fs::read_to_string(&server.entered).unwrap();
+    assert!(came.contains("lxc-attach"), "{came}");
+}
+
+fn sshd_is_there() -> bool {
+    let there = Path::new(SSHD).exists();
+    if !there {
         use std::io::Write as _;
         let words = format!("skipped: {SSHD} is not installed\n");
         std::io::stderr().write_all(words.as_bytes()).unwrap();
+    }
+    there
+}
+
+#[test]
+fn no_command_gives_itself_to_another_host_key() {
+    if !sshd_is_there() {
         return;
     }
     let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
@@ -133,27 +172,47 @@ fn no_command_gives_itself_to_another_host_key() {
     let authorized = keygen(&lab.env.path().join("id"));
     let server = Server::start(folder.path(), &authorized);
     let declared = keygen(&folder.path().join("other"));
-    let site = Site::new(lab, folder.path(), &server, &declared);
-    for args in [
-        &["shell"][..],
-        &["shell", "notes"],
-        &["exec", "notes", "--", "true"],
-        &["logs", "notes"],
-        &["plan"],
-        &["plan", "--no-keep"],
-        &["status"],
-    ] {
+    let settings = format!("{BELIEVES}UserKnownHostsFile /dev/null\n");
+    let site = Site::new(lab, folder.path(), &server, Some(&declared), &settings);
+    let why = ["REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than the site declares"];
+    all_refused(&site, &server, &why);
+    // The same way, and the right key: it is let in.
+    site.lab.env.edit("site.json", &declared, &server.host_key);
+    is_let_in(&site, &server);
+}
+
+/// Nothing is declared, and the person's own settings believe whoever is there: a key that changed is believed by none, nor is
+/// one that nobody knows.
+#[test]
+fn no_command_gives_itself_to_a_host_key_that_changed_whatever_a_persons_settings_say() {
+    if !sshd_is_there() {
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
+    let lab = Lab::up();
+    let authorized = keygen(&lab.env.path().join("id"));
+    let server = Server::start(folder.path(), &authorized);
+    let before = keygen(&folder.path().join("other"));
+    let known = folder.path().join("known");
+    let knows = |key: &str| std::fs::write(&known, format!("[127.0.0.1]:{} {key}\n", server.port)).unwrap();
+    let settings = format!(
+        "{BELIEVES}NoHostAuthenticationForLocalhost yes\nUserKnownHostsFile {}\nGlobalKnownHostsFile none\n",
+        known.display()
+    );
+    let site = Site::new(lab, folder.path(), &server, None, &settings);
+    knows(&before);
+    all_refused(&site, &server, &["REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key"]);
+    std::fs::write(&known, "").unwrap();
+    for args in COMMANDS {
         let said = site.run(args);
-        assert_ne!(said.code, 0, "{args:?}: {said:#?}");
-        let why = ["REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than the site declares"];
-        assert!(why.iter().any(|why| said.err.contains(why)), "{args:?}: {said:#?}");
+        // What the API alone can tell is told.
+        let with_api = ["plan", "status"].contains(&args[0]);
+        assert!(said.code != 0 || with_api, "{args:?}: {said:#?}");
         let came = std::fs::read_to_string(&server.entered).unwrap_or_default();
         assert_eq!(came, "", "{args:?} ran something there");
     }
-    // The same way, and the right key: it is let in.
-    site.lab.env.edit("site.json", &declared, &server.host_key);
-    let said = site.run(&["shell", "notes"]);
-    assert_eq!(said.code, 0, "{said:#?}");
-    let came = std::fs::read_to_string(&server.entered).unwrap();
-    assert!(came.contains("lxc-attach"), "{came}");
+    assert_eq!(std::fs::read_to_string(&known).unwrap(), "", "nothing is learnt by the way");
+    // The key that is known: it is let in.
+    knows(&server.host_key);
+    is_let_in(&site, &server);
 }

@@ -85,6 +85,30 @@ fn pages_that_want_certificates_are_told_whose() {
     assert!(error.contains("`client-certificates` needs to know whose"), "{error}");
 }
 
+// The attack: the gateway asks for a password, and somebody goes straight to the port of the pages behind it. In the gateway's
+// own guest they take nobody but the gateway, whatever firewall there is.
+#[test]
+fn pages_for_the_gateway_of_the_same_guest_answer_nobody_else() {
+    let Some(mut front) = Front::new() else { return };
+    // The guest's own address, by which others reach it.
+    front.root.sh("ip address add 10.9.9.9/32 dev lo");
+    front.site("notes", json!({ "upstream_port": 8088, "rate": { "requests": 100, "per_seconds": 1 } }));
+    let told = |loopback: Value| json!({ "port": 8088, "loopback": loopback });
+    let status = |url: &str| front.curl(&format!("-o /dev/null -w '%{{http_code}}' {url}"));
+    let around = || status("http://10.9.9.9:8088/");
+    // Open to everybody, as it may have been; and shut without a restart.
+    front.root.run(&apply(&[pages(told(json!([]))), front.rendered()])).ok();
+    assert_eq!((status("https://notes.workshop.internal/"), around()), ("200".into(), "200".into()));
+    let ran = front.root.run(&apply(&[pages(told(json!([8088]))), front.rendered()]));
+    assert!(ran.ok().words().contains(&"unit reload nginx".to_owned()), "{ran:?}");
+    assert_eq!((status("https://notes.workshop.internal/"), around()), ("200".into(), "403".into()));
+    assert_eq!(status("http://10.9.9.9:8088/index.html"), "403");
+    front.root.run(&apply(&[pages(told(json!([8088]))), front.rendered()])).nothing_to_do();
+    // Another port of the guest is not meant.
+    front.root.run(&apply(&[pages(told(json!([8089]))), front.rendered()])).ok();
+    assert_eq!(around(), "200");
+}
+
 // One guest is gateway and pages at once; a bad service does not keep the pages from being checked and served.
 #[test]
 fn pages_beside_a_gateway() {
