@@ -7,6 +7,7 @@ use blueprint::{Catalog, Loaded};
 use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
+use plan::told::Refused;
 use plan::{Desired, Trust};
 use tracing::info_span;
 
@@ -95,7 +96,9 @@ pub(crate) fn authority(
 
 /// The desired state, of which every path works on paper.
 pub(crate) fn desired(blueprint: &Blueprint, authority: &pki::Authority) -> Result<Desired, Error> {
-    let wired = plan::wire::wire(blueprint, authority.root_pem(), &Renderer::new(blueprint));
+    let told = |one: &pki::Refused| Refused { issuer: one.issuer.clone(), names: one.names.clone() };
+    let refused: Vec<Refused> = authority.refused().iter().map(told).collect();
+    let wired = plan::wire::wire(blueprint, authority.root_pem(), &refused, &Renderer::new(blueprint));
     let desired = wired.map_err(|errors| {
         let errors = errors
             .into_iter()

@@ -116,8 +116,14 @@ fn the_authority_gets_another_key_and_guests_notice_nothing() {
     assert!(life <= 13 * 7 * 86_400 + 300, "it lives weeks: {life} s");
     w.root.sh(": >/var/log/systemctl");
 
+    // Its guest tells what it signs with, which the root signed; so what a taken key signs can be refused by its name.
+    let shown = w.authority("certificate", b"").ok();
+    assert_eq!(shown, first);
+    w.pki.remember(&shown, Timestamp::now()).unwrap();
     let next = w.signed("request another");
     assert_ne!(next.subject, facts(&first).subject);
+    let refused = w.pki.refuse_others(true, None, Timestamp::now()).unwrap();
+    assert_eq!(refused, [pki::Refused { issuer: facts(&first).subject, names: Vec::new() }]);
     assert_ne!(w.root.sh("cat /etc/step-ca/intermediate.key"), taken);
     assert!(!next.matches_key(&taken.into()), "it is another key");
     assert_eq!(w.root.sh("ls /etc/step-ca | grep next || true"), "");
