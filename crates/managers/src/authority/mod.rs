@@ -2,6 +2,8 @@
 //! certificate for that key, here. So a rebuilt authority has another key under the same root, and no client has to
 //! trust anew (P-69, I-5).
 
+pub mod later;
+
 use std::sync::Arc;
 use std::time::Duration;
 
