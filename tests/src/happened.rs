@@ -217,8 +217,9 @@ impl There {
             }
             // Somebody says what may have been taken.
             "rotate" => match words[1] {
-                "intermediate" => self.rotated.intermediate = true,
+                "intermediate" => (self.rotated.intermediate, self.rotated.signer) = (true, true),
                 guest => {
+                    self.rotated.signer = true;
                     self.rotated.guests.insert(guest.to_owned());
                 }
             },

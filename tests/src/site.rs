@@ -111,7 +111,7 @@ impl Site {
         };
         let authority = authority();
         let renderer = Renderer::new(&loaded.blueprint);
-        let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &renderer)
+        let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &[], &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
         Self { desired: Arc::new(desired), authority }
     }

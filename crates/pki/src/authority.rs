@@ -17,7 +17,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cidr::IpCidr;
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber,
 };
 use secrecy::SecretString;
 
@@ -28,6 +29,7 @@ use crate::root::{
     ROOT_CERT, ROOT_KEY, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial,
     short_id,
 };
+use crate::signed::{Holder, Ledger, Refused};
 use crate::store::Store;
 use crate::verify::verify_chain;
 
@@ -84,6 +86,8 @@ pub struct Authority {
     site: String,
     domain: String,
     root_pem: String,
+    /// What proxies are told to refuse, when it was opened.
+    refused: Vec<Refused>,
     signer: Mutex<Signer>,
 }
 
@@ -148,10 +152,14 @@ impl Authority {
         let (intermediate_pem, intermediate) = match certificate {
             Some(found) => found,
             None => {
+                let pair = parse_key(&store.path(INTERMEDIATE_KEY), &key)?;
+                let first = first_name(&settings.site);
+                // Another one that was called so may be refused.
+                let known = Ledger::read(&store)?.knows(&first);
                 let pem = root.sign_intermediate(
                     &store,
-                    &own_name(&settings.site),
-                    &parse_key(&store.path(INTERMEDIATE_KEY), &key)?,
+                    &if known { name_of_own(&settings.site, &pair) } else { first },
+                    &pair,
                     intermediate_life(USUAL_LIFE),
                     now,
                 )?;
@@ -160,8 +168,10 @@ impl Authority {
                 (pem, facts)
             }
         };
+        let refused = Ledger::read(&store)?.refused(now);
         Ok(Self {
             folder: folder.to_owned(),
+            refused,
             site: settings.site.clone(),
             domain,
             root_pem: root.pem,
@@ -186,7 +196,7 @@ impl Authority {
         }
         let store = Store::open(&self.folder)?;
         let Some(next) = self.successor(&store, below, now)? else { return Ok(()) };
-        Self::take_over(&store, &mut signer, next)
+        Self::take_over(&store, &mut signer, next, now)
     }
 
     /// Has leaves that live `below` signed by an intermediate that was made since `since`, whatever the age of the one there
@@ -206,10 +216,65 @@ impl Authority {
             certificate: store.path(ROOT_CERT),
             key: store.path(ROOT_KEY),
         })?;
-        Self::take_over(&store, &mut signer, next)
+        Self::take_over(&store, &mut signer, next, now)
     }
 
-    fn take_over(store: &Store, signer: &mut Signer, next: Signer) -> Result<(), PkiError> {
+    /// Whether the root's key is at hand, without which nothing new can sign.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn has_root_key(&self) -> Result<bool, PkiError> {
+        let _one_at_a_time = self.signer();
+        Ok(Store::open(&self.folder)?.read(ROOT_KEY)?.is_some())
+    }
+
+    /// What proxies are not to take from clients any more, as of when this was opened: until those who signed it end, so
+    /// there is never more than was signed in that time.
+    #[must_use]
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// Has what any other intermediate than those in use signed, for `names` or for all, refused from the next opening on: to
+    /// be called when nothing shows it any more. Of those whose key is in a guest, the last one is in use where
+    /// `guest_signs`. What is refused.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub fn refuse_others(
+        &self,
+        guest_signs: bool,
+        names: Option<&[String]>,
+        now: Timestamp,
+    ) -> Result<Vec<Refused>, PkiError> {
+        let signer = self.signer();
+        let store = Store::open(&self.folder)?;
+        let mut ledger = Ledger::read(&store)?;
+        ledger.refuse_others(&signer.facts.subject, guest_signs, names);
+        ledger.write(&store, now)?;
+        Ok(ledger.refused(now))
+    }
+
+    /// Takes note of an intermediate whose key is in a guest, as the guest shows it. One of before this was written down is
+    /// known from then on.
+    ///
+    /// # Errors
+    /// A certificate that the root did not sign; files that cannot be read or written.
+    pub fn remember(&self, pem: &str, now: Timestamp) -> Result<(), PkiError> {
+        let _one_at_a_time = self.signer();
+        let store = Store::open(&self.folder)?;
+        let facts = Root::known(&store, &self.root_pem)?.has_signed(pem)?;
+        let mut ledger = Ledger::read(&store)?;
+        ledger.add_before(&facts, Holder::Guest);
+        ledger.write(&store, now)
+    }
+
+    fn take_over(store: &Store, signer: &mut Signer, next: Signer, now: Timestamp) -> Result<(), PkiError> {
+        // Both are known before anything changes, whoever is killed.
+        let mut ledger = Ledger::read(store)?;
+        ledger.add_before(&signer.facts, Holder::Own);
+        ledger.add(&next.facts, Holder::Own);
+        ledger.write(store, now)?;
         // The certificate goes first: a kill in between leaves a key that is certified again.
         store.remove(INTERMEDIATE_CERT)?;
         store.replace(INTERMEDIATE_KEY, &next.key)?;
@@ -225,8 +290,13 @@ impl Authority {
             return Ok(None);
         }
         let key = new_key()?;
-        let pem =
-            root.sign_intermediate(store, &own_name(&self.site), &key, intermediate_life(below), now)?;
+        let pem = root.sign_intermediate(
+            store,
+            &name_of_own(&self.site, &key),
+            &key,
+            intermediate_life(below),
+            now,
+        )?;
         let facts = CertificateFacts::parse(&pem)?;
         Ok(Some(Signer { pem, facts, key: key.serialize_pem().into() }))
     }
@@ -308,10 +378,15 @@ impl Authority {
         now: Timestamp,
     ) -> Result<String, PkiError> {
         let key = requested_key(request_pem)?;
+        let _one_at_a_time = self.signer();
         let store = Store::open(&self.folder)?;
         let root = Root::known(&store, &self.root_pem)?;
         let name = format!("Phoenix {} Step CA {}", self.site, short_id(&key));
-        root.sign_intermediate(&store, &name, &key, intermediate_life(below), now)
+        let pem = root.sign_intermediate(&store, &name, &key, intermediate_life(below), now)?;
+        let mut ledger = Ledger::read(&store)?;
+        ledger.add(&CertificateFacts::parse(&pem)?, Holder::Guest);
+        ledger.write(&store, now)?;
+        Ok(pem)
     }
 
     fn sign_leaf(
@@ -357,9 +432,14 @@ impl Authority {
     }
 }
 
-/// What the embedded intermediate is called.
-fn own_name(site: &str) -> String {
+/// What the first intermediate of a site's own is called.
+fn first_name(site: &str) -> String {
     format!("Phoenix {site} Intermediate CA")
+}
+
+/// What others are called: by their keys, so that what they sign can be told apart.
+fn name_of_own(site: &str, key: &impl PublicKeyData) -> String {
+    format!("Phoenix {site} Intermediate CA {}", short_id(key))
 }
 
 fn with_newline(pem: &str) -> String {

@@ -67,6 +67,15 @@ pub enum PkiError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What was signed cannot be read, or not be written down.
+    #[error("`{path}` does not hold what was signed")]
+    BadRecord {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Text is not a request for a certificate.
     #[error("what was given is no request for a certificate: {reason}")]
     BadRequest {

@@ -11,6 +11,7 @@ mod facts;
 mod leaf;
 pub mod renewal;
 mod root;
+mod signed;
 mod store;
 mod verify;
 
@@ -20,4 +21,5 @@ pub use authority::{
 pub use error::PkiError;
 pub use facts::{CertificateFacts, renew_at};
 pub use leaf::{BACKDATE, Leaf, LeafRequest};
+pub use signed::Refused;
 pub use verify::verify_chain;

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509CertificationRequest};
 
 use crate::authority::{AuthoritySettings, INTERMEDIATE_CERT, ROOT_LIFE};
 use crate::constraints::name_constraints;
@@ -98,6 +98,26 @@ impl Root {
             });
         }
         Ok(Self { pem: pem.to_owned(), facts, key })
+    }
+
+    /// What a certificate says that this root signed.
+    pub(crate) fn has_signed(&self, pem: &str) -> Result<CertificateFacts, PkiError> {
+        let facts = CertificateFacts::parse(pem)?;
+        let bad = |reason: String| PkiError::BadCertificate { what: "what was shown".to_owned(), reason };
+        let der = |pem: &str| {
+            let block = x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()).next();
+            block
+                .and_then(Result::ok)
+                .map(|block| block.contents)
+                .ok_or_else(|| bad("no PEM block in it".to_owned()))
+        };
+        let (own, shown) = (der(&self.pem)?, der(pem)?);
+        let (_, own) = X509Certificate::from_der(&own).map_err(|e| bad(e.to_string()))?;
+        let (_, shown) = X509Certificate::from_der(&shown).map_err(|e| bad(e.to_string()))?;
+        shown
+            .verify_signature(Some(own.public_key()))
+            .map_err(|_| bad("the site's root did not sign it".to_owned()))?;
+        Ok(facts)
     }
 
     /// Whether nothing of its life is left.

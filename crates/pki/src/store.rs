@@ -46,7 +46,9 @@ impl Store {
         check_mode(folder, &meta, FOLDER_MODE)?;
         for entry in fs_err::read_dir(folder).map_err(io_error("read", folder))? {
             let entry = entry.map_err(io_error("read", folder))?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let name = entry.file_name();
+            let unfinished = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED));
+            if unfinished.is_some_and(|rest| !of_another(rest)) {
                 fs_err::remove_file(entry.path()).map_err(io_error("tidy", folder))?;
             }
         }
@@ -126,6 +128,13 @@ impl Store {
     }
 }
 
+/// Whether an unfinished file, by what follows in its name, is being written by another process: it is that one's to finish.
+fn of_another(rest: &str) -> bool {
+    let process = rest.split('-').next().and_then(|number| number.parse::<u32>().ok());
+    process
+        .is_some_and(|id| id != std::process::id() && std::path::Path::new(&format!("/proc/{id}")).exists())
+}
+
 fn check_mode(path: &Utf8Path, meta: &std::fs::Metadata, wanted: u32) -> Result<(), PkiError> {
     let mode = meta.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -155,9 +164,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Utf8PathBuf::from_path_buf(dir.path().join("a")).unwrap();
         Store::open(&folder).unwrap();
-        fs_err::write(folder.join(".unfinished-1-root.key"), "half").unwrap();
+        // No process has such a number (proc(5), pid_max); and this one is not at it any more.
+        for killed in ["4194305", &std::process::id().to_string(), "nobody"] {
+            fs_err::write(folder.join(format!(".unfinished-{killed}-root.key")), "half").unwrap();
+        }
+        // Another one that runs finishes what it is writing.
+        let other = folder.join(".unfinished-1-signed.json");
+        fs_err::write(&other, "half").unwrap();
         Store::open(&folder).unwrap();
-        assert_eq!(fs_err::read_dir(&folder).unwrap().count(), 0);
+        let left: Vec<_> = fs_err::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left, [other.into_std_path_buf()]);
     }
 
     #[test]

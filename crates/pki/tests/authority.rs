@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use pki::{Authority, AuthoritySettings, CertificateFacts, Leaf, LeafRequest, PkiError, verify_chain};
+use pki::{
+    Authority, AuthoritySettings, CertificateFacts, Leaf, LeafRequest, PkiError, Refused, verify_chain,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use secrecy::{ExposeSecret, SecretString};
@@ -150,7 +152,7 @@ fn a_half_made_authority_is_finished_with_the_keys_that_are_there() {
         for name in &order[made..] {
             fs_err::remove_file(site.folder.join(name)).unwrap();
         }
-        fs_err::write(site.folder.join(format!(".unfinished-7-{}", order[made])), "-----BEG").unwrap();
+        fs_err::write(site.folder.join(format!(".unfinished-4194305-{}", order[made])), "-----BEG").unwrap();
         let authority = site.open().unwrap();
         let after = site.files();
         assert_eq!(after.len(), 4, "{after:?}");
@@ -596,8 +598,11 @@ fn another_intermediate_is_signed_by_its_request_alone() {
     let before = site.files();
     let key = rcgen::KeyPair::generate().unwrap();
     let pem = authority.sign_intermediate(&request_of(&key), MONTHS, now()).unwrap();
-    assert_eq!(site.files(), before, "nothing of it is kept");
+    let mut after = site.files();
+    let noted = after.remove("signed.json").unwrap();
+    assert_eq!(after, before, "nothing of it is kept but its name");
     let facts = CertificateFacts::parse(&pem).unwrap();
+    assert!(noted.contains(&facts.subject) && !noted.contains("BEGIN"), "{noted}");
     assert!(facts.authority && facts.matches_key(&key.serialize_pem().into()));
     assert_eq!(facts.permitted_domains, ["workshop.internal"]);
     assert!(
@@ -691,4 +696,89 @@ async fn a_leaf_is_for_clients_as_well() {
         CertificateDer::pem_slice_iter(leaf.chain_pem.as_bytes()).collect::<Result<_, _>>().unwrap();
     let at = rustls::pki_types::UnixTime::now();
     verifier.verify_client_cert(&chain[0], &chain[1..], at).unwrap();
+}
+
+/// The name of what signs.
+fn signer(authority: &Authority) -> String {
+    CertificateFacts::parse(&authority.intermediate_pem()).unwrap().subject
+}
+
+/// All that these signed, as it is refused.
+fn all_of(issuers: &[String]) -> Vec<Refused> {
+    let mut all: Vec<Refused> =
+        issuers.iter().map(|issuer| Refused { issuer: issuer.clone(), names: Vec::new() }).collect();
+    all.sort_by(|a, b| a.issuer.cmp(&b.issuer));
+    all
+}
+
+// Whose key may have been taken is known by name, until its certificate ends, and nobody is refused before somebody says so.
+#[test]
+fn what_a_taken_key_signed_is_known_by_name() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let mut before = Vec::new();
+    for _ in 0..2 {
+        let known = all_of(&before);
+        before.push(signer(&authority));
+        // A second later, as nobody can make another within the one in which this one was made.
+        let since = Timestamp::from_second(now().as_second() + 2).unwrap();
+        authority.succeed(MONTHS, since, since).unwrap();
+        assert_eq!(site.open().unwrap().refused(), known, "killed here, all goes on");
+        assert_eq!(authority.refuse_others(false, None, now()).unwrap(), all_of(&before));
+        assert_eq!(site.open().unwrap().refused(), all_of(&before));
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    assert!(!before.contains(&signer(&authority)));
+    // An ordinary successor is as good as the one before it.
+    let used = signer(&authority);
+    authority.keep(MONTHS, later(200)).unwrap();
+    assert_ne!(signer(&authority), used);
+    let text = || fs_err::read_to_string(site.folder.join("signed.json")).unwrap();
+    assert_eq!(site.open().unwrap().refused(), all_of(&before));
+    // What a guest had is refused of all but the last one, and only that.
+    let names = ["notes.workshop.internal".to_owned()];
+    let refused = authority.refuse_others(false, Some(&names), now()).unwrap();
+    let of_used = Refused { issuer: used.clone(), names: names.to_vec() };
+    assert!(refused.contains(&of_used) && refused.len() == 3, "{refused:?}");
+    assert!(all_of(&before).iter().all(|all| refused.contains(all)), "{refused:?}");
+    // What has ended is no longer told of.
+    let at =
+        |days| Authority::open_or_create(&site.folder, &settings(), later(days)).unwrap().refused().len();
+    assert_eq!((at(269), at(272)), (3, 0));
+    authority.refuse_others(false, None, later(272)).unwrap();
+    assert!(!before.iter().any(|name| text().contains(&format!("\"{name}\""))), "{}", text());
+    assert!(text().contains(&signer(&authority)));
+}
+
+// The same for an authority in a guest: the last one that was signed is in use, and one from before anybody took note is
+// known when its guest shows it.
+#[test]
+fn what_a_taken_authority_signed_is_known_by_name() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let signed = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        authority.sign_intermediate(&request_of(&key), MONTHS, now()).unwrap()
+    };
+    let name = |pem: &str| CertificateFacts::parse(pem).unwrap().subject;
+    let old = signed();
+    fs_err::remove_file(site.folder.join("signed.json")).unwrap();
+    authority.remember(&old, now()).unwrap();
+    let new = signed();
+    authority.remember(&new, now()).unwrap();
+    assert_eq!(authority.refuse_others(true, None, now()).unwrap(), all_of(&[name(&old)]));
+    // A guest that shows it again does not bring it back, and what another root signed is nothing of the site's.
+    authority.remember(&old, now()).unwrap();
+    assert_eq!(site.open().unwrap().refused(), all_of(&[name(&old)]));
+    let other = Site::new();
+    let stranger = other.open().unwrap();
+    for foreign in [stranger.root_pem(), &stranger.intermediate_pem(), "", "-----BEGIN CERTIFICATE-----"] {
+        let error = authority.remember(foreign, now()).unwrap_err();
+        assert!(matches!(error, PkiError::BadCertificate { .. }), "{error:?}");
+    }
+    // Without an authority in a guest, none of a guest's is in use.
+    assert_eq!(authority.refuse_others(false, None, now()).unwrap(), all_of(&[name(&old), name(&new)]));
+    // A file that cannot be read is an error and no reason to believe everybody.
+    fs_err::write(site.folder.join("signed.json"), "[{").unwrap();
+    assert!(matches!(site.open().unwrap_err(), PkiError::BadRecord { .. }));
 }

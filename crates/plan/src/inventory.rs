@@ -44,8 +44,11 @@ pub struct Inventory {
 pub struct Rotated {
     /// Guests whose certificates, and keys with which they ask for them, are made anew.
     pub guests: BTreeSet<String>,
-    /// Whether what signs certificates gets another key, and all of them are signed with that.
+    /// Whether all certificates are signed with another key.
     pub intermediate: bool,
+    /// Whether what signs certificates gets another key. It does for a guest alone, too, so that what is signed for it from
+    /// then on can be told from what it had; unless the root's key is kept elsewhere.
+    pub signer: bool,
 }
 
 /// What is known of a node.

@@ -25,6 +25,9 @@ pub struct Told {
     /// The certificate of the site's root, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// What proxies do not take from clients any more, since its keys may have been taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Vec<Refused>>,
     /// The domain that the site's names end in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
@@ -112,6 +115,16 @@ impl<T> From<Option<T>> for Maybe<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
+
+/// What somebody signed who is not believed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// The common name of who signed it.
+    pub issuer: String,
+    /// The common names for which it is refused; for all where there are none.
+    pub names: Vec<String>,
+}
 
 /// An address and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -171,7 +171,7 @@ mod tests {
             let files = [(Utf8PathBuf::from("site.json"), GUESTS.as_bytes().to_vec())];
             let loaded = blueprint::load_from_memory(files, &crate::open::catalog().unwrap()).unwrap();
             let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
-            let desired = plan::wire::wire(&loaded.blueprint, "", &renderer).unwrap();
+            let desired = plan::wire::wire(&loaded.blueprint, "", &[], &renderer).unwrap();
             Self { _dir: dir, root, desired }
         }
 

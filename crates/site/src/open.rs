@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use managers::own::{self, Own};
 use managers::settle::NO_ANSWER;
+use plan::told::Refused;
 use plan::{Address, Desired, Trust};
 use tokio::time::timeout;
 use tracing::info_span;
@@ -124,7 +125,9 @@ pub(crate) fn authority(
 
 /// The desired state, of which every path works on paper.
 pub(crate) fn desired(blueprint: &Blueprint, authority: &pki::Authority) -> Result<Desired, Error> {
-    let wired = plan::wire::wire(blueprint, authority.root_pem(), &Renderer::new(blueprint));
+    let told = |one: &pki::Refused| Refused { issuer: one.issuer.clone(), names: one.names.clone() };
+    let refused: Vec<Refused> = authority.refused().iter().map(told).collect();
+    let wired = plan::wire::wire(blueprint, authority.root_pem(), &refused, &Renderer::new(blueprint));
     let desired = wired.map_err(|errors| {
         let errors = errors
             .into_iter()

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use managers::certificates::CertificateMark;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
-use plan::desired::Certificate;
+use plan::desired::{Certificate, Issuer};
 use plan::{Address, Desired, Inventory, Plan, Trust};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
@@ -25,6 +25,9 @@ use crate::simulated::SimulatedProber;
 
 /// What the spans are called that say what a command does.
 pub const SPAN: &str = "phoenix.span";
+
+/// What is rotated where it is no guest.
+const INTERMEDIATE: &str = "intermediate";
 
 /// A site, opened. [`Self::close`] it at the end.
 #[derive(Debug)]
@@ -202,8 +205,11 @@ impl Site {
     /// When `what` is neither, or has no certificates.
     pub fn rotate(&mut self, what: &str) -> Result<Vec<String>, Error> {
         let guest = what.strip_prefix("container.").unwrap_or(what);
+        let key = self.authority.has_root_key();
+        let key = key.map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
         let rotated = &mut self.inventory.rotated;
-        let of: Box<dyn Fn(&Certificate) -> bool> = if what == "intermediate" {
+        rotated.signer = key || what == INTERMEDIATE;
+        let of: Box<dyn Fn(&Certificate) -> bool> = if what == INTERMEDIATE {
             rotated.intermediate = true;
             Box::new(|_| true)
         } else {
@@ -214,7 +220,8 @@ impl Site {
         let node = self.desired.hypervisor.iter().map(|node| &node.certificate);
         let certificates = all.chain(node).filter(|certificate| of(certificate));
         let mut targets: Vec<String> = certificates.map(|c| c.resource().to_string()).collect();
-        if what == "intermediate" {
+        // Another key signs, too, so that what is new can be told from what was there before.
+        if rotated.signer && !targets.is_empty() {
             targets.extend(self.desired.authority.iter().map(|a| Address::authority(&a.on).to_string()));
         }
         if targets.is_empty() {
@@ -223,6 +230,33 @@ impl Site {
             return Err(Error::usage("rotate::nothing", text).hint("phoenix-cli certs shows who has some"));
         }
         Ok(targets)
+    }
+
+    /// When a plan that [`Self::rotate`] made of `what` has been carried out as a whole: has what was signed before refused by
+    /// those who are told whom to believe, from the next plan on. Nothing is refused where something that shows such a
+    /// certificate was left out, as a guest of a node that is offline is: what that is.
+    ///
+    /// # Errors
+    /// When the authority's files cannot be read or written.
+    pub fn refuse_before(&self, what: &str, plan: &Plan) -> Result<Vec<Address>, Error> {
+        let all = self.desired.certificates.values();
+        let node = self.desired.hypervisor.iter().map(|node| &node.certificate);
+        let guest = (what != INTERMEDIATE).then(|| what.strip_prefix("container.").unwrap_or(what));
+        let of = |certificate: &&Certificate| guest.is_none_or(|guest| certificate.on.is_guest(guest));
+        let own = |certificate: &&Certificate| certificate.issuer != Issuer::Acme && of(certificate);
+        let shown: Vec<&Certificate> = all.chain(node).filter(own).collect();
+        let signs = self.desired.authority.iter().map(|authority| Address::authority(&authority.on));
+        let made = |address: &Address| plan.steps.iter().any(|step| step.address == *address);
+        let left: Vec<Address> =
+            shown.iter().map(|one| one.resource()).chain(signs).filter(|address| !made(address)).collect();
+        if left.is_empty() {
+            let names: Vec<String> = shown.iter().flat_map(|one| one.names.iter().cloned()).collect();
+            let names = guest.map(|_| names.as_slice());
+            self.authority
+                .refuse_others(self.desired.authority.is_some(), names, Timestamp::now())
+                .map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
+        }
+        Ok(left)
     }
 
     /// Leaves out of a plan what `words` name and what needs it; what that is.

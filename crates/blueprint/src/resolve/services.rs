@@ -136,7 +136,7 @@ const CONDITIONS: [(&[&str], Needs); 19] = [
     (&["security-headers"], Needs::HttpAtTheGateway),
     (&["access", "basic"], Needs::HttpAtTheGateway),
     (&["access", "client-certificate"], Needs::HttpAtAProxy),
-    (&["access", "client-names"], Needs::HttpAtTheGateway),
+    (&["access", "client-names"], Needs::HttpAtAProxy),
     (&["limits", "body"], Needs::HttpAtAProxy),
     (&["limits", "headers"], Needs::HttpAtTheGateway),
     (&["limits", "rate"], Needs::HttpAtTheGateway),
@@ -206,7 +206,8 @@ fn check(
     }
 }
 
-/// Ports of a gateway that two services want, and public names that two services have.
+/// Whose certificates a proxy is to take, and are nobody's; ports of a gateway that two services want, and public names that
+/// two services have.
 pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let gateways = parts::gateways(containers, context);
@@ -214,13 +215,19 @@ pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, 
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
         let Some(entry) = namespace.containers.get(&**name) else { continue };
-        for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
+        for service in container.services.values() {
+            if matches!(service.expose, Expose::Direct | Expose::None) {
+                continue;
+            }
             for client in service.client_names.iter().filter(|name| !name.contains('.')) {
                 if !containers.contains_key(&**client) {
                     let spot = entry.spot(&["services", &service.name, "access", "client-names"]);
                     let all: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
                     context.dangling(spot, "container", client, &all);
                 }
+            }
+            if service.expose == Expose::Mesh {
+                continue;
             }
             if service.protocol == Protocol::Tcp {
                 let spot = entry.spot(&["services", &service.name, "listen"]);

@@ -336,7 +336,7 @@ pub struct AccessSource {
     #[schemars(extend("default" = false))]
     pub client_certificate: Option<bool>,
     /// With `client-certificate`: whose certificates are taken, by container, or by the complete name in them; those of
-    /// everybody where absent. Only at the gateway.
+    /// everybody where absent.
     #[schemars(extend("examples" = serde_json::json!([["notes", "laptop.workshop.internal"]])))]
     pub client_names: Option<Vec<Domain>>,
 }

@@ -53,6 +53,16 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli trace NAME` follows the way to it and says who answered what.",
     ),
     code(
+        "health::signed-for-later",
+        "the authority has signed certificates that begin later",
+        "step-ca bounds how long a certificate lives, and not when its life begins. Nothing of the site asks for one that \
+         begins later, so somebody did who had the key of the guest that the names are of: to have some when that guest is \
+         its owner's again. They are good until what signed them ends.",
+        "`phoenix-cli rotate GUEST` ends the key that asks, `phoenix-cli rotate intermediate` what signed them, and the next \
+         `phoenix-cli apply` has proxies refuse them from clients. `phoenix-cli exec ca -- /usr/local/lib/phoenix/authority later` \
+         lists them.",
+    ),
+    code(
         "health::unknown",
         "a guest cannot be looked at",
         "Commands are run in guests from the node, and this one could not be run. The guest may be well all the same.",

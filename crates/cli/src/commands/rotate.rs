@@ -36,9 +36,27 @@ pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> O
             consent::settle(&plan, &[], ask, &typed, printer)?
         };
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
-        if !printer.json && !plan.steps.is_empty() {
+        if plan.steps.is_empty() {
+            return Ok(code);
+        }
+        // Whoever is killed before this runs it again: nothing is refused that something still shows.
+        let told = planned.inventory.rotated.signer && {
+            let left = planned.refuse_before(&options.what, &plan)?;
+            if let Some(first) = left.first() {
+                printer.warn(format!(
+                    "{first} was left out, so nobody is told to refuse what was signed before: run it again when it can be reached"
+                ));
+            }
+            left.is_empty()
+        };
+        if !printer.json {
             let lives = planned.desired.certificates.values().map(|certificate| certificate.life);
             printer.say(until(&options.what, lives.max().unwrap_or_default()));
+            if told {
+                printer.say(format!("proxies take none of it from clients after: {} apply", typed(global)));
+            } else if !planned.inventory.rotated.signer {
+                printer.say("the root's key is not here, so nobody can be told to refuse it");
+            }
         }
         Ok(code)
     }
@@ -47,7 +65,7 @@ pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> O
     result
 }
 
-/// What is still to be reckoned with: nothing is revoked.
+/// What is still to be reckoned with: nothing is revoked, and only proxies are told whose signature they are to refuse.
 fn until(what: &str, longest: Duration) -> String {
     let days = |life: Duration| life.as_secs().div_ceil(86_400);
     let signs = days(pki::intermediate_life(longest));

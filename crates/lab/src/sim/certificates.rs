@@ -126,6 +126,7 @@ pub(super) fn authority(inside: &mut Inside, words: &[&str], stdin: &[u8]) -> Ra
             Ok(request) => succeed_with(request),
             Err(error) => refused(&error),
         },
+        ["certificate"] => succeed_with(inside.files.get(certificate).cloned().unwrap_or_default()),
         ["install"] if stdin.starts_with(b"-----BEGIN CERTIFICATE-----") => {
             inside.files.insert(certificate.to_owned(), stdin.to_vec());
             succeed_with("")

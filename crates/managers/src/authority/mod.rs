@@ -2,6 +2,8 @@
 //! certificate for that key, here. So a rebuilt authority has another key under the same root, and no client has to
 //! trust anew (P-69, I-5).
 
+pub mod later;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,9 @@ pub struct Sign {
     /// Whether it makes another key for it, so that whoever took the one it has is rid of it with its certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub another_key: bool,
+    /// Whether the key that it has may have been taken: what signs with it is noted, so that it can be refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken: bool,
 }
 
 impl Manager for Authorities {
@@ -100,10 +105,13 @@ impl Kind for Authorities {
                 (Action::Update, "its name or the site's root changes", false)
             }
             Some(_) if world.inventory.rotated.intermediate => (Action::Update, TAKEN, true),
+            Some(_) if world.inventory.rotated.signer => (Action::Update, TOLD_APART, true),
             Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
             Some(_) => return,
         };
-        let work = AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone(), another_key });
+        let taken = another_key && world.inventory.rotated.signer;
+        let work =
+            AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone(), another_key, taken });
         let step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
             "url",
             Value::Null,
@@ -119,6 +127,9 @@ const DUE: &str = "two thirds of its intermediate's life have passed, or it live
 
 /// The same, for a key that may have been taken.
 const TAKEN: &str = "the key that it signs with may have been taken: another one is certified, and step-ca alone is started anew with it";
+
+/// The same, for what a guest had.
+const TOLD_APART: &str = "what a guest had is to be told from what it gets: another key is certified, and step-ca alone is started anew with it";
 
 /// Whether the certificate that it signs with needs a successor. A mark that cannot be read says so, too.
 fn due(mark: &CertificateMark, authority: &Authority, now: Timestamp) -> bool {
@@ -139,12 +150,31 @@ impl AuthorityCrew {
         Self { site }
     }
 
+    /// Has the certificate that it signs with noted: those of before Phoenix wrote down what it signed are known to their
+    /// guest alone. What the root did not sign is no certificate of an authority's, whatever the guest says.
+    async fn note(&self, id: u32, asked: &Command, progress: &Progress) {
+        let now = (self.site.clock)();
+        let noted = match self.site.output_of(id, asked).await {
+            Ok(pem) => self.site.authority.remember(&pem, now).map_err(|error| error.to_string()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        if let Err(why) = noted {
+            progress.warning(format!(
+                "what it signed with until now could not be noted, so it is refused nowhere unless Phoenix knew it before: {why}"
+            ));
+        }
+    }
+
     async fn sign(&self, wanted: &Sign, progress: &Progress) -> Result<Done, Failure> {
         let id = wanted.id;
         let ask = |words: &str, purpose: &str, stdin: Vec<u8>| {
             let argv = [PROGRAM].into_iter().chain(words.split(' '));
             Command::new(format!("{purpose} in {id}"), argv).stdin(stdin).limit(LIMIT)
         };
+        if wanted.taken {
+            let asked = ask("certificate", "asking for the authority's certificate", Vec::new());
+            self.note(id, &asked, progress).await;
+        }
         progress.doing("asking for the request of its certificate");
         let words = if wanted.another_key { "request another" } else { "request" };
         let request = self.site.output_of(id, &ask(words, "making the authority's key", Vec::new())).await?;

@@ -63,23 +63,26 @@ pub struct Put {
 /// What is made anew beside a certificate that may have been taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Anew {
-    /// The key with which its guest asks for certificates, where it does.
-    Credential,
-    /// What signs it: only what was made since this moment does, Unix seconds.
-    Signer(i64),
+pub struct Anew {
+    /// Whether the key with which its guest asks for certificates is, where it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub credential: bool,
+    /// Whether what signs it is: only what was made since this moment signs, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<i64>,
 }
 
 impl Anew {
     /// What is wanted of a certificate on this host, and why.
     pub(crate) fn of(world: World<'_>, on: &Host) -> Option<(Self, &'static str)> {
         let rotated = &world.inventory.rotated;
+        let now = world.options.now.as_second();
         if on.guest().is_some_and(|guest| rotated.guests.contains(&**guest)) {
             let why = "what its guest has may have been taken: another key, and another one to ask with";
-            return Some((Self::Credential, why));
+            return Some((Self { credential: true, signer: rotated.signer.then_some(now) }, why));
         }
         let why = "what signed it may have been taken: it is signed with another key";
-        rotated.intermediate.then(|| (Self::Signer(world.options.now.as_second()), why))
+        rotated.intermediate.then_some((Self { credential: false, signer: Some(now) }, why))
     }
 }
 
@@ -241,7 +244,7 @@ impl Kind for Certificates {
             let introduction = introductions.get(&*guest.name).cloned();
             let anew = Anew::of(world, &certificate.on).filter(|(anew, _)| {
                 // A public authority has nothing to do with the site's.
-                certificate.issuer != Issuer::Acme || *anew == Anew::Credential
+                certificate.issuer != Issuer::Acme || anew.credential
             });
             let put = Put {
                 anew: anew.map(|(anew, _)| anew),
@@ -400,7 +403,7 @@ impl CertificateCrew {
         let marks = match first.certificate.issuer {
             Issuer::Embedded => {
                 let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();
-                if let Some(Anew::Signer(since)) = works.iter().find_map(|put| put.anew) {
+                if let Some(since) = works.iter().find_map(|put| put.anew?.signer) {
                     embedded::succeed(&self.site.authority, &certificates, since, (self.site.clock)())?;
                 }
                 let guest = first.certificate.on.address();

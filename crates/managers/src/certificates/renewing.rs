@@ -8,7 +8,7 @@ use serde_json::json;
 use transport::{Command, Output};
 
 use super::look::{Seen, parse};
-use super::{Anew, CertificateMark, Introduction, Put};
+use super::{CertificateMark, Introduction, Put};
 use crate::authority;
 use crate::settle;
 use crate::worksite::{HostRunner, Worksite};
@@ -34,7 +34,7 @@ pub(super) async fn obtain(
     let host = site.guest_runner(id, first.certificate.on.address().as_ref()).await?;
     let anew = works.iter().find_map(|put| put.anew);
     if let Some(introduction) = &first.introduction {
-        let which = if anew == Some(Anew::Credential) { Identity::Another } else { Identity::Its };
+        let which = if anew.is_some_and(|anew| anew.credential) { Identity::Another } else { Identity::Its };
         introduce(site, id, introduction, which, progress).await?;
     }
     let certificates: Vec<&Certificate> = works.iter().map(|w| &w.certificate).collect();

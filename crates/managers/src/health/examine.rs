@@ -10,9 +10,10 @@ use futures::stream::{self, StreamExt as _};
 use plan::desired;
 use plan::{Address, Desired, Inventory, address};
 use tokio::time::{Instant, timeout};
-use transport::Runner;
+use transport::{Command, Runner};
 
 use super::{Certificate, Guest, Health, Part, Service, Trouble, judge};
+use crate::authority;
 use crate::trace::ask::{Question, Trust, outside};
 use crate::trace::chain::judge as judge_chain;
 use crate::trace::diagnose::World;
@@ -28,6 +29,9 @@ pub const PARALLEL: usize = 6;
 
 /// How long each of the three rounds may take: guests, services, certificates. What is not reached by then is told.
 const ROUND: Duration = Duration::from_secs(40);
+
+/// How long looking through what an authority has signed may take: it is half a gigabyte at most.
+const THROUGH: Duration = Duration::from_secs(20);
 
 /// What examining works with.
 #[derive(Debug)]
@@ -303,7 +307,27 @@ async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
             })
         }
     };
+    let answer = match answer {
+        Ok(seen) => for_later(examiner, world, &authority.on).await.map(|more| seen + &more),
+        Err(trouble) => Err(trouble),
+    };
     Some(Part { on: authority.on.to_string(), answer })
+}
+
+/// Whether the authority has signed something that begins later; what is to be added where that could not be seen.
+async fn for_later(examiner: &Examiner<'_>, world: &World<'_>, on: &GuestName) -> Result<String, Trouble> {
+    let unseen = || Ok("; what it has signed could not be looked through".to_owned());
+    let guest = world.desired.guests.get(on);
+    let Some(inside) = guest.and_then(|guest| examiner.observer.ways.guest(guest.id).ok()) else {
+        return unseen();
+    };
+    let argv = [authority::PROGRAM, "later"];
+    let ask = Command::new(format!("asking {on} what it has signed for later"), argv).limit(THROUGH);
+    let said = inside.run(&ask).await.ok().filter(transport::Output::success);
+    match said.and_then(|output| authority::later::Signed::parse(&output.text())) {
+        None => unseen(),
+        Some(signed) => judge::for_later(&signed).map_or_else(|| Ok(String::new()), Err),
+    }
 }
 
 /// A chain that holds, and 200.

@@ -8,6 +8,7 @@ use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
 
 use super::{Certificate, Rules, Trouble};
+use crate::authority::later::Signed;
 use crate::trace::chain::judge;
 use crate::trace::diagnose::{World, ago, trouble, wrong_clock};
 use crate::trace::look::{Look, OnDisk, Renewal, Seen};
@@ -230,6 +231,12 @@ pub fn intermediate(shown: &str, below: std::time::Duration, now: Timestamp) -> 
             "phoenix-cli apply",
         )
     })
+}
+
+/// What it has signed that begins later, which no guest asks for that is well.
+pub fn for_later(signed: &Signed) -> Option<Trouble> {
+    let hint = "whose names they are may have been taken: phoenix-cli rotate GUEST; then phoenix-cli rotate intermediate";
+    Some(Trouble::new("health::signed-for-later", signed.words()?, hint))
 }
 
 /// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.

@@ -17,7 +17,7 @@ use transport::Command;
 
 use super::{HypervisorWork, Put};
 use crate::certificates::look::{parse, show};
-use crate::certificates::{Anew, CertificateMark, date, embedded, renewing};
+use crate::certificates::{CertificateMark, date, embedded, renewing};
 use crate::features::crew::{bring, take_away, words};
 use crate::features::{Action, Rendered};
 use crate::worksite::{HostRunner, Worksite};
@@ -73,7 +73,7 @@ impl HypervisorCrew {
         let certificates = [&put.certificate];
         let marks = match put.certificate.issuer {
             Issuer::Embedded => {
-                if let Some(Anew::Signer(since)) = put.anew {
+                if let Some(since) = put.anew.and_then(|anew| anew.signer) {
                     embedded::succeed(&self.site.authority, &certificates, since, (self.site.clock)())?;
                 }
                 embedded::put(&self.site, &host, &certificates, progress).await?

@@ -329,6 +329,103 @@ fn what_is_wrong_with_a_feature_is_said_with_its_place() {
     assert_eq!(error.to_string(), "the features `a` and `b` both want to be `/a`");
 }
 
+// Every guest has a certificate of the workshop: who asks for one is told whose, or that anybody's will do.
+#[test]
+fn who_asks_for_certificates_is_told_whose() {
+    let identity = crate::given::identity("notes", "guest-notes");
+    let made = |name: &str, more: Value| {
+        let all = json!({ "tls": true, "client-certificates": true, "identity": identity });
+        try_with(&built_in(name), crate::given::but(all, more))
+    };
+    let python = |more: Value| made("python-service", crate::given::but(json!({ "source": "api/" }), more));
+    for refused in [made("node-exporter", json!({})), python(json!({}))] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("`client-certificates` needs to know whose"), "{error}");
+    }
+    let proxies = json!(["mesh.guest.workshop.internal"]);
+    let both = json!({ "proxies": proxies, "client-names": ["prometheus.guest.workshop.internal"] });
+    let web = "/etc/phoenix/node-exporter.yml";
+    let allowed = |more: Value| {
+        let rendered = made("node-exporter", more).unwrap();
+        content(&rendered, web).lines().find(|line| line.contains("allowed")).map(str::to_owned)
+    };
+    let names = r#"["mesh.guest.workshop.internal", "prometheus.guest.workshop.internal"]"#;
+    assert_eq!(allowed(both.clone()).unwrap(), format!("  client_allowed_sans: {names}"));
+    assert_eq!(allowed(json!({ "client-names": ["*"], "proxies": proxies })), None);
+    assert_eq!(
+        allowed(json!({ "users": { "prometheus": { "generate": "x" } } })),
+        None,
+        "they have a password"
+    );
+
+    let told = |more: Value| {
+        let rendered = python(more).unwrap();
+        let env = content(&rendered, "/etc/phoenix/python-service.env").to_owned();
+        env.lines()
+            .find_map(|line| Some(line.strip_prefix("TLS_CLIENT_NAMES=")?.trim_matches('"').to_owned()))
+    };
+    let all = "notes.guest.workshop.internal mesh.guest.workshop.internal prometheus.guest.workshop.internal";
+    assert_eq!(told(both).as_deref(), Some(all));
+    assert_eq!(told(json!({ "client-names": ["*"] })).as_deref(), Some("*"));
+    assert_eq!(told(json!({ "client-certificates": false })), None);
+}
+
+// With a name, a line of access goes by that certificate and by nothing else; without one, all is as it was.
+#[test]
+fn postgres_is_told_whose_certificate_is_whose_account() {
+    let made = |access: Value, tls: bool| {
+        let all = json!({
+            "users": { "notes": { "password": { "generate": "x" } }, "wiki": { "password": { "generate": "y" } } },
+            "access": access, "tls": tls, "identity": crate::given::identity("db", "guest-db"),
+        });
+        try_with(&built_in("postgres"), all)
+    };
+    let line = |user: &str, name: Option<&str>| {
+        let all = json!({ "database": "all", "user": user, "from": "10.0.0.0/24" });
+        name.map_or(all.clone(), |name| crate::given::but(all, json!({ "client-name": name })))
+    };
+    let (hba, ident) = ("/etc/postgresql/15/main/pg_hba.conf", "/etc/postgresql/15/main/pg_ident.conf");
+    let plain = made(json!([line("notes", None)]), false).unwrap();
+    let local = |kind: &str| {
+        format!(
+            "local all postgres peer\nlocal all all scram-sha-256\n{kind} all all 127.0.0.1/32 scram-sha-256\n\
+             {kind} all all ::1/128 scram-sha-256\n"
+        )
+    };
+    let head = "# Written by Phoenix: who may connect. Over the network always with a password, which is never sent in clear";
+    assert_eq!(
+        content(&plain, hba),
+        format!("{head}.\n{}host all notes 10.0.0.0/24 scram-sha-256\n", local("host"))
+    );
+    assert!(!plain.files.iter().any(|file| file.path == ident), "none where nobody is named");
+
+    let name = "notes.guest.workshop.internal";
+    let lines =
+        json!([line("wiki", None), line("notes", Some(name)), line("wiki", Some("wiki.example.org"))]);
+    let named = made(lines, true).unwrap();
+    let wanted = format!(
+        "{head}, or by whose certificate it is.\n{}hostssl all wiki 10.0.0.0/24 scram-sha-256\n\
+         hostssl all notes 10.0.0.0/24 cert map=phoenix-1\nhostssl all wiki 10.0.0.0/24 cert map=phoenix-2\n",
+        local("hostssl")
+    );
+    assert_eq!(content(&named, hba), wanted);
+    let maps = content(&named, ident);
+    assert!(
+        maps.ends_with(&format!("phoenix-1 {name} \"notes\"\nphoenix-2 wiki.example.org \"wiki\"\n")),
+        "{maps}"
+    );
+    let conf = content(&named, "/etc/postgresql/15/main/conf.d/phoenix.conf");
+    assert!(
+        conf.contains("ssl_ca_file = '/usr/local/share/ca-certificates/phoenix-workshop.crt'\n"),
+        "{conf}"
+    );
+
+    let error = made(json!([line("notes", Some(name))]), false).unwrap_err().to_string();
+    assert!(error.contains("`client-name` needs `tls`"), "{error}");
+    let error = made(json!([line("all", Some(name))]), true).unwrap_err().to_string();
+    assert!(error.contains("`client-name` is of one of the users, and all is none"), "{error}");
+}
+
 #[test]
 fn the_first_line_tells_what_a_script_is() {
     let features = [base(), site("x")];

@@ -35,10 +35,11 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// From the results of the steps before. `root_pem` is the workshop's root certificate.
+    /// From the results of the steps before; `believed` are the workshop's root certificate, and whose signature below it is
+    /// refused.
     pub(super) fn new(
         blueprint: &'a Blueprint,
-        root_pem: &str,
+        believed: (&str, &[told::Refused]),
         parts: &'a Parts,
         services: &'a Services,
         names: &'a Names,
@@ -55,7 +56,7 @@ impl<'a> Known<'a> {
             domain: blueprint.site.domain.to_string(),
             timezone: blueprint.site.timezone.clone().unwrap_or_default(),
         };
-        let common = values("site", &common(blueprint, root_pem, parts, names))?;
+        let common = values("site", &common(blueprint, believed, parts, names))?;
         Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, common })
     }
 
@@ -76,7 +77,12 @@ pub(super) fn key(name: &str) -> String {
 }
 
 /// What is the same for all guests.
-fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -> Told {
+fn common(
+    blueprint: &Blueprint,
+    (root_pem, refused): (&str, &[told::Refused]),
+    parts: &Parts,
+    names: &Names,
+) -> Told {
     let acme = blueprint.certificates.acme.as_ref().map(|acme| told::Acme {
         directory: acme.directory.clone(),
         email: acme.email.clone().unwrap_or_default(),
@@ -98,6 +104,7 @@ fn common(blueprint: &Blueprint, root_pem: &str, parts: &Parts, names: &Names) -
     Told {
         names: Some(names),
         root: Some(root_pem.to_owned()),
+        refused: Some(refused.to_vec()),
         domain: Some(blueprint.site.domain.to_string()),
         acme: Some(acme.into()),
         acme_names: Some(Vec::new()),

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::address::Address;
 use crate::desired::Desired;
 use crate::host::Host;
-use crate::told::Told;
+use crate::told::{Refused, Told};
 use derived::Known;
 use graph::Resources;
 use parts::Parts;
@@ -172,14 +172,16 @@ impl Findings {
     }
 }
 
-/// Works out everything that follows from the blueprint. `root_pem` is the workshop's root certificate. A step changes
-/// nothing of those before it: it takes what they returned, so that none can come too early.
+/// Works out everything that follows from the blueprint. `root_pem` is the workshop's root certificate, and `refused` what was
+/// signed below it and is taken from no client any more. A step changes nothing of those before it: it takes what they
+/// returned, so that none can come too early.
 ///
 /// # Errors
 /// When something cannot be wired: all that is found at once.
 pub fn wire(
     blueprint: &Blueprint,
     root_pem: &str,
+    refused: &[Refused],
     renderer: &dyn Renderer,
 ) -> Result<Desired, Vec<WireError>> {
     let mut findings = Findings::default();
@@ -191,7 +193,7 @@ pub fn wire(
         certificates::certificates(blueprint, renderer, root_pem, &parts, &services, &names, &mut findings);
     let firewall = flows::firewall(blueprint, &mut findings);
     let flows = flows::flows(blueprint, &parts, &services, &certificates);
-    let known = match Known::new(blueprint, root_pem, &parts, &services, &names, &certificates) {
+    let known = match Known::new(blueprint, (root_pem, refused), &parts, &services, &names, &certificates) {
         Ok(known) => known,
         Err(error) => {
             findings.errors.push(error);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, with helpers beside them")]
 
 mod forged;
+mod whose;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -355,7 +355,13 @@ fn what_was_given_out_is_made_anew() {
     assert!(rotated.err.contains("what gateway had is believed until it ends"), "{rotated:#?}");
     let second = serials();
     assert!(first.len() == 2 && first.iter().zip(&second).all(|(a, b)| a != b), "{first:?} {second:?}");
-    assert_eq!(signs(), key, "what signs is the same");
+    assert_ne!(
+        signs(),
+        key,
+        "what signs is another, so that what the gateway had can be told from what it has"
+    );
+    assert!(rotated.err.contains("proxies take none of it from clients after: phoenix-cli"), "{rotated:#?}");
+    let key = signs();
     let rotated = lab.run(&["rotate", "intermediate", "--yes"]).ended(0);
     assert!(rotated.err.contains("whoever has that key can go on signing"), "{rotated:#?}");
     let third = serials();

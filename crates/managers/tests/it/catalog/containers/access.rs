@@ -140,7 +140,17 @@ fn the_node_exporter_tells_whom_it_may() {
     assert_eq!(guest.served(9100, ""), renewed);
     assert_eq!(guest.invocation("prometheus-node-exporter"), before);
     // Those who ask can be asked for a certificate, too.
-    let mutual = exporter(json!({ "tls": true, "client-certificates": true, "identity": Guest::identity() }));
+    let mutual = |more: Value| {
+        let all = json!({ "tls": true, "client-certificates": true, "identity": Guest::identity() });
+        exporter(crate::given::but(all, more))
+    };
+    // The one of Debian 12 cannot look at whose it is, and says so before anything changes.
+    let named = mutual(json!({ "proxies": ["mesh.guest.workshop.internal"] }));
+    let ran = guest.run(&apply(&named));
+    let error = ran.failed().error("node-exporter").unwrap();
+    assert!(error.contains("cannot look at whose certificate it is shown"), "{error}");
+    assert_eq!(code(&format!("-u 'prometheus:pass word' {root} {there}")), "200", "it is as it was");
+    let mutual = mutual(json!({ "client-names": ["*"] }));
     guest.run(&apply(&mutual)).ok();
     guest.fails(&format!("curl -sS {root} {there}/metrics"));
     let own = Guest::identity();

@@ -162,6 +162,41 @@ fn postgres_speaks_tls_by_the_guests_own_certificate() {
     assert_eq!(guest.invocation("postgresql@15-main"), before);
 }
 
+// Who has the password, and no certificate or another guest's, is nobody where a certificate is asked for.
+#[test]
+fn postgres_looks_at_whose_certificate_it_is() {
+    let Some(guest) = Guest::new("postgres_looks_at_whose_certificate_it_is") else { return };
+    guest.run(&apply(&postgres(json!({})))).ok();
+    guest.certify();
+    let named = "notes.guest.workshop.internal";
+    let asked = postgres(json!({
+        "tls": true, "identity": Guest::identity(),
+        "access": [{ "database": "notes", "user": "notes", "from": "10.0.0.0/24", "client-name": named }],
+    }));
+    guest.run(&apply(&asked)).ok();
+    guest.run(&apply(&asked)).nothing_to_do();
+    guest.sh(&format!("echo '10.0.0.53 {NAME}' >>/etc/hosts"));
+    let verified = format!(
+        "host={NAME} sslmode=verify-full sslrootcert=/usr/local/share/ca-certificates/phoenix-workshop.crt"
+    );
+    for (name, good) in
+        [(named, true), ("wiki.guest.workshop.internal", false), ("xnotes.guest.workshop.internal", false)]
+    {
+        guest.leaf("/root/shown", name);
+        let shown = format!("{verified} sslcert=/root/shown.crt sslkey=/root/shown.key");
+        let said = query(&guest, ODD, &shown, "SELECT current_user");
+        assert_eq!(said.is_ok(), good, "{name}: {said:?}");
+        if let Err(why) = said {
+            assert!(why.contains("certificate authentication failed"), "{why}");
+        }
+    }
+    let said = query(&guest, ODD, &verified, "SELECT 1").unwrap_err();
+    assert!(said.contains("requires a valid client certificate"), "{said}");
+    // Without it, the password is asked for again.
+    guest.run(&apply(&postgres(json!({ "tls": true, "identity": Guest::identity() })))).ok();
+    assert_eq!(query(&guest, ODD, &verified, "SELECT current_user").unwrap(), "notes");
+}
+
 fn redis(more: Value) -> Rendered {
     let mut all = json!({ "password": { "env": ODD } });
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -249,4 +284,9 @@ fn redis_speaks_tls_by_the_guests_own_certificate() {
     let own = Guest::identity();
     let shown = format!("{with_tls} --cert {} --key {}", own.certificate, own.key);
     assert_eq!(ask(&guest, ODD, &shown, "GET page"), "kept");
+    // Any guest has a certificate of the workshop; it opens nothing to who has not the password as well.
+    guest.leaf("/root/wiki", "wiki.guest.workshop.internal");
+    let other = format!("{with_tls} --cert /root/wiki.crt --key /root/wiki.key");
+    assert!(ask(&guest, "wrong", &other, "GET page").contains("WRONGPASS"));
+    assert_eq!(ask(&guest, ODD, &other, "GET page"), "kept");
 }

@@ -242,6 +242,17 @@ impl Guest {
         ))
     }
 
+    /// A certificate of another guest's, of the authority that [`Self::certify`] made: `PATH.crt` and `PATH.key`.
+    pub fn leaf(&self, path: &str, name: &str) {
+        self.sh(&format!(
+            "set -e
+             cd /root/ca
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {path}.key -out leaf.csr -subj /CN={name} 2>/dev/null
+             printf 'subjectAltName=DNS:{name}\\nextendedKeyUsage=serverAuth,clientAuth\\n' >leaf.ext
+             openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile leaf.ext -out {path}.crt 2>/dev/null"
+        ));
+    }
+
     /// The serial number of what is served, proven against the workshop's root and the guest's own name.
     pub fn served(&self, port: u16, more: &str) -> String {
         self.sh(&format!(

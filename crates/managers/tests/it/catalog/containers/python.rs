@@ -20,6 +20,10 @@ except ImportError:
 
 class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
+        names = os.environ.get("TLS_CLIENT_NAMES", "*").split()
+        if names != ["*"] and dict(part[0] for part in self.connection.getpeercert()["subject"])["commonName"] not in names:
+            self.send_error(403)
+            return
         body = json.dumps({"said": said, "key": os.environ.get("KEY"), "level": os.environ.get("LEVEL"), "user": os.getuid(),
                            "version": VERSION, "state": os.environ.get("STATE_DIRECTORY"), "arguments": sys.argv[1:]})
         self.send_response(200 if self.path == "/well" else 500)
@@ -30,6 +34,9 @@ server = HTTPServer(("0.0.0.0", int(os.environ["PORT"])), Answer)
 if "TLS_KEY" in os.environ:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.environ["TLS_CERTIFICATE"], os.environ["TLS_KEY"])
+    if "TLS_CLIENT_CA" in os.environ and "CARELESS" not in os.environ:
+        context.load_verify_locations(os.environ["TLS_CLIENT_CA"])
+        context.verify_mode = ssl.CERT_REQUIRED
     server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 "#;
@@ -176,4 +183,26 @@ fn a_python_program_has_the_guests_own_certificate() {
         "curl -sS --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt --resolve {NAME}:443:10.0.0.53 https://{NAME}/well"
     ));
     assert!(body.contains("\"version\": 1"), "{body}");
+
+    // It is told whose certificates it is to take, and looked at whether it asks for any.
+    let mutual = |more: Value| {
+        let all = json!({
+            "tls": true, "identity": Guest::identity(), "port": 443, "client-certificates": true,
+            "proxies": ["mesh.guest.workshop.internal"],
+        });
+        service(1, "", crate::given::but(all, more))
+    };
+    let ran = guest.run(&apply(&mutual(json!({ "environment": { "CARELESS": "1" } }))));
+    let error = ran.failed().error("python-service").unwrap();
+    assert!(error.contains("the program answers who shows no certificate"), "{error}");
+    guest.run(&apply(&mutual(json!({})))).ok();
+    let asked = |name: &str| {
+        guest.leaf("/root/shown", name);
+        guest.sh(&format!(
+            "curl -sS -o /dev/null -w '%{{http_code}}' --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt \
+             --cert /root/shown.crt --key /root/shown.key --resolve {NAME}:443:10.0.0.53 https://{NAME}/well"
+        ))
+    };
+    assert_eq!(asked("mesh.guest.workshop.internal"), "200");
+    assert_eq!(asked("wiki.guest.workshop.internal"), "403");
 }

@@ -1,6 +1,7 @@
 //! What somebody tries who is root in one guest, or answers for others' names on its network.
 
 use jiff::Timestamp;
+use managers::authority::later::Signed;
 use plan::told::Acme;
 use serde_json::{Value, json};
 
@@ -116,8 +117,14 @@ fn the_authority_gets_another_key_and_guests_notice_nothing() {
     assert!(life <= 13 * 7 * 86_400 + 300, "it lives weeks: {life} s");
     w.root.sh(": >/var/log/systemctl");
 
+    // Its guest tells what it signs with, which the root signed; so what a taken key signs can be refused by its name.
+    let shown = w.authority("certificate", b"").ok();
+    assert_eq!(shown, first);
+    w.pki.remember(&shown, Timestamp::now()).unwrap();
     let next = w.signed("request another");
     assert_ne!(next.subject, facts(&first).subject);
+    let refused = w.pki.refuse_others(true, None, Timestamp::now()).unwrap();
+    assert_eq!(refused, [pki::Refused { issuer: facts(&first).subject, names: Vec::new() }]);
     assert_ne!(w.root.sh("cat /etc/step-ca/intermediate.key"), taken);
     assert!(!next.matches_key(&taken.into()), "it is another key");
     assert_eq!(w.root.sh("ls /etc/step-ca | grep next || true"), "");
@@ -185,4 +192,59 @@ fn a_key_that_was_copied_gets_nothing_more_once_its_guest_is_rotated() {
     assert_eq!(own, key);
     w.certificates("renew --force notes").ok();
     assert!(!gets_one(&w));
+}
+
+// A guest that is taken for a minute has certificates made for the time after. step-ca signs them, so they are told of until
+// they begin, or what signed them is succeeded; what is asked for in the ordinary way is not.
+#[test]
+fn certificates_for_later_are_seen() {
+    let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
+    let later = || Signed::parse(&w.authority("later", b"").ok()).unwrap();
+    assert_eq!(later(), Signed::default(), "nothing has been asked for yet");
+    w.certificates("renew notes").ok();
+    assert_eq!(later(), Signed::default());
+    w.root.sh("cp /var/lib/phoenix/certificates/identity.jwk /root/taken");
+    let taken = |from: &str| {
+        w.say(
+            &format!(
+                "export HOME=/root STEPPATH=/root/step; ca='--ca-url https://ca.workshop.internal --root /usr/local/share/ca-certificates/phoenix-workshop.crt'; \
+                 token=$(step ca token notes.workshop.internal --offline --kid \"$(sed -n 's/.*\"kid\": *\"\\([^\"]*\\)\".*/\\1/p' /root/taken)\" \
+                 --key /root/taken --issuer guest-notes $ca --not-after 5m) && \
+                 STEP_TOKEN=$token step ca certificate notes.workshop.internal /root/got.crt /root/got.key $ca --force --not-before {from} --not-after 1h"
+            ),
+            b"",
+        )
+        .ok();
+        let got = pki::CertificateFacts::parse(&w.root.sh("cat /root/got.crt")).unwrap();
+        assert!(got.not_before > Timestamp::now(), "it is for later: {got:?}");
+        got
+    };
+    // One is in a bucket within a page, many are on pages of their own.
+    let mut all = Vec::new();
+    for hours in [24, 2000, 48] {
+        all.push(taken(&format!("{hours}h")));
+        let mut wanted: Vec<_> = all.iter().map(|f| (f.not_before.as_second(), f.serial.clone())).collect();
+        wanted.sort();
+        let seen = later();
+        let first: Vec<_> = seen.first.iter().map(|one| (one.begin, one.serial.clone())).collect();
+        assert_eq!((first, seen.all), (wanted, all.len() as u64));
+        assert!(seen.first.iter().all(|one| one.names == ["notes.workshop.internal"]), "{seen:?}");
+        assert_eq!(seen.first[0].end - seen.first[0].begin, 3600);
+        for _ in 0..4 {
+            w.certificates("renew --force notes").ok();
+        }
+    }
+    assert!(later().words().unwrap().starts_with("it has signed 3 certificates that begin later"));
+    // What signs from now on signed none of them.
+    w.signed("request another");
+    assert_eq!(later(), Signed::default());
+    // A database that is none is an error, and no reason to say that all is well.
+    w.root.sh("echo nothing >/var/lib/step-ca/none; chown step: /var/lib/step-ca/none");
+    let said = w.say(
+        "cd /; openssl x509 -in /etc/step-ca/intermediate.crt -outform DER -out /root/signs; \
+         perl /usr/local/lib/phoenix/authority-later /var/lib/step-ca/none /root/signs 0",
+        b"",
+    );
+    assert!(said.code != Some(0) && said.err.contains("no database of bbolt"), "{said:?}");
 }

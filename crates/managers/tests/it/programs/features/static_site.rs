@@ -1,5 +1,6 @@
 //! A folder of pages, with and without TLS, alone in its guest and beside a gateway.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::gateway::{Front, IDENTITY};
@@ -72,6 +73,34 @@ fn only_its_proxy_and_who_is_named_get_to_pages_with_their_certificates() {
     // As it was before anybody asked whose.
     closed(json!({ "client-names": ["*"] }));
     assert_eq!(all(), ["200"; 4]);
+}
+
+// As at a gateway: whoever has the key that signed has the gateway's name, too.
+#[test]
+fn what_a_taken_key_signs_is_no_proxy_any_more() {
+    let Some(mut front) = Front::new() else { return };
+    front.root.sh("echo 127.0.0.1 gateway.guest.workshop.internal >>/etc/hosts");
+    let (_copy, thief) = front.stolen();
+    front.certificate(IDENTITY, "gateway.guest");
+    front.certificate_by(&thief, "/srv/thief", "front.guest", Timestamp::now());
+    let settings = |front: &Front| {
+        let proxies = json!(["front.guest.workshop.internal"]);
+        json!({ "port": 443, "tls": true, "client-certificates": true, "proxies": proxies, "refused": front.refused })
+    };
+    let asked = |front: &Front, who: &str| {
+        let pair = format!("--cert /srv/{who}/fullchain.pem --key /srv/{who}/key.pem");
+        front.curl(&format!(
+            "-o /dev/null -w '%{{http_code}}' {pair} https://gateway.guest.workshop.internal/"
+        ))
+    };
+    front.root.run(&apply(&[pages(settings(&front))])).ok();
+    assert_eq!(asked(&front, "thief"), "200");
+    front.succeed(None);
+    front.certificate(IDENTITY, "gateway.guest");
+    front.certificate("/srv/front", "front.guest");
+    front.root.run(&apply(&[pages(settings(&front))])).ok();
+    front.root.sh("sleep 0.5");
+    assert_eq!(["thief", "front"].map(|who| asked(&front, who)), ["403", "200"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use blueprint::model::SecretRef;
+use jiff::Timestamp;
 use managers::features::{Mode, script};
 use serde_json::json;
 
@@ -181,7 +182,8 @@ fn clients_show_a_certificate_of_the_workshop() {
 fn whose_certificate_it_is_counts() {
     let Some(mut front) = Front::new() else { return };
     front.serve("serve", 8080, "");
-    let named = json!({ "client_certificate": true, "client_names": ["laptop.workshop.internal", "notes.guest.workshop.internal"] });
+    let named = json!({ "client_certificate": true, "client_names": ["laptop.workshop.internal", "notes.guest.workshop.internal",
+        "a-guest-with-a-name-that-is-long.guest.workshop.internal"] });
     front.site("top-vault", named);
     front.apply().ok();
     let asked = |name: &str| {
@@ -194,7 +196,91 @@ fn whose_certificate_it_is_counts() {
     let clients =
         ["laptop", "notes.guest", "wiki.guest", "laptop.guest", "laptop.workshop.internal.evil", "xlaptop"];
     assert_eq!(clients.map(asked), ["200", "200", "403", "403", "403", "403"]);
+    assert_eq!(asked("a-guest-with-a-name-that-is-long.guest"), "200");
+    assert_eq!(asked("a-guest-with-a-name-that-is-long-guest"), "403");
     assert_eq!(front.status("top-vault"), "400");
+}
+
+// Whoever has the key that signed has every name, until what it signs is refused: what it signed before and goes on signing.
+// Connections that are taken up again are no way around that.
+#[test]
+fn what_a_taken_key_signs_opens_nothing_any_more() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    front.site("vault", json!({ "client_certificate": true }));
+    let named = json!({ "client_certificate": true, "client_names": ["laptop.workshop.internal"] });
+    front.site("top-vault", named);
+    front.site("open", json!({}));
+    front.apply().ok();
+    let (_copy, thief) = front.stolen();
+    front.certificate("/srv/laptop", "laptop");
+    front.certificate_by(&thief, "/srv/thief", "laptop", Timestamp::now());
+    let asked = |front: &Front, folder: &str, service: &str| {
+        let pair = format!("--cert /srv/{folder}/fullchain.pem --key /srv/{folder}/key.pem");
+        front.curl(&format!("-o /dev/null -w '%{{http_code}}' {pair} https://{service}.workshop.internal/"))
+    };
+    let session = |front: &Front, how: &str| {
+        front.root.sh(&format!(
+            "printf 'GET / HTTP/1.1\\r\\nHost: vault.workshop.internal\\r\\nConnection: close\\r\\n\\r\\n' | openssl s_client -quiet -tls1_2 \
+             -connect vault.workshop.internal:443 -servername vault.workshop.internal -CAfile /srv/root.pem {how} 2>/dev/null \
+             | head -n 1 | tr -d '\\r\\n'"
+        ))
+    };
+    for service in ["vault", "top-vault"] {
+        assert_eq!(["laptop", "thief"].map(|who| asked(&front, who, service)), ["200", "200"]);
+    }
+    let pair = "-cert /srv/thief/fullchain.pem -cert_chain /srv/thief/fullchain.pem -key /srv/thief/key.pem";
+    assert_eq!(session(&front, &format!("{pair} -sess_out /srv/session")), "HTTP/1.1 200 OK");
+    assert_eq!(session(&front, "-sess_in /srv/session"), "HTTP/1.1 200 OK", "it is taken up again");
+
+    front.succeed(None);
+    front.certificate("/srv/new", "laptop");
+    for name in ["vault", "top-vault", "open"] {
+        front.certificate(&format!("/etc/phoenix/certificates/{name}"), name);
+    }
+    let ran = front.apply();
+    let changed = ran.ok().words();
+    assert!(changed.contains(&"unit reload nginx".to_owned()), "{changed:?}");
+    assert!(!changed.iter().any(|word| word.contains("restart")), "{changed:?}");
+    front.apply().nothing_to_do();
+    front.certificate_by(&thief, "/srv/later", "laptop", Timestamp::now());
+    for service in ["vault", "top-vault"] {
+        let all = ["laptop", "thief", "later", "new"].map(|who| asked(&front, who, service));
+        assert_eq!(all, ["403", "403", "403", "200"], "{service}");
+    }
+    assert_eq!(session(&front, "-sess_in /srv/session"), "HTTP/1.1 403 Forbidden");
+    // Where nobody asks for certificates, none is looked at.
+    assert_eq!(asked(&front, "thief", "open"), "200");
+}
+
+// What a guest had that was taken opens nothing, and what others had of the same signature goes on opening what it did.
+#[test]
+fn what_a_taken_guest_had_opens_nothing_any_more() {
+    let Some(mut front) = Front::new() else { return };
+    front.serve("serve", 8080, "");
+    front.site("vault", json!({ "client_certificate": true }));
+    front.apply().ok();
+    let all = ["notes.guest", "notes", "xnotes.guest", "wiki.guest"];
+    for name in all {
+        front.certificate(&format!("/srv/{name}"), name);
+    }
+    let asked = |front: &Front, folder: &str| {
+        let pair = format!("--cert /srv/{folder}/fullchain.pem --key /srv/{folder}/key.pem");
+        front.curl(&format!("-o /dev/null -w '%{{http_code}}' {pair} https://vault.workshop.internal/"))
+    };
+    assert_eq!(all.map(|who| asked(&front, who)), ["200"; 4]);
+    // Twice, as whoever was taken may be taken again.
+    let names = ["notes.guest.workshop.internal", "notes.workshop.internal"].map(str::to_owned);
+    for _ in 0..2 {
+        front.succeed(Some(&names));
+        front.apply().ok();
+        front.certificate("/srv/new", "notes.guest");
+        assert_eq!(all.map(|who| asked(&front, who)), ["403", "403", "200", "200"]);
+        assert_eq!(asked(&front, "new"), "200");
+        std::thread::sleep(std::time::Duration::from_secs(2));
+    }
+    assert_eq!(front.refused.len(), 2);
+    assert_eq!(asked(&front, "new"), "200");
 }
 
 // P-10: what a service shows is verified, by its own name and the workshop's root; and the gateway shows its own.

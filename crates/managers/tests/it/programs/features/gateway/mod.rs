@@ -28,8 +28,12 @@ pub const IDENTITY: &str = "/etc/phoenix/certificates/guest-gateway";
 /// A gateway, and what it serves.
 pub struct Front {
     pub root: Root,
-    authority: Authority,
+    pub authority: Authority,
+    /// The folder that its keys are in.
+    pub keys: camino::Utf8PathBuf,
     _keys: tempfile::TempDir,
+    /// What clients cannot come with any more.
+    pub refused: Vec<Value>,
     /// The items of the parameter `sites`.
     pub sites: Vec<Value>,
     /// The items of the parameter `streams`.
@@ -58,7 +62,9 @@ impl Front {
         Some(Self {
             root,
             authority,
+            keys: folder,
             _keys: keys,
+            refused: Vec::new(),
             sites: Vec::new(),
             streams: Vec::new(),
             services: Vec::new(),
@@ -72,17 +78,49 @@ impl Front {
 
     /// The same, issued (for an hour) at another time.
     pub fn certificate_at(&self, folder: &str, name: &str, now: Timestamp) -> String {
+        self.certificate_by(&self.authority, folder, name, now)
+    }
+
+    /// The same, by whoever has an authority.
+    pub fn certificate_by(&self, authority: &Authority, folder: &str, name: &str, now: Timestamp) -> String {
         let request = LeafRequest {
             name: name.into(),
             dns_names: vec![format!("{name}.workshop.internal")],
             addresses: Vec::new(),
             life: Duration::from_secs(3600),
         };
-        let leaf = self.authority.issue(&request, now).unwrap();
+        let leaf = authority.issue(&request, now).unwrap();
         self.root.put(&format!("{folder}/.key.new"), leaf.key_pem.expose_secret().as_bytes());
         self.root.put(&format!("{folder}/.chain.new"), leaf.chain_pem.as_bytes());
         self.root.sh(&format!("cd {folder}; mv .key.new key.pem; mv .chain.new fullchain.pem"));
         leaf.serial
+    }
+
+    /// What somebody has who copied the keys of what signs now.
+    pub fn stolen(&self) -> (tempfile::TempDir, Authority) {
+        let copy = tempfile::tempdir().unwrap();
+        let folder = camino::Utf8PathBuf::try_from(copy.path().join("authority")).unwrap();
+        let (from, to) = (self.keys.as_str(), folder.as_str());
+        assert!(std::process::Command::new("cp").args(["-a", from, to]).status().unwrap().success());
+        let settings = AuthoritySettings {
+            site: "workshop".into(),
+            domain: "workshop.internal".into(),
+            subnets: Vec::new(),
+        };
+        // Of the root's key nobody got hold.
+        fs_err::remove_file(folder.join("root.key")).unwrap();
+        let authority = Authority::open_or_create(&folder, &settings, Timestamp::now()).unwrap();
+        (copy, authority)
+    }
+
+    /// Another key signs from now on, and proxies are told to refuse what others signed: for these names, or all of it.
+    pub fn succeed(&mut self, names: Option<&[String]>) {
+        // Nothing signs that was made before a moment that is still to come.
+        let since = Timestamp::now() + SignedDuration::from_secs(1);
+        self.authority.succeed(Duration::from_secs(3600), since, since).unwrap();
+        let refused = self.authority.refuse_others(false, names, Timestamp::now()).unwrap();
+        self.refused =
+            refused.iter().map(|one| json!({ "issuer": one.issuer, "names": one.names })).collect();
     }
 
     fn named(&self, name: &str) {
@@ -109,6 +147,7 @@ impl Front {
         let identity = given::identity("gateway", "guest-gateway");
         let parameters = json!({
             "sites": self.sites, "streams": self.streams, "identity": identity, "root": self.authority.root_pem(),
+            "refused": self.refused,
         });
         with(&built_in("nginx-gateway"), parameters)
     }
