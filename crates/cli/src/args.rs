@@ -114,7 +114,7 @@ pub enum Command {
     Destroy(Destroy),
     /// After an incident: end what a guest was given, or make another key that signs
     #[command(
-        after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself; but after `rotate intermediate` and an apply, proxies refuse it from clients."
+        after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients."
     )]
     Rotate(Rotate),
     /// Take guests over that do not prove to be the site's own

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use transport::Command;
 
-use crate::certificates::CertificateMark;
+use crate::certificates::renewing::{Identity, introduce};
+use crate::certificates::{CertificateMark, Introduction, introductions};
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
@@ -54,6 +55,10 @@ pub struct Sign {
     /// Whether the key that it has may have been taken: what signs with it is noted, so that it can be refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken: bool,
+    /// Guests that are to ask it with another key, by their ids. Before the other key signs: whoever has a guest's last one would
+    /// go on asking, and get what is told from what it had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub askers: Vec<(u32, Introduction)>,
 }
 
 impl Manager for Authorities {
@@ -109,14 +114,31 @@ impl Kind for Authorities {
             Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
             Some(_) => return,
         };
-        let taken = another_key && world.inventory.rotated.signer;
-        let work =
-            AuthorityWork::Sign(Sign { id: container.id, authority: authority.clone(), another_key, taken });
-        let step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
+        let rotated = &world.inventory.rotated;
+        let taken = another_key && rotated.signer;
+        let askers: Vec<(u32, Introduction)> = introductions(world.desired)
+            .into_iter()
+            .filter(|(guest, _)| taken && rotated.guests.contains(*guest))
+            .filter_map(|(guest, introduction)| Some((world.desired.guests.get(guest)?.id, introduction)))
+            .collect();
+        let names: Vec<&str> = askers.iter().map(|(_, asker)| asker.guest.as_str()).collect();
+        let asks =
+            (!names.is_empty()).then(|| Change::new("asks with another key", Value::Null, names.join(", ")));
+        let mut step = Step::new(address, action).on_guest(container.id).reason(reason).change(Change::new(
             "url",
             Value::Null,
             authority.url.clone(),
         ));
+        if let Some(asks) = asks {
+            step = step.change(asks);
+        }
+        let work = AuthorityWork::Sign(Sign {
+            id: container.id,
+            authority: authority.clone(),
+            another_key,
+            taken,
+            askers,
+        });
         proposal.step(step, &work);
     }
 }
@@ -174,6 +196,9 @@ impl AuthorityCrew {
         if wanted.taken {
             let asked = ask("certificate", "asking for the authority's certificate", Vec::new());
             self.note(id, &asked, progress).await;
+        }
+        for (guest, asker) in &wanted.askers {
+            introduce(&self.site, *guest, asker, Identity::Another, progress).await?;
         }
         progress.doing("asking for the request of its certificate");
         let words = if wanted.another_key { "request another" } else { "request" };

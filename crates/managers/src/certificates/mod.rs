@@ -307,7 +307,7 @@ fn gone(
 }
 
 /// What each guest with certificates of the workshop's own authority is introduced with.
-fn introductions(desired: &Desired) -> std::collections::BTreeMap<&str, Introduction> {
+pub(crate) fn introductions(desired: &Desired) -> std::collections::BTreeMap<&str, Introduction> {
     let mut all = std::collections::BTreeMap::new();
     let guest = desired.authority.as_ref().and_then(|a| desired.guests.get(&a.on));
     let (Some(authority), Some(guest)) = (&desired.authority, guest) else { return all };

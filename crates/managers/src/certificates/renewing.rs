@@ -43,7 +43,7 @@ pub(super) async fn obtain(
 
 /// With which key a guest is introduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// The one it has.
     Its,
     /// A new one, which takes the place of the one it has when it got a certificate by it.
@@ -82,7 +82,8 @@ pub(crate) async fn fetch(
     Ok(marks)
 }
 
-pub(super) async fn introduce(
+/// Has the authority know the guest, by the key that it has or by another one.
+pub(crate) async fn introduce(
     site: &Worksite,
     id: u32,
     introduction: &Introduction,
