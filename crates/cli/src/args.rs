@@ -170,8 +170,8 @@ pub enum Command {
     )]
     History(History),
     /// Look for what is wrong between here and the site, hop by hop
-    #[command(after_help = "Examples:\n  phoenix-cli doctor")]
-    Doctor,
+    #[command(after_help = "Examples:\n  phoenix-cli doctor\n  phoenix-cli doctor --print-role")]
+    Doctor(Doctor),
     /// Show certificates, or print the workshop's root
     #[command(
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
@@ -473,6 +473,14 @@ pub struct Schema {
     /// The schema of a feature.json instead
     #[arg(long)]
     pub feature: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only print the commands that make, on the node, a token of exactly what this blueprint needs; nothing is asked
+    #[arg(long)]
+    pub print_role: bool,
 }
 
 /// Options of `history`.

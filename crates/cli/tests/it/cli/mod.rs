@@ -7,6 +7,7 @@ mod bad_input;
 mod completing;
 mod help;
 mod labs;
+mod role;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
