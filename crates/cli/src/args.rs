@@ -498,7 +498,7 @@ pub struct Certs {
     pub what: Option<CertsCommand>,
 }
 
-/// What `certs` can show.
+/// What `certs` can show and do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
     /// List the certificates: who signed them, what is left of their life, where they are served and whether as on disk
@@ -511,6 +511,29 @@ pub enum CertsCommand {
         after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Root,
+    /// Print a request for the next intermediate, where the root's key is kept elsewhere
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. Only with the embedded authority."
+    )]
+    Request,
+    /// Sign the request for the next intermediate: where the root's key is
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs sign next.csr > next.crt\n\nNothing is contacted, so it can be a machine without a network, with the site's blueprints and `.phoenix/secrets/authority`."
+    )]
+    Sign {
+        /// What `certs request` printed
+        #[arg(value_name = "FILE")]
+        request: camino::Utf8PathBuf,
+    },
+    /// Sign with the intermediate that was asked for from now on
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs install next.crt\n\nIt is tried first as a client that trusts the root. What the last one signed stays good until its end; the next apply goes on with the new one."
+    )]
+    Install {
+        /// What `certs sign` printed
+        #[arg(value_name = "FILE")]
+        certificate: camino::Utf8PathBuf,
+    },
 }
 
 /// Options of `secrets`.

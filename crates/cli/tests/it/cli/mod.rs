@@ -7,6 +7,7 @@ mod bad_input;
 mod completing;
 mod help;
 mod labs;
+mod offline;
 mod role;
 
 use std::path::{Path, PathBuf};
