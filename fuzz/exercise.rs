@@ -1,22 +1,34 @@
 // What is done with a text from outside, whatever it holds: it is read or refused, nothing panics, and what was read prints back
 // the same. The targets run it on a nightly compiler, and `crates/managers/tests/it/seeds.rs` for a moment on the stable one.
 
+use std::collections::BTreeSet;
+
 use managers::certificates::look as certificates_seen;
 use managers::features::parse_report;
+use managers::privileges::granted::Granted;
+use managers::privileges::{Place, Requirement};
 use managers::trace::log::ProxyLog;
 use managers::trace::look::Seen;
 use managers::trace::{leg::Leg, neighbour, question};
 use plan::mark;
 use proxmox::Upid;
+use proxmox::client::{
+    self, GuestStatus, LogLine, Node, PendingEntry, Permissions, Resource, Storage, TaskEntry, TaskStatus,
+    Version, Volume,
+};
 use proxmox::config::{GuestConfig, GuestKind};
+use proxmox::error::ApiError;
+use proxmox::exchange::{Method, Request, Response};
 use proxmox::firewall::{FirewallFile, Rule};
 use proxmox::property::{PropertyString, Size};
+use serde_json::Value;
 
 /// What is done with bytes.
 pub type Exercise = fn(&[u8]);
 
 /// All targets, by the folder of their seeds.
-pub const TARGETS: [(&str, Exercise); 8] = [
+pub const TARGETS: [(&str, Exercise); 9] = [
+    ("answers", answers),
     ("reports", reports),
     ("marks", marks),
     ("plans", plans),
@@ -26,6 +38,43 @@ pub const TARGETS: [(&str, Exercise); 8] = [
     ("names", names),
     ("said", said),
 ];
+
+/// What the node answers: the files that are read there in one command, and the API's JSON with its refusals.
+pub fn answers(input: &[u8]) {
+    let _ = proxmox::inventory::parse(input);
+    let Ok(data) = serde_json::from_slice::<Value>(input) else { return };
+    decoded::<Version>(&data);
+    decoded::<Vec<Node>>(&data);
+    decoded::<Vec<Resource>>(&data);
+    decoded::<Vec<PendingEntry>>(&data);
+    decoded::<GuestStatus>(&data);
+    decoded::<Vec<Storage>>(&data);
+    decoded::<Vec<Volume>>(&data);
+    decoded::<Vec<TaskEntry>>(&data);
+    decoded::<TaskStatus>(&data);
+    decoded::<Vec<LogLine>>(&data);
+    let _ = client::members(&data);
+    if let Ok(all) = serde_json::from_value::<Permissions>(data.clone()) {
+        let needs = BTreeSet::from([
+            Requirement { place: Place::Pool("p".to_owned()), privilege: "VM.Audit" },
+            Requirement { place: Place::Storages, privilege: "Datastore.AllocateSpace" },
+            Requirement { place: Place::Bridge("vmbr0".to_owned(), Some(3)), privilege: "SDN.Use" },
+        ]);
+        let granted = Granted { all, ..Granted::default() };
+        assert!(granted.lacking(&needs).len() <= needs.len());
+        let _ = granted.beyond(&needs);
+    }
+    let request = Request { method: Method::Get, path: "/version".to_owned(), params: Vec::new() };
+    let status = data["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(500);
+    let refused = Response { status, reason: String::new(), body: data };
+    let error = ApiError::new(&request, &refused);
+    assert!(error.to_string().contains("/version"));
+    let _ = error.hint();
+}
+
+fn decoded<T: serde::de::DeserializeOwned>(data: &Value) {
+    let _ = T::deserialize(data);
+}
 
 /// What scripts report in guests, and what `look.sh`, `ask.sh` and the proxy's log say.
 pub fn reports(input: &[u8]) {

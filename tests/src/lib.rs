@@ -8,12 +8,14 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "this crate is only of tests")]
 
 mod happened;
+mod known;
 mod mortal;
 mod run;
 mod site;
 pub mod state;
 pub mod there;
 
+pub use known::Known;
 pub use mortal::Mortal;
 pub use run::{Ended, NoSecrets, Try, carry_out, run};
 pub use site::{At, Files, Site, at, authority, big, certified, first, now, other_authority, trust};

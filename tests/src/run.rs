@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::Runner;
 
+use crate::known::Known;
 use crate::mortal::{Life, Mortal};
 use crate::site::{Site, now};
 
@@ -152,7 +153,7 @@ pub async fn run(world: &World, site: &Site, options: &Try) -> Ended {
 async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let begin = Instant::now();
     let trust = options.trust.clone().unwrap_or_else(|| site.trust());
-    let exchange: Arc<dyn Exchange> = Arc::new(Mortal::new(world.exchange.clone(), life.clone()));
+    let exchange: Arc<dyn Exchange> = Arc::new(Mortal::new(Known(world.exchange.clone()), life.clone()));
     let shell = options.by.map_or_else(|| world.shell.clone(), |at| world.shell.on(at));
     let shell: Arc<dyn Runner> = Arc::new(Mortal::new(shell, life.clone()));
     let node = (!options.no_commands).then(|| shell.clone());
@@ -199,7 +200,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
 /// root@pam's own: that is what a plan asks for then, where something takes root.
 pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
-    let exchange: Arc<dyn Exchange> = Arc::new(exchange.clone());
+    let exchange: Arc<dyn Exchange> = Arc::new(Known(exchange.clone()));
     let ways = Ways::new(node, Reader::new(exchange.clone()));
     let worksite = worksite(world, site, site.trust(), exchange, ways);
     let sink = Arc::new(Recorder::default());
@@ -240,7 +241,7 @@ pub async fn carry_out(
     address: Address,
     work: serde_json::Value,
 ) -> Result<Done, Failure> {
-    let exchange: Arc<dyn Exchange> = Arc::new(world.exchange.clone());
+    let exchange: Arc<dyn Exchange> = Arc::new(Known(world.exchange.clone()));
     let ways = Ways::new(Some(Arc::new(world.shell.clone())), Reader::new(exchange.clone()));
     let worksite = worksite(world, site, site.trust(), exchange, ways);
     let crews = managers::crews(&worksite);

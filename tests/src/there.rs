@@ -16,6 +16,7 @@ use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
 
+use crate::known::Known;
 use crate::run;
 use crate::site::{Site, now};
 
@@ -299,7 +300,7 @@ impl There {
     }
 
     fn ways(&self) -> Ways {
-        let exchange: Arc<dyn Exchange> = Arc::new(self.world.exchange.clone());
+        let exchange: Arc<dyn Exchange> = Arc::new(Known(self.world.exchange.clone()));
         Ways::new(self.shell(), Reader::new(exchange))
     }
 

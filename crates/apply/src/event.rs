@@ -37,6 +37,9 @@ pub enum Event {
         site: String,
         /// What was typed, without anything secret.
         command: String,
+        /// Who runs it, and on which machine; empty in journals of before this was written.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
         /// The steps to do, in the plan's order.
         steps: Vec<Address>,
         /// An earlier run that was cut off and that this one carries on.
@@ -136,10 +139,8 @@ impl Event {
     pub fn shown(&self) -> Self {
         let mut event = self.clone();
         match &mut event {
-            Self::RunStarted { .. }
-            | Self::StepStarted { .. }
-            | Self::Stopping { .. }
-            | Self::RunFinished { .. } => {}
+            Self::RunStarted { by, .. } => as_line(by),
+            Self::StepStarted { .. } | Self::Stopping { .. } | Self::RunFinished { .. } => {}
             Self::Doing { what, .. }
             | Self::Waiting { what, .. }
             | Self::Changed { what, .. }

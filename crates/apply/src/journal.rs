@@ -63,6 +63,8 @@ pub struct RunSummary {
     pub started: Timestamp,
     /// What was typed.
     pub command: String,
+    /// Who ran it, and on which machine; empty where that was not written down.
+    pub by: String,
     /// How it ended; `None`: it was cut off.
     pub outcome: Option<Outcome>,
     /// Steps that succeeded.
@@ -197,11 +199,12 @@ pub fn cut_off(folder: &Utf8Path) -> Result<Option<RunSummary>, JournalError> {
 
 fn summarize(run: &str, entries: &[Entry]) -> Option<RunSummary> {
     let first = entries.first()?;
-    let Event::RunStarted { command, steps, .. } = &first.event else { return None };
+    let Event::RunStarted { command, by, steps, .. } = &first.event else { return None };
     let mut summary = RunSummary {
         run: run.to_owned(),
         started: first.at,
         command: command.clone(),
+        by: by.clone(),
         outcome: None,
         done: 0,
         failed: 0,
@@ -245,6 +248,7 @@ mod tests {
             run: "r1".into(),
             site: "s".into(),
             command: "apply".into(),
+            by: "ada@laptop".into(),
             steps: vec![Address::container("a"), Address::container("b")],
             resumes: None,
         }
@@ -280,7 +284,8 @@ mod tests {
             milliseconds: 7,
         });
         assert_eq!(cut_off(&path).unwrap(), None);
-        assert_eq!(history(&path).unwrap()[0].milliseconds, Some(7));
+        let run = history(&path).unwrap().remove(0);
+        assert_eq!((run.milliseconds, run.by.as_str()), (Some(7), "ada@laptop"));
     }
 
     #[test]
@@ -293,6 +298,14 @@ mod tests {
         bytes.extend_from_slice(b"{\"at\":\"2026-11-23T");
         fs_err::write(&file, bytes).unwrap();
         assert_eq!(read(&path, "r1").unwrap().len(), 1);
+    }
+
+    /// A journal of before it said who ran it.
+    #[test]
+    fn a_run_of_nobody_known_is_still_a_run() {
+        let line = br#"{"at":"2026-11-23T08:00:00Z","event":"run-started","version":1,"run":"r","site":"s","command":"up","steps":[]}"#;
+        let entries = parse(line);
+        assert_eq!(summarize("r", &entries).map(|run| run.by), Some(String::new()), "{entries:?}");
     }
 
     #[test]

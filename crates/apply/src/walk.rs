@@ -29,6 +29,8 @@ pub struct Run {
     pub id: String,
     /// What was typed.
     pub command: String,
+    /// Who runs it, and on which machine.
+    pub by: String,
     /// The run it carries on.
     pub resumes: Option<String>,
 }
@@ -80,6 +82,7 @@ impl Foreman {
             run: run.id,
             site: plan.site.clone(),
             command: run.command,
+            by: run.by,
             steps: plan.steps.iter().map(|s| s.address.clone()).collect(),
             resumes: run.resumes,
         });

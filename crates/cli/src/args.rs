@@ -175,8 +175,8 @@ pub enum Command {
     )]
     History(History),
     /// Look for what is wrong between here and the site, hop by hop
-    #[command(after_help = "Examples:\n  phoenix-cli doctor")]
-    Doctor,
+    #[command(after_help = "Examples:\n  phoenix-cli doctor\n  phoenix-cli doctor --print-role")]
+    Doctor(Doctor),
     /// Show certificates, or print the workshop's root
     #[command(
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
@@ -480,6 +480,14 @@ pub struct Schema {
     pub feature: bool,
 }
 
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only print the commands that make, on the node, a token of exactly what this blueprint needs; nothing is asked
+    #[arg(long)]
+    pub print_role: bool,
+}
+
 /// Options of `history`.
 #[derive(Debug, Args)]
 pub struct History {
@@ -495,7 +503,7 @@ pub struct Certs {
     pub what: Option<CertsCommand>,
 }
 
-/// What `certs` can show.
+/// What `certs` can show and do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
     /// List the certificates: who signed them, what is left of their life, where they are served and whether as on disk
@@ -508,6 +516,29 @@ pub enum CertsCommand {
         after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Root,
+    /// Print a request for the next intermediate, where the root's key is kept elsewhere
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. Only with the embedded authority."
+    )]
+    Request,
+    /// Sign the request for the next intermediate: where the root's key is
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs sign next.csr > next.crt\n\nNothing is contacted, so it can be a machine without a network, with the site's blueprints and `.phoenix/secrets/authority`."
+    )]
+    Sign {
+        /// What `certs request` printed
+        #[arg(value_name = "FILE")]
+        request: camino::Utf8PathBuf,
+    },
+    /// Sign with the intermediate that was asked for from now on
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs install next.crt\n\nIt is tried first as a client that trusts the root. What the last one signed stays good until its end; the next apply goes on with the new one."
+    )]
+    Install {
+        /// What `certs sign` printed
+        #[arg(value_name = "FILE")]
+        certificate: camino::Utf8PathBuf,
+    },
 }
 
 /// Options of `secrets`.

@@ -121,10 +121,12 @@ pub struct Row<G: 'static> {
     pub shown: Shown,
     /// What a person should know when it goes.
     pub gone: Option<&'static str>,
+    /// The privilege that a token needs on the guest to set it, or to take it away.
+    pub privilege: &'static str,
 }
 
 impl<G> Row<G> {
-    /// A key whose value is one text, changes at once, and is the blueprint's alone: what most are.
+    /// A key whose value is one text, changes at once, takes `VM.Config.Options`, and is the blueprint's alone: what most are.
     pub const fn new(name: &'static str, from: &'static str, wanted: fn(&G, Around<'_>) -> Wanted) -> Self {
         Self {
             name,
@@ -140,6 +142,7 @@ impl<G> Row<G> {
             others: Others::Nothing,
             shown: Shown::Plain,
             gone: None,
+            privilege: "VM.Config.Options",
         }
     }
 

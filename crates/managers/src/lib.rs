@@ -3,8 +3,9 @@
 //!
 //! To add a kind, make a folder, implement [`Manager`], and add two lines here: the module, and its place in [`managers`].
 //! What is observed is in [`mod@observe`], what `status` shows in [`status`], what a guest's configuration is held against in
-//! [`keys`], whose a guest is in [`own`], what crews work with in [`worksite`], how nodes and guests are reached in [`ways`], what keeps two runs apart in
-//! [`lock`], how a call to the node is got through in [`settle`], and the programs that no package brings in [`artifacts`].
+//! [`keys`], whose a guest is in [`own`], what crews work with in [`worksite`], how nodes and guests are reached in [`ways`],
+//! what keeps two runs apart in [`lock`], how a call to the node is got through in [`settle`], what that takes a token in
+//! [`privileges`], and the programs that no package brings in [`artifacts`].
 //! What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
@@ -20,6 +21,7 @@ pub mod lock;
 pub mod lxc;
 pub mod observe;
 pub mod own;
+pub mod privileges;
 pub mod services;
 pub mod settle;
 pub mod status;

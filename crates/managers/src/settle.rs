@@ -12,6 +12,7 @@ use proxmox::error::{Error, ErrorKind};
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner, Sent};
 
+use crate::privileges;
 use crate::worksite::Worksite;
 
 /// How long an unreachable node is tried again: a reboot of pveproxy or a switch takes less; a person who pulled the
@@ -76,7 +77,17 @@ pub fn failure(what: &str, error: &Error) -> Failure {
     };
     Failure::from_error(code, error)
         .while_doing(format!("failed while {what}"))
-        .hint(hint(code, error.hint()))
+        .hint(hint(code, unnamed(error).or_else(|| error.hint())))
+}
+
+/// What is lacking where the node refuses without a word of it.
+fn unnamed(error: &Error) -> Option<String> {
+    let Error::Api(api) = error else { return None };
+    let takes = match api.kind {
+        ErrorKind::PermissionDenied { privilege: None, .. } => privileges::taken_by(&api.request)?,
+        _ => return None,
+    };
+    Some(format!("the token and its user need for it: {takes}"))
 }
 
 /// A hint that names the next command: what the client knows, and where a person looks on.
@@ -418,8 +429,13 @@ fn left_behind(guest: &GuestRef, lock: &str) -> Failure {
     };
     // What `pct mount` left is taken away by its counterpart.
     let verb = if lock == "mounted" { "unmount" } else { "unlock" };
-    Failure::new("proxmox::locked", format!("{} is locked ({lock}), and no task works on it", guest.id))
-        .hint(format!("on the node: {command} {verb} {}", guest.id))
+    Failure::new("proxmox::locked", format!("{} is locked ({lock}), and no task works on it", guest.id)).hint(
+        format!(
+            "on the node: {command} {verb} {}; {}",
+            guest.id,
+            privileges::or_unseen("Sys.Audit", &format!("/nodes/{}", guest.node))
+        ),
+    )
 }
 
 /// Whether what takes this lock is no task: `pct fstrim`.

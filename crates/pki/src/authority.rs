@@ -22,9 +22,10 @@ use rcgen::{
 };
 use secrecy::SecretString;
 
-use crate::error::PkiError;
+use crate::error::{OUTLIVED, PkiError};
 use crate::facts::{CertificateFacts, hex, renew_at};
 use crate::leaf::{BACKDATE, Leaf, LeafRequest, check_name, within};
+use crate::next;
 use crate::root::{
     ROOT_CERT, ROOT_KEY, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial,
     short_id,
@@ -66,7 +67,7 @@ pub fn intermediate_due(
     now < not_before || renew_at(not_before, not_after) <= now || life > most
 }
 
-const INTERMEDIATE_KEY: &str = "intermediate.key";
+pub(crate) const INTERMEDIATE_KEY: &str = "intermediate.key";
 pub(crate) const INTERMEDIATE_CERT: &str = "intermediate.crt";
 
 /// What an authority is made with.
@@ -92,10 +93,10 @@ pub struct Authority {
 }
 
 /// What signs leaves.
-struct Signer {
-    pem: String,
-    facts: CertificateFacts,
-    key: SecretString,
+pub(crate) struct Signer {
+    pub(crate) pem: String,
+    pub(crate) facts: CertificateFacts,
+    pub(crate) key: SecretString,
 }
 
 impl fmt::Debug for Authority {
@@ -121,6 +122,7 @@ impl Authority {
         check_name(&domain)?;
         let store = Store::open(folder)?;
         let root = Root::open_or_create(&store, settings, &domain, now)?;
+        next::finish(&store)?;
 
         let key = store.read(INTERMEDIATE_KEY)?;
         let certificate = match store.read(INTERMEDIATE_CERT)? {
@@ -181,6 +183,24 @@ impl Authority {
 
     fn signer(&self) -> MutexGuard<'_, Signer> {
         self.signer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
+    pub(crate) fn site(&self) -> &str {
+        &self.site
+    }
+
+    pub(crate) fn sign_with(&self, next: Signer) {
+        *self.signer() = next;
+    }
+
+    /// A leaf of some minutes by `signer`, to be looked at and forgotten.
+    pub(crate) fn probe_leaf(&self, signer: &Signer, name: &str, now: Timestamp) -> Result<Leaf, PkiError> {
+        let validity = Validity::new(now, Duration::from_mins(5))?;
+        self.sign_leaf(signer, &[name.to_owned()], &[], &validity)
     }
 
     /// Has leaves that live `below` signed by an intermediate that is young enough: where it is due, another one with a key
@@ -355,7 +375,7 @@ impl Authority {
             let next = self.successor(&Store::open(&self.folder)?, request.life, now)?;
             *signer = next
                 .filter(|next| validity.not_after <= next.facts.not_after)
-                .ok_or_else(|| bad_life("the intermediate certificate expires before"))?;
+                .ok_or_else(|| bad_life(OUTLIVED))?;
         }
         let leaf = self.sign_leaf(&signer, &dns_names, &request.addresses, &validity)?;
         // Nothing leaves here that its clients would refuse, whatever somebody did to the files.
@@ -438,7 +458,7 @@ fn first_name(site: &str) -> String {
 }
 
 /// What others are called: by their keys, so that what they sign can be told apart.
-fn name_of_own(site: &str, key: &impl PublicKeyData) -> String {
+pub(crate) fn name_of_own(site: &str, key: &impl PublicKeyData) -> String {
     format!("Phoenix {site} Intermediate CA {}", short_id(key))
 }
 

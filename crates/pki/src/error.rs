@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
 
+/// What is said of a life that the intermediate ends before.
+pub(crate) const OUTLIVED: &str = "the intermediate certificate expires before";
+
 /// Why a key or a certificate could not be made, read or trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -169,7 +172,18 @@ impl PkiError {
         Some(match self {
             Self::TooOpen { path, wanted, .. } => format!("chmod {wanted:04o} {path}"),
             Self::KeyMissing { key, .. } if key.file_name() == Some("root.key") => {
-                format!("put {key} back from your backup; without it no new intermediate can be made")
+                format!(
+                    "put {key} back from where you keep it, or have the next intermediate signed there: phoenix-cli certs request"
+                )
+            }
+            Self::KeyMissing { key, .. } | Self::KeyMismatch { key, .. }
+                if key.file_name() == Some(crate::next::NEXT_KEY) =>
+            {
+                "phoenix-cli certs request prints what is to be signed".to_owned()
+            }
+            Self::BadLife { reason, .. } if *reason == OUTLIVED => {
+                "apply makes the next intermediate where the root's key is; where that is kept elsewhere: phoenix-cli certs request"
+                    .to_owned()
             }
             Self::KeyMissing { certificate, key } => {
                 format!("put {key} back, or remove {certificate}: the root then makes a new pair")

@@ -9,6 +9,7 @@ mod constraints;
 mod error;
 mod facts;
 mod leaf;
+mod next;
 pub mod renewal;
 mod root;
 mod signed;

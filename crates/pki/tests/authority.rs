@@ -306,6 +306,105 @@ fn without_the_roots_key_an_intermediate_has_no_successor() {
     assert!(matches!(error, PkiError::BadLife { .. }), "{error:?}");
 }
 
+/// The root's key stays on another machine: what is needed of it goes there as a request and comes back as a certificate, and no key
+/// travels.
+#[test]
+fn the_next_intermediate_is_signed_where_the_roots_key_is() {
+    let (here, there) = (Site::new(), Site::new());
+    here.open().unwrap();
+    there.open().unwrap();
+    // The other machine has the same root, this one has it without its key.
+    for name in ["root.key", "root.crt"] {
+        fs_err::copy(here.folder.join(name), there.folder.join(name)).unwrap();
+    }
+    for name in ["intermediate.key", "intermediate.crt"] {
+        fs_err::remove_file(there.folder.join(name)).unwrap();
+    }
+    fs_err::remove_file(here.folder.join("root.key")).unwrap();
+    let (authority, offline) = (here.open().unwrap(), there.open().unwrap());
+    assert_eq!((authority.has_root_key().unwrap(), offline.has_root_key().unwrap()), (false, true));
+    let old = authority.intermediate_pem();
+
+    let asked = authority.request().unwrap();
+    let key = here.files()["next.key"].clone();
+    let again = here.open().unwrap().request().unwrap();
+    assert_eq!(here.files()["next.key"], key, "asked again, it is the same key's");
+    let signed = offline.sign_next(&again, MONTHS, now()).unwrap();
+    assert!(!there.files().values().any(|text| text.contains(&key)));
+    assert!(matches!(authority.sign_next(&asked, MONTHS, now()), Err(PkiError::KeyMissing { .. })));
+
+    authority.install(&signed, now()).unwrap();
+    let files = here.files();
+    assert_eq!((&files["intermediate.crt"], &files["intermediate.key"]), (&signed, &key));
+    assert!(!files.contains_key("next.key") && !files.contains_key("next.crt"));
+    for authority in [authority, here.open().unwrap()] {
+        assert!(authority.intermediate_pem() == signed && signed != old);
+        let leaf = authority.issue(&request(&["a.workshop.internal"]), now()).unwrap();
+        verify_chain(&leaf.chain_pem, authority.root_pem(), "a.workshop.internal", now()).unwrap();
+    }
+    // Limited as the one that is made where the key is.
+    let facts = CertificateFacts::parse(&signed).unwrap();
+    assert_eq!(facts.permitted_domains, ["workshop.internal"]);
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_installed() {
+    let (site, other) = (Site::new(), Site::new());
+    let (authority, stranger) = (site.open().unwrap(), other.open().unwrap());
+    let before = authority.intermediate_pem();
+    let own = authority.sign_next(&stranger.request().unwrap(), MONTHS, now()).unwrap();
+    // Nothing was asked for; the certificate of another's key; one for the right key, by another root; no certificate.
+    let error = authority.install(&own, now()).unwrap_err();
+    assert!(
+        matches!(&error, PkiError::KeyMissing { .. }) && error.hint().unwrap().contains("certs request"),
+        "{error:?}"
+    );
+    let asked = authority.request().unwrap();
+    assert!(matches!(authority.install(&own, now()), Err(PkiError::KeyMismatch { .. })));
+    let forged = stranger.sign_next(&asked, MONTHS, now()).unwrap();
+    assert!(matches!(authority.install(&forged, now()), Err(PkiError::Untrusted { .. })));
+    assert!(matches!(authority.install("x", now()), Err(PkiError::BadCertificate { .. })));
+    // One that is over already.
+    let late = authority.sign_next(&asked, MONTHS, now()).unwrap();
+    assert!(matches!(authority.install(&late, later(400)), Err(PkiError::Untrusted { .. })));
+    assert_eq!(authority.intermediate_pem(), before);
+    assert_eq!(site.open().unwrap().intermediate_pem(), before);
+}
+
+/// Wherever it is killed, it ends with the new pair: there is no root's key here to certify anything anew.
+#[test]
+fn an_installation_that_was_cut_off_is_finished() {
+    let site = Site::new();
+    let authority = site.open().unwrap();
+    let signed = authority.sign_next(&authority.request().unwrap(), MONTHS, now()).unwrap();
+    let key = site.files()["next.key"].clone();
+    fs_err::remove_file(site.folder.join("root.key")).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = site.folder.join(name);
+        fs_err::write(&path, text).unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let old = site.files();
+    let remove = |name: &str| drop(fs_err::remove_file(site.folder.join(name)));
+    for steps in 0..4 {
+        write("next.key", &key);
+        write("next.crt", &signed);
+        write("intermediate.key", &old["intermediate.key"]);
+        write("intermediate.crt", &old["intermediate.crt"]);
+        if steps > 0 {
+            remove("intermediate.crt");
+        }
+        if steps > 1 {
+            write("intermediate.key", &key);
+        }
+        if steps > 2 {
+            write("intermediate.crt", &signed);
+        }
+        assert_eq!(site.open().unwrap().intermediate_pem(), signed, "cut off after {steps}");
+        assert_eq!(site.files().len(), 3, "{:?}", site.files().keys());
+    }
+}
+
 #[test]
 fn requests_that_cannot_be_met_say_why() {
     let site = Site::new();
@@ -665,7 +764,7 @@ fn what_is_no_request_is_refused_and_so_is_one_without_the_root_key() {
 
     fs_err::remove_file(site.folder.join("root.key")).unwrap();
     let error = authority.sign_intermediate(&good, MONTHS, now()).unwrap_err();
-    assert!(error.hint().unwrap().contains("from your backup"), "{error}");
+    assert!(error.hint().unwrap().contains("from where you keep it"), "{error}");
 }
 
 fn pem_of(label: &str, der: &[u8]) -> String {

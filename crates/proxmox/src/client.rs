@@ -264,12 +264,14 @@ impl Reader {
         self.read(path(["nodes", node, "network"]), &[]).await
     }
 
-    /// What the caller may do, by path.
+    /// What the caller may do, by path: on all paths that the access control list names and the usual ones, or on this one
+    /// alone, however it came by that.
     ///
     /// # Errors
     /// As [`Reader::version`].
-    pub async fn permissions(&self) -> Result<Permissions, Error> {
-        self.read(path(["access", "permissions"]), &[]).await
+    pub async fn permissions(&self, on: Option<&str>) -> Result<Permissions, Error> {
+        let params: Vec<_> = on.map(|on| ("path", on)).into_iter().collect();
+        self.read(path(["access", "permissions"]), &params).await
     }
 
     /// The pools.

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::StreamExt as _;
 
 pub use files::{
-    FilesError, MARK, Printed, ROOT, firewall_path, host_fw, is_firewall_name, node_addresses, printed,
-    read_by_files, read_by_files_below,
+    FilesError, MARK, Printed, ROOT, firewall_path, host_fw, is_firewall_name, node_addresses, parse,
+    printed, read_by_files, read_by_files_below,
 };
 
 use crate::client::{GuestRef, PendingEntry, Reader, Resource};

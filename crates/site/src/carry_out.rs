@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::folders::{lab_folder, runs};
+use crate::operator::operator;
 use crate::site::Site;
 
 /// How a plan is to be carried out.
@@ -46,7 +47,7 @@ impl Site {
         let journal = Journal::begin(&runs, &id, Timestamp::now).map_err(wrong)?;
         let sink: Arc<dyn Sink> = Arc::new(Sinks::new(vec![Arc::new(journal), order.sink]));
         let foreman = Foreman::new(managers::crews(&worksite), sink, order.stop);
-        let run = Run { id, command: order.command, resumes };
+        let run = Run { id, command: order.command, by: operator(), resumes };
         let report = foreman.walk(plan, order.granted, run).await;
         self.publish(plan).await;
         self.cross_out(&worksite, report.done.contains(&Address::hypervisor_certificate()))?;

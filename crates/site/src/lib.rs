@@ -17,6 +17,7 @@ mod inside;
 mod key;
 mod lock;
 mod open;
+mod operator;
 mod passphrase;
 mod placed;
 mod saved;

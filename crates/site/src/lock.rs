@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use managers::lock::{self, NodeLock, NotHeld};
 
 use crate::connect::Connection;
-use crate::environment::Environment;
 use crate::error::Error;
 use crate::folders::state;
+use crate::operator::operator;
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -19,13 +19,9 @@ pub struct SiteLock {
 
 impl SiteLock {
     /// Takes the lock, or says who has it.
-    pub(crate) async fn take(
-        connection: &Connection,
-        blueprint: &Blueprint,
-        environment: &Environment,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn take(connection: &Connection, blueprint: &Blueprint) -> Result<Self, Error> {
         let site = &blueprint.site.name;
-        let owner = owner(environment);
+        let owner = owner();
         let here = || Self::here(&state(&blueprint.root).join("lock"), &owner);
         match lock::take(&connection.ways, site, &owner).await {
             Ok(held) => Ok(Self { _nodes: Some(held), _here: None }),
@@ -68,9 +64,7 @@ fn taken(site: &str, who: &str) -> Error {
 }
 
 /// Who holds the lock: user, machine, process, time.
-fn owner(environment: &Environment) -> String {
-    let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let user = environment.get("USER").unwrap_or_else(|| "somebody".into());
+fn owner() -> String {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
-    format!("{user}@{} (process {}) since {now}", machine.trim(), std::process::id())
+    format!("{} (process {}) since {now}", operator(), std::process::id())
 }

@@ -156,7 +156,7 @@ impl Site {
     /// # Errors
     /// When another run has it, or it cannot be held.
     pub async fn lock(&self) -> Result<SiteLock, Error> {
-        SiteLock::take(&self.connection, &self.blueprint, &self.environment).await
+        SiteLock::take(&self.connection, &self.blueprint).await
     }
 
     /// Looks at the target once nothing of ours is being worked on there: a run that was cut off leaves tasks working.

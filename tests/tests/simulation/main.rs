@@ -11,6 +11,7 @@ mod firewall;
 mod inside;
 mod kills;
 mod owned;
+mod privileges;
 mod renewal;
 mod seeds;
 mod trouble;

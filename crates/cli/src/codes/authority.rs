@@ -46,14 +46,22 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "pki::issue",
         "a certificate cannot be issued",
-        "The authority may only certify names below the site's domain and addresses in its networks.",
-        "Use a name that ends in the site's domain.",
+        "The authority may only certify names below the site's domain and addresses in its networks, for as long as its \
+         intermediate lives; and it takes an intermediate only where it asked for it.",
+        "Use a name that ends in the site's domain. Where the root's key is kept elsewhere: `phoenix-cli certs request`, there \
+         `phoenix-cli certs sign`, here `phoenix-cli certs install`.",
     ),
     code(
         "pki::root-unreadable",
         "the root cannot be read",
         "The workshop's root certificate is not a certificate any more.",
         "Put `root.crt` back from your backup of `.phoenix/secrets/authority`.",
+    ),
+    code(
+        "pki::unreadable",
+        "the request or certificate cannot be read",
+        "The file given to `certs sign` or `certs install` is not there, cannot be read, or holds no text.",
+        "Give what `phoenix-cli certs request` printed to `certs sign`, and what that printed to `certs install`.",
     ),
     code(
         "rotate::nothing",

@@ -278,6 +278,14 @@ pub const CODES: &[CodeInfo] = &[
         "Is the node up, is the address right, is port 8006 open from here? `phoenix-cli doctor` tries each hop.",
     ),
     code(
+        "proxmox::wide-token",
+        "the token may do more than the site needs",
+        "Nothing fails for it. But whoever gets hold of the token may do with it all that it may do: with a role on `/`, to \
+         every guest of the node.",
+        "`phoenix-cli doctor --print-role` prints the commands that make one of exactly what this blueprint needs, its \
+         containers' pool and storages. Use that one, and remove the other: `pveum user token remove USER TOKEN`.",
+    ),
+    code(
         "transport::failed",
         "a command could not be run",
         "The connection over which commands are run on the node or in a container failed, or the command took longer than \

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use managers::certificates::look::{Seen, look};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use site::Site;
 
 use crate::args::{Certs, CertsCommand, Global};
-use crate::error::Outcome;
+use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -21,7 +22,30 @@ const AT_ONCE: usize = 8;
 
 /// Shows certificates.
 pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome {
-    match options.what {
+    match &options.what {
+        Some(CertsCommand::Request) => {
+            let authority = opening::paper(global, printer.quiet())?.authority;
+            printer.data(authority.request().map_err(|e| refused(&e))?);
+            Ok(0)
+        }
+        Some(CertsCommand::Sign { request }) => {
+            let paper = opening::paper(global, printer.quiet())?;
+            let lives = paper.desired.certificates.values().map(|certificate| certificate.life);
+            let below = lives.max().unwrap_or_default();
+            let signed = paper.authority.sign_next(&text_of(request)?, below, Timestamp::now());
+            printer.data(signed.map_err(|e| refused(&e))?);
+            Ok(0)
+        }
+        Some(CertsCommand::Install { certificate }) => {
+            let authority = opening::paper(global, printer)?.authority;
+            authority.install(&text_of(certificate)?, Timestamp::now()).map_err(|e| refused(&e))?;
+            let facts =
+                pki::CertificateFacts::parse(&authority.intermediate_pem()).map_err(|e| refused(&e))?;
+            let end = facts.not_after.strftime("%Y-%m-%d");
+            printer
+                .say(format!("✔ what is signed from now on is signed by the new intermediate, until {end}"));
+            Ok(0)
+        }
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
             let authority = opening::paper(global, printer.quiet())?.authority;
@@ -30,6 +54,23 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
         }
         Some(CertsCommand::List) | None => list(global, printer).await,
     }
+}
+
+fn refused(error: &pki::PkiError) -> CommandError {
+    CommandError::from_error("pki::issue", error).hint_if(error.hint())
+}
+
+/// The text of a request or a certificate: some kilobytes.
+fn text_of(path: &Utf8Path) -> Result<String, CommandError> {
+    use std::io::Read as _;
+    const MOST: u64 = 64 << 10;
+    let mut text = String::new();
+    let read = fs_err::File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    read.map_err(|e| {
+        CommandError::from_error("pki::unreadable", &e)
+            .hint("sign takes what `phoenix-cli certs request` printed, and install what `phoenix-cli certs sign` printed")
+    })?;
+    Ok(text)
 }
 
 /// What a guest said of all of its certificates, or why it was not asked.

@@ -5,11 +5,13 @@ use std::time::Duration;
 use blueprint::model::Target;
 use foreign::{indented, line};
 use managers::health::Check;
+use managers::privileges;
+use managers::privileges::granted::Granted;
 use serde_json::json;
 use site::{Connection, Site};
 use transport::Command;
 
-use crate::args::Global;
+use crate::args::{Doctor, Global};
 use crate::commands::plan::typed;
 use crate::commands::{certs, health};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
@@ -85,21 +87,36 @@ impl Findings {
     }
 }
 
-/// Privileges the token needs for containers. Source: the API schema's permissions of the calls that are made.
-const PRIVILEGES: [&str; 9] = [
-    "VM.Allocate",
-    "VM.Audit",
-    "VM.Config.CPU",
-    "VM.Config.Disk",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.Options",
-    "VM.PowerMgmt",
-    "Datastore.AllocateSpace",
-];
+/// What makes a token of exactly what the blueprint needs, on paper.
+fn print_role(global: &Global, printer: Printer) -> Outcome {
+    let paper = opening::paper(global, printer)?;
+    let required = privileges::required(&paper.desired, false);
+    let commands = privileges::commands::commands(&paper.desired.site, &required);
+    let notes = privileges::commands::notes(&required);
+    if printer.json {
+        let list: Vec<serde_json::Value> = required
+            .iter()
+            .map(|it| json!({ "path": it.place.path(), "privilege": it.privilege, "propagates": it.place.propagates() }))
+            .collect();
+        printer.data_json(&json!({ "commands": commands, "needs": list, "notes": notes }));
+        return Ok(0);
+    }
+    printer.data(commands.join("\n"));
+    for note in notes {
+        printer.say(format!("note: {note}"));
+    }
+    printer.say(format!(
+        "typed as root on the node, they make the token {}; its secret is printed once",
+        privileges::commands::token(&paper.desired.site)
+    ));
+    Ok(0)
+}
 
 /// Walks the hops: blueprint, authority, API, privileges, ssh, templates, guests.
-pub async fn run(global: &Global, printer: Printer) -> Outcome {
+pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome {
+    if options.print_role {
+        return print_role(global, printer);
+    }
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
@@ -181,6 +198,58 @@ async fn onward(connection: &Connection, name: &str, findings: &mut Findings) {
     }
 }
 
+/// What the token lacks, and what it has beyond what the blueprint needs.
+async fn privileges_of(
+    connection: &Connection,
+    target: &Target,
+    desired: &plan::Desired,
+    findings: &mut Findings,
+) {
+    let reader = connection.reader();
+    let granted = async {
+        let nodes = managers::settle::read("listing the nodes", || reader.nodes()).await?;
+        let required = privileges::required(desired, nodes.len() > 1);
+        Granted::ask(&reader, &required).await.map(|granted| (required, granted))
+    };
+    let (required, granted) = match granted.await {
+        Ok(asked) => asked,
+        Err(failure) => return findings.bad("privileges", &failure.into()),
+    };
+    let lacking = granted.lacking(&required);
+    if lacking.is_empty() {
+        findings.good("privileges", &format!("all {} that this blueprint needs", required.len()));
+    } else {
+        let words: Vec<String> =
+            lacking.iter().map(|it| format!("{} on {}", it.privilege, it.place.path())).collect();
+        let error = CommandError::failed("proxmox::permission-denied", format!("lacks {}", words.join(", ")))
+            .hint("give them to the token and to its user: phoenix-cli doctor --print-role");
+        findings.bad("privileges", &error);
+    }
+    let beyond = granted.beyond(&required);
+    // The token of a lab reaches that lab, which is there for trying.
+    if !beyond.is_empty() && matches!(target, Target::Proxmox(_)) {
+        let words = beyond.iter().map(|(path, all)| format!("on {path}: {}", few(all)));
+        findings.warn(
+            "privileges",
+            "proxmox::wide-token",
+            &format!(
+                "the token may do more than this blueprint needs: {}",
+                line(&words.collect::<Vec<_>>().join("; "))
+            ),
+            "a token of exactly what it needs: phoenix-cli doctor --print-role",
+        );
+    }
+}
+
+/// The first of many, and how many more there are.
+fn few(all: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    match all.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", all[..SHOWN].join(", ")),
+        _ => all.join(", "),
+    }
+}
+
 async fn hops(
     connection: &Connection,
     target: &Target,
@@ -198,24 +267,7 @@ async fn hops(
             return None;
         }
     }
-    match reader.permissions().await {
-        Ok(all) => {
-            let has = |p: &str| all.values().any(|paths| paths.contains_key(p));
-            let lacking: Vec<&str> = PRIVILEGES.into_iter().filter(|p| !has(p)).collect();
-            if lacking.is_empty() {
-                findings.good("privileges", "enough for containers");
-            } else {
-                let error = CommandError::failed(
-                    "proxmox::permission-denied",
-                    format!("lacks {}", lacking.join(", ")),
-                )
-                .hint("give the token's role these privileges on /, and user and token the role");
-                findings.bad("privileges", &error);
-            }
-        }
-        Err(error) => findings
-            .bad("privileges", &managers::settle::failure("asking what the token may do", &error).into()),
-    }
+    privileges_of(connection, target, desired, findings).await;
     match connection.ways.first() {
         None => {
             findings.good("commands on the node", "no ssh declared: only what the API can do is possible");
@@ -261,7 +313,10 @@ async fn hops(
                     "plan::no-template",
                     format!("{} has no container template", inventory.node),
                 )
-                .hint("on the node: pveam update && pveam download local debian-12-standard_…");
+                .hint(
+                    "on the node: pveam update && pveam download local debian-12-standard_…; or the token may not see it, \
+                     which takes Datastore.Audit on its storage",
+                );
                 findings.bad("templates", &error);
             } else {
                 findings.good("templates", &templates.iter().cloned().collect::<Vec<_>>().join(", "));

@@ -39,6 +39,7 @@ pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {
         printer.say("nothing has been applied from here yet");
         return Ok(0);
     }
+    let width = runs.iter().map(|run| run.by.chars().count()).max().unwrap_or_default();
     for run in runs {
         let (word, took) = match (run.outcome, run.milliseconds) {
             (Some(RunOutcome::Done), Some(ms)) => ("done", progress::duration(ms)),
@@ -47,10 +48,11 @@ pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {
             _ => ("cut off", String::new()),
         };
         printer.data(format!(
-            "{}  {word:<11} {:>3}/{:<3} steps  {took:>10}  {}",
+            "{}  {word:<11} {:>3}/{:<3} steps  {took:>10}  {:<width$}  {}",
             run.run,
             run.done,
             run.steps,
+            foreign::line(&run.by),
             foreign::line(&run.command)
         ));
     }
@@ -59,7 +61,10 @@ pub fn run(global: &Global, options: &History, printer: Printer) -> Outcome {
 
 fn words(event: &Event) -> String {
     match event {
-        Event::RunStarted { command, steps, .. } => format!("run started: {command}, {} steps", steps.len()),
+        Event::RunStarted { command, by, steps, .. } => {
+            let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+            format!("run started{by}: {command}, {} steps", steps.len())
+        }
         Event::StepStarted { address, action } => format!("{address}: {} started", action.as_str()),
         Event::Doing { address, what } => format!("{address}: {what}"),
         Event::Waiting { address, what, .. } => format!("{address}: waiting for {what}"),

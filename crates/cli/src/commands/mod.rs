@@ -59,7 +59,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Shell(options) => wait(guests::shell(&global, &options, printer)),
         Command::Logs(options) => wait(logs::run(&global, &options, printer)),
         Command::Trace(options) => wait(trace::run(&global, &options, printer)),
-        Command::Doctor => wait(doctor::run(&global, printer)),
+        Command::Doctor(options) => wait(doctor::run(&global, &options, printer)),
         Command::Secrets(options) => secrets::run(&global, &options.what, printer),
         Command::Backup(options) => wait(backup::backup(&global, &options.what, printer)),
         Command::Restore(options) => wait(backup::restore(&global, &options.what, printer)),

@@ -18,6 +18,8 @@ use std::io::Write;
 use crate::containers;
 pub(crate) use client::send;
 use client::{Api, Failure};
+pub(crate) use options::split;
+pub(crate) use others::pveum_call;
 pub(crate) use pct_files::reason;
 
 /// Where a front end writes.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use proxmox::exchange::Method;
 use serde_json::Value;
 
 use super::Done;
@@ -150,10 +151,35 @@ fn volume_table(volumes: &[Value]) -> String {
     out
 }
 
-/// `pveum`: users, tokens, roles, access rules.
+/// `pveum`: users, tokens, roles, access rules, pools.
 pub(crate) async fn pveum(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
     let (words, mut parameters) = split(arguments);
     let format = format(&mut parameters);
+    let Some(PveumCall { method, path, usage }) = pveum_call(&words, &mut parameters) else {
+        return Ok(Done::failed(255, "ERROR: no command specified\npveum <COMMAND> [ARGS] [OPTIONS]\n"));
+    };
+    match api.call(&method.to_string(), &path, &parameters).await {
+        Ok(Value::Object(fields)) if format == Format::Text => {
+            let rows: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.clone(), shown(v))).collect();
+            Ok(Done::text(table(&rows, true)))
+        }
+        Ok(data) => Ok(Done::text(print(&data, format))),
+        Err(failure) => Ok(failure.with_usage(&format!("pveum {usage} [OPTIONS] [FORMAT_OPTIONS]"))),
+    }
+}
+
+/// The call that a `pveum` command is.
+#[derive(Debug)]
+pub(crate) struct PveumCall {
+    pub method: Method,
+    pub path: String,
+    /// How it is used, for its error.
+    usage: &'static str,
+}
+
+/// The call that these words are, with what they add to its parameters.
+pub(crate) fn pveum_call(words: &[&str], parameters: &mut Parameters) -> Option<PveumCall> {
+    use Method::{Delete, Get, Post, Put};
     let segment = |text: &str| {
         let mut out = String::new();
         encode(text, &mut out);
@@ -162,60 +188,62 @@ pub(crate) async fn pveum(api: &Api, arguments: &[&str]) -> Result<Done, Failure
     let mut with = |key: &str, value: &str| {
         parameters.insert(key.to_owned(), value.to_owned());
     };
-    let (method, path, usage) = match words.as_slice() {
+    let (method, path, usage) = match words {
         ["user", "token", "add", user, token] => (
-            "POST",
+            Post,
             format!("/access/users/{}/token/{}", segment(user), segment(token)),
             "user token add <userid> <tokenid>",
         ),
         ["user", "token", "remove" | "delete", user, token] => (
-            "DELETE",
+            Delete,
             format!("/access/users/{}/token/{}", segment(user), segment(token)),
             "user token remove <userid> <tokenid>",
         ),
         ["user", "token", "list", user] => {
-            ("GET", format!("/access/users/{}/token", segment(user)), "user token list <userid>")
+            (Get, format!("/access/users/{}/token", segment(user)), "user token list <userid>")
         }
         ["user", "add", user] => {
             with("userid", user);
-            ("POST", "/access/users".to_owned(), "user add <userid>")
+            (Post, "/access/users".to_owned(), "user add <userid>")
         }
-        ["user", "modify", user] => {
-            ("PUT", format!("/access/users/{}", segment(user)), "user modify <userid>")
-        }
+        ["user", "modify", user] => (Put, format!("/access/users/{}", segment(user)), "user modify <userid>"),
         ["user", "delete", user] => {
-            ("DELETE", format!("/access/users/{}", segment(user)), "user delete <userid>")
+            (Delete, format!("/access/users/{}", segment(user)), "user delete <userid>")
         }
-        ["user", "list"] => ("GET", "/access/users".to_owned(), "user list"),
+        ["user", "list"] => (Get, "/access/users".to_owned(), "user list"),
         ["role", "add", role] => {
             with("roleid", role);
-            ("POST", "/access/roles".to_owned(), "role add <roleid>")
+            (Post, "/access/roles".to_owned(), "role add <roleid>")
         }
-        ["role", "modify", role] => {
-            ("PUT", format!("/access/roles/{}", segment(role)), "role modify <roleid>")
-        }
+        ["role", "modify", role] => (Put, format!("/access/roles/{}", segment(role)), "role modify <roleid>"),
         ["role", "delete", role] => {
-            ("DELETE", format!("/access/roles/{}", segment(role)), "role delete <roleid>")
+            (Delete, format!("/access/roles/{}", segment(role)), "role delete <roleid>")
         }
-        ["role", "list"] => ("GET", "/access/roles".to_owned(), "role list"),
+        ["role", "list"] => (Get, "/access/roles".to_owned(), "role list"),
         ["acl", change @ ("modify" | "delete"), path] => {
             with("path", path);
             if *change == "delete" {
                 with("delete", "1");
             }
-            ("PUT", "/access/acl".to_owned(), "acl modify <path> --roles <string>")
+            (Put, "/access/acl".to_owned(), "acl modify <path> --roles <string>")
         }
-        ["acl", "list"] => ("GET", "/access/acl".to_owned(), "acl list"),
-        _ => return Ok(Done::failed(255, "ERROR: no command specified\npveum <COMMAND> [ARGS] [OPTIONS]\n")),
+        ["acl", "list"] => (Get, "/access/acl".to_owned(), "acl list"),
+        ["pool", "add", pool] => {
+            with("poolid", pool);
+            (Post, "/pools".to_owned(), "pool add <poolid>")
+        }
+        ["pool", "modify", pool] => {
+            with("poolid", pool);
+            (Put, "/pools".to_owned(), "pool modify <poolid>")
+        }
+        ["pool", "delete", pool] => {
+            with("poolid", pool);
+            (Delete, "/pools".to_owned(), "pool delete <poolid>")
+        }
+        ["pool", "list"] => (Get, "/pools".to_owned(), "pool list"),
+        _ => return None,
     };
-    match api.call(method, &path, &parameters).await {
-        Ok(Value::Object(fields)) if format == Format::Text => {
-            let rows: Vec<(String, String)> = fields.iter().map(|(k, v)| (k.clone(), shown(v))).collect();
-            Ok(Done::text(table(&rows, true)))
-        }
-        Ok(data) => Ok(Done::text(print(&data, format))),
-        Err(failure) => Ok(failure.with_usage(&format!("pveum {usage} [OPTIONS] [FORMAT_OPTIONS]"))),
-    }
+    Some(PveumCall { method, path, usage })
 }
 
 /// A table of keys and values with drawn borders. Values may have several lines.

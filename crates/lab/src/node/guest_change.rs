@@ -407,6 +407,8 @@ pub(crate) async fn resize(call: &Call<'_>) -> Outcome {
     let Source::Volume(storage) = mount.source() else {
         return Err(ApiError::die(format!("can't resize mount point '{key}': not a volume")));
     };
+    // `disk` and `size` are taken for keys of no other kind (recorded: "ct resize").
+    call.need(&format!("/vms/{id}"), "VM.Config.Options")?;
     call.need(&format!("/storage/{storage}"), "Datastore.AllocateSpace")?;
     let size = node.state().keep.volumes.get(&mount.volume).map(|volume| volume.size);
     let size = size.ok_or_else(|| {

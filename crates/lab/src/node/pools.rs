@@ -94,6 +94,11 @@ fn update(call: &Call<'_>, id: &str) -> Outcome {
         if !call.flag("delete") && !known(guest) {
             return Err(fail(format!("VM {guest} does not exist")));
         }
+        let path = format!("/vms/{guest}");
+        if !call.may(&path, "Permissions.Modify") && !call.may(&path, "VM.Allocate") {
+            let refused = format!("403 Permission check failed ({path}, Permissions.Modify|VM.Allocate)");
+            return Err(ApiError::die(format!("update pools failed: {refused}")));
+        }
         guests.push(guest);
     }
     let storages: Vec<String> =

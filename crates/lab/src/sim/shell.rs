@@ -16,6 +16,7 @@ use super::faults::{Fault, Faults};
 use super::firewall::{self, SimFirewall};
 use super::guest::NODE;
 use super::ssh;
+use crate::frontends::{pveum_call, split};
 use crate::node::{Auth, Node};
 
 /// The purpose of the command that reads all configuration files (`proxmox::inventory`). Its program is Perl, which is
@@ -218,6 +219,7 @@ impl SimShell {
                 self.faults.note(n, format!("{verb} {id}"), if output.status == 0 { 200 } else { 500 });
                 output
             }
+            ["pveum", rest @ ..] => self.pveum(n, rest).await,
             ["readlink", "/etc/pve/local"] => {
                 let stdout = format!("nodes/{}\n", self.node().name()).into_bytes();
                 Output { stdout, ..Output::default() }
@@ -234,6 +236,22 @@ impl SimShell {
                 }
                 output
             }
+        }
+    }
+
+    /// `pveum …`, which is the API as root on the node.
+    async fn pveum(&self, n: u64, arguments: &[&str]) -> Output {
+        let (words, mut parameters) = split(arguments);
+        let Some(call) = pveum_call(&words, &mut parameters) else {
+            return failed(255, "ERROR: no command specified\npveum <COMMAND> [ARGS] [OPTIONS]\n");
+        };
+        let request =
+            Request { method: call.method, path: call.path, params: parameters.into_iter().collect() };
+        let response = self.node().handle(&Auth::root(), &request).await;
+        self.faults.note(n, format!("pveum {}", words.join(" ")), i32::from(response.status));
+        match response.status {
+            200 => Output { stdout: response.body["data"].to_string().into_bytes(), ..Output::default() },
+            _ => failed(255, &format!("{}\n{}\n", response.reason, response.body["errors"])),
         }
     }
 

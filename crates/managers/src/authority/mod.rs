@@ -207,7 +207,13 @@ impl AuthorityCrew {
         let life = wanted.authority.life;
         let certificate = self.site.authority.sign_intermediate(&request, life, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
-            failure.hint = e.hint();
+            failure.hint = match &e {
+                // The request comes from the guest, in the middle of a run.
+                pki::PkiError::KeyMissing { key, .. } => {
+                    Some(format!("put {key} back from where you keep it, for as long as this takes"))
+                }
+                e => e.hint(),
+            };
             failure
         })?;
         progress.doing("starting it with its certificate");

@@ -19,7 +19,7 @@ pub mod look;
 mod moves;
 mod order;
 pub mod preview;
-mod quote;
+pub(crate) mod quote;
 mod render;
 mod rendered;
 pub mod renderer;

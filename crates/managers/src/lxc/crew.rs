@@ -374,7 +374,12 @@ impl ContainerCrew {
         loop {
             let Err(error) = self.site.writer.join_pool(pool, guest.id, true).await else { return Ok(()) };
             if error.kind().is_some() || begin.elapsed() > settle::UNREACHABLE {
-                return Err(failure("joining the pool", &error));
+                // The role of a token ends at its pool, so a guest that is outside is brought in by root.
+                let hint = format!("on the node: pveum pool modify {pool} --vms {} --allow-move 1", guest.id);
+                let refused =
+                    matches!(error.kind(), Some(ErrorKind::PermissionDenied { .. } | ErrorKind::ServerError));
+                let failed = failure("joining the pool", &error);
+                return Err(if refused { failed.hint(hint) } else { failed });
             }
             pauses.pause().await;
             let all =

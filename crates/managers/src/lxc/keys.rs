@@ -19,28 +19,38 @@ pub static ROWS: [Row<Container>; 16] = [
         shown: Shown::Words(&[("0", "privileged"), ("1", "unprivileged")]),
         ..Row::new("unprivileged", "`unprivileged`", |c, _| flag(c.unprivileged))
     },
-    Row { form: Form::Number, ..Row::new("cores", "`cores`", |c, _| text(c.cores.to_string())) },
+    Row {
+        form: Form::Number,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cores", "`cores`", |c, _| text(c.cores.to_string()))
+    },
     Row {
         form: Form::Property(&FEATURES),
         takes: Takes::Restart,
         root: Some(features_root),
         root_words: "every flag but `nesting`; all of a privileged container",
+        privilege: "VM.Allocate",
         ..Row::new("features", "`options`", |c, _| {
             let flag = |name| (name, c.options.get(name).cloned());
             parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
         })
     },
-    Row::new("hostname", "`hostname`", |c, _| text(c.hostname.to_string())),
+    Row {
+        privilege: "VM.Config.Network",
+        ..Row::new("hostname", "`hostname`", |c, _| text(c.hostname.to_string()))
+    },
     Row {
         form: Form::Number,
         default: Some("512"),
         shown: Shown::Mib,
+        privilege: "VM.Config.Memory",
         ..Row::new("memory", "`memory`", |c, _| text(c.memory_mib.to_string()))
     },
     Row {
         form: Form::List,
         takes: Takes::Restart,
         others: Others::Value,
+        privilege: "VM.Config.Network",
         ..Row::new("nameserver", "`networks.*.nameservers`, or the workshop's name server", |c, _| {
             text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         })
@@ -55,6 +65,7 @@ pub static ROWS: [Row<Container>; 16] = [
         form: Form::List,
         takes: Takes::Restart,
         others: Others::Value,
+        privilege: "VM.Config.Network",
         ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.to_string()))
     },
     Row {
@@ -73,6 +84,7 @@ pub static ROWS: [Row<Container>; 16] = [
         form: Form::Number,
         default: Some("512"),
         shown: Shown::Mib,
+        privilege: "VM.Config.Memory",
         ..Row::new("swap", "`swap`", |c, _| text(c.swap_mib.to_string()))
     },
     Row {
@@ -84,6 +96,7 @@ pub static ROWS: [Row<Container>; 16] = [
         numbered: true,
         form: Form::Property(&NET),
         shown: Shown::Parts,
+        privilege: "VM.Config.Network",
         ..Row::new("net", "`networks`, `address`", |c, _| {
             c.nets.iter().map(|(slot, nic)| (Some(*slot), net(nic))).collect()
         })
@@ -91,6 +104,7 @@ pub static ROWS: [Row<Container>; 16] = [
     Row {
         called: Some("disk"),
         form: Form::Volume(&MOUNT),
+        privilege: "VM.Config.Disk",
         ..Row::new("rootfs", "`disk`", |c, around| {
             let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
             parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
@@ -103,6 +117,7 @@ pub static ROWS: [Row<Container>; 16] = [
         root: Some(mount_root),
         root_words: "a folder of the node",
         gone: Some("its volume is kept as unused"),
+        privilege: "VM.Config.Disk",
         ..Row::new("mp", "`mounts`", mounts)
     },
     Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
@@ -119,7 +134,7 @@ pub fn remembered(container: &Container, around: Around<'_>) -> BTreeMap<String,
 }
 
 /// The storage that is declared for its root disk.
-pub(super) fn root_storage(container: &Container) -> Option<&str> {
+pub(crate) fn root_storage(container: &Container) -> Option<&str> {
     container.disk.storage.as_deref()
 }
 

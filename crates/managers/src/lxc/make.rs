@@ -12,6 +12,7 @@ use super::keys::{self, ROWS};
 use super::offer;
 use super::work::{ContainerWork, Create, Params, Placement};
 use crate::keys::Around;
+use crate::privileges::or_unseen;
 
 /// Making it, after what stands in its place (`there`) is destroyed.
 pub(super) fn create(
@@ -40,9 +41,10 @@ pub(super) fn create(
             code: "plan::no-template".into(),
             message: format!("{node} has no template `{}`; it has {have}", container.template),
             hint: format!(
-                "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE",
+                "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE; {2}",
                 offer::on(inventory, &node),
-                container.template
+                container.template,
+                or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local")
             ),
         });
         return;
@@ -54,7 +56,10 @@ pub(super) fn create(
             address,
             code: "plan::no-storage".into(),
             message: format!("{node} has no active storage for root disks"),
-            hint: "name one in `disk`, or let a storage of the node hold `rootdir`".into(),
+            hint: format!(
+                "name one in `disk`, or let a storage of the node hold `rootdir`; {}",
+                or_unseen("Datastore.AllocateSpace", "/storage")
+            ),
         });
         return;
     };

@@ -5,6 +5,8 @@ use plan::desired::Guest as Container;
 use plan::inventory::{Inventory, NodeFacts};
 use plan::planner::World;
 
+use crate::privileges::or_unseen;
+
 /// The volume id of the template that `wanted` means: a volume id as it is, or the beginning of a file name, the newest
 /// where several fit.
 pub fn template(wanted: &str, node: &NodeFacts) -> Option<String> {
@@ -58,13 +60,17 @@ pub(super) fn unusable(
         Some(_) => format!("the storage {name} of {node} may not hold containers' disks"),
     };
     let have: Vec<&str> = there.keys().map(String::as_str).filter(|n| fits(n)).collect();
+    let unseen = match there.contains_key(&name) {
+        true => String::new(),
+        false => format!("; {}", or_unseen("Datastore.AllocateSpace", &format!("/storage/{name}"))),
+    };
     Some(Problem {
         address: container.resource(),
         code: "plan::no-storage".into(),
         message,
         hint: match have.as_slice() {
-            [] => "let a storage of the node hold `rootdir`: Datacenter → Storage".into(),
-            have => format!("these can be used: {}", have.join(", ")),
+            [] => format!("let a storage of the node hold `rootdir`: Datacenter → Storage{unseen}"),
+            have => format!("these can be used: {}{unseen}", have.join(", ")),
         },
     })
 }
@@ -81,7 +87,10 @@ pub(super) fn no_pool(world: World<'_>, container: &Container) -> Option<Problem
         address: container.resource(),
         code: "plan::no-pool".into(),
         message: format!("there is no pool `{pool}`, or the token may not see it"),
-        hint: format!("on the node: pvesh create /pools --poolid {pool}"),
+        hint: format!(
+            "on the node: pveum pool add {pool}; {}",
+            or_unseen("Pool.Audit", &format!("/pool/{pool}"))
+        ),
     })
 }
 

@@ -7,6 +7,7 @@ mod catalog;
 mod firewall;
 mod given;
 mod kind;
+mod privileges;
 mod programs;
 mod properties;
 mod rendering;

@@ -94,7 +94,11 @@ pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Gues
     parse(&output.stdout).map_err(|reason| FilesError::Garbled { place: runner.place(), reason })
 }
 
-fn parse(printed: &[u8]) -> Result<Guests, String> {
+/// Reads what the node's one command prints ([`printed`]).
+///
+/// # Errors
+/// When it is not whole, or not of that form: what is wrong with it.
+pub fn parse(printed: &[u8]) -> Result<Guests, String> {
     let mut guests = Guests::default();
     let mut rest = printed;
     let mut count = 0_usize;

@@ -170,7 +170,7 @@ impl Replay {
             (Method::Get, ["nodes"]) => read(reader.nodes().await.map(drop)),
             (Method::Get, ["cluster", "resources"]) => read(reader.resources(param("type")).await.map(drop)),
             (Method::Get, ["cluster", "nextid"]) => read(reader.next_id().await.map(drop)),
-            (Method::Get, ["access", "permissions"]) => read(reader.permissions().await.map(drop)),
+            (Method::Get, ["access", "permissions"]) => read(reader.permissions(None).await.map(drop)),
             (Method::Get, ["pools"]) => read(reader.pools().await.map(drop)),
             (Method::Get, ["pools", pool]) => read(reader.pool(pool).await.map(drop)),
             (Method::Get, ["nodes", node, "network"]) => read(reader.node_network(node).await.map(drop)),

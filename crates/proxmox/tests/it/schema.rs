@@ -29,7 +29,7 @@ async fn all_calls() -> Vec<Request> {
     let _ = writer.storages("pve1").await;
     let _ = writer.volumes("pve1", "local", Some("vztmpl")).await;
     let _ = writer.node_network("pve1").await;
-    let _ = writer.permissions().await;
+    let _ = writer.permissions(Some("/vms/101")).await;
     let _ = writer.pools().await;
     let _ = writer.pool("lab").await;
     let _ = writer.tasks("pve1", Some(101)).await;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 47] = [
     &[],
     &["init"],
     &["validate"],
@@ -49,6 +49,9 @@ const COMMANDS: [&[&str]; 44] = [
     &["completions"],
     &["certs", "root"],
     &["certs", "list"],
+    &["certs", "request"],
+    &["certs", "sign"],
+    &["certs", "install"],
 ];
 
 #[test]

@@ -7,6 +7,8 @@ mod bad_input;
 mod completing;
 mod help;
 mod labs;
+mod offline;
+mod role;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

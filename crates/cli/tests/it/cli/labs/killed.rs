@@ -76,6 +76,10 @@ fn killed_and_started_again(first: usize) {
         assert_eq!(listed["guests"].as_array().unwrap().len(), 3, "{listed:#}");
         let history = lab.run(&["history", "--json"]).ended(0).json();
         let runs = history["runs"].as_array().unwrap();
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        for by in runs.iter().map(|run| run["by"].as_str().unwrap()) {
+            assert!(by.ends_with(&format!("@{}", machine.trim())) && !by.contains("tester"), "{history:#}");
+        }
         if said.err.contains("carrying on after run") {
             assert!(runs[1]["outcome"].is_null(), "a run that was killed has no outcome: {history:#}");
         }
@@ -90,7 +94,11 @@ fn a_second_run_at_the_same_time_is_told_who_is_at_work() {
     let said: Said = lab.run(&["apply", "--json"]).ended(1);
     let json = said.error("lock::taken", "wait");
     let message = json["error"]["message"].as_str().unwrap();
-    assert!(message.contains("tester@") && message.contains(&child.id().to_string()), "{message}");
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let who = format!("@{} (process {})", machine.trim(), child.id());
+    assert!(message.contains(&who), "{message}");
+    // `USER` is a lie that anybody can tell.
+    assert!(!message.contains("tester"), "{message}");
     // Looking is allowed meanwhile, and tells of it.
     let status = lab.run(&["status"]).ended(0);
     assert!(

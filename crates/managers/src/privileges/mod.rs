@@ -1,0 +1,285 @@
+//! What the API's token has to be allowed, for exactly what a blueprint wants, and no more: which kind of call takes which
+//! privilege ([`CALLS`]), what follows for a site ([`required`]), how that is given to a token ([`commands`]), and what one that
+//! is used lacks or has beyond it ([`granted`]).
+//!
+//! Sources: `permissions` of each call in the API's schema (a test holds [`CALLS`] against it), and what a real node of Proxmox
+//! VE 9.2 answered to a token without each privilege. What a key of a guest takes is in its row ([`crate::keys::Row`]).
+
+pub mod commands;
+pub mod granted;
+
+use std::collections::BTreeSet;
+
+use blueprint::model::MountSource;
+use plan::Desired;
+use plan::desired::Guest;
+use proxmox::exchange::Method;
+
+use crate::keys::Around;
+use crate::lxc::keys::{self, ROWS};
+
+/// Where a call takes a privilege.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// The whole cluster: `/` itself.
+    Root,
+    /// The nodes.
+    Nodes,
+    /// The guest that the call is about, or the pool that it is in.
+    Guest,
+    /// A storage that holds a disk of the guest.
+    Disks,
+    /// The storage of the template that the guest is made of.
+    Template,
+    /// The guest's pool itself.
+    Pool,
+}
+
+/// When a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// For every site.
+    Always,
+    /// Where there are several nodes.
+    Cluster,
+    /// Only where somebody asks for a change that is made once, and that the role does not cover: whoever may do it may
+    /// reach beyond the pool.
+    Once,
+}
+
+/// One kind of call that Phoenix makes.
+#[derive(Debug)]
+pub struct Call {
+    /// Its method.
+    pub method: Method,
+    /// Its path, as the API's schema writes it.
+    pub path: &'static str,
+    /// When it is made.
+    pub when: When,
+    /// What it takes, whatever it is told; keys of a guest take more. Where a list is only filtered, what has to be in it.
+    pub takes: &'static [(&'static str, On)],
+}
+
+const fn call(method: Method, path: &'static str, takes: &'static [(&'static str, On)]) -> Call {
+    Call { method, path, when: When::Always, takes }
+}
+
+/// Every kind of call that Phoenix makes of the API.
+pub static CALLS: [Call; 21] = [
+    call(Method::Get, "/version", &[]),
+    call(Method::Get, "/access/permissions", &[]),
+    call(Method::Get, "/nodes", &[]),
+    Call { when: When::Cluster, ..call(Method::Get, "/cluster/status", &[("Sys.Audit", On::Root)]) },
+    call(Method::Get, "/cluster/resources", &[("VM.Audit", On::Guest), ("Pool.Audit", On::Pool)]),
+    call(
+        Method::Get,
+        "/nodes/{node}/storage",
+        &[("Datastore.AllocateSpace", On::Disks), ("Datastore.Audit", On::Template)],
+    ),
+    call(Method::Get, "/nodes/{node}/storage/{storage}/content", &[("Datastore.Audit", On::Template)]),
+    // A backup that holds a guest is somebody else's task.
+    call(Method::Get, "/nodes/{node}/tasks", &[("Sys.Audit", On::Nodes)]),
+    // Its own tasks a token sees anyway.
+    call(Method::Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+    call(Method::Get, "/nodes/{node}/tasks/{upid}/log", &[]),
+    call(Method::Get, "/nodes/{node}/lxc/{vmid}/config", &[("VM.Audit", On::Guest)]),
+    call(Method::Get, "/nodes/{node}/lxc/{vmid}/pending", &[("VM.Audit", On::Guest)]),
+    call(Method::Get, "/nodes/{node}/lxc/{vmid}/status/current", &[("VM.Audit", On::Guest)]),
+    // Of virtual machines, which are nobody's of a site, only those that the token is shown.
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/pending", &[]),
+    call(
+        Method::Post,
+        "/nodes/{node}/lxc",
+        &[
+            ("VM.Allocate", On::Guest),
+            ("Datastore.AllocateSpace", On::Disks),
+            ("Datastore.Audit", On::Template),
+        ],
+    ),
+    call(Method::Put, "/nodes/{node}/lxc/{vmid}/config", &[("VM.Config.Options", On::Guest)]),
+    // `disk` and `size` are looked at as if they were keys, and what is no other's is `VM.Config.Options` (recorded: "ct
+    // resize").
+    call(
+        Method::Put,
+        "/nodes/{node}/lxc/{vmid}/resize",
+        &[
+            ("VM.Config.Disk", On::Guest),
+            ("VM.Config.Options", On::Guest),
+            ("Datastore.AllocateSpace", On::Disks),
+        ],
+    ),
+    call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Delete, "/nodes/{node}/lxc/{vmid}", &[("VM.Allocate", On::Guest)]),
+    Call {
+        when: When::Once,
+        ..call(Method::Put, "/pools", &[("Pool.Allocate", On::Pool), ("VM.Allocate", On::Guest)])
+    },
+];
+
+/// The kind of a call, by its method and path.
+pub fn kind_of(method: Method, path: &str) -> Option<&'static Call> {
+    let path = path.split('?').next().unwrap_or_default();
+    let fits = |pattern: &str| {
+        let (mut known, mut parts) = (pattern.split('/'), path.split('/'));
+        loop {
+            match (known.next(), parts.next()) {
+                (None, None) => return true,
+                (Some(known), Some(part)) if known == part || known.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    };
+    CALLS.iter().find(|call| call.method == method && fits(call.path))
+}
+
+/// What a call takes that the node refused without naming a privilege; `request` as errors name it (`POST /nodes/pve1/lxc`).
+pub(crate) fn taken_by(request: &str) -> Option<String> {
+    let (method, path) = request.split_once(' ')?;
+    let call = CALLS.iter().map(|call| call.method).find(|known| known.to_string() == method)?;
+    let takes = kind_of(call, path)?.takes;
+    let on = |on: On| match on {
+        On::Root => "/",
+        On::Nodes => "/nodes",
+        On::Guest => "the guest or its pool",
+        On::Disks => "the storages of its disks",
+        On::Template => "the storage of its template",
+        On::Pool => "its pool",
+    };
+    let words: Vec<String> =
+        takes.iter().map(|(privilege, where_)| format!("{privilege} on {}", on(*where_))).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// What to say where something is not seen: it may be there, and be hidden from the token.
+pub(crate) fn or_unseen(privilege: &str, path: &str) -> String {
+    format!("or the token may not see it, which takes {privilege} on {path}")
+}
+
+/// Where a privilege is given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// `/` itself, and nothing below it.
+    Root,
+    /// All nodes.
+    Nodes,
+    /// All guests: those of the blueprint are in no pool.
+    Guests,
+    /// A pool.
+    Pool(String),
+    /// A storage.
+    Storage(String),
+    /// All storages, since which one is used is not said.
+    Storages,
+    /// Whichever storage has the templates; `local` where nothing else is known.
+    Templates,
+    /// A bridge, or a VLAN of it.
+    Bridge(String, Option<u16>),
+}
+
+impl Place {
+    /// Its path in the access control list. A bridge that is a VNet is in a zone of its own, which no blueprint names.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Root => "/".to_owned(),
+            Self::Nodes => "/nodes".to_owned(),
+            Self::Guests => "/vms".to_owned(),
+            Self::Pool(name) => format!("/pool/{name}"),
+            Self::Storage(name) => format!("/storage/{name}"),
+            Self::Storages => "/storage".to_owned(),
+            Self::Templates => "/storage/local".to_owned(),
+            Self::Bridge(name, None) => format!("/sdn/zones/localnetwork/{name}"),
+            Self::Bridge(name, Some(vlan)) => format!("/sdn/zones/localnetwork/{name}/{vlan}"),
+        }
+    }
+
+    /// Whether what is below it is meant, too.
+    pub fn propagates(&self) -> bool {
+        matches!(self, Self::Nodes | Self::Guests | Self::Pool(_) | Self::Storages)
+    }
+}
+
+/// One privilege at one place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requirement {
+    /// Where.
+    pub place: Place,
+    /// The privilege's name.
+    pub privilege: &'static str,
+}
+
+/// All that a token needs for a site, `cluster` where there are several nodes. A blueprint that places guests on nodes is one
+/// of a cluster, too.
+pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
+    let cluster = cluster || desired.guests.values().any(|guest| guest.node.is_some());
+    let made = CALLS.iter().filter(|call| match call.when {
+        When::Always => true,
+        When::Cluster => cluster,
+        When::Once => false,
+    });
+    let takes: Vec<(&'static str, On)> = made.flat_map(|call| call.takes.iter().copied()).collect();
+    let mut all = BTreeSet::new();
+    for guest in desired.guests.values() {
+        let own = guest.pool.clone().map_or(Place::Guests, Place::Pool);
+        for (privilege, on) in &takes {
+            let places = match on {
+                On::Root => vec![Place::Root],
+                On::Nodes => vec![Place::Nodes],
+                On::Guest => vec![own.clone()],
+                On::Disks => disks(guest),
+                On::Template => vec![template(guest)],
+                On::Pool => guest.pool.clone().map(Place::Pool).into_iter().collect(),
+            };
+            all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
+        }
+        // Which storage it is, is in `disks`.
+        let around = Around { storage: "" };
+        for (row, _, _) in crate::keys::written(&ROWS, guest, around) {
+            all.insert(Requirement { place: own.clone(), privilege: row.privilege });
+        }
+        for nic in guest.nets.values() {
+            let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
+            all.insert(Requirement { place, privilege: "SDN.Use" });
+        }
+        if !guest.unprivileged {
+            all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
+        }
+    }
+    without_the_covered(all)
+}
+
+/// The storages of a guest's disks.
+fn disks(guest: &Guest) -> Vec<Place> {
+    let place = |name: Option<&str>| name.map_or(Place::Storages, |name| Place::Storage(name.to_owned()));
+    let root = keys::root_storage(guest);
+    let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
+        MountSource::Volume(disk) => Some(place(disk.storage.as_deref().or(root))),
+        MountSource::Host(_) => None,
+    });
+    std::iter::once(place(root)).chain(volumes).collect()
+}
+
+/// The storage of a guest's template.
+fn template(guest: &Guest) -> Place {
+    match guest.template.split_once(":vztmpl/") {
+        Some((storage, _)) => Place::Storage(storage.to_owned()),
+        None => Place::Templates,
+    }
+}
+
+/// Without what another requirement brings: space on all storages is space on each, and whoever may use a storage's space may
+/// look into it.
+fn without_the_covered(mut all: BTreeSet<Requirement>) -> BTreeSet<Requirement> {
+    let space = "Datastore.AllocateSpace";
+    let on = |place: &Place| all.contains(&Requirement { place: place.clone(), privilege: space });
+    let everywhere = on(&Place::Storages);
+    let covered = |it: &Requirement| match (&it.place, it.privilege) {
+        (Place::Storage(_), _) if everywhere => true,
+        (Place::Templates, _) => everywhere || on(&Place::Storage("local".to_owned())),
+        (place @ Place::Storage(_), "Datastore.Audit") => on(place),
+        _ => false,
+    };
+    let covered: Vec<Requirement> = all.iter().filter(|it| covered(it)).cloned().collect();
+    all.retain(|it| !covered.contains(it));
+    all
+}
