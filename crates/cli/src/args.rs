@@ -61,7 +61,7 @@ pub struct Global {
     #[arg(long, global = true, env = "PHOENIX_NO_KEEP", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub no_keep: bool,
     /// How many seconds a service may need until it answers at the end of a run
-    #[arg(long, global = true, env = "PHOENIX_ANSWERS", hide = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, global = true, env = "PHOENIX_ANSWERS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub answers: Option<u64>,
 }
 

@@ -87,6 +87,21 @@ mod tests {
         as_marked(&spec, &parameters)[name][0].clone()
     }
 
+    /// A guest that was marked before features were told this is not applied again for it.
+    #[test]
+    fn what_features_are_told_since_enters_no_fingerprint() {
+        for (derived, left) in
+            [(true, json!({ "port": 80 })), (false, json!({ "loopback": [80], "port": 80 }))]
+        {
+            let spec = json!({ "parameters": {
+                "loopback": { "type": "json", "derived": derived }, "port": { "type": "port" },
+            } });
+            let spec: FeatureSpec = serde_json::from_value(spec).unwrap();
+            let parameters = serde_json::from_value(json!({ "loopback": [80], "port": 80 })).unwrap();
+            assert_eq!(serde_json::to_value(&*as_marked(&spec, &parameters)).unwrap(), left);
+        }
+    }
+
     #[test]
     fn limits_enter_as_guests_are_marked_with_them() {
         let told = json!({
