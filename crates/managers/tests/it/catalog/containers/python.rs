@@ -20,7 +20,7 @@ except ImportError:
 
 class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
-        names = os.environ.get("TLS_CLIENT_NAMES", "*").split()
+        names = ["*"] if "CARELESS" in os.environ else os.environ.get("TLS_CLIENT_NAMES", "*").split()
         if names != ["*"] and dict(part[0] for part in self.connection.getpeercert()["subject"])["commonName"] not in names:
             self.send_error(403)
             return
