@@ -8,7 +8,7 @@ use managers::lock::{self, NodeLock, NotHeld};
 use crate::connect::Connection;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::folders::state;
+use crate::folders::made_state;
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl SiteLock {
     ) -> Result<Self, Error> {
         let site = &blueprint.site.name;
         let owner = owner(environment);
-        let here = || Self::here(&state(&blueprint.root).join("lock"), &owner);
+        let here = || Self::here(&made_state(&blueprint.root)?.join("lock"), &owner);
         match lock::take(&connection.ways, site, &owner).await {
             Ok(held) => Ok(Self { _nodes: Some(held), _here: None }),
             Err(NotHeld::Taken(who)) => Err(taken(site, &who)),
@@ -44,9 +44,6 @@ impl SiteLock {
 
     fn here(path: &Utf8Path, owner: &str) -> Result<Self, Error> {
         let wrong = |e: std::io::Error| Error::from_error("lock::file", &e);
-        if let Some(parent) = path.parent() {
-            private::kept(parent).map_err(wrong)?;
-        }
         let file = private::lock_file(path).map_err(wrong)?;
         let owner_file = path.with_extension("owner");
         match file.try_lock() {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use site::Site;
 
 use crate::args::{Certs, CertsCommand, Global};
-use crate::error::Outcome;
+use crate::commands::plan::typed;
+use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::Printer;
 
@@ -24,7 +25,10 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
     match options.what {
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
-            let authority = opening::paper(global, printer.quiet())?.authority;
+            let authority = opening::paper(global, printer.quiet())?.authority.ok_or_else(|| {
+                CommandError::failed("authority::not-made", "the workshop has no root certificate yet")
+                    .hint(format!("{} up makes it with the first guest", typed(global)))
+            })?;
             printer.data(format!("{}\n", authority.root_pem().trim_end()));
             Ok(0)
         }
@@ -51,7 +55,7 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
             (&certificate.on, row(certificate, mark.as_ref(), seen, now))
         })
         .collect();
-    let old = old_root(&planned.authority);
+    let old = planned.authority.as_deref().and_then(old_root);
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
         let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();

@@ -31,6 +31,8 @@ const COMMANDS: [&[&str]; 44] = [
     &["secrets"],
     &["secrets", "list"],
     &["secrets", "show"],
+    &["secrets", "rotate"],
+    &["secrets", "set"],
     &["backup"],
     &["backup", "ca"],
     &["restore"],
