@@ -147,12 +147,23 @@ pub fn resolve(
         },
         SecretRef::File(path) => file(root, path),
         SecretRef::Command(argv) => command(root, argv, COMMAND_TIME),
-        SecretRef::Generate(name) => match file(root, &generated_file(name)?) {
-            Err(SecretError::Unreadable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(SecretError::NotMade { name: name.clone() })
+        SecretRef::Generate(name) => {
+            let path = generated_file(name)?;
+            let folder = root.join(GENERATED_FOLDER);
+            if folder.exists() {
+                // Where others could see which there are, or put some, they no longer can.
+                private::closed(&folder)
+                    .map_err(|source| SecretError::NotKept { path: path.clone(), source })?;
             }
-            other => other,
-        },
+            match file(root, &path) {
+                Err(SecretError::Unreadable { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    Err(SecretError::NotMade { name: name.clone() })
+                }
+                other => other,
+            }
+        }
     }
 }
 
