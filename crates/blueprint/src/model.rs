@@ -185,6 +185,18 @@ pub enum SecretRef {
     Generate(String),
 }
 
+impl SecretRef {
+    /// What people call it: a generated one by its own name, others by where they are.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Generate(name) | Self::Env(name) => name.clone(),
+            Self::File(path) => path.to_string(),
+            Self::Command(argv) => argv.join(" "),
+        }
+    }
+}
+
 /// How the workshop's certificates are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSettings {

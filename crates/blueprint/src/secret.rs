@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::SecretRef;
 
@@ -15,7 +15,7 @@ use crate::model::SecretRef;
 const COMMAND_TIME: Duration = Duration::from_secs(30);
 
 /// The most bytes of a secret.
-const MAX_BYTES: u64 = 64 * 1024;
+pub const MAX_BYTES: u64 = 64 * 1024;
 
 /// How many characters a generated secret has; with 62 to choose from, 190 bits.
 const GENERATED_LENGTH: usize = 32;
@@ -84,8 +84,20 @@ pub enum SecretError {
         /// What it came from.
         origin: String,
     },
-    /// A generated secret could not be kept.
-    #[error("cannot keep the generated secret `{path}`")]
+    /// It is one that Phoenix makes, and has not.
+    #[error("the secret `{name}` is not made yet")]
+    NotMade {
+        /// Its name.
+        name: String,
+    },
+    /// It is not in the site's folder.
+    #[error("the secret `{name}` is kept elsewhere than in the site's folder")]
+    Elsewhere {
+        /// What it is called.
+        name: String,
+    },
+    /// A secret could not be kept.
+    #[error("cannot keep the secret `{path}`")]
     NotKept {
         /// The file.
         path: Utf8PathBuf,
@@ -108,6 +120,8 @@ impl SecretError {
             Self::TooSlow { program, .. } => Some(format!(
                 "`{program}` has no terminal to ask on: unlock the key before, for example with an agent"
             )),
+            Self::Elsewhere { .. } => Some("change it there; the next run applies it".to_owned()),
+            Self::NotMade { .. } => Some("phoenix-cli apply makes it when it is first used".to_owned()),
             Self::Unreadable { .. } | Self::NotRun { .. } | Self::Unusable { .. } | Self::NotKept { .. } => {
                 None
             }
@@ -115,7 +129,7 @@ impl SecretError {
     }
 }
 
-/// Gets the value of a secret. `root` is the site's folder, `env` looks an environment variable up.
+/// Gets the value of a secret; none is made. `root` is the site's folder, `env` looks an environment variable up.
 ///
 /// A line end at the end is not part of the secret. Blocks for up to 30 seconds where a command is run.
 ///
@@ -133,8 +147,36 @@ pub fn resolve(
         },
         SecretRef::File(path) => file(root, path),
         SecretRef::Command(argv) => command(root, argv, COMMAND_TIME),
-        SecretRef::Generate(name) => generated(root, name),
+        SecretRef::Generate(name) => {
+            let path = generated_file(name)?;
+            let folder = root.join(GENERATED_FOLDER);
+            if folder.exists() {
+                // Where others could see which there are, or put some, they no longer can.
+                private::closed(&folder)
+                    .map_err(|source| SecretError::NotKept { path: path.clone(), source })?;
+            }
+            match file(root, &path) {
+                Err(SecretError::Unreadable { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    Err(SecretError::NotMade { name: name.clone() })
+                }
+                other => other,
+            }
+        }
     }
+}
+
+/// Where a generated secret is kept, below the site's folder.
+///
+/// # Errors
+/// Where it would be outside of it: the blueprint's check allows no such name; a caller's own might be one.
+pub fn generated_file(name: &str) -> Result<Utf8PathBuf, SecretError> {
+    let path = Utf8Path::new(GENERATED_FOLDER).join(name);
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err(SecretError::Outside { path });
+    }
+    Ok(path)
 }
 
 fn usable(bytes: Vec<u8>, origin: impl FnOnce() -> String) -> Result<SecretString, SecretError> {
@@ -231,13 +273,12 @@ fn stop(child: &mut Child) {
 }
 
 /// Reads a generated secret, or makes it.
-fn generated(root: &Utf8Path, name: &str) -> Result<SecretString, SecretError> {
-    let relative = Utf8Path::new(GENERATED_FOLDER).join(name);
+///
+/// # Errors
+/// Where others could read it, or it cannot be kept.
+pub fn make(root: &Utf8Path, name: &str) -> Result<SecretString, SecretError> {
+    let relative = generated_file(name)?;
     let not_kept = |source| SecretError::NotKept { path: relative.clone(), source };
-    // The blueprint's check allows no such name; a caller's own might.
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        return Err(SecretError::Outside { path: relative });
-    }
     let folder = root.join(GENERATED_FOLDER);
     private::closed(&folder).map_err(not_kept)?;
     match file(root, &relative) {
@@ -251,6 +292,47 @@ fn generated(root: &Utf8Path, name: &str) -> Result<SecretString, SecretError> {
         Ok(false) => file(root, &relative),
         Err(error) => Err(not_kept(error)),
     }
+}
+
+/// Puts another value in the place of a secret that the site's folder keeps, as a whole: of a generated one, or of a file,
+/// which nobody else can read then.
+///
+/// # Errors
+/// When it is kept elsewhere, it is no usable value, or it cannot be written.
+pub fn set(root: &Utf8Path, secret: &SecretRef, value: &SecretString) -> Result<(), SecretError> {
+    let path = match secret {
+        SecretRef::Generate(name) => generated_file(name)?,
+        SecretRef::File(path) => {
+            // Where it is going to be, and not where a link leads to.
+            let folder = root.join(path).parent().unwrap_or(root).canonicalize_utf8();
+            let real_root = root.canonicalize_utf8();
+            if !matches!((folder, real_root), (Ok(folder), Ok(root)) if folder.starts_with(&root)) {
+                return Err(SecretError::Outside { path: path.clone() });
+            }
+            path.clone()
+        }
+        SecretRef::Env(_) | SecretRef::Command(_) => {
+            return Err(SecretError::Elsewhere { name: secret.name() });
+        }
+    };
+    let text = value.expose_secret();
+    if text.is_empty() || text.len() as u64 > MAX_BYTES {
+        return Err(SecretError::Unusable { origin: "what was given".to_owned() });
+    }
+    let kept = match secret {
+        SecretRef::Generate(_) => private::closed(&root.join(GENERATED_FOLDER)),
+        _ => Ok(()),
+    };
+    kept.and_then(|()| private::write(&root.join(&path), text.as_bytes()))
+        .map_err(|source| SecretError::NotKept { path, source })
+}
+
+/// A value for a secret that nobody has had before.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn new_value() -> std::io::Result<SecretString> {
+    random(GENERATED_LENGTH).map(SecretString::from)
 }
 
 /// Random letters and digits, from the kernel.
@@ -271,8 +353,6 @@ fn random(length: usize) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -322,6 +402,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_folder_keeps_can_be_set() {
+        let (_guard, root) = folder();
+        let (_other, outside) = folder();
+        let value: SecretString = "a value".to_owned().into();
+        let file = SecretRef::File("secret".into());
+        set(&root, &file, &value).unwrap();
+        assert_eq!(get(&file, &root).unwrap(), "a value");
+        assert_eq!(fs_err::metadata(root.join("secret")).unwrap().permissions().mode() & 0o777, 0o600);
+        fs_err::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+        for path in ["link/secret", "../secret"] {
+            let error = set(&root, &SecretRef::File(path.into()), &value).unwrap_err();
+            assert!(matches!(error, SecretError::Outside { .. }), "{error}");
+        }
+        for elsewhere in [SecretRef::Env("GIVEN".into()), SecretRef::Command(vec!["pass".into()])] {
+            assert!(matches!(set(&root, &elsewhere, &value), Err(SecretError::Elsewhere { .. })));
+        }
+        for bad in [String::new(), "x".repeat(65_537)] {
+            assert!(matches!(set(&root, &file, &bad.into()), Err(SecretError::Unusable { .. })));
+        }
+        assert_eq!(get(&file, &root).unwrap(), "a value");
+    }
+
+    #[test]
     fn commands() {
         let (_guard, root) = folder();
         let run =
@@ -350,8 +453,11 @@ mod tests {
     fn a_generated_secret_is_made_once_and_only_its_owner_can_read_it() {
         let (_guard, root) = folder();
         let secret = SecretRef::Generate("database".into());
+        assert!(matches!(get(&secret, &root), Err(SecretError::NotMade { name }) if name == "database"));
+        assert!(!root.join(".phoenix").exists(), "looking left something");
+        let make = |name| make(&root, name).unwrap().expose_secret().to_owned();
         let made: Vec<String> = std::thread::scope(|scope| {
-            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| get(&secret, &root).unwrap())).collect();
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| make("database"))).collect();
             all.into_iter().map(|one| one.join().unwrap()).collect()
         });
         assert!(made.iter().all(|one| one == &made[0] && one.len() == GENERATED_LENGTH), "{made:?}");
@@ -360,7 +466,11 @@ mod tests {
         assert_eq!(files, ["database"]);
         assert_eq!(fs_err::metadata(folder.join("database")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs_err::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_ne!(get(&SecretRef::Generate("other".into()), &root).unwrap(), made[0]);
+        assert_eq!(get(&secret, &root).unwrap(), made[0]);
+        assert_ne!(make("other"), made[0]);
+        let other = SecretRef::Generate("other".into());
+        set(&root, &other, &"another value".to_owned().into()).unwrap();
+        assert_eq!(get(&other, &root).unwrap(), "another value");
         // Where others could see which there are, or put some, they no longer can.
         fs_err::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
         assert_eq!(get(&secret, &root).unwrap(), made[0]);

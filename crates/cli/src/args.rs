@@ -104,7 +104,7 @@ pub enum Command {
     Apply(Apply),
     /// Plan, ask, apply
     #[command(
-        after_help = "Examples:\n  phoenix-cli up\n  phoenix-cli up --yes\n  phoenix-cli up --yes --exclude container.old"
+        after_help = "Examples:\n  phoenix-cli up\n  phoenix-cli up --yes\n  phoenix-cli up --yes --exclude container.old\n  phoenix-cli up --new-authority            where `.phoenix/secrets` is lost and there is no copy"
     )]
     Up(Up),
     /// Destroy all that Phoenix made for the site, and nothing else
@@ -117,11 +117,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients."
     )]
     Rotate(Rotate),
-    /// Take guests over that do not prove to be the site's own
-    ///
-    /// After the site's key was lost, or where a guest came back under another id.
+    /// Take guests over that do not prove to be the site's own, such as a copy that came back
     #[command(
-        after_help = "Examples:\n  phoenix-cli adopt notes          shows what would be taken over, and asks for its name\n  phoenix-cli adopt notes gateway --yes\n\nOnly what the blueprint declares, with its id. It gets the tag and a mark of this site; all that is in it is then applied again."
+        after_help = "Examples:\n  phoenix-cli adopt notes          shows what would be taken over, and asks for its name\n  phoenix-cli adopt notes gateway --yes\n  phoenix-cli adopt notes --new-authority    where all of `.phoenix/secrets` is lost and there is no copy\n\nOnly what the blueprint declares, with its id. It gets the tag and a mark of this site; all that is in it is then applied again."
     )]
     Adopt(Adopt),
     /// Show what is there and how it is
@@ -182,9 +180,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
-    /// List the secrets that the site uses, or show one
+    /// List the secrets that the site uses, show one, or give it another value
     #[command(
-        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password"
+        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password"
     )]
     Secrets(Secrets),
     /// Keep, sealed, what cannot be made again: the authority's keys and database
@@ -330,6 +328,10 @@ pub struct Up {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// Make another root certificate, where the one that guests were made with is lost for good: all clients have to
+    /// trust it anew, and generated secrets that are lost with it are made anew
+    #[arg(long)]
+    pub new_authority: bool,
     /// What it shares with `apply`
     #[command(flatten)]
     pub carrying: Carrying,
@@ -372,6 +374,10 @@ pub struct Adopt {
     /// Take them over without asking: their names are the consent
     #[arg(long)]
     pub yes: bool,
+    /// Make another root certificate as well, where the one they were made with is lost for good: all clients have to trust
+    /// it anew
+    #[arg(long)]
+    pub new_authority: bool,
 }
 
 /// Options of `status`.
@@ -566,6 +572,27 @@ pub enum SecretsCommand {
         /// Print it also where no terminal is
         #[arg(long)]
         reveal: bool,
+    },
+    /// Make another value of a generated secret, and apply what uses it
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets rotate database-password\n  phoenix-cli secrets rotate database-password --yes\n\nThe value of before is gone with it: what used it elsewhere is to be told the new one."
+    )]
+    Rotate {
+        /// Its name, as `secrets list` has it
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Keep a value of your own for a secret that is generated or in a file: from standard input, or typed unseen
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets set database-password\n  pass show database | phoenix-cli secrets set database-password && phoenix-cli up"
+    )]
+    Set {
+        /// Its name, as `secrets list` has it
+        #[arg(value_name = "NAME")]
+        name: String,
     },
 }
 

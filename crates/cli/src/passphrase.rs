@@ -32,11 +32,19 @@ fn typed(again: bool, printer: Printer) -> Result<SecretString, CommandError> {
         )
         .hint("name where it is: --passphrase env:NAME or --passphrase file:PATH"));
     }
-    let first = hidden("passphrase: ", printer)?;
-    if again && hidden("once more: ", printer)?.expose_secret() != first.expose_secret() {
+    if again { typed_twice("passphrase: ", printer) } else { hidden("passphrase: ", printer) }
+}
+
+/// What a person types twice where nobody sees it, without the line's end.
+///
+/// # Errors
+/// When the two are not the same.
+pub fn typed_twice(question: &str, printer: Printer) -> Result<SecretString, CommandError> {
+    let first = hidden(question, printer)?;
+    if hidden("once more: ", printer)?.expose_secret() != first.expose_secret() {
         return Err(CommandError::usage("consent::declined", "the two are not the same"));
     }
-    Ok(first)
+    Ok(first.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
 }
 
 /// A line from the terminal, which does not show it.

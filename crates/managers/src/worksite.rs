@@ -25,13 +25,24 @@ use crate::own::{self, Own};
 use crate::settle;
 use crate::ways::Ways;
 
+/// The code of the failure of [`Secrets::resolve`] for a secret that Phoenix makes, and has not.
+pub const NOT_MADE: &str = "secrets::not-made";
+
 /// Where secrets come from at the moment they are needed.
 pub trait Secrets: Debug + Send + Sync {
-    /// The secret that `reference` means.
+    /// The secret that `reference` means. None is made for it.
     ///
     /// # Errors
-    /// When it cannot be had; the failure says how to provide it.
+    /// When it cannot be had, [`NOT_MADE`] where it is not made yet; the failure says how to provide it.
     fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure>;
+
+    /// The same for who puts it in place: one that Phoenix makes is made where there is none yet.
+    ///
+    /// # Errors
+    /// When it cannot be had, or made.
+    fn make(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        self.resolve(reference)
+    }
 }
 
 /// Who proves that a service answers.
@@ -271,6 +282,7 @@ impl Worksite {
     /// When it would be too long, or cannot be sealed.
     pub fn describe(&self, id: u32, own: &Own) -> Result<String, Failure> {
         let Own { text, mark, nonce } = own;
+        let mark = &self.signed(mark);
         let description = self.trust.describe(id, nonce.clone(), text, mark).map_err(|error| {
             Failure::from_error("managers::unsealed", &error)
                 .while_doing(format!("the mark of {id} cannot be sealed"))
@@ -278,6 +290,13 @@ impl Worksite {
         })?;
         fits(id, &description)?;
         Ok(description)
+    }
+
+    /// A mark that remembers the root certificate of the site that writes it.
+    pub(crate) fn signed(&self, mark: &Mark) -> Mark {
+        let mut mark = mark.clone();
+        mark.root = Some(plan::wire::fingerprint(&[self.authority.root_pem()]));
+        mark
     }
 
     /// The description of a guest that is about to be made, sealed, from what a plan says of it.

@@ -92,6 +92,15 @@ pub struct Authority {
     signer: Mutex<Signer>,
 }
 
+/// What is done about an intermediate that is not there.
+#[derive(Clone, Copy)]
+enum Missing {
+    /// It is made, and kept.
+    IsMade,
+    /// It is made for this process alone.
+    IsNotKept,
+}
+
 /// What signs leaves.
 pub(crate) struct Signer {
     pub(crate) pem: String,
@@ -123,10 +132,42 @@ impl Authority {
         let store = Store::open(folder)?;
         let root = Root::open_or_create(&store, settings, &domain, now)?;
         next::finish(&store)?;
+        Self::with_signer(&store, root, settings, domain, now, Missing::IsMade)
+    }
 
+    /// Opens the authority in `folder` where there is one, for who only looks: nothing is written. Where its intermediate
+    /// is not there, it has one that is not kept. `None`: none was made there yet.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`].
+    pub fn open(
+        folder: &Utf8Path,
+        settings: &AuthoritySettings,
+        now: Timestamp,
+    ) -> Result<Option<Self>, PkiError> {
+        let domain = settings.domain.to_lowercase();
+        check_name(&domain)?;
+        let Some(store) = Store::look(folder)? else { return Ok(None) };
+        let Some(root) = Root::open(&store, &domain, now)? else { return Ok(None) };
+        Self::with_signer(&store, root, settings, domain, now, Missing::IsNotKept).map(Some)
+    }
+
+    /// The authority of a root, with what signs leaves: checked, or made where it is missing.
+    fn with_signer(
+        store: &Store,
+        root: Root,
+        settings: &AuthoritySettings,
+        domain: String,
+        now: Timestamp,
+        missing: Missing,
+    ) -> Result<Self, PkiError> {
+        let keep = |name: &str, content: &SecretString| match missing {
+            Missing::IsMade => store.create(name, content),
+            Missing::IsNotKept => Ok(()),
+        };
         let key = store.read(INTERMEDIATE_KEY)?;
         let certificate = match store.read(INTERMEDIATE_CERT)? {
-            Some(pem) => Some(read_certificate(&store, INTERMEDIATE_CERT, &pem)?),
+            Some(pem) => Some(read_certificate(store, INTERMEDIATE_CERT, &pem)?),
             None => None,
         };
         if let Some((_, facts)) = &certificate {
@@ -147,7 +188,7 @@ impl Authority {
             Some(key) => key,
             None => {
                 let key = new_key()?.serialize_pem().into();
-                store.create(INTERMEDIATE_KEY, &key)?;
+                keep(INTERMEDIATE_KEY, &key)?;
                 key
             }
         };
@@ -159,20 +200,20 @@ impl Authority {
                 // Another one that was called so may be refused.
                 let known = Ledger::read(&store)?.knows(&first);
                 let pem = root.sign_intermediate(
-                    &store,
+                    store,
                     &if known { name_of_own(&settings.site, &pair) } else { first },
                     &pair,
                     intermediate_life(USUAL_LIFE),
                     now,
                 )?;
-                store.create(INTERMEDIATE_CERT, &pem.clone().into())?;
+                keep(INTERMEDIATE_CERT, &pem.clone().into())?;
                 let facts = CertificateFacts::parse(&pem)?;
                 (pem, facts)
             }
         };
         let refused = Ledger::read(&store)?.refused(now);
         Ok(Self {
-            folder: folder.to_owned(),
+            folder: store.folder().to_owned(),
             refused,
             site: settings.site.clone(),
             domain,

@@ -30,41 +30,50 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    /// The root that is there, which has to be of `domain`. `None`: there is none yet, or it was not finished. Nothing is
+    /// written.
+    pub(crate) fn open(store: &Store, domain: &str, now: Timestamp) -> Result<Option<Self>, PkiError> {
+        let key = store.read(ROOT_KEY)?;
+        let Some(pem) = store.read(ROOT_CERT)? else {
+            // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
+            if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
+                return Err(PkiError::KeyMissing {
+                    certificate: store.path(INTERMEDIATE_CERT),
+                    key: store.path(ROOT_KEY),
+                });
+            }
+            return Ok(None);
+        };
+        let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
+        if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
+            return Err(PkiError::KeyMismatch {
+                certificate: store.path(ROOT_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        }
+        if facts.permitted_domains != [domain] {
+            return Err(PkiError::OtherDomain {
+                folder: store.folder().to_owned(),
+                found: facts.permitted_domains.join(", "),
+                wanted: domain.to_owned(),
+            });
+        }
+        if facts.not_after <= now {
+            return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
+        }
+        Ok(Some(Self { pem, facts, key }))
+    }
+
     pub(crate) fn open_or_create(
         store: &Store,
         settings: &AuthoritySettings,
         domain: &str,
         now: Timestamp,
     ) -> Result<Self, PkiError> {
-        let key = store.read(ROOT_KEY)?;
-        if let Some(pem) = store.read(ROOT_CERT)? {
-            let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
-            if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
-                return Err(PkiError::KeyMismatch {
-                    certificate: store.path(ROOT_CERT),
-                    key: store.path(ROOT_KEY),
-                });
-            }
-            if facts.permitted_domains != [domain] {
-                return Err(PkiError::OtherDomain {
-                    folder: store.folder().to_owned(),
-                    found: facts.permitted_domains.join(", "),
-                    wanted: domain.to_owned(),
-                });
-            }
-            if facts.not_after <= now {
-                return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
-            }
-            return Ok(Self { pem, facts, key });
+        if let Some(there) = Self::open(store, domain, now)? {
+            return Ok(there);
         }
-        // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
-        if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
-            return Err(PkiError::KeyMissing {
-                certificate: store.path(INTERMEDIATE_CERT),
-                key: store.path(ROOT_KEY),
-            });
-        }
-        let key = match key {
+        let key = match store.read(ROOT_KEY)? {
             Some(key) => key,
             None => {
                 let key = new_key()?.serialize_pem().into();

@@ -39,11 +39,8 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(io_error("make the folder", folder)(e)),
         }
-        let meta = fs_err::symlink_metadata(folder).map_err(io_error("read", folder))?;
-        if !meta.is_dir() {
-            return Err(PkiError::WrongKind { path: folder.to_owned(), wanted: "folder" });
-        }
-        check_mode(folder, &meta, FOLDER_MODE)?;
+        let store = Self::look(folder)?
+            .ok_or_else(|| io_error("read", folder)(io::Error::new(io::ErrorKind::NotFound, "it is gone")))?;
         for entry in fs_err::read_dir(folder).map_err(io_error("read", folder))? {
             let entry = entry.map_err(io_error("read", folder))?;
             let name = entry.file_name();
@@ -52,7 +49,21 @@ impl Store {
                 fs_err::remove_file(entry.path()).map_err(io_error("tidy", folder))?;
             }
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(store)
+    }
+
+    /// The folder where there is one, for who only looks; refuses one that others can enter.
+    pub(crate) fn look(folder: &Utf8Path) -> Result<Option<Self>, PkiError> {
+        let meta = match fs_err::symlink_metadata(folder) {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io_error("read", folder)(e)),
+        };
+        if !meta.is_dir() {
+            return Err(PkiError::WrongKind { path: folder.to_owned(), wanted: "folder" });
+        }
+        check_mode(folder, &meta, FOLDER_MODE)?;
+        Ok(Some(Self { folder: folder.to_owned() }))
     }
 
     /// The folder.

@@ -35,8 +35,30 @@ pub struct Inventory {
     pub found: BTreeMap<Address, Vec<String>>,
     /// What somebody wants ended that was given out, since it may have been taken.
     pub rotated: Rotated,
+    /// What the secrets of features that were applied are now, by the feature's address and what stands for the secret.
+    pub secrets: BTreeMap<Address, BTreeMap<String, Secret>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
+}
+
+/// What a secret is now, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// What people call it.
+    pub name: String,
+    /// What is known of its value.
+    pub now: SecretNow,
+}
+
+/// What is known of a secret's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretNow {
+    /// The code that the site's key makes of it.
+    Code(String),
+    /// It is one that Phoenix makes, and is not there.
+    Missing,
+    /// It could not be had here: why.
+    Unknown(String),
 }
 
 /// What was given out and may have been taken: it is made anew, and what there was is no longer renewed.

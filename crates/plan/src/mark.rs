@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::address::Address;
+use crate::address::{Address, kinds};
 
 pub use seal::{Bearer, Read, Seal, Unsealed, read};
 
@@ -36,8 +36,13 @@ pub struct Mark {
     pub site: String,
     /// What it is.
     pub address: Address,
+    /// The root certificate of the site that wrote it last, by [`crate::wire::fingerprint`]. Not there in marks of before
+    /// that was remembered.
+    pub root: Option<String>,
     /// Kind, name, entry. No kind is without an entry.
     applied: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Feature, secret, code of the value that was put in place. No feature is without a secret.
+    secrets: BTreeMap<String, BTreeMap<String, String>>,
     /// What Phoenix set of the keys that others set, too (tags, name servers): only that is taken away again.
     pub set: BTreeMap<String, String>,
 }
@@ -50,7 +55,14 @@ pub struct MarkError(#[source] serde_json::Error);
 impl Mark {
     /// A mark with nothing applied yet.
     pub fn new(site: &str, address: Address) -> Self {
-        Self { site: site.to_owned(), address, applied: BTreeMap::new(), set: BTreeMap::new() }
+        Self {
+            site: site.to_owned(),
+            address,
+            root: None,
+            applied: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            set: BTreeMap::new(),
+        }
     }
 
     /// Whether a newer Phoenix wrote it for this site, in a form that is not known here.
@@ -88,8 +100,26 @@ impl Mark {
         self.insert(address.kind(), address.name(), entry.into());
     }
 
+    /// Remembers which values the secrets of a feature had when it was applied: the codes that the site's key makes of them,
+    /// by what stands for each secret. They replace those of before.
+    pub fn remember_secrets(&mut self, feature: &str, codes: BTreeMap<String, String>) {
+        if codes.is_empty() {
+            self.secrets.remove(feature);
+        } else {
+            self.secrets.insert(feature.to_owned(), codes);
+        }
+    }
+
+    /// The same codes. `None` where none are remembered: it has no secrets, or was applied before that was done.
+    pub fn secrets(&self, feature: &str) -> Option<&BTreeMap<String, String>> {
+        self.secrets.get(feature)
+    }
+
     /// Forgets a resource; what was remembered of it.
     pub fn forget(&mut self, address: &Address) -> Option<Value> {
+        if address.kind() == kinds::FEATURE {
+            self.secrets.remove(address.name());
+        }
         let of_kind = self.applied.get_mut(address.kind())?;
         let entry = of_kind.remove(address.name());
         if of_kind.is_empty() {
@@ -101,6 +131,7 @@ impl Mark {
     /// Forgets all that was applied, so that it counts as new.
     pub fn forget_all(&mut self) {
         self.applied.clear();
+        self.secrets.clear();
     }
 
     fn insert(&mut self, kind: &str, name: &str, entry: Value) {

@@ -52,6 +52,8 @@ pub struct Claim {
     pub address: Address,
     /// Why it is not believed.
     pub why: Disbelief,
+    /// All that it says: nothing is done because of it, at most refused.
+    pub says: Box<Mark>,
 }
 
 /// Why a mark is not believed.
@@ -138,7 +140,7 @@ impl Trust {
             (Err(Unsealed::Another), _) => Disbelief::AnotherKey,
             (Err(Unsealed::CopyOf(id)), _) => Disbelief::CopyOf(id),
         };
-        Standing::Claimed(Claim { address, why })
+        Standing::Claimed(Claim { address, why, says: Box::new(read.into_mark()) })
     }
 
     /// Whose a node's own mark is.
@@ -154,7 +156,7 @@ impl Trust {
             Err(Unsealed::No) => Disbelief::Unsealed,
             Err(Unsealed::Another | Unsealed::CopyOf(_)) => Disbelief::AnotherKey,
         };
-        Standing::Claimed(Claim { address, why })
+        Standing::Claimed(Claim { address, why, says: Box::new(read.into_mark()) })
     }
 
     /// The description of a guest with text and mark, sealed for it; with the nonce of its seal of before, if it had one.

@@ -118,7 +118,7 @@ impl Site {
     pub async fn adopt(&self, foundling: &Foundling) -> Result<(), Error> {
         let Foundling { address, id, digest, .. } = foundling;
         let progress = Progress::new(address.clone(), Arc::new(Recorder::default()));
-        let worksite = self.worksite()?;
+        let worksite = self.worksite_to_adopt()?;
         worksite.adopt(*id, address, digest, &progress).await?;
         self.cross_out(&worksite, false)
     }

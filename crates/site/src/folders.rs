@@ -20,6 +20,27 @@ pub fn state(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".phoenix")
 }
 
+/// What keeps it out of version control, whatever the site's own `.gitignore` says.
+const IGNORE: &str = "# Keys, passwords and journals of this folder: nothing for version control.\n*\n";
+
+/// The same folder, made where it is missing, and kept out of version control.
+///
+/// # Errors
+/// When it cannot be made, or is somebody else's who lets others write to it.
+pub fn made_state(root: &Utf8Path) -> Result<Utf8PathBuf, Error> {
+    let folder = state(root);
+    let made = private::kept(&folder).and_then(|()| {
+        let ignore = folder.join(".gitignore");
+        if fs_err::symlink_metadata(&ignore).is_ok() {
+            Ok(false)
+        } else {
+            private::write_new(&ignore, IGNORE.as_bytes())
+        }
+    });
+    made.map_err(|e| Error::from_error("site::exposed", &e))?;
+    Ok(folder)
+}
+
 /// Where the journals are.
 pub fn runs(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("runs")

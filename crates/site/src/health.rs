@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use managers::health::{Examiner, Health, examine};
 use managers::trace::Observer;
 
+use crate::authority::NOT_MADE;
 use crate::error::Error;
 use crate::site::Site;
 
@@ -12,7 +13,7 @@ impl Site {
     pub(crate) fn observer(&self) -> Observer<'_> {
         Observer {
             desired: &self.desired,
-            root: self.authority.root_pem(),
+            root: self.authority.as_ref().map_or(NOT_MADE, |authority| authority.root_pem()),
             ways: self.connection.ways.clone(),
             clock: Timestamp::now,
         }

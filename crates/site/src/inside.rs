@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Listener;
 use crate::error::Error;
-use crate::folders::state;
+use crate::folders::{made_state, state};
 use crate::site::Site;
 use crate::trace::Question;
 
@@ -64,10 +64,14 @@ impl Site {
     }
 
     fn remember(&self, at: Timestamp) {
+        // Whoever looks at a site that was never applied from here leaves nothing.
+        if self.authority.is_none() {
+            return;
+        }
         let file = self.looked_file();
         let text = serde_json::to_vec(&Remembered { at }).unwrap_or_default();
         // A cache: where it cannot be written, the next plan says what it said before.
-        let _ = file.parent().map(private::kept);
+        let _ = made_state(&self.blueprint.root);
         let _ = private::write(&file, &text);
     }
 

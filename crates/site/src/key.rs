@@ -13,8 +13,9 @@ use plan::trust::{Old, Trust};
 use plan::{Desired, Inventory, SiteKey};
 use secrecy::ExposeSecret as _;
 
+use crate::authority::claimed;
 use crate::error::Error;
-use crate::folders::{runs, state};
+use crate::folders::{made_state, runs, state};
 
 const CODE: &str = "site::key";
 /// What to do about a key that is no good.
@@ -67,6 +68,22 @@ fn was_applied(root: &Utf8Path) -> bool {
     fs_err::read_dir(runs(root)).is_ok_and(|mut runs| runs.next().is_some())
 }
 
+/// Whether there is no key although the target has what the last one made: with another one, nothing there is the site's any
+/// more.
+///
+/// # Errors
+/// When it is so.
+pub(crate) fn is_not_lost(trust: &Trust, desired: &Desired, inventory: &Inventory) -> Result<(), Error> {
+    let claimed = claimed(desired, inventory).find_map(|guest| guest.claim.as_ref());
+    let Some(claim) = claimed.filter(|_| trust.key().is_none()) else { return Ok(()) };
+    let what = format!("{} was made with a key of this site that is not here", claim.address);
+    Err(Error::failed("site::key-lost", what).hint(format!(
+        "copy .phoenix/secrets/site.key from the folder that it was last applied from; only where there is none any more: \
+         phoenix-cli adopt {}",
+        claim.address.name()
+    )))
+}
+
 /// What the site believes to be its own, with its key, which is made where there is none yet. What of `inventory` was marked
 /// before is then to be taken over.
 ///
@@ -80,6 +97,7 @@ pub(crate) fn with_key(root: &Utf8Path, desired: &Desired, inventory: &Inventory
     // First what is to be taken over: cut off between the two, there is no key, and all is as it was. Where that was
     // written down already, it stays: a key that was lost opens nothing again.
     let key = SiteKey::generate().map_err(|e| Error::from_error(CODE, &e))?;
+    made_state(root)?;
     private::closed(&secrets(root)).map_err(|e| failed(&e))?;
     private::write_new(&old_file(root), text_of(&of(inventory)).as_bytes()).map_err(|e| failed(&e))?;
     private::write_new(&file(root), key.to_text().expose_secret().as_bytes()).map_err(|e| failed(&e))?;

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod artifacts;
+mod authority;
 mod carry_out;
 mod connect;
 mod control;
@@ -36,14 +37,14 @@ pub use connect::{Connection, connect};
 pub use control::Control;
 pub use environment::{Environment, Listener, Notice};
 pub use error::{Error, ErrorKind, Invalid};
-pub use folders::{default_lab, folder, lab_folder, runs, state};
+pub use folders::{default_lab, folder, lab_folder, made_state, runs, state};
 pub use inside::Silent;
 pub use key::{file as key_file, key};
 pub use lock::SiteLock;
 pub use open::{OnPaper, catalog, load};
 pub use passphrase::Passphrase;
 pub use saved::{Saved, read};
-pub use secrets::SiteSecrets;
+pub use secrets::{Another, SiteSecrets};
 pub use site::{SPAN, Site};
 pub use status::{ExtraGuest, Status};
 pub use trace::{Question, Traced};

@@ -7,7 +7,7 @@ use managers::lock::{self, NodeLock, NotHeld};
 
 use crate::connect::Connection;
 use crate::error::Error;
-use crate::folders::state;
+use crate::folders::made_state;
 use crate::operator::operator;
 
 /// Held while it lives.
@@ -22,7 +22,7 @@ impl SiteLock {
     pub(crate) async fn take(connection: &Connection, blueprint: &Blueprint) -> Result<Self, Error> {
         let site = &blueprint.site.name;
         let owner = owner();
-        let here = || Self::here(&state(&blueprint.root).join("lock"), &owner);
+        let here = || Self::here(&made_state(&blueprint.root)?.join("lock"), &owner);
         match lock::take(&connection.ways, site, &owner).await {
             Ok(held) => Ok(Self { _nodes: Some(held), _here: None }),
             Err(NotHeld::Taken(who)) => Err(taken(site, &who)),
@@ -40,9 +40,6 @@ impl SiteLock {
 
     fn here(path: &Utf8Path, owner: &str) -> Result<Self, Error> {
         let wrong = |e: std::io::Error| Error::from_error("lock::file", &e);
-        if let Some(parent) = path.parent() {
-            private::kept(parent).map_err(wrong)?;
-        }
         let file = private::lock_file(path).map_err(wrong)?;
         let owner_file = path.with_extension("owner");
         match file.try_lock() {

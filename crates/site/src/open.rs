@@ -1,24 +1,28 @@
-//! From a folder to what is wanted, on paper: blueprint, authority, desired state. Nothing is contacted.
+//! From a folder to what is wanted, on paper: blueprint, authority, desired state. Nothing is contacted, and nothing written.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blueprint::model::Blueprint;
-use blueprint::{Catalog, Loaded};
+use blueprint::model::{Blueprint, SecretRef};
+use blueprint::{Catalog, Loaded, secret};
 use camino::Utf8Path;
-use jiff::Timestamp;
+use managers::features::known;
 use managers::features::renderer::Renderer;
 use managers::own::{self, Own};
 use managers::settle::NO_ANSWER;
 use plan::told::Refused;
-use plan::{Address, Desired, Trust};
+use plan::{Address, Desired, Inventory, Trust};
+use secrecy::SecretString;
 use tokio::time::timeout;
 use tracing::info_span;
 
+use crate::authority::{Lost, NOT_MADE, found};
 use crate::connect::Connection;
-use crate::environment::{Listener, Notice};
+use crate::environment::{Environment, Listener, Notice};
 use crate::error::Error;
-use crate::folders::{folder, state};
+use crate::folders::{folder, made_state};
+use crate::secrets::SiteSecrets;
 use crate::site::SPAN;
 
 /// How long a person waits for the node to say whose a guest is.
@@ -29,8 +33,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct OnPaper {
     /// The blueprint, with the texts it was read from.
     pub loaded: Loaded,
-    /// The workshop's authority.
-    pub authority: Arc<pki::Authority>,
+    /// The workshop's authority; none before the first run made it.
+    pub authority: Option<Arc<pki::Authority>>,
     /// What is wanted, of which every path works on paper.
     pub desired: Desired,
 }
@@ -65,15 +69,50 @@ impl OnPaper {
         Ok(None)
     }
 
-    /// Reads the site in `folder`, and makes its authority where there is none yet.
+    /// Whether the root certificate that what is there was made with is here, as far as that is known.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn is_whole(&self, inventory: &Inventory) -> Result<(), Error> {
+        let lost = Lost::of(self.authority.as_deref(), &self.desired, inventory);
+        lost.map_or(Ok(()), |lost| Err(lost.error()))
+    }
+
+    /// The secrets that features use.
+    pub fn secrets(&self) -> BTreeSet<SecretRef> {
+        let features = self.desired.guests.values().flat_map(|guest| &guest.features);
+        features.flat_map(known::secrets_of).collect()
+    }
+
+    /// Puts a value in the place of a secret that the site's folder keeps: a generated one, or a file.
+    ///
+    /// # Errors
+    /// When it is kept elsewhere, holds nothing or too much, or cannot be written.
+    pub fn set_secret(&self, reference: &SecretRef, value: &SecretString) -> Result<(), Error> {
+        let root = &self.loaded.blueprint.root;
+        if matches!(reference, SecretRef::Generate(_)) {
+            made_state(root)?;
+        }
+        secret::set(root, reference, value)
+            .map_err(|e| Error::from_error("secrets::not-set", &e).hint_if(e.hint()))
+    }
+
+    /// Finds out whose what was observed is, and what the secrets are now that it was made with.
+    pub fn judge(&self, inventory: &mut Inventory, trust: &Trust, environment: Environment) {
+        inventory.judge(trust);
+        let secrets = SiteSecrets::new(self.loaded.blueprint.root.clone(), environment);
+        known::look(&self.desired, inventory, trust.key(), &secrets);
+    }
+
+    /// Reads the site in `folder`.
     ///
     /// # Errors
     /// Whatever can be found wrong before anything is contacted, all at once.
     pub fn read(folder: &Utf8Path, listener: &dyn Listener) -> Result<Self, Error> {
         let loaded = info_span!(target: SPAN, "loading").in_scope(|| load(folder, listener))?;
-        let authority = authority(&loaded.blueprint, listener)?;
-        let desired =
-            info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, &authority))?;
+        let authority = found(&loaded.blueprint)?;
+        let desired = info_span!(target: SPAN, "wiring")
+            .in_scope(|| desired(&loaded.blueprint, authority.as_deref()))?;
         Ok(Self { loaded, authority, desired })
     }
 }
@@ -103,31 +142,14 @@ pub fn load(site: &Utf8Path, listener: &dyn Listener) -> Result<Loaded, Error> {
     Ok(loaded)
 }
 
-/// The workshop's authority; made the first time it is needed.
-pub(crate) fn authority(
-    blueprint: &Blueprint,
-    listener: &dyn Listener,
-) -> Result<Arc<pki::Authority>, Error> {
-    let folder = state(&blueprint.root).join("secrets/authority");
-    let new = !folder.join("root.crt").exists();
-    let settings = pki::AuthoritySettings {
-        site: blueprint.site.name.to_string(),
-        domain: blueprint.site.domain.to_string(),
-        subnets: blueprint.networks.values().map(|n| n.subnet.into()).collect(),
-    };
-    let authority = pki::Authority::open_or_create(&folder, &settings, Timestamp::now())
-        .map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
-    if new {
-        listener.hear(&Notice::AuthorityMade { folder: &folder });
-    }
-    Ok(Arc::new(authority))
-}
-
-/// The desired state, of which every path works on paper.
-pub(crate) fn desired(blueprint: &Blueprint, authority: &pki::Authority) -> Result<Desired, Error> {
+/// The desired state, of which every path works on paper. Without an authority it is for looking at alone: what it says of
+/// the root certificate is no certificate.
+pub(crate) fn desired(blueprint: &Blueprint, authority: Option<&pki::Authority>) -> Result<Desired, Error> {
+    let root = authority.map_or(NOT_MADE, pki::Authority::root_pem);
     let told = |one: &pki::Refused| Refused { issuer: one.issuer.clone(), names: one.names.clone() };
-    let refused: Vec<Refused> = authority.refused().iter().map(told).collect();
-    let wired = plan::wire::wire(blueprint, authority.root_pem(), &refused, &Renderer::new(blueprint));
+    let refused: Vec<Refused> =
+        authority.map(pki::Authority::refused).into_iter().flatten().map(told).collect();
+    let wired = plan::wire::wire(blueprint, root, &refused, &Renderer::new(blueprint));
     let desired = wired.map_err(|errors| {
         let errors = errors
             .into_iter()

@@ -7,6 +7,7 @@ use blueprint::model::Blueprint;
 use camino::Utf8Path;
 use jiff::Timestamp;
 use managers::certificates::CertificateMark;
+use managers::features::known;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
 use plan::desired::{Certificate, Issuer};
@@ -15,11 +16,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
 
+use crate::authority::{self, Lost, NothingYet};
 use crate::connect::{Connection, connect};
 use crate::environment::{Environment, Listener, Notice};
 use crate::error::Error;
 use crate::lock::SiteLock;
-use crate::open::{OnPaper, authority, desired, load};
+use crate::open::{OnPaper, desired, load};
 use crate::secrets::SiteSecrets;
 use crate::simulated::SimulatedProber;
 
@@ -34,8 +36,8 @@ const INTERMEDIATE: &str = "intermediate";
 pub struct Site {
     /// The blueprint.
     pub blueprint: Blueprint,
-    /// The workshop's authority.
-    pub authority: Arc<pki::Authority>,
+    /// The workshop's authority; none before the first run made it.
+    pub authority: Option<Arc<pki::Authority>>,
     /// What is wanted.
     pub desired: Desired,
     /// What is there; nothing before somebody has looked.
@@ -44,6 +46,7 @@ pub struct Site {
     pub connection: Connection,
     environment: Environment,
     trust: Arc<Trust>,
+    pub(crate) secrets: Arc<SiteSecrets>,
 }
 
 impl Site {
@@ -68,12 +71,13 @@ impl Site {
         begin: impl FnOnce(&Connection),
     ) -> Result<Self, Error> {
         let loaded = info_span!(target: SPAN, "loading").in_scope(|| load(folder, listener))?;
-        let authority = authority(&loaded.blueprint, listener)?;
+        let authority = authority::found(&loaded.blueprint)?;
         let connection = connect(&loaded.blueprint, &environment);
         if let Ok(connection) = &connection {
             begin(connection);
         }
-        let wired = info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, &authority));
+        let wired =
+            info_span!(target: SPAN, "wiring").in_scope(|| desired(&loaded.blueprint, authority.as_deref()));
         let desired = match (wired, &connection) {
             (Err(error), Ok(connection)) => {
                 connection.close().await;
@@ -91,7 +95,8 @@ impl Site {
         };
         let blueprint = loaded.blueprint;
         let (connection, inventory) = (connection?, Inventory::default());
-        Ok(Self { blueprint, authority, desired, inventory, connection, environment, trust })
+        let secrets = Arc::new(SiteSecrets::new(blueprint.root.clone(), environment.clone()));
+        Ok(Self { blueprint, authority, desired, inventory, connection, environment, trust, secrets })
     }
 
     /// From its parts, of which the inventory is as it was observed.
@@ -107,6 +112,7 @@ impl Site {
         let OnPaper { loaded, authority, desired } = paper;
         let trust = Arc::new(crate::key::trust(&loaded.blueprint.root, &desired)?);
         inventory.judge(&trust);
+        let secrets = Arc::new(SiteSecrets::new(loaded.blueprint.root.clone(), environment.clone()));
         Ok(Self {
             blueprint: loaded.blueprint,
             authority,
@@ -115,13 +121,14 @@ impl Site {
             connection,
             environment,
             trust,
+            secrets,
         })
     }
 
     /// The same, and looks at the target.
     ///
     /// # Errors
-    /// As [`Self::open`], or when the target does not answer.
+    /// As [`Self::open`] and [`Self::is_whole`], or when the target does not answer.
     pub async fn look(
         folder: &Utf8Path,
         environment: Environment,
@@ -148,6 +155,11 @@ impl Site {
                 return Err(error);
             }
         }
+        if let Err(error) = site.is_whole() {
+            site.close().await;
+            return Err(error);
+        }
+        site.look_at_secrets();
         Ok(site)
     }
 
@@ -168,7 +180,49 @@ impl Site {
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
+        self.look_at_secrets();
         Ok(())
+    }
+
+    /// Whether the root certificate that what is there was made with is here, as far as that is known.
+    ///
+    /// # Errors
+    /// When it is not: whatever were done from here would put another one in its place.
+    pub fn is_whole(&self) -> Result<(), Error> {
+        let lost = Lost::of(self.authority.as_deref(), &self.desired, &self.inventory);
+        lost.map_or(Ok(()), |lost| Err(lost.error()))
+    }
+
+    /// Makes what the site needs before something is done for it, where it is missing: its authority. For who holds its lock
+    /// and has looked at the target. `anew`: a person wants another root where the one that guests were made with is lost.
+    ///
+    /// # Errors
+    /// When it is lost and nobody said so, or it is not lost and somebody did; when it cannot be made.
+    pub fn establish(&mut self, anew: bool, listener: &dyn Listener) -> Result<(), Error> {
+        match Lost::of(self.authority.as_deref(), &self.desired, &self.inventory) {
+            Some(lost) if !anew => return Err(lost.error()),
+            None if anew => {
+                return Err(Error::usage("authority::not-lost", "the site's root certificate is not lost")
+                    .hint("without --new-authority; where its key was taken, move .phoenix/secrets/authority away first"));
+            }
+            _ => {}
+        }
+        let on_paper = self.authority.is_none();
+        let authority = authority::made(&self.blueprint, listener)?;
+        if on_paper {
+            self.desired = desired(&self.blueprint, Some(&authority))?;
+        }
+        self.authority = Some(authority);
+        self.look_at_secrets();
+        if anew {
+            self.make_lost_secrets()?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what the secrets are now that what is there was made with. None is made.
+    pub(crate) fn look_at_secrets(&mut self) {
+        known::look(&self.desired, &mut self.inventory, self.trust.key(), &*self.secrets);
     }
 
     /// Whether each of these words names something.
@@ -198,6 +252,15 @@ impl Site {
             .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }
 
+    /// The workshop's authority.
+    ///
+    /// # Errors
+    /// When none was made yet.
+    fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
+        let what = "the workshop has no certificate authority yet";
+        self.authority.as_ref().ok_or_else(|| authority::not_made(what.to_owned()).into())
+    }
+
     /// Has the next plan end what was given out, since it may have been taken: a guest's certificates and the key that it asks
     /// with, or with `intermediate` what signs them all. What the plan is about, as targets.
     ///
@@ -205,7 +268,7 @@ impl Site {
     /// When `what` is neither, or has no certificates.
     pub fn rotate(&mut self, what: &str) -> Result<Vec<String>, Error> {
         let guest = what.strip_prefix("container.").unwrap_or(what);
-        let key = self.authority.has_root_key();
+        let key = self.root()?.has_root_key();
         let key = key.map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
         let rotated = &mut self.inventory.rotated;
         rotated.signer = key || what == INTERMEDIATE;
@@ -252,7 +315,7 @@ impl Site {
         if left.is_empty() {
             let names: Vec<String> = shown.iter().flat_map(|one| one.names.iter().cloned()).collect();
             let names = guest.map(|_| names.as_slice());
-            self.authority
+            self.root()?
                 .refuse_others(self.desired.authority.is_some(), names, Timestamp::now())
                 .map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
         }
@@ -351,8 +414,9 @@ impl Site {
         if self.connection.simulated() {
             return Ok(Arc::new(SimulatedProber::new(self.connection.reader(), &self.desired)));
         }
+        let Some(authority) = &self.authority else { return Ok(Arc::new(NothingYet)) };
         let from: Arc<dyn Runner> = self.connection.ways.first().cloned().unwrap_or_else(|| Arc::new(Local));
-        Ok(Arc::new(TlsProber::new(from, &self.authority, self.secrets(), Timestamp::now())?))
+        Ok(Arc::new(TlsProber::new(from, authority, self.secrets(), Timestamp::now())?))
     }
 
     /// What the site believed to be its own when it was opened.
@@ -363,23 +427,48 @@ impl Site {
     /// What the site believes to be its own, with its key, which is made where there is none yet.
     ///
     /// # Errors
-    /// When it cannot be made or read.
+    /// When it is lost, or cannot be made or read.
     pub(crate) fn with_key(&self) -> Result<Arc<Trust>, Error> {
+        self.has_its_key()?;
+        self.with_a_key()
+    }
+
+    /// Whether the site's key is here, where there is something that it made.
+    ///
+    /// # Errors
+    /// When it is lost.
+    pub fn has_its_key(&self) -> Result<(), Error> {
+        crate::key::is_not_lost(&self.trust, &self.desired, &self.inventory)
+    }
+
+    /// The same for who takes over what the last key was lost of.
+    fn with_a_key(&self) -> Result<Arc<Trust>, Error> {
         crate::key::with_key(&self.blueprint.root, &self.desired, &self.inventory).map(Arc::new)
     }
 
     /// What crews work with. The site's key is made where there is none yet: they seal with it.
     ///
     /// # Errors
-    /// When the key, the authority's root, or the list of artifacts, cannot be used.
+    /// When the key, the authority's root, or the list of artifacts, cannot be used, or the site was not
+    /// [established](Self::establish).
     pub fn worksite(&self) -> Result<Arc<Worksite>, Error> {
+        self.worksite_of(self.with_key()?)
+    }
+
+    /// The same for who takes over what the last key was lost of.
+    pub(crate) fn worksite_to_adopt(&self) -> Result<Arc<Worksite>, Error> {
+        self.worksite_of(self.with_a_key()?)
+    }
+
+    fn worksite_of(&self, trust: Arc<Trust>) -> Result<Arc<Worksite>, Error> {
+        let authority = self.root()?.clone();
         let simulated = self.connection.simulated();
         let artifacts = crate::artifacts::provider(&self.blueprint.target, simulated, &self.environment)?;
         let worksite = Worksite::new(
-            self.with_key()?,
+            trust,
             self.connection.writer(),
             self.connection.ways.clone(),
-            self.authority.clone(),
+            authority,
             self.secrets(),
             self.prober()?,
             Timestamp::now,
@@ -392,7 +481,7 @@ impl Site {
     }
 
     pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
-        Arc::new(SiteSecrets::new(self.blueprint.root.clone(), self.environment.clone()))
+        self.secrets.clone()
     }
 
     /// Closes the connection; nothing of it stays behind.

@@ -7,6 +7,35 @@ use super::code;
 /// All of them.
 pub const CODES: &[CodeInfo] = &[
     code(
+        "authority::another",
+        "another root certificate is here",
+        "What is on the node remembers the root certificate that it was made with, and the one in `.phoenix/secrets/authority` \
+         is another. A run from here would put it in the place of the one that all clients trust.",
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+         another root is meant: `phoenix-cli up --new-authority`.",
+    ),
+    code(
+        "authority::lost",
+        "the root certificate is not here",
+        "What is on the node was made with this site's root certificate, and there is none in `.phoenix/secrets/authority`: \
+         the folder is a fresh clone, or lost it. None is made by itself, because all clients would have to trust it anew.",
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+         there is none any more: `phoenix-cli up --new-authority`; where the site's key is lost as well, \
+         `phoenix-cli adopt NAME --new-authority`.",
+    ),
+    code(
+        "authority::not-lost",
+        "the root certificate is here",
+        "`--new-authority` makes another root certificate where the one that guests were made with is lost. It is not.",
+        "Leave it out. Where the root's key was taken, move `.phoenix/secrets/authority` away first.",
+    ),
+    code(
+        "authority::not-made",
+        "there is no root certificate yet",
+        "The workshop's certificate authority is made by the first run that changes something, and by nothing that only looks.",
+        "`phoenix-cli up` makes it.",
+    ),
+    code(
         "backup::exists",
         "the file is there already",
         "A backup is never written over an older one, which may be the only good one.",

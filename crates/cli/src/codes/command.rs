@@ -111,10 +111,30 @@ pub const CODES: &[CodeInfo] = &[
         "See the limits with `ulimit -a`.",
     ),
     code(
+        "secrets::lost",
+        "a generated secret is not here",
+        "A guest was made with a generated secret that is not in `.phoenix/secrets/generated` any more. None is made in its \
+         place by itself: what is kept with the last one may need it.",
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+         there is none any more: `phoenix-cli secrets rotate NAME`.",
+    ),
+    code(
+        "secrets::not-generated",
+        "no generated secret",
+        "`secrets rotate` makes another value of a secret that Phoenix generates; no feature uses one of that name.",
+        "`phoenix-cli secrets list` has them all. Change others where they come from; the next run applies that.",
+    ),
+    code(
         "secrets::not-made",
         "a secret that is not made yet",
         "A generated secret is made when it is first used, by `apply`. `secrets show` makes none.",
         "Run `phoenix-cli apply`, then look again.",
+    ),
+    code(
+        "secrets::not-set",
+        "a secret cannot be given a value",
+        "It is kept elsewhere than in the site's folder, what was given is no text of 1 byte to 64 KiB, or it cannot be written.",
+        "Change it where `phoenix-cli secrets list` says it is.",
     ),
     code(
         "secrets::not-shown",
@@ -161,6 +181,14 @@ pub const CODES: &[CodeInfo] = &[
          codes in saved plans. It cannot be read or made, others can read it, or something else is in it.",
         "Put back a copy of it, with the mode 0600. Without one, remove it: the next `apply` makes a new one, and \
          `phoenix-cli adopt NAME` takes the guests over again.",
+    ),
+    code(
+        "site::key-lost",
+        "the site's key is not here",
+        "Guests that the blueprint declares carry marks that a key of this site made, and there is none in \
+         `.phoenix/secrets/site.key`. With another one, nothing there would be the site's any more.",
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+         there is none any more, `phoenix-cli adopt NAME` takes the guests over again.",
     ),
     code(
         "wire::path",

@@ -21,7 +21,11 @@ pub async fn run(global: &Global, options: &args::Adopt, printer: Printer) -> Ou
         }
         if !options.yes {
             agreed(&found, global, options, printer)?;
+            if options.new_authority {
+                consent::another_root(&planned, printer)?;
+            }
         }
+        planned.establish(options.new_authority, &printer)?;
         take(&planned, &found, global, printer).await
     }
     .await;
@@ -43,7 +47,9 @@ fn agreed(
                 kind: ErrorKind::Consent,
                 ..CommandError::failed("consent::missing", message)
             };
-            return Err(error.hint(format!("{} adopt {} --yes", typed(global), options.guests.join(" "))));
+            let anew = if options.new_authority { " --new-authority" } else { "" };
+            let guests = options.guests.join(" ");
+            return Err(error.hint(format!("{} adopt {guests}{anew} --yes", typed(global))));
         }
         let question =
             format!("{} becomes {}, and Phoenix may change it and destroy it.", one.id, one.address);

@@ -23,6 +23,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         // Before anything is looked at, so that nobody changes in between what the plan is made against.
         let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
+        planned.establish(false, &printer)?;
         let (plan, left) = match saved {
             Some(saved) => {
                 let mut plan = planned.accept(saved)?;
@@ -78,6 +79,10 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
     let result = async {
         let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
+        if options.new_authority && !options.yes {
+            consent::another_root(&planned, printer)?;
+        }
+        planned.establish(options.new_authority, &printer)?;
         look(&mut planned, &carrying.chosen, carrying.deep).await?;
         let (plan, left) = plan_for(&planned, &carrying.chosen, false)?;
         let granted = if plan.steps.is_empty() || !plan.problems.is_empty() {

@@ -77,6 +77,7 @@ pub async fn restore(global: &Global, what: &RestoreCommand, printer: Printer) -
         let _lock = planned.lock().await?;
         // The mark of the authority's guest changes, and what there is of before the site had a key is written down then.
         planned.look_settled(&printer).await?;
+        planned.establish(false, &printer)?;
         take_back(&planned, options, &sealed, printer).await
     }
     .await;

@@ -1,5 +1,7 @@
 //! `certs`: the workshop's root, and what is certified: as the guests have it and as they show it.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
@@ -10,9 +12,10 @@ use managers::certificates::{CertificateMark, renew_at};
 use plan::Host;
 use plan::desired::{Certificate, Issuer};
 use serde_json::{Value, json};
-use site::Site;
+use site::{OnPaper, Site};
 
 use crate::args::{Certs, CertsCommand, Global};
+use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::Printer;
@@ -24,7 +27,7 @@ const AT_ONCE: usize = 8;
 pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome {
     match &options.what {
         Some(CertsCommand::Request) => {
-            let authority = opening::paper(global, printer.quiet())?.authority;
+            let authority = made(&opening::paper(global, printer.quiet())?, global)?;
             printer.data(authority.request().map_err(|e| refused(&e))?);
             Ok(0)
         }
@@ -32,12 +35,12 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
             let paper = opening::paper(global, printer.quiet())?;
             let lives = paper.desired.certificates.values().map(|certificate| certificate.life);
             let below = lives.max().unwrap_or_default();
-            let signed = paper.authority.sign_next(&text_of(request)?, below, Timestamp::now());
+            let signed = made(&paper, global)?.sign_next(&text_of(request)?, below, Timestamp::now());
             printer.data(signed.map_err(|e| refused(&e))?);
             Ok(0)
         }
         Some(CertsCommand::Install { certificate }) => {
-            let authority = opening::paper(global, printer)?.authority;
+            let authority = made(&opening::paper(global, printer)?, global)?;
             authority.install(&text_of(certificate)?, Timestamp::now()).map_err(|e| refused(&e))?;
             let facts =
                 pki::CertificateFacts::parse(&authority.intermediate_pem()).map_err(|e| refused(&e))?;
@@ -48,12 +51,20 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
         }
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
-            let authority = opening::paper(global, printer.quiet())?.authority;
+            let authority = made(&opening::paper(global, printer.quiet())?, global)?;
             printer.data(format!("{}\n", authority.root_pem().trim_end()));
             Ok(0)
         }
         Some(CertsCommand::List) | None => list(global, printer).await,
     }
+}
+
+/// The workshop's authority.
+fn made(paper: &OnPaper, global: &Global) -> Result<Arc<pki::Authority>, CommandError> {
+    paper.authority.clone().ok_or_else(|| {
+        CommandError::failed("authority::not-made", "the workshop has no root certificate yet")
+            .hint(format!("{} up makes it with the first guest", typed(global)))
+    })
 }
 
 fn refused(error: &pki::PkiError) -> CommandError {
@@ -92,7 +103,7 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
             (&certificate.on, row(certificate, mark.as_ref(), seen, now))
         })
         .collect();
-    let old = old_root(&planned.authority);
+    let old = planned.authority.as_deref().and_then(old_root);
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
         let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();

@@ -5,6 +5,8 @@ use plan::address;
 use plan::planner::consented;
 use plan::{Action, Consent, Grade, Plan, Step};
 
+use site::Site;
+
 use crate::error::{CommandError, ErrorKind};
 use crate::printer::Printer;
 
@@ -152,6 +154,23 @@ fn is_yes(answer: &str) -> bool {
 /// When nobody can be asked, or another word is typed.
 pub fn word(question: &str, word: &str, printer: Printer) -> Result<(), CommandError> {
     if answer(&format!("\n{question} type `{word}`: "), printer)? == word { Ok(()) } else { Err(declined()) }
+}
+
+/// Consent to another root certificate, where the one of before is lost.
+///
+/// # Errors
+/// As [`word`].
+pub fn another_root(planned: &Site, printer: Printer) -> Result<(), CommandError> {
+    if planned.is_whole().is_ok() {
+        // Which is an error of its own.
+        return Ok(());
+    }
+    let site = &planned.desired.site;
+    let question = format!(
+        "{site} gets another root certificate, which all its clients have to trust anew; generated secrets that are lost \
+         with the last are made anew as well."
+    );
+    word(&question, site, printer)
 }
 
 fn declined() -> CommandError {

@@ -15,6 +15,8 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
     let result = async {
         let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
+        // Without it nothing there would be the site's, which is no success.
+        planned.has_its_key()?;
         let mut plan = planned.plan(&options.target, true)?;
         let left = planned.leave_out(&mut plan, &options.exclude)?;
         let site = planned.desired.site.clone();
@@ -58,6 +60,12 @@ pub async fn run(global: &Global, options: &args::Destroy, printer: Printer) -> 
             let typed = format!("{} destroy", typed(global));
             consent::settle(&plan, &options.allow_destroy, Ask::Nobody, &typed, printer)?
         };
+        if !plan.steps.is_empty() {
+            // Whoever destroys all of it needs no root certificate, so a lost one is no reason to keep it.
+            let all = options.target.is_empty() && options.exclude.is_empty();
+            let lost = planned.is_whole().is_err();
+            planned.establish(all && lost, &printer)?;
+        }
         carry_out(global, &planned, &plan, &granted, printer).await
     }
     .await;

@@ -8,7 +8,7 @@ use managers::health::Check;
 use managers::privileges;
 use managers::privileges::granted::Granted;
 use serde_json::json;
-use site::{Connection, Site};
+use site::{Connection, OnPaper, Site};
 use transport::Command;
 
 use crate::args::{Doctor, Global};
@@ -120,8 +120,12 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
-    let old = certs::old_root(&paper.authority);
-    findings.good("certificate authority", "root and intermediate are readable and belong together");
+    let old = paper.authority.as_deref().and_then(certs::old_root);
+    let authority = match &paper.authority {
+        Some(_) => "root and intermediate are readable and belong together",
+        None => "not made yet: the first run makes it",
+    };
+    findings.good("certificate authority", authority);
     findings.programs(&paper.desired);
     if let Some(old) = old {
         printer.say(format!("note: {old}"));
@@ -137,14 +141,9 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     match site::connect(&paper.loaded.blueprint, &opening::environment()) {
         Err(error) => findings.bad("target", &error),
         Ok(connection) => {
-            let inventory = hops(
-                &connection,
-                &paper.loaded.blueprint.target,
-                (&paper.desired, &trust),
-                global,
-                &mut findings,
-            )
-            .await;
+            let inventory =
+                hops(&connection, &paper.loaded.blueprint.target, (&paper, &trust), global, &mut findings)
+                    .await;
             // The way there holds, so what is there can be looked at: as `health` does.
             if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
                 let planned = Site::new(paper, connection, inventory, opening::environment())?;
@@ -253,7 +252,7 @@ fn few(all: &[&str]) -> String {
 async fn hops(
     connection: &Connection,
     target: &Target,
-    (desired, trust): (&plan::Desired, &plan::Trust),
+    (paper, trust): (&OnPaper, &plan::Trust),
     global: &Global,
     findings: &mut Findings,
 ) -> Option<plan::Inventory> {
@@ -267,7 +266,7 @@ async fn hops(
             return None;
         }
     }
-    privileges_of(connection, target, desired, findings).await;
+    privileges_of(connection, target, &paper.desired, findings).await;
     match connection.ways.first() {
         None => {
             findings.good("commands on the node", "no ssh declared: only what the API can do is possible");
@@ -295,7 +294,10 @@ async fn hops(
             None
         }
         Ok(mut inventory) => {
-            inventory.judge(trust);
+            paper.judge(&mut inventory, trust, opening::environment());
+            if let Err(error) = paper.is_whole(&inventory) {
+                findings.bad("root certificate", &error);
+            }
             for unread in &inventory.unread {
                 findings.bad(
                     "inventory",
@@ -322,7 +324,7 @@ async fn hops(
                 findings.good("templates", &templates.iter().cloned().collect::<Vec<_>>().join(", "));
             }
             let options = plan::Options { now: jiff::Timestamp::now(), targets: vec![], destroy: false };
-            let plan = plan::plan(desired, &inventory, &managers::kinds(), &options);
+            let plan = plan::plan(&paper.desired, &inventory, &managers::kinds(), &options);
             for problem in &plan.problems {
                 let error = CommandError::failed(&problem.code, &problem.message).hint(&problem.hint);
                 findings.bad(problem.address.as_str(), &error);

@@ -30,6 +30,7 @@ pub fn run(global: &Global, options: &Init, printer: Printer) -> Outcome {
         return Err(CommandError::usage("init::exists", format!("{root} has {} already", there.join(", ")))
             .hint("choose an empty folder: phoenix-cli init --site my-workshop"));
     }
+    site::made_state(&root)?;
     for (path, text) in &files {
         write(&root.join(path), text).map_err(|e| CommandError::from_error("init::write", &e))?;
     }

@@ -157,6 +157,9 @@ fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
 async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     let loaded = opening::load(global, printer)?;
     let spec = spec(&loaded.blueprint, options)?;
+    if spec.folder.starts_with(site::state(&loaded.blueprint.root)) {
+        site::made_state(&loaded.blueprint.root)?;
+    }
     let report = |event: Event| match event {
         Event::Doing { what, usually } => {
             printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)));

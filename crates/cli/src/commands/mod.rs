@@ -22,6 +22,7 @@ mod plan;
 mod probing;
 mod rotate;
 mod schema;
+mod secret_values;
 mod secrets;
 mod show;
 mod status;
@@ -60,7 +61,7 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
         Command::Logs(options) => wait(logs::run(&global, &options, printer)),
         Command::Trace(options) => wait(trace::run(&global, &options, printer)),
         Command::Doctor(options) => wait(doctor::run(&global, &options, printer)),
-        Command::Secrets(options) => secrets::run(&global, &options.what, printer),
+        Command::Secrets(options) => wait(secrets::run(&global, &options.what, printer)),
         Command::Backup(options) => wait(backup::backup(&global, &options.what, printer)),
         Command::Restore(options) => wait(backup::restore(&global, &options.what, printer)),
         Command::Certs(options) => wait(certs::run(&global, &options, printer)),

@@ -69,6 +69,10 @@ pub async fn run(global: &Global, options: &args::Plan, printer: Printer) -> Out
 }
 
 async fn show_it(planned: &mut Site, global: &Global, options: &args::Plan, printer: Printer) -> Outcome {
+    if options.out.is_some() {
+        // What is in the file is carried out as it is there.
+        planned.establish(false, &printer)?;
+    }
     if options.again {
         planned.forget();
     }

@@ -17,6 +17,7 @@ pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> O
     let result = async {
         let _lock = planned.lock().await?;
         planned.look_settled(&printer).await?;
+        planned.establish(false, &printer)?;
         let targets = planned.rotate(&options.what)?;
         let plan = planned.plan(&targets, false)?;
         let granted = if plan.steps.is_empty() || !plan.problems.is_empty() {

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use blueprint::model::{Credential, SecretRef, Target};
 use blueprint::secret::GENERATED_FOLDER;
 use camino::Utf8Path;
-use managers::features::Rendered;
-use plan::{Address, Desired};
+use managers::features::known;
+use plan::Address;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::args::{Global, SecretsCommand};
 use crate::commands::plan::typed;
+use crate::commands::secret_values;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::{Printer, Stream};
-use site::SiteSecrets;
+use site::{OnPaper, SiteSecrets};
 
 /// A secret that the site uses.
 #[derive(Debug)]
@@ -25,27 +26,28 @@ struct Used {
     by: BTreeSet<String>,
 }
 
-/// Lists secrets, or shows one. Makes none.
-pub fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Outcome {
-    let paper = opening::paper(global, printer)?;
-    let all = used(&paper.loaded.blueprint.target, &paper.desired);
-    let root = &paper.loaded.blueprint.root;
+/// Lists secrets, shows one, or gives it another value.
+pub async fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Outcome {
+    let paper = || opening::paper(global, printer);
     match what {
-        SecretsCommand::List => list(&all, root, printer),
-        SecretsCommand::Show { name, reveal } => show(&all, root, global, name, *reveal, printer),
+        SecretsCommand::List => list(&paper()?, printer),
+        SecretsCommand::Show { name, reveal } => show(&paper()?, global, name, *reveal, printer),
+        SecretsCommand::Set { name } => secret_values::set(global, name, &paper()?, printer),
+        SecretsCommand::Rotate { name, yes } => secret_values::rotate(global, name, *yes, printer).await,
     }
 }
 
 /// All secrets by the name that `show` takes.
-fn used(target: &Target, desired: &Desired) -> BTreeMap<String, Used> {
+fn used(paper: &OnPaper) -> BTreeMap<String, Used> {
+    let OnPaper { loaded, desired, .. } = paper;
     let mut all: BTreeMap<String, Used> = BTreeMap::new();
     let mut add = |reference: &SecretRef, by: String| {
         let used = all
-            .entry(name(reference))
+            .entry(reference.name())
             .or_insert_with(|| Used { reference: reference.clone(), by: BTreeSet::new() });
         used.by.insert(by);
     };
-    if let Target::Proxmox(target) = target {
+    if let Target::Proxmox(target) = &loaded.blueprint.target {
         match &target.credential {
             Credential::Token(reference) => add(reference, "target".to_owned()),
             Credential::Ticket { password, .. } => add(password, "target".to_owned()),
@@ -58,23 +60,12 @@ fn used(target: &Target, desired: &Desired) -> BTreeMap<String, Used> {
     }
     for container in desired.guests.values() {
         for feature in &container.features {
-            // What cannot be read here is an error of `apply`.
-            let rendered = serde_json::from_value::<Rendered>(Value::clone(&feature.payload));
-            for reference in rendered.iter().flat_map(|rendered| &rendered.secrets) {
+            for reference in &known::secrets_of(feature) {
                 add(reference, Address::feature(&feature.name, &container.host()).to_string());
             }
         }
     }
     all
-}
-
-/// What a secret is called: a generated one by its own name, others by where they are.
-fn name(reference: &SecretRef) -> String {
-    match reference {
-        SecretRef::Generate(name) | SecretRef::Env(name) => name.clone(),
-        SecretRef::File(path) => path.to_string(),
-        SecretRef::Command(argv) => argv.join(" "),
-    }
 }
 
 /// Where it comes from, and whether it is there. Nothing is run for it.
@@ -96,7 +87,8 @@ fn origin(reference: &SecretRef, root: &Utf8Path) -> (String, &'static str) {
     }
 }
 
-fn list(all: &BTreeMap<String, Used>, root: &Utf8Path, printer: Printer) -> Outcome {
+fn list(paper: &OnPaper, printer: Printer) -> Outcome {
+    let (all, root) = (used(paper), &paper.loaded.blueprint.root);
     if printer.json {
         let rows: Vec<Value> = all
             .iter()
@@ -111,7 +103,7 @@ fn list(all: &BTreeMap<String, Used>, root: &Utf8Path, printer: Printer) -> Outc
     if all.is_empty() {
         printer.say("the site uses no secrets");
     }
-    for (name, used) in all {
+    for (name, used) in &all {
         let (origin, state) = origin(&used.reference, root);
         printer.data(format!("{name}  ********  {origin} ({state})"));
         for by in &used.by {
@@ -121,14 +113,8 @@ fn list(all: &BTreeMap<String, Used>, root: &Utf8Path, printer: Printer) -> Outc
     Ok(0)
 }
 
-fn show(
-    all: &BTreeMap<String, Used>,
-    root: &Utf8Path,
-    global: &Global,
-    name: &str,
-    reveal: bool,
-    printer: Printer,
-) -> Outcome {
+fn show(paper: &OnPaper, global: &Global, name: &str, reveal: bool, printer: Printer) -> Outcome {
+    let (all, root) = (used(paper), &paper.loaded.blueprint.root);
     let Some(used) = all.get(name) else {
         let near = blueprint::nearest(name, all.keys().map(String::as_str));
         let typed = typed(global);

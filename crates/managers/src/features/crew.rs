@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use transport::{Command, Sent};
 
 use super::heard::{Ended, Heard};
-use super::room;
 use super::{Action, Change, Mode, Outcome, Rendered, Script, removal, script};
+use super::{known, room};
 use crate::settle::Pauses;
 use crate::worksite::{HostRunner, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
@@ -160,15 +160,17 @@ impl FeatureCrew {
         let host = self.site.guest_runner(id, guest_of(steps).as_ref()).await?;
         let heard = bring(&self.site, &host, &rendered, progress, &doing, &tell).await?;
         let fine = |name: &str| heard.features.get(name).is_some_and(|ended| ended.result == Outcome::Ok);
-        let applied: Vec<(String, String)> = rendered
-            .iter()
-            .zip(works)
-            .filter(|(r, _)| fine(&r.name))
-            .map(|(r, w)| (r.name.clone(), w.fingerprint.clone()))
-            .collect();
+        let mut applied = Vec::new();
+        for ((feature, work), step) in
+            rendered.iter().zip(works).zip(steps).filter(|((r, _), _)| fine(&r.name))
+        {
+            let codes = known::codes(&self.site, &step.address, &feature.secrets)?;
+            applied.push((feature.name.as_str(), work.fingerprint.as_str(), codes));
+        }
         let remember = |_: &mut String, mark: &mut Mark| {
-            for (name, fingerprint) in &applied {
-                mark.remember(&Address::new(kinds::FEATURE, name), fingerprint.as_str());
+            for (name, fingerprint, codes) in &applied {
+                mark.remember(&Address::new(kinds::FEATURE, name), *fingerprint);
+                mark.remember_secrets(name, codes.clone());
             }
         };
         self.site.change_mark(id, progress, remember).await?;
@@ -271,7 +273,7 @@ pub(crate) async fn bring(
     let names: Vec<&str> = rendered.iter().map(|r| r.name.as_str()).collect();
     doing(format!("installing {}", names.join(", ")));
     let resolve = |reference: &blueprint::model::SecretRef| {
-        site.secrets.resolve(reference).map(|secret| secret.expose_secret().to_owned())
+        site.secrets.make(reference).map(|secret| secret.expose_secret().to_owned())
     };
     let script: Script =
         script(rendered, Mode::Apply, &resolve).map_err(|e| Failure::from_error("features::script", &e))?;

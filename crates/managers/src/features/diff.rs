@@ -12,7 +12,7 @@ use plan::{Action, Address, Change, Desired, Mark, Step};
 use serde_json::{Value, json};
 
 use super::crew::{FeatureWork, Install, Removal};
-use super::{Rendered, moves};
+use super::{Rendered, known, moves};
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
 
@@ -42,9 +42,10 @@ impl Manager for Features {
         let mark = address.host().and_then(|host| seen.mark(host.guest()?));
         let applied = mark.and_then(|mark| mark.fingerprint(address));
         let wanted = feature_of(seen.desired, address).map(|feature| feature.fingerprint.as_str());
+        let secrets = mark.map(|mark| known::compare(seen.inventory, mark, address)).unwrap_or_default();
         let state = match applied {
             None => "not there yet",
-            Some(_) if applied == wanted => "applied",
+            Some(_) if applied == wanted && secrets.changed.is_empty() => "applied",
             Some(_) => "to be updated",
         };
         Status::new(address, state)
@@ -59,6 +60,9 @@ impl Kind for Features {
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
         if world.options.destroy {
             return;
+        }
+        for note in known::unknown(world.inventory) {
+            proposal.note(note);
         }
         let before = moves::before(world);
         for container in world.desired.guests.values() {
@@ -115,17 +119,25 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
         let address = address(feature);
         let applied = applied(&address);
         let same = applied == Some(feature.fingerprint.as_str());
-        let reasons = match (&applied, &feature.declared, world.inventory.found.get(&address)) {
-            (Some(_), _, Some(found)) if same => found.clone(),
+        let secrets = mark.map(|mark| known::compare(world.inventory, mark, &address)).unwrap_or_default();
+        if let Some(problem) = secrets.problem(&address) {
+            proposal.problem(problem);
+            continue;
+        }
+        let differs = || secrets.reasons();
+        let found = world.inventory.found.get(&address).cloned();
+        let reasons = match (&applied, &feature.declared, found) {
+            (Some(_), _, Some(found)) if same => [found, differs()].concat(),
+            (Some(_), _, None) if same && !secrets.changed.is_empty() => differs(),
             _ if same => continue,
             (None, Some(place), _) => vec![format!("new in {place}")],
             (None, None, _) => vec!["required by another feature".to_owned()],
-            (Some(_), ..) => vec!["what it renders to has changed".to_owned()],
+            (Some(_), ..) => [vec!["what it renders to has changed".to_owned()], differs()].concat(),
         };
-        let changes = match same {
-            true => Vec::new(),
-            false => vec![Change::new("fingerprint", applied, feature.fingerprint.clone())],
-        };
+        let mut changes = secrets.changes();
+        if !same {
+            changes.push(Change::new("fingerprint", applied, feature.fingerprint.clone()));
+        }
         let work = FeatureWork::Install(Install {
             id: container.id,
             fingerprint: feature.fingerprint.clone(),

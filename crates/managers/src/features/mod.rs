@@ -15,6 +15,7 @@ pub mod diff;
 mod error;
 mod fingerprint;
 mod heard;
+pub mod known;
 pub mod look;
 mod moves;
 mod order;

@@ -92,7 +92,7 @@ impl HypervisorCrew {
 
     /// Last of all, so that whatever was cut off is done again.
     async fn remember(&self, host: &HostRunner, node: &str, mark: &Mark) -> Result<(), Failure> {
-        let text = self.site.trust.for_node(node, mark).map_err(|error| {
+        let text = self.site.trust.for_node(node, &self.site.signed(mark)).map_err(|error| {
             Failure::from_error("managers::unsealed", &error)
                 .while_doing("what the node is to remember cannot be sealed")
                 .hint("phoenix-cli apply makes the site's key")

@@ -10,6 +10,7 @@ use apply::Crew;
 use plan::desired::Guest as Container;
 use plan::inventory::{Guest, Inventory};
 use plan::planner::{Kind, Proposal, World, state_of};
+use plan::trust::Disbelief;
 use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
 use serde_json::{Value, json};
 
@@ -302,7 +303,14 @@ fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
             address: container.resource(),
             code: "plan::not-believed".into(),
             message: format!("the id {} is taken: it is {claim}", other.id),
-            hint: adopt(container),
+            hint: match claim.why {
+                Disbelief::AnotherKey => format!(
+                    "where this folder has no .phoenix/secrets, or another one, copy it from where the site was last applied; \
+                     {}",
+                    adopt(container)
+                ),
+                _ => adopt(container),
+            },
         };
     }
     let hint;

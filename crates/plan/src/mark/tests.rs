@@ -304,3 +304,24 @@ proptest! {
         let _ = parse(&format!("```phoenix\n{{\"site\":\"x\",\"address\":\"container.a\",\"packed\":[{text:?}]}}\n```"));
     }
 }
+
+#[test]
+fn root_and_secrets_are_remembered_and_go_with_their_feature() {
+    let mut mark = mark();
+    assert!(
+        !written::plain(&mark, None).contains("root") && !written::plain(&mark, None).contains("secrets")
+    );
+    mark.root = Some("0123456789ab".to_owned());
+    mark.remember_secrets("base", [("c0ffee000000".to_owned(), "00112233aabbccdd".to_owned())].into());
+    let written = written::plain(&mark, None);
+    assert!(written.contains(r#""root":"0123456789ab""#), "{written}");
+    assert!(written.contains(r#""secrets":{"base":{"c0ffee000000":"00112233aabbccdd"}}"#), "{written}");
+    assert_eq!(read(&written), mark);
+    // Neither takes another form: who does not know them finds the seal broken, and leaves the guest alone.
+    assert!(!written.contains("form"));
+    assert!(mark.forget(&feature("base")).is_some());
+    assert_eq!(mark.secrets("base"), None);
+    mark.remember_secrets("base", [("c0ffee000000".to_owned(), "00".to_owned())].into());
+    mark.remember_secrets("base", BTreeMap::new());
+    assert_eq!(mark.secrets("base"), None);
+}

@@ -38,9 +38,15 @@ struct Written {
     address: Address,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     form: Option<u32>,
+    /// The fingerprint of the site's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
     /// Feature to fingerprint.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     features: BTreeMap<String, String>,
+    /// Feature, secret, code of its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     certificates: BTreeMap<String, Dated>,
     /// That of the guest itself.
@@ -116,12 +122,14 @@ fn of_value(value: Value) -> Result<Read, serde_json::Error> {
 
 impl From<Mark> for Written {
     fn from(mark: Mark) -> Self {
-        let Mark { site, address, applied, set } = mark;
+        let Mark { site, address, root, applied, secrets, set } = mark;
         let mut written = Self {
             site,
             address,
             form: None,
+            root,
             features: BTreeMap::new(),
+            secrets,
             certificates: BTreeMap::new(),
             authority: None,
             services: BTreeMap::new(),
@@ -187,6 +195,10 @@ impl Written {
         };
         let guest = self.address.name().to_owned();
         let mut mark = Mark::new(&site, self.address);
+        mark.root = self.root;
+        for (feature, codes) in self.secrets {
+            mark.remember_secrets(&feature, codes);
+        }
         mark.set = self.set;
         for (kind, all) in [(kinds::FEATURE, self.features), (kinds::SERVICE, self.services)] {
             for (name, fingerprint) in all {

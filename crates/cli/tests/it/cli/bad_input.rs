@@ -108,23 +108,13 @@ fn without_its_lab_the_site_says_how_to_start_it() {
     assert!(said.err.contains("phoenix-cli --site site lab up"), "{said:#?}");
 }
 
-/// The root certificate takes no lab, and nothing else is on standard output.
+/// Before anything was applied there is no root certificate, and none is made to be printed.
 #[test]
-fn the_root_certificate_alone() {
+fn no_root_certificate_is_made_by_looking() {
     let env = TestEnv::site();
-    let said = env.run(&["certs", "root"]).ended(0);
-    assert!(
-        said.out.starts_with("-----BEGIN CERTIFICATE-----\n")
-            && said.out.ends_with("-----END CERTIFICATE-----\n")
-    );
-    assert!(said.err.is_empty(), "{said:#?}");
-    assert_eq!(env.run(&["certs", "root"]).out, said.out, "the root is made once");
-    let folder = env.path().join(".phoenix/secrets/authority");
-    for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
-        let key = entry.file_name().to_string_lossy().ends_with(".key");
-        assert!(!key || mode == 0o600, "{:?} has mode {mode:o}", entry.file_name());
-    }
+    env.run(&["certs", "root", "--json"]).ended(1).error("authority::not-made", "phoenix-cli up");
+    env.run(&["validate"]).ended(0);
+    assert!(!env.path().join(".phoenix/secrets").exists());
 }
 
 #[test]
@@ -136,6 +126,7 @@ fn plan_files_that_are_none() {
         ("[]", "plan::file", "bad.plan"),
         ("{\"version\": 99}", "plan::version", "99"),
         ("{\"version\": 1}", "plan::version", "of version 1"),
+        ("{\"version\": 3}", "plan::version", "of version 3"),
         ("{\"version\": 4}", "plan::version", "of version 4"),
         // What this one reads, and nothing else in it.
         ("{\"version\": 5}", "plan::file", "bad.plan"),

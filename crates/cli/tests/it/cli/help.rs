@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 47] = [
+const COMMANDS: [&[&str]; 49] = [
     &[],
     &["init"],
     &["validate"],
@@ -31,6 +31,8 @@ const COMMANDS: [&[&str]; 47] = [
     &["secrets"],
     &["secrets", "list"],
     &["secrets", "show"],
+    &["secrets", "rotate"],
+    &["secrets", "set"],
     &["backup"],
     &["backup", "ca"],
     &["restore"],

@@ -284,14 +284,22 @@ fn a_plan_that_somebody_changed_or_another_sites_is_refused() {
     lab.env.write("laid-out.plan", laid_out);
     lab.run(&["apply", "laid-out.plan"]).ended(0);
     lab.run(&["plan", "--destroy", "--out", "mine.plan"]).ended(0);
+    let own = lab.env.read(".phoenix/secrets/site.key");
     std::fs::remove_file(&key).unwrap();
     lab.run(&["apply", "mine.plan", "--json"]).ended(2).error("plan::not-made-here", "plan --out");
-    // What a lost key takes along: the guests are to be taken over again.
-    lab.run(&["adopt", "notes", "status", "gateway", "--yes"]).ended(0);
+    lab.run(&["plan", "--out", "mine.plan", "--json"]).ended(1).error("site::key-lost", "site.key");
+    private(&key, &own);
     lab.run(&["plan", "--out", "mine.plan"]).ended(0);
     let text = lab.env.read("mine.plan").replacen("\"site\": \"workshop\"", "\"site\": \"garage\"", 1);
     lab.env.write("other.plan", text);
     lab.run(&["apply", "other.plan", "--json"]).ended(2).error("plan::other-site", "--site");
+}
+
+/// Writes a file that only its owner can read.
+fn private(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The blueprint says where the lab is published, and a lab that runs keeps its ports.

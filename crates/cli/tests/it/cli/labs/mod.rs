@@ -6,7 +6,9 @@ mod inside;
 mod key;
 mod killed;
 mod life;
+mod lost;
 mod others_words;
+mod secrets;
 mod told;
 
 use super::{Lab, Said, TestEnv, free_port, processes};
