@@ -117,7 +117,7 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients."
     )]
     Rotate(Rotate),
-    /// Take guests over that do not prove to be the site's own, such as a copy that came back
+    /// Take guests over that do not prove to be the site's own
     #[command(
         after_help = "Examples:\n  phoenix-cli adopt notes          shows what would be taken over, and asks for its name\n  phoenix-cli adopt notes gateway --yes\n  phoenix-cli adopt notes --new-authority    where all of `.phoenix/secrets` is lost and there is no copy\n\nOnly what the blueprint declares, with its id. It gets the tag and a mark of this site; all that is in it is then applied again."
     )]
