@@ -52,7 +52,7 @@ const GUIDES: [Guide; 3] = [
             ("crates/blueprint/src/resolve/guests.rs", 1),
             ("crates/blueprint/src/resolve/merge.rs", 1),
             ("crates/blueprint/src/source/guest.rs", 5),
-            ("crates/managers/src/lxc/keys.rs", 6),
+            ("crates/managers/src/lxc/keys.rs", 7),
         ],
     },
     Guide {

@@ -1,6 +1,6 @@
 //! No secret of a site is in what a command says, whatever the command and however it ends: every test that runs one looks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a line of a secret is at least long: shorter words are in other texts by chance.
 const SHORTEST: usize = 16;
@@ -19,38 +19,36 @@ pub fn is_in_none(site: &Path, args: &[&str], said: &[&str]) {
     }
 }
 
-/// The lines of all secrets of a site, each with its file: its own, the keys of its authority and of its lab, the token.
+/// The lines of all secrets of a site, each with its file: its own, the keys of its authority, what its lab lets in.
 fn all(site: &Path) -> Vec<(String, String)> {
+    let mut files = below(&site.join(".phoenix/secrets"));
+    // A lab holds whole machines, too, so what is secret there is named.
+    files.extend(["token", "id_ed25519", "password"].map(|name| site.join(".phoenix/lab").join(name)));
     let mut lines = Vec::new();
-    for folder in [".phoenix/secrets", ".phoenix/lab"] {
-        read(&site.join(folder), &mut lines);
-    }
-    lines
-}
-
-fn read(folder: &Path, lines: &mut Vec<(String, String)>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if path.is_dir() {
-            if name != "bin" && !path.is_symlink() {
-                read(&path, lines);
-            }
-            continue;
-        }
-        let public = [".crt", ".pub", ".json", ".log", ".pem", ".gitignore", ".sock", ".txt"];
-        let in_lab = folder.ends_with("lab") && !["token", "id_ed25519", "password"].contains(&&*name);
-        if in_lab || public.iter().any(|end| name.ends_with(end)) {
-            continue;
-        }
+    for file in files {
         // What is no text is no secret that could be printed.
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
         // What follows the first lines of a key in PEM may be its public half, which certificates have, too.
         let first = if text.starts_with("-----") { 3 } else { usize::MAX };
         let secret = text.lines().take(first).map(|line| line.rsplit('=').next().unwrap_or(line).trim());
         let long = secret.filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
-        lines.extend(long.map(|line| (path.display().to_string(), line.to_owned())));
+        lines.extend(long.map(|line| (file.display().to_string(), line.to_owned())));
     }
+    lines
+}
+
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let public = [".crt", ".pub", ".json", ".gitignore"];
+        if path.is_dir() {
+            files.extend(below(&path));
+        } else if !public.iter().any(|end| name.ends_with(end)) {
+            files.push(path);
+        }
+    }
+    files
 }
 
 #[test]
