@@ -198,7 +198,7 @@ impl Authority {
                 let pair = parse_key(&store.path(INTERMEDIATE_KEY), &key)?;
                 let first = first_name(&settings.site);
                 // Another one that was called so may be refused.
-                let known = Ledger::read(&store)?.knows(&first);
+                let known = Ledger::read(store)?.knows(&first);
                 let pem = root.sign_intermediate(
                     store,
                     &if known { name_of_own(&settings.site, &pair) } else { first },
@@ -211,7 +211,7 @@ impl Authority {
                 (pem, facts)
             }
         };
-        let refused = Ledger::read(&store)?.refused(now);
+        let refused = Ledger::read(store)?.refused(now);
         Ok(Self {
             folder: store.folder().to_owned(),
             refused,
