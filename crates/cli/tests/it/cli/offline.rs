@@ -1,12 +1,14 @@
 //! The root's key on another machine: what it signs goes there as a request and comes back as a certificate.
 
-use super::TestEnv;
+use super::{Lab, TestEnv};
 
 const AUTHORITY: &str = ".phoenix/secrets/authority";
 
 #[test]
 fn an_intermediate_is_signed_where_the_roots_key_is() {
-    let (here, there) = (TestEnv::site(), TestEnv::site());
+    let (lab, there) = (Lab::up(), TestEnv::site());
+    lab.run(&["apply"]).ended(0);
+    let here = &lab.env;
     let root = here.run(&["certs", "root"]).ended(0).out;
     // The whole folder goes to the other machine; the root's key stays there alone.
     std::fs::create_dir_all(there.path().join(".phoenix/secrets")).unwrap();
@@ -37,7 +39,9 @@ fn an_intermediate_is_signed_where_the_roots_key_is() {
     }
 
     // Another site's is refused, and so is what is none.
-    let stranger = TestEnv::site();
+    let stranger = Lab::up();
+    stranger.run(&["apply"]).ended(0);
+    let stranger = &stranger.env;
     here.write("next.csr", here.run(&["certs", "request"]).ended(0).out);
     stranger.write("next.csr", here.read("next.csr"));
     here.write("forged.crt", stranger.run(&["certs", "sign", "next.csr"]).ended(0).out);

@@ -190,6 +190,7 @@ fn no_command_gives_itself_to_a_host_key_that_changed_whatever_a_persons_setting
     }
     let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
     let lab = Lab::up();
+    lab.run(&["apply"]).ended(0);
     let authorized = keygen(&lab.env.path().join("id"));
     let server = Server::start(folder.path(), &authorized);
     let before = keygen(&folder.path().join("other"));
