@@ -80,6 +80,7 @@ pub struct Guest {
     dir: tempfile::TempDir,
     name: String,
     monitor: Child,
+    _keys: Keys,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -96,6 +97,7 @@ impl Guest {
             }
         };
         println!("real containers: catalog::{name}");
+        let keys = Keys::enough();
         let dir = tempfile::tempdir().unwrap();
         let container = format!("phoenix-{}-{name}", std::process::id());
         let setup = include_str!("guest.sh");
@@ -108,7 +110,7 @@ impl Guest {
             .stderr(console)
             .spawn()
             .unwrap();
-        let guest = Self { dir, name: container, monitor, _turn: turn };
+        let guest = Self { dir, name: container, monitor, _keys: keys, _turn: turn };
         guest.wait_until_up();
         guest.sh("mkdir -p /var/lib/phoenix && touch /var/lib/phoenix/lists
              ip link add eth0 type veth peer name far0
@@ -260,6 +262,30 @@ impl Guest {
              -CAfile /usr/local/share/ca-certificates/phoenix-workshop.crt </dev/null 2>/root/tls | openssl x509 -noout -serial \
              || {{ cat /root/tls >&2; exit 1; }}"
         ))
+    }
+}
+
+/// Room for the session keys of many guests: each unit of each guest that was up in the last five minutes has one, all of the
+/// same user of this machine, who may have 200, and runc does nothing without one (keyrings(7), `maxkeys` and `gc_delay`).
+#[derive(Debug)]
+struct Keys(Option<String>);
+
+const MOST_KEYS: &str = "/proc/sys/kernel/keys/maxkeys";
+
+impl Keys {
+    fn enough() -> Self {
+        let before = fs_err::read_to_string(MOST_KEYS).ok();
+        let few = before.filter(|text| text.trim().parse::<u32>().is_ok_and(|most| most < 2000));
+        // Where the machine does not let it be raised, what needs it says so.
+        Self(few.filter(|_| fs_err::write(MOST_KEYS, "2000").is_ok()))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = fs_err::write(MOST_KEYS, before);
+        }
     }
 }
 
