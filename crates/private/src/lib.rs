@@ -102,24 +102,31 @@ fn without(path: &Utf8Path, bits: u32) -> Result<()> {
     })
 }
 
+/// Opens a file of this user's, and says what it is: links are not followed.
+fn open_own(how: &mut OpenOptions, path: &Utf8Path) -> Result<(File, Metadata)> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let file = how
+        .custom_flags(i32::from_ne_bytes(flags.to_ne_bytes()))
+        .open(path)
+        .map_err(|error| Error::new(error.kind(), format!("cannot open {path}: {error}")))?;
+    // Of the opened file, so that it cannot be another one by now.
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(wrong(path, "is no file"));
+    }
+    // Root may be at work in the folder of whoever keeps the site.
+    if !is_ours(&found) && !rustix::process::geteuid().is_root() {
+        return Err(wrong(path, "belongs to another user"));
+    }
+    Ok((file, found))
+}
+
 /// Reads a text that nobody else could read or write. Links are not followed.
 ///
 /// # Errors
 /// When others can get at it, or it is no file with a text.
 pub fn read(path: &Utf8Path) -> Result<String> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::from_ne_bytes(flags.to_ne_bytes()))
-        .open(path)
-        .map_err(|error| Error::new(error.kind(), format!("cannot open {path}: {error}")))?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(wrong(path, "is no file"));
-    }
-    if !is_ours(&found) && !rustix::process::geteuid().is_root() {
-        return Err(wrong(path, "belongs to another user"));
-    }
+    let (mut file, found) = open_own(OpenOptions::new().read(true), path)?;
     if found.mode() & OTHERS != 0 {
         return Err(wrong(path, "can be read or written by others"));
     }
@@ -199,25 +206,8 @@ fn create(new: &Utf8Path) -> Result<File> {
 /// # Errors
 /// When it is no file, or somebody else's, or others may write to it.
 pub fn lock_file(path: &Utf8Path) -> Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(i32::from_ne_bytes(flags.to_ne_bytes()))
-        .open(path)
-        .map_err(|error| Error::new(error.kind(), format!("cannot open {path}: {error}")))?;
-    // Of the opened file, so that it cannot be another one by now.
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(wrong(path, "is no file"));
-    }
-    // Root may be at work in the folder of whoever keeps the site.
-    if !is_ours(&found) && !rustix::process::geteuid().is_root() {
-        return Err(wrong(path, "belongs to another user"));
-    }
+    let mut made = OpenOptions::new();
+    let (file, found) = open_own(made.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
     if found.mode() & OTHERS != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }

@@ -169,13 +169,6 @@ mod tests {
 
     use super::*;
 
-    const GUESTS: &str = r#"{
-  "site": { "name": "workshop", "domain": "workshop.internal" },
-  "target": { "lab": {} },
-  "networks": { "lan": { "bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1" } },
-  "containers": { "notes": { "id": 120, "address": "10.0.0.5" }, "vault": { "id": 121, "address": "10.0.0.6" } }
-}"#;
-
     struct Folder {
         _dir: tempfile::TempDir,
         root: Utf8PathBuf,
@@ -186,11 +179,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-            let files = [(Utf8PathBuf::from("site.json"), GUESTS.as_bytes().to_vec())];
-            let loaded = blueprint::load_from_memory(files, &crate::open::catalog().unwrap()).unwrap();
-            let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
-            let desired = plan::wire::wire(&loaded.blueprint, "", &[], &renderer).unwrap();
-            Self { _dir: dir, root, desired }
+            Self { _dir: dir, root, desired: crate::sample::desired() }
         }
 
         /// What is seen with marks that have no seal, of these guests.

@@ -21,6 +21,8 @@ mod open;
 mod operator;
 mod passphrase;
 mod placed;
+#[cfg(test)]
+mod sample;
 mod saved;
 pub mod scrub;
 mod secrets;

@@ -4,19 +4,7 @@ use plan::trust::{Claim, Disbelief};
 use plan::{Address, wire};
 
 use super::*;
-
-const GUESTS: &str = r#"{
-  "site": { "name": "workshop", "domain": "workshop.internal" },
-  "target": { "lab": {} },
-  "networks": { "lan": { "bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1" } },
-  "containers": { "notes": { "id": 120, "address": "10.0.0.5" }, "vault": { "id": 121, "address": "10.0.0.6" } }
-}"#;
-
-fn desired() -> Desired {
-    let files = [(Utf8PathBuf::from("site.json"), GUESTS.as_bytes().to_vec())];
-    let loaded = blueprint::load_from_memory(files, &crate::open::catalog().unwrap()).unwrap();
-    crate::open::desired(&loaded.blueprint, None).unwrap()
-}
+use crate::sample::desired;
 
 fn authority(folder: &Utf8Path) -> pki::Authority {
     let settings = pki::AuthoritySettings {

@@ -161,17 +161,34 @@ fn sshd_is_there() -> bool {
     there
 }
 
+/// A site that was applied, and a real server of ssh that lets it in.
+struct Scene {
+    folder: tempfile::TempDir,
+    lab: Lab,
+    server: Server,
+    /// A key that the server has not got.
+    other: String,
+}
+
+impl Scene {
+    /// `None`, and a line that says why, where there is no such server.
+    fn set() -> Option<Self> {
+        if !sshd_is_there() {
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
+        let lab = Lab::up();
+        lab.run(&["apply"]).ended(0);
+        let authorized = keygen(&lab.env.path().join("id"));
+        let server = Server::start(folder.path(), &authorized);
+        let other = keygen(&folder.path().join("other"));
+        Some(Self { folder, lab, server, other })
+    }
+}
+
 #[test]
 fn no_command_gives_itself_to_another_host_key() {
-    if !sshd_is_there() {
-        return;
-    }
-    let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
-    let lab = Lab::up();
-    lab.run(&["apply"]).ended(0);
-    let authorized = keygen(&lab.env.path().join("id"));
-    let server = Server::start(folder.path(), &authorized);
-    let declared = keygen(&folder.path().join("other"));
+    let Some(Scene { folder, lab, server, other: declared }) = Scene::set() else { return };
     let settings = format!("{BELIEVES}UserKnownHostsFile /dev/null\n");
     let site = Site::new(lab, folder.path(), &server, Some(&declared), &settings);
     let why = ["REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than the site declares"];
@@ -185,15 +202,7 @@ fn no_command_gives_itself_to_another_host_key() {
 /// one that nobody knows.
 #[test]
 fn no_command_gives_itself_to_a_host_key_that_changed_whatever_a_persons_settings_say() {
-    if !sshd_is_there() {
-        return;
-    }
-    let folder = tempfile::Builder::new().prefix("px").tempdir().unwrap();
-    let lab = Lab::up();
-    lab.run(&["apply"]).ended(0);
-    let authorized = keygen(&lab.env.path().join("id"));
-    let server = Server::start(folder.path(), &authorized);
-    let before = keygen(&folder.path().join("other"));
+    let Some(Scene { folder, lab, server, other: before }) = Scene::set() else { return };
     let known = folder.path().join("known");
     let knows = |key: &str| std::fs::write(&known, format!("[127.0.0.1]:{} {key}\n", server.port)).unwrap();
     let settings = format!(
