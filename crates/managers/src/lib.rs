@@ -9,6 +9,7 @@
 //! What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
+pub mod agent;
 pub mod artifacts;
 pub mod authority;
 pub mod certificates;

@@ -14,8 +14,9 @@ use proxmox::property::{PropertyString, Size};
 use tokio::time::Instant;
 use transport::Command;
 
+use super::agent;
 use super::table::Table;
-use super::work::{Create, GuestWork, Params, Placement, Update};
+use super::work::{Create, GuestWork, Params, Placement, Update, WaitsFor};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
 
@@ -52,6 +53,22 @@ impl GuestCrew {
         }
     }
 
+    /// Remembers where a guest is, and by which way commands get into it.
+    fn at(&self, guest: &GuestRef) {
+        self.site.ways.is_on(guest.id, &guest.node);
+        if guest.kind == GuestKind::Vm {
+            self.site.ways.is_vm(guest.id);
+        }
+    }
+
+    /// Waits for what is to be there after a start.
+    async fn wait(&self, guest: &GuestRef, waits_for: WaitsFor, progress: &Progress) -> Result<(), Failure> {
+        match waits_for {
+            WaitsFor::Nothing => Ok(()),
+            WaitsFor::Agent => agent::is_up(&self.site, guest.id, progress).await,
+        }
+    }
+
     async fn create(&self, address: &Address, create: &Create, progress: &Progress) -> Result<Done, Failure> {
         if let Some(old) = &create.replaces {
             self.destroy(address, old, progress).await?;
@@ -79,7 +96,7 @@ impl GuestCrew {
         *description = self.site.describe_new(guest.id, description)?;
         task.run(|| self.site.writer.create(&guest, params.clone()), || self.ours(address, &guest)).await?;
         self.site.is_sealed(guest.id);
-        self.site.ways.is_on(guest.id, &guest.node);
+        self.at(&guest);
         self.root(&guest, &create.root, progress).await?;
         if !last.is_empty() {
             settle::set(&self.site, &guest, last, progress).await?;
@@ -89,6 +106,7 @@ impl GuestCrew {
         // "The API said 200" is no proof: what was made is read back.
         let config = settle::read("reading it back", || self.site.reader().config(&guest)).await?;
         self.site.own(guest.id, Some(address), &config)?;
+        self.wait(&guest, create.waits_for, progress).await?;
         Ok(Done::new(format!("made as {}", guest.id)))
     }
 
@@ -243,7 +261,7 @@ impl GuestCrew {
     /// Where it is. One that was moved since the plan was made is changed where it is now: all of it may be done twice.
     async fn update(&self, address: &Address, update: &Update, progress: &Progress) -> Result<Done, Failure> {
         let guest = GuestRef::new(&update.node, self.kind(), update.id);
-        self.site.ways.is_on(update.id, &update.node);
+        self.at(&guest);
         match self.update_at(address, &guest, update, progress).await {
             Err(failure) if failure.code == settle::NOT_FOUND => match self.site.moved(&guest).await? {
                 Some(there) => self.update_at(address, &there, update, progress).await,
@@ -322,6 +340,7 @@ impl GuestCrew {
         }
         if update.restart || update.start {
             self.start(guest, progress).await?;
+            self.wait(guest, update.waits_for, progress).await?;
         }
         if !update.forget.is_empty() {
             let forget = |_: &mut String, mark: &mut plan::Mark| {

@@ -2,6 +2,7 @@
 //! ([`table`]), what differs ([`diff`]) and becomes a step (`make`, `change`), what the node offers (`offer`), how one is
 //! (`status`), and carrying it out ([`crew`]).
 
+mod agent;
 mod change;
 pub mod containers;
 pub mod crew;

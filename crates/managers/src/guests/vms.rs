@@ -106,11 +106,16 @@ pub static ROWS: [Row<Guest>; 48] = [
     },
     Row { default: Some("seabios"), privilege: HARDWARE, ..option!("bios", "`bios`, `uefi`") },
     Row { privilege: HARDWARE, ..option!("machine", "`machine`") },
-    Row { default: Some("lsi"), privilege: HARDWARE, ..option!("scsihw", "`scsi-controller`") },
+    Row {
+        default: Some("lsi"),
+        others: Others::Nothing,
+        privilege: HARDWARE,
+        ..option!("scsihw", "`scsi-controller`")
+    },
     Row { privilege: HARDWARE, ..option!("vga", "`vga`") },
     Row { privilege: HARDWARE, ..option!("rng0", "`rng`") },
     Row { privilege: HARDWARE, ..option!("watchdog", "`watchdog`") },
-    Row { default: Some("other"), ..option!("ostype", "`os`") },
+    Row { default: Some("other"), others: Others::Nothing, ..option!("ostype", "`os`") },
     Row { takes: Takes::Live, ..option!("hotplug", "`hotplug`") },
     Row {
         form: Form::Flag,
@@ -220,14 +225,12 @@ pub static ROWS: [Row<Guest>; 48] = [
     },
     Row {
         privilege: "VM.Config.Cloudinit",
-        others: Others::Value,
         ..Row::new("ciuser", "`user`", |g, _| {
             of(g, |vm| vm.user.as_ref().map_or_else(Vec::new, |user| text(user.name.clone())))
         })
     },
     Row {
         privilege: "VM.Config.Cloudinit",
-        others: Others::Value,
         ..Row::new("sshkeys", "`user`", |g, _| {
             of(g, |vm| vm.user.as_ref().map_or_else(Vec::new, |user| text(encoded(&user.keys.join("\n")))))
         })

@@ -8,9 +8,9 @@
 pub mod commands;
 pub mod granted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use blueprint::model::MountSource;
+use blueprint::model::{MountSource, Passed, Vm};
 use plan::desired::Guest;
 use plan::{Desired, GuestKind};
 use proxmox::exchange::Method;
@@ -222,6 +222,8 @@ pub enum Place {
     Templates,
     /// A bridge, or a VLAN of it.
     Bridge(String, Option<u16>),
+    /// A resource mapping: its kind (`pci`, `usb`, `dir`) and name.
+    Mapping(&'static str, String),
 }
 
 impl Place {
@@ -236,6 +238,7 @@ impl Place {
             Self::Storages => "/storage".to_owned(),
             Self::Templates => "/storage/local".to_owned(),
             Self::Bridge(name, None) => format!("/sdn/zones/localnetwork/{name}"),
+            Self::Mapping(kind, name) => format!("/mapping/{kind}/{name}"),
             Self::Bridge(name, Some(vlan)) => format!("/sdn/zones/localnetwork/{name}/{vlan}"),
         }
     }
@@ -289,6 +292,9 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
             all.insert(Requirement { place, privilege: "SDN.Use" });
         }
+        for (kind, name) in guest.vm().map(mappings).unwrap_or_default() {
+            all.insert(Requirement { place: Place::Mapping(kind, name), privilege: "Mapping.Use" });
+        }
         if guest.container().is_some_and(|own| !own.unprivileged) {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
@@ -308,6 +314,15 @@ fn disks(guest: &Guest) -> Vec<Place> {
     let vm = guest.vm().into_iter().flat_map(|own| own.disks.values());
     let more = vm.map(|disk| place(disk.storage.as_deref().or(root)));
     std::iter::once(place(root)).chain(volumes).chain(more).collect()
+}
+
+/// The resource mappings that a virtual machine uses.
+fn mappings(vm: &Vm) -> Vec<(&'static str, String)> {
+    let of = |kind, devices: &BTreeMap<u8, Passed>, key: &str| {
+        let names = devices.values().filter_map(|device| device.get(key).cloned());
+        names.map(|name| (kind, name)).collect::<Vec<_>>()
+    };
+    [of("pci", &vm.pci, "mapping"), of("usb", &vm.usb, "mapping"), of("dir", &vm.folders, "dirid")].concat()
 }
 
 /// The storage of a guest's template, or image.
