@@ -109,7 +109,9 @@ impl ErrorKind {
             Self::RootOnly
         } else if has("can't lock file") || has(" is locked") {
             Self::Locked
-        } else if has("detected modified configuration") {
+        } else if has("detected modified configuration")
+            || has("checksum mismatch (file change by other user")
+        {
             Self::Modified
         } else if has("protection mode enabled") {
             Self::Protected

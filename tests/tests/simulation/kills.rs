@@ -1,7 +1,7 @@
 //! The run is killed at every event and every call in turn, and started again: P-24, T-11.
 
 use lab::sim::{Fault, Faults};
-use scenarios::{Ended, Try, certified, first, run, virtually};
+use scenarios::{Ended, Site, Try, certified, first, run, virtually};
 use tokio_util::sync::CancellationToken;
 
 use super::{each, same, settle, site, undisturbed, world};
@@ -25,16 +25,15 @@ fn killed_at_every_event_and_started_again() {
     });
 }
 
-fn killed_at_every_call(fault: &Fault) {
-    let site = site(&certified());
-    let (expected, calls, _) = undisturbed(&site);
+pub(super) fn killed_at_every_call(site: &Site, fault: &Fault) {
+    let (expected, calls, _) = undisturbed(site);
     each(1..=calls, |n| {
         virtually(async {
             let world = world(1, Faults::none().at(n, fault.clone()));
-            let ended = run(&world, &site, &Try::default()).await;
+            let ended = run(&world, site, &Try::default()).await;
             assert!(matches!(ended, Ended::Killed), "call {n}: {ended:?}");
             world.faults.revive();
-            let found = settle(&world, &site, 1).await;
+            let found = settle(&world, site, 1).await;
             let story = format!("{fault:?} at call {n}\n{}", world.story());
             same(&found, &expected, &story);
             assert_eq!(world.faults.doubled(), Vec::<String>::new(), "{story}");
@@ -44,12 +43,12 @@ fn killed_at_every_call(fault: &Fault) {
 
 #[test]
 fn killed_before_every_call_and_started_again() {
-    killed_at_every_call(&Fault::KillBefore);
+    killed_at_every_call(&site(&certified()), &Fault::KillBefore);
 }
 
 #[test]
 fn killed_after_every_call_and_started_again() {
-    killed_at_every_call(&Fault::KillAfter);
+    killed_at_every_call(&site(&certified()), &Fault::KillAfter);
 }
 
 /// Ctrl-C once: nothing new is started, what runs is waited for, and the next run does the rest.

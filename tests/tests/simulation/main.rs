@@ -10,6 +10,7 @@ mod destroy;
 mod firewall;
 mod inside;
 mod kills;
+mod machines;
 mod owned;
 mod privileges;
 mod renewal;
@@ -27,9 +28,17 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The call of a run that takes the lock: which nodes there are is asked before it.
 const LOCK: u64 = 2;
 
+/// The disk image that there is on `local`.
+const IMAGE: &str = "import/debian-12.qcow2";
+
 /// A world with these faults. A call takes 2 ms, so that things have an order.
 fn world(seed: u64, faults: Faults) -> World {
-    WorldOptions::new(seed).faults(faults).latency(Duration::from_millis(2)).build().expect("in memory")
+    let mut options = WorldOptions::new(seed).faults(faults).latency(Duration::from_millis(2));
+    if let Some(local) = options.node.storages.iter_mut().find(|storage| storage.id == "local") {
+        local.images.push(lab::node::Template { name: IMAGE.into(), size: 1 << 30, ctime: 1_795_000_000 });
+        local.options.entry("content".into()).or_default().push_str(",import");
+    }
+    options.build().expect("in memory")
 }
 
 /// Applies without wishes.

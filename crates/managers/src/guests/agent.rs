@@ -6,7 +6,7 @@ use apply::{Failure, Progress};
 use tokio::time::Instant;
 use transport::{Command, Error};
 
-use crate::settle::{Pauses, transport_failure};
+use crate::settle::{self, Pauses, transport_failure};
 use crate::worksite::Worksite;
 
 /// Until its agent answers. A virtual machine on a fast node takes seconds; emulated, beside other work, nine minutes have been
@@ -40,7 +40,8 @@ pub(super) async fn is_up(site: &Worksite, id: u32, progress: &Progress) -> Resu
     progress.waiting(what, FIRST_START);
     // Its exit status is 1 for what went wrong and 2 for what it went on after; 127 where there is no cloud-init.
     let settled = Command::new(what, ["cloud-init", "status", "--wait"]).limit(FIRST_START);
-    let output = inside.run(&settled).await.map_err(|error| transport_failure(what, &error))?;
+    // Asked twice, it answers the same.
+    let output = settle::command(&*inside, &settled).await?;
     // What it could not do is not for Phoenix to judge: what is to be in the guest is looked at there.
     if matches!(output.status, 1 | 2) {
         progress.warning(format!("cloud-init in {id} says: {}", output.tail(3)));
