@@ -6,13 +6,11 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use blueprint::model::MountSource;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
 use plan::{Address, Desired, Inventory, Options, Plan, Trust};
-use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
 
@@ -42,6 +40,8 @@ pub struct Ground {
     pub disks: BTreeSet<String>,
     /// Templates that there must be one of, as blueprints name them.
     pub systems: BTreeSet<String>,
+    /// Disk images and media that there must be, as volume ids.
+    pub images: BTreeSet<String>,
     /// Resource pools.
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
@@ -53,12 +53,8 @@ impl Ground {
     pub fn for_all_of(desired: &Desired) -> Self {
         let mut ground = Self::of(desired);
         for guest in desired.guests.values() {
-            let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
-                MountSource::Volume(disk) => disk.storage.clone(),
-                MountSource::Host(_) => None,
-            });
-            ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
-            ground.systems.insert(guest.template.clone());
+            ground.disks.extend(guest.storages().into_iter().map(str::to_owned));
+            ground.systems.extend(guest.container().map(|own| own.template.clone()));
         }
         ground
     }
@@ -69,6 +65,8 @@ impl Ground {
         for guest in desired.guests.values() {
             ground.others.extend(guest.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string));
             ground.pools.extend(guest.pool.clone());
+            let images = guest.vm().into_iter().flat_map(|own| own.image.iter().chain(&own.iso));
+            ground.images.extend(images.cloned());
             ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
         }
         ground
@@ -113,6 +111,13 @@ impl Ground {
                 .any(|it| it.name.starts_with(name.as_str()));
             if !there && let Some(local) = node.storages.iter_mut().find(|on| on.id == "local") {
                 local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
+            }
+        }
+        for (storage, name) in self.images.iter().filter_map(|id| id.split_once(':')) {
+            if let Some(on) = node.storages.iter_mut().find(|on| on.id == storage) {
+                on.images.push(template(name));
+                let content = on.options.entry("content".into()).or_default();
+                content.push_str(",import,iso");
             }
         }
         if let Some(storages) = self.storages.get(&node.name) {
@@ -301,7 +306,7 @@ impl There {
 
     fn ways(&self) -> Ways {
         let exchange: Arc<dyn Exchange> = Arc::new(Known(self.world.exchange.clone()));
-        Ways::new(self.shell(), Reader::new(exchange))
+        Ways::new(self.shell(), exchange)
     }
 
     fn shell(&self) -> Option<Arc<dyn Runner>> {

@@ -163,7 +163,7 @@ fn what_was_moved_in_between_is_followed() {
             async move { reader.config(&guest).await }
         };
         let digest = config("pve1").await.unwrap()["digest"].clone();
-        let ways = Ways::new(Some(Arc::new(world.shell.clone())), reader.clone());
+        let ways = Ways::new(Some(Arc::new(world.shell.clone())), Arc::new(world.exchange.clone()));
         managers::observe(&ways).await.unwrap();
         assert_eq!(ways.known_node_of(id).as_deref(), Some("pve1"));
         migrate(&world, id).await;

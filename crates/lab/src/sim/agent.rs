@@ -164,7 +164,7 @@ impl SimRuntime {
             }
         };
         let (status, out, err) = printed;
-        if status == 127 && !matches!(path.as_str(), "sh" | "/bin/sh") {
+        if status == 127 && !matches!(path.as_str(), "env" | "sh" | "/bin/sh") {
             return Err(refused(format!(
                 "Guest agent command failed, error was 'Failed to execute child process “{path}” (No such file or \
                  directory)'"
