@@ -73,6 +73,12 @@ fn machine() -> Result<(String, Vec<Source>), TaskError> {
     Ok((own, texts.flat_map(|text| parse(&text)).collect()))
 }
 
+/// Sources of apt for a release, from the archives of this machine's.
+pub(super) fn sources(release: &str) -> Result<String, TaskError> {
+    let (own, sources) = machine()?;
+    Ok(for_release(&sources, &own, release).iter().map(Source::line).collect())
+}
+
 /// `VERSION_CODENAME` of `/etc/os-release` (os-release(5)).
 pub(crate) fn codename(os_release: &str) -> Option<String> {
     let value = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
@@ -131,9 +137,7 @@ pub(crate) async fn make(appliance: &Appliance, target: &Utf8Path, log: &TaskLog
         log.line(format!("'{}' was made before", appliance.template));
     } else {
         log.line(format!("making '{}' from the packages of {}", appliance.template, appliance.source));
-        let (own, sources) = machine()?;
-        let sources: String =
-            for_release(&sources, &own, &appliance.release).iter().map(Source::line).collect();
+        let sources = sources(&appliance.release)?;
         let work = made.join("making");
         // What one that was cut off left.
         base::remove(&work).await.map_err(failed)?;

@@ -16,6 +16,7 @@ mod net;
 mod rootfs;
 mod run;
 mod sources;
+pub(crate) mod steps;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +34,8 @@ use inside::Preparation;
 pub(crate) use inside::{MACHINE_APT, fill, grow_xfs, mount_live, prestart};
 pub(crate) use rootfs::RootFs as GuestFiles;
 pub(crate) use run::explain;
-use run::{output, run, run_for};
+use run::run;
+pub(crate) use run::{output, run_for};
 
 use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
@@ -78,6 +80,16 @@ pub(crate) fn monitors(table: &str) -> BTreeSet<u32> {
             line.rsplit(' ').next()?.strip_prefix("@/var/lib/lxc/")?.strip_suffix("/command")?.parse().ok()
         })
         .collect()
+}
+
+/// Seconds since a process began.
+pub(crate) fn age(pid: u32) -> Option<u64> {
+    // Field 22 of stat: when it started, in clock ticks (100 a second on Linux) after boot.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let started: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since boot")]
+    Some((uptime as u64).saturating_sub(started / 100))
 }
 
 /// Where a volume's image lies, for people.
@@ -213,8 +225,6 @@ impl LxcRuntime {
             .map_err(|error| TaskError(format!("unable to write files of CT {id} - {error}")))
     }
 }
-
-impl crate::runtime::Machines for LxcRuntime {}
 
 #[async_trait]
 impl Runtime for LxcRuntime {
@@ -372,18 +382,17 @@ impl Runtime for LxcRuntime {
     }
 
     async fn running(&self) -> BTreeSet<u32> {
-        running_now()
+        let mut all = running_now();
+        all.extend(crate::machines::running());
+        all
     }
 
     async fn usage(&self, id: u32) -> Option<(u64, u64)> {
+        if let Some(usage) = crate::machines::usage(id) {
+            return Some(usage);
+        }
         let init = Self::init(id).await?;
-        // Field 22 of stat: when it started, in clock ticks (100 a second on Linux) after boot.
-        let stat = fs::read_to_string(format!("/proc/{init}/stat")).ok()?;
-        let started: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-        let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since boot")]
-        let seconds = (uptime as u64).saturating_sub(started / 100);
-        Some((seconds, self.cgroup.memory_used(id)?))
+        Some((age(init)?, self.cgroup.memory_used(id)?))
     }
 
     async fn exec(

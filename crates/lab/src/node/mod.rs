@@ -46,7 +46,7 @@ pub use guests::GuestText;
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use peer::Peer;
 pub use peer::introduce;
-pub(crate) use qemu::{Net, nets};
+pub(crate) use qemu::{Net, nets, seed};
 pub(crate) use schema::decode;
 pub use storage::{Storage, Template};
 pub use tasks::{TaskPlan, TaskTwist};

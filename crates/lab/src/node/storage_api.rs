@@ -190,6 +190,9 @@ fn content(call: &Call<'_>) -> Outcome {
     if wants("images") {
         out.extend(super::qemu::contents(&state.keep, storage, call.get("vmid")));
     }
+    if wants("import") && call.get("vmid").is_none() {
+        out.extend(super::qemu::offered(call.node, storage));
+    }
     if wants("rootdir") {
         let prefix = format!("{}:", storage.id);
         let own =

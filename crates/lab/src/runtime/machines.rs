@@ -69,6 +69,12 @@ fn none() -> TaskError {
 /// leaves all of it out.
 #[async_trait]
 pub trait Machines: Send + Sync {
+    /// The image that can be had without anybody's putting it there, on the storage `local`: its name there
+    /// (`import/x.qcow2`), its file, which may be made only when it is used, and the size of its disk in bytes.
+    fn offered(&self) -> Option<(String, Utf8PathBuf, u64)> {
+        None
+    }
+
     /// The size in bytes of the disk that an image holds. `listed` is what is known of it without looking.
     async fn image_size(&self, image: &Utf8Path, listed: u64) -> Result<u64, TaskError> {
         let _ = (image, listed);

@@ -47,10 +47,10 @@ pub use status::{GuestStatus, Status, shell, status};
 
 use crate::runtime::RuntimeKind;
 use base::MachineApt;
-use error::run;
+pub(crate) use error::run;
 use forward::{Targets, replace};
 use machine::Record;
-pub(crate) use machine::lock_file;
+pub(crate) use machine::{Lock, lock_file};
 pub(crate) use node_files::NODE_STATE;
 
 /// What is being done, for the screen.

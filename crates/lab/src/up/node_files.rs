@@ -186,6 +186,11 @@ impl Upper<'_> {
         }
         devices
             .push_str("c /dev/loop-control 0660 root disk - 10:237\nc /dev/fuse 0666 root root - 10:229\n");
+        // For virtual machines: their network cards, and the processor's help where there is any.
+        devices.push_str("c /dev/net/tun 0666 root root - 10:200\n");
+        if Utf8Path::new("/dev/kvm").exists() {
+            devices.push_str("c /dev/kvm 0660 root root - 10:232\n");
+        }
         self.write("/etc/tmpfiles.d/lab.conf", devices, 0o644)?;
         // It refuses to run in a container otherwise, and here it has to.
         self.write(

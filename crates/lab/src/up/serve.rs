@@ -167,7 +167,7 @@ fn simulate_templates(storages: &mut [Storage]) {
 
 /// `local` with the templates, and the storages that the site names. Volumes of all of them are raw images.
 fn storages(settings: &Settings) -> Vec<Storage> {
-    let mut local = Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,backup,rootdir,images");
+    let mut local = Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,backup,rootdir,images,import");
     local.files = Some("/var/lib/vz".into());
     let others = settings.storages.iter().filter(|name| *name != "local").map(|name| {
         let (kind, place) = match name.as_str() {

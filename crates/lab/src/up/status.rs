@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
+use proxmox::config::GuestKind;
 use serde::Serialize;
 
 use super::spec::{NodePlan, members, nodes};
@@ -116,35 +117,55 @@ fn guests_of(
     running: &std::collections::BTreeSet<u32>,
     leases: &BTreeMap<String, Ipv4Addr>,
 ) -> Vec<GuestStatus> {
-    let files = fs::read_dir(etc(folder, node).join("nodes").join(name).join("lxc"));
-    let guests = files.into_iter().flatten().flatten().filter_map(|entry| {
+    let own = etc(folder, node).join("nodes").join(name);
+    let kinds = [GuestKind::Container, GuestKind::Vm].into_iter();
+    let files = kinds.flat_map(|kind| {
+        let files = fs::read_dir(own.join(kind.folder()));
+        files.into_iter().flatten().flatten().map(move |entry| (kind, entry))
+    });
+    let guests = files.filter_map(|(kind, entry)| {
         let id = entry.file_name().to_str()?.strip_suffix(".conf")?.parse().ok()?;
         let text = fs::read_to_string(entry.path()).ok()?;
-        Some(guest(id, &text, running.contains(&id), leases))
+        Some(guest(kind, id, &text, running.contains(&id), leases))
     });
     guests.collect()
 }
 
-/// The guests whose monitors listen in the node's network namespace.
+/// The guests whose monitors, or machines' processes, listen in the node's network namespace.
 fn guests_running(init: u32) -> std::collections::BTreeSet<u32> {
-    crate::containers::monitors(&fs::read_to_string(format!("/proc/{init}/net/unix")).unwrap_or_default())
+    let table = fs::read_to_string(format!("/proc/{init}/net/unix")).unwrap_or_default();
+    let mut all = crate::containers::monitors(&table);
+    all.extend(crate::machines::listening(&table));
+    all
 }
 
-fn guest(id: u32, conf: &str, running: bool, leases: &BTreeMap<String, Ipv4Addr>) -> GuestStatus {
+fn guest(
+    kind: GuestKind,
+    id: u32,
+    conf: &str,
+    running: bool,
+    leases: &BTreeMap<String, Ipv4Addr>,
+) -> GuestStatus {
     // The first section is what holds now.
     let current = conf.split("\n[").next().unwrap_or_default();
     let get = |key: &str| current.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-    let net = |key: &str| {
-        let mut parts = get("net0")?.split(',');
+    let part = |line: &str, key: &str| {
+        let mut parts = get(line)?.split(',');
         parts.find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
     };
-    let address = match net("ip") {
-        Some("dhcp") => {
-            net("hwaddr").and_then(|mac| leases.get(&mac.to_ascii_lowercase())).map(Ipv4Addr::to_string)
+    // A machine is told its address by cloud-init, and its card's MAC stands behind the model.
+    let (name, ip, mac) = match kind {
+        GuestKind::Container => ("hostname", part("net0", "ip"), part("net0", "hwaddr")),
+        GuestKind::Vm => {
+            let card = get("net0").and_then(|net| net.split(',').next()?.split_once('='));
+            ("name", part("ipconfig0", "ip"), card.map(|(_, mac)| mac))
         }
+    };
+    let address = match ip {
+        Some("dhcp") => mac.and_then(|mac| leases.get(&mac.to_ascii_lowercase())).map(Ipv4Addr::to_string),
         fixed => fixed.and_then(|ip| ip.split_once('/')).map(|(ip, _)| ip.to_owned()),
     };
-    GuestStatus { id, name: get("hostname").unwrap_or_default().to_owned(), running, address, node: None }
+    GuestStatus { id, name: get(name).unwrap_or_default().to_owned(), running, address, node: None }
 }
 
 /// Bytes on disk below a folder; images are sparse.
@@ -206,10 +227,14 @@ mod tests {
     #[test]
     fn a_guest_is_read_from_its_current_section() {
         let text = "#phoenix\nhostname: notes\nnet0: name=eth0,bridge=vmbr0,ip=10.0.0.11/24\n\n[pve:pending]\nhostname: other\n";
-        let guest = guest(120, text, true, &BTreeMap::new());
+        let container = GuestKind::Container;
+        let guest = guest(container, 120, text, true, &BTreeMap::new());
         assert_eq!((guest.name.as_str(), guest.address.as_deref()), ("notes", Some("10.0.0.11")));
         let text = "net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:01:23,ip=dhcp\n";
         let leases = [("bc:24:11:00:01:23".to_owned(), Ipv4Addr::new(10, 0, 0, 151))].into();
-        assert_eq!(super::guest(120, text, true, &leases).address.as_deref(), Some("10.0.0.151"));
+        assert_eq!(super::guest(container, 120, text, true, &leases).address.as_deref(), Some("10.0.0.151"));
+        let text = "ipconfig0: ip=dhcp\nname: web\nnet0: virtio=BC:24:11:00:01:23,bridge=vmbr0\n";
+        let machine = super::guest(GuestKind::Vm, 301, text, true, &leases);
+        assert_eq!((machine.name.as_str(), machine.address.as_deref()), ("web", Some("10.0.0.151")));
     }
 }

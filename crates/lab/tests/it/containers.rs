@@ -7,6 +7,7 @@
 
 mod cluster;
 mod firewall;
+mod machines;
 mod offers;
 
 use std::io::Write as _;
@@ -134,12 +135,17 @@ impl Lab {
 
     /// Calls and waits for the task that it starts.
     async fn task(&self, method: Method, path: &str, params: &[(&str, &str)]) {
+        self.long_task(method, path, params, Duration::from_secs(120)).await;
+    }
+
+    /// The same, for one that takes longer.
+    async fn long_task(&self, method: Method, path: &str, params: &[(&str, &str)], limit: Duration) {
         let upid = self.call(method, path, params).await.as_str().unwrap().to_owned();
         // `UPID:NODE:…`
         let node = upid.split(':').nth(1).unwrap();
         let upid_in_path = upid.replace(':', "%3A").replace('@', "%40").replace('!', "%21");
         let path = format!("/nodes/{node}/tasks/{upid_in_path}");
-        let end = Instant::now() + Duration::from_secs(120);
+        let end = Instant::now() + limit;
         loop {
             let status = self.call(Method::Get, &format!("{path}/status"), &[]).await;
             if status["status"] == "stopped" {

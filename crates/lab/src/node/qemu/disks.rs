@@ -246,6 +246,12 @@ fn found_image(node: &Inner, from: &str) -> Result<(Utf8PathBuf, u64), String> {
         let size = fs_err::metadata(from).map(|meta| meta.len());
         return size.map(|size| (from.into(), size)).map_err(|_| format!("can't find file '{from}'"));
     };
+    if let Some((offered, path, size)) = node.runtime.offered()
+        && storage == "local"
+        && offered == name
+    {
+        return Ok((path, size));
+    }
     let state = node.state();
     if let Some(volume) = state.keep.volumes.get(from) {
         return Ok((Utf8PathBuf::new(), volume.size));

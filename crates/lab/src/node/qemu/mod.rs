@@ -16,9 +16,10 @@ mod read;
 mod storage;
 mod volumes;
 
+pub(crate) use cloudinit::seed;
 pub(super) use disks::volume;
 pub(crate) use read::{Net, nets};
-pub(super) use storage::{contents, remove};
+pub(super) use storage::{contents, offered, remove};
 
 use proxmox::exchange::Method;
 

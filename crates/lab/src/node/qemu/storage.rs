@@ -23,6 +23,14 @@ pub(in crate::node) fn contents(keep: &Keep, storage: &Storage, vmid: Option<&st
     .collect()
 }
 
+/// The image that is on it without anybody's having put it there.
+pub(in crate::node) fn offered(node: &Inner, storage: &Storage) -> Option<Value> {
+    let (name, _, size) = node.runtime.offered().filter(|_| storage.id == "local")?;
+    Some(json!({
+        "volid": format!("local:{name}"), "content": "import", "format": format_of(&name), "size": size, "ctime": 0,
+    }))
+}
+
 /// Takes a machine's disk off its storage. What uses it is not asked (recorded: "DELETE by the storage of a disk in use").
 pub(in crate::node) async fn remove(node: &Inner, id: u32, volume: &str) -> Result<(), TaskError> {
     node.runtime.free_disks(id, &[volume.to_owned()]).await
