@@ -161,7 +161,7 @@ impl Machines for LxcRuntime {
             let argv =
                 qemu::arguments(id, config, Utf8Path::new(RUN), helps, &image::own(), volumes::is_own)?;
             let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-            let Err(TaskError(said)) = programs::run(&argv, START).await else { break };
+            let Err(TaskError(said)) = programs::run_in_scope(id, &argv, START).await else { break };
             process::kill(id);
             process::tidy(id);
             if !helps {

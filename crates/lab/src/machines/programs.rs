@@ -50,7 +50,22 @@ pub(super) fn inside(argv: &[&str]) -> Vec<String> {
 /// Runs it to its end; a failure reads as Proxmox VE words it.
 pub(super) async fn run(argv: &[&str], limit: Duration) -> Result<Output, TaskError> {
     make(&TaskLog::default()).await?;
-    let whole = inside(argv);
+    finish(argv, inside(argv), limit).await
+}
+
+/// Runs what stays in the background, in a unit of its own as on a real node (`qemu.slice`), so that it is no part of the
+/// API's service.
+pub(super) async fn run_in_scope(id: u32, argv: &[&str], limit: Duration) -> Result<Output, TaskError> {
+    let unit = format!("{id}.scope");
+    // One whose machine has ended may not have been noticed yet. That there is none is as well.
+    let _ = crate::containers::output(&["systemctl", "stop", "--quiet", &unit], limit).await;
+    let unit = format!("--unit={unit}");
+    let scope = ["systemd-run", "--quiet", "--scope", "--collect", "--slice=qemu", &unit, "--"];
+    let whole = scope.iter().map(|word| (*word).to_owned()).chain(inside(argv)).collect();
+    finish(argv, whole, limit).await
+}
+
+async fn finish(argv: &[&str], whole: Vec<String>, limit: Duration) -> Result<Output, TaskError> {
     let words: Vec<&str> = whole.iter().map(String::as_str).collect();
     let output = crate::containers::output(&words, limit).await?;
     if output.success() {

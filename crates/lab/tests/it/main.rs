@@ -3,4 +3,5 @@
 
 mod containers;
 mod fidelity;
+mod keys;
 mod replay;

@@ -9,7 +9,7 @@ use proxmox::config::GuestKind;
 use super::apply::{self, Problems};
 use super::disks;
 use super::drive::{self, Drive};
-use super::options::{HIDDEN, check_boot, check_privileges, check_snippet, fits, key_of, normal};
+use super::options::{HIDDEN, check_boot, check_privileges, check_snippet, fits, given, key_of, normal};
 use crate::node::Inner;
 use crate::node::error::{Answer, ApiError, Outcome};
 use crate::node::etc::GuestConf;
@@ -61,7 +61,7 @@ pub(super) fn check_lock(conf: &GuestConf) -> Result<(), String> {
 pub(super) fn skips_lock(call: &Call<'_>) -> Result<bool, ApiError> {
     let asked = call.flag("skiplock");
     if asked && !call.auth.is_root() {
-        return Err(ApiError::parameter("skiplock", "Only root may use this option.\n"));
+        return Err(ApiError::parameter("skiplock", "Only root may use this option."));
     }
     Ok(asked)
 }
@@ -83,7 +83,7 @@ pub(super) async fn update(call: &Call<'_>, background: bool) -> Outcome {
     ];
     let set = call.params.iter().filter(|(key, _)| !own.contains(&key.as_str()));
     let wishes = Wishes {
-        set: set.map(|(key, value)| (key_of(key).to_owned(), value.clone())).collect(),
+        set: set.map(|(key, value)| given(key, value)).collect(),
         delete: ids(call, GuestKind::Vm, "delete")?.iter().map(|key| key_of(key).to_owned()).collect(),
         revert: ids(call, GuestKind::Vm, "revert")?,
         force: call.flag("force"),
@@ -108,7 +108,7 @@ async fn change(call: &Call<'_>, wishes: Wishes, background: bool) -> Outcome {
         let text = format!("you can't use '-{both}' and -delete {both}' at the same time");
         return Err(ApiError::parameter("delete", text));
     }
-    if let Some(script) = wishes.set.get("hookscript").filter(|_| call.auth.is_root()) {
+    if let Some(script) = wishes.set.get("hookscript") {
         check_snippet(node, "hookscript", script)?;
     }
     let held = node.flock_vm(id).await.map_err(ApiError::die)?;

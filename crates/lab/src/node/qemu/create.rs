@@ -7,7 +7,7 @@ use proxmox::config::GuestKind;
 
 use super::disks;
 use super::drive::{self, Drive};
-use super::options::{check_boot, check_privileges, fits, key_of, normal};
+use super::options::{check_boot, check_privileges, fits, given, normal};
 use super::power;
 use crate::node::error::{ApiError, Outcome};
 use crate::node::etc::GuestConf;
@@ -50,7 +50,7 @@ pub(super) async fn create(call: &Call<'_>) -> Outcome {
         .params
         .iter()
         .filter(|(key, _)| !own.contains(&key.as_str()))
-        .map(|(key, value)| (key_of(key).to_owned(), value.clone()))
+        .map(|(key, value)| given(key, value))
         .collect();
     check_privileges(call, id, pool, None, &options, &[])?;
     fits(&options).map_err(ApiError::die)?;

@@ -71,17 +71,15 @@ pub(super) fn check(call: &Call<'_>, drive: &Drive, creating: bool) -> Result<()
         Source::Empty => Ok(()),
         Source::Path(_) if call.auth.is_root() => Ok(()),
         Source::Path("cdrom") if !creating => Ok(()),
-        Source::Path(path) if !creating && !path.starts_with("/dev/") => Err(ApiError::parameter(
-            &drive.key,
-            format!("unable to associate path '{path}' to any storage\n"),
-        )),
+        Source::Path(path) if !creating && !path.starts_with("/dev/") => {
+            Err(ApiError::parameter(&drive.key, format!("unable to associate path '{path}' to any storage")))
+        }
         Source::Path(_) => Err(ApiError::die(ONLY_ROOT)),
         Source::NewCloudinit(storage) => here(storage).map(|_| ()),
         Source::New(storage, _) => allocates(storage),
         Source::Import(storage, from) => {
             if drive.file != format!("{storage}:0") {
-                let text =
-                    "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>\n";
+                let text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>";
                 return Err(ApiError::parameter(&drive.key, text));
             }
             if from.starts_with('/') {
@@ -93,7 +91,7 @@ pub(super) fn check(call: &Call<'_>, drive: &Drive, creating: bool) -> Result<()
             here(source)?;
             if name.starts_with("iso/") || name.starts_with("vztmpl/") || name.starts_with("snippets/") {
                 let kind = name.split('/').next().unwrap_or_default();
-                let text = format!("{from} has wrong type '{kind}' - needs to be 'images' or 'import'\n");
+                let text = format!("{from} has wrong type '{kind}' - needs to be 'images' or 'import'");
                 return Err(ApiError::parameter(&drive.key, text));
             }
             if !may(source, "Datastore.AllocateSpace") && !may(source, "Datastore.Audit") {
@@ -108,7 +106,7 @@ pub(super) fn check(call: &Call<'_>, drive: &Drive, creating: bool) -> Result<()
             let name = drive.file.split_once(':').map_or("", |(_, name)| name);
             if name.starts_with("iso/") {
                 if !drive.is_cdrom() {
-                    let text = "explicit 'media=cdrom' is required for iso images\n";
+                    let text = "explicit 'media=cdrom' is required for iso images";
                     return Err(ApiError::parameter(&drive.key, text));
                 }
             } else if found.has_files() && !name.contains('/') {

@@ -62,6 +62,12 @@ pub(super) fn key_of(key: &str) -> &str {
     if key == "cdrom" { "ide2" } else { key }
 }
 
+/// An option as it is given, by its own name. What is in `cdrom` is a CD.
+pub(super) fn given(key: &str, value: &str) -> (String, String) {
+    let cd = key == "cdrom" && !value.contains("media=");
+    (key_of(key).to_owned(), if cd { format!("{value},media=cdrom") } else { value.to_owned() })
+}
+
 /// The value as it is written into the configuration.
 pub(super) fn normal(node: &Inner, key: &str, value: &str) -> Result<String, String> {
     if is_net(key) {
@@ -203,7 +209,7 @@ pub(super) fn check_privileges(
             }
             key if is_numbered(key, "usb") => {
                 let shown = value.or(before).unwrap_or_default();
-                if shown != "spice" && shown != "host=spice" && real(shown) {
+                if !matches!(shown, "" | "spice" | "host=spice") && real(shown) {
                     return Err(ApiError::die(format!("only root can set '{key}' config for real devices")));
                 }
                 need("VM.Config.HWType")?;
@@ -211,7 +217,8 @@ pub(super) fn check_privileges(
             }
             key if is_numbered(key, "hostpci") => {
                 let shown = value.or(before).unwrap_or_default();
-                if real(shown) {
+                // What only waits to be there is deleted without a question.
+                if real(shown) && !shown.is_empty() {
                     return Err(ApiError::die(format!(
                         "only root can set '{key}' config for non-mapped devices"
                     )));

@@ -18,6 +18,9 @@ impl Property {
         let mut out = BTreeMap::new();
         for part in value.split(',').filter(|part| !part.is_empty()) {
             let (field, content) = match part.split_once('=') {
+                Some((field, content)) if field.is_empty() || content.is_empty() => {
+                    return Err("missing key in comma-separated list property\n".to_owned());
+                }
                 Some((field, content)) if !field.contains('/') => (field, content),
                 _ => match fields.iter().find(|field| field.default_key) {
                     Some(field) => (field.name, part),

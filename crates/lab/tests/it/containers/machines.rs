@@ -14,23 +14,18 @@ const IMAGE: &str = "local:import/debian-12-lab-amd64.qcow2";
 const BOOT: Duration = Duration::from_secs(480);
 
 impl Lab {
-    /// Calls once, whatever is answered.
-    async fn try_call(&self, method: Method, path: &str, params: &[(&str, &str)]) -> (u16, String, Value) {
-        let params = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let request = Request { method, path: path.to_owned(), params };
-        let answer = self.api().exchange(&request).await.unwrap();
-        (answer.status, answer.reason, answer.body["data"].clone())
-    }
-
     /// Waits until a call succeeds.
     async fn until_call(&self, method: Method, path: &str, limit: Duration) -> Value {
         let end = Instant::now() + limit;
         loop {
-            let (status, reason, data) = self.try_call(method, path, &[]).await;
-            if status == 200 {
-                return data;
+            let request = Request { method, path: path.to_owned(), params: Vec::new() };
+            let answer = self.api().exchange(&request).await;
+            if let Ok(answer) = &answer
+                && answer.status == 200
+            {
+                return answer.body["data"].clone();
             }
-            assert!(Instant::now() < end, "{path}: {status} {reason}: {}", self.console());
+            assert!(Instant::now() < end, "{path}: {answer:?}: {}", self.console());
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
