@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
+use serde_json::json;
 
 use super::{programs, volumes};
+use crate::base64;
+use crate::containers::MACHINE_APT;
 use crate::node::seed;
 use crate::runtime::{Config, TaskError};
 
@@ -20,6 +23,29 @@ pub(super) fn drive(config: &Config) -> Option<(String, String)> {
     })
 }
 
+/// What the lab itself tells a system: the machine's own sources and settings of apt, as its containers have them, so that
+/// packages can be installed; and that it keeps its locale, since its image has no others.
+fn vendor(apt: &Utf8Path) -> std::io::Result<String> {
+    let mut files = Vec::new();
+    for (from, to) in [
+        ("sources.list.d", "/etc/apt/sources.list.d"),
+        ("apt.conf.d", "/etc/apt/apt.conf.d"),
+        ("keyrings", "/usr/share/keyrings"),
+    ] {
+        let Ok(entries) = fs::read_dir(apt.join(from)) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            files.push(json!({
+                "path": format!("{to}/{}", entry.file_name().to_string_lossy()), "permissions": "0644",
+                "encoding": "b64", "content": base64::encode(&fs::read(entry.path())?),
+            }));
+        }
+    }
+    files.sort_by_key(|file| file["path"].to_string());
+    // JSON is YAML.
+    Ok(format!("#cloud-config\n{}\n", json!({ "locale": false, "write_files": files })))
+}
+
 /// Writes it anew. It is readable by root alone: there are keys and hashes of passwords in it.
 pub(super) async fn write(id: u32, config: &Config) -> Result<(), TaskError> {
     let Some((_, volume)) = drive(config) else { return Ok(()) };
@@ -28,13 +54,26 @@ pub(super) async fn write(id: u32, config: &Config) -> Result<(), TaskError> {
     let io = |error: std::io::Error| {
         TaskError(format!("unable to write the cloud-init drive of VM {id} - {error}"))
     };
-    let seed = seed(id, config);
+    let mut config = config.clone();
+    // As a real node does: without name servers of its own it is told those of the node.
+    if !config.contains_key("nameserver")
+        && let Ok(text) = fs::read_to_string("/etc/resolv.conf")
+    {
+        let servers: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::trim).collect();
+        config.insert("nameserver".to_owned(), servers.join(" "));
+    }
+    let seed = seed(id, &config);
+    let vendor = vendor(Utf8Path::new(MACHINE_APT)).map_err(io)?;
     let make = |folder: &Utf8Path| {
         use fs_err::os::unix::fs::OpenOptionsExt as _;
         fs::create_dir_all(folder)?;
-        for (name, text) in
-            [("user-data", &seed.user), ("network-config", &seed.network), ("meta-data", &seed.meta)]
-        {
+        for (name, text) in [
+            ("user-data", &seed.user),
+            ("network-config", &seed.network),
+            ("meta-data", &seed.meta),
+            ("vendor-data", &vendor),
+        ] {
             let file = folder.join(name);
             let _ = fs::remove_file(&file);
             let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
@@ -52,4 +91,26 @@ pub(super) async fn write(id: u32, config: &Config) -> Result<(), TaskError> {
     // What was written is on the drive.
     let _ = fs::remove_dir_all(&folder);
     made.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_told_where_packages_come_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let apt = Utf8Path::from_path(dir.path()).unwrap();
+        fs::create_dir(apt.join("apt.conf.d")).unwrap();
+        fs::write(apt.join("apt.conf.d/90proxy"), "Acquire::http::Proxy \"http://10.0.0.1:3142\";\n")
+            .unwrap();
+        let text = vendor(apt).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        assert_eq!(told["locale"], false);
+        let [file] = told["write_files"].as_array().unwrap().as_slice() else { panic!("{told}") };
+        assert_eq!(file["path"], "/etc/apt/apt.conf.d/90proxy");
+        let content = base64::decode(file["content"].as_str().unwrap()).unwrap();
+        assert!(String::from_utf8(content).unwrap().contains(":3142"));
+    }
 }

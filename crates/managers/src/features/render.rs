@@ -29,6 +29,8 @@ const RESERVED: [&str; 3] = ["site", "guest", "item"];
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GuestFacts {
+    /// Which kind of guest it is, `container` or `vm`; `node` for the node: `guest.kind`.
+    pub kind: String,
     /// The guest's name in the blueprint: `guest.name`.
     pub name: String,
     /// Its host name: `guest.hostname`.
@@ -150,7 +152,8 @@ fn variables(parameters: &BTreeMap<String, Value>, facts: &GuestFacts) -> BTreeM
         .map(|(name, value)| (name.replace('-', "_"), Variable::from(Serde(value))))
         .collect();
     let guest = minijinja::context! {
-        name => &facts.name, hostname => &facts.hostname, fqdn => &facts.fqdn, address => &facts.address,
+        kind => &facts.kind, name => &facts.name, hostname => &facts.hostname, fqdn => &facts.fqdn,
+        address => &facts.address,
     };
     let site =
         minijinja::context! { name => &facts.site, domain => &facts.domain, timezone => &facts.timezone };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use blueprint::catalog::{CertificateUse, Feature};
 use blueprint::model::{Blueprint, FeatureUse};
-use plan::Address;
 use plan::wire::{self, SiteFacts, WireError};
+use plan::{Address, Host};
 use serde_json::Value;
 
 use super::{GuestFacts, order, render};
@@ -32,10 +32,12 @@ impl<'a> Renderer<'a> {
     }
 }
 
-/// Whether anything in a feature may depend on the guest it is on: the word is in one of its templates.
+/// Whether anything in a feature may depend on the guest it is on: the word is in one of its templates. Which kind of guest
+/// it is, many have in common.
 fn mentions_guest(feature: &Feature) -> bool {
-    let spec = serde_json::to_string(&feature.spec).unwrap_or_else(|_| "guest".into());
-    spec.contains("guest.") || feature.files.values().any(|f| f.bytes.windows(6).any(|w| w == b"guest."))
+    let spec = serde_json::to_string(&feature.spec).unwrap_or_else(|_| "guest.".into());
+    spec.replace("guest.kind", "").contains("guest.")
+        || feature.files.values().any(|f| f.bytes.windows(6).any(|w| w == b"guest."))
 }
 
 impl wire::Renderer for Renderer<'_> {
@@ -87,8 +89,12 @@ impl wire::Renderer for Renderer<'_> {
             .filter(|(name, _)| feature.spec.parameters.get(*name).is_some_and(|p| p.derived))
             .map(|(name, value)| (name.as_str(), value))
             .collect();
+        let kind = match &guest.host {
+            Host::Guest(kind, _) => kind.as_str(),
+            Host::Node(_) => "node",
+        };
         let key = format!(
-            "{} {}",
+            "{} {kind} {}",
             used.name,
             serde_json::to_string(&(&own, &used.parameters, keys)).unwrap_or_default()
         );
@@ -104,6 +110,7 @@ impl wire::Renderer for Renderer<'_> {
             }
         }
         let facts = GuestFacts {
+            kind: kind.to_owned(),
             name: guest.name.clone(),
             hostname: guest.hostname.clone(),
             fqdn: guest.fqdn.clone(),

@@ -20,7 +20,7 @@ const FIRST_START: Duration = Duration::from_mins(20);
 pub(super) async fn is_up(site: &Worksite, id: u32, progress: &Progress) -> Result<(), Failure> {
     let inside = site.inside(id)?;
     let what = "waiting for its guest agent";
-    progress.waiting(what, UP);
+    progress.waiting("its guest agent", UP);
     let begin = Instant::now();
     let mut pauses = Pauses::up_to(Duration::from_secs(2));
     let ask = Command::new(what, ["true"]);
@@ -37,7 +37,7 @@ pub(super) async fn is_up(site: &Worksite, id: u32, progress: &Progress) -> Resu
         }
     }
     let what = "waiting for its first start to be through";
-    progress.waiting(what, FIRST_START);
+    progress.waiting("its first start to be through", FIRST_START);
     // Its exit status is 1 for what went wrong and 2 for what it went on after; 127 where there is no cloud-init.
     let settled = Command::new(what, ["cloud-init", "status", "--wait"]).limit(FIRST_START);
     // Asked twice, it answers the same.

@@ -14,6 +14,7 @@ use serde_json::Value;
 /// The facts of the guest with this name and address in the site `workshop`.
 pub fn facts(name: &str, address: &str) -> GuestFacts {
     GuestFacts {
+        kind: "container".into(),
         name: name.into(),
         hostname: name.into(),
         fqdn: format!("{name}.workshop.internal"),
