@@ -180,9 +180,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
-    /// List the secrets that the site uses, show one, or give it another value
+    /// List the secrets that the site uses, show one, give it another value; seal a copy of them all
     #[command(
-        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password"
+        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password\n  phoenix-cli secrets seal"
     )]
     Secrets(Secrets),
     /// Keep, sealed, what cannot be made again: the authority's keys and database
@@ -585,6 +585,16 @@ pub enum SecretsCommand {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Seal a copy of all that cannot be made again: the root's key and certificate, the site's key, generated secrets
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets seal\n  phoenix-cli secrets seal --passphrase file:/root/passphrase --out /media/stick/secrets.age\n\nTo the public keys that the blueprint declares (`site.sealed`), and then again by each run that changes a secret; otherwise with a passphrase, whenever you say so. Its format is that of age: `age --decrypt secrets.age` opens it, too. It may be committed. What is in a container of its own (`step-ca`) is in none: phoenix-cli backup ca."
+    )]
+    Seal(SecretsSeal),
+    /// Put back what is in a sealed copy, where it is missing; what is there and differs is named, and nothing done
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets open --identity ~/.ssh/id_ed25519\n  phoenix-cli secrets open /media/stick/secrets.age\n  phoenix-cli secrets open --passphrase file:/root/passphrase\n\nFor a new machine: clone the blueprints, open the copy, `phoenix-cli plan` has nothing to do."
+    )]
+    Open(SecretsOpen),
     /// Keep a value of your own for a secret that is generated or in a file: from standard input, or typed unseen
     #[command(
         after_help = "Examples:\n  phoenix-cli secrets set database-password\n  pass show database | phoenix-cli secrets set database-password && phoenix-cli up"
@@ -594,6 +604,34 @@ pub enum SecretsCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+/// Options of `secrets seal`.
+#[derive(Debug, Args)]
+pub struct SecretsSeal {
+    /// The file to write; where absent as the blueprint says, or `secrets.age`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Seal with a passphrase, which is in `env:NAME` or `file:PATH`; asked for where no keys are declared
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
+    /// Write over a copy that was not sealed from this folder
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Options of `secrets open`.
+#[derive(Debug, Args)]
+pub struct SecretsOpen {
+    /// The sealed copy; where absent the one of the blueprint, or `secrets.age`
+    #[arg(value_name = "FILE")]
+    pub file: Option<Utf8PathBuf>,
+    /// A file with a private key, of ssh or age, that it was sealed to; may be repeated
+    #[arg(long, short, value_name = "FILE", conflicts_with = "passphrase")]
+    pub identity: Vec<Utf8PathBuf>,
+    /// Where the passphrase is: `env:NAME` or `file:PATH`; asked for where absent
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
 }
 
 /// Options of `backup`.

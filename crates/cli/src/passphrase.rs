@@ -35,6 +35,20 @@ fn typed(again: bool, printer: Printer) -> Result<SecretString, CommandError> {
     if again { typed_twice("passphrase: ", printer) } else { hidden("passphrase: ", printer) }
 }
 
+/// One that something was sealed with elsewhere, of whatever length.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn given(named: Option<&str>, printer: Printer) -> Result<SecretString, CommandError> {
+    match named {
+        Some(_) => get(named, false, printer),
+        None => {
+            let text = typed(false, printer)?;
+            Ok(text.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
+        }
+    }
+}
+
 /// What a person types twice where nobody sees it, without the line's end.
 ///
 /// # Errors
@@ -48,7 +62,10 @@ pub fn typed_twice(question: &str, printer: Printer) -> Result<SecretString, Com
 }
 
 /// A line from the terminal, which does not show it.
-fn hidden(question: &str, printer: Printer) -> Result<SecretString, CommandError> {
+///
+/// # Errors
+/// When there is none.
+pub fn hidden(question: &str, printer: Printer) -> Result<SecretString, CommandError> {
     let stdin = std::io::stdin();
     let failed = |e: std::io::Error| CommandError::from_error("consent::unreadable", &e);
     let before = tcgetattr(&stdin).map_err(|e| failed(e.into()))?;

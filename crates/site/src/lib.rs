@@ -25,6 +25,7 @@ mod placed;
 mod sample;
 mod saved;
 pub mod scrub;
+pub mod sealing;
 mod secrets;
 mod simulated;
 mod site;

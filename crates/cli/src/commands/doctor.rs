@@ -13,7 +13,7 @@ use transport::Command;
 
 use crate::args::{Doctor, Global};
 use crate::commands::plan::typed;
-use crate::commands::{certs, health};
+use crate::commands::{certs, health, sealing};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
@@ -126,6 +126,15 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
         None => "not made yet: the first run makes it",
     };
     findings.good("certificate authority", authority);
+    match sealing::told(&paper.loaded.blueprint, &typed(global), jiff::Timestamp::now()) {
+        Err(error) => findings.bad("sealed copy", &error),
+        Ok(Some(told)) => match &told.hint {
+            None => findings.good("sealed copy", &told.text),
+            Some(hint) if told.never => printer.say(format!("note: {}: {hint}", told.text)),
+            Some(hint) => findings.warn("sealed copy", "sealed::not-current", &told.text, hint),
+        },
+        Ok(None) => {}
+    }
     findings.programs(&paper.desired);
     if let Some(old) = old {
         printer.say(format!("note: {old}"));
