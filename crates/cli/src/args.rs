@@ -60,6 +60,9 @@ pub struct Global {
     /// Close the ssh connection at the end; otherwise it is kept for the next command, for five minutes at most
     #[arg(long, global = true, env = "PHOENIX_NO_KEEP", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub no_keep: bool,
+    /// Where the passphrase of the root's key is, where it has one: `env:NAME` or `file:PATH`; asked for when it is needed
+    #[arg(long, global = true, env = "PHOENIX_ROOT_PASSPHRASE", value_name = "REF", hide_env_values = true)]
+    pub root_passphrase: Option<String>,
     /// How many seconds a service may need until it answers at the end of a run
     #[arg(long, global = true, env = "PHOENIX_ANSWERS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub answers: Option<u64>,
@@ -524,7 +527,7 @@ pub enum CertsCommand {
     Root,
     /// Print a request for the next intermediate, where the root's key is kept elsewhere
     #[command(
-        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. Only with the embedded authority."
+        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. With `step-ca`, its key is made in the authority's container, and `install` puts the certificate there."
     )]
     Request,
     /// Sign the request for the next intermediate: where the root's key is
@@ -536,6 +539,14 @@ pub enum CertsCommand {
         #[arg(value_name = "FILE")]
         request: camino::Utf8PathBuf,
     },
+    /// Give the root's key a passphrase, which is asked for when it has to sign something
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs protect\n  phoenix-cli certs protect --root-passphrase file:/root/passphrase\n\nIt signs intermediates alone, which sign certificates: with `embedded`, `apply` needs it every few weeks, with `step-ca` when the authority is made or due, and `rotate` each time. Then it is asked for once, before the first step. What only looks never asks. Copies of before have none."
+    )]
+    Protect,
+    /// Take the passphrase of the root's key off again
+    #[command(after_help = "Examples:\n  phoenix-cli certs unprotect")]
+    Unprotect,
     /// Sign with the intermediate that was asked for from now on
     #[command(
         after_help = "Examples:\n  phoenix-cli certs install next.crt\n\nIt is tried first as a client that trusts the root. What the last one signed stays good until its end; the next apply goes on with the new one."

@@ -4,6 +4,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
 use site::Passphrase;
 
+use crate::args::Global;
 use crate::error::CommandError;
 use crate::opening::environment;
 use crate::printer::Printer;
@@ -45,6 +46,26 @@ pub fn given(named: Option<&str>, printer: Printer) -> Result<SecretString, Comm
         None => {
             let text = typed(false, printer)?;
             Ok(text.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
+        }
+    }
+}
+
+/// That of the root's key: named, or asked for. `again`: it is a new one, which is typed twice.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn of_root(global: &Global, again: bool, printer: Printer) -> Result<SecretString, CommandError> {
+    const QUESTION: &str = "passphrase of the root's key: ";
+    match &global.root_passphrase {
+        Some(named) => get(Some(named), false, printer),
+        None if !printer.can_ask() => Err(CommandError::usage(
+            "pki::root-locked",
+            "the root's key takes a passphrase, and nobody can be asked for it here",
+        )
+        .hint("name where it is: --root-passphrase env:NAME or --root-passphrase file:PATH")),
+        None if again => Passphrase::strong(&typed_twice(QUESTION, printer)?),
+        None => {
+            Ok(hidden(QUESTION, printer)?.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::authority::{
 };
 use crate::error::PkiError;
 use crate::facts::CertificateFacts;
-use crate::root::{Root, crypto, new_key, parse_key, read_certificate, requested_key};
+use crate::root::{crypto, new_key, parse_key, read_certificate, requested_key};
 use crate::signed::{Holder, Ledger};
 use crate::store::Store;
 use crate::verify::verify_chain;
@@ -52,7 +52,7 @@ impl Authority {
     pub fn sign_next(&self, request_pem: &str, below: Duration, now: Timestamp) -> Result<String, PkiError> {
         let key = requested_key(request_pem)?;
         let store = Store::open(self.folder())?;
-        let root = Root::known(&store, self.root_pem())?;
+        let root = self.root(&store)?;
         root.sign_intermediate(&store, &name_of_own(self.site(), &key), &key, intermediate_life(below), now)
     }
 

@@ -10,8 +10,10 @@ use managers::certificates::CertificateMark;
 use managers::features::known;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
+use pki::{NeedsRoot, RootKey};
 use plan::desired::{Certificate, Issuer};
 use plan::{Address, Desired, Inventory, Plan, Trust};
+use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
@@ -159,6 +161,7 @@ impl Site {
             site.close().await;
             return Err(error);
         }
+        site.look_at_root();
         site.look_at_secrets();
         Ok(site)
     }
@@ -180,6 +183,7 @@ impl Site {
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
+        self.look_at_root();
         self.look_at_secrets();
         Ok(())
     }
@@ -218,6 +222,37 @@ impl Site {
             self.make_lost_secrets()?;
         }
         Ok(())
+    }
+
+    /// Finds out whether the root's key is here. One that cannot be read is told by whoever needs it.
+    fn look_at_root(&mut self) {
+        let key = self.authority.as_ref().and_then(|authority| authority.root_key().ok());
+        self.inventory.root_away = key == Some(RootKey::Away);
+    }
+
+    /// Whether the root's key has a passphrase, which has to be given ([`Self::unlock`]) before `plan` is carried out.
+    ///
+    /// # Errors
+    /// When the root has to sign something for it, and its key is kept elsewhere; when it cannot be read.
+    pub fn takes_passphrase(&self, plan: &Plan) -> Result<bool, Error> {
+        let Some(authority) = &self.authority else { return Ok(false) };
+        let Some((step, needs)) = managers::needs_root(plan, authority, Timestamp::now()) else {
+            return Ok(false);
+        };
+        match authority.root_key().map_err(|e| authority::unusable(&e))? {
+            RootKey::Here => Ok(false),
+            RootKey::Locked => Ok(true),
+            RootKey::Away if needs == NeedsRoot::Must => Err(authority::root_away(&step.address)),
+            RootKey::Away => Ok(false),
+        }
+    }
+
+    /// Opens the root's key for what is signed until this is closed.
+    ///
+    /// # Errors
+    /// When the passphrase is another one, or the key cannot be read.
+    pub fn unlock(&self, passphrase: &SecretString) -> Result<(), Error> {
+        self.root()?.unlock(passphrase).map_err(|e| authority::unusable(&e))
     }
 
     /// Finds out what the secrets are now that what is there was made with. None is made.
@@ -268,8 +303,7 @@ impl Site {
     /// When `what` is neither, or has no certificates.
     pub fn rotate(&mut self, what: &str) -> Result<Vec<String>, Error> {
         let guest = what.strip_prefix("container.").unwrap_or(what);
-        let key = self.root()?.has_root_key();
-        let key = key.map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
+        let key = self.root()?.root_key().map_err(|e| authority::unusable(&e))? != RootKey::Away;
         let rotated = &mut self.inventory.rotated;
         rotated.signer = key || what == INTERMEDIATE;
         let of: Box<dyn Fn(&Certificate) -> bool> = if what == INTERMEDIATE {
@@ -367,9 +401,11 @@ impl Site {
     }
 
     /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
-    /// somebody may have changed something since. What is no longer wanted is still to go.
+    /// somebody may have changed something since. What is no longer wanted is still to go. An authority in
+    /// a guest cannot be given its certificate once more where the root's key is kept elsewhere.
     pub fn forget(&mut self) {
         let graph = &self.desired.graph;
+        let root_away = self.inventory.root_away;
         for guest in self.inventory.guests.values_mut() {
             let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) else {
                 continue;
@@ -379,7 +415,8 @@ impl Site {
             let wanted = |a: &plan::Address| {
                 graph.contains(a) || graph.contains(&plan::Address::new(a.kind(), a.name()))
             };
-            for address in there.filter(wanted).collect::<Vec<_>>() {
+            let can = |a: &plan::Address| !(root_away && a.kind() == plan::address::kinds::AUTHORITY);
+            for address in there.filter(wanted).filter(can).collect::<Vec<_>>() {
                 mark.forget(&address);
             }
         }

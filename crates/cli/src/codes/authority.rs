@@ -81,6 +81,27 @@ pub const CODES: &[CodeInfo] = &[
          `phoenix-cli certs sign`, here `phoenix-cli certs install`.",
     ),
     code(
+        "pki::root-away",
+        "the root's key is not here, and has to sign",
+        "The root signs the certificate of what signs certificates. Its key is kept elsewhere, and another such certificate is \
+         needed now: the authority's container is new, what signs ends too soon, or it is to be replaced. Nothing was begun.",
+        "`phoenix-cli certs request > next.csr`; where the root's key is, `phoenix-cli certs sign next.csr > next.crt`; here \
+         `phoenix-cli certs install next.crt`. Or put `root.key` back for this run.",
+    ),
+    code(
+        "pki::root-locked",
+        "the root's key has a passphrase",
+        "The root has to sign something, its key was given a passphrase (`certs protect`), and nobody gave that. Nothing was begun.",
+        "Run it on a terminal, where it is asked for once; unattended, `--root-passphrase file:PATH` or \
+         `PHOENIX_ROOT_PASSPHRASE=file:PATH`. `phoenix-cli certs unprotect` takes it off.",
+    ),
+    code(
+        "pki::root-passphrase",
+        "the passphrase does not open the root's key",
+        "It is another one, or the file was changed or is not whole. Nothing was begun.",
+        "Try it again; where the file is damaged, put `root.key` back from your backup.",
+    ),
+    code(
         "pki::root-unreadable",
         "the root cannot be read",
         "The workshop's root certificate is not a certificate any more.",

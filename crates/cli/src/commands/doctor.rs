@@ -7,6 +7,7 @@ use foreign::{indented, line};
 use managers::health::Check;
 use managers::privileges;
 use managers::privileges::granted::Granted;
+use pki::RootKey;
 use serde_json::json;
 use site::{Connection, OnPaper, Site};
 use transport::Command;
@@ -121,8 +122,11 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
     let old = paper.authority.as_deref().and_then(certs::old_root);
-    let authority = match &paper.authority {
-        Some(_) => "root and intermediate are readable and belong together",
+    let key = paper.authority.as_deref().and_then(|authority| authority.root_key().ok());
+    let authority = match key {
+        Some(RootKey::Here) => "root and intermediate are readable and belong together",
+        Some(RootKey::Locked) => "root and intermediate are readable; the root's key has a passphrase",
+        Some(RootKey::Away) => "root and intermediate are readable; the root's key is kept elsewhere",
         None => "not made yet: the first run makes it",
     };
     findings.good("certificate authority", authority);

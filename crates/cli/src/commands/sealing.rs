@@ -32,10 +32,9 @@ pub fn may_change_secrets(command: &Command) -> bool {
         Command::Secrets(options) => {
             matches!(options.what, SecretsCommand::Rotate { .. } | SecretsCommand::Set { .. })
         }
-        Command::Certs(options) => !matches!(
-            options.what,
-            None | Some(CertsCommand::List | CertsCommand::Root | CertsCommand::Sign { .. })
-        ),
+        Command::Certs(options) => {
+            !matches!(options.what, None | Some(CertsCommand::List | CertsCommand::Root))
+        }
         _ => false,
     }
 }

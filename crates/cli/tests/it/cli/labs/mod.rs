@@ -8,6 +8,7 @@ mod killed;
 mod life;
 mod lost;
 mod others_words;
+mod root;
 mod sealed;
 mod secrets;
 mod told;
