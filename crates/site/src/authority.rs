@@ -127,7 +127,7 @@ impl Lost {
         let comma = if *another { "," } else { "" };
         let anew = if *key { "adopt NAME --new-authority" } else { "up --new-authority" };
         Error::failed(code, format!("{guest} was made with a root certificate{comma} {here}")).hint(format!(
-            "{COPY}, or from your backup; only where there is no copy any more, have another root made, which all clients \
+            "{COPY}, or open a sealed copy: phoenix-cli secrets open; only where there is no copy any more, have another root made, which all clients \
              have to trust anew: phoenix-cli {anew}"
         ))
     }

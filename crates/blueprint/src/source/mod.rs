@@ -17,7 +17,7 @@ pub use guest::{
 };
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
-pub(crate) use guest::GuestSettings;
+pub(crate) use guest::{GuestSettings, GuestSource};
 
 use crate::values::{
     AddressRange, Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone,

@@ -11,7 +11,7 @@ pub const CODES: &[CodeInfo] = &[
         "another root certificate is here",
         "What is on the node remembers the root certificate that it was made with, and the one in `.phoenix/secrets/authority` \
          is another. A run from here would put it in the place of the one that all clients trust.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          another root is meant: `phoenix-cli up --new-authority`.",
     ),
     code(
@@ -19,7 +19,7 @@ pub const CODES: &[CodeInfo] = &[
         "the root certificate is not here",
         "What is on the node was made with this site's root certificate, and there is none in `.phoenix/secrets/authority`: \
          the folder is a fresh clone, or lost it. None is made by itself, because all clients would have to trust it anew.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more: `phoenix-cli up --new-authority`; where the site's key is lost as well, \
          `phoenix-cli adopt NAME --new-authority`.",
     ),
@@ -45,7 +45,7 @@ pub const CODES: &[CodeInfo] = &[
         "backup::no-authority",
         "the site has no authority in a container",
         "`backup ca` and `restore ca` are for the feature `step-ca`. The embedded authority of a site is a folder.",
-        "Keep a copy of `.phoenix/secrets/authority`, which is all there is of it.",
+        "`phoenix-cli secrets seal` keeps a copy of all that there is of it.",
     ),
     code(
         "backup::refused",

@@ -195,7 +195,7 @@ pub const CODES: &[CodeInfo] = &[
         "a generated secret is not here",
         "A guest was made with a generated secret that is not in `.phoenix/secrets/generated` any more. None is made in its \
          place by itself: what is kept with the last one may need it.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more: `phoenix-cli secrets rotate NAME`.",
     ),
     code(
@@ -267,7 +267,7 @@ pub const CODES: &[CodeInfo] = &[
         "the site's key is not here",
         "Guests that the blueprint declares carry marks that a key of this site made, and there is none in \
          `.phoenix/secrets/site.key`. With another one, nothing there would be the site's any more.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more, `phoenix-cli adopt NAME` takes the guests over again.",
     ),
     code(

@@ -120,7 +120,7 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     }
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
     let paper = opening::paper(global, printer)?;
-    findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
+    findings.good("blueprint", &format!("{} guests", paper.loaded.blueprint.guests.len()));
     let old = paper.authority.as_deref().and_then(certs::old_root);
     let key = paper.authority.as_deref().and_then(|authority| authority.root_key().ok());
     let authority = match key {

@@ -37,11 +37,12 @@ impl Manager for Containers {
 
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         let c = desired.guest(address)?;
+        let own = c.container()?;
         let nets = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac));
         Some(json!({
-            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
-            "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", c.disk.size_gib),
-            "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
+            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": own.template,
+            "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", own.disk.size_gib),
+            "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": own.unprivileged, "protected": c.protected,
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         }))
     }

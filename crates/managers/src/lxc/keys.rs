@@ -3,21 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use blueprint::model::Container;
 use blueprint::model::MountSource;
-use plan::desired::{Guest as Container, Nic};
+use plan::desired::{Guest, Nic};
 use proxmox::property::PropertyString;
 use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
 
 use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
-pub static ROWS: [Row<Container>; 16] = [
+pub static ROWS: [Row<Guest>; 16] = [
     Row {
         form: Form::Flag,
         default: Some("0"),
         takes: Takes::Rebuild,
         shown: Shown::Words(&[("0", "privileged"), ("1", "unprivileged")]),
-        ..Row::new("unprivileged", "`unprivileged`", |c, _| flag(c.unprivileged))
+        ..Row::new("unprivileged", "`unprivileged`", |g, _| of(g, |c| flag(c.unprivileged)))
     },
     Row {
         form: Form::Number,
@@ -30,9 +31,11 @@ pub static ROWS: [Row<Container>; 16] = [
         root: Some(features_root),
         root_words: "every flag but `nesting`; all of a privileged container",
         privilege: "VM.Allocate",
-        ..Row::new("features", "`options`", |c, _| {
-            let flag = |name| (name, c.options.get(name).cloned());
-            parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
+        ..Row::new("features", "`options`", |g, _| {
+            of(g, |c| {
+                let flag = |name| (name, c.options.get(name).cloned());
+                parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
+            })
         })
     },
     Row {
@@ -85,7 +88,7 @@ pub static ROWS: [Row<Container>; 16] = [
         default: Some("512"),
         shown: Shown::Mib,
         privilege: "VM.Config.Memory",
-        ..Row::new("swap", "`swap`", |c, _| text(c.swap_mib.to_string()))
+        ..Row::new("swap", "`swap`", |g, _| of(g, |c| text(c.swap_mib.to_string())))
     },
     Row {
         form: Form::Members,
@@ -105,9 +108,11 @@ pub static ROWS: [Row<Container>; 16] = [
         called: Some("disk"),
         form: Form::Volume(&MOUNT),
         privilege: "VM.Config.Disk",
-        ..Row::new("rootfs", "`disk`", |c, around| {
-            let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
-            parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+        ..Row::new("rootfs", "`disk`", |g, around| {
+            of(g, |c| {
+                let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
+                parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+            })
         })
     },
     Row {
@@ -118,43 +123,49 @@ pub static ROWS: [Row<Container>; 16] = [
         root_words: "a folder of the node",
         gone: Some("its volume is kept as unused"),
         privilege: "VM.Config.Disk",
-        ..Row::new("mp", "`mounts`", mounts)
+        ..Row::new("mp", "`mounts`", |g, around| of(g, |c| mounts(c, around)))
     },
     Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
 ];
 
 /// The text for people in its description.
-pub(super) fn description(container: &Container) -> String {
+pub(super) fn description(container: &Guest) -> String {
     plan::mark::text(container.description.as_deref().unwrap_or_default())
 }
 
 /// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.
-pub fn remembered(container: &Container, around: Around<'_>) -> BTreeMap<String, String> {
+pub fn remembered(container: &Guest, around: Around<'_>) -> BTreeMap<String, String> {
     keys::remembered(&ROWS, container, around, plan::mark::TAG)
 }
 
 /// The storage that is declared for its root disk.
-pub(crate) fn root_storage(container: &Container) -> Option<&str> {
-    container.disk.storage.as_deref()
+pub(crate) fn root_storage(guest: &Guest) -> Option<&str> {
+    guest.container()?.disk.storage.as_deref()
 }
 
 /// Its network, for people.
-pub(super) fn network(container: &Container) -> String {
+pub(super) fn network(container: &Guest) -> String {
     let nic = |nic: &Nic| format!("{} on {} as {}", nic.ip, nic.bridge, nic.mac);
     container.nets.values().map(nic).collect::<Vec<_>>().join(", ")
 }
 
 /// Its size, for people.
-pub(super) fn size(container: &Container, storage: &str) -> String {
-    let (cores, memory) = (container.cores, form::mib(container.memory_mib));
+pub(super) fn size(guest: &Guest, storage: &str) -> String {
+    let (cores, memory) = (guest.cores, form::mib(guest.memory_mib));
     let plural = if cores == 1 { "" } else { "s" };
-    format!("{cores} core{plural} · {memory} · {} GiB on {storage}", container.disk.size_gib)
+    let disk = guest.container().map(|c| format!(" · {} GiB on {storage}", c.disk.size_gib));
+    format!("{cores} core{plural} · {memory}{}", disk.unwrap_or_default())
 }
 
 /// Keys that the node itself writes, which are nobody's to own.
 pub fn is_the_nodes(key: &str) -> bool {
     let own = ["arch", "digest", "lock", "ostype", "parent", "snapstate", "snaptime", "template"];
     own.contains(&key) || key.strip_prefix("unused").is_some_and(|n| n.parse::<u32>().is_ok())
+}
+
+/// What is wanted of a container; nothing of other guests.
+fn of(guest: &Guest, wanted: impl Fn(&Container) -> Wanted) -> Wanted {
+    guest.container().map(wanted).unwrap_or_default()
 }
 
 fn text(value: String) -> Wanted {
@@ -204,8 +215,8 @@ fn mounts(container: &Container, around: Around<'_>) -> Wanted {
     all.collect()
 }
 
-fn features_root(container: &Container, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
-    flags_root(container.unprivileged, old, new)
+fn features_root(guest: &Guest, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+    flags_root(guest.container().is_none_or(|c| c.unprivileged), old, new)
 }
 
 /// Source: pve-container, `check_ct_modify_config_perm`, and Proxmox VE's own answers, "An API token of root@pam is not
@@ -223,7 +234,7 @@ fn flags_root(unprivileged: bool, old: Option<&str>, new: Option<&str>) -> Optio
     }
 }
 
-fn mount_root(_: &Container, _: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+fn mount_root(_: &Guest, _: Option<&str>, new: Option<&str>) -> Option<&'static str> {
     folder_root(new)
 }
 

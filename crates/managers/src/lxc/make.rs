@@ -23,6 +23,8 @@ pub(super) fn create(
     after: Vec<Address>,
     proposal: &mut Proposal,
 ) {
+    // Guests of another kind have a table of their own.
+    let Some(own) = container.container() else { return };
     let address = container.resource();
     let inventory = world.inventory;
     let node = container.node.as_ref().or(world.desired.node.as_ref());
@@ -32,18 +34,18 @@ pub(super) fn create(
         return;
     }
     let there_is = inventory.facts(&node);
-    let Some(template) = offer::template(&container.template, there_is) else {
+    let Some(template) = offer::template(&own.template, there_is) else {
         let have: Vec<&str> =
             there_is.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
         let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
         proposal.problem(Problem {
             address,
             code: "plan::no-template".into(),
-            message: format!("{node} has no template `{}`; it has {have}", container.template),
+            message: format!("{node} has no template `{}`; it has {have}", own.template),
             hint: format!(
                 "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE; {2}",
                 offer::on(inventory, &node),
-                container.template,
+                own.template,
                 or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local")
             ),
         });

@@ -241,7 +241,7 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
             all.insert(Requirement { place, privilege: "SDN.Use" });
         }
-        if !guest.unprivileged {
+        if guest.container().is_some_and(|own| !own.unprivileged) {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
     }
@@ -252,7 +252,8 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
 fn disks(guest: &Guest) -> Vec<Place> {
     let place = |name: Option<&str>| name.map_or(Place::Storages, |name| Place::Storage(name.to_owned()));
     let root = keys::root_storage(guest);
-    let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
+    let mounts = guest.container().into_iter().flat_map(|own| own.mounts.values());
+    let volumes = mounts.filter_map(|mount| match &mount.source {
         MountSource::Volume(disk) => Some(place(disk.storage.as_deref().or(root))),
         MountSource::Host(_) => None,
     });
@@ -261,7 +262,7 @@ fn disks(guest: &Guest) -> Vec<Place> {
 
 /// The storage of a guest's template.
 fn template(guest: &Guest) -> Place {
-    match guest.template.split_once(":vztmpl/") {
+    match guest.container().and_then(|own| own.template.split_once(":vztmpl/")) {
         Some((storage, _)) => Place::Storage(storage.to_owned()),
         None => Place::Templates,
     }

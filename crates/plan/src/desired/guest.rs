@@ -19,7 +19,7 @@ pub struct Guest {
     /// Which kind of guest it is.
     pub kind: GuestKind,
     /// As it is declared.
-    pub spec: Arc<model::Container>,
+    pub spec: Arc<model::Guest>,
     /// Its id.
     pub id: u32,
     /// Network devices by slot.
@@ -37,8 +37,8 @@ pub struct Guest {
 }
 
 impl std::ops::Deref for Guest {
-    type Target = model::Container;
-    fn deref(&self) -> &model::Container {
+    type Target = model::Guest;
+    fn deref(&self) -> &model::Guest {
         &self.spec
     }
 }
