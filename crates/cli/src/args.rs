@@ -183,7 +183,7 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
-    /// List the secrets that the site uses, show one, give it another value; seal a copy of them all
+    /// List the site's secrets, show one, change it; seal a copy of them
     #[command(
         after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password\n  phoenix-cli secrets seal"
     )]

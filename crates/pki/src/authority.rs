@@ -224,7 +224,7 @@ impl Authority {
         })
     }
 
-    fn signer(&self) -> MutexGuard<'_, Signer> {
+    pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
         self.signer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -322,20 +322,6 @@ impl Authority {
         let facts = self.root(&store)?.has_signed(pem)?;
         let mut ledger = Ledger::read(&store)?;
         ledger.add_before(&facts, Holder::Guest);
-        ledger.write(&store, now)
-    }
-
-    /// Takes note of an intermediate that was signed where the root's key is, and whose key is in a guest: it is the one that
-    /// signs there from now on.
-    ///
-    /// # Errors
-    /// A certificate that the root did not sign; files that cannot be read or written.
-    pub fn signed_elsewhere(&self, pem: &str, now: Timestamp) -> Result<(), PkiError> {
-        let _one_at_a_time = self.signer();
-        let store = Store::open(&self.folder)?;
-        let facts = self.root(&store)?.has_signed(pem)?;
-        let mut ledger = Ledger::read(&store)?;
-        ledger.add(&facts, Holder::Guest);
         ledger.write(&store, now)
     }
 

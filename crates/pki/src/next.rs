@@ -96,6 +96,20 @@ impl Authority {
         self.sign_with(next);
         Ok(())
     }
+
+    /// Takes note of an intermediate that was signed where the root's key is, and whose key is in a guest: it is the one that
+    /// signs there from now on.
+    ///
+    /// # Errors
+    /// A certificate that the root did not sign; files that cannot be read or written.
+    pub fn signed_elsewhere(&self, pem: &str, now: Timestamp) -> Result<(), PkiError> {
+        let _one_at_a_time = self.signer();
+        let store = Store::open(self.folder())?;
+        let facts = self.root(&store)?.has_signed(pem)?;
+        let mut ledger = Ledger::read(&store)?;
+        ledger.add(&facts, Holder::Guest);
+        ledger.write(&store, now)
+    }
 }
 
 /// Puts the next intermediate in place, where its key and certificate are both there: whatever of this was done before a kill is

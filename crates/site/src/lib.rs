@@ -21,6 +21,7 @@ mod open;
 mod operator;
 mod passphrase;
 mod placed;
+mod root_key;
 #[cfg(test)]
 mod sample;
 mod saved;

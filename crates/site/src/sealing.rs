@@ -5,29 +5,22 @@
 //! put in its place is never written over by itself. That file is no secret's place but among them: a fingerprint of what is
 //! weak could be tried against guesses.
 
-use std::collections::BTreeMap;
+mod content;
+mod record;
+
 use std::io::Read as _;
-use std::time::Duration;
 
 use blueprint::model::Blueprint;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use sealed::{Key, Recipient, SealedError, Takes};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use self::content::{content, fingerprint, fingerprint_of, parsed, text_of};
+use self::record::{Record, Sealing, lock, remember, remembered};
 use crate::error::Error;
 use crate::folders::{made_state, state};
 
-/// What is remembered of copies, below the secrets.
-const RECORD: &str = "sealed.json";
-/// Held by who seals.
-const LOCK: &str = ".sealing";
-/// What is sealed has this form.
-const VERSION: u32 = 1;
-/// How many copies of one name are remembered: the last, and one that was about to be written by who was killed.
-const REMEMBERED: usize = 4;
 /// Where a copy is where nothing is said.
 const USUAL: &str = "secrets.age";
 
@@ -79,26 +72,6 @@ pub struct Opened {
     /// How much was there already, and is the same.
     pub same: usize,
 }
-
-/// A copy that was sealed here, or opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Sealing {
-    /// The fingerprint of the sealed text.
-    file: String,
-    /// The fingerprint of what is in it.
-    content: String,
-    /// The public keys; none with a passphrase, or where it was opened.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    to: Vec<String>,
-    /// When, Unix seconds.
-    at: i64,
-}
-
-/// The last copies by their place, the newest last.
-type Record = BTreeMap<Utf8PathBuf, Vec<Sealing>>;
-
-/// The texts below `.phoenix/secrets`, by their path there.
-type Content = BTreeMap<Utf8PathBuf, SecretString>;
 
 /// Where the secrets are.
 fn folder(root: &Utf8Path) -> Utf8PathBuf {
@@ -351,160 +324,5 @@ fn read(path: &Utf8Path) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(bytes))
 }
 
-/// All that is below `.phoenix/secrets` but what is said of copies, and files that are not finished.
-fn content(root: &Utf8Path) -> Result<Content, Error> {
-    let folder = folder(root);
-    let mut all = Content::new();
-    if folder.exists() {
-        add(&folder, &folder, &mut all)?;
-        all.remove(Utf8Path::new(RECORD));
-    }
-    Ok(all)
-}
-
-fn add(folder: &Utf8Path, here: &Utf8Path, all: &mut Content) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::from_error("sealed::not-collected", &e);
-    for entry in here.read_dir_utf8().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        if entry.file_name().starts_with('.') {
-            continue;
-        }
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            add(folder, path, all)?;
-        } else if kind.is_file() {
-            let text = match fs_err::read_to_string(path) {
-                Ok(text) => text,
-                // It has its own name by now, or went.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => {
-                    return Err(failed(e).hint(format!("move {path} elsewhere where it is none of Phoenix'")));
-                }
-            };
-            all.insert(path.strip_prefix(folder).unwrap_or(path).to_owned(), text.into());
-        } else {
-            let what = format!("{path} is neither file nor folder, so it is in no sealed copy");
-            return Err(Error::failed("sealed::not-collected", what)
-                .hint("put the file itself in the place of a link"));
-        }
-    }
-    Ok(())
-}
-
-/// SHA-256 of texts, each with its length.
-fn fingerprint(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn fingerprint_of(content: &Content) -> String {
-    let parts: Vec<&str> =
-        content.iter().flat_map(|(path, text)| [path.as_str(), text.expose_secret()]).collect();
-    fingerprint(&parts)
-}
-
-/// What is sealed, as text.
-fn text_of(blueprint: &Blueprint, content: &Content) -> SecretString {
-    let files: serde_json::Map<String, serde_json::Value> =
-        content.iter().map(|(path, text)| (path.to_string(), text.expose_secret().into())).collect();
-    let site = blueprint.site.name.to_string();
-    serde_json::json!({ "version": VERSION, "site": site, "files": files }).to_string().into()
-}
-
-/// What was sealed. Whoever has a public key can seal anything to it: names are checked as if a stranger had written them.
-fn parsed(blueprint: &Blueprint, file: &Utf8Path, text: &SecretString) -> Result<Content, Error> {
-    #[derive(Deserialize)]
-    struct Sealed {
-        version: u32,
-        site: String,
-        files: BTreeMap<String, SecretString>,
-    }
-    let bad = |why: String| {
-        Error::failed("sealed::damaged", format!("{file} holds no secrets of a site: {why}"))
-            .hint("take what `phoenix-cli secrets seal` wrote")
-    };
-    let sealed: Sealed = serde_json::from_str(text.expose_secret()).map_err(|e| {
-        // The library's words may repeat a part of it.
-        bad(format!("it cannot be read at column {}", e.column()))
-    })?;
-    if sealed.version != VERSION {
-        return Err(bad(format!(
-            "it is of version {}, and this phoenix-cli reads {VERSION}",
-            sealed.version
-        )));
-    }
-    if sealed.site != blueprint.site.name.as_str() {
-        let what = format!(
-            "{file} is of the site `{}`, and this is `{}`",
-            foreign(&sealed.site),
-            blueprint.site.name
-        );
-        return Err(Error::usage("sealed::other-site", what).hint("give the right folder with --site"));
-    }
-    let mut all = Content::new();
-    for (path, text) in sealed.files {
-        let good = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && part.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
-        };
-        if !path.split('/').all(good) || path == RECORD {
-            return Err(bad(format!("`{}` is no name of a secret", foreign(&path))));
-        }
-        all.insert(path.into(), text);
-    }
-    if all.is_empty() {
-        return Err(bad("there is none in it".to_owned()));
-    }
-    Ok(all)
-}
-
-/// What others say, cut to what fits.
-fn foreign(text: &str) -> String {
-    text.chars().take(60).collect::<String>().escape_debug().to_string()
-}
-
-fn remembered(root: &Utf8Path) -> Result<Record, Error> {
-    let path = folder(root).join(RECORD);
-    if fs_err::symlink_metadata(&path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
-        return Ok(Record::new());
-    }
-    let text = private::read(&path).map_err(|e| Error::from_error("sealed::unreadable", &e))?;
-    // One that cannot be read is as good as none: then no copy is a known one.
-    Ok(serde_json::from_str(&text).unwrap_or_default())
-}
-
-fn remember(root: &Utf8Path, record: &mut Record, file: &Utf8Path, one: Sealing) -> Result<(), Error> {
-    let all = record.entry(file.to_owned()).or_default();
-    all.retain(|other| other.file != one.file);
-    all.push(one);
-    let surplus = all.len().saturating_sub(REMEMBERED);
-    all.drain(..surplus);
-    // A map of texts and numbers always serializes.
-    let text = serde_json::to_string_pretty(record).unwrap_or_default();
-    private::write(&folder(root).join(RECORD), text.as_bytes()).map_err(|e| not_written(file, &e))
-}
-
-/// Whoever has it seals or opens alone: for a second, or while a person types.
-fn lock(root: &Utf8Path) -> Result<std::fs::File, Error> {
-    const TRIES: u32 = 100;
-    const PAUSE: Duration = Duration::from_millis(100);
-    let path = folder(root).join(LOCK);
-    let failed = |e: &dyn std::error::Error| Error::from_error("sealed::not-written", e);
-    let file = private::lock_file(&path).map_err(|e| failed(&e))?;
-    for _ in 0..TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            Err(std::fs::TryLockError::Error(e)) => return Err(failed(&e)),
-        }
-    }
-    let waited = (PAUSE * TRIES).as_secs();
-    Err(Error::failed("sealed::not-written", format!("somebody else has been sealing for {waited} s"))
-        .hint("see who, then phoenix-cli secrets seal"))
-}
+#[cfg(test)]
+mod tests;

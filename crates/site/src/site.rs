@@ -10,10 +10,9 @@ use managers::certificates::CertificateMark;
 use managers::features::known;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
-use pki::{NeedsRoot, RootKey};
+use pki::RootKey;
 use plan::desired::{Certificate, Issuer};
 use plan::{Address, Desired, Inventory, Plan, Trust};
-use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, info_span};
 use transport::{Local, Runner};
@@ -224,37 +223,6 @@ impl Site {
         Ok(())
     }
 
-    /// Finds out whether the root's key is here. One that cannot be read is told by whoever needs it.
-    fn look_at_root(&mut self) {
-        let key = self.authority.as_ref().and_then(|authority| authority.root_key().ok());
-        self.inventory.root_away = key == Some(RootKey::Away);
-    }
-
-    /// Whether the root's key has a passphrase, which has to be given ([`Self::unlock`]) before `plan` is carried out.
-    ///
-    /// # Errors
-    /// When the root has to sign something for it, and its key is kept elsewhere; when it cannot be read.
-    pub fn takes_passphrase(&self, plan: &Plan) -> Result<bool, Error> {
-        let Some(authority) = &self.authority else { return Ok(false) };
-        let Some((step, needs)) = managers::needs_root(plan, authority, Timestamp::now()) else {
-            return Ok(false);
-        };
-        match authority.root_key().map_err(|e| authority::unusable(&e))? {
-            RootKey::Here => Ok(false),
-            RootKey::Locked => Ok(true),
-            RootKey::Away if needs == NeedsRoot::Must => Err(authority::root_away(&step.address)),
-            RootKey::Away => Ok(false),
-        }
-    }
-
-    /// Opens the root's key for what is signed until this is closed.
-    ///
-    /// # Errors
-    /// When the passphrase is another one, or the key cannot be read.
-    pub fn unlock(&self, passphrase: &SecretString) -> Result<(), Error> {
-        self.root()?.unlock(passphrase).map_err(|e| authority::unusable(&e))
-    }
-
     /// Finds out what the secrets are now that what is there was made with. None is made.
     pub(crate) fn look_at_secrets(&mut self) {
         known::look(&self.desired, &mut self.inventory, self.trust.key(), &*self.secrets);
@@ -291,7 +259,7 @@ impl Site {
     ///
     /// # Errors
     /// When none was made yet.
-    fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
+    pub(crate) fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
         let what = "the workshop has no certificate authority yet";
         self.authority.as_ref().ok_or_else(|| authority::not_made(what.to_owned()).into())
     }
