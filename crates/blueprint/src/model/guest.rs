@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureUse, Location, Service};
+use super::{FeatureUse, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::values::Label;
@@ -89,6 +89,8 @@ pub struct Guest {
 pub enum Of {
     /// An LXC container.
     Container(Container),
+    /// A virtual machine.
+    Vm(Box<Vm>),
 }
 
 /// What containers have alone.
@@ -113,6 +115,7 @@ impl Guest {
     pub fn kind(&self) -> GuestKind {
         match self.of {
             Of::Container(_) => GuestKind::Container,
+            Of::Vm(_) => GuestKind::Vm,
         }
     }
 
@@ -120,6 +123,15 @@ impl Guest {
     pub fn container(&self) -> Option<&Container> {
         match &self.of {
             Of::Container(container) => Some(container),
+            Of::Vm(_) => None,
+        }
+    }
+
+    /// What it has as a virtual machine, where it is one.
+    pub fn vm(&self) -> Option<&Vm> {
+        match &self.of {
+            Of::Container(_) => None,
+            Of::Vm(vm) => Some(vm),
         }
     }
 
@@ -135,6 +147,11 @@ impl Guest {
                     .chain(volumes)
                     .filter_map(|disk| disk.storage.as_deref())
                     .collect()
+            }
+            Of::Vm(vm) => {
+                let disks = vm.disks.values().filter_map(|disk| disk.storage.as_deref());
+                let efi = vm.efi.as_ref().and_then(|efi| efi.storage.as_deref());
+                disks.chain(efi).chain(vm.tpm.as_ref().and_then(|storage| storage.as_deref())).collect()
             }
         }
     }
@@ -194,6 +211,8 @@ pub struct Nic {
     pub allowed_addresses: Vec<cidr::Ipv4Cidr>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
+    /// The model, of a virtual machine's: `virtio` by default.
+    pub model: Option<String>,
 }
 
 /// Where a network device has its address from.

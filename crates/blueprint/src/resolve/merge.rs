@@ -146,6 +146,17 @@ impl Merged {
             )*};
         }
         inherit!(template cores memory swap disk onboot startup description unprivileged protected pool);
+        inherit!(image iso cloud_init user agent os sockets cpu numa affinity hugepages balloon shares bios uefi tpm machine);
+        inherit!(scsi_controller vga boot hotplug rng watchdog tablet localtime acpi kvm keyboard);
+        macro_rules! inherit_by_slot {
+            ($($field:ident)*) => {$(
+                for (slot, value) in theirs.$field.iter().flatten() {
+                    let all = own.$field.get_or_insert_default();
+                    all.entry(slot.clone()).or_insert_with(|| value.clone());
+                }
+            )*};
+        }
+        inherit_by_slot!(disks serial usb pci folders);
         own.options = match (own.options.take(), &theirs.options) {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or_else(|| theirs.clone()),
@@ -160,6 +171,7 @@ impl Merged {
             own.firewall = own.firewall.or(nic.firewall);
             own.allowed_addresses = own.allowed_addresses.take().or_else(|| nic.allowed_addresses.clone());
             own.mtu = own.mtu.or(nic.mtu);
+            own.model = own.model.or(nic.model);
         }
         self.nets_written |= base.nets_written;
         for (slot, mount) in &base.mounts {

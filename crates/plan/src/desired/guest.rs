@@ -76,6 +76,8 @@ pub struct Nic {
     pub firewall: bool,
     /// MTU.
     pub mtu: Option<u32>,
+    /// The model, of a virtual machine's; `virtio` where absent.
+    pub model: Option<String>,
 }
 
 /// A feature on a guest, rendered.

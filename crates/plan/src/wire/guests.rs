@@ -102,6 +102,7 @@ fn nets(blueprint: &Blueprint, container: &model::Guest) -> Result<BTreeMap<u8, 
                 // Rules only count where the device is filtered (P-73).
                 firewall: nic.firewall || blueprint.firewall.is_some(),
                 mtu: nic.mtu,
+                model: nic.model.clone(),
             },
         );
     }
