@@ -223,6 +223,7 @@ impl There {
                     self.rotated.guests.insert(guest.to_owned());
                 }
             },
+            "root-away" => self.told.push((None, Box::new(|inventory| inventory.root_away = true))),
             // Somebody looked inside, and this is what differs.
             "found" => {
                 let text = rest(1);

@@ -86,8 +86,19 @@ pub struct Site {
     pub timezone: Option<String>,
     /// The first and the last id for guests that declare none.
     pub ids: Option<(u32, u32)>,
+    /// The sealed copy of what cannot be made again.
+    pub sealed: Option<Sealed>,
     /// Where it is declared.
     pub declared: Location,
+}
+
+/// Where the copy of what cannot be made again is kept, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The file, below the site's folder.
+    pub file: camino::Utf8PathBuf,
+    /// The public keys that it is sealed to, as they were written; each is one.
+    pub to: Vec<String>,
 }
 
 /// What the site is built on.

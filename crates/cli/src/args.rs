@@ -60,6 +60,9 @@ pub struct Global {
     /// Close the ssh connection at the end; otherwise it is kept for the next command, for five minutes at most
     #[arg(long, global = true, env = "PHOENIX_NO_KEEP", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub no_keep: bool,
+    /// Where the passphrase of the root's key is, where it has one: `env:NAME` or `file:PATH`; asked for when it is needed
+    #[arg(long, global = true, env = "PHOENIX_ROOT_PASSPHRASE", value_name = "REF", hide_env_values = true)]
+    pub root_passphrase: Option<String>,
     /// How many seconds a service may need until it answers at the end of a run
     #[arg(long, global = true, env = "PHOENIX_ANSWERS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub answers: Option<u64>,
@@ -180,9 +183,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli certs\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
     )]
     Certs(Certs),
-    /// List the secrets that the site uses, show one, or give it another value
+    /// List the site's secrets, show one, change it; seal a copy of them
     #[command(
-        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password"
+        after_help = "Examples:\n  phoenix-cli secrets list\n  phoenix-cli secrets show database-password\n  phoenix-cli secrets rotate database-password\n  phoenix-cli secrets seal"
     )]
     Secrets(Secrets),
     /// Keep, sealed, what cannot be made again: the authority's keys and database
@@ -524,7 +527,7 @@ pub enum CertsCommand {
     Root,
     /// Print a request for the next intermediate, where the root's key is kept elsewhere
     #[command(
-        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. Only with the embedded authority."
+        after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. With `step-ca`, its key is made in the authority's container, and `install` puts the certificate there."
     )]
     Request,
     /// Sign the request for the next intermediate: where the root's key is
@@ -536,6 +539,14 @@ pub enum CertsCommand {
         #[arg(value_name = "FILE")]
         request: camino::Utf8PathBuf,
     },
+    /// Give the root's key a passphrase, which is asked for when it has to sign something
+    #[command(
+        after_help = "Examples:\n  phoenix-cli certs protect\n  phoenix-cli certs protect --root-passphrase file:/root/passphrase\n\nIt signs intermediates alone, which sign certificates: with `embedded`, `apply` needs it every few weeks, with `step-ca` when the authority is made or due, and `rotate` each time. Then it is asked for once, before the first step. What only looks never asks. Copies of before have none."
+    )]
+    Protect,
+    /// Take the passphrase of the root's key off again
+    #[command(after_help = "Examples:\n  phoenix-cli certs unprotect")]
+    Unprotect,
     /// Sign with the intermediate that was asked for from now on
     #[command(
         after_help = "Examples:\n  phoenix-cli certs install next.crt\n\nIt is tried first as a client that trusts the root. What the last one signed stays good until its end; the next apply goes on with the new one."
@@ -585,6 +596,16 @@ pub enum SecretsCommand {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Seal a copy of all that cannot be made again: the root's key and certificate, the site's key, generated secrets
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets seal\n  phoenix-cli secrets seal --passphrase file:/root/passphrase --out /media/stick/secrets.age\n\nTo the public keys that the blueprint declares (`site.sealed`), and then again by each run that changes a secret; otherwise with a passphrase, whenever you say so. Its format is that of age: `age --decrypt secrets.age` opens it, too. It may be committed. What is in a container of its own (`step-ca`) is in none: phoenix-cli backup ca."
+    )]
+    Seal(SecretsSeal),
+    /// Put back what is in a sealed copy, where it is missing; what is there and differs is named, and nothing done
+    #[command(
+        after_help = "Examples:\n  phoenix-cli secrets open --identity ~/.ssh/id_ed25519\n  phoenix-cli secrets open /media/stick/secrets.age\n  phoenix-cli secrets open --passphrase file:/root/passphrase\n\nFor a new machine: clone the blueprints, open the copy, `phoenix-cli plan` has nothing to do."
+    )]
+    Open(SecretsOpen),
     /// Keep a value of your own for a secret that is generated or in a file: from standard input, or typed unseen
     #[command(
         after_help = "Examples:\n  phoenix-cli secrets set database-password\n  pass show database | phoenix-cli secrets set database-password && phoenix-cli up"
@@ -594,6 +615,34 @@ pub enum SecretsCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+/// Options of `secrets seal`.
+#[derive(Debug, Args)]
+pub struct SecretsSeal {
+    /// The file to write; where absent as the blueprint says, or `secrets.age`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Seal with a passphrase, which is in `env:NAME` or `file:PATH`; asked for where no keys are declared
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
+    /// Write over a copy that was not sealed from this folder
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Options of `secrets open`.
+#[derive(Debug, Args)]
+pub struct SecretsOpen {
+    /// The sealed copy; where absent the one of the blueprint, or `secrets.age`
+    #[arg(value_name = "FILE")]
+    pub file: Option<Utf8PathBuf>,
+    /// A file with a private key, of ssh or age, that it was sealed to; may be repeated
+    #[arg(long, short, value_name = "FILE", conflicts_with = "passphrase")]
+    pub identity: Vec<Utf8PathBuf>,
+    /// Where the passphrase is: `env:NAME` or `file:PATH`; asked for where absent
+    #[arg(long, value_name = "REF")]
+    pub passphrase: Option<String>,
 }
 
 /// Options of `backup`.

@@ -4,6 +4,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
 use site::Passphrase;
 
+use crate::args::Global;
 use crate::error::CommandError;
 use crate::opening::environment;
 use crate::printer::Printer;
@@ -35,6 +36,40 @@ fn typed(again: bool, printer: Printer) -> Result<SecretString, CommandError> {
     if again { typed_twice("passphrase: ", printer) } else { hidden("passphrase: ", printer) }
 }
 
+/// One that something was sealed with elsewhere, of whatever length.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn given(named: Option<&str>, printer: Printer) -> Result<SecretString, CommandError> {
+    match named {
+        Some(_) => get(named, false, printer),
+        None => {
+            let text = typed(false, printer)?;
+            Ok(text.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
+        }
+    }
+}
+
+/// That of the root's key: named, or asked for. `again`: it is a new one, which is typed twice.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn of_root(global: &Global, again: bool, printer: Printer) -> Result<SecretString, CommandError> {
+    const QUESTION: &str = "passphrase of the root's key: ";
+    match &global.root_passphrase {
+        Some(named) => get(Some(named), false, printer),
+        None if !printer.can_ask() => Err(CommandError::usage(
+            "pki::root-locked",
+            "the root's key takes a passphrase, and nobody can be asked for it here",
+        )
+        .hint("name where it is: --root-passphrase env:NAME or --root-passphrase file:PATH")),
+        None if again => Passphrase::strong(&typed_twice(QUESTION, printer)?),
+        None => {
+            Ok(hidden(QUESTION, printer)?.expose_secret().trim_end_matches(['\n', '\r']).to_owned().into())
+        }
+    }
+}
+
 /// What a person types twice where nobody sees it, without the line's end.
 ///
 /// # Errors
@@ -48,7 +83,10 @@ pub fn typed_twice(question: &str, printer: Printer) -> Result<SecretString, Com
 }
 
 /// A line from the terminal, which does not show it.
-fn hidden(question: &str, printer: Printer) -> Result<SecretString, CommandError> {
+///
+/// # Errors
+/// When there is none.
+pub fn hidden(question: &str, printer: Printer) -> Result<SecretString, CommandError> {
     let stdin = std::io::stdin();
     let failed = |e: std::io::Error| CommandError::from_error("consent::unreadable", &e);
     let before = tcgetattr(&stdin).map_err(|e| failed(e.into()))?;

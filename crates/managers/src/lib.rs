@@ -34,8 +34,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use pki::NeedsRoot;
 use plan::render::Telling;
-use plan::{Address, Desired, Inventory, Step};
+use plan::{Address, Desired, Inventory, Plan, Step};
 use proxmox::inventory::Guests;
 use serde_json::Value;
 
@@ -73,6 +75,11 @@ pub trait Manager: Debug + Send + Sync {
         Looked::default()
     }
 
+    /// Whether carrying out a step has the site's root sign something: its key may be sealed, or elsewhere.
+    fn needs_root(&self, _step: &Step, _authority: &pki::Authority, _now: Timestamp) -> NeedsRoot {
+        NeedsRoot::No
+    }
+
     /// How a resource of the site is, by what was observed.
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
         Status::by_plan(address, seen.plan)
@@ -107,6 +114,21 @@ pub fn manager_of(kind: &str) -> Option<&'static dyn Manager> {
 /// How a step is told in a plan by guest, as its kind says.
 pub fn telling(step: &Step) -> Telling {
     manager_of(step.address.kind()).map(|manager| manager.kind().telling(step)).unwrap_or_default()
+}
+
+/// The step of a plan that needs the site's root the most, and how much; none where all can be done without.
+pub fn needs_root<'a>(
+    plan: &'a Plan,
+    authority: &pki::Authority,
+    now: Timestamp,
+) -> Option<(&'a Step, NeedsRoot)> {
+    let needs = |step: &Step| {
+        let manager = manager_of(step.address.kind());
+        manager.map_or(NeedsRoot::No, |manager| manager.needs_root(step, authority, now))
+    };
+    let all = plan.steps.iter().map(|step| (step, needs(step)));
+    // Of several the first one.
+    all.rev().max_by_key(|(_, needs)| *needs).filter(|(_, needs)| *needs != NeedsRoot::No)
 }
 
 /// Every kind of resource, for planning.

@@ -27,8 +27,7 @@ use crate::facts::{CertificateFacts, hex, renew_at};
 use crate::leaf::{BACKDATE, Leaf, LeafRequest, check_name, within};
 use crate::next;
 use crate::root::{
-    ROOT_CERT, ROOT_KEY, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial,
-    short_id,
+    self, Root, Validity, crypto, new_key, parse_key, read_certificate, requested_key, serial, short_id,
 };
 use crate::signed::{Holder, Ledger, Refused};
 use crate::store::Store;
@@ -90,6 +89,8 @@ pub struct Authority {
     /// What proxies are told to refuse, when it was opened.
     refused: Vec<Refused>,
     signer: Mutex<Signer>,
+    /// The root's key in clear text, where it has a passphrase that was given.
+    unlocked: Mutex<Option<SecretString>>,
 }
 
 /// What is done about an intermediate that is not there.
@@ -219,11 +220,16 @@ impl Authority {
             domain,
             root_pem: root.pem,
             signer: Mutex::new(Signer { pem: intermediate_pem, facts: intermediate, key }),
+            unlocked: Mutex::default(),
         })
     }
 
-    fn signer(&self) -> MutexGuard<'_, Signer> {
+    pub(crate) fn signer(&self) -> MutexGuard<'_, Signer> {
         self.signer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unlocked(&self) -> MutexGuard<'_, Option<SecretString>> {
+        self.unlocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn folder(&self) -> &Utf8Path {
@@ -246,7 +252,7 @@ impl Authority {
 
     /// Has leaves that live `below` signed by an intermediate that is young enough: where it is due, another one with a key
     /// of its own takes its place. What the old one signed stays good, for servers show it along with the leaf. Where
-    /// the root's key is kept elsewhere, all stays as it is. For one process at a time.
+    /// the root's key is kept elsewhere, or has a passphrase that was not given, all stays as it is. For one process at a time.
     ///
     /// # Errors
     /// Files that cannot be read or written.
@@ -273,20 +279,9 @@ impl Authority {
             return Ok(());
         }
         let store = Store::open(&self.folder)?;
-        let next = self.successor(&store, below, now)?.ok_or_else(|| PkiError::KeyMissing {
-            certificate: store.path(ROOT_CERT),
-            key: store.path(ROOT_KEY),
-        })?;
+        let next = self.successor(&store, below, now)?;
+        let next = next.map_or_else(|| Err(self.root(&store)?.missing(&store)), Ok)?;
         Self::take_over(&store, &mut signer, next, now)
-    }
-
-    /// Whether the root's key is at hand, without which nothing new can sign.
-    ///
-    /// # Errors
-    /// Files that cannot be read.
-    pub fn has_root_key(&self) -> Result<bool, PkiError> {
-        let _one_at_a_time = self.signer();
-        Ok(Store::open(&self.folder)?.read(ROOT_KEY)?.is_some())
     }
 
     /// What proxies are not to take from clients any more, as of when this was opened: until those who signed it end, so
@@ -324,7 +319,7 @@ impl Authority {
     pub fn remember(&self, pem: &str, now: Timestamp) -> Result<(), PkiError> {
         let _one_at_a_time = self.signer();
         let store = Store::open(&self.folder)?;
-        let facts = Root::known(&store, &self.root_pem)?.has_signed(pem)?;
+        let facts = self.root(&store)?.has_signed(pem)?;
         let mut ledger = Ledger::read(&store)?;
         ledger.add_before(&facts, Holder::Guest);
         ledger.write(&store, now)
@@ -346,8 +341,8 @@ impl Authority {
 
     /// Another intermediate, where the root's key is at hand and there is something left of its life. Nothing is written.
     fn successor(&self, store: &Store, below: Duration, now: Timestamp) -> Result<Option<Signer>, PkiError> {
-        let root = Root::known(store, &self.root_pem)?;
-        if root.key.is_none() || root.is_over(now) {
+        let root = self.root(store)?;
+        if !matches!(root.key, root::Key::Here(_)) || root.is_over(now) {
             return Ok(None);
         }
         let key = new_key()?;
@@ -441,7 +436,7 @@ impl Authority {
         let key = requested_key(request_pem)?;
         let _one_at_a_time = self.signer();
         let store = Store::open(&self.folder)?;
-        let root = Root::known(&store, &self.root_pem)?;
+        let root = self.root(&store)?;
         let name = format!("Phoenix {} Step CA {}", self.site, short_id(&key));
         let pem = root.sign_intermediate(&store, &name, &key, intermediate_life(below), now)?;
         let mut ledger = Ledger::read(&store)?;

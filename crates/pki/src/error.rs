@@ -56,6 +56,30 @@ pub enum PkiError {
         /// The key's file.
         key: Utf8PathBuf,
     },
+    /// The root's key has a passphrase, which nobody has given.
+    #[error("the root's key `{key}` has a passphrase, which was not given")]
+    Locked {
+        /// The key's file.
+        key: Utf8PathBuf,
+    },
+    /// The root's key cannot be opened.
+    #[error("the root's key `{key}` cannot be opened")]
+    NotUnlocked {
+        /// The key's file.
+        key: Utf8PathBuf,
+        /// Why not.
+        #[source]
+        source: sealed::SealedError,
+    },
+    /// The root's key cannot be given a passphrase.
+    #[error("the root's key `{key}` cannot be sealed")]
+    NotSealed {
+        /// The key's file.
+        key: Utf8PathBuf,
+        /// Why not.
+        #[source]
+        source: sealed::SealedError,
+    },
     /// A file holds no key that can be used.
     #[error("`{path}` holds no usable private key")]
     BadKey {
@@ -176,6 +200,11 @@ impl PkiError {
                     "put {key} back from where you keep it, or have the next intermediate signed there: phoenix-cli certs request"
                 )
             }
+            Self::Locked { .. } => "give it on a terminal, or with --root-passphrase env:NAME or file:PATH".to_owned(),
+            Self::NotUnlocked { source: sealed::SealedError::WrongPassphrase, .. } => {
+                "nothing was signed; try it again".to_owned()
+            }
+            Self::NotUnlocked { key, .. } => format!("put {key} back from your backup"),
             Self::KeyMissing { key, .. } | Self::KeyMismatch { key, .. }
                 if key.file_name() == Some(crate::next::NEXT_KEY) =>
             {

@@ -9,6 +9,7 @@ mod constraints;
 mod error;
 mod facts;
 mod leaf;
+mod locked;
 mod next;
 pub mod renewal;
 mod root;
@@ -22,5 +23,6 @@ pub use authority::{
 pub use error::PkiError;
 pub use facts::{CertificateFacts, renew_at};
 pub use leaf::{BACKDATE, Leaf, LeafRequest};
+pub use locked::{NeedsRoot, RootKey};
 pub use signed::Refused;
 pub use verify::verify_chain;

@@ -12,7 +12,7 @@ use crate::authority::{
 };
 use crate::error::PkiError;
 use crate::facts::CertificateFacts;
-use crate::root::{Root, crypto, new_key, parse_key, read_certificate, requested_key};
+use crate::root::{crypto, new_key, parse_key, read_certificate, requested_key};
 use crate::signed::{Holder, Ledger};
 use crate::store::Store;
 use crate::verify::verify_chain;
@@ -52,7 +52,7 @@ impl Authority {
     pub fn sign_next(&self, request_pem: &str, below: Duration, now: Timestamp) -> Result<String, PkiError> {
         let key = requested_key(request_pem)?;
         let store = Store::open(self.folder())?;
-        let root = Root::known(&store, self.root_pem())?;
+        let root = self.root(&store)?;
         root.sign_intermediate(&store, &name_of_own(self.site(), &key), &key, intermediate_life(below), now)
     }
 
@@ -95,6 +95,20 @@ impl Authority {
         finish(&store)?;
         self.sign_with(next);
         Ok(())
+    }
+
+    /// Takes note of an intermediate that was signed where the root's key is, and whose key is in a guest: it is the one that
+    /// signs there from now on.
+    ///
+    /// # Errors
+    /// A certificate that the root did not sign; files that cannot be read or written.
+    pub fn signed_elsewhere(&self, pem: &str, now: Timestamp) -> Result<(), PkiError> {
+        let _one_at_a_time = self.signer();
+        let store = Store::open(self.folder())?;
+        let facts = self.root(&store)?.has_signed(pem)?;
+        let mut ledger = Ledger::read(&store)?;
+        ledger.add(&facts, Holder::Guest);
+        ledger.write(&store, now)
     }
 }
 

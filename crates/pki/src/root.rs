@@ -25,18 +25,39 @@ pub(crate) const ROOT_CERT: &str = "root.crt";
 /// The root with its key, where that is at hand.
 pub(crate) struct Root {
     pub(crate) pem: String,
-    facts: CertificateFacts,
-    pub(crate) key: Option<SecretString>,
+    pub(crate) facts: CertificateFacts,
+    pub(crate) key: Key,
+}
+
+/// The root's key.
+pub(crate) enum Key {
+    /// It is kept elsewhere.
+    Away,
+    /// It is here, and opens with a passphrase.
+    Locked(SecretString),
+    /// It is at hand.
+    Here(SecretString),
+}
+
+impl Key {
+    /// As it is in the folder.
+    pub(crate) fn read(store: &Store) -> Result<Self, PkiError> {
+        Ok(match store.read(ROOT_KEY)? {
+            None => Self::Away,
+            Some(text) if text.expose_secret().starts_with(sealed::BEGIN) => Self::Locked(text),
+            Some(text) => Self::Here(text),
+        })
+    }
 }
 
 impl Root {
     /// The root that is there, which has to be of `domain`. `None`: there is none yet, or it was not finished. Nothing is
     /// written.
     pub(crate) fn open(store: &Store, domain: &str, now: Timestamp) -> Result<Option<Self>, PkiError> {
-        let key = store.read(ROOT_KEY)?;
+        let key = Key::read(store)?;
         let Some(pem) = store.read(ROOT_CERT)? else {
             // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
-            if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
+            if matches!(key, Key::Away) && store.read(INTERMEDIATE_CERT)?.is_some() {
                 return Err(PkiError::KeyMissing {
                     certificate: store.path(INTERMEDIATE_CERT),
                     key: store.path(ROOT_KEY),
@@ -45,7 +66,7 @@ impl Root {
             return Ok(None);
         };
         let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
-        if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
+        if matches!(&key, Key::Here(key) if !facts.matches_key(key)) {
             return Err(PkiError::KeyMismatch {
                 certificate: store.path(ROOT_CERT),
                 key: store.path(ROOT_KEY),
@@ -73,9 +94,10 @@ impl Root {
         if let Some(there) = Self::open(store, domain, now)? {
             return Ok(there);
         }
-        let key = match store.read(ROOT_KEY)? {
-            Some(key) => key,
-            None => {
+        let key = match Key::read(store)? {
+            Key::Here(key) => key,
+            Key::Locked(_) => return Err(PkiError::Locked { key: store.path(ROOT_KEY) }),
+            Key::Away => {
                 let key = new_key()?.serialize_pem().into();
                 store.create(ROOT_KEY, &key)?;
                 key
@@ -93,20 +115,45 @@ impl Root {
         let pem = params.self_signed(&pair).map_err(crypto("sign the root certificate"))?.pem();
         store.create(ROOT_CERT, &pem.clone().into())?;
         let facts = CertificateFacts::parse(&pem)?;
-        Ok(Self { pem, facts, key: Some(key) })
+        Ok(Self { pem, facts, key: Key::Here(key) })
     }
 
     /// The root whose certificate is known, with its key where that is at hand. Nothing is made.
     pub(crate) fn known(store: &Store, pem: &str) -> Result<Self, PkiError> {
         let facts = CertificateFacts::parse(pem)?;
-        let key = store.read(ROOT_KEY)?;
-        if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
+        let key = Key::read(store)?;
+        if matches!(&key, Key::Here(key) if !facts.matches_key(key)) {
             return Err(PkiError::KeyMismatch {
                 certificate: store.path(ROOT_CERT),
                 key: store.path(ROOT_KEY),
             });
         }
         Ok(Self { pem: pem.to_owned(), facts, key })
+    }
+
+    /// The key in clear text, where this passphrase opens it.
+    pub(crate) fn opened(&self, store: &Store, passphrase: &SecretString) -> Result<SecretString, PkiError> {
+        let path = || store.path(ROOT_KEY);
+        let text = match &self.key {
+            Key::Away => return Err(self.missing(store)),
+            Key::Here(key) => return Ok(key.clone()),
+            Key::Locked(text) => text.expose_secret().as_bytes(),
+        };
+        let key = sealed::open(text, &sealed::Key::Passphrase(passphrase.clone()))
+            .map_err(|source| PkiError::NotUnlocked { key: path(), source })?;
+        if self.facts.matches_key(&key) {
+            Ok(key)
+        } else {
+            Err(PkiError::KeyMismatch { certificate: store.path(ROOT_CERT), key: path() })
+        }
+    }
+
+    /// What is said where its key cannot be used.
+    pub(crate) fn missing(&self, store: &Store) -> PkiError {
+        match self.key {
+            Key::Locked(_) => PkiError::Locked { key: store.path(ROOT_KEY) },
+            _ => PkiError::KeyMissing { certificate: store.path(ROOT_CERT), key: store.path(ROOT_KEY) },
+        }
     }
 
     /// What a certificate says that this root signed.
@@ -143,12 +190,7 @@ impl Root {
         life: Duration,
         now: Timestamp,
     ) -> Result<String, PkiError> {
-        let Some(root_key) = &self.key else {
-            return Err(PkiError::KeyMissing {
-                certificate: store.path(ROOT_CERT),
-                key: store.path(ROOT_KEY),
-            });
-        };
+        let Key::Here(root_key) = &self.key else { return Err(self.missing(store)) };
         let mut validity = Validity::new(now, life)?;
         validity.not_after = validity.not_after.min(self.facts.not_after);
         let domain = self.facts.permitted_domains.first().map_or("", String::as_str);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use pki::{
-    Authority, AuthoritySettings, CertificateFacts, Leaf, LeafRequest, PkiError, Refused, verify_chain,
+    Authority, AuthoritySettings, CertificateFacts, Leaf, LeafRequest, PkiError, Refused, RootKey,
+    verify_chain,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -322,7 +323,7 @@ fn the_next_intermediate_is_signed_where_the_roots_key_is() {
     }
     fs_err::remove_file(here.folder.join("root.key")).unwrap();
     let (authority, offline) = (here.open().unwrap(), there.open().unwrap());
-    assert_eq!((authority.has_root_key().unwrap(), offline.has_root_key().unwrap()), (false, true));
+    assert_eq!((authority.root_key().unwrap(), offline.root_key().unwrap()), (RootKey::Away, RootKey::Here));
     let old = authority.intermediate_pem();
 
     let asked = authority.request().unwrap();

@@ -35,6 +35,8 @@ pub struct Inventory {
     pub found: BTreeMap<Address, Vec<String>>,
     /// What somebody wants ended that was given out, since it may have been taken.
     pub rotated: Rotated,
+    /// Whether the key of the site's root is kept elsewhere, so that nothing new can be given the right to sign here.
+    pub root_away: bool,
     /// What the secrets of features that were applied are now, by the feature's address and what stands for the secret.
     pub secrets: BTreeMap<Address, BTreeMap<String, Secret>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.

@@ -36,8 +36,25 @@ fn settings(blueprint: &Blueprint) -> pki::AuthoritySettings {
     }
 }
 
-fn unusable(error: &pki::PkiError) -> Error {
-    Error::from_error("pki::authority", error).hint_if(error.hint())
+/// Why it cannot be used.
+pub(crate) fn unusable(error: &pki::PkiError) -> Error {
+    let code = match error {
+        pki::PkiError::Locked { .. } => ROOT_LOCKED,
+        pki::PkiError::NotUnlocked { .. } => "pki::root-passphrase",
+        _ => "pki::authority",
+    };
+    Error::from_error(code, error).hint_if(error.hint())
+}
+
+/// The code of a root's key whose passphrase was not given.
+pub(crate) const ROOT_LOCKED: &str = "pki::root-locked";
+
+/// What is said before the first step of a plan that the root's key is needed for, which is elsewhere.
+pub(crate) fn root_away(address: &plan::Address) -> Error {
+    Error::failed("pki::root-away", format!("the root's key is not here, and has to sign for {address}")).hint(
+        "phoenix-cli certs request > next.csr; where the root's key is: phoenix-cli certs sign next.csr > next.crt; here: \
+         phoenix-cli certs install next.crt",
+    )
 }
 
 /// The authority where there is one. Nothing is written.
@@ -110,7 +127,7 @@ impl Lost {
         let comma = if *another { "," } else { "" };
         let anew = if *key { "adopt NAME --new-authority" } else { "up --new-authority" };
         Error::failed(code, format!("{guest} was made with a root certificate{comma} {here}")).hint(format!(
-            "{COPY}, or from your backup; only where there is no copy any more, have another root made, which all clients \
+            "{COPY}, or open a sealed copy: phoenix-cli secrets open; only where there is no copy any more, have another root made, which all clients \
              have to trust anew: phoenix-cli {anew}"
         ))
     }

@@ -14,6 +14,7 @@ use plan::desired::{Guest, Service, Speaks, ViaKind};
 use plan::{Action, Address, Plan};
 use tokio_util::sync::CancellationToken;
 
+use crate::authority::ROOT_LOCKED;
 use crate::error::Error;
 use crate::folders::{lab_folder, runs};
 use crate::operator::operator;
@@ -38,6 +39,11 @@ impl Site {
     /// # Errors
     /// When it cannot be begun: no journal can be written, or the authority cannot be used.
     pub async fn apply(&self, plan: &Plan, order: Order<'_>) -> Result<Report, Error> {
+        if self.takes_passphrase(plan)? {
+            let text = "the root's key has a passphrase, which was not given, and has to sign something for this plan";
+            return Err(Error::usage(ROOT_LOCKED, text)
+                .hint("give it on a terminal, or with --root-passphrase env:NAME or file:PATH"));
+        }
         // First of all: a folder with journals and no key is one of before there were keys.
         let worksite = self.worksite()?;
         let runs = runs(&self.blueprint.root);

@@ -78,7 +78,8 @@ pub(crate) fn is_not_lost(trust: &Trust, desired: &Desired, inventory: &Inventor
     let Some(claim) = claimed.filter(|_| trust.key().is_none()) else { return Ok(()) };
     let what = format!("{} was made with a key of this site that is not here", claim.address);
     Err(Error::failed("site::key-lost", what).hint(format!(
-        "copy .phoenix/secrets/site.key from the folder that it was last applied from; only where there is none any more: \
+        "copy .phoenix/secrets/site.key from the folder that it was last applied from, or open a sealed copy: \
+         phoenix-cli secrets open; only where there is none any more: \
          phoenix-cli adopt {}",
         claim.address.name()
     )))

@@ -21,10 +21,12 @@ mod open;
 mod operator;
 mod passphrase;
 mod placed;
+mod root_key;
 #[cfg(test)]
 mod sample;
 mod saved;
 pub mod scrub;
+pub mod sealing;
 mod secrets;
 mod simulated;
 mod site;

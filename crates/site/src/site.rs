@@ -10,6 +10,7 @@ use managers::certificates::CertificateMark;
 use managers::features::known;
 use managers::services::TlsProber;
 use managers::{Prober, Secrets, Worksite};
+use pki::RootKey;
 use plan::desired::{Certificate, Issuer};
 use plan::{Address, Desired, Inventory, Plan, Trust};
 use tokio_util::task::AbortOnDropHandle;
@@ -159,6 +160,7 @@ impl Site {
             site.close().await;
             return Err(error);
         }
+        site.look_at_root();
         site.look_at_secrets();
         Ok(site)
     }
@@ -180,6 +182,7 @@ impl Site {
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
+        self.look_at_root();
         self.look_at_secrets();
         Ok(())
     }
@@ -256,7 +259,7 @@ impl Site {
     ///
     /// # Errors
     /// When none was made yet.
-    fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
+    pub(crate) fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
         let what = "the workshop has no certificate authority yet";
         self.authority.as_ref().ok_or_else(|| authority::not_made(what.to_owned()).into())
     }
@@ -268,8 +271,7 @@ impl Site {
     /// When `what` is neither, or has no certificates.
     pub fn rotate(&mut self, what: &str) -> Result<Vec<String>, Error> {
         let guest = what.strip_prefix("container.").unwrap_or(what);
-        let key = self.root()?.has_root_key();
-        let key = key.map_err(|e| Error::from_error("pki::authority", &e).hint_if(e.hint()))?;
+        let key = self.root()?.root_key().map_err(|e| authority::unusable(&e))? != RootKey::Away;
         let rotated = &mut self.inventory.rotated;
         rotated.signer = key || what == INTERMEDIATE;
         let of: Box<dyn Fn(&Certificate) -> bool> = if what == INTERMEDIATE {
@@ -367,9 +369,11 @@ impl Site {
     }
 
     /// Forgets what was done inside the site's guests, so that the plan does it once more: a plan believes the marks, and
-    /// somebody may have changed something since. What is no longer wanted is still to go.
+    /// somebody may have changed something since. What is no longer wanted is still to go. An authority in
+    /// a guest cannot be given its certificate once more where the root's key is kept elsewhere.
     pub fn forget(&mut self) {
         let graph = &self.desired.graph;
+        let root_away = self.inventory.root_away;
         for guest in self.inventory.guests.values_mut() {
             let Some(mark) = guest.mark.as_mut().filter(|mark| mark.site == self.desired.site) else {
                 continue;
@@ -379,7 +383,8 @@ impl Site {
             let wanted = |a: &plan::Address| {
                 graph.contains(a) || graph.contains(&plan::Address::new(a.kind(), a.name()))
             };
-            for address in there.filter(wanted).collect::<Vec<_>>() {
+            let can = |a: &plan::Address| !(root_away && a.kind() == plan::address::kinds::AUTHORITY);
+            for address in there.filter(wanted).filter(can).collect::<Vec<_>>() {
                 mark.forget(&address);
             }
         }

@@ -3,22 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use camino::{Utf8Path, Utf8PathBuf};
+
 use super::Context;
 use crate::codes;
 use crate::model::{
     Acme, Authority, CertificateSettings, Challenge, Credential, Expose, Guests, Hypervisor, LabPorts,
-    LabTarget, Network, PVE, Protocol, ProxmoxTarget, Service, Site, SshTarget, Target, Trust,
+    LabTarget, Network, PVE, Protocol, ProxmoxTarget, Sealed, Service, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::{
-    AcmeSource, AuthoritySource, CertificatesSource, ChallengeSource, ProxmoxSource, SecretSource, SshForm,
-    TargetSource,
+    AcmeSource, AuthoritySource, CertificatesSource, ChallengeSource, ProxmoxSource, RecipientForm,
+    SealedSource, SecretSource, SiteSource, SshForm, TargetSource,
 };
 use crate::values;
 
 /// How long certificates live where nothing is said: 90 days.
 pub(crate) const LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+/// Where the sealed copy is where nothing is said.
+const SEALED: &str = "secrets.age";
+/// What can be sealed to.
+const KEYS: &str =
+    "what `age-keygen -y` or a file such as ~/.ssh/id_ed25519.pub prints: \"age1…\" or \"ssh-ed25519 …\"";
 
 pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
     let Some(entry) = &context.namespace.site else {
@@ -37,8 +45,54 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
         domain: source.domain.clone(),
         timezone: source.timezone.as_ref().map(|t| t.0.clone()),
         ids: source.ids.map(|ids| (ids.first, ids.last)),
+        sealed: source.sealed.as_ref().map(|source| sealed(context, entry, source)),
         declared: entry.location(context.report),
     })
+}
+
+fn sealed(context: &mut Context<'_, '_>, entry: &Entry<'_, SiteSource>, source: &SealedSource) -> Sealed {
+    let file = source.file.as_ref().map_or(SEALED, |path| path.0.as_str());
+    let file: Utf8PathBuf = Utf8Path::new(file).components().filter(|part| part.as_str() != ".").collect();
+    let kept_out = file.starts_with(".phoenix");
+    if kept_out || file.as_str().is_empty() || matches!(file.extension(), Some("json" | "jsonc")) {
+        let message = match kept_out {
+            true => format!("`{file}` is lost together with what is sealed in it: `.phoenix` is in no clone"),
+            false => format!("`{file}` is no name for a sealed copy"),
+        };
+        let draft = Draft::error(codes::BAD_VALUE, entry.spot(&["sealed", "file"]), message);
+        context.push(draft.hint("such as \"secrets.age\""));
+    }
+    let mut to = Vec::new();
+    for (at, form) in source.to.iter().enumerate() {
+        let spot = entry.spot(&["sealed", "to", &at.to_string()]);
+        let (text, name) = match form {
+            RecipientForm::Key(text) => (text.0.clone(), &text.0),
+            RecipientForm::File(source) => match context.files.file(&source.file.0) {
+                Ok(file) => (String::from_utf8_lossy(&file.bytes).into_owned(), &source.file.0),
+                Err(problem) => {
+                    context.push(Draft::error(problem.code, spot, problem.message).maybe_hint(problem.hint));
+                    continue;
+                }
+            },
+        };
+        match sealed::recipients(&text) {
+            Ok(keys) if keys.is_empty() => {
+                let draft = Draft::error(
+                    codes::BAD_VALUE,
+                    spot,
+                    format!("`{}` holds no public key", name.escape_debug()),
+                );
+                context.push(draft.hint(KEYS));
+            }
+            Ok(keys) => to.extend(keys.iter().map(ToString::to_string)),
+            Err(error) => {
+                context.push(Draft::error(codes::BAD_VALUE, spot, error.to_string()).hint(KEYS));
+            }
+        }
+    }
+    to.sort();
+    to.dedup();
+    Sealed { file, to }
 }
 
 /// Whether the range of ids has one for every guest that declares none.

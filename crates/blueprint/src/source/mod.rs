@@ -86,6 +86,39 @@ pub struct SiteSource {
     /// The ids that guests get which declare none, such as `200-299`: derived from the name, so that a guest keeps its own;
     /// the next free one where two names meet, which the plan says. Where absent: from 100000 to 999999.
     pub ids: Option<IdRange>,
+    /// The sealed copy of `.phoenix/secrets`, which is written again by each run that changes a secret.
+    pub sealed: Option<SealedSource>,
+}
+
+/// A copy of all that cannot be made again, sealed to public keys (age): whoever has one of the private ones opens it with
+/// `phoenix-cli secrets open`. It may be committed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SealedSource {
+    /// Where it is, below the site's folder.
+    #[schemars(extend("default" = "secrets.age"))]
+    pub file: Option<SitePath>,
+    /// The public keys that it is sealed to.
+    #[schemars(length(min = 1), extend("examples" = [["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…", { "file": "keys/admins.pub" }]]))]
+    pub to: Vec<RecipientForm>,
+}
+
+/// Public keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RecipientForm {
+    /// One of age (`age1…`) or of ssh (`ssh-ed25519 …`, `ssh-rsa …`).
+    Key(Text),
+    /// Those of a file.
+    File(RecipientFile),
+}
+
+/// A file with public keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RecipientFile {
+    /// A file of the site with a public key in each line; those that are empty or begin with `#` say nothing.
+    pub file: SitePath,
 }
 
 /// How the site's certificates are made.

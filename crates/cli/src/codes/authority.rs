@@ -11,7 +11,7 @@ pub const CODES: &[CodeInfo] = &[
         "another root certificate is here",
         "What is on the node remembers the root certificate that it was made with, and the one in `.phoenix/secrets/authority` \
          is another. A run from here would put it in the place of the one that all clients trust.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          another root is meant: `phoenix-cli up --new-authority`.",
     ),
     code(
@@ -19,7 +19,7 @@ pub const CODES: &[CodeInfo] = &[
         "the root certificate is not here",
         "What is on the node was made with this site's root certificate, and there is none in `.phoenix/secrets/authority`: \
          the folder is a fresh clone, or lost it. None is made by itself, because all clients would have to trust it anew.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more: `phoenix-cli up --new-authority`; where the site's key is lost as well, \
          `phoenix-cli adopt NAME --new-authority`.",
     ),
@@ -45,7 +45,7 @@ pub const CODES: &[CodeInfo] = &[
         "backup::no-authority",
         "the site has no authority in a container",
         "`backup ca` and `restore ca` are for the feature `step-ca`. The embedded authority of a site is a folder.",
-        "Keep a copy of `.phoenix/secrets/authority`, which is all there is of it.",
+        "`phoenix-cli secrets seal` keeps a copy of all that there is of it.",
     ),
     code(
         "backup::refused",
@@ -79,6 +79,27 @@ pub const CODES: &[CodeInfo] = &[
          intermediate lives; and it takes an intermediate only where it asked for it.",
         "Use a name that ends in the site's domain. Where the root's key is kept elsewhere: `phoenix-cli certs request`, there \
          `phoenix-cli certs sign`, here `phoenix-cli certs install`.",
+    ),
+    code(
+        "pki::root-away",
+        "the root's key is not here, and has to sign",
+        "The root signs the certificate of what signs certificates. Its key is kept elsewhere, and another such certificate is \
+         needed now: the authority's container is new, what signs ends too soon, or it is to be replaced. Nothing was begun.",
+        "`phoenix-cli certs request > next.csr`; where the root's key is, `phoenix-cli certs sign next.csr > next.crt`; here \
+         `phoenix-cli certs install next.crt`. Or put `root.key` back for this run.",
+    ),
+    code(
+        "pki::root-locked",
+        "the root's key has a passphrase",
+        "The root has to sign something, its key was given a passphrase (`certs protect`), and nobody gave that. Nothing was begun.",
+        "Run it on a terminal, where it is asked for once; unattended, `--root-passphrase file:PATH` or \
+         `PHOENIX_ROOT_PASSPHRASE=file:PATH`. `phoenix-cli certs unprotect` takes it off.",
+    ),
+    code(
+        "pki::root-passphrase",
+        "the passphrase does not open the root's key",
+        "It is another one, or the file was changed or is not whole. Nothing was begun.",
+        "Try it again; where the file is damaged, put `root.key` back from your backup.",
     ),
     code(
         "pki::root-unreadable",

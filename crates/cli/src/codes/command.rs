@@ -111,11 +111,91 @@ pub const CODES: &[CodeInfo] = &[
         "See the limits with `ulimit -a`.",
     ),
     code(
+        "sealed::another",
+        "a sealed copy that is not from here",
+        "The file is there, and was not sealed or opened from this folder: somebody else has sealed it, or put it there. It may \
+         have what this folder does not, so it is not written over by itself.",
+        "`phoenix-cli secrets open` compares it with what is here, and from then on it is a known one. To write over it all the \
+         same: `phoenix-cli secrets seal --replace`.",
+    ),
+    code(
+        "sealed::damaged",
+        "a sealed copy that cannot be opened",
+        "The file was changed after it was sealed, a part of it is missing, or it is no sealed copy at all. Nothing was put back.",
+        "Take an earlier copy, for example from version control.",
+    ),
+    code(
+        "sealed::declared",
+        "a passphrase for what is sealed to keys",
+        "The blueprint declares this file to be sealed to public keys (`site.sealed`). Sealed with a passphrase, it would be \
+         replaced by the next run that changes a secret.",
+        "Leave `--passphrase` out, or give another file with `--out`.",
+    ),
+    code(
+        "sealed::differs",
+        "what is here differs from the sealed copy",
+        "`secrets open` puts back what is missing and writes over nothing. The files that are named are here with another \
+         content; nothing was put back.",
+        "Find out which is the right one. To have the copy's, move `.phoenix/secrets` away and open it again.",
+    ),
+    code(
+        "sealed::not-back",
+        "a secret cannot be put back",
+        "A file below `.phoenix/secrets` could not be written: the disk is full, or rights forbid it. What was put back already stays.",
+        "Put that right, and type the same command again: it goes on.",
+    ),
+    code(
+        "sealed::not-collected",
+        "something cannot be sealed",
+        "A sealed copy has all files below `.phoenix/secrets`. One of them cannot be read, is no text, or is a link.",
+        "Move it elsewhere where it is none of Phoenix'; put the file itself in the place of a link.",
+    ),
+    code(
+        "sealed::not-current",
+        "no sealed copy of what is there now",
+        "A secret has changed since the copy was sealed, the copy is gone, or it is one that was not sealed from this folder. What \
+         is not in it is lost with this folder.",
+        "`phoenix-cli secrets seal`. With `site.sealed` in the blueprint, each run that changes a secret does that.",
+    ),
+    code(
+        "sealed::not-written",
+        "the sealed copy cannot be written",
+        "A secret has changed, and the copy could not be sealed again: its folder is missing or not writable, the disk is full, or \
+         another process is at it. What the run did otherwise is done. The copy of before is as it was.",
+        "Put that right, then `phoenix-cli secrets seal`.",
+    ),
+    code(
+        "sealed::nothing",
+        "nothing to seal",
+        "There is nothing below `.phoenix/secrets` yet. The first run makes it.",
+        "`phoenix-cli up`, then seal.",
+    ),
+    code(
+        "sealed::other-site",
+        "a sealed copy of another site",
+        "The copy was sealed for a site of another name.",
+        "Give the right folder with `--site`, or the right copy.",
+    ),
+    code(
+        "sealed::unreadable",
+        "the sealed copy cannot be read",
+        "There is no such file, or its rights forbid it; or what is remembered of it beside the secrets cannot be read.",
+        "Name the copy that `phoenix-cli secrets seal` or a run has written; see with `ls -l` who may read it.",
+    ),
+    code(
+        "sealed::wrong-key",
+        "this does not open the sealed copy",
+        "The passphrase is another one, the private key belongs to none of the public keys that it was sealed to, or one was \
+         given where the other opens it. Nothing was put back.",
+        "Give the right one: `--identity FILE` for a private key, `--passphrase env:NAME` or `--passphrase file:PATH` for a \
+         passphrase, which is asked for on a terminal.",
+    ),
+    code(
         "secrets::lost",
         "a generated secret is not here",
         "A guest was made with a generated secret that is not in `.phoenix/secrets/generated` any more. None is made in its \
          place by itself: what is kept with the last one may need it.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more: `phoenix-cli secrets rotate NAME`.",
     ),
     code(
@@ -187,7 +267,7 @@ pub const CODES: &[CodeInfo] = &[
         "the site's key is not here",
         "Guests that the blueprint declares carry marks that a key of this site made, and there is none in \
          `.phoenix/secrets/site.key`. With another one, nothing there would be the site's any more.",
-        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or from your backup. Where \
+        "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more, `phoenix-cli adopt NAME` takes the guests over again.",
     ),
     code(

@@ -12,7 +12,7 @@ use crate::commands::probing::{self, Probing};
 use crate::commands::{diff, secrets, show};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::printer::Printer;
-use crate::{opening, progress};
+use crate::{opening, passphrase, progress};
 
 /// `apply`.
 pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Outcome {
@@ -138,6 +138,10 @@ pub async fn carry_out(
         let outcome = nothing(plan, planned, printer);
         unpublished(planned, printer);
         return outcome;
+    }
+    // Asked once, before the first step.
+    if planned.takes_passphrase(plan)? {
+        planned.unlock(&passphrase::of_root(global, false, printer)?)?;
     }
     let root = &planned.blueprint.root;
     let secrets_before = secrets::made(root);

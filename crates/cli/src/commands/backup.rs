@@ -131,7 +131,7 @@ fn line(secret: &SecretString) -> Vec<u8> {
 fn authority(planned: &Site) -> Result<&Authority, CommandError> {
     planned.desired.authority.as_ref().ok_or_else(|| {
         CommandError::usage("backup::no-authority", "no container of the site is its certificate authority")
-            .hint("the embedded authority is the folder .phoenix/secrets/authority: keep a copy of that")
+            .hint("the embedded authority is in .phoenix/secrets: phoenix-cli secrets seal keeps a copy of that")
     })
 }
 

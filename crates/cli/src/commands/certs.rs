@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use std::collections::BTreeMap;
 
-use camino::Utf8Path;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use managers::certificates::look::{Seen, look};
 use managers::certificates::{CertificateMark, renew_at};
+use pki::RootKey;
 use plan::Host;
 use plan::desired::{Certificate, Issuer};
 use serde_json::{Value, json};
@@ -18,7 +18,10 @@ use crate::args::{Certs, CertsCommand, Global};
 use crate::commands::plan::typed;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
+use crate::passphrase;
 use crate::printer::Printer;
+
+mod next;
 
 /// How many guests are asked at once: each is a command on the node, which has other things to do.
 const AT_ONCE: usize = 8;
@@ -26,29 +29,11 @@ const AT_ONCE: usize = 8;
 /// Shows certificates.
 pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome {
     match &options.what {
-        Some(CertsCommand::Request) => {
-            let authority = made(&opening::paper(global, printer.quiet())?, global)?;
-            printer.data(authority.request().map_err(|e| refused(&e))?);
-            Ok(0)
-        }
-        Some(CertsCommand::Sign { request }) => {
-            let paper = opening::paper(global, printer.quiet())?;
-            let lives = paper.desired.certificates.values().map(|certificate| certificate.life);
-            let below = lives.max().unwrap_or_default();
-            let signed = made(&paper, global)?.sign_next(&text_of(request)?, below, Timestamp::now());
-            printer.data(signed.map_err(|e| refused(&e))?);
-            Ok(0)
-        }
-        Some(CertsCommand::Install { certificate }) => {
-            let authority = made(&opening::paper(global, printer)?, global)?;
-            authority.install(&text_of(certificate)?, Timestamp::now()).map_err(|e| refused(&e))?;
-            let facts =
-                pki::CertificateFacts::parse(&authority.intermediate_pem()).map_err(|e| refused(&e))?;
-            let end = facts.not_after.strftime("%Y-%m-%d");
-            printer
-                .say(format!("✔ what is signed from now on is signed by the new intermediate, until {end}"));
-            Ok(0)
-        }
+        Some(CertsCommand::Request) => next::request(global, printer).await,
+        Some(CertsCommand::Sign { request }) => next::sign(global, request, printer),
+        Some(CertsCommand::Install { certificate }) => next::install(global, certificate, printer).await,
+        Some(CertsCommand::Protect) => protect(global, printer),
+        Some(CertsCommand::Unprotect) => unprotect(global, printer),
         Some(CertsCommand::Root) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
             let authority = made(&opening::paper(global, printer.quiet())?, global)?;
@@ -68,20 +53,46 @@ fn made(paper: &OnPaper, global: &Global) -> Result<Arc<pki::Authority>, Command
 }
 
 fn refused(error: &pki::PkiError) -> CommandError {
-    CommandError::from_error("pki::issue", error).hint_if(error.hint())
+    let code = match error {
+        pki::PkiError::Locked { .. } => "pki::root-locked",
+        pki::PkiError::NotUnlocked { .. } => "pki::root-passphrase",
+        _ => "pki::issue",
+    };
+    CommandError::from_error(code, error).hint_if(error.hint())
 }
 
-/// The text of a request or a certificate: some kilobytes.
-fn text_of(path: &Utf8Path) -> Result<String, CommandError> {
-    use std::io::Read as _;
-    const MOST: u64 = 64 << 10;
-    let mut text = String::new();
-    let read = fs_err::File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
-    read.map_err(|e| {
-        CommandError::from_error("pki::unreadable", &e)
-            .hint("sign takes what `phoenix-cli certs request` printed, and install what `phoenix-cli certs sign` printed")
-    })?;
-    Ok(text)
+/// Gives the root's key a passphrase.
+fn protect(global: &Global, printer: Printer) -> Outcome {
+    let authority = made(&opening::paper(global, printer)?, global)?;
+    match authority.root_key().map_err(|e| refused(&e))? {
+        RootKey::Here => {}
+        RootKey::Locked => {
+            return Err(CommandError::usage("pki::root-locked", "the root's key has a passphrase already")
+                .hint(format!("to give it another one: {} certs unprotect first", typed(global))));
+        }
+        RootKey::Away => {
+            return Err(CommandError::failed("pki::root-away", "the root's key is not here")
+                .hint("put root.key back from where you keep it, for as long as this takes"));
+        }
+    }
+    let passphrase = passphrase::of_root(global, true, printer)?;
+    authority.protect(&passphrase).map_err(|e| refused(&e))?;
+    printer.say("✔ the root's key has a passphrase, which is asked for when it has to sign");
+    printer.say("what was copied before has none, and what a disk forgets is for the disk to say; there is no other way in: keep it");
+    Ok(0)
+}
+
+/// Takes it off.
+fn unprotect(global: &Global, printer: Printer) -> Outcome {
+    let authority = made(&opening::paper(global, printer)?, global)?;
+    if authority.root_key().map_err(|e| refused(&e))? == RootKey::Here {
+        printer.say("the root's key has no passphrase");
+        return Ok(0);
+    }
+    let passphrase = passphrase::of_root(global, false, printer)?;
+    authority.unprotect(&passphrase).map_err(|e| refused(&e))?;
+    printer.say("✔ the root's key has no passphrase any more: whoever has the folder has it");
+    Ok(0)
 }
 
 /// What a guest said of all of its certificates, or why it was not asked.

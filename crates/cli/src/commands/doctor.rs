@@ -7,13 +7,14 @@ use foreign::{indented, line};
 use managers::health::Check;
 use managers::privileges;
 use managers::privileges::granted::Granted;
+use pki::RootKey;
 use serde_json::json;
 use site::{Connection, OnPaper, Site};
 use transport::Command;
 
 use crate::args::{Doctor, Global};
 use crate::commands::plan::typed;
-use crate::commands::{certs, health};
+use crate::commands::{certs, health, sealing};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
@@ -121,11 +122,23 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     let paper = opening::paper(global, printer)?;
     findings.good("blueprint", &format!("{} guests", paper.loaded.blueprint.guests.len()));
     let old = paper.authority.as_deref().and_then(certs::old_root);
-    let authority = match &paper.authority {
-        Some(_) => "root and intermediate are readable and belong together",
+    let key = paper.authority.as_deref().and_then(|authority| authority.root_key().ok());
+    let authority = match key {
+        Some(RootKey::Here) => "root and intermediate are readable and belong together",
+        Some(RootKey::Locked) => "root and intermediate are readable; the root's key has a passphrase",
+        Some(RootKey::Away) => "root and intermediate are readable; the root's key is kept elsewhere",
         None => "not made yet: the first run makes it",
     };
     findings.good("certificate authority", authority);
+    match sealing::told(&paper.loaded.blueprint, &typed(global), jiff::Timestamp::now()) {
+        Err(error) => findings.bad("sealed copy", &error),
+        Ok(Some(told)) => match &told.hint {
+            None => findings.good("sealed copy", &told.text),
+            Some(hint) if told.never => printer.say(format!("note: {}: {hint}", told.text)),
+            Some(hint) => findings.warn("sealed copy", "sealed::not-current", &told.text, hint),
+        },
+        Ok(None) => {}
+    }
     findings.programs(&paper.desired);
     if let Some(old) = old {
         printer.say(format!("note: {old}"));

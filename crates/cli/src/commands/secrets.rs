@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, SecretsCommand};
 use crate::commands::plan::typed;
-use crate::commands::secret_values;
+use crate::commands::{sealing, secret_values};
 use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::{Printer, Stream};
@@ -33,6 +33,8 @@ pub async fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Ou
         SecretsCommand::List => list(&paper()?, printer),
         SecretsCommand::Show { name, reveal } => show(&paper()?, global, name, *reveal, printer),
         SecretsCommand::Set { name } => secret_values::set(global, name, &paper()?, printer),
+        SecretsCommand::Seal(options) => sealing::seal(global, options, printer),
+        SecretsCommand::Open(options) => sealing::open(global, options, printer),
         SecretsCommand::Rotate { name, yes } => secret_values::rotate(global, name, *yes, printer).await,
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use foreign::line;
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use managers::status::Line;
 use plan::Address;
 
 use crate::args::{self, Global};
 use crate::commands::plan::typed;
+use crate::commands::sealing;
 use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
 use crate::printer::Printer;
@@ -46,9 +47,15 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
         // Whatever it left undone has been done since.
         runs.failed = None;
     }
+    let sealed = sealing::told(&planned.blueprint, &typed(global), Timestamp::now());
+    let sealed = sealed.unwrap_or_else(|error| {
+        printer.warn(format!("the sealed copy: {error} ({})", error.code));
+        None
+    });
     if printer.json {
         let mut json = status.json();
         json["runs"] = runs.json();
+        json["sealed"] = sealed.map_or(serde_json::Value::Null, |told| told.json());
         printer.data_json(&json);
         return Ok(0);
     }
@@ -78,6 +85,11 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     for e in &status.extra {
         let address = e.address.as_ref().map_or("", Address::as_str);
         printer.data(format!("✗ {address:<28} {:>9}  {}", e.id, line(e.state)));
+    }
+    if let Some(told) = sealed.filter(|told| !told.never) {
+        let sign = if told.hint.is_some() { "✗" } else { "✔" };
+        let hint = told.hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+        printer.data(format!("{sign} {:<28} {}{hint}", "sealed copy", line(&told.text)));
     }
     for said in runs.lines(&typed(global)) {
         printer.data(line(&said));

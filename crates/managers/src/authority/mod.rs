@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use plan::address::kinds;
 use plan::desired::Authority;
 use plan::planner::{Kind, Proposal, World};
-use plan::{Action, Address, Change, Desired, Step};
+use plan::{Action, Address, Change, Desired, Problem, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use transport::Command;
@@ -78,6 +78,14 @@ impl Manager for Authorities {
         }))
     }
 
+    /// Whatever it is given is signed by the root.
+    fn needs_root(&self, step: &Step, _: &pki::Authority, _: Timestamp) -> pki::NeedsRoot {
+        match apply::work::<AuthorityWork>(step) {
+            Ok(AuthorityWork::Sign(_)) => pki::NeedsRoot::Must,
+            Err(_) => pki::NeedsRoot::No,
+        }
+    }
+
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
         let there = seen.mark(address.name()).and_then(|mark| CertificateMark::of(mark, address));
         let state = there.and_then(|mark| Timestamp::from_second(mark.end).ok());
@@ -114,6 +122,19 @@ impl Kind for Authorities {
             Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
             Some(_) => return,
         };
+        if world.inventory.root_away {
+            // The one that it has does for as long as a certificate made today fits in what is left of it.
+            let fits = there.as_ref().is_some_and(|mark| {
+                let life = i64::try_from(authority.life.as_secs()).unwrap_or(i64::MAX);
+                reason == DUE && mark.end.saturating_sub(world.options.now.as_second()) > life
+            });
+            if fits {
+                proposal.note(format!("{address}: {WAITS}: {SIGN_ELSEWHERE}"));
+                return;
+            }
+            // The step stays, so that leaving it out leaves out what needs it.
+            proposal.problem(root_away(address.clone(), reason, there.is_some()));
+        }
         let rotated = &world.inventory.rotated;
         let taken = another_key && rotated.signer;
         let askers: Vec<(u32, Introduction)> = introductions(world.desired)
@@ -141,6 +162,27 @@ impl Kind for Authorities {
         });
         proposal.step(step, &work);
     }
+}
+
+/// What is said where the next certificate can wait until somebody has it signed.
+const WAITS: &str =
+    "another certificate to sign with is due, and the root's key is not here; the one it has still does";
+
+/// How to have it signed where the root's key is.
+const SIGN_ELSEWHERE: &str = "phoenix-cli certs request > next.csr; where the root's key is: phoenix-cli certs sign next.csr > \
+                              next.crt; here: phoenix-cli certs install next.crt";
+
+/// What keeps a plan from being carried out where the root would have to sign.
+fn root_away(address: Address, reason: &str, there: bool) -> Problem {
+    let message = format!("the root's key is not here, and has to sign: {reason}");
+    let hint = match there {
+        true => SIGN_ELSEWHERE.to_owned(),
+        // Who has no guest yet cannot ask it for anything.
+        false => format!(
+            "put root.key back for this run; or, without it: phoenix-cli up --exclude {address}, then {SIGN_ELSEWHERE}"
+        ),
+    };
+    Problem::new(address, "pki::root-away", message, hint)
 }
 
 /// Why it gets another certificate, and what that takes.
@@ -172,71 +214,89 @@ impl AuthorityCrew {
         Self { site }
     }
 
-    /// Has the certificate that it signs with noted: those of before Phoenix wrote down what it signed are known to their
-    /// guest alone. What the root did not sign is no certificate of an authority's, whatever the guest says.
-    async fn note(&self, id: u32, asked: &Command, progress: &Progress) {
-        let now = (self.site.clock)();
-        let noted = match self.site.output_of(id, asked).await {
-            Ok(pem) => self.site.authority.remember(&pem, now).map_err(|error| error.to_string()),
-            Err(failure) => Err(failure.to_string()),
-        };
-        if let Err(why) = noted {
-            progress.warning(format!(
-                "what it signed with until now could not be noted, so it is refused nowhere unless Phoenix knew it before: {why}"
-            ));
-        }
-    }
-
     async fn sign(&self, wanted: &Sign, progress: &Progress) -> Result<Done, Failure> {
         let id = wanted.id;
-        let ask = |words: &str, purpose: &str, stdin: Vec<u8>| {
-            let argv = [PROGRAM].into_iter().chain(words.split(' '));
-            Command::new(format!("{purpose} in {id}"), argv).stdin(stdin).limit(LIMIT)
-        };
         if wanted.taken {
-            let asked = ask("certificate", "asking for the authority's certificate", Vec::new());
-            self.note(id, &asked, progress).await;
+            note(&self.site, id, progress).await;
         }
         for (guest, asker) in &wanted.askers {
             introduce(&self.site, *guest, asker, Identity::Another, progress).await?;
         }
         progress.doing("asking for the request of its certificate");
-        let words = if wanted.another_key { "request another" } else { "request" };
-        let request = self.site.output_of(id, &ask(words, "making the authority's key", Vec::new())).await?;
+        let request = request(&self.site, id, wanted.another_key).await?;
         let now = (self.site.clock)();
         let life = wanted.authority.life;
         let certificate = self.site.authority.sign_intermediate(&request, life, now).map_err(|e| {
             let mut failure = Failure::from_error("pki::issue", &e);
-            failure.hint = match &e {
-                // The request comes from the guest, in the middle of a run.
-                pki::PkiError::KeyMissing { key, .. } => {
-                    Some(format!("put {key} back from where you keep it, for as long as this takes"))
-                }
-                e => e.hint(),
-            };
+            failure.hint = e.hint();
             failure
         })?;
-        progress.doing("starting it with its certificate");
-        let install =
-            ask("install", "installing the authority's certificate", certificate.clone().into_bytes());
-        self.site.output_of(id, &install).await?;
-        progress.doing("having it sign a certificate of five minutes");
-        let probed = self.site.output_of(id, &ask("probe", "probing the authority", Vec::new())).await?;
-        for note in probed.lines().filter(|line| line.starts_with("note: ")) {
-            progress.warning(note.trim_start_matches("note: ").to_owned());
-        }
-        let facts =
-            pki::CertificateFacts::parse(&certificate).map_err(|e| Failure::from_error("pki::issue", &e))?;
-        let mark = CertificateMark {
-            fingerprint: wanted.authority.fingerprint.clone(),
-            begin: facts.not_before.as_second(),
-            end: facts.not_after.as_second(),
-            serial: facts.serial.clone(),
-        };
-        let address = Address::authority(&wanted.authority.on);
-        self.site.change_mark(id, progress, |_, all| all.remember(&address, &mark)).await?;
+        let facts = install(&self.site, &wanted.authority, id, &certificate, progress).await?;
         Ok(Done::new(format!("{} signs, until {}", wanted.authority.url, until(facts.not_after))))
     }
+}
+
+/// A command of the program in its guest.
+fn ask(id: u32, words: &str, purpose: &str, stdin: Vec<u8>) -> Command {
+    let argv = [PROGRAM].into_iter().chain(words.split(' '));
+    Command::new(format!("{purpose} in {id}"), argv).stdin(stdin).limit(LIMIT)
+}
+
+/// Has the certificate that it signs with noted: those of before Phoenix wrote down what it signed are known to their guest
+/// alone. What the root did not sign is no certificate of an authority's, whatever the guest says.
+pub async fn note(site: &Worksite, id: u32, progress: &Progress) {
+    let asked = ask(id, "certificate", "asking for the authority's certificate", Vec::new());
+    let noted = match site.output_of(id, &asked).await {
+        Ok(pem) => site.authority.remember(&pem, (site.clock)()).map_err(|error| error.to_string()),
+        Err(failure) => Err(failure.to_string()),
+    };
+    if let Err(why) = noted {
+        progress.warning(format!(
+            "what it signed with until now could not be noted, so it is refused nowhere unless Phoenix knew it before: {why}"
+        ));
+    }
+}
+
+/// The request for a certificate of the key that an authority in a guest has, or of another one that it makes.
+///
+/// # Errors
+/// When the guest cannot be reached, or it does not do it.
+pub async fn request(site: &Worksite, id: u32, another: bool) -> Result<String, Failure> {
+    let words = if another { "request another" } else { "request" };
+    site.output_of(id, &ask(id, words, "making the authority's key", Vec::new())).await
+}
+
+/// Has an authority in a guest sign with this certificate from now on, looks on while it does, and has its guest's mark
+/// remember that. What the certificate says.
+///
+/// # Errors
+/// When it is none, the guest cannot be reached, or it does not sign with it.
+pub async fn install(
+    site: &Worksite,
+    authority: &Authority,
+    id: u32,
+    certificate: &str,
+    progress: &Progress,
+) -> Result<pki::CertificateFacts, Failure> {
+    let facts =
+        pki::CertificateFacts::parse(certificate).map_err(|e| Failure::from_error("pki::issue", &e))?;
+    progress.doing("starting it with its certificate");
+    let given = certificate.as_bytes().to_vec();
+    site.output_of(id, &ask(id, "install", "installing the authority's certificate", given)).await?;
+    progress.doing("having it sign a certificate of five minutes");
+    let probed = site.output_of(id, &ask(id, "probe", "probing the authority", Vec::new())).await?;
+    for note in probed.lines().filter(|line| line.starts_with("note: ")) {
+        progress.warning(note.trim_start_matches("note: ").to_owned());
+    }
+    let mark = CertificateMark {
+        fingerprint: authority.fingerprint.clone(),
+        begin: facts.not_before.as_second(),
+        end: facts.not_after.as_second(),
+        serial: facts.serial.clone(),
+    };
+    let address = Address::authority(&authority.on);
+    site.change_mark(id, progress, |_, all| all.remember(&address, &mark)).await?;
+    Ok(facts)
 }
 
 fn until(time: Timestamp) -> String {

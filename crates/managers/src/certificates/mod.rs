@@ -99,6 +99,20 @@ pub struct Introduction {
     pub life: u64,
 }
 
+/// Whether the site's root is needed for a certificate that is to be put somewhere.
+pub(crate) fn signing(
+    certificate: &Certificate,
+    anew: Option<Anew>,
+    authority: &pki::Authority,
+    now: Timestamp,
+) -> pki::NeedsRoot {
+    if certificate.issuer != Issuer::Embedded {
+        return pki::NeedsRoot::No;
+    }
+    let since = anew.and_then(|anew| Timestamp::from_second(anew.signer?).ok());
+    authority.needs_root(certificate.life, since, now)
+}
+
 /// What is known of a certificate on paper.
 pub(crate) fn facts_of(certificate: &Certificate) -> Value {
     json!({
@@ -209,6 +223,13 @@ impl Manager for Certificates {
                 let what = format!("the certificates in {}", within.container.resource());
                 Looked::unseen(what, failure.to_string())
             }
+        }
+    }
+
+    fn needs_root(&self, step: &Step, authority: &pki::Authority, now: Timestamp) -> pki::NeedsRoot {
+        match apply::work::<CertificateWork>(step) {
+            Ok(CertificateWork::Put(put)) => signing(&put.certificate, put.anew, authority, now),
+            _ => pki::NeedsRoot::No,
         }
     }
 

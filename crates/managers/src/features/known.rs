@@ -161,7 +161,7 @@ impl Compared<'_> {
             "secrets::lost",
             format!("it was made with the generated secret {}, which is not here", self.missing.join(", ")),
             format!(
-                "copy .phoenix/secrets from the folder that it was last applied from, or from your backup; only where there \
+                "copy .phoenix/secrets from the folder that it was last applied from, or phoenix-cli secrets open; only where there \
                  is no copy any more, make another: phoenix-cli secrets rotate {first}"
             ),
         ))

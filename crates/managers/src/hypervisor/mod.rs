@@ -25,7 +25,9 @@ use proxmox::inventory::{Guests, MARK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::certificates::{Anew, CertificateMark, date, due, facts_of, new_authority, promised, status_of};
+use crate::certificates::{
+    Anew, CertificateMark, date, due, facts_of, new_authority, promised, signing, status_of,
+};
 use crate::worksite::Worksite;
 use crate::{Looked, Manager, OnNode, Seen, Status};
 
@@ -106,6 +108,13 @@ impl Manager for Hypervisors {
 
     async fn look_at_node(&self, on: OnNode<'_>) -> Looked {
         look::look(on).await
+    }
+
+    fn needs_root(&self, step: &Step, authority: &pki::Authority, now: jiff::Timestamp) -> pki::NeedsRoot {
+        match apply::work::<HypervisorWork>(step) {
+            Ok(HypervisorWork::Put(put)) => signing(&put.certificate, put.anew, authority, now),
+            _ => pki::NeedsRoot::No,
+        }
     }
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {

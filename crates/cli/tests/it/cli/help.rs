@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 49] = [
+const COMMANDS: [&[&str]; 53] = [
     &[],
     &["init"],
     &["validate"],
@@ -33,6 +33,8 @@ const COMMANDS: [&[&str]; 49] = [
     &["secrets", "show"],
     &["secrets", "rotate"],
     &["secrets", "set"],
+    &["secrets", "seal"],
+    &["secrets", "open"],
     &["backup"],
     &["backup", "ca"],
     &["restore"],
@@ -54,6 +56,8 @@ const COMMANDS: [&[&str]; 49] = [
     &["certs", "request"],
     &["certs", "sign"],
     &["certs", "install"],
+    &["certs", "protect"],
+    &["certs", "unprotect"],
 ];
 
 #[test]

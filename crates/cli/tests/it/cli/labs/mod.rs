@@ -8,6 +8,8 @@ mod killed;
 mod life;
 mod lost;
 mod others_words;
+mod root;
+mod sealed;
 mod secrets;
 mod told;
 
