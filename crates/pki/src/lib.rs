@@ -14,6 +14,7 @@ pub mod renewal;
 mod root;
 mod signed;
 mod store;
+mod succession;
 mod verify;
 
 pub use authority::{
@@ -23,4 +24,5 @@ pub use error::PkiError;
 pub use facts::{CertificateFacts, renew_at};
 pub use leaf::{BACKDATE, Leaf, LeafRequest};
 pub use signed::Refused;
+pub use succession::Stage;
 pub use verify::verify_chain;

@@ -33,22 +33,33 @@ impl Root {
     /// The root that is there, which has to be of `domain`. `None`: there is none yet, or it was not finished. Nothing is
     /// written.
     pub(crate) fn open(store: &Store, domain: &str, now: Timestamp) -> Result<Option<Self>, PkiError> {
-        let key = store.read(ROOT_KEY)?;
-        let Some(pem) = store.read(ROOT_CERT)? else {
+        if store.read(ROOT_CERT)?.is_none()
+            && store.read(ROOT_KEY)?.is_none()
+            && store.read(INTERMEDIATE_CERT)?.is_some()
+        {
             // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
-            if key.is_none() && store.read(INTERMEDIATE_CERT)?.is_some() {
-                return Err(PkiError::KeyMissing {
-                    certificate: store.path(INTERMEDIATE_CERT),
-                    key: store.path(ROOT_KEY),
-                });
-            }
-            return Ok(None);
-        };
-        let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
+            return Err(PkiError::KeyMissing {
+                certificate: store.path(INTERMEDIATE_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        }
+        Self::read(store, (ROOT_CERT, ROOT_KEY), domain, now)
+    }
+
+    /// The root in these files, as [`Self::open`] has it.
+    pub(crate) fn read(
+        store: &Store,
+        (certificate, key_file): (&str, &str),
+        domain: &str,
+        now: Timestamp,
+    ) -> Result<Option<Self>, PkiError> {
+        let key = store.read(key_file)?;
+        let Some(pem) = store.read(certificate)? else { return Ok(None) };
+        let (pem, facts) = read_certificate(store, certificate, &pem)?;
         if key.as_ref().is_some_and(|key| !facts.matches_key(key)) {
             return Err(PkiError::KeyMismatch {
-                certificate: store.path(ROOT_CERT),
-                key: store.path(ROOT_KEY),
+                certificate: store.path(certificate),
+                key: store.path(key_file),
             });
         }
         if facts.permitted_domains != [domain] {
@@ -59,7 +70,7 @@ impl Root {
             });
         }
         if facts.not_after <= now {
-            return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
+            return Err(PkiError::RootExpired { path: store.path(certificate), at: facts.not_after });
         }
         Ok(Some(Self { pem, facts, key }))
     }
@@ -82,18 +93,29 @@ impl Root {
             }
         };
         let pair = parse_key(&store.path(ROOT_KEY), &key)?;
-        let validity = Validity::new(now, ROOT_LIFE)?;
-        let params = authority_params(
-            &format!("Phoenix {} Root CA", settings.site),
-            BasicConstraints::Constrained(1),
-            name_constraints(domain, &settings.subnets),
-            &pair,
-            &validity,
-        )?;
-        let pem = params.self_signed(&pair).map_err(crypto("sign the root certificate"))?.pem();
+        let pem =
+            Self::certificate(&format!("Phoenix {} Root CA", settings.site), settings, domain, &pair, now)?;
         store.create(ROOT_CERT, &pem.clone().into())?;
         let facts = CertificateFacts::parse(&pem)?;
         Ok(Self { pem, facts, key: Some(key) })
+    }
+
+    /// A root's certificate for its own key, in PEM.
+    pub(crate) fn certificate(
+        name: &str,
+        settings: &AuthoritySettings,
+        domain: &str,
+        key: &KeyPair,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let params = authority_params(
+            name,
+            BasicConstraints::Constrained(1),
+            name_constraints(domain, &settings.subnets),
+            key,
+            &Validity::new(now, ROOT_LIFE)?,
+        )?;
+        Ok(params.self_signed(key).map_err(crypto("sign the root certificate"))?.pem())
     }
 
     /// The root whose certificate is known, with its key where that is at hand. Nothing is made.
