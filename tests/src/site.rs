@@ -104,14 +104,21 @@ impl Site {
     /// # Panics
     /// When they are no sound site.
     pub fn of(files: &Files) -> Self {
+        Self::below(files, authority())
+    }
+
+    /// The same, with another authority than that of all test sites.
+    ///
+    /// # Panics
+    /// When they are no sound site.
+    pub fn below(files: &Files, authority: Arc<pki::Authority>) -> Self {
         let files = files.iter().map(|(path, bytes)| (Utf8PathBuf::from(path), bytes.clone()));
         let loaded = match blueprint::load_from_memory(files, &CATALOG) {
             Ok(loaded) => loaded,
             Err(failure) => panic!("{}", failure.to_text()),
         };
-        let authority = authority();
         let renderer = Renderer::new(&loaded.blueprint);
-        let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &[], &renderer)
+        let desired = plan::wire::wire(&loaded.blueprint, &managers::authority::roots(&authority), &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
         Self { desired: Arc::new(desired), authority }
     }

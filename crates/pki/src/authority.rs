@@ -225,8 +225,8 @@ impl Authority {
             refused,
             site: settings.site.clone(),
             domain,
+            succession: succession.below(&root.pem),
             root_pem: root.pem,
-            succession,
             signer: Mutex::new(Signer { pem: intermediate_pem, facts: intermediate, key }),
         })
     }

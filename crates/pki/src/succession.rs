@@ -56,6 +56,8 @@ pub(crate) struct Succession {
     proposed: Option<SecretString>,
     /// The roots of before.
     before: Vec<String>,
+    /// What clients are given to trust.
+    trusted: String,
     /// Whether whoever had the new one sign was killed.
     pub(crate) turning: bool,
 }
@@ -79,7 +81,17 @@ impl Succession {
             (Some(new), None, None) => (Some(Stage::Trusting), Some(new)),
             (None, None, None) => (None, None),
         };
-        Ok(Self { stage, other, proposed: None, before, turning })
+        Ok(Self { stage, other, proposed: None, before, trusted: String::new(), turning })
+    }
+
+    /// The same, of which `signs` is the root that signs.
+    pub(crate) fn below(mut self, signs: &str) -> Self {
+        self.trusted = match (&self.other, self.stage) {
+            (None, _) => signs.to_owned(),
+            (Some(other), Some(Stage::Trusting)) => both(signs, other),
+            (Some(other), _) => both(other, signs),
+        };
+        self
     }
 
     /// The root that signs; whoever only looks finishes nothing.
@@ -90,6 +102,10 @@ impl Succession {
         let key = if store.read(NEW_KEY)?.is_some() { NEW_KEY } else { ROOT_KEY };
         Root::read(store, (NEW_CERT, key), domain, now)
     }
+}
+
+fn both(old: &str, new: &str) -> String {
+    format!("{}\n{}\n", old.trim_end(), new.trim_end())
 }
 
 impl Authority {
@@ -112,8 +128,8 @@ impl Authority {
 
     /// The same as one text.
     #[must_use]
-    pub fn trusted_pem(&self) -> String {
-        self.trusted().into_iter().map(|pem| format!("{}\n", pem.trim_end())).collect()
+    pub fn trusted_pem(&self) -> &str {
+        &self.succession().trusted
     }
 
     /// The certificate of the one that will be the only root: what people are to trust.
@@ -156,6 +172,9 @@ impl Authority {
         succession.stage = Some(Stage::Trusting);
         succession.other = Some(pem);
         succession.proposed = Some(key.serialize_pem().into());
+        let signs = authority.root_pem().to_owned();
+        let succession = authority.succession_mut();
+        *succession = std::mem::take(succession).below(&signs);
         Ok(authority)
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::certificates::{Certificates, identity_of, public_of};
 use super::parts::{Parts, address_of};
 use super::services::{Names, Services, own_name};
-use super::{CERTIFICATES, SiteFacts, WireError, full_name, values};
+use super::{CERTIFICATES, Roots, SiteFacts, WireError, full_name, values};
 use crate::desired::{Certificate, Issuer, Service, Speaks, ViaKind};
 use crate::told::{self, Maybe, Told};
 
@@ -35,11 +35,10 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// From the results of the steps before; `believed` are the workshop's root certificate, and whose signature below it is
-    /// refused.
+    /// From the results of the steps before, and what is trusted.
     pub(super) fn new(
         blueprint: &'a Blueprint,
-        believed: (&str, &[told::Refused]),
+        roots: &Roots,
         parts: &'a Parts,
         services: &'a Services,
         names: &'a Names,
@@ -56,7 +55,7 @@ impl<'a> Known<'a> {
             domain: blueprint.site.domain.to_string(),
             timezone: blueprint.site.timezone.clone().unwrap_or_default(),
         };
-        let common = values("site", &common(blueprint, believed, parts, names))?;
+        let common = values("site", &common(blueprint, roots, parts, names))?;
         Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, common })
     }
 
@@ -76,13 +75,22 @@ pub(super) fn key(name: &str) -> String {
     format!("{CERTIFICATES}/{name}/key.pem")
 }
 
+/// Certificates as one text; one alone as it is.
+fn bundle(pems: &[String]) -> String {
+    match pems {
+        [one] => one.clone(),
+        all => all.iter().map(|pem| format!("{}\n", pem.trim_end())).collect(),
+    }
+}
+
+/// Each by itself, where there are several.
+fn apart(pems: &[String]) -> Vec<told::Root> {
+    let apart = pems.iter().filter(|_| pems.len() > 1);
+    apart.map(|pem| told::Root { id: super::fingerprint(&[pem]), pem: pem.clone() }).collect()
+}
+
 /// What is the same for all guests.
-fn common(
-    blueprint: &Blueprint,
-    (root_pem, refused): (&str, &[told::Refused]),
-    parts: &Parts,
-    names: &Names,
-) -> Told {
+fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) -> Told {
     let acme = blueprint.certificates.acme.as_ref().map(|acme| told::Acme {
         directory: acme.directory.clone(),
         email: acme.email.clone().unwrap_or_default(),
@@ -103,8 +111,10 @@ fn common(
     };
     Told {
         names: Some(names),
-        root: Some(root_pem.to_owned()),
-        refused: Some(refused.to_vec()),
+        root: Some(bundle(&roots.trusted)),
+        roots: Some(apart(&roots.trusted)),
+        readers: Some(told::Readers::default()),
+        refused: Some(roots.refused.clone()),
         domain: Some(blueprint.site.domain.to_string()),
         acme: Some(acme.into()),
         acme_names: Some(Vec::new()),
@@ -160,6 +170,15 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
             }))
         });
     }
+    let all = || known.certificates_of(&container.name).iter();
+    let units = |of: fn(&Certificate) -> &Vec<String>| -> BTreeSet<String> {
+        all().flat_map(|certificate| of(certificate).iter().cloned()).collect()
+    };
+    let (reloads, restarts) = (units(|c| &c.reloads), units(|c| &c.restarts));
+    own.readers = Some(told::Readers {
+        reloads: reloads.difference(&restarts).cloned().collect(),
+        restarts: restarts.into_iter().collect(),
+    });
     let alone: BTreeSet<u16> =
         services.values().filter(|s| s.on == container.name && s.loopback).map(|s| s.port).collect();
     if !alone.is_empty() {

@@ -13,6 +13,7 @@ use blueprint::Catalog;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
+use plan::wire::Roots;
 use plan::{Desired, Inventory, Options, Plan};
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 
@@ -66,7 +67,7 @@ pub fn read(files: &Files, root: &str) -> Result<(blueprint::model::Blueprint, D
         LazyLock::new(|| Catalog::from_files(managers::features::builtin()).expect("the catalog is sound"));
     let files = files.iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
     let loaded = blueprint::load_from_memory(files, &CATALOG).map_err(|failure| failure.to_text())?;
-    let wired = plan::wire::wire(&loaded.blueprint, root, &[], &Renderer::new(&loaded.blueprint));
+    let wired = plan::wire::wire(&loaded.blueprint, &Roots::one(root), &Renderer::new(&loaded.blueprint));
     let desired = wired.map_err(|errors| {
         let words = errors.iter().map(|e| format!("{}: {}\n  hint: {}\n", e.address, e.message, e.hint));
         words.collect::<String>()
