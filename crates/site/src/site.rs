@@ -256,7 +256,7 @@ impl Site {
     ///
     /// # Errors
     /// When none was made yet.
-    fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
+    pub(crate) fn root(&self) -> Result<&Arc<pki::Authority>, Error> {
         let what = "the workshop has no certificate authority yet";
         self.authority.as_ref().ok_or_else(|| authority::not_made(what.to_owned()).into())
     }

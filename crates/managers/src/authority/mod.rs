@@ -2,7 +2,10 @@
 //! certificate for that key, here. So a rebuilt authority has another key under the same root, and no client has to
 //! trust anew (P-69, I-5).
 
+mod behind;
 pub mod later;
+
+pub use behind::behind;
 
 use std::sync::Arc;
 use std::time::Duration;
