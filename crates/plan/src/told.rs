@@ -28,7 +28,7 @@ pub struct Told {
     /// While another root takes the place of one: each by itself. Nothing otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roots: Option<Vec<Root>>,
-    /// Who has read the root's certificate in this guest, and has to read it again when it is another.
+    /// While another root takes the place of one: who has read the root's certificate in this guest, and has to read it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readers: Option<Readers>,
     /// What proxies do not take from clients any more, since its keys may have been taken.

@@ -13,6 +13,7 @@ mod kills;
 mod owned;
 mod privileges;
 mod renewal;
+mod roots;
 mod seeds;
 mod trouble;
 

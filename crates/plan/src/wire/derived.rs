@@ -30,6 +30,8 @@ pub(super) struct Known<'a> {
     by_guest: BTreeMap<&'a GuestName, Vec<&'a Certificate>>,
     /// The site.
     pub site: SiteFacts,
+    /// Whether another root takes the place of one.
+    roots: bool,
     /// The values that are the same for all guests.
     pub common: BTreeMap<String, Value>,
 }
@@ -56,7 +58,8 @@ impl<'a> Known<'a> {
             timezone: blueprint.site.timezone.clone().unwrap_or_default(),
         };
         let common = values("site", &common(blueprint, roots, parts, names))?;
-        Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, common })
+        let roots = roots.trusted.len() > 1;
+        Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, roots, common })
     }
 
     /// The certificates of a guest.
@@ -80,6 +83,18 @@ fn bundle(pems: &[String]) -> String {
     match pems {
         [one] => one.clone(),
         all => all.iter().map(|pem| format!("{}\n", pem.trim_end())).collect(),
+    }
+}
+
+/// The units that read the root's certificate again: those that read their own again when it is renewed.
+fn readers(certificates: &[&Certificate]) -> told::Readers {
+    let units = |of: fn(&Certificate) -> &Vec<String>| -> BTreeSet<String> {
+        certificates.iter().flat_map(|certificate| of(certificate).iter().cloned()).collect()
+    };
+    let (reloads, restarts) = (units(|c| &c.reloads), units(|c| &c.restarts));
+    told::Readers {
+        reloads: reloads.difference(&restarts).cloned().collect(),
+        restarts: restarts.into_iter().collect(),
     }
 }
 
@@ -170,15 +185,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
             }))
         });
     }
-    let all = || known.certificates_of(&container.name).iter();
-    let units = |of: fn(&Certificate) -> &Vec<String>| -> BTreeSet<String> {
-        all().flat_map(|certificate| of(certificate).iter().cloned()).collect()
-    };
-    let (reloads, restarts) = (units(|c| &c.reloads), units(|c| &c.restarts));
-    own.readers = Some(told::Readers {
-        reloads: reloads.difference(&restarts).cloned().collect(),
-        restarts: restarts.into_iter().collect(),
-    });
+    if known.roots {
+        own.readers = Some(readers(known.certificates_of(&container.name)));
+    }
     let alone: BTreeSet<u16> =
         services.values().filter(|s| s.on == container.name && s.loopback).map(|s| s.port).collect();
     if !alone.is_empty() {
