@@ -188,8 +188,10 @@ impl Renderer<'_> {
             secrets,
         };
         for (name, unit) in &spec.units {
-            for name in self.units(&format!("units.{name}"), std::slice::from_ref(name))? {
-                out.units.insert(name, unit.clone());
+            let place = format!("units.{name}");
+            let name = self.text(&place, name, None)?;
+            if !name.is_empty() {
+                out.units.insert(self.unit(&place, &name)?, unit.clone());
             }
         }
         for (i, folder) in spec.folders.iter().enumerate() {
