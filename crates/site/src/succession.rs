@@ -1,6 +1,8 @@
 //! Another root takes the place of the site's: both are trusted, then the new one signs, then it alone is trusted. How far that
 //! is stands in the authority's folder ([`pki::Stage`]), and each stage is an ordinary plan of the whole site.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use pki::Stage;
 use plan::Address;
@@ -21,8 +23,12 @@ impl Site {
     /// [`Self::keep_new_root`]. Where one takes the place of another already, it goes on with that.
     ///
     /// # Errors
-    /// When the authority cannot be used.
+    /// When nothing was applied yet; when the authority cannot be used.
     pub fn propose_root(&mut self) -> Result<(), Error> {
+        if self.root_stage().is_none() && self.inventory.of_site(&self.desired.site).next().is_none() {
+            let text = "nothing was applied yet, so nobody trusts the site's root";
+            return Err(Error::usage("rotate::nothing", text).hint("phoenix-cli up"));
+        }
         let proposed = authority::proposed(&self.blueprint)?;
         self.desired = desired(&self.blueprint, Some(&proposed))?;
         self.authority = Some(proposed);
@@ -36,6 +42,15 @@ impl Site {
     /// When the authority's files cannot be written.
     pub fn keep_new_root(&self) -> Result<(), Error> {
         self.root()?.keep_new_root().map_err(|e| authority::unusable(&e))
+    }
+
+    /// Looks once more, at what an earlier stage left. The site's key may have been made by that.
+    ///
+    /// # Errors
+    /// When the site's key cannot be read, or the target does not answer.
+    pub async fn look_again(&mut self, listener: &dyn Listener) -> Result<(), Error> {
+        self.trust = Arc::new(crate::key::trust(&self.blueprint.root, &self.desired)?);
+        self.look_settled(listener).await
     }
 
     /// What is not yet as this stage wants it, as far as was seen.

@@ -103,7 +103,7 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "rotate::nothing",
         "nothing was given out",
-        "What was named has no certificates, so there are none to make anew.",
+        "What was named has no certificates, so there are none to make anew; or nothing of the site was applied yet.",
         "`phoenix-cli certs` shows who has some. `phoenix-cli rotate intermediate` makes another key that signs them all.",
     ),
     code(

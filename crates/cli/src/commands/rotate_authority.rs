@@ -57,7 +57,7 @@ async fn stages(global: &Global, options: &args::Rotate, planned: &mut Site, pri
         }
         if !plan.steps.is_empty() || !plan.problems.is_empty() {
             carry_out(global, planned, &plan, &[], printer).await?;
-            planned.look_settled(&printer).await?;
+            planned.look_again(&printer).await?;
         }
         if stage == Stage::Trusting && planned.behind().is_empty() && !go_on(options, &typed, printer)? {
             return Ok(0);

@@ -8,6 +8,7 @@ mod killed;
 mod life;
 mod lost;
 mod others_words;
+mod roots;
 mod secrets;
 mod told;
 
