@@ -46,10 +46,7 @@ fn the_root_is_replaced_in_one_run() {
     let key = lab.env.read(".phoenix/secrets/authority/root.key");
     // Nobody can be asked, so nothing is done, and nothing is written for the question.
     let refused = lab.run(&["rotate", "authority"]).ended(4);
-    assert!(
-        refused.err.contains("is replaced") && refused.err.contains("update trusted-ca"),
-        "{refused:#?}"
-    );
+    assert!(refused.err.contains("is replaced") && refused.err.contains("update trusted-ca"), "{refused:#?}");
     assert!(lab.root() == old && !lab.has("root-next.crt") && !lab.has("root-next.key"));
     assert!(!lab.run(&["status"]).ended(0).out.contains("replaced"));
 
