@@ -6,7 +6,6 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use blueprint::model::MountSource;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
@@ -53,12 +52,8 @@ impl Ground {
     pub fn for_all_of(desired: &Desired) -> Self {
         let mut ground = Self::of(desired);
         for guest in desired.guests.values() {
-            let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
-                MountSource::Volume(disk) => disk.storage.clone(),
-                MountSource::Host(_) => None,
-            });
-            ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
-            ground.systems.insert(guest.template.clone());
+            ground.disks.extend(guest.storages().into_iter().map(str::to_owned));
+            ground.systems.extend(guest.container().map(|own| own.template.clone()));
         }
         ground
     }

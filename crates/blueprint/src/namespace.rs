@@ -7,8 +7,8 @@ use crate::model::Location;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, HypervisorSource,
-    NetworkSource, SiteSource, TargetSource, TypeSource,
+    CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, NetworkSource,
+    SiteSource, TargetSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -72,7 +72,8 @@ pub(crate) struct Namespace<'d> {
     pub firewall: Option<Entry<'d, FirewallSource>>,
     pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
-    pub containers: BTreeMap<String, Entry<'d, ContainerSource>>,
+    /// Guests of every kind: their names are one namespace, as host names are.
+    pub guests: BTreeMap<String, Entry<'d, GuestSource>>,
     pub flows: BTreeMap<String, Entry<'d, FlowSource>>,
     /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
     pub blind: bool,
@@ -98,10 +99,18 @@ impl<'d> Namespace<'d> {
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
             merger.several("types", "type", typed.types, &mut all.types);
-            merger.several("containers", "container", typed.containers, &mut all.containers);
+            let containers = typed.containers.map(guests);
+            merger.several("containers", "container", containers, &mut all.guests);
+            let vms = typed.vms.map(guests);
+            merger.several("vms", "vm", vms, &mut all.guests);
         }
         all
     }
+}
+
+/// Guests of one kind as guests.
+fn guests<T: Into<GuestSource>>(of_a_kind: BTreeMap<String, T>) -> BTreeMap<String, GuestSource> {
+    of_a_kind.into_iter().map(|(name, source)| (name, source.into())).collect()
 }
 
 struct Merger<'d, 'a> {

@@ -184,7 +184,7 @@ fn the_root_is_replaced_while_somebody_asks(site: &Site) {
         let client = scope.spawn(|| {
             let mut asked = 0;
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                write(&client, &site.ok(&["certs", "root"]));
+                write(client.clone(), &site.ok(&["certs", "root"]));
                 let answer = ask(&client);
                 let said = String::from_utf8_lossy(&answer.stderr).into_owned();
                 assert_eq!(String::from_utf8_lossy(&answer.stdout), "200", "try {asked}: {said}");
