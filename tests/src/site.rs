@@ -64,18 +64,54 @@ static CATALOG: LazyLock<Catalog> =
 static AUTHORITIES: [LazyLock<(tempfile::TempDir, Arc<pki::Authority>)>; 2] =
     [LazyLock::new(make_authority), LazyLock::new(make_authority)];
 
+fn settings() -> pki::AuthoritySettings {
+    pki::AuthoritySettings {
+        site: "workshop".into(),
+        domain: "workshop.internal".into(),
+        subnets: vec!["10.0.0.0/24".parse().expect("a subnet")],
+    }
+}
+
 /// Its folder lives as long as the process.
 fn make_authority() -> (tempfile::TempDir, Arc<pki::Authority>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).expect("a plain path");
-    let settings = pki::AuthoritySettings {
-        site: "workshop".into(),
-        domain: "workshop.internal".into(),
-        subnets: vec!["10.0.0.0/24".parse().expect("a subnet")],
-    };
     let begin = Timestamp::from_second(BEGIN).expect("a time of this age");
-    let authority = pki::Authority::open_or_create(&path, &settings, begin).expect("it can be made");
+    let authority = pki::Authority::open_or_create(&path, &settings(), begin).expect("it can be made");
     (folder, Arc::new(authority))
+}
+
+/// An authority at each stage of another root that takes the place of its own, with the folder of each: before, both are trusted,
+/// the new one signs, it alone is trusted, and after.
+static STAGES: LazyLock<(tempfile::TempDir, [Arc<pki::Authority>; 5])> = LazyLock::new(|| {
+    let (folder, first) = make_authority();
+    let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("a plain path");
+    let begin = Timestamp::from_second(BEGIN).expect("a time of this age");
+    let mut all = vec![first];
+    for number in 1..5 {
+        let (last, own) = match number {
+            1 => (root.join("authority"), root.join("1")),
+            n => (root.join((n - 1).to_string()), root.join(n.to_string())),
+        };
+        // The same files, with their modes.
+        let copied = std::process::Command::new("cp").args(["-a", last.as_str(), own.as_str()]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "they can be copied");
+        let open = || pki::Authority::open_or_create(&own, &settings(), begin).expect("it can be opened");
+        match number {
+            1 => pki::Authority::propose_root(&own, &settings(), begin).and_then(|it| it.keep_new_root()),
+            2 => open().sign_with_new_root(begin),
+            3 => open().leave_old_root(),
+            _ => open().forget_old_root(),
+        }
+        .expect("it goes on");
+        all.push(Arc::new(open()));
+    }
+    (folder, all.try_into().expect("five"))
+});
+
+/// An authority at each stage of another root that takes the place of its own: before, three stages ([`pki::Stage`]), and after.
+pub fn stages() -> [Arc<pki::Authority>; 5] {
+    STAGES.1.clone()
 }
 
 /// The authority of the test sites.
@@ -104,14 +140,21 @@ impl Site {
     /// # Panics
     /// When they are no sound site.
     pub fn of(files: &Files) -> Self {
+        Self::below(files, authority())
+    }
+
+    /// The same, with another authority than that of all test sites.
+    ///
+    /// # Panics
+    /// When they are no sound site.
+    pub fn below(files: &Files, authority: Arc<pki::Authority>) -> Self {
         let files = files.iter().map(|(path, bytes)| (Utf8PathBuf::from(path), bytes.clone()));
         let loaded = match blueprint::load_from_memory(files, &CATALOG) {
             Ok(loaded) => loaded,
             Err(failure) => panic!("{}", failure.to_text()),
         };
-        let authority = authority();
         let renderer = Renderer::new(&loaded.blueprint);
-        let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &[], &renderer)
+        let desired = plan::wire::wire(&loaded.blueprint, &managers::authority::roots(&authority), &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
         Self { desired: Arc::new(desired), authority }
     }

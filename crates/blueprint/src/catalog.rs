@@ -240,11 +240,11 @@ pub struct FileSpec {
     /// A command that must succeed with the new file in place; otherwise the old one is put back and the step fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
-    /// Units that are reloaded when it changes.
+    /// Units that are reloaded when it changes; a text of several words is several of them.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
     pub reloads: Vec<String>,
-    /// Units that are restarted when it changes.
+    /// Units that are restarted when it changes; a text of several words is several of them.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,

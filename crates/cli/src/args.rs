@@ -115,9 +115,9 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes\n  phoenix-cli destroy --confirm workshop --exclude container.data"
     )]
     Destroy(Destroy),
-    /// After an incident: end what a guest was given, or make another key that signs
+    /// After an incident: end what a guest was given, make another key that signs, or another root
     #[command(
-        after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients."
+        after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n  phoenix-cli rotate authority       the root itself, and all below it\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients.\n\nA root takes the place of another in three stages: both are trusted, then the new one signs, then it alone is trusted, and nothing signed below the old one is believed any more. In between you are asked whether people have the new one: `phoenix-cli certs root --new` prints it. Cut off, the same command goes on; `phoenix-cli status` says how far it is."
     )]
     Rotate(Rotate),
     /// Take guests over that do not prove to be the site's own
@@ -343,7 +343,7 @@ pub struct Up {
 /// Options of `rotate`.
 #[derive(Debug, Args)]
 pub struct Rotate {
-    /// A guest, or `intermediate`: the key that signs certificates
+    /// A guest, `intermediate`: the key that signs certificates, or `authority`: the root
     #[arg(value_name = "WHAT")]
     pub what: String,
     /// Do not ask
@@ -522,9 +522,13 @@ pub enum CertsCommand {
     List,
     /// Print the workshop's root certificate as PEM, nothing else
     #[command(
-        after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/"
+        after_help = "Examples:\n  phoenix-cli certs root > workshop-root.pem\n  curl --cacert <(phoenix-cli certs root) https://notes.workshop.internal/\n\nWhile another root takes its place (`phoenix-cli rotate authority`), it is both of them: whoever trusts both is let in at any time."
     )]
-    Root,
+    Root {
+        /// The one that takes the place of the other, alone: for people to import
+        #[arg(long)]
+        new: bool,
+    },
     /// Print a request for the next intermediate, where the root's key is kept elsewhere
     #[command(
         after_help = "Examples:\n  phoenix-cli certs request > next.csr\n\nIts key stays here. Where the root's key is, `phoenix-cli certs sign next.csr > next.crt` signs it; `phoenix-cli certs install next.crt` puts it in place here. With `step-ca`, its key is made in the authority's container, and `install` puts the certificate there."

@@ -31,6 +31,7 @@ use crate::root::{
 };
 use crate::signed::{Holder, Ledger, Refused};
 use crate::store::Store;
+use crate::succession::{self, Succession};
 use crate::verify::verify_chain;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -86,6 +87,8 @@ pub struct Authority {
     site: String,
     domain: String,
     root_pem: String,
+    /// Whether another root takes the place of one, when it was opened.
+    succession: Succession,
     /// What proxies are told to refuse, when it was opened.
     refused: Vec<Refused>,
     signer: Mutex<Signer>,
@@ -131,9 +134,11 @@ impl Authority {
         let domain = settings.domain.to_lowercase();
         check_name(&domain)?;
         let store = Store::open(folder)?;
+        succession::finish(&store)?;
         let root = Root::open_or_create(&store, settings, &domain, now)?;
         next::finish(&store)?;
-        Self::with_signer(&store, root, settings, domain, now, Missing::IsMade)
+        let succession = Succession::read(&store)?;
+        Self::with_signer(&store, (root, succession), settings, domain, now, Missing::IsMade)
     }
 
     /// Opens the authority in `folder` where there is one, for who only looks: nothing is written. Where its intermediate
@@ -149,14 +154,15 @@ impl Authority {
         let domain = settings.domain.to_lowercase();
         check_name(&domain)?;
         let Some(store) = Store::look(folder)? else { return Ok(None) };
-        let Some(root) = Root::open(&store, &domain, now)? else { return Ok(None) };
-        Self::with_signer(&store, root, settings, domain, now, Missing::IsNotKept).map(Some)
+        let succession = Succession::read(&store)?;
+        let Some(root) = succession.root(&store, &domain, now)? else { return Ok(None) };
+        Self::with_signer(&store, (root, succession), settings, domain, now, Missing::IsNotKept).map(Some)
     }
 
     /// The authority of a root, with what signs leaves: checked, or made where it is missing.
     fn with_signer(
         store: &Store,
-        root: Root,
+        (root, succession): (Root, Succession),
         settings: &AuthoritySettings,
         domain: String,
         now: Timestamp,
@@ -166,8 +172,10 @@ impl Authority {
             Missing::IsMade => store.create(name, content),
             Missing::IsNotKept => Ok(()),
         };
-        let key = store.read(INTERMEDIATE_KEY)?;
-        let certificate = match store.read(INTERMEDIATE_CERT)? {
+        // What is there is the last root's where whoever had the next one sign was killed.
+        let read = |name: &str| if succession.turning { Ok(None) } else { store.read(name) };
+        let key = read(INTERMEDIATE_KEY)?;
+        let certificate = match read(INTERMEDIATE_CERT)? {
             Some(pem) => Some(read_certificate(store, INTERMEDIATE_CERT, &pem)?),
             None => None,
         };
@@ -218,6 +226,7 @@ impl Authority {
             refused,
             site: settings.site.clone(),
             domain,
+            succession: succession.below(&root.pem),
             root_pem: root.pem,
             signer: Mutex::new(Signer { pem: intermediate_pem, facts: intermediate, key }),
             unlocked: Mutex::default(),
@@ -238,6 +247,14 @@ impl Authority {
 
     pub(crate) fn site(&self) -> &str {
         &self.site
+    }
+
+    pub(crate) fn succession(&self) -> &Succession {
+        &self.succession
+    }
+
+    pub(crate) fn succession_mut(&mut self) -> &mut Succession {
+        &mut self.succession
     }
 
     pub(crate) fn sign_with(&self, next: Signer) {
@@ -357,7 +374,7 @@ impl Authority {
         Ok(Some(Signer { pem, facts, key: key.serialize_pem().into() }))
     }
 
-    /// The root certificate: what clients are given to trust.
+    /// The certificate of the root that signs. What clients are given to trust is [`Self::trusted_pem`].
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.root_pem

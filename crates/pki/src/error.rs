@@ -195,6 +195,9 @@ impl PkiError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::TooOpen { path, wanted, .. } => format!("chmod {wanted:04o} {path}"),
+            Self::KeyMissing { key, .. } if key.file_name() == Some(crate::succession::NEW_KEY) => {
+                format!("put {key} back from where you keep it; then phoenix-cli rotate authority")
+            }
             Self::KeyMissing { key, .. } if key.file_name() == Some("root.key") => {
                 format!(
                     "put {key} back from where you keep it, or have the next intermediate signed there: phoenix-cli certs request"

@@ -15,6 +15,7 @@ pub mod renewal;
 mod root;
 mod signed;
 mod store;
+mod succession;
 mod verify;
 
 pub use authority::{
@@ -25,4 +26,5 @@ pub use facts::{CertificateFacts, renew_at};
 pub use leaf::{BACKDATE, Leaf, LeafRequest};
 pub use locked::{NeedsRoot, RootKey};
 pub use signed::Refused;
+pub use succession::Stage;
 pub use verify::verify_chain;

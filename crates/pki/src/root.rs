@@ -41,8 +41,8 @@ pub(crate) enum Key {
 
 impl Key {
     /// As it is in the folder.
-    pub(crate) fn read(store: &Store) -> Result<Self, PkiError> {
-        Ok(match store.read(ROOT_KEY)? {
+    pub(crate) fn read(store: &Store, file: &str) -> Result<Self, PkiError> {
+        Ok(match store.read(file)? {
             None => Self::Away,
             Some(text) if text.expose_secret().starts_with(sealed::BEGIN) => Self::Locked(text),
             Some(text) => Self::Here(text),
@@ -54,22 +54,33 @@ impl Root {
     /// The root that is there, which has to be of `domain`. `None`: there is none yet, or it was not finished. Nothing is
     /// written.
     pub(crate) fn open(store: &Store, domain: &str, now: Timestamp) -> Result<Option<Self>, PkiError> {
-        let key = Key::read(store)?;
-        let Some(pem) = store.read(ROOT_CERT)? else {
+        if store.read(ROOT_CERT)?.is_none()
+            && store.read(ROOT_KEY)?.is_none()
+            && store.read(INTERMEDIATE_CERT)?.is_some()
+        {
             // An intermediate without any root is not ours to build on: its root is somewhere, and clients trust it.
-            if matches!(key, Key::Away) && store.read(INTERMEDIATE_CERT)?.is_some() {
-                return Err(PkiError::KeyMissing {
-                    certificate: store.path(INTERMEDIATE_CERT),
-                    key: store.path(ROOT_KEY),
-                });
-            }
-            return Ok(None);
-        };
-        let (pem, facts) = read_certificate(store, ROOT_CERT, &pem)?;
+            return Err(PkiError::KeyMissing {
+                certificate: store.path(INTERMEDIATE_CERT),
+                key: store.path(ROOT_KEY),
+            });
+        }
+        Self::read(store, (ROOT_CERT, ROOT_KEY), domain, now)
+    }
+
+    /// The root in these files, as [`Self::open`] has it.
+    pub(crate) fn read(
+        store: &Store,
+        (certificate, key_file): (&str, &str),
+        domain: &str,
+        now: Timestamp,
+    ) -> Result<Option<Self>, PkiError> {
+        let key = Key::read(store, key_file)?;
+        let Some(pem) = store.read(certificate)? else { return Ok(None) };
+        let (pem, facts) = read_certificate(store, certificate, &pem)?;
         if matches!(&key, Key::Here(key) if !facts.matches_key(key)) {
             return Err(PkiError::KeyMismatch {
-                certificate: store.path(ROOT_CERT),
-                key: store.path(ROOT_KEY),
+                certificate: store.path(certificate),
+                key: store.path(key_file),
             });
         }
         if facts.permitted_domains != [domain] {
@@ -80,7 +91,7 @@ impl Root {
             });
         }
         if facts.not_after <= now {
-            return Err(PkiError::RootExpired { path: store.path(ROOT_CERT), at: facts.not_after });
+            return Err(PkiError::RootExpired { path: store.path(certificate), at: facts.not_after });
         }
         Ok(Some(Self { pem, facts, key }))
     }
@@ -94,7 +105,7 @@ impl Root {
         if let Some(there) = Self::open(store, domain, now)? {
             return Ok(there);
         }
-        let key = match Key::read(store)? {
+        let key = match Key::read(store, ROOT_KEY)? {
             Key::Here(key) => key,
             Key::Locked(_) => return Err(PkiError::Locked { key: store.path(ROOT_KEY) }),
             Key::Away => {
@@ -104,24 +115,35 @@ impl Root {
             }
         };
         let pair = parse_key(&store.path(ROOT_KEY), &key)?;
-        let validity = Validity::new(now, ROOT_LIFE)?;
-        let params = authority_params(
-            &format!("Phoenix {} Root CA", settings.site),
-            BasicConstraints::Constrained(1),
-            name_constraints(domain, &settings.subnets),
-            &pair,
-            &validity,
-        )?;
-        let pem = params.self_signed(&pair).map_err(crypto("sign the root certificate"))?.pem();
+        let pem =
+            Self::certificate(&format!("Phoenix {} Root CA", settings.site), settings, domain, &pair, now)?;
         store.create(ROOT_CERT, &pem.clone().into())?;
         let facts = CertificateFacts::parse(&pem)?;
         Ok(Self { pem, facts, key: Key::Here(key) })
     }
 
+    /// A root's certificate for its own key, in PEM.
+    pub(crate) fn certificate(
+        name: &str,
+        settings: &AuthoritySettings,
+        domain: &str,
+        key: &KeyPair,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let params = authority_params(
+            name,
+            BasicConstraints::Constrained(1),
+            name_constraints(domain, &settings.subnets),
+            key,
+            &Validity::new(now, ROOT_LIFE)?,
+        )?;
+        Ok(params.self_signed(key).map_err(crypto("sign the root certificate"))?.pem())
+    }
+
     /// The root whose certificate is known, with its key where that is at hand. Nothing is made.
     pub(crate) fn known(store: &Store, pem: &str) -> Result<Self, PkiError> {
         let facts = CertificateFacts::parse(pem)?;
-        let key = Key::read(store)?;
+        let key = Key::read(store, ROOT_KEY)?;
         if matches!(&key, Key::Here(key) if !facts.matches_key(key)) {
             return Err(PkiError::KeyMismatch {
                 certificate: store.path(ROOT_CERT),

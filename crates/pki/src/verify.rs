@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::error::PkiError;
 
-/// Checks a chain (the leaf first) the way a TLS client does that trusts only `root_pem`: signatures, validity at `now`,
-/// purposes, name constraints, and that the leaf is for `name`, a DNS name or an address.
+/// Checks a chain (the leaf first) the way a TLS client does that trusts only `root_pem`, which may be several certificates:
+/// signatures, validity at `now`, purposes, name constraints, and that the leaf is for `name`, a DNS name or an address.
 ///
 /// # Errors
 /// [`PkiError::Untrusted`] with the verifier's reason, or [`PkiError::BadCertificate`] and [`PkiError::BadName`] for
@@ -20,13 +20,18 @@ use crate::error::PkiError;
 pub fn verify_chain(chain_pem: &str, root_pem: &str, name: &str, now: Timestamp) -> Result<(), PkiError> {
     let chain = certificates("the chain", chain_pem)?;
     let (leaf, intermediates) = chain.split_first().ok_or_else(|| none_in("the chain"))?;
-    let root = certificates("the root", root_pem)?.into_iter().next().ok_or_else(|| none_in("the root"))?;
+    let trusted = certificates("the root", root_pem)?;
+    if trusted.is_empty() {
+        return Err(none_in("the root"));
+    }
     let server =
         ServerName::try_from(name.to_owned()).map_err(|_| PkiError::BadName { name: name.to_owned() })?;
     let untrusted = |source| PkiError::Untrusted { name: name.to_owned(), source };
 
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(root).map_err(untrusted)?;
+    for root in trusted {
+        roots.add(root).map_err(untrusted)?;
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()

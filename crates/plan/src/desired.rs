@@ -6,7 +6,7 @@ mod flow;
 mod guest;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct Desired {
     pub outside_names: BTreeMap<String, Ipv4Addr>,
     /// The certificate authority in a guest; Phoenix' own signs where absent.
     pub authority: Option<Authority>,
+    /// The workshop's roots of before, by fingerprint: a mark that names one of them is to name the present one.
+    pub roots_before: BTreeSet<String>,
     /// The guest that serves as the workshop's name server, with its address.
     pub dns: Option<(GuestName, Ipv4Addr)>,
     /// The firewall, where Phoenix looks after it.

@@ -22,9 +22,15 @@ pub struct Told {
     /// that of the authority. The authority's own guest has all of them in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<Names>>,
-    /// The certificate of the site's root, PEM.
+    /// The certificate of the site's root, PEM. While another root takes its place it is both of them, the older one first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// While another root takes the place of one: each by itself. Nothing otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<Root>>,
+    /// While another root takes the place of one: who has read the root's certificate in this guest, and has to read it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Readers>,
     /// What proxies do not take from clients any more, since its keys may have been taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Vec<Refused>>,
@@ -184,6 +190,26 @@ pub struct Certificate {
     pub restarts: Vec<String>,
     /// Where it is shown, to be read back: `ADDRESS:PORT/NAME`.
     pub served: Vec<String>,
+}
+
+/// The certificate of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    /// What tells it from the others, for the name of a file.
+    pub id: String,
+    /// The certificate, PEM.
+    pub pem: String,
+}
+
+/// Units that have read the certificate of the root: those that show a certificate themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Readers {
+    /// Those that are reloaded.
+    pub reloads: Vec<String>,
+    /// Those that are restarted.
+    pub restarts: Vec<String>,
 }
 
 /// How the authority in a guest is asked.

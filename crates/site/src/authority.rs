@@ -76,6 +76,12 @@ pub(crate) fn made(blueprint: &Blueprint, listener: &dyn Listener) -> Result<Arc
     Ok(Arc::new(authority))
 }
 
+/// The authority with another root beside its own, of which nothing is written, or with the one that is there.
+pub(crate) fn proposed(blueprint: &Blueprint) -> Result<Arc<pki::Authority>, Error> {
+    let proposed = pki::Authority::propose_root(&folder(blueprint), &settings(blueprint), Timestamp::now());
+    Ok(Arc::new(proposed.map_err(|e| unusable(&e))?))
+}
+
 /// What is known of the root by what it signed: guests that carry this site's marks were made with one that is not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lost {
@@ -108,9 +114,12 @@ impl Lost {
             let (guest, _) = all.into_iter().next()?;
             return Some(Self { guest, another: false, key });
         };
-        let here = wire::fingerprint(&[authority.root_pem()]);
+        // What the present one has taken the place of here, or is about to, is of this site as well.
+        let before = authority.before().iter().map(String::as_str);
+        let here: Vec<String> =
+            authority.trusted().into_iter().chain(before).map(|pem| wire::fingerprint(&[pem])).collect();
         // One that remembers this one is enough: it takes the place of the last, guest by guest.
-        if all.iter().any(|(_, root)| *root == Some(here.as_str())) {
+        if all.iter().any(|(_, root)| root.is_some_and(|root| here.iter().any(|here| here == root))) {
             return None;
         }
         let (guest, _) = all.into_iter().find(|(_, root)| root.is_some())?;

@@ -13,7 +13,7 @@ impl Site {
     pub(crate) fn observer(&self) -> Observer<'_> {
         Observer {
             desired: &self.desired,
-            root: self.authority.as_ref().map_or(NOT_MADE, |authority| authority.root_pem()),
+            root: self.authority.as_ref().map_or(NOT_MADE, |authority| authority.trusted_pem()),
             ways: self.connection.ways.clone(),
             clock: Timestamp::now,
         }

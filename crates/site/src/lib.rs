@@ -31,6 +31,7 @@ mod secrets;
 mod simulated;
 mod site;
 mod status;
+mod succession;
 mod trace;
 mod urls;
 
@@ -47,6 +48,7 @@ pub use key::{file as key_file, key};
 pub use lock::SiteLock;
 pub use open::{OnPaper, catalog, load};
 pub use passphrase::Passphrase;
+pub use pki::Stage;
 pub use saved::{Saved, read};
 pub use secrets::{Another, SiteSecrets};
 pub use site::{SPAN, Site};

@@ -11,7 +11,7 @@ use managers::features::known;
 use managers::features::renderer::Renderer;
 use managers::own::{self, Own};
 use managers::settle::NO_ANSWER;
-use plan::told::Refused;
+use plan::wire::Roots;
 use plan::{Address, Desired, Inventory, Trust};
 use secrecy::SecretString;
 use tokio::time::timeout;
@@ -145,11 +145,8 @@ pub fn load(site: &Utf8Path, listener: &dyn Listener) -> Result<Loaded, Error> {
 /// The desired state, of which every path works on paper. Without an authority it is for looking at alone: what it says of
 /// the root certificate is no certificate.
 pub(crate) fn desired(blueprint: &Blueprint, authority: Option<&pki::Authority>) -> Result<Desired, Error> {
-    let root = authority.map_or(NOT_MADE, pki::Authority::root_pem);
-    let told = |one: &pki::Refused| Refused { issuer: one.issuer.clone(), names: one.names.clone() };
-    let refused: Vec<Refused> =
-        authority.map(pki::Authority::refused).into_iter().flatten().map(told).collect();
-    let wired = plan::wire::wire(blueprint, root, &refused, &Renderer::new(blueprint));
+    let roots = authority.map_or_else(|| Roots::one(NOT_MADE), managers::authority::roots);
+    let wired = plan::wire::wire(blueprint, &roots, &Renderer::new(blueprint));
     let desired = wired.map_err(|errors| {
         let errors = errors
             .into_iter()

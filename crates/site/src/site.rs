@@ -46,7 +46,7 @@ pub struct Site {
     /// The way to the target.
     pub connection: Connection,
     environment: Environment,
-    trust: Arc<Trust>,
+    pub(crate) trust: Arc<Trust>,
     pub(crate) secrets: Arc<SiteSecrets>,
 }
 

@@ -14,6 +14,7 @@ mod machines;
 mod owned;
 mod privileges;
 mod renewal;
+mod roots;
 mod seeds;
 mod trouble;
 

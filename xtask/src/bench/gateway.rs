@@ -113,6 +113,7 @@ fn gateway() -> Result<Rendered, Box<dyn Error>> {
     };
     let parameters = BTreeMap::from([("sites".to_owned(), json!([site]))]);
     let facts = GuestFacts {
+        kind: "container".into(),
         name: "gateway".into(),
         hostname: "gateway".into(),
         fqdn: "gateway.workshop.internal".into(),

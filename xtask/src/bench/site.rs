@@ -83,7 +83,7 @@ impl Site {
         let folder = self.path.join(".phoenix/secrets/authority");
         let authority = pki::Authority::open_or_create(&folder, &settings, Timestamp::now())?;
         let renderer = managers::features::renderer::Renderer::new(&blueprint);
-        let desired = plan::wire::wire(&blueprint, authority.root_pem(), &[], &renderer)
+        let desired = plan::wire::wire(&blueprint, &plan::wire::Roots::one(authority.root_pem()), &renderer)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         Ok((desired, authority))
     }

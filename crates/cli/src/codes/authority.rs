@@ -114,9 +114,24 @@ pub const CODES: &[CodeInfo] = &[
         "Give what `phoenix-cli certs request` printed to `certs sign`, and what that printed to `certs install`.",
     ),
     code(
+        "rotate::behind",
+        "not everybody is as the stage wants it",
+        "Before a root that takes another's place goes on to its next stage, all guests that are there, and the node, must be as the \
+         present one wants them: who trusts one root alone would refuse the others, or be refused. Named is what is not: its \
+         container is off, its node is offline, or a step failed.",
+        "`phoenix-cli plan` shows why. Start it, or take it out of the blueprint; then `phoenix-cli rotate authority` goes on.",
+    ),
+    code(
         "rotate::nothing",
         "nothing was given out",
-        "What was named has no certificates, so there are none to make anew.",
+        "What was named has no certificates, so there are none to make anew; or nothing of the site was applied yet.",
         "`phoenix-cli certs` shows who has some. `phoenix-cli rotate intermediate` makes another key that signs them all.",
+    ),
+    code(
+        "rotate::unsettled",
+        "something else would be destroyed",
+        "`rotate authority` carries out the plan of the whole site, and that has steps that destroy something. They take a consent of \
+         their own, which it does not ask for.",
+        "Have them done first, or left away: `phoenix-cli up`. Then `phoenix-cli rotate authority`.",
     ),
 ];

@@ -9,7 +9,7 @@ use crate::args::{self, Global};
 use crate::commands::consent::{self, Ask};
 use crate::commands::plan::{look, plan_for, typed};
 use crate::commands::probing::{self, Probing};
-use crate::commands::{diff, secrets, show};
+use crate::commands::{diff, rotate_authority, secrets, show};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::printer::Printer;
 use crate::{opening, passphrase, progress};
@@ -60,6 +60,9 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
             show::before(&plan, &planned, global, carrying.shown, &asked, printer);
         }
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
+        if let Some(stage) = rotate_authority::words(&planned, &typed(global)).filter(|_| !printer.json) {
+            printer.say(stage);
+        }
         if carrying.no_probe {
             return Ok(code);
         }
@@ -105,6 +108,9 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
             consent::settle(&plan, &carrying.allow_destroy, ask, &typed, printer)?
         };
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
+        if let Some(stage) = rotate_authority::words(&planned, &typed(global)).filter(|_| !printer.json) {
+            printer.say(stage);
+        }
         if carrying.no_probe {
             return Ok(code);
         }

@@ -16,6 +16,7 @@ use site::{OnPaper, Site};
 
 use crate::args::{Certs, CertsCommand, Global};
 use crate::commands::plan::typed;
+use crate::commands::rotate_authority;
 use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::passphrase;
@@ -34,10 +35,11 @@ pub async fn run(global: &Global, options: &Certs, printer: Printer) -> Outcome 
         Some(CertsCommand::Install { certificate }) => next::install(global, certificate, printer).await,
         Some(CertsCommand::Protect) => protect(global, printer),
         Some(CertsCommand::Unprotect) => unprotect(global, printer),
-        Some(CertsCommand::Root) => {
+        Some(CertsCommand::Root { new }) => {
             // Nothing else on standard output, and nothing contacted: it is used inside other commands.
             let authority = made(&opening::paper(global, printer.quiet())?, global)?;
-            printer.data(format!("{}\n", authority.root_pem().trim_end()));
+            let pem = if *new { authority.newest_pem() } else { authority.trusted_pem() };
+            printer.data(format!("{}\n", pem.trim_end()));
             Ok(0)
         }
         Some(CertsCommand::List) | None => list(global, printer).await,
@@ -115,10 +117,11 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
         })
         .collect();
     let old = planned.authority.as_deref().and_then(old_root);
+    let stage = rotate_authority::words(&planned, &typed(global));
     let signer = planned.desired.authority.as_ref().map(|a| json!({ "on": a.on, "url": a.url }));
     if printer.json {
         let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
-        printer.data_json(&json!({ "authority": signer, "certificates": rows, "root": old }));
+        printer.data_json(&json!({ "authority": signer, "certificates": rows, "root": old, "root_stage": stage_of(&planned) }));
         return Ok(0);
     }
     for (place, row) in &rows {
@@ -131,10 +134,18 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
     if let Some(old) = old {
         printer.say(old);
     }
+    if let Some(stage) = stage {
+        printer.say(stage);
+    }
     if rows.is_empty() {
         printer.say("nothing of the site shows a certificate, so there are none");
     }
     Ok(0)
+}
+
+/// How far another root has taken the place of the site's, as a number of three; none where there is but one.
+pub fn stage_of(planned: &Site) -> Option<u32> {
+    planned.root_stage().map(site::Stage::number)
 }
 
 /// What is to be known of a root that was made before Phoenix limited it further. It is kept: all clients trust it.

@@ -62,7 +62,7 @@ fn has(global: &Global, address: &Address) -> bool {
 pub(super) fn wired(folder: &Utf8Path) -> Option<(Blueprint, Desired)> {
     let loaded = blueprint::load(&site::folder(folder).ok()?, &site::catalog().ok()?).ok()?;
     let renderer = managers::features::renderer::Renderer::new(&loaded.blueprint);
-    let desired = plan::wire::wire(&loaded.blueprint, "", &[], &renderer).ok()?;
+    let desired = plan::wire::wire(&loaded.blueprint, &plan::wire::Roots::one(""), &renderer).ok()?;
     Some((loaded.blueprint, desired))
 }
 

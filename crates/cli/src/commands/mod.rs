@@ -21,6 +21,7 @@ mod logs;
 mod plan;
 mod probing;
 mod rotate;
+mod rotate_authority;
 mod schema;
 mod sealing;
 mod secret_values;

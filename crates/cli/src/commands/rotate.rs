@@ -6,13 +6,19 @@ use crate::args::{self, Global, Shown};
 use crate::commands::apply::carry_out;
 use crate::commands::consent::{self, Ask};
 use crate::commands::plan::typed;
-use crate::commands::{diff, show};
+use crate::commands::{diff, rotate_authority, show};
 use crate::error::Outcome;
 use crate::opening;
 use crate::printer::Printer;
 
+/// What is rotated where the root itself is.
+const AUTHORITY: &str = "authority";
+
 /// Plans it, asks, and carries it out.
 pub async fn run(global: &Global, options: &args::Rotate, printer: Printer) -> Outcome {
+    if options.what == AUTHORITY {
+        return rotate_authority::run(global, options, printer).await;
+    }
     let mut planned = opening::open(global, printer).await?;
     let result = async {
         let _lock = planned.lock().await?;

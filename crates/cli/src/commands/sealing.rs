@@ -33,7 +33,7 @@ pub fn may_change_secrets(command: &Command) -> bool {
             matches!(options.what, SecretsCommand::Rotate { .. } | SecretsCommand::Set { .. })
         }
         Command::Certs(options) => {
-            !matches!(options.what, None | Some(CertsCommand::List | CertsCommand::Root))
+            !matches!(options.what, None | Some(CertsCommand::List | CertsCommand::Root { .. }))
         }
         _ => false,
     }

@@ -8,7 +8,9 @@ use managers::status::Line;
 use plan::Address;
 
 use crate::args::{self, Global};
+use crate::commands::certs::stage_of;
 use crate::commands::plan::typed;
+use crate::commands::rotate_authority;
 use crate::commands::sealing;
 use crate::error::{ErrorKind, Outcome, already_reported};
 use crate::opening;
@@ -56,6 +58,7 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
         let mut json = status.json();
         json["runs"] = runs.json();
         json["sealed"] = sealed.map_or(serde_json::Value::Null, |told| told.json());
+        json["root_stage"] = stage_of(&planned).into();
         printer.data_json(&json);
         return Ok(0);
     }
@@ -93,6 +96,9 @@ async fn once(global: &Global, printer: Printer) -> Outcome {
     }
     for said in runs.lines(&typed(global)) {
         printer.data(line(&said));
+    }
+    if let Some(stage) = rotate_authority::words(&planned, &typed(global)) {
+        printer.data(stage);
     }
     match status.plan.steps.len() {
         0 if status.plan.problems.is_empty() => printer.say("as the blueprint wants it"),

@@ -2,7 +2,10 @@
 //! certificate for that key, here. So a rebuilt authority has another key under the same root, and no client has to
 //! trust anew (P-69, I-5).
 
+mod behind;
 pub mod later;
+
+pub use behind::behind;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +16,8 @@ use jiff::Timestamp;
 use plan::address::kinds;
 use plan::desired::Authority;
 use plan::planner::{Kind, Proposal, World};
+use plan::told::Refused;
+use plan::wire::{Roots, fingerprint};
 use plan::{Action, Address, Change, Desired, Problem, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,6 +34,21 @@ pub const PROGRAM: &str = "/usr/local/lib/phoenix/authority";
 
 /// Making a key, starting and signing once: seconds; a slow disk may need a minute.
 const LIMIT: Duration = Duration::from_mins(3);
+
+/// What a site is wired with, of its authority.
+#[must_use]
+pub fn roots(authority: &pki::Authority) -> Roots {
+    let trusted = authority.trusted();
+    // One that is trusted still is no root of before yet.
+    let before = authority.before().iter().filter(|pem| !trusted.contains(&pem.as_str()));
+    let refused = |one: &pki::Refused| Refused { issuer: one.issuer.clone(), names: one.names.clone() };
+    Roots {
+        signs: authority.root_pem().to_owned(),
+        before: before.map(|pem| fingerprint(&[pem])).collect(),
+        refused: authority.refused().iter().map(refused).collect(),
+        trusted: trusted.into_iter().map(str::to_owned).collect(),
+    }
+}
 
 /// The authority, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -114,9 +134,8 @@ impl Kind for Authorities {
         let there = mark.and_then(|m| CertificateMark::of(m, &address));
         let (action, reason, another_key) = match &there {
             None => (Action::Create, "its guest has no certificate to sign with yet", false),
-            Some(m) if m.fingerprint != authority.fingerprint => {
-                (Action::Update, "its name or the site's root changes", false)
-            }
+            // Below another root with another key, too: one name is one key's, whoever signed it.
+            Some(m) if m.fingerprint != authority.fingerprint => (Action::Update, CHANGES, true),
             Some(_) if world.inventory.rotated.intermediate => (Action::Update, TAKEN, true),
             Some(_) if world.inventory.rotated.signer => (Action::Update, TOLD_APART, true),
             Some(m) if due(m, authority, world.options.now) => (Action::Update, DUE, true),
@@ -188,6 +207,9 @@ fn root_away(address: Address, reason: &str, there: bool) -> Problem {
 /// Why it gets another certificate, and what that takes.
 const DUE: &str = "two thirds of its intermediate's life have passed, or it lives too long: another key is certified, and \
                    step-ca alone is started anew with it";
+
+/// The same, for what else it is made anew for.
+const CHANGES: &str = "its name or the site's root changes: another key is certified, and step-ca alone is started anew with it";
 
 /// The same, for a key that may have been taken.
 const TAKEN: &str = "the key that it signs with may have been taken: another one is certified, and step-ca alone is started anew with it";

@@ -84,6 +84,13 @@ impl Anew {
         let why = "what signed it may have been taken: it is signed with another key";
         rotated.intermediate.then_some((Self { credential: false, signer: Some(now) }, why))
     }
+
+    /// Where names, life or authority of a certificate are others than those of the one that is there: whoever has it may find it
+    /// good, as while its root is still trusted.
+    pub(crate) fn of_other(certificate: &Certificate, there: Option<&CertificateMark>) -> Option<Self> {
+        let other = there.is_some_and(|there| there.fingerprint != certificate.fingerprint);
+        other.then_some(Self { credential: false, signer: None })
+    }
 }
 
 /// What the workshop's authority is told of a guest.
@@ -268,7 +275,7 @@ impl Kind for Certificates {
                 certificate.issuer != Issuer::Acme || anew.credential
             });
             let put = Put {
-                anew: anew.map(|(anew, _)| anew),
+                anew: anew.map(|(anew, _)| anew).or_else(|| Anew::of_other(certificate, there)),
                 id: guest.id,
                 certificate: certificate.clone(),
                 introduction: introduction.filter(|_| certificate.issuer == Issuer::StepCa),

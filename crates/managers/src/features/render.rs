@@ -191,8 +191,10 @@ impl Renderer<'_> {
             secrets,
         };
         for (name, unit) in &spec.units {
-            if let Some(name) = self.unit(&format!("units.{name}"), name)? {
-                out.units.insert(name, unit.clone());
+            let place = format!("units.{name}");
+            let name = self.text(&place, name, None)?;
+            if !name.is_empty() {
+                out.units.insert(self.unit(&place, &name)?, unit.clone());
             }
         }
         for (i, folder) in spec.folders.iter().enumerate() {
@@ -310,19 +312,25 @@ impl Renderer<'_> {
             .map(|(_, value)| value)
     }
 
-    /// A unit's name without `.service`, which is what systemd takes a bare name for.
-    fn unit(&self, place: &str, source: &str) -> Result<Option<String>, RenderError> {
-        let name = self.text(place, source, None)?;
-        let name = name.strip_suffix(".service").unwrap_or(&name);
+    /// Units' names, a word each, without `.service`, which is what systemd takes a bare name for.
+    fn units(&self, place: &str, sources: &[String]) -> Result<Vec<String>, RenderError> {
+        let mut names = Vec::new();
+        for source in sources {
+            let text = self.text(place, source, None)?;
+            for name in text.split_whitespace() {
+                names.push(self.unit(place, name)?);
+            }
+        }
+        Ok(names)
+    }
+
+    fn unit(&self, place: &str, name: &str) -> Result<String, RenderError> {
+        let name = name.strip_suffix(".service").unwrap_or(name);
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.@-".contains(&b)) || name.starts_with('-')
         {
             return Err(self.bad(place, format!("is no unit name: `{name}`")));
         }
-        Ok((!name.is_empty()).then(|| name.to_owned()))
-    }
-
-    fn units(&self, place: &str, sources: &[String]) -> Result<Vec<String>, RenderError> {
-        sources.iter().filter_map(|source| self.unit(place, source).transpose()).collect()
+        Ok(name.to_owned())
     }
 
     fn runs(&self, place: &str, sources: &[String]) -> Result<Vec<String>, RenderError> {

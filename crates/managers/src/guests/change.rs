@@ -134,11 +134,16 @@ impl Gather<'_> {
 }
 
 impl Gather<'_> {
-    /// A mark of before the site had a key is sealed once: only its description changes.
-    fn seal(&mut self) {
+    /// A mark of before the site had a key is sealed once, and so is one that remembers a root of before: only its description
+    /// changes.
+    fn seal(&mut self, before: &BTreeSet<String>) {
+        let root = self.guest.mark.as_ref().and_then(|mark| mark.root.as_ref());
         if self.guest.old {
             self.update.seal = true;
             self.change(Change::new("mark", "not sealed", "sealed").note("by the site's key, once"));
+        } else if root.is_some_and(|root| before.contains(root)) {
+            self.update.seal = true;
+            self.change(Change::new("mark", "of the last root", "of the site's root"));
         }
     }
 }
@@ -232,7 +237,7 @@ pub(super) fn update(
     }
     forget(&mut gather, guest);
     gather.remember();
-    gather.seal();
+    gather.seal(&world.desired.roots_before);
     if let Some(node) = wanted.node.as_ref().filter(|n| **n != guest.node) {
         proposal.note(format!(
             "{} stays on {}; to move it to {node}: pct migrate {} {node}",
@@ -261,7 +266,11 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
     let (guest, restart) = (gather.guest, &gather.restart);
     let (mut step, mut update) = (gather.step.clone(), gather.update.clone());
     if update.seal {
-        step.reasons.push("its mark was made before the site had a key, and is taken over".into());
+        let why = match guest.old {
+            true => "its mark was made before the site had a key, and is taken over",
+            false => "its mark names a root that another one has taken the place of",
+        };
+        step.reasons.push(why.into());
     }
     if step.changes.len() > usize::from(update.seal) {
         step.reasons.push(format!("differs from {}", gather.wanted.declared));

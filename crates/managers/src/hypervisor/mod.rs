@@ -181,7 +181,7 @@ impl Kind for Hypervisors {
         let anew = Anew::of(world, &certificate.on).filter(|_| known.is_some());
         let node = world.inventory.command_node().to_owned();
         let put = Put {
-            anew: anew.map(|(anew, _)| anew),
+            anew: anew.map(|(anew, _)| anew).or_else(|| Anew::of_other(certificate, known)),
             node: node.clone(),
             certificate: certificate.clone(),
             features: wanted.features.iter().map(|f| Value::clone(&f.payload)).collect(),

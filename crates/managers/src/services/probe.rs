@@ -35,7 +35,7 @@ pub struct TlsProber {
 }
 
 impl TlsProber {
-    /// A prober that connects from `from` and trusts the root of `authority` alone, which also gives it a certificate to
+    /// A prober that connects from `from` and trusts what clients of `authority` are to trust, and nothing else, which also gives it a certificate to
     /// show. Passwords of services that ask for one come from `secrets`.
     ///
     /// # Errors
@@ -46,7 +46,6 @@ impl TlsProber {
         secrets: Arc<dyn Secrets>,
         now: Timestamp,
     ) -> Result<Self, Failure> {
-        let root_pem = authority.root_pem();
         let bad = |e: &dyn std::error::Error| Failure::from_error("pki::root-unreadable", e);
         let request = pki::LeafRequest {
             name: "phoenix".to_owned(),
@@ -59,8 +58,10 @@ impl TlsProber {
         let key =
             PrivateKeyDer::from_pem_slice(own.key_pem.expose_secret().as_bytes()).map_err(|e| bad(&e))?;
         let mut roots = rustls::RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(root_pem.as_bytes()).map_err(|e| bad(&e))?;
-        roots.add(root).map_err(|e| bad(&e))?;
+        for pem in authority.trusted() {
+            let root = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| bad(&e))?;
+            roots.add(root).map_err(|e| bad(&e))?;
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

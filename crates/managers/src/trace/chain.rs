@@ -142,7 +142,7 @@ mod tests {
         let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (ours, theirs) = (authority(&ours), authority(&theirs));
         let chain = leaf(&ours, "notes.workshop.internal", "2026-03-01T00:00:00Z");
-        let root = Some(ours.root_pem());
+        let root = Some(ours.trusted_pem());
         let fault = |chain: &str, name: &str, now: &str| judge(chain, name, root, time(now)).unwrap().fault;
         let name = "notes.workshop.internal";
         assert_eq!(fault(&chain, name, "2026-03-02T00:00:00Z"), None);

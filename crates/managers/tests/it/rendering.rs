@@ -87,6 +87,15 @@ fn built_in_features_render_to_what_they_are_for() {
     assert_eq!(outline(&trusted), put);
     assert_eq!(content(&trusted, root), ROOT_PEM);
     assert!(trusted.commands[0].unless.as_deref().unwrap().contains(root), "{:?}", trusted.commands);
+    // While another takes its place, whoever has read it in this guest reads it again.
+    let roots = json!({
+        "root": ROOT_PEM, "roots": [{ "id": "a1", "pem": ROOT_PEM }],
+        "readers": { "reloads": ["nginx", "redis-server"], "restarts": ["app"] },
+    });
+    let each = "file /usr/local/share/ca-certificates/phoenix-workshop-a1.crt 0644 root:root, one of many, \
+                reloads nginx redis-server, restarts app, runs rebuild";
+    let lines = outline(&with(&built_in("trusted-ca"), roots));
+    assert!(lines.iter().any(|line| line.starts_with(each)), "{lines:#?}");
 
     let site = site("<h1>Notes</h1>\n");
     let put = [

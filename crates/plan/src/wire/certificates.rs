@@ -85,7 +85,7 @@ fn consumers(container: &Guest, renderer: &dyn Renderer, uses: impl Fn(&str) -> 
     all
 }
 
-/// The authority and all certificates. `root_pem` is the workshop's root certificate.
+/// The authority and all certificates. `root_pem` is the certificate of the root that signs.
 pub(super) fn certificates(
     blueprint: &Blueprint,
     renderer: &dyn Renderer,

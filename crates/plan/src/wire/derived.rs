@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::certificates::{Certificates, identity_of, public_of};
 use super::parts::{Parts, address_of};
 use super::services::{Names, Services, own_name};
-use super::{CERTIFICATES, SiteFacts, WireError, full_name, values};
+use super::{CERTIFICATES, Roots, SiteFacts, WireError, full_name, values};
 use crate::desired::{Certificate, Issuer, Service, Speaks, ViaKind};
 use crate::told::{self, Maybe, Told};
 
@@ -30,16 +30,17 @@ pub(super) struct Known<'a> {
     by_guest: BTreeMap<&'a GuestName, Vec<&'a Certificate>>,
     /// The site.
     pub site: SiteFacts,
+    /// Whether another root takes the place of one.
+    roots: bool,
     /// The values that are the same for all guests.
     pub common: BTreeMap<String, Value>,
 }
 
 impl<'a> Known<'a> {
-    /// From the results of the steps before; `believed` are the workshop's root certificate, and whose signature below it is
-    /// refused.
+    /// From the results of the steps before, and what is trusted.
     pub(super) fn new(
         blueprint: &'a Blueprint,
-        believed: (&str, &[told::Refused]),
+        roots: &Roots,
         parts: &'a Parts,
         services: &'a Services,
         names: &'a Names,
@@ -56,8 +57,9 @@ impl<'a> Known<'a> {
             domain: blueprint.site.domain.to_string(),
             timezone: blueprint.site.timezone.clone().unwrap_or_default(),
         };
-        let common = values("site", &common(blueprint, believed, parts, names))?;
-        Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, common })
+        let common = values("site", &common(blueprint, roots, parts, names))?;
+        let roots = roots.trusted.len() > 1;
+        Ok(Self { blueprint, parts, services, names, certificates, by_guest, site, roots, common })
     }
 
     /// The certificates of a guest.
@@ -76,13 +78,34 @@ pub(super) fn key(name: &str) -> String {
     format!("{CERTIFICATES}/{name}/key.pem")
 }
 
+/// Certificates as one text; one alone as it is.
+fn bundle(pems: &[String]) -> String {
+    match pems {
+        [one] => one.clone(),
+        all => all.iter().map(|pem| format!("{}\n", pem.trim_end())).collect(),
+    }
+}
+
+/// The units that read the root's certificate again: those that read their own again when it is renewed.
+fn readers(certificates: &[&Certificate]) -> told::Readers {
+    let units = |of: fn(&Certificate) -> &Vec<String>| -> BTreeSet<String> {
+        certificates.iter().flat_map(|certificate| of(certificate).iter().cloned()).collect()
+    };
+    let (reloads, restarts) = (units(|c| &c.reloads), units(|c| &c.restarts));
+    told::Readers {
+        reloads: reloads.difference(&restarts).cloned().collect(),
+        restarts: restarts.into_iter().collect(),
+    }
+}
+
+/// Each by itself, where there are several.
+fn apart(pems: &[String]) -> Vec<told::Root> {
+    let apart = pems.iter().filter(|_| pems.len() > 1);
+    apart.map(|pem| told::Root { id: super::fingerprint(&[pem]), pem: pem.clone() }).collect()
+}
+
 /// What is the same for all guests.
-fn common(
-    blueprint: &Blueprint,
-    (root_pem, refused): (&str, &[told::Refused]),
-    parts: &Parts,
-    names: &Names,
-) -> Told {
+fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) -> Told {
     let acme = blueprint.certificates.acme.as_ref().map(|acme| told::Acme {
         directory: acme.directory.clone(),
         email: acme.email.clone().unwrap_or_default(),
@@ -103,8 +126,10 @@ fn common(
     };
     Told {
         names: Some(names),
-        root: Some(root_pem.to_owned()),
-        refused: Some(refused.to_vec()),
+        root: Some(bundle(&roots.trusted)),
+        roots: Some(apart(&roots.trusted)),
+        readers: Some(told::Readers::default()),
+        refused: Some(roots.refused.clone()),
         domain: Some(blueprint.site.domain.to_string()),
         acme: Some(acme.into()),
         acme_names: Some(Vec::new()),
@@ -159,6 +184,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
                 provisioner: format!("guest-{name}"),
             }))
         });
+    }
+    if known.roots {
+        own.readers = Some(readers(known.certificates_of(&container.name)));
     }
     let alone: BTreeSet<u16> =
         services.values().filter(|s| s.on == container.name && s.loopback).map(|s| s.port).collect();

@@ -13,7 +13,7 @@ mod ids;
 mod parts;
 mod services;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blueprint::catalog::CertificateUse;
 use blueprint::model::{Blueprint, FeatureUse, Target};
@@ -172,16 +172,35 @@ impl Findings {
     }
 }
 
-/// Works out everything that follows from the blueprint. `root_pem` is the workshop's root certificate, and `refused` what was
-/// signed below it and is taken from no client any more. A step changes nothing of those before it: it takes what they
+/// The workshop's root certificates, PEM, and what below them is not believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// The one that signs.
+    pub signs: String,
+    /// Those that are trusted: that one, and another while one of them takes the other's place; the older one first.
+    pub trusted: Vec<String>,
+    /// The roots of before, by their [`fingerprint`]s: what was made with one of them is this site's own, and is to remember the
+    /// present one.
+    pub before: BTreeSet<String>,
+    /// What was signed below the present one and is taken from no client any more.
+    pub refused: Vec<Refused>,
+}
+
+impl Roots {
+    /// One root, and nothing else is to be known.
+    pub fn one(pem: &str) -> Self {
+        Self { signs: pem.to_owned(), trusted: vec![pem.to_owned()], ..Self::default() }
+    }
+}
+
+/// Works out everything that follows from the blueprint and from what is trusted. A step changes nothing of those before it: it takes what they
 /// returned, so that none can come too early.
 ///
 /// # Errors
 /// When something cannot be wired: all that is found at once.
 pub fn wire(
     blueprint: &Blueprint,
-    root_pem: &str,
-    refused: &[Refused],
+    roots: &Roots,
     renderer: &dyn Renderer,
 ) -> Result<Desired, Vec<WireError>> {
     let mut findings = Findings::default();
@@ -189,11 +208,18 @@ pub fn wire(
     let parts = Parts::of(blueprint, renderer);
     let services = services::services(blueprint, &parts, &mut findings);
     let names = services::names(blueprint, &parts, &services);
-    let certificates =
-        certificates::certificates(blueprint, renderer, root_pem, &parts, &services, &names, &mut findings);
+    let certificates = certificates::certificates(
+        blueprint,
+        renderer,
+        &roots.signs,
+        &parts,
+        &services,
+        &names,
+        &mut findings,
+    );
     let firewall = flows::firewall(blueprint, &mut findings);
     let flows = flows::flows(blueprint, &parts, &services, &certificates);
-    let known = match Known::new(blueprint, (root_pem, refused), &parts, &services, &names, &certificates) {
+    let known = match Known::new(blueprint, roots, &parts, &services, &names, &certificates) {
         Ok(known) => known,
         Err(error) => {
             findings.errors.push(error);
@@ -226,6 +252,7 @@ pub fn wire(
         names: names.inside,
         outside_names: names.outside,
         authority: certificates.authority,
+        roots_before: roots.before.clone(),
         dns: parts.dns,
         firewall,
         flows,

@@ -75,3 +75,36 @@ fn a_root_that_guests_were_made_with_is_missed() {
     assert!(hint(true).contains("copy .phoenix/secrets") && hint(true).ends_with("up --new-authority"));
     assert!(hint(false).ends_with("adopt NAME --new-authority"));
 }
+
+// What was made with a root of before is this site's own where that took its place here, and another's everywhere else.
+#[test]
+fn a_root_that_took_anothers_place_is_none_of_another_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Utf8PathBuf::from_path_buf(dir.path().join("here")).unwrap();
+    let settings = pki::AuthoritySettings {
+        site: "workshop".into(),
+        domain: "workshop.internal".into(),
+        subnets: Vec::new(),
+    };
+    let first = authority(&folder);
+    pki::Authority::propose_root(&folder, &settings, Timestamp::now()).unwrap().keep_new_root().unwrap();
+    let trusting = authority(&folder);
+    let print = |pem: &str| wire::fingerprint(&[pem]);
+    let (old, new) = (print(first.root_pem()), print(trusting.newest_pem()));
+    let desired = desired();
+    let other = |authority: &pki::Authority, root: &str| {
+        let inventory = there(&[(120, mark("notes", Some(root)))], true);
+        Lost::of(Some(authority), &desired, &inventory).is_some()
+    };
+    trusting.sign_with_new_root(Timestamp::now()).unwrap();
+    let signing = authority(&folder);
+    signing.leave_old_root().unwrap();
+    let leaving = authority(&folder);
+    leaving.forget_old_root().unwrap();
+    let done = authority(&folder);
+    for at in [&trusting, &signing, &leaving, &done] {
+        assert!(!other(at, &old) && !other(at, &new) && other(at, "0123456789ab"), "{:?}", at.stage());
+    }
+    // Who has a copy of the folder of before would put the old root back.
+    assert!(!other(&first, &old) && other(&first, &new));
+}

@@ -48,6 +48,8 @@ fn a_blueprint_becomes_a_workshop_that_answers() {
 
     the_node_shows_what_it_was_given(&site);
 
+    the_root_is_replaced_while_somebody_asks(&site);
+
     tcp_has_a_port_of_this_machine(&site);
 
     // One line of one page: that one file is changed, and nothing else.
@@ -165,6 +167,54 @@ fn what_is_purged_is_found_and_put_right(site: &Site) {
     assert!(site.inside("notes", "rm /etc/nginx/conf.d/x.conf").0);
     site.ok(&["apply"]);
     assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+}
+
+/// Another root takes the place of the site's while a client, who trusts what is to be trusted, asks all the time: it gets an
+/// answer each time. In the end nothing that the old one signed is believed, by a client or inside guests.
+fn the_root_is_replaced_while_somebody_asks(site: &Site) {
+    let (old, client) = (site.path().join("old.pem"), site.path().join("client.pem"));
+    std::fs::copy(site.root(), &old).unwrap();
+    let chain = site.ok(&["exec", "gateway", "--", "cat", "/etc/phoenix/certificates/notes/fullchain.pem"]);
+    let ask = |roots: &std::path::Path| {
+        let more = ["-o", "/dev/null", "-w", "%{http_code}", "--cacert", roots.to_str().unwrap()];
+        site.curl("notes.workshop.internal", "/", &more).output().unwrap()
+    };
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut asked = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                write(client.clone(), &site.ok(&["certs", "root"]));
+                let answer = ask(&client);
+                let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+                assert_eq!(String::from_utf8_lossy(&answer.stdout), "200", "try {asked}: {said}");
+                asked += 1;
+            }
+            asked
+        });
+        let rotated = site.run(&["rotate", "authority", "--yes"]);
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+        client.join().unwrap()
+    });
+    assert!(asked > 5, "{asked}");
+    assert_eq!(String::from_utf8_lossy(&ask(&old).stdout), "000", "the old root vouches for nothing");
+    std::fs::remove_file(site.root()).unwrap();
+    assert_eq!(site.fetch("notes.workshop.internal").0, "200");
+    assert_eq!(site.status_inside("status", "https://notes.workshop.internal/"), (true, "200".to_owned()));
+    // What was taken before is shown to whoever looks inside a guest, and what there is now.
+    let verified = |chain: &str| {
+        let line = format!(
+            "cat >/root/chain <<'END'\n{}\nEND\nopenssl verify -CApath /etc/ssl/certs -no-CAfile -untrusted /root/chain /root/chain; \
+             openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt -no-CApath -untrusted /root/chain /root/chain; true",
+            chain.trim_end()
+        );
+        site.inside("status", &line).1.matches(": OK").count()
+    };
+    let now = site.ok(&["exec", "gateway", "--", "cat", "/etc/phoenix/certificates/notes/fullchain.pem"]);
+    assert_eq!((verified(&chain), verified(&now)), (0, 2));
+    assert_eq!(site.run(&["plan", "--detailed-exitcode"]).status.code(), Some(0));
+    assert_eq!(site.run(&["drift", "--detailed-exitcode"]).status.code(), Some(0));
 }
 
 /// What speaks TCP is published by `apply` on the port that the blueprint says, shown with it, and not published any more when

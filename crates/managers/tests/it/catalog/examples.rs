@@ -78,7 +78,8 @@ fn every_feature_has_an_example_that_can_be_planned() {
         files.push(("example.json".into(), text.as_bytes().to_vec()));
         let Loaded { blueprint, .. } =
             load_from_memory(files, catalog()).unwrap_or_else(|e| panic!("{name}: {}", e.to_text()));
-        let desired = plan::wire::wire(&blueprint, "root", &[], &Renderer::new(&blueprint));
+        let desired =
+            plan::wire::wire(&blueprint, &plan::wire::Roots::one("root"), &Renderer::new(&blueprint));
         let desired = desired.unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
         let there = desired.guests.values().flat_map(|c| &c.features).any(|f| f.name == name);
         assert!(there, "{name} is not on any container");

@@ -13,6 +13,7 @@ use blueprint::Catalog;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
+use plan::wire::Roots;
 use plan::{Desired, Inventory, Options, Plan};
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 
@@ -56,17 +57,21 @@ pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
 
 /// The same, with the authority that it is to be applied with.
 pub fn site_of(files: &Files, authority: Arc<pki::Authority>) -> Result<scenarios::Site, String> {
-    let desired = Arc::new(desired(files, authority.root_pem())?);
-    Ok(scenarios::Site { desired, authority })
+    let (_, desired) = read_below(files, &managers::authority::roots(&authority))?;
+    Ok(scenarios::Site { desired: Arc::new(desired), authority })
 }
 
 /// The same, with the blueprint.
 pub fn read(files: &Files, root: &str) -> Result<(blueprint::model::Blueprint, Desired), String> {
+    read_below(files, &Roots::one(root))
+}
+
+fn read_below(files: &Files, roots: &Roots) -> Result<(blueprint::model::Blueprint, Desired), String> {
     static CATALOG: LazyLock<Catalog> =
         LazyLock::new(|| Catalog::from_files(managers::features::builtin()).expect("the catalog is sound"));
     let files = files.iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
     let loaded = blueprint::load_from_memory(files, &CATALOG).map_err(|failure| failure.to_text())?;
-    let wired = plan::wire::wire(&loaded.blueprint, root, &[], &Renderer::new(&loaded.blueprint));
+    let wired = plan::wire::wire(&loaded.blueprint, roots, &Renderer::new(&loaded.blueprint));
     let desired = wired.map_err(|errors| {
         let words = errors.iter().map(|e| format!("{}: {}\n  hint: {}\n", e.address, e.message, e.hint));
         words.collect::<String>()

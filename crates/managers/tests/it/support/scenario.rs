@@ -6,7 +6,7 @@
 //! === guests.json            a file of the blueprint; `=== FILE` for each. There is a site.json unless one is given
 //! === before guests.json     the same file as it was applied last; as now where absent. `(none)`: it was not there
 //! === world                  what happened since, a line each (`happened.rs` of the crate `scenarios`)
-//! === options                `target PATTERN`, `destroy`, `now TIME`, `root-changed`
+//! === options                `target PATTERN`, `destroy`, `now TIME`, `root-changed`, `root-stage N` (of another root, 1 to 3)
 //! === plan                   the expected text. Or:
 //! === error                  what is wrong with the blueprint
 //! === json                   the expected public JSON, where it matters
@@ -74,18 +74,22 @@ pub fn run(text: &str) -> String {
         }
     }
     let mut options = plain(now());
-    let mut authority_before = scenarios::authority();
+    let (mut authority, mut authority_before) = (scenarios::authority(), scenarios::authority());
     for line in option_lines {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("target", pattern) => options.targets.push(pattern.to_owned()),
             ("destroy", "") => options.destroy = true,
             ("now", time) => options.now = time.parse().unwrap(),
+            ("root-stage", number) => {
+                let (stages, number) = (scenarios::stages(), number.parse::<usize>().unwrap());
+                (authority_before, authority) = (stages[number - 1].clone(), stages[number].clone());
+            }
             ("root-changed", "") => authority_before = scenarios::other_authority(),
             _ => panic!("what does `{line}` mean?"),
         }
     }
     let with = |wanted: &str| all.iter().any(|(name, _)| name == wanted);
-    let found = match site_of(&files, scenarios::authority()) {
+    let found = match site_of(&files, authority) {
         Err(error) => vec![("error", error)],
         Ok(wanted) => {
             let then = site_of(&files_before, authority_before).expect("what was applied was sound");

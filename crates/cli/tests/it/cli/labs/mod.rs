@@ -9,6 +9,7 @@ mod life;
 mod lost;
 mod others_words;
 mod root;
+mod roots;
 mod sealed;
 mod secrets;
 mod told;

@@ -331,3 +331,65 @@ fn rebuilt_it_is_another_intermediate_below_the_same_root() {
         .unwrap();
     assert!(w.root.sh(&format!("{CERTIFICATES} list")).contains("\"failures\":0"));
 }
+
+// Another root takes the place of the site's: at each stage the guest gets certificates by itself, from an authority that is a
+// stage behind or ahead of it, and at the end nothing of the old one is believed, nor told by the authority.
+#[test]
+fn another_root_takes_the_place_of_the_first_while_it_signs() {
+    let Some(mut w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
+    w.certificates("renew notes").ok();
+    let (old, old_root) = (w.chain("notes"), w.pki.root_pem().to_owned());
+    let verified = |w: &Workshop, root: &str| {
+        pki::verify_chain(&w.chain("notes"), root, "notes.workshop.internal", Timestamp::now()).is_ok()
+    };
+
+    w.next_root_stage();
+    w.trust().ok();
+    w.trust().nothing_to_do();
+    let new_root = w.pki.newest_pem().to_owned();
+    w.authority("probe", b"").ok();
+    w.certificates("renew --force notes").ok();
+    assert!(verified(&w, &old_root) && !verified(&w, &new_root));
+
+    w.next_root_stage();
+    let before = w.facts("notes").serial;
+    // The guest may ask between the two: by whatever signs then.
+    w.certificates("renew --force notes").ok();
+    let facts = w.signed("request another");
+    w.trust().nothing_to_do();
+    assert!(facts.issuer.starts_with("Phoenix workshop Root CA "), "{facts:?}");
+    w.authority("probe", b"").ok();
+    w.certificates("renew notes").ok();
+    assert_ne!(w.facts("notes").serial, before);
+    assert!(verified(&w, &old_root), "it is still believed, so only whoever says so gets another");
+    w.certificates("renew --force notes").ok();
+    assert!(verified(&w, &new_root) && !verified(&w, &old_root));
+    assert!(w.root.sh(&format!("{CERTIFICATES} list")).contains("\"failures\":0"));
+
+    w.next_root_stage();
+    let ran = w.trust();
+    assert!(ran.ok().words().iter().any(|word| word == "unit restart step-ca"), "it forgets the old one");
+    w.trust().nothing_to_do();
+    w.authority("probe", b"").ok();
+    w.certificates("renew --force notes").ok();
+    assert!(verified(&w, &new_root));
+    let served = w.root.sh(
+        "curl -sSf --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt https://ca.workshop.internal/roots",
+    );
+    let served: Value = serde_json::from_str(&served).unwrap();
+    assert_eq!(served["crts"].as_array().map(Vec::len), Some(1), "{served}");
+    // What was given out below the old one is believed in no place where this guest looks.
+    w.root.put("/root/old", old.as_bytes());
+    for how in ["-CApath /etc/ssl/certs -no-CAfile", "-CAfile /etc/ssl/certs/ca-certificates.crt -no-CApath"]
+    {
+        w.root.sh(&format!(
+            "if openssl verify -no-CAstore {how} -untrusted /root/old /root/old; then exit 1; fi"
+        ));
+        w.root.sh(&format!(
+            "openssl verify -no-CAstore {how} -untrusted /etc/phoenix/certificates/notes/fullchain.pem /etc/phoenix/certificates/notes/fullchain.pem"
+        ));
+    }
+    w.next_root_stage();
+    w.trust().nothing_to_do();
+}

@@ -75,6 +75,10 @@ pub fn certificate(name: &str, names: &[&str], life: u64) -> Value {
     serde_json::to_value(told).unwrap()
 }
 
+fn settings() -> AuthoritySettings {
+    AuthoritySettings { site: "workshop".into(), domain: "workshop.internal".into(), subnets: Vec::new() }
+}
+
 impl Workshop {
     /// A root with nothing but the programs and the names, or `None` where that cannot be.
     pub fn new() -> Option<Self> {
@@ -86,14 +90,9 @@ impl Workshop {
         root.sh("chmod 755 /usr/local/bin/* /usr/local/sbin/systemctl");
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).unwrap();
-        let settings = AuthoritySettings {
-            site: "workshop".into(),
-            domain: "workshop.internal".into(),
-            subnets: Vec::new(),
-        };
         // It is some time old, so that there can be certificates that have expired.
         let then = Timestamp::now() - Duration::from_secs(500 * 86_400);
-        let pki = Authority::open_or_create(&path, &settings, then).unwrap();
+        let pki = Authority::open_or_create(&path, &settings(), then).unwrap();
         let workshop = Self { root, pki, _folder: folder };
         let names =
             json!([{ "address": "127.0.0.1", "names": ["ca.workshop.internal", "notes.workshop.internal"] }]);
@@ -115,6 +114,31 @@ impl Workshop {
     pub fn apply(&self, features: &[Rendered]) -> Ran {
         let none = |secret: &SecretRef| Ok::<_, Infallible>(format!("{secret:?}"));
         self.root.run(&script(features, Mode::Apply, &none).unwrap().text)
+    }
+
+    /// What the roots are now, in this guest: whom to trust, and who signs where.
+    pub fn trust(&self) -> Ran {
+        let roots = managers::authority::roots(&self.pki);
+        let apart = roots.trusted.iter().filter(|_| roots.trusted.len() > 1);
+        let apart: Vec<Value> =
+            apart.map(|pem| json!({ "id": plan::wire::fingerprint(&[pem]), "pem": pem })).collect();
+        let trust = json!({ "root": self.pki.trusted_pem(), "roots": apart });
+        self.apply(&[rendered("trusted-ca", trust), rendered("step-ca", json!({ "roots": apart }))])
+    }
+
+    /// The next stage of another root.
+    pub fn next_root_stage(&mut self) {
+        let path = Utf8PathBuf::from_path_buf(self._folder.path().join("authority")).unwrap();
+        let settings = settings();
+        let now = Timestamp::now();
+        match self.pki.stage() {
+            None => Authority::propose_root(&path, &settings, now).unwrap().keep_new_root(),
+            Some(pki::Stage::Trusting) => self.pki.sign_with_new_root(now),
+            Some(pki::Stage::Signing) => self.pki.leave_old_root(),
+            Some(pki::Stage::Leaving) => self.pki.forget_old_root(),
+        }
+        .unwrap();
+        self.pki = Authority::open_or_create(&path, &settings, now).unwrap();
     }
 
     /// The feature `certificates` with this list.
