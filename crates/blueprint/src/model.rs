@@ -17,7 +17,7 @@ use crate::values::{Bridge, Domain, Label};
 
 mod guest;
 
-pub use guest::{Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Startup};
+pub use guest::{Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";

@@ -48,9 +48,13 @@ fn line(row: &Row<Guest>) -> String {
         (Some(default), _) => default.to_owned(),
     };
     let others = match row.others {
-        Others::Nothing => "is put back",
-        Others::Value => "stays where the blueprint says nothing",
-        Others::Members => "stays beside the blueprint's",
+        Others::Nothing => "is put back".to_owned(),
+        Others::Value => "stays where the blueprint says nothing".to_owned(),
+        Others::Members => "stays beside the blueprint's".to_owned(),
+        Others::Parts(names) => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} stay where the blueprint says nothing, the rest is put back", names.join(", "))
+        }
     };
     let root = if row.root_words.is_empty() { "–" } else { row.root_words };
     format!("| `{}`{number} | {} | {takes} | {root} | {absent} | {others} |\n", row.name, row.from)

@@ -12,11 +12,15 @@ use super::services;
 use crate::codes;
 use crate::cycles;
 use crate::model::{
-    Acme, Container, Disk, Guest, Guests, Mount, MountSource as Shown, Network, Nic, NicAddress, Of, Startup,
+    Acme, Container, Disk, Guest, Guests, Mount, MountSource as Shown, Network, Nic, NicAddress, Of, Owner,
+    Startup,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::{DiskForm, GuestSource, MountSource, NicSource, OptionsSource};
+use crate::source::{
+    CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm, OwnerSource,
+    OwnerWord,
+};
 use crate::tree::Node;
 use crate::values::{Address, Label, Mac};
 
@@ -26,7 +30,7 @@ pub(crate) mod defaults {
     pub(crate) const CORES: u32 = 1;
     pub(crate) const MEMORY_MIB: u64 = 512;
     pub(crate) const SWAP_MIB: u64 = 512;
-    pub(crate) const DISK_GIB: u64 = 8;
+    pub(crate) const DISK_MIB: u64 = 8 * 1024;
     pub(crate) const BURST: u32 = 20;
 }
 
@@ -134,7 +138,17 @@ pub(super) fn guest(
         id: source.id,
         node: source.node.as_ref().map(|n| n.0.clone().into()),
         hostname: source.hostname.clone().unwrap_or_else(|| Label(name.to_owned())),
-        cores: settings.cores.unwrap_or(defaults::CORES),
+        cores: match settings.cores {
+            None => Some(defaults::CORES),
+            Some(CoresForm::Some(cores)) => Some(cores),
+            Some(CoresForm::All(_)) => None,
+        },
+        cpulimit: settings.cpulimit,
+        cpuunits: settings.cpuunits,
+        nameservers: settings.nameservers.map(|all| all.into_iter().map(|one| one.0).collect()),
+        search_domains: settings.search_domains,
+        timezone: settings.timezone.map(|zone| zone.0),
+        hookscript: settings.hookscript.map(|volume| volume.0),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
         nets,
         onboot: settings.onboot.unwrap_or(true),
@@ -152,6 +166,8 @@ pub(super) fn guest(
             swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
             disk: disk(settings.disk),
             mounts,
+            devices: merged.devices,
+            console: settings.console,
             options,
             unprivileged,
         }),
@@ -160,11 +176,11 @@ pub(super) fn guest(
 
 fn disk(form: Option<DiskForm>) -> Disk {
     match form {
-        None => Disk { storage: None, size_gib: defaults::DISK_GIB },
-        Some(DiskForm::Short(size)) => Disk { storage: None, size_gib: size.gib },
+        None => Disk { storage: None, size_mib: defaults::DISK_MIB },
+        Some(DiskForm::Short(size)) => Disk { storage: None, size_mib: size.mib },
         Some(DiskForm::Long(long)) => Disk {
             storage: long.storage.map(|s| s.0),
-            size_gib: long.size.map_or(defaults::DISK_GIB, |size| size.gib),
+            size_mib: long.size.map_or(defaults::DISK_MIB, |size| size.mib),
         },
     }
 }
@@ -261,6 +277,8 @@ fn nets(
                 firewall: nic.firewall.unwrap_or(false),
                 allowed_addresses: nic.allowed_addresses.iter().flatten().map(|net| net.0).collect(),
                 mtu: nic.mtu,
+                rate: nic.rate,
+                link_down: nic.link_down,
             },
         );
     }
@@ -313,7 +331,7 @@ fn mounts(
             (Some(host), None) => Shown::Host(host.0.clone()),
             (None, Some(size)) => {
                 let storage = mount.storage.as_ref().map(|s| s.0.clone());
-                Shown::Volume(Disk { storage, size_gib: size.gib })
+                Shown::Volume(Disk { storage, size_mib: size.mib })
             }
             // Reported where it is written.
             _ => continue,
@@ -324,10 +342,53 @@ fn mounts(
             let spot = entry.spot(&["mounts", &format!("mp{slot}"), "path"]);
             context.push(Draft::error(codes::BAD_MOUNT, spot, message));
         }
+        let unprivileged = merged.settings.unprivileged.unwrap_or(true);
+        let cannot = match (mount.quota, mount.owner) {
+            // Accepted, and then it does not start (recorded: "start with quota=1 unprivileged").
+            (Some(true), _) if unprivileged || mount.host.is_some() => {
+                Some(("quota", "quotas count in volumes of privileged containers alone"))
+            }
+            (_, Some(_)) if !unprivileged => {
+                Some(("owner", "in a privileged container numbers are the node's"))
+            }
+            _ => None,
+        };
+        if let Some((key, why)) = cannot {
+            let spot = entry.spot(&["mounts", &format!("mp{slot}"), key]);
+            let message = format!("`mp{slot}` of `{name}` cannot have `{key}`");
+            context.push(Draft::error(codes::BAD_MOUNT, spot, message).hint(why));
+        }
         let backup = mount.backup.unwrap_or(mount.host.is_none());
-        mounts.insert(*slot, Mount { path, source, read_only: mount.read_only.unwrap_or(false), backup });
+        let read_only = mount.read_only.unwrap_or(false);
+        let MountSource { ref options, acl, quota, replicate, shared, .. } = *mount;
+        let options = options.clone();
+        mounts.insert(
+            *slot,
+            Mount {
+                path,
+                source,
+                read_only,
+                backup,
+                options,
+                acl,
+                quota,
+                replicate,
+                shared,
+                owner: owner(mount),
+            },
+        );
     }
     mounts
+}
+
+fn owner(mount: &MountSource) -> Option<Owner> {
+    Some(match mount.owner? {
+        OwnerForm::Word(OwnerWord::Same) => Owner::Same,
+        OwnerForm::One(OwnerSource { uid, gid, host_uid, host_gid }) => {
+            let gid = gid.unwrap_or(uid);
+            Owner::One { users: (uid, host_uid.unwrap_or(uid)), groups: (gid, host_gid.unwrap_or(gid)) }
+        }
+    })
 }
 
 /// Checks what must differ between guests.

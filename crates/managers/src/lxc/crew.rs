@@ -266,7 +266,7 @@ impl ContainerCrew {
         if !update.delete.is_empty() {
             params.push(("delete".into(), update.delete.join(",")));
         }
-        if !params.is_empty() {
+        if !params.is_empty() || update.remember.is_some() {
             progress.doing("changing its configuration");
             if let Some(set) = &update.remember {
                 params.push(("description".into(), self.remembering(guest, set).await?));

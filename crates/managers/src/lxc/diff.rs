@@ -41,7 +41,7 @@ impl Manager for Containers {
         let nets = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac));
         Some(json!({
             "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": own.template,
-            "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", own.disk.size_gib),
+            "cores": c.cores.map_or_else(|| json!("all"), |cores| json!(cores)), "memory": format!("{} MiB", c.memory_mib), "disk": crate::keys::form::mib(own.disk.size_mib),
             "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": own.unprivileged, "protected": c.protected,
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         }))

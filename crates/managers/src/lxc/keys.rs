@@ -1,18 +1,18 @@
 //! The keys of a container's configuration that Phoenix sets. Facts about them: pve-container (`PVE/LXC/Config.pm`, `PVE/LXC.pm`),
 //! and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use blueprint::model::Container;
-use blueprint::model::MountSource;
+use blueprint::model::{Container, MountSource, Owner};
+use blueprint::source::{ConsoleSource, DeviceSource, MountOption};
 use plan::desired::{Guest, Nic};
 use proxmox::property::PropertyString;
-use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
+use proxmox::property::container::{DEVICE, FEATURES, MOUNT, NET, STARTUP};
 
 use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
-pub static ROWS: [Row<Guest>; 16] = [
+pub static ROWS: [Row<Guest>; 24] = [
     Row {
         form: Form::Flag,
         default: Some("0"),
@@ -23,7 +23,58 @@ pub static ROWS: [Row<Guest>; 16] = [
     Row {
         form: Form::Number,
         privilege: "VM.Config.CPU",
-        ..Row::new("cores", "`cores`", |c, _| text(c.cores.to_string()))
+        ..Row::new("cores", "`cores`", |c, _| number(c.cores))
+    },
+    // In force at once: KEYS-LXC, "cpulimit"; what is sent as 2.50 is read so.
+    Row {
+        form: Form::Decimal,
+        default: Some("0"),
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpulimit", "`cpulimit`", |c, _| number(c.cpulimit))
+    },
+    // In force at once; 10001 is read back as 10000: KEYS-LXC, "cpuunits".
+    Row {
+        form: Form::Number,
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpuunits", "`cpuunits`", |c, _| number(c.cpuunits))
+    },
+    // KEYS-LXC, "cmode", "console", "tty": all pending while it runs.
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("cmode", "`console.mode`", |g, _| {
+            of(g, |c| console(c, |it| it.mode.map(|mode| mode.as_str().to_owned())))
+        })
+    },
+    Row {
+        form: Form::Flag,
+        takes: Takes::Restart,
+        default: Some("1"),
+        others: Others::Value,
+        ..Row::new("console", "`console.device`", |g, _| {
+            of(g, |c| console(c, |it| it.device.map(|on| u8::from(on).to_string())))
+        })
+    },
+    Row {
+        form: Form::Number,
+        takes: Takes::Restart,
+        default: Some("2"),
+        others: Others::Value,
+        ..Row::new("tty", "`console.terminals`", |g, _| {
+            of(g, |c| console(c, |it| it.terminals.map(|n| n.to_string())))
+        })
+    },
+    // KEYS-LXC, "dev0": root@pam itself, no token; new ones are plugged into a running container.
+    Row {
+        numbered: true,
+        form: Form::Property(&DEVICE),
+        takes: Takes::Plugged,
+        others: Others::Value,
+        root: Some(|_, _, _| Some("passing on a device of the node is root@pam's to do")),
+        root_words: "all of it",
+        ..Row::new("dev", "`devices`", |g, _| of(g, devices))
     },
     Row {
         form: Form::Property(&FEATURES),
@@ -37,6 +88,13 @@ pub static ROWS: [Row<Guest>; 16] = [
                 parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
             })
         })
+    },
+    // In force at once (the next start or stop runs it), root@pam's alone: KEYS-LXC, "hookscript".
+    Row {
+        others: Others::Value,
+        root: Some(|_, _, _| Some("a hook script is root@pam's to set")),
+        root_words: "all of it",
+        ..Row::new("hookscript", "`hookscript`", |c, _| text(c.hookscript.clone().unwrap_or_default()))
     },
     Row {
         privilege: "VM.Config.Network",
@@ -54,9 +112,11 @@ pub static ROWS: [Row<Guest>; 16] = [
         takes: Takes::Restart,
         others: Others::Value,
         privilege: "VM.Config.Network",
-        ..Row::new("nameserver", "`networks.*.nameservers`, or the workshop's name server", |c, _| {
-            text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        })
+        ..Row::new(
+            "nameserver",
+            "`nameservers`, `networks.*.nameservers`, or the workshop's name server",
+            |c, _| text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        )
     },
     Row { form: Form::Flag, default: Some("0"), ..Row::new("onboot", "`onboot`", |c, _| flag(c.onboot)) },
     Row {
@@ -69,7 +129,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         takes: Takes::Restart,
         others: Others::Value,
         privilege: "VM.Config.Network",
-        ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.to_string()))
+        ..Row::new("searchdomain", "`search-domains`, or `site.domain`", |c, _| text(c.searchdomain.clone()))
     },
     Row {
         form: Form::Property(&STARTUP),
@@ -90,6 +150,12 @@ pub static ROWS: [Row<Guest>; 16] = [
         privilege: "VM.Config.Memory",
         ..Row::new("swap", "`swap`", |g, _| of(g, |c| text(c.swap_mib.to_string())))
     },
+    // Pending while it runs: KEYS-LXC, "timezone".
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("timezone", "`timezone`", |c, _| text(c.timezone.clone().unwrap_or_default()))
+    },
     Row {
         form: Form::Members,
         others: Others::Members,
@@ -99,6 +165,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         numbered: true,
         form: Form::Property(&NET),
         shown: Shown::Parts,
+        others: Others::Parts(&["rate", "link_down"]),
         privilege: "VM.Config.Network",
         ..Row::new("net", "`networks`, `address`", |c, _| {
             c.nets.iter().map(|(slot, nic)| (Some(*slot), net(nic))).collect()
@@ -111,7 +178,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         ..Row::new("rootfs", "`disk`", |g, around| {
             of(g, |c| {
                 let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
-                parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+                parts([("volume", Some(format!("{storage}:{}", c.disk.gib())))])
             })
         })
     },
@@ -119,6 +186,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         numbered: true,
         form: Form::Volume(&MOUNT),
         takes: Takes::Plugged,
+        others: Others::Parts(&["mountoptions", "acl", "quota", "replicate", "shared", "idmap"]),
         root: Some(mount_root),
         root_words: "a folder of the node",
         gone: Some("its volume is kept as unused"),
@@ -151,10 +219,14 @@ pub(super) fn network(container: &Guest) -> String {
 
 /// Its size, for people.
 pub(super) fn size(guest: &Guest, storage: &str) -> String {
-    let (cores, memory) = (guest.cores, form::mib(guest.memory_mib));
-    let plural = if cores == 1 { "" } else { "s" };
-    let disk = guest.container().map(|c| format!(" · {} GiB on {storage}", c.disk.size_gib));
-    format!("{cores} core{plural} · {memory}{}", disk.unwrap_or_default())
+    let memory = form::mib(guest.memory_mib);
+    let cores = match guest.cores {
+        None => "all cores".to_owned(),
+        Some(1) => "1 core".to_owned(),
+        Some(cores) => format!("{cores} cores"),
+    };
+    let disk = guest.container().map(|c| format!(" · {} on {storage}", form::mib(c.disk.size_mib)));
+    format!("{cores} · {memory}{}", disk.unwrap_or_default())
 }
 
 /// Keys that the node itself writes, which are nobody's to own.
@@ -170,6 +242,28 @@ fn of(guest: &Guest, wanted: impl Fn(&Container) -> Wanted) -> Wanted {
 
 fn text(value: String) -> Wanted {
     if value.is_empty() { Vec::new() } else { vec![(None, Value::Text(value))] }
+}
+
+fn number(value: Option<impl ToString>) -> Wanted {
+    value.map_or_else(Vec::new, |value| text(value.to_string()))
+}
+
+fn console(container: &Container, value: impl Fn(&ConsoleSource) -> Option<String>) -> Wanted {
+    text(container.console.as_ref().and_then(value).unwrap_or_default())
+}
+
+fn devices(container: &Container) -> Wanted {
+    let number = |number: Option<u32>| number.map(|n| n.to_string());
+    let one = |device: &DeviceSource| {
+        Value::Parts(vec![
+            ("path", Some(device.path.0.clone())),
+            ("mode", device.mode.as_ref().map(|mode| mode.0.clone())),
+            ("uid", number(device.uid)),
+            ("gid", number(device.gid)),
+            ("deny-write", device.deny_write.filter(|on| *on).map(|_| "1".to_owned())),
+        ])
+    };
+    container.devices.iter().map(|(slot, device)| (Some(*slot), one(device))).collect()
 }
 
 fn flag(on: bool) -> Wanted {
@@ -192,16 +286,21 @@ fn net(nic: &Nic) -> Value {
         ("firewall", nic.firewall.then(|| "1".to_owned())),
         ("tag", nic.vlan.map(|it| it.to_string())),
         ("mtu", nic.mtu.map(|it| it.to_string())),
+        ("rate", nic.rate.map(|it| it.to_string())),
+        ("link_down", nic.link_down.map(|it| u8::from(it).to_string())),
     ])
 }
 
 fn mounts(container: &Container, around: Around<'_>) -> Wanted {
     let one = |on: bool| on.then(|| "1".to_owned());
+    let said = |on: Option<bool>| on.map(|on| u8::from(on).to_string());
+    let options =
+        |all: &BTreeSet<MountOption>| all.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(";");
     let all = container.mounts.iter().map(|(slot, mount)| {
         let source = match &mount.source {
             MountSource::Host(folder) => folder.clone(),
             MountSource::Volume(disk) => {
-                format!("{}:{}", disk.storage.as_deref().unwrap_or(around.storage), disk.size_gib)
+                format!("{}:{}", disk.storage.as_deref().unwrap_or(around.storage), disk.gib())
             }
         };
         let parts = vec![
@@ -209,10 +308,26 @@ fn mounts(container: &Container, around: Around<'_>) -> Wanted {
             ("mp", Some(mount.path.clone())),
             ("ro", one(mount.read_only)),
             ("backup", one(mount.backup)),
+            ("mountoptions", mount.options.as_ref().map(options)),
+            ("acl", said(mount.acl)),
+            ("quota", said(mount.quota)),
+            ("replicate", said(mount.replicate)),
+            ("shared", said(mount.shared)),
+            ("idmap", mount.owner.map(idmap)),
         ];
         (Some(*slot), Value::Parts(parts))
     });
     all.collect()
+}
+
+/// Whose files are whose, for one mount: `u:INSIDE:OUTSIDE:1` (API schema of Proxmox VE 9.2, `mp[n]`, `idmap`).
+fn idmap(owner: Owner) -> String {
+    match owner {
+        Owner::Same => "passthrough".to_owned(),
+        Owner::One { users: (user, on_disk), groups: (group, of_disk) } => {
+            format!("u:{user}:{on_disk}:1;g:{group}:{of_disk}:1")
+        }
+    }
 }
 
 fn features_root(guest: &Guest, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
@@ -338,9 +453,9 @@ mod tests {
         for key in ["net0", "net31", "mp0", "mp255", "rootfs", "memory"] {
             assert_eq!(ROWS.iter().filter(|row| row.slot(key).is_some()).count(), 1, "{key}");
         }
-        for key in ["net", "netx", "net01", "net+1", "mp", "tty", "mp256"] {
+        for key in ["net", "netx", "net01", "net+1", "mp", "lxc.idmap", "mp256"] {
             assert!(keys::row(&ROWS, key).is_none(), "{key}");
         }
-        assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("cpulimit"));
+        assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("lxc.idmap"));
     }
 }
