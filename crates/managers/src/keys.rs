@@ -74,6 +74,8 @@ pub enum Others {
     Nothing,
     /// Whoever set it: only what Phoenix set is taken away, as its mark remembers it.
     Value,
+    /// Whoever set it, and it is never taken away: the node cannot do without it.
+    Kept,
     /// A list's members are those of whoever added them.
     Members,
     /// The blueprint's, but for these sub-keys, which are whoever's set them.
@@ -228,7 +230,7 @@ pub fn remembered<G>(
     always: &str,
 ) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.others != Others::Nothing) {
+    for row in rows.iter().filter(|row| !matches!(row.others, Others::Nothing | Others::Kept)) {
         for (slot, value) in (row.wanted)(guest, around) {
             let value = match (row.others, value) {
                 (Others::Parts(names), Value::Parts(mut ours)) => {

@@ -50,6 +50,7 @@ fn line(row: &Row<Guest>) -> String {
     let others = match row.others {
         Others::Nothing => "is put back".to_owned(),
         Others::Value => "stays where the blueprint says nothing".to_owned(),
+        Others::Kept => "stays: the node cannot do without it".to_owned(),
         Others::Members => "stays beside the blueprint's".to_owned(),
         Others::Parts(names) => {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();

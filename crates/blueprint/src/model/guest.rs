@@ -84,6 +84,8 @@ pub struct Guest {
     pub description: Option<String>,
     /// Whether Phoenix and Proxmox refuse to destroy it.
     pub protected: bool,
+    /// Settings by Proxmox VE's own names, which have no key of their own.
+    pub settings: BTreeMap<String, String>,
     /// The resource pool.
     pub pool: Option<String>,
     /// The guests that must be healthy before it is made.

@@ -12,11 +12,12 @@ use super::services;
 use crate::codes;
 use crate::cycles;
 use crate::model::{
-    Acme, Container, Disk, Guest, Guests, Mount, MountSource as Shown, Network, Nic, NicAddress, Of, Owner,
-    Startup,
+    Acme, Container, Disk, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic, NicAddress,
+    Of, Owner, Startup,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
+use crate::settings;
 use crate::source::{
     CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm, OwnerSource,
     OwnerWord,
@@ -63,6 +64,18 @@ pub(super) fn check_written<T>(
         }
         for (slot, mount) in &merged.mounts {
             check_mount(entry, &format!("mp{slot}"), mount, context);
+        }
+        for (setting, value) in merged.settings.settings.iter().flatten() {
+            let Err(wrong) = settings::check(settings::of(GuestKind::Container), setting, value) else {
+                continue;
+            };
+            let path = ["settings", setting.as_str()];
+            let draft = if wrong.name {
+                Draft::error(codes::UNKNOWN_KEY, entry.key_spot(&path), wrong.message)
+            } else {
+                Draft::error(codes::BAD_VALUE, entry.spot(&path), wrong.message)
+            };
+            context.push(draft.maybe_hint(wrong.hint));
         }
         if let Some(memory) = merged.settings.memory
             && memory.mib < LEAST_MEMORY_MIB
@@ -156,6 +169,7 @@ pub(super) fn guest(
         tags: merged.tags,
         description: settings.description.map(|text| text.0),
         protected: settings.protected.unwrap_or(false),
+        settings: settings.settings.unwrap_or_default(),
         pool: settings.pool.map(|p| p.0),
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,

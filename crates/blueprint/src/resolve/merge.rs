@@ -153,6 +153,13 @@ impl Merged {
         }
         inherit!(template cores cpulimit cpuunits memory swap disk nameservers search_domains timezone hookscript
             onboot startup description unprivileged protected pool);
+        // By name, as parameters of features are.
+        if let Some(theirs) = &theirs.settings {
+            let own = own.settings.get_or_insert_default();
+            for (name, value) in theirs {
+                own.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
         own.console = match (own.console, theirs.console) {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or(theirs),

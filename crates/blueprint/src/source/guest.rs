@@ -125,6 +125,10 @@ guest_settings! {
         /// Whether Phoenix and Proxmox VE refuse to destroy it.
         #[schemars(extend("default" = false))]
         protected: Option<bool>,
+        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
+        /// away again; what somebody else set stays. No place for secrets: plans show them.
+        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}])))]
+        settings: Option<BTreeMap<String, String>>,
         /// The resource pool.
         pool: Option<Text>,
         /// Guests that must be healthy before this one is made: `ca` or `container.ca`. A guest has its type's and

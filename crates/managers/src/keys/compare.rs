@@ -144,7 +144,11 @@ pub fn is_ours<G>(rows: &[Row<G>], guest: &G, around: Around<'_>, there: &There<
             !(satisfied(there.now) && satisfied(&there.then))
         }
         Some(_) => true,
-        None => row.others != Others::Value || there.set.contains_key(key),
+        None => match row.others {
+            Others::Value => there.set.contains_key(key),
+            Others::Kept => false,
+            _ => true,
+        },
     }
 }
 
@@ -215,6 +219,7 @@ impl<G> Row<G> {
         let in_force = |value: &Value| self.form.satisfied(there.now.get(&key).map(String::as_str), value);
         let same = match wanted {
             Some(value) => self.form.satisfied(effective, value),
+            None if self.others == Others::Kept => true,
             None if self.others == Others::Value => {
                 let ours = raw.zip(there.set.get(&key));
                 !ours.is_some_and(|(now, set)| self.form.same(now, set))

@@ -114,7 +114,8 @@ impl Shown {
             (Self::Mib, Ok(number)) => mib(number).into(),
             (Self::Words(words), _) => self.word(words, value).into(),
             (_, Ok(number)) => number.into(),
-            _ => value.into(),
+            // Members of a list that the node joins by NUL.
+            _ => value.replace('\0', " ").into(),
         }
     }
 

@@ -12,7 +12,7 @@ use proxmox::property::container::{DEVICE, FEATURES, MOUNT, NET, STARTUP};
 use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
-pub static ROWS: [Row<Guest>; 24] = [
+pub static ROWS: [Row<Guest>; 29] = [
     Row {
         form: Form::Flag,
         default: Some("0"),
@@ -193,6 +193,34 @@ pub static ROWS: [Row<Guest>; 24] = [
         privilege: "VM.Config.Disk",
         ..Row::new("mp", "`mounts`", |g, around| of(g, |c| mounts(c, around)))
     },
+    // What has no key of its own: KEYS-LXC, all pending while it runs. Nothing takes `arch` or `ostype` away.
+    Row {
+        takes: Takes::Restart,
+        others: Others::Kept,
+        ..Row::new("arch", "`settings.arch`", |c, _| setting(c, "arch"))
+    },
+    Row {
+        form: Form::Flag,
+        takes: Takes::Restart,
+        default: Some("0"),
+        others: Others::Value,
+        ..Row::new("debug", "`settings.debug`", |c, _| setting(c, "debug"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("entrypoint", "`settings.entrypoint`", |c, _| setting(c, "entrypoint"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("env", "`settings.env`", |c, _| setting(c, "env"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Kept,
+        ..Row::new("ostype", "`settings.ostype`", |c, _| setting(c, "ostype"))
+    },
     Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
 ];
 
@@ -246,6 +274,11 @@ fn text(value: String) -> Wanted {
 
 fn number(value: Option<impl ToString>) -> Wanted {
     value.map_or_else(Vec::new, |value| text(value.to_string()))
+}
+
+/// A setting by its name on the node. A list's members stand one a line in blueprints, and are joined by NUL there.
+fn setting(guest: &Guest, name: &str) -> Wanted {
+    text(guest.settings.get(name).map(|value| value.trim_end().replace('\n', "\0")).unwrap_or_default())
 }
 
 fn console(container: &Container, value: impl Fn(&ConsoleSource) -> Option<String>) -> Wanted {
@@ -456,6 +489,18 @@ mod tests {
         for key in ["net", "netx", "net01", "net+1", "mp", "lxc.idmap", "mp256"] {
             assert!(keys::row(&ROWS, key).is_none(), "{key}");
         }
+        // Every setting of the node's is in the table of names, and has its row unless it is refused.
+        for setting in blueprint::settings::of(blueprint::model::GuestKind::Container) {
+            let key = if setting.numbered { format!("{}0", setting.name) } else { setting.name.to_owned() };
+            let refused = matches!(setting.covered, blueprint::settings::Covered::Refused(_));
+            assert_eq!(keys::row(&ROWS, &key).is_none(), refused, "{key}");
+        }
+        let named = |row: &&Row<Guest>| {
+            blueprint::settings::of(blueprint::model::GuestKind::Container)
+                .iter()
+                .any(|it| it.name == row.name)
+        };
+        assert_eq!(ROWS.iter().filter(named).count(), ROWS.len());
         assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("lxc.idmap"));
     }
 }
