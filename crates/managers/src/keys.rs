@@ -5,6 +5,7 @@
 //! held against what is there is in [`compare`].
 
 pub mod compare;
+pub mod fields;
 pub mod form;
 
 use std::collections::BTreeMap;

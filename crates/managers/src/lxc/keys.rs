@@ -167,7 +167,7 @@ pub static ROWS: [Row<Guest>; 29] = [
         shown: Shown::Parts,
         others: Others::Parts(&["rate", "link_down"]),
         privilege: "VM.Config.Network",
-        ..Row::new("net", "`networks`, `address`", |c, _| {
+        ..Row::new("net", "`networks`, `network`, `address`, `mac`", |c, _| {
             c.nets.iter().map(|(slot, nic)| (Some(*slot), net(nic))).collect()
         })
     },
