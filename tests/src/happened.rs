@@ -85,6 +85,7 @@ impl There {
                 self.at_guest(Method::Delete, id(), "", &[("force", "1")]).await?;
                 self.told.retain(|(about, _)| *about != Some(id()));
             }
+            "start" => self.at_guest(Method::Post, id(), "/status/start", &[]).await?,
             "stop" => self.at_guest(Method::Post, id(), "/status/stop", &[]).await?,
             // Written into its file, with an editor.
             "set" => self.edit(id(), |file| drop(file.current.values.insert(words[2].into(), rest(3))))?,

@@ -409,6 +409,7 @@ fn owner(mount: &MountSource) -> Option<Owner> {
 pub(super) fn check_together(
     containers: &Guests,
     networks: &BTreeMap<String, Network>,
+    endpoint: Option<Ipv4Addr>,
     context: &mut Context<'_, '_>,
 ) {
     let namespace = context.namespace;
@@ -431,6 +432,15 @@ pub(super) fn check_together(
                 && let Some(network) = networks.get(&*nic.network)
             {
                 let spot = nic_spot(entry, *slot, "address");
+                if endpoint == Some(inet.address()) {
+                    let message = format!("`{name}` has the address {} of the node itself", inet.address());
+                    let draft = Draft::error(codes::DUPLICATE_ADDRESS, spot, message);
+                    let there = namespace.target.as_ref().map(|target| target.spot(&["proxmox", "endpoint"]));
+                    context.push(match there {
+                        Some(there) => draft.related(there, "the target's endpoint"),
+                        None => draft,
+                    });
+                }
                 let key = (network.bridge.as_str(), network.vlan, inet.address());
                 if let Some((other, there)) = addresses.get(&key) {
                     let message = format!("`{other}` and `{name}` both have the address {}", inet.address());

@@ -126,6 +126,13 @@ pub const CODES: &[CodeInfo] = &[
          on them.",
     ),
     code(
+        "plan::address-taken",
+        "an address is somebody else's",
+        "A guest is to have an address or a MAC that a node has, or a guest of somebody else on the same bridge: both would \
+         answer, now the one, now the other. Nothing is made. Where it is so already, or the other one is off, a note says so.",
+        "Give your guest another `address` (or `mac`), or the other one.",
+    ),
+    code(
         "plan::circle",
         "steps wait for each other",
         "What has to be done for one thing needs what has to be done for another, and that needs the first: nothing of it can \

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::KIND;
 use super::change::{self, Looked};
+use super::collide::{self, Others};
 use super::make::create;
 use super::work::{ContainerWork, Placement};
 use crate::keys::Takes;
@@ -73,6 +74,7 @@ impl Kind for Containers {
             states_of(world.inventory, guests.chain(world.desired.id_of(address)))
         };
         let mut others = BTreeSet::new();
+        let strangers = Others::of(world);
         if !world.options.destroy {
             for container in world.desired.guests.values() {
                 let resource = container.resource();
@@ -80,7 +82,7 @@ impl Kind for Containers {
                     continue;
                 }
                 proposal.relies_on(resource.clone(), state(&resource));
-                diff_container(world, container, &ours, &mut others, proposal);
+                diff_container(world, container, &ours, &strangers, &mut others, proposal);
             }
         }
         if !others.is_empty() {
@@ -204,11 +206,13 @@ fn diff_container(
     world: World<'_>,
     container: &Container,
     ours: &BTreeMap<&Address, &Guest>,
+    strangers: &Others<'_>,
     others: &mut BTreeSet<(Address, String)>,
     proposal: &mut Proposal,
 ) {
     let there = ours.get(&container.resource()).copied();
     let in_the_way = world.inventory.guests.get(&container.id).filter(|g| there.is_none_or(|t| t.id != g.id));
+    collide::check(strangers, container, there, proposal);
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
     if let Some(other) = in_the_way {
