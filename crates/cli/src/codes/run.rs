@@ -178,6 +178,25 @@ pub const CODES: &[CodeInfo] = &[
         "Take the mount point out of the blueprint, apply, then put it in again: the old volume is kept as unused.",
     ),
     code(
+        "plan::no-bridge",
+        "there is no such bridge",
+        "A network device is to be on a bridge that its node does not have. Proxmox VE refuses such a change and makes it all \
+         the same, and then the guest no longer starts; so nothing is done.",
+        "Make the bridge on the node (System → Network), or name another one in `networks`.",
+    ),
+    code(
+        "plan::no-device",
+        "there is no such device",
+        "A container is to have a device that its node does not have.",
+        "Look below `/dev` on the node. What a driver makes is there once that is loaded.",
+    ),
+    code(
+        "plan::no-folder",
+        "there is no such folder",
+        "A mount is to show a folder of the node that is not there. The container would be made, and could not start.",
+        "Make the folder on the node, as the hint says it, or correct `host`.",
+    ),
+    code(
         "plan::no-node",
         "no such node",
         "The blueprint places the container on a node that the cluster does not have.",

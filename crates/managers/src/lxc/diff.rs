@@ -213,6 +213,7 @@ fn diff_container(
     let there = ours.get(&container.resource()).copied();
     let in_the_way = world.inventory.guests.get(&container.id).filter(|g| there.is_none_or(|t| t.id != g.id));
     collide::check(strangers, container, there, proposal);
+    super::ground::check(world, container, proposal);
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
     if let Some(other) = in_the_way {
