@@ -17,7 +17,7 @@ use managers::lock::{self, NotHeld};
 use managers::{Prober, Secrets, Ways, Worksite};
 use plan::desired::Service;
 use plan::{Action, Address, Options, Plan, Step, Trust};
-use proxmox::client::{Reader, Writer};
+use proxmox::client::Writer;
 use proxmox::exchange::Exchange;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -157,7 +157,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let shell = options.by.map_or_else(|| world.shell.clone(), |at| world.shell.on(at));
     let shell: Arc<dyn Runner> = Arc::new(Mortal::new(shell, life.clone()));
     let node = (!options.no_commands).then(|| shell.clone());
-    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let ways = Ways::new(node, exchange.clone());
     let _lock = match lock::take(&ways, &site.desired.site, "a test").await {
         Ok(held) => Some(held),
         Err(NotHeld::NoWay) => None,
@@ -171,7 +171,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
-    managers::lxc::ground::look(&ways, &site.desired, &mut inventory).await;
+    managers::guests::ground::look(&ways, &site.desired, &mut inventory).await;
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
         let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }
@@ -202,7 +202,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
 pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
     let exchange: Arc<dyn Exchange> = Arc::new(Known(exchange.clone()));
-    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let ways = Ways::new(node, exchange.clone());
     let worksite = worksite(world, site, site.trust(), exchange, ways);
     let sink = Arc::new(Recorder::default());
     let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
@@ -243,7 +243,7 @@ pub async fn carry_out(
     work: serde_json::Value,
 ) -> Result<Done, Failure> {
     let exchange: Arc<dyn Exchange> = Arc::new(Known(world.exchange.clone()));
-    let ways = Ways::new(Some(Arc::new(world.shell.clone())), Reader::new(exchange.clone()));
+    let ways = Ways::new(Some(Arc::new(world.shell.clone())), exchange.clone());
     let worksite = worksite(world, site, site.trust(), exchange, ways);
     let crews = managers::crews(&worksite);
     let crew = crews.iter().find(|crew| crew.kind() == address.kind()).expect("a crew of its kind");

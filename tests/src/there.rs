@@ -11,7 +11,6 @@ use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
 use plan::{Address, Desired, Inventory, Options, Plan, Trust};
-use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
 
@@ -41,6 +40,8 @@ pub struct Ground {
     pub disks: BTreeSet<String>,
     /// Templates that there must be one of, as blueprints name them.
     pub systems: BTreeSet<String>,
+    /// Disk images and media that there must be, as volume ids.
+    pub images: BTreeSet<String>,
     /// Resource pools.
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
@@ -64,6 +65,8 @@ impl Ground {
         for guest in desired.guests.values() {
             ground.others.extend(guest.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string));
             ground.pools.extend(guest.pool.clone());
+            let images = guest.vm().into_iter().flat_map(|own| own.image.iter().chain(&own.iso));
+            ground.images.extend(images.cloned());
             ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
         }
         ground
@@ -108,6 +111,13 @@ impl Ground {
                 .any(|it| it.name.starts_with(name.as_str()));
             if !there && let Some(local) = node.storages.iter_mut().find(|on| on.id == "local") {
                 local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
+            }
+        }
+        for (storage, name) in self.images.iter().filter_map(|id| id.split_once(':')) {
+            if let Some(on) = node.storages.iter_mut().find(|on| on.id == storage) {
+                on.images.push(template(name));
+                let content = on.options.entry("content".into()).or_default();
+                content.push_str(",import,iso");
             }
         }
         if let Some(storages) = self.storages.get(&node.name) {
@@ -271,7 +281,7 @@ impl There {
     /// When the node does not answer.
     pub async fn look_for(&self, desired: &Desired) -> Inventory {
         let mut seen = self.look().await;
-        managers::lxc::ground::look(&self.ways(), desired, &mut seen).await;
+        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
         seen
     }
 
@@ -295,7 +305,7 @@ impl There {
             managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
                 .await;
         let mut seen = self.tell(seen.expect("the node answers"));
-        managers::lxc::ground::look(&self.ways(), desired, &mut seen).await;
+        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
         seen
     }
 
@@ -308,7 +318,7 @@ impl There {
 
     fn ways(&self) -> Ways {
         let exchange: Arc<dyn Exchange> = Arc::new(Known(self.world.exchange.clone()));
-        Ways::new(self.shell(), Reader::new(exchange))
+        Ways::new(self.shell(), exchange)
     }
 
     fn shell(&self) -> Option<Arc<dyn Runner>> {

@@ -101,6 +101,8 @@ impl<'d> Namespace<'d> {
             merger.several("types", "type", typed.types, &mut all.types);
             let containers = typed.containers.map(guests);
             merger.several("containers", "container", containers, &mut all.guests);
+            let vms = typed.vms.map(guests);
+            merger.several("vms", "vm", vms, &mut all.guests);
         }
         all
     }

@@ -1,4 +1,6 @@
-//! What stands behind the node's API: real containers, or records that only take their time.
+//! What stands behind the node's API: real guests, or records that only take their time.
+
+mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
+
+pub use machines::{AgentError, DiskSource, Machines, NewDisk, Power};
 
 /// A guest's current configuration: key to property string, as in its configuration file.
 pub type Config = BTreeMap<String, String>;
@@ -76,7 +80,7 @@ pub struct Appliance {
 ///
 /// Every method is bounded by its implementation, and safe to call again after it was cut off.
 #[async_trait]
-pub trait Runtime: Send + Sync + Debug {
+pub trait Runtime: Machines + Send + Sync + Debug {
     /// Real or simulated.
     fn kind(&self) -> RuntimeKind;
 

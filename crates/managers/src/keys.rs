@@ -1,7 +1,7 @@
 //! A guest's configuration as a table: one [`Row`] for each key that Phoenix sets. What differs, what that costs, what
 //! takes root, what is read back, and the book's table all read the same rows.
 //!
-//! A kind of guest has a table of its own ([`crate::lxc::keys`]), for whatever type says what is wanted (`G`). How rows are
+//! A kind of guest has a table of its own ([`crate::guests::table`]), for whatever type says what is wanted (`G`). How rows are
 //! held against what is there is in [`compare`].
 
 pub mod compare;
@@ -140,6 +140,8 @@ pub struct Row<G: 'static> {
     pub gone: Option<&'static str>,
     /// The privilege that a token needs on the guest to set it, or to take it away.
     pub privilege: &'static str,
+    /// Of a volume: whether its size is the node's to say.
+    pub fixed: bool,
 }
 
 impl<G> Row<G> {
@@ -160,6 +162,7 @@ impl<G> Row<G> {
             shown: Shown::Plain,
             gone: None,
             privilege: "VM.Config.Options",
+            fixed: false,
         }
     }
 

@@ -9,16 +9,17 @@
 //! What is wrong with what is there, and why, is in
 //! [`trace`] and [`health`].
 
+pub mod agent;
 pub mod artifacts;
 pub mod authority;
 pub mod certificates;
 pub mod features;
 pub mod firewall;
+pub mod guests;
 pub mod health;
 pub mod hypervisor;
 pub mod keys;
 pub mod lock;
-pub mod lxc;
 pub mod observe;
 pub mod own;
 pub mod privileges;
@@ -39,6 +40,7 @@ use proxmox::inventory::Guests;
 use serde_json::Value;
 
 pub use features::look::{Looked, OnNode, Within};
+use guests::diff::{CONTAINERS, VMS};
 pub use observe::{observe, observe_settled};
 pub use status::{Seen, Status};
 pub use ways::Ways;
@@ -84,15 +86,17 @@ pub trait Manager: Debug + Send + Sync {
 
 /// Every kind of resource, in the order in which they are asked: guests before what is in them.
 pub fn managers() -> &'static [&'static dyn Manager] {
-    &[
-        &lxc::diff::Containers,
+    static ALL: [&dyn Manager; 8] = [
+        &CONTAINERS,
+        &VMS,
         &authority::Authorities,
         &firewall::Firewalls,
         &hypervisor::Hypervisors,
         &certificates::Certificates,
         &features::diff::Features,
         &services::Services,
-    ]
+    ];
+    &ALL
 }
 
 /// The manager of this kind.

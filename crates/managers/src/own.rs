@@ -8,7 +8,6 @@ use plan::Address;
 use plan::mark::{self, Mark};
 use plan::trust::{Standing, Trust};
 use proxmox::client::GuestRef;
-use proxmox::config::GuestKind;
 
 use crate::settle;
 use crate::ways::Ways;
@@ -60,7 +59,7 @@ impl Own {
     }
 }
 
-/// Where a container is, in the whole cluster (T-9).
+/// Where a guest is, in the whole cluster (T-9).
 ///
 /// # Errors
 /// When it is nowhere, or the node does not answer.
@@ -70,10 +69,10 @@ pub async fn locate(ways: &Ways, id: u32) -> Result<GuestRef, Failure> {
         None => ways.ask_for(id).await?,
     };
     let node = node.ok_or_else(|| {
-        Failure::new("managers::guest-gone", format!("the container {id} is not there any more"))
+        Failure::new("managers::guest-gone", format!("the guest {id} is not there any more"))
             .hint("phoenix-cli plan shows what is there now")
     })?;
-    Ok(GuestRef::new(node, GuestKind::Container, id))
+    Ok(GuestRef::new(node, ways.kind_of(id), id))
 }
 
 /// Where a container is that is not where it was: `None` where it is nowhere else either (T-9).

@@ -22,6 +22,9 @@ pub const UNREACHABLE: Duration = Duration::from_secs(60);
 /// How long a guest's lock is waited for: a backup or another person's task may hold it (T-3).
 pub const LOCKED: Duration = Duration::from_mins(10);
 
+/// How long a change of a virtual machine's configuration may take, which may make a disk.
+const CHANGE: Duration = Duration::from_mins(10);
+
 /// How long a lock is waited for that no task works under: one that is about to begin is listed by then.
 pub const LEFT: Duration = Duration::from_secs(10);
 
@@ -501,7 +504,22 @@ pub async fn set(
     let mut pauses = Pauses::up_to(PAUSE);
     loop {
         match site.writer.update(guest, params.clone()).await {
-            Ok(_) => return Ok(Set::Done),
+            Ok(None) => return Ok(Set::Done),
+            // That of a virtual machine may make a disk.
+            Ok(Some(upid)) => {
+                match site.reader().wait_task(&upid, CHANGE, Pace::default(), &mut |_| {}).await {
+                    Ok(_) => return Ok(Set::Done),
+                    Err(TaskError::Failed { kind, .. }) if *kind == ErrorKind::Modified => {
+                        return Ok(Set::Modified);
+                    }
+                    Err(TaskError::Failed { kind, .. })
+                        if *kind == ErrorKind::Locked && begin.elapsed() < LOCKED =>
+                    {
+                        lock.pause().await?;
+                    }
+                    Err(error) => return Err(task_failure(what, &error)),
+                }
+            }
             Err(error) => match error.kind() {
                 Some(ErrorKind::Modified) => return Ok(Set::Modified),
                 Some(ErrorKind::Locked) if begin.elapsed() < LOCKED => {

@@ -4,7 +4,7 @@
 //! Nothing is asked as long as it is not needed: a site with one node, or with all guests on the node that is reached, costs
 //! no call. What was observed is learned ([`Ways::learn`]); the rest is asked once and remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,10 +12,14 @@ use std::time::Duration;
 use apply::Failure;
 use async_trait::async_trait;
 use plan::Inventory;
+use proxmox::client::agent::Agent;
 use proxmox::client::{Member, Reader};
+use proxmox::config::GuestKind;
+use proxmox::exchange::Exchange;
 use proxmox::is_node_name;
 use transport::{Command, Error, InGuest, OtherNode, Runner, Whereabouts};
 
+use crate::agent::InVm;
 use crate::settle;
 
 /// How many nodes hold a site's lock at most: each is a command that stays on the one connection, which carries eight
@@ -30,6 +34,7 @@ pub struct Ways(Arc<Inner>);
 struct Inner {
     first: Option<Arc<dyn Runner>>,
     reader: Reader,
+    agent: Agent,
     known: Mutex<Known>,
     /// Asked for once, however many want to know at the same time.
     asking: tokio::sync::Mutex<()>,
@@ -43,6 +48,8 @@ struct Known {
     first: Option<String>,
     /// Where guests are.
     guests: BTreeMap<u32, String>,
+    /// Which of them are virtual machines.
+    vms: BTreeSet<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +65,12 @@ fn no_commands(what: &str) -> Failure {
 }
 
 impl Ways {
-    /// With commands on a node, where there is a way; `reader` tells which nodes there are, and where guests are.
-    pub fn new(first: Option<Arc<dyn Runner>>, reader: Reader) -> Self {
+    /// With commands on a node, where there is a way; the API, over `exchange`, tells which nodes there are, and where guests
+    /// are, and carries commands into virtual machines.
+    pub fn new(first: Option<Arc<dyn Runner>>, exchange: Arc<dyn Exchange>) -> Self {
         let (known, asking) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { first, reader, known, asking }))
+        let (reader, agent) = (Reader::new(exchange.clone()), Agent::new(exchange));
+        Self(Arc::new(Inner { first, reader, agent, known, asking }))
     }
 
     /// Calls that only read.
@@ -83,12 +92,28 @@ impl Ways {
             known.nodes = Some(inventory.nodes.iter().map(node).collect());
             known.first = inventory.reached.clone().or(known.first.take());
             known.guests = inventory.guests.values().map(|g| (g.id, g.node.clone())).collect();
+            known.vms = inventory.guests.values().filter(|g| g.vm).map(|g| g.id).collect();
         });
     }
 
     /// Remembers the node a guest is on, so that it need not be asked for.
     pub fn is_on(&self, id: u32, node: &str) {
         self.know(|known| known.guests.insert(id, node.to_owned()));
+    }
+
+    /// Remembers that a guest is a virtual machine, which commands get into by its agent.
+    pub fn is_vm(&self, id: u32) {
+        self.know(|known| known.vms.insert(id));
+    }
+
+    /// Whether a guest is known to be a virtual machine.
+    pub fn knows_vm(&self, id: u32) -> bool {
+        self.know(|known| known.vms.contains(&id))
+    }
+
+    /// Which kind of guest it is, as far as is known: a container where nobody said otherwise.
+    pub fn kind_of(&self, id: u32) -> GuestKind {
+        if self.knows_vm(id) { GuestKind::Vm } else { GuestKind::Container }
     }
 
     /// The node a guest is on, as far as is known.
@@ -105,13 +130,16 @@ impl Ways {
         with(&mut self.0.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Commands inside a container, wherever it is. Nothing is asked before the first one.
+    /// Commands inside a guest, wherever it is. Nothing is asked before the first one.
     ///
     /// # Errors
     /// When there is no way to run commands at all.
-    pub fn guest(&self, id: u32) -> Result<InGuest, Failure> {
+    pub fn guest(&self, id: u32) -> Result<Arc<dyn Runner>, Failure> {
+        if self.knows_vm(id) {
+            return Ok(Arc::new(InVm::new(self.clone(), self.0.agent.clone(), id)));
+        }
         match self.first() {
-            Some(_) => Ok(InGuest::found(Arc::new(self.clone()), id)),
+            Some(_) => Ok(Arc::new(InGuest::found(Arc::new(self.clone()), id))),
             None => Err(no_commands(&format!("nothing can be done in {id}"))),
         }
     }

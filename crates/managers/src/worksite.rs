@@ -18,7 +18,7 @@ use plan::mark::{self, Mark};
 use plan::trust::Trust;
 use proxmox::client::{GuestRef, Reader, Writer};
 use secrecy::SecretString;
-use transport::{Command, InGuest, Runner};
+use transport::{Command, Runner};
 
 use crate::features::RenderedArtifact;
 use crate::own::{self, Own};
@@ -74,7 +74,7 @@ pub trait Artifacts: Debug + Send + Sync {
     async fn put(
         &self,
         wanted: &[WantedArtifact<'_>],
-        inside: &InGuest,
+        inside: &dyn Runner,
         tell: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), Failure>;
 }
@@ -186,7 +186,7 @@ impl Worksite {
     ///
     /// # Errors
     /// When there is no way to run commands on a node.
-    pub fn inside(&self, id: u32) -> Result<InGuest, Failure> {
+    pub fn inside(&self, id: u32) -> Result<Arc<dyn Runner>, Failure> {
         self.ways.guest(id)
     }
 

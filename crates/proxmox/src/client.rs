@@ -1,5 +1,6 @@
 //! The calls: [`Reader`] for what only reads, [`Writer`] for what changes something.
 
+pub mod agent;
 mod task;
 mod types;
 mod writer;

@@ -172,7 +172,7 @@ fn proxmox_node(
     let ssh = ssh.map(|options| Arc::new(Ssh::new(options)));
     let node = ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>);
     let exchange = open(blueprint, options, node.clone())?;
-    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let ways = Ways::new(node, exchange.clone());
     Ok(Connection { exchange, ways, ssh, lab: None, control })
 }
 
@@ -205,6 +205,6 @@ fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error
         ssh => ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>),
     };
     let exchange = open(blueprint, options, node.clone())?;
-    let ways = Ways::new(node, Reader::new(exchange.clone()));
+    let ways = Ways::new(node, exchange.clone());
     Ok(Connection { exchange, ways, ssh, lab: Some(record), control })
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use blueprint::names::GuestName;
 use plan::Desired;
 use plan::desired::Service;
-use proxmox::client::{GuestRef, Reader};
+use proxmox::client::{GuestRef, Reader, Resource};
 use proxmox::config::GuestKind;
 
 /// In a simulated lab no service answers: it is only looked whether the guests on its way are recorded as running.
@@ -33,12 +33,10 @@ impl managers::Prober for SimulatedProber {
         let through = service.via.iter().map(|via| &via.on);
         for name in std::iter::once(&service.on).chain(through) {
             let id = self.ids.get(name).copied().unwrap_or_default();
-            let node = resources
-                .iter()
-                .find(|r| r.vmid == Some(id))
-                .and_then(|r| r.node.clone())
-                .unwrap_or_default();
-            let guest = GuestRef::new(node, GuestKind::Container, id);
+            let found = resources.iter().find(|r| r.vmid == Some(id));
+            let node = found.and_then(|r| r.node.clone()).unwrap_or_default();
+            let kind = found.and_then(Resource::guest_kind).unwrap_or(GuestKind::Container);
+            let guest = GuestRef::new(node, kind, id);
             let status =
                 managers::settle::read("asking whether it runs", || self.reader.status(&guest)).await?;
             if !status.running() {

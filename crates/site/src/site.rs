@@ -150,7 +150,7 @@ impl Site {
                 site.inventory = inventory;
                 site.inventory.judge(&site.trust);
                 let ways = &site.connection.ways;
-                managers::lxc::ground::look(ways, &site.desired, &mut site.inventory).await;
+                managers::guests::ground::look(ways, &site.desired, &mut site.inventory).await;
             }
             Err(error) => {
                 site.close().await;
@@ -182,7 +182,7 @@ impl Site {
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
-        managers::lxc::ground::look(ways, &self.desired, &mut self.inventory).await;
+        managers::guests::ground::look(ways, &self.desired, &mut self.inventory).await;
         self.look_at_secrets();
         Ok(())
     }

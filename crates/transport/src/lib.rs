@@ -8,6 +8,7 @@
 mod carried;
 mod command;
 mod error;
+mod fed;
 mod in_guest;
 mod local;
 mod nonce;
@@ -19,6 +20,7 @@ mod traced;
 pub use carried::CarriedLine;
 pub use command::{Command, Output};
 pub use error::{Error, Sent};
+pub use fed::{Feeding, Room};
 pub use in_guest::{Entering, InGuest, Whereabouts};
 pub use local::Local;
 pub use other_node::OtherNode;
@@ -26,6 +28,7 @@ pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept};
 pub use traced::{CALL, RECORD, Traced, log_exchange};
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,4 +93,35 @@ pub trait Runner: Send + Sync + Debug {
 
     /// Where this is, for messages: `root@10.0.0.13`, `container 120 on root@10.0.0.13`, `this machine`.
     fn place(&self) -> String;
+}
+
+#[async_trait]
+impl<R: Runner + ?Sized> Runner for Arc<R> {
+    async fn run(&self, command: &Command) -> Result<Output, Error> {
+        (**self).run(command).await
+    }
+
+    async fn run_lines(
+        &self,
+        command: &Command,
+        line: &mut (dyn for<'a> FnMut(&'a str) + Send),
+    ) -> Result<Output, Error> {
+        (**self).run_lines(command, line).await
+    }
+
+    async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
+        (**self).hold(command).await
+    }
+
+    async fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Box<dyn Stream>, Error> {
+        (**self).connect(host, port, limit).await
+    }
+
+    async fn fresh(&self) -> Result<(), Error> {
+        (**self).fresh().await
+    }
+
+    fn place(&self) -> String {
+        (**self).place()
+    }
 }

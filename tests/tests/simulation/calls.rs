@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::sim::{Fault, Faults, Times, WorldOptions};
-use proxmox::client::Reader;
+use proxmox::exchange::Exchange;
 use scenarios::{Ended, certified, state, virtually};
 
 use super::{LOCK, LONGEST, apply, each, same, settle, site, undisturbed, world};
@@ -60,15 +60,15 @@ fn what_can_be_asked_at_once_is() {
     virtually(async {
         let far = Duration::from_millis(100);
         let world = WorldOptions::new(1).times(Times::none()).latency(far).build().unwrap();
-        let reader = Reader::new(Arc::new(world.exchange.clone()));
+        let exchange: Arc<dyn Exchange> = Arc::new(world.exchange.clone());
         let trips = |begin: tokio::time::Instant| begin.elapsed().as_millis() / far.as_millis();
         let begin = tokio::time::Instant::now();
-        let ways = managers::Ways::new(Some(Arc::new(world.shell.clone())), reader.clone());
+        let ways = managers::Ways::new(Some(Arc::new(world.shell.clone())), exchange.clone());
         managers::observe(&ways).await.unwrap();
         // What there is, and with it the files; then the storages, and with them the templates.
         assert_eq!((trips(begin), world.faults.calls()), (2, 4));
         let begin = tokio::time::Instant::now();
-        managers::observe(&managers::Ways::new(None, reader)).await.unwrap();
+        managers::observe(&managers::Ways::new(None, exchange)).await.unwrap();
         assert_eq!((trips(begin), world.faults.calls()), (2, 7));
         let begin = tokio::time::Instant::now();
         let waiting = |_: &str, _: Duration| panic!("nothing is under way");

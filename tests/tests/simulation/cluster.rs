@@ -73,7 +73,7 @@ fn each_guest_is_made_and_filled_on_its_own_node() {
 
 /// Which guests are on which node.
 fn places(world: &World) -> Vec<(String, u32)> {
-    world.node.all_configuration_files().into_iter().map(|(node, id, _)| (node, id)).collect()
+    world.node.all_configuration_files().into_iter().map(|file| (file.node, file.id)).collect()
 }
 
 /// Whatever went wrong in the first run, one more ends where it would have ended, on both nodes.
@@ -163,7 +163,7 @@ fn what_was_moved_in_between_is_followed() {
             async move { reader.config(&guest).await }
         };
         let digest = config("pve1").await.unwrap()["digest"].clone();
-        let ways = Ways::new(Some(Arc::new(world.shell.clone())), reader.clone());
+        let ways = Ways::new(Some(Arc::new(world.shell.clone())), Arc::new(world.exchange.clone()));
         managers::observe(&ways).await.unwrap();
         assert_eq!(ways.known_node_of(id).as_deref(), Some("pve1"));
         migrate(&world, id).await;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use lab::sim::Faults;
+use managers::guests::containers::ROWS;
 use managers::keys::{self, Row, Takes};
-use managers::lxc::keys::ROWS;
 use plan::desired::Guest;
 use plan::{Action, Grade};
 use scenarios::{Files, Site, Try, run, state, virtually};

@@ -9,9 +9,8 @@ use lab::node::{Auth, TaskTwist};
 use lab::sim::{Fault, Faults, SimExchange, World, WorldOptions};
 use managers::{Ways, observe, settle::failure};
 use plan::Address;
-use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
-use scenarios::{Ended, Site, first, virtually};
+use scenarios::{Ended, Site, Try, first, run, virtually};
 
 use super::{LOCK, LONGEST, apply, settle, site, undisturbed, world};
 
@@ -124,7 +123,7 @@ impl Exchange for Refusing {
 fn observed(answer: fn() -> Result<Response, ExchangeError>) -> (Failure, Duration) {
     virtually(async {
         let begin = tokio::time::Instant::now();
-        let failure = observe(&Ways::new(None, Reader::new(Arc::new(Refusing(answer))))).await.unwrap_err();
+        let failure = observe(&Ways::new(None, Arc::new(Refusing(answer)))).await.unwrap_err();
         (failure, begin.elapsed())
     })
 }

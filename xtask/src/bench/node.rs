@@ -16,7 +16,7 @@ use lab::up::{NodeRecord, Ports};
 use managers::{Prober, Secrets, Worksite};
 use plan::Plan;
 use plan::desired::Service;
-use proxmox::client::{Reader, Writer};
+use proxmox::client::Writer;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     let (desired, authority) = site.desired()?;
     let exchange = Arc::new(world.exchange.clone());
     let shell = Arc::new(world.shell.clone());
-    let ways = managers::Ways::new(Some(shell), Reader::new(exchange.clone()));
+    let ways = managers::Ways::new(Some(shell), exchange.clone());
     let mut inventory = managers::observe(&ways).await?;
     let key = Arc::new(plan::SiteKey::generate()?);
     let trust = Arc::new(plan::Trust::new(&*desired.site, Some(key)));

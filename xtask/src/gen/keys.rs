@@ -1,8 +1,8 @@
 //! The page of the keys of a container's configuration, from the rows that plans are made by.
 
+use managers::guests::containers::ROWS;
 use managers::keys::fields::FIELDS;
 use managers::keys::{Others, Row, Shown};
-use managers::lxc::keys::ROWS;
 use plan::desired::Guest;
 
 const HEAD: &str = "\

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureUse, Location, Service};
+use super::{FeatureUse, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::source::{ConsoleSource, DeviceSource, MountOption};
@@ -105,6 +105,8 @@ pub struct Guest {
 pub enum Of {
     /// An LXC container.
     Container(Container),
+    /// A virtual machine.
+    Vm(Box<Vm>),
 }
 
 /// What containers have alone.
@@ -133,6 +135,7 @@ impl Guest {
     pub fn kind(&self) -> GuestKind {
         match self.of {
             Of::Container(_) => GuestKind::Container,
+            Of::Vm(_) => GuestKind::Vm,
         }
     }
 
@@ -140,6 +143,15 @@ impl Guest {
     pub fn container(&self) -> Option<&Container> {
         match &self.of {
             Of::Container(container) => Some(container),
+            Of::Vm(_) => None,
+        }
+    }
+
+    /// What it has as a virtual machine, where it is one.
+    pub fn vm(&self) -> Option<&Vm> {
+        match &self.of {
+            Of::Container(_) => None,
+            Of::Vm(vm) => Some(vm),
         }
     }
 
@@ -155,6 +167,11 @@ impl Guest {
                     .chain(volumes)
                     .filter_map(|disk| disk.storage.as_deref())
                     .collect()
+            }
+            Of::Vm(vm) => {
+                let disks = vm.disks.values().filter_map(|disk| disk.storage.as_deref());
+                let efi = vm.efi.as_ref().and_then(|efi| efi.storage.as_deref());
+                disks.chain(efi).chain(vm.tpm.as_ref().and_then(|storage| storage.as_deref())).collect()
             }
         }
     }
@@ -200,14 +217,19 @@ pub struct Disk {
 impl Disk {
     /// Its size in GiB, exactly: `8`, `0.5`.
     pub fn gib(&self) -> String {
-        let (whole, rest) = (self.size_mib / 1024, self.size_mib % 1024);
-        if rest == 0 {
-            return whole.to_string();
-        }
-        // 1/1024 has ten digits after the point.
-        let digits = format!("{:010}", rest * 9_765_625);
-        format!("{whole}.{}", digits.trim_end_matches('0'))
+        gib(self.size_mib)
     }
+}
+
+/// That many MiB in GiB, exactly: `8`, `0.5`.
+pub fn gib(mib: u64) -> String {
+    let (whole, rest) = (mib / 1024, mib % 1024);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    // 1/1024 has ten digits after the point.
+    let digits = format!("{:010}", rest * 9_765_625);
+    format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
 /// A network device.
@@ -231,6 +253,8 @@ pub struct Nic {
     pub rate: Option<f64>,
     /// Whether it is cut off.
     pub link_down: Option<bool>,
+    /// The model, of a virtual machine's: `virtio` by default.
+    pub model: Option<String>,
 }
 
 /// Where a network device has its address from.

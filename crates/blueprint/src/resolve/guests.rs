@@ -7,13 +7,14 @@ use cidr::Ipv4Inet;
 
 use super::Context;
 use super::features::{self, Contents};
+use super::machines;
 use super::merge::{Merged, circle_error, short_need};
 use super::services;
 use crate::codes;
 use crate::cycles;
 use crate::model::{
-    Acme, Container, Disk, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic, NicAddress,
-    Of, Owner, Startup,
+    Acme, Container, Disk, FeatureUse, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic,
+    NicAddress, Of, Owner, Startup,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
@@ -129,7 +130,7 @@ fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
 /// Makes a guest of its merged settings.
 pub(super) fn guest(
     name: &str,
-    merged: Merged,
+    mut merged: Merged,
     networks: &BTreeMap<String, Network>,
     contents: &Contents,
     acme: Option<&Acme>,
@@ -139,13 +140,20 @@ pub(super) fn guest(
     let entry = namespace.guests.get(name)?;
     let source = entry.value.as_ref()?;
     let nets = nets(name, entry, &merged, networks, context);
-    let mounts = mounts(name, entry, &merged, context);
     let features = features::of_guest(name, entry, &merged.features, contents, context);
+    let of = match source.of {
+        GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
+        GuestKind::Vm => {
+            if matches!(merged.settings.cores, Some(CoresForm::All(_))) {
+                let message = format!("the virtual machine `{name}` cannot have all cores of its node");
+                let draft = Draft::error(codes::BAD_VALUE, entry.spot(&["cores"]), message);
+                context.push(draft.hint("say how many"));
+            }
+            let (settings, nets) = (&merged.settings, &merged.nets);
+            Of::Vm(Box::new(machines::vm(name, entry, settings, nets, !features.is_empty(), context)))
+        }
+    };
     let settings = merged.settings;
-    let template = settings.template.map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
-    let unprivileged = settings.unprivileged.unwrap_or(true);
-    let options = options(settings.options.unwrap_or_default(), &template, unprivileged);
-    features::check_options(entry, &features, &options, unprivileged, context);
     Some(Guest {
         name: name.into(),
         id: source.id,
@@ -175,17 +183,34 @@ pub(super) fn guest(
         features,
         services: services::services(entry, source, acme, context),
         declared: entry.location(context.report),
-        of: Of::Container(Container {
-            template,
-            swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
-            disk: disk(settings.disk),
-            mounts,
-            devices: merged.devices,
-            console: settings.console,
-            options,
-            unprivileged,
-        }),
+        of,
     })
+}
+
+/// What a container has alone.
+fn own(
+    name: &str,
+    entry: &Entry<'_, GuestSource>,
+    merged: &mut Merged,
+    features: &[FeatureUse],
+    context: &mut Context<'_, '_>,
+) -> Container {
+    let mounts = mounts(name, entry, merged, context);
+    let settings = &mut merged.settings;
+    let template = settings.template.take().map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
+    let unprivileged = settings.unprivileged.unwrap_or(true);
+    let options = options(settings.options.take().unwrap_or_default(), &template, unprivileged);
+    features::check_options(entry, features, &options, unprivileged, context);
+    Container {
+        template,
+        swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
+        disk: disk(settings.disk.take()),
+        mounts,
+        devices: std::mem::take(&mut merged.devices),
+        console: settings.console,
+        options,
+        unprivileged,
+    }
 }
 
 fn disk(form: Option<DiskForm>) -> Disk {
@@ -293,6 +318,7 @@ fn nets(
                 mtu: nic.mtu,
                 rate: nic.rate,
                 link_down: nic.link_down,
+                model: nic.model.map(|model| model.to_string()),
             },
         );
     }

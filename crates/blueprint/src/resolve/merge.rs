@@ -164,6 +164,17 @@ impl Merged {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or(theirs),
         };
+        inherit!(image iso cloud_init user agent os sockets cpu numa affinity hugepages balloon shares bios uefi tpm machine);
+        inherit!(scsi_controller vga boot hotplug rng watchdog tablet localtime acpi kvm keyboard);
+        macro_rules! inherit_by_slot {
+            ($($field:ident)*) => {$(
+                for (slot, value) in theirs.$field.iter().flatten() {
+                    let all = own.$field.get_or_insert_default();
+                    all.entry(slot.clone()).or_insert_with(|| value.clone());
+                }
+            )*};
+        }
+        inherit_by_slot!(disks serial usb pci folders);
         own.options = match (own.options.take(), &theirs.options) {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or_else(|| theirs.clone()),
@@ -180,6 +191,7 @@ impl Merged {
             own.mtu = own.mtu.or(nic.mtu);
             own.rate = own.rate.or(nic.rate);
             own.link_down = own.link_down.or(nic.link_down);
+            own.model = own.model.or(nic.model);
         }
         self.nets_written |= base.nets_written;
         for (slot, mount) in &base.mounts {

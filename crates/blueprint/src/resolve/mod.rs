@@ -4,6 +4,7 @@ mod around;
 mod features;
 mod flows;
 mod guests;
+mod machines;
 mod merge;
 mod names;
 mod networks;

@@ -10,7 +10,12 @@ use serde_json::{Map, Value};
 
 use super::SecretSource;
 use super::container::{ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm};
+use super::machine::{
+    BiosSource, ControllerSource, FolderSource, HugePagesSource, NicModelSource, OsSource, PciSource,
+    TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
+};
 use super::name;
+use crate::model::GuestKind;
 use crate::values::{
     Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Ipv4, Label, Mac,
     MemorySize, NodeLabel, Rate, Tag, Text, Timezone, UrlPath, VolumeId, Wait,
@@ -22,6 +27,7 @@ macro_rules! guest_settings {
     (
         guest { $($(#[$about:meta])* $of_guest:ident: $guest_type:ty,)* }
         container { $($(#[$container_about:meta])* $of_container:ident: $container_type:ty,)* }
+        vm { $($(#[$vm_about:meta])* $of_vm:ident: $vm_type:ty,)* }
         head { $($(#[$head_about:meta])* $head:ident: $head_type:ty,)* }
         tree { $($(#[$tree_about:meta])* $tree:ident: $tree_type:ty,)* }
     ) => {
@@ -33,6 +39,7 @@ macro_rules! guest_settings {
             pub extends: Option<Label>,
             $($(#[$about])* pub $of_guest: $guest_type,)*
             $($(#[$container_about])* pub $of_container: $container_type,)*
+            $($(#[$vm_about])* pub $of_vm: $vm_type,)*
             $($(#[$tree_about])* pub $tree: $tree_type,)*
         }
 
@@ -46,11 +53,22 @@ macro_rules! guest_settings {
             $($(#[$tree_about])* pub $tree: $tree_type,)*
         }
 
+        /// A virtual machine.
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct VmSource {
+            $($(#[$head_about])* pub $head: $head_type,)*
+            $($(#[$about])* pub $of_guest: $guest_type,)*
+            $($(#[$vm_about])* pub $of_vm: $vm_type,)*
+            $($(#[$tree_about])* pub $tree: $tree_type,)*
+        }
+
         /// What of a guest may come from its type. Features are read with their places, from the tree.
         #[derive(Debug, Default)]
         pub(crate) struct GuestSettings {
             $(pub $of_guest: $guest_type,)*
             $(pub $of_container: $container_type,)*
+            $(pub $of_vm: $vm_type,)*
         }
 
         impl TypeSource {
@@ -58,6 +76,7 @@ macro_rules! guest_settings {
                 GuestSettings {
                     $($of_guest: self.$of_guest.take(),)*
                     $($of_container: self.$of_container.take(),)*
+                    $($of_vm: self.$of_vm.take(),)*
                 }
             }
         }
@@ -65,10 +84,26 @@ macro_rules! guest_settings {
         impl From<ContainerSource> for GuestSource {
             fn from(source: ContainerSource) -> Self {
                 Self {
+                    of: GuestKind::Container,
                     $($head: source.$head,)*
                     settings: GuestSettings {
                         $($of_guest: source.$of_guest,)*
                         $($of_container: source.$of_container,)*
+                        ..GuestSettings::default()
+                    },
+                }
+            }
+        }
+
+        impl From<VmSource> for GuestSource {
+            fn from(source: VmSource) -> Self {
+                Self {
+                    of: GuestKind::Vm,
+                    $($head: source.$head,)*
+                    settings: GuestSettings {
+                        $($of_guest: source.$of_guest,)*
+                        $($of_vm: source.$of_vm,)*
+                        ..GuestSettings::default()
                     },
                 }
             }
@@ -77,6 +112,7 @@ macro_rules! guest_settings {
         /// A guest of either kind.
         #[derive(Debug)]
         pub(crate) struct GuestSource {
+            pub of: GuestKind,
             $(pub $head: $head_type,)*
             pub settings: GuestSettings,
         }
@@ -125,10 +161,6 @@ guest_settings! {
         /// Whether Phoenix and Proxmox VE refuse to destroy it.
         #[schemars(extend("default" = false))]
         protected: Option<bool>,
-        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
-        /// away again; what somebody else set stays. No place for secrets: plans show them.
-        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}])))]
-        settings: Option<BTreeMap<String, String>>,
         /// The resource pool.
         pool: Option<Text>,
         /// Guests that must be healthy before this one is made: `ca` or `container.ca`. A guest has its type's and
@@ -155,20 +187,111 @@ guest_settings! {
         /// Devices of the node that it may use, by slot, `dev0` to `dev255`. Needs root on the node.
         #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^dev([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "device-slot"})))]
         devices: Option<BTreeMap<String, DeviceSource>>,
+        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
+        /// away again; what somebody else set stays. No place for secrets: plans show them.
+        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}])))]
+        settings: Option<BTreeMap<String, String>>,
         /// Its console, as Proxmox VE shows it.
         console: Option<ConsoleSource>,
         /// Whether its root user is not the node's root user.
         #[schemars(extend("default" = true))]
         unprivileged: Option<bool>,
     }
+    vm {
+        /// The disk image that its first disk is made from, once: a name of `images`, or a volume such as
+        /// `local:import/debian-13-genericcloud-amd64.qcow2`.
+        image: Option<Text>,
+        /// The installation medium in its drive: a name of `images`, or a volume such as `local:iso/debian-13.iso`.
+        iso: Option<Text>,
+        /// Disks by slot: `scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1` and `ide3`. It starts from
+        /// the first one. Where absent, `scsi0` with 8 GiB.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^(scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|sata[0-5]|ide[13])$", "x-parse": "disk-slot"}),
+            "examples" = serde_json::json!([{"scsi0": "32G", "scsi1": {"size": "200G", "storage": "tank", "backup": false}}])))]
+        disks: Option<BTreeMap<String, VmDiskForm>>,
+        /// Whether it gets a drive for cloud-init, which tells it its addresses and its user at the first start. True by
+        /// default where it has an `image`.
+        cloud_init: Option<bool>,
+        /// The user that cloud-init makes.
+        user: Option<UserSource>,
+        /// Whether the guest agent is in it (`qemu-guest-agent`), by which Phoenix installs what is to be in it.
+        #[schemars(extend("default" = true))]
+        agent: Option<bool>,
+        /// What runs in it.
+        #[schemars(extend("default" = "l26"))]
+        os: Option<OsSource>,
+        /// Processor sockets, each with `cores`. Where absent, one.
+        #[schemars(range(min = 1, max = 4))]
+        sockets: Option<u32>,
+        /// The processor that the guest sees, such as `host` or `x86-64-v2-AES`, with what is said of it. Where absent, Proxmox
+        /// VE's default.
+        #[schemars(extend("examples" = ["host"]))]
+        cpu: Option<Text>,
+        /// Whether the guest sees NUMA.
+        numa: Option<bool>,
+        /// The processors of the node that it runs on, such as `0-3,8`. Needs root on the node.
+        affinity: Option<Text>,
+        /// The size of huge pages that its memory is of. Needs root on the node.
+        hugepages: Option<HugePagesSource>,
+        /// The least memory that it is left with when the node needs some: like `memory`; `0M` for no balloon. Where absent, all
+        /// of it.
+        balloon: Option<MemorySize>,
+        /// Its weight when memory is shared out among guests.
+        #[schemars(range(min = 0, max = 50000))]
+        shares: Option<u32>,
+        /// The firmware. Where absent, `ovmf` with `uefi`, else `seabios`.
+        bios: Option<BiosSource>,
+        /// The disk of UEFI's variables.
+        uefi: Option<UefiSource>,
+        /// A TPM.
+        tpm: Option<TpmSource>,
+        /// The machine, such as `q35`. Where absent, Proxmox VE's default.
+        #[schemars(extend("examples" = ["q35"]))]
+        machine: Option<Text>,
+        /// The SCSI controller.
+        #[schemars(extend("default" = "virtio-scsi-single"))]
+        scsi_controller: Option<ControllerSource>,
+        /// The graphics card, such as `std`, `virtio` or `serial0`, with what is said of it.
+        vga: Option<Text>,
+        /// Serial ports by slot, `serial0` to `serial3`: `socket`, or a device of the node, which needs root there.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^serial[0-3]$", "x-parse": "serial-slot"})))]
+        serial: Option<BTreeMap<String, Text>>,
+        /// USB devices by slot, `usb0` to `usb13`.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^usb([0-9]|1[0-3])$", "x-parse": "usb-slot"})))]
+        usb: Option<BTreeMap<String, UsbSource>>,
+        /// PCI devices by slot, `pci0` to `pci15`.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^pci([0-9]|1[0-5])$", "x-parse": "pci-slot"})))]
+        pci: Option<BTreeMap<String, PciSource>>,
+        /// Folders of the node by slot, `folder0` to `folder9`, by directory mappings.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^folder[0-9]$", "x-parse": "folder-slot"})))]
+        folders: Option<BTreeMap<String, FolderSource>>,
+        /// The devices that it starts from, in order. Where absent, the first disk, and after it the medium of `iso`.
+        #[schemars(extend("examples" = serde_json::json!([["scsi0", "net0"]])))]
+        boot: Option<Vec<Text>>,
+        /// What can be changed while it runs, such as `network,disk,usb`. Where absent, Proxmox VE's default.
+        hotplug: Option<Text>,
+        /// Whether it has a source of randomness of the node: `/dev/urandom`, `/dev/random` or `/dev/hwrng`.
+        rng: Option<Text>,
+        /// The watchdog, such as `i6300esb,action=reset`.
+        watchdog: Option<Text>,
+        /// Whether its pointer is a tablet's, which is where the mouse is.
+        tablet: Option<bool>,
+        /// Whether its clock is the node's local time, as Windows likes it.
+        localtime: Option<bool>,
+        /// Whether it has ACPI.
+        acpi: Option<bool>,
+        /// Whether the node's processor runs it (KVM), and not a program that emulates one.
+        kvm: Option<bool>,
+        /// The layout of the keyboard for its console, such as `de`.
+        keyboard: Option<Text>,
+    }
     head {
-        /// The type whose settings hold where the container says nothing.
+        /// The type whose settings hold where the guest says nothing.
         #[serde(rename = "type")]
         kind: Option<Label>,
         /// The id in Proxmox VE. Where absent, derived from the name, so that it stays the same.
         #[schemars(range(min = 100, max = 999_999_999))]
         id: Option<u32>,
-        /// The host name. Where absent, the container's name.
+        /// The host name. Where absent, the guest's name.
         hostname: Option<Label>,
         /// The node it is placed on. Where absent, the target's.
         node: Option<NodeLabel>,
@@ -221,8 +344,10 @@ pub struct NicSource {
     pub address: Option<Address>,
     /// The MAC address. Where absent, derived, so that it stays the same.
     pub mac: Option<Mac>,
-    /// The name inside the container. Where absent, `eth` and the slot's number.
+    /// The name inside a container. Where absent, `eth` and the slot's number.
     pub name: Option<DeviceName>,
+    /// The model of the device of a virtual machine. Where absent, `virtio`.
+    pub model: Option<NicModelSource>,
     /// Whether Proxmox VE's firewall filters it.
     #[schemars(extend("default" = false))]
     pub firewall: Option<bool>,

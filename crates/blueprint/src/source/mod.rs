@@ -5,6 +5,7 @@
 
 mod container;
 mod guest;
+mod machine;
 mod target;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,12 @@ pub use container::{
 pub use guest::{
     AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
+    VmSource,
+};
+pub use machine::{
+    BiosSource, CacheSource, ControllerSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile,
+    KeyForm, NicModelSource, OsSource, PciSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
+    VmDiskSource,
 };
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
@@ -54,6 +61,9 @@ pub struct FileSource {
     /// LXC containers, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub containers: Option<BTreeMap<String, ContainerSource>>,
+    /// Virtual machines, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub vms: Option<BTreeMap<String, VmSource>>,
     /// The firewall. Where present, who may talk to whom follows from services, `needs` and `flows`.
     pub firewall: Option<FirewallSource>,
     /// What may flow beyond what follows from services and `needs`, by name.

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
 use blueprint::names::GuestName;
-use plan::address;
+use plan::{GuestKind, address};
 use site::Connection;
 use transport::{Command, Runner as _};
 
@@ -30,6 +30,9 @@ pub async fn find(global: &Global, name: &str, printer: Printer) -> Result<(Conn
     };
     let id = one.id;
     let connection = opening::connect(&paper.loaded.blueprint, global)?;
+    if one.kind == GuestKind::Vm {
+        connection.ways.is_vm(id);
+    }
     match paper.check(&connection, id, &one.resource()).await {
         Ok(None) => {}
         Ok(Some(unknown)) => {
@@ -98,9 +101,13 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
     }
     let mut line = None;
     if let Some(id) = inside {
-        let attach = format!(
-            "lxc-attach -n {id} --clear-env --set-var TERM=\"$TERM\" --set-var HOME=/root -- /bin/bash -l"
-        );
+        let attach = if connection.ways.knows_vm(id) {
+            format!("qm terminal {id}")
+        } else {
+            format!(
+                "lxc-attach -n {id} --clear-env --set-var TERM=\"$TERM\" --set-var HOME=/root -- /bin/bash -l"
+            )
+        };
         // Where nobody can be asked on which node the guest is, it may be on this one.
         line = Some(connection.ways.terminal(id, &attach).await.unwrap_or(attach));
     }

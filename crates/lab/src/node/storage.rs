@@ -37,6 +37,10 @@ pub struct Storage {
     pub files: Option<Utf8PathBuf>,
     /// The templates it has when there is no folder.
     pub templates: Vec<Template>,
+    /// The other files it has when there is no folder, with their kind in the name: `import/debian-12.qcow2`,
+    /// `iso/x.iso`, `snippets/x.sh`.
+    #[serde(default)]
+    pub images: Vec<Template>,
 }
 
 impl Storage {
@@ -50,7 +54,8 @@ impl Storage {
         };
         let options =
             BTreeMap::from([(key.to_owned(), place.to_owned()), ("content".to_owned(), content.to_owned())]);
-        Self { id: id.into(), kind, options, total: 256 << 30, used: 0, files: None, templates: Vec::new() }
+        let (templates, images) = (Vec::new(), Vec::new());
+        Self { id: id.into(), kind, options, total: 256 << 30, used: 0, files: None, templates, images }
     }
 
     pub(crate) fn holds(&self, content: &str) -> bool {
@@ -71,7 +76,8 @@ impl Storage {
         self.options.get("shared").is_some_and(|flag| flag == "1")
     }
 
-    fn has_files(&self) -> bool {
+    /// Whether its volumes are files in a folder.
+    pub(super) fn has_files(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "btrfs")
     }
 
@@ -156,6 +162,9 @@ pub(crate) struct Volume {
     pub guest: u32,
     /// When it was made, in seconds since 1970.
     pub ctime: u64,
+    /// Whether it is a disk of a virtual machine.
+    #[serde(default)]
+    pub image: bool,
 }
 
 /// Whether the key of a configuration names a volume that is mounted.
@@ -261,7 +270,7 @@ impl Keep {
             return Err(found.no_space(&name));
         }
         let volume = format!("{storage}:{name}");
-        self.volumes.insert(volume.clone(), Volume { size, guest, ctime: now });
+        self.volumes.insert(volume.clone(), Volume { size, guest, ctime: now, image: false });
         Ok(volume)
     }
 

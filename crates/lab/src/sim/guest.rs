@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use transport::Feeding;
+
 use super::certificates;
 
 /// Stands for the node itself where guests have their number.
@@ -80,6 +82,25 @@ impl Inside {
     pub(crate) fn run(&mut self, id: u32, argv: &[String], stdin: &[u8]) -> Ran {
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let words = without_environment(&words);
+        match Feeding::of(words) {
+            Some(Feeding::Makes) => {
+                return (0, Feeding::made(self.files.len()).into_bytes(), Vec::new()).into();
+            }
+            Some(Feeding::Feeds { room, argv }) => {
+                let pieces = format!("{room}/");
+                let mut input = Vec::new();
+                self.files.retain(|path, content| {
+                    let its = path.starts_with(&pieces);
+                    if its {
+                        input.extend_from_slice(content);
+                    }
+                    !its
+                });
+                let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+                return self.run(id, &argv, &input);
+            }
+            None => {}
+        }
         match words {
             ["true"] => (0, Vec::new(), Vec::new()).into(),
             ["false"] => (1, Vec::new(), Vec::new()).into(),

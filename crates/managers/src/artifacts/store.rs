@@ -2,7 +2,7 @@
 
 use apply::Failure;
 use async_trait::async_trait;
-use transport::{InGuest, Runner};
+use transport::Runner;
 
 use super::cache::{Cache, Found, Key};
 use super::error::Error;
@@ -121,7 +121,7 @@ impl Artifacts for Store {
     async fn put(
         &self,
         wanted: &[WantedArtifact<'_>],
-        inside: &InGuest,
+        inside: &dyn Runner,
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
         put(self, wanted, inside, tell).await.map_err(Failure::from)
@@ -157,7 +157,7 @@ pub struct Simulated;
 
 #[async_trait]
 impl Artifacts for Simulated {
-    async fn put(&self, _: &[WantedArtifact<'_>], _: &InGuest, _: Tell<'_>) -> Result<(), Failure> {
+    async fn put(&self, _: &[WantedArtifact<'_>], _: &dyn Runner, _: Tell<'_>) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -168,7 +168,7 @@ pub struct Refusing;
 
 #[async_trait]
 impl Artifacts for Refusing {
-    async fn put(&self, wanted: &[WantedArtifact<'_>], _: &InGuest, _: Tell<'_>) -> Result<(), Failure> {
+    async fn put(&self, wanted: &[WantedArtifact<'_>], _: &dyn Runner, _: Tell<'_>) -> Result<(), Failure> {
         match wanted.first() {
             None => Ok(()),
             Some(first) => Err(Error::Unknown(first.artifact.name.clone()).into()),

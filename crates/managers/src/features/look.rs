@@ -13,7 +13,7 @@ use plan::inventory::Unread;
 use plan::{Address, Desired, Inventory, Mark, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use transport::{InGuest, Runner};
+use transport::Runner;
 
 use super::check::check;
 use super::heard::Heard;
@@ -76,7 +76,7 @@ pub struct Within<'a> {
     /// Which it is.
     pub container: &'a Guest,
     /// Commands in it.
-    pub guest: &'a InGuest,
+    pub guest: &'a dyn Runner,
 }
 
 /// The node itself, where something of the site's is on it.

@@ -2,7 +2,7 @@
 //! has no row from [`FIELDS`].
 
 use super::{Row, Takes};
-use crate::lxc::keys::ROWS;
+use crate::guests::containers::ROWS;
 
 /// What changing keys of a guest costs that are no keys of its configuration, or not by their row; by their place in it.
 pub static FIELDS: [(&str, &str); 11] = [

@@ -103,5 +103,6 @@ fn word(place: &Place) -> &'static str {
         Place::Guests | Place::Pool(_) => "guests",
         Place::Storage(_) | Place::Storages | Place::Templates => "storage",
         Place::Bridge(..) => "bridges",
+        Place::Mapping(..) => "mappings",
     }
 }

@@ -8,15 +8,15 @@
 pub mod commands;
 pub mod granted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use blueprint::model::MountSource;
-use plan::Desired;
+use blueprint::model::{MountSource, Passed, Vm};
 use plan::desired::Guest;
+use plan::{Desired, GuestKind};
 use proxmox::exchange::Method;
 
+use crate::guests::table;
 use crate::keys::Around;
-use crate::lxc::keys::{self, ROWS};
 
 /// Where a call takes a privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +60,23 @@ pub struct Call {
     pub takes: &'static [(&'static str, On)],
 }
 
+impl Call {
+    /// Whether it is made for guests of this kind: those that name a kind are for that alone.
+    fn is_of(&self, kind: GuestKind) -> bool {
+        let names = |word: &str| self.path.split('/').any(|part| part == word);
+        match kind {
+            GuestKind::Container => !names("qemu"),
+            GuestKind::Vm => !names("lxc"),
+        }
+    }
+}
+
 const fn call(method: Method, path: &'static str, takes: &'static [(&'static str, On)]) -> Call {
     Call { method, path, when: When::Always, takes }
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 21] = [
+pub static CALLS: [Call; 32] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
@@ -85,8 +96,10 @@ pub static CALLS: [Call; 21] = [
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/config", &[("VM.Audit", On::Guest)]),
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/pending", &[("VM.Audit", On::Guest)]),
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/status/current", &[("VM.Audit", On::Guest)]),
-    // Of virtual machines, which are nobody's of a site, only those that the token is shown.
-    call(Method::Get, "/nodes/{node}/qemu/{vmid}/pending", &[]),
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/config", &[("VM.Audit", On::Guest)]),
+    // Of virtual machines that are not the site's, only those that the token is shown.
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/pending", &[("VM.Audit", On::Guest)]),
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/status/current", &[("VM.Audit", On::Guest)]),
     call(
         Method::Post,
         "/nodes/{node}/lxc",
@@ -111,6 +124,40 @@ pub static CALLS: [Call; 21] = [
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
     call(Method::Delete, "/nodes/{node}/lxc/{vmid}", &[("VM.Allocate", On::Guest)]),
+    // An image that is copied is read (recorded: "import-from").
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu",
+        &[
+            ("VM.Allocate", On::Guest),
+            ("Datastore.AllocateSpace", On::Disks),
+            ("Datastore.Audit", On::Template),
+        ],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu/{vmid}/config",
+        &[("VM.Config.Options", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
+    ),
+    call(
+        Method::Put,
+        "/nodes/{node}/qemu/{vmid}/resize",
+        &[("VM.Config.Disk", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
+    ),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Delete, "/nodes/{node}/qemu/{vmid}", &[("VM.Allocate", On::Guest)]),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/agent/exec", &[("VM.GuestAgent.Unrestricted", On::Guest)]),
+    call(
+        Method::Get,
+        "/nodes/{node}/qemu/{vmid}/agent/exec-status",
+        &[("VM.GuestAgent.Unrestricted", On::Guest)],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu/{vmid}/agent/file-write",
+        &[("VM.GuestAgent.Unrestricted", On::Guest)],
+    ),
     Call {
         when: When::Once,
         ..call(Method::Put, "/pools", &[("Pool.Allocate", On::Pool), ("VM.Allocate", On::Guest)])
@@ -175,6 +222,8 @@ pub enum Place {
     Templates,
     /// A bridge, or a VLAN of it.
     Bridge(String, Option<u16>),
+    /// A resource mapping: its kind (`pci`, `usb`, `dir`) and name.
+    Mapping(&'static str, String),
 }
 
 impl Place {
@@ -189,6 +238,7 @@ impl Place {
             Self::Storages => "/storage".to_owned(),
             Self::Templates => "/storage/local".to_owned(),
             Self::Bridge(name, None) => format!("/sdn/zones/localnetwork/{name}"),
+            Self::Mapping(kind, name) => format!("/mapping/{kind}/{name}"),
             Self::Bridge(name, Some(vlan)) => format!("/sdn/zones/localnetwork/{name}/{vlan}"),
         }
     }
@@ -217,11 +267,12 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
         When::Cluster => cluster,
         When::Once => false,
     });
-    let takes: Vec<(&'static str, On)> = made.flat_map(|call| call.takes.iter().copied()).collect();
+    let made: Vec<&Call> = made.collect();
     let mut all = BTreeSet::new();
     for guest in desired.guests.values() {
         let own = guest.pool.clone().map_or(Place::Guests, Place::Pool);
-        for (privilege, on) in &takes {
+        let takes = made.iter().filter(|call| call.is_of(guest.kind)).flat_map(|call| call.takes);
+        for (privilege, on) in takes {
             let places = match on {
                 On::Root => vec![Place::Root],
                 On::Nodes => vec![Place::Nodes],
@@ -234,12 +285,15 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
         }
         // Which storage it is, is in `disks`.
         let around = Around { storage: "" };
-        for (row, _, _) in crate::keys::written(&ROWS, guest, around) {
+        for (row, _, _) in crate::keys::written(table::of_kind(guest.kind).rows, guest, around) {
             all.insert(Requirement { place: own.clone(), privilege: row.privilege });
         }
         for nic in guest.nets.values() {
             let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
             all.insert(Requirement { place, privilege: "SDN.Use" });
+        }
+        for (kind, name) in guest.vm().map(mappings).unwrap_or_default() {
+            all.insert(Requirement { place: Place::Mapping(kind, name), privilege: "Mapping.Use" });
         }
         if guest.container().is_some_and(|own| !own.unprivileged) {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
@@ -251,18 +305,31 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
 /// The storages of a guest's disks.
 fn disks(guest: &Guest) -> Vec<Place> {
     let place = |name: Option<&str>| name.map_or(Place::Storages, |name| Place::Storage(name.to_owned()));
-    let root = keys::root_storage(guest);
+    let root = (table::of_kind(guest.kind).disk)(guest).and_then(|disk| disk.storage);
     let mounts = guest.container().into_iter().flat_map(|own| own.mounts.values());
     let volumes = mounts.filter_map(|mount| match &mount.source {
         MountSource::Volume(disk) => Some(place(disk.storage.as_deref().or(root))),
         MountSource::Host(_) => None,
     });
-    std::iter::once(place(root)).chain(volumes).collect()
+    let vm = guest.vm().into_iter().flat_map(|own| own.disks.values());
+    let more = vm.map(|disk| place(disk.storage.as_deref().or(root)));
+    std::iter::once(place(root)).chain(volumes).chain(more).collect()
 }
 
-/// The storage of a guest's template.
+/// The resource mappings that a virtual machine uses.
+fn mappings(vm: &Vm) -> Vec<(&'static str, String)> {
+    let of = |kind, devices: &BTreeMap<u8, Passed>, key: &str| {
+        let names = devices.values().filter_map(|device| device.get(key).cloned());
+        names.map(|name| (kind, name)).collect::<Vec<_>>()
+    };
+    [of("pci", &vm.pci, "mapping"), of("usb", &vm.usb, "mapping"), of("dir", &vm.folders, "dirid")].concat()
+}
+
+/// The storage of a guest's template, or image.
 fn template(guest: &Guest) -> Place {
-    match guest.container().and_then(|own| own.template.split_once(":vztmpl/")) {
+    let template = guest.container().map(|own| &own.template);
+    let volume = template.or_else(|| guest.vm()?.image.as_ref());
+    match volume.and_then(|volume| volume.split_once(':')) {
         Some((storage, _)) => Place::Storage(storage.to_owned()),
         None => Place::Templates,
     }

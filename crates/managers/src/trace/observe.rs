@@ -8,8 +8,8 @@ use std::time::Duration;
 use apply::Failure;
 use futures::future::join_all;
 use jiff::Timestamp;
-use plan::Desired;
 use plan::desired::{Guest, HYPERVISOR, Issuer, ViaKind};
+use plan::{Desired, GuestKind};
 use proxmox::inventory::read_by_files;
 use tokio::time::{Instant, timeout};
 use transport::{Command, Error, Local, Runner};
@@ -90,7 +90,8 @@ impl Observer<'_> {
         {
             return Err(failure);
         }
-        let runs = |c: &&Guest| !told || ids.contains(&c.id);
+        // Of virtual machines the walk itself finds out.
+        let runs = |c: &&Guest| !told || c.kind == GuestKind::Vm || ids.contains(&c.id);
         Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use managers::{Ways, lock};
-use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 use serde_json::{Value, json};
 use transport::{Command, Entering, Error, Held, Output, Runner, Stream};
@@ -104,7 +103,7 @@ fn with(nodes: &[(&'static str, bool)], first: FakeFirst) -> (Ways, Arc<FakeApi>
     let guests = Mutex::new(vec![(120, "pve2")]);
     let api = Arc::new(FakeApi { nodes: nodes.to_vec(), guests, asked: Mutex::default() });
     let first = Arc::new(first);
-    (Ways::new(Some(first.clone()), Reader::new(api.clone())), api, first)
+    (Ways::new(Some(first.clone()), api.clone()), api, first)
 }
 
 const TWO: [(&str, bool); 2] = [("pve1", true), ("pve2", true)];
@@ -163,7 +162,7 @@ async fn a_node_without_a_way_is_named_with_what_to_do() {
         assert!(failure.hint.as_ref().unwrap().contains(hint), "{failure:?}");
     }
     let (_, api, _) = cluster(&TWO);
-    let failure = Ways::new(None, Reader::new(api)).node("pve2").await.unwrap_err();
+    let failure = Ways::new(None, api).node("pve2").await.unwrap_err();
     assert_eq!(failure.code, "transport::no-commands");
 }
 
@@ -231,7 +230,7 @@ async fn a_lock_that_is_not_whole_is_none() {
         }
     }
     let (_, api, _) = cluster(&TWO);
-    let ways = Ways::new(Some(Arc::new(NoSsh::default())), Reader::new(api));
+    let ways = Ways::new(Some(Arc::new(NoSsh::default())), api);
     match lock::take(&ways, "workshop", "a test").await {
         Err(lock::NotHeld::Unreachable(failure)) => {
             assert_eq!(failure.code, "lock::unreachable");

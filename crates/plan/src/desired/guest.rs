@@ -80,6 +80,8 @@ pub struct Nic {
     pub rate: Option<f64>,
     /// Whether it is cut off; nobody says where absent.
     pub link_down: Option<bool>,
+    /// The model, of a virtual machine's; `virtio` where absent.
+    pub model: Option<String>,
 }
 
 /// A feature on a guest, rendered.

@@ -114,6 +114,7 @@ fn nets(blueprint: &Blueprint, container: &model::Guest) -> Result<BTreeMap<u8, 
                 mtu: nic.mtu,
                 rate: nic.rate,
                 link_down: nic.link_down,
+                model: nic.model.clone(),
             },
         );
     }

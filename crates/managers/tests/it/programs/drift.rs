@@ -10,7 +10,6 @@ use managers::features::{Mode, Rendered, script};
 use managers::{Looked, Ways};
 use plan::desired::Hypervisor;
 use plan::{Address, Desired, Inventory, Mark};
-use proxmox::client::Reader;
 
 use crate::root::Root;
 use crate::support::{self, Files, Nobody, SITE};
@@ -35,7 +34,7 @@ fn mark(site: &str, node: &Hypervisor) -> Mark {
 }
 
 fn look(root: &Root, desired: &Desired, inventory: &Inventory) -> Looked {
-    let ways = Ways::new(Some(root.node()), Reader::new(Arc::new(Nobody)));
+    let ways = Ways::new(Some(root.node()), Arc::new(Nobody));
     let looker = Looker { desired, inventory, ways, secrets: Arc::new(scenarios::NoSecrets) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(looker.look(&[]))

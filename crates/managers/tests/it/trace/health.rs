@@ -9,7 +9,6 @@ use managers::health::{Examiner, Group, Health, examine};
 use managers::trace::Observer;
 use managers::{Prober, Ways};
 use plan::desired::Service;
-use proxmox::client::Reader;
 use scenarios::{Site, There};
 
 use super::bench::Bench;
@@ -32,7 +31,7 @@ async fn health(bench: &Bench, inventory: &plan::Inventory, targets: &[String]) 
     let observer = Observer {
         desired: &bench.desired,
         root: bench.authority.root_pem(),
-        ways: Ways::new(None, Reader::new(Arc::new(crate::support::Nobody))),
+        ways: Ways::new(None, Arc::new(crate::support::Nobody)),
         clock: crate::support::now,
     };
     examine(&Examiner { observer, inventory, prober: Arc::new(Some404), simulated: true, targets }).await

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 use serde_json::Value;
 use transport::{Held, Output, Runner, Stream};
@@ -63,8 +62,8 @@ fn calls_are_told_and_recorded_without_a_secret_and_can_be_replayed() {
     let replayed = Replayed::read(&lab.env.read("plan.jsonl"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut inventory = runtime.block_on(async {
-        let reader = Reader::new(Arc::new(replayed.clone()));
-        managers::observe(&managers::Ways::new(Some(Arc::new(replayed)), reader)).await.unwrap()
+        let ways = managers::Ways::new(Some(Arc::new(replayed.clone())), Arc::new(replayed));
+        managers::observe(&ways).await.unwrap()
     });
     let key = plan::SiteKey::from_text(&lab.env.read(".phoenix/secrets/site.key")).unwrap();
     inventory.judge(&plan::Trust::new("workshop", Some(Arc::new(key))));

@@ -1,15 +1,21 @@
 //! The keys of a container's configuration that Phoenix sets. Facts about them: pve-container (`PVE/LXC/Config.pm`, `PVE/LXC.pm`),
 //! and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use blueprint::model::{Container, MountSource, Owner};
 use blueprint::source::{ConsoleSource, DeviceSource, MountOption};
 use plan::desired::{Guest, Nic};
+use plan::planner::World;
+use plan::{Change, GuestKind, Problem};
 use proxmox::property::PropertyString;
 use proxmox::property::container::{DEVICE, FEATURES, MOUNT, NET, STARTUP};
+use serde_json::Value;
 
-use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
+use super::table::{FirstDisk, Origin, Table, Tasks};
+use super::{offer, table};
+use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
+use crate::privileges::or_unseen;
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
 pub static ROWS: [Row<Guest>; 29] = [
@@ -221,40 +227,63 @@ pub static ROWS: [Row<Guest>; 29] = [
         others: Others::Kept,
         ..Row::new("ostype", "`settings.ostype`", |c, _| setting(c, "ostype"))
     },
-    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
+    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(table::description(c))) },
 ];
 
-/// The text for people in its description.
-pub(super) fn description(container: &Guest) -> String {
-    plan::mark::text(container.description.as_deref().unwrap_or_default())
+/// Containers.
+pub static TABLE: Table = Table {
+    kind: GuestKind::Container,
+    rows: &ROWS,
+    is_the_nodes,
+    is_drive: |key| key == "rootfs" || is_mount(key),
+    is_data: |key| is_mount(key) || key.starts_with("unused"),
+    disk: |guest| {
+        let disk = &guest.container()?.disk;
+        Some(FirstDisk {
+            key: "rootfs".to_owned(),
+            storage: disk.storage.as_deref(),
+            size_mib: disk.size_mib,
+        })
+    },
+    content: "rootdir",
+    origin,
+    command: "pct",
+    tasks: Tasks { create: "vzcreate", start: "vzstart", shutdown: "vzshutdown", destroy: "vzdestroy" },
+};
+
+fn is_mount(key: &str) -> bool {
+    key.strip_prefix("mp").is_some_and(|n| n.parse::<u8>().is_ok())
 }
 
-/// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.
-pub fn remembered(container: &Guest, around: Around<'_>) -> BTreeMap<String, String> {
-    keys::remembered(&ROWS, container, around, plan::mark::TAG)
-}
-
-/// The storage that is declared for its root disk.
-pub(crate) fn root_storage(guest: &Guest) -> Option<&str> {
-    guest.container()?.disk.storage.as_deref()
-}
-
-/// Its network, for people.
-pub(super) fn network(container: &Guest) -> String {
-    let nic = |nic: &Nic| format!("{} on {} as {}", nic.ip, nic.bridge, nic.mac);
-    container.nets.values().map(nic).collect::<Vec<_>>().join(", ")
-}
-
-/// Its size, for people.
-pub(super) fn size(guest: &Guest, storage: &str) -> String {
-    let memory = form::mib(guest.memory_mib);
-    let cores = match guest.cores {
-        None => "all cores".to_owned(),
-        Some(1) => "1 core".to_owned(),
-        Some(cores) => format!("{cores} cores"),
-    };
-    let disk = guest.container().map(|c| format!(" · {} on {storage}", form::mib(c.disk.size_mib)));
-    format!("{cores} · {memory}{}", disk.unwrap_or_default())
+/// The template.
+fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Problem>> {
+    let Some(own) = wanted.container() else { return Ok(Origin::default()) };
+    let there_is = world.inventory.facts(node);
+    if let Some(template) = offer::template(&own.template, there_is) {
+        return Ok(Origin {
+            shown: Some(Change::new(
+                "template",
+                Value::Null,
+                template.rsplit('/').next().unwrap_or_default(),
+            )),
+            params: vec![("ostemplate".into(), template)],
+            ..Origin::default()
+        });
+    }
+    let have: Vec<&str> =
+        there_is.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
+    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+    Err(Box::new(Problem {
+        address: wanted.resource(),
+        code: "plan::no-template".into(),
+        message: format!("{node} has no template `{}`; it has {have}", own.template),
+        hint: format!(
+            "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE; {2}",
+            offer::on(world.inventory, node),
+            own.template,
+            or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local")
+        ),
+    }))
 }
 
 /// Keys that the node itself writes, which are nobody's to own.
@@ -268,11 +297,11 @@ fn of(guest: &Guest, wanted: impl Fn(&Container) -> Wanted) -> Wanted {
     guest.container().map(wanted).unwrap_or_default()
 }
 
-fn text(value: String) -> Wanted {
-    if value.is_empty() { Vec::new() } else { vec![(None, Value::Text(value))] }
+pub(super) fn text(value: String) -> Wanted {
+    if value.is_empty() { Vec::new() } else { vec![(None, Wanting::Text(value))] }
 }
 
-fn number(value: Option<impl ToString>) -> Wanted {
+pub(super) fn number(value: Option<impl ToString>) -> Wanted {
     value.map_or_else(Vec::new, |value| text(value.to_string()))
 }
 
@@ -288,7 +317,7 @@ fn console(container: &Container, value: impl Fn(&ConsoleSource) -> Option<Strin
 fn devices(container: &Container) -> Wanted {
     let number = |number: Option<u32>| number.map(|n| n.to_string());
     let one = |device: &DeviceSource| {
-        Value::Parts(vec![
+        Wanting::Parts(vec![
             ("path", Some(device.path.0.clone())),
             ("mode", device.mode.as_ref().map(|mode| mode.0.clone())),
             ("uid", number(device.uid)),
@@ -299,17 +328,17 @@ fn devices(container: &Container) -> Wanted {
     container.devices.iter().map(|(slot, device)| (Some(*slot), one(device))).collect()
 }
 
-fn flag(on: bool) -> Wanted {
+pub(super) fn flag(on: bool) -> Wanted {
     text(u8::from(on).to_string())
 }
 
-fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
-    vec![(None, Value::Parts(parts.into()))]
+pub(super) fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
+    vec![(None, Wanting::Parts(parts.into()))]
 }
 
-fn net(nic: &Nic) -> Value {
+fn net(nic: &Nic) -> Wanting {
     let text = |t: &str| Some(t.to_owned());
-    Value::Parts(vec![
+    Wanting::Parts(vec![
         ("name", text(&nic.name)),
         ("bridge", text(&nic.bridge)),
         // Always with the MAC: without it the node would draw a new one (T-8).
@@ -348,7 +377,7 @@ fn mounts(container: &Container, around: Around<'_>) -> Wanted {
             ("shared", said(mount.shared)),
             ("idmap", mount.owner.map(idmap)),
         ];
-        (Some(*slot), Value::Parts(parts))
+        (Some(*slot), Wanting::Parts(parts))
     });
     all.collect()
 }
@@ -395,6 +424,7 @@ fn folder_root(new: Option<&str>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys;
 
     /// What a real node of Proxmox VE 9.2 gave back for what it was sent, running or stopped.
     const RECORDED: [(&str, &str, &str); 27] = [
