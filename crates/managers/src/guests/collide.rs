@@ -24,13 +24,16 @@ enum Whose<'a> {
     Node(&'a str),
 }
 
+/// A bridge, a VLAN and an address on it.
+type Link = (String, Option<String>, IpAddr);
+
 /// What nodes have, and guests that are not the site's own.
 #[derive(Default)]
 pub(super) struct Others<'a> {
     nodes: BTreeMap<IpAddr, &'a str>,
     macs: BTreeMap<String, Vec<(&'a Guest, String)>>,
     /// By bridge, VLAN and address.
-    addresses: BTreeMap<(String, Option<String>, IpAddr), Vec<(&'a Guest, String)>>,
+    addresses: BTreeMap<Link, Vec<(&'a Guest, String)>>,
 }
 
 /// Says what of a guest's devices others have already. What is so already is a note: refusing everything else would not help.

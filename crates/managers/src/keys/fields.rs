@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn every_key_of_a_container_says_what_a_change_costs() {
-        for path in ["containers.NAME", "types.NAME"] {
+        // Types have those of virtual machines, too.
+        for path in ["containers.NAME"] {
             let all = blueprint::explain(path).expect("it is a key").children;
             assert!(all.len() > 20);
             for (key, _) in all {
