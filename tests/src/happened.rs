@@ -43,6 +43,9 @@ impl Ground {
                 ["node" | "offline" | "reached", node] | ["moved", _, node] => {
                     self.others.insert(node.into());
                 }
+                ["bridge", name] => {
+                    self.bridges.insert(name.into());
+                }
                 ["no-node", node] => {
                     self.others.remove(node);
                 }
@@ -79,12 +82,15 @@ impl There {
         let id = || -> u32 { words[1].parse().unwrap_or_else(|_| panic!("no id in `{line}`")) };
         match words.first().copied().unwrap_or_default() {
             // How nodes are made is said in `Ground`.
-            "node" | "no-node" | "way-in" | "template" | "storage-of" | "template-on" => {}
+            "node" | "no-node" | "bridge" | "way-in" | "template" | "storage-of" | "template-on" => {}
             "empty" => self.clear().await,
+            // A folder of the node, or a device: it has all others.
+            "lacks" => self.world.shell.take_away(words[1]),
             "gone" => {
                 self.at_guest(Method::Delete, id(), "", &[("force", "1")]).await?;
                 self.told.retain(|(about, _)| *about != Some(id()));
             }
+            "start" => self.at_guest(Method::Post, id(), "/status/start", &[]).await?,
             "stop" => self.at_guest(Method::Post, id(), "/status/stop", &[]).await?,
             // Written into its file, with an editor.
             "set" => self.edit(id(), |file| drop(file.current.values.insert(words[2].into(), rest(3))))?,

@@ -171,6 +171,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
+    managers::guests::ground::look(&ways, &site.desired, &mut inventory).await;
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
         let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }

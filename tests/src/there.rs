@@ -275,6 +275,16 @@ impl There {
         self.judged(&crate::site::trust("workshop")).await
     }
 
+    /// The same, with what the site's guests need of their nodes.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub async fn look_for(&self, desired: &Desired) -> Inventory {
+        let mut seen = self.look().await;
+        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
+        seen
+    }
+
     async fn seen_by(&self, site: &Site) -> Inventory {
         self.judged(&site.trust()).await
     }
@@ -294,7 +304,9 @@ impl There {
         let seen =
             managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
                 .await;
-        self.tell(seen.expect("the node answers"))
+        let mut seen = self.tell(seen.expect("the node answers"));
+        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
+        seen
     }
 
     fn tell(&self, mut seen: Inventory) -> Inventory {

@@ -71,7 +71,7 @@ const GUIDES: [Guide; 3] = [
 const TESTS: [(&[&str], &[&str]); 2] = [
     (
         &["--lib", "--test", "it"],
-        &["lxc::keys::", "lantern::", "catalog::examples::", "catalog::containers::motd::"],
+        &["guests::containers::", "lantern::", "catalog::examples::", "catalog::containers::motd::"],
     ),
     (&["--test", "plans"], &["cpuunits"]),
 ];

@@ -131,7 +131,8 @@ impl<'a> Check<'a> {
                 constants.extend(some.iter().filter_map(Value::as_str));
             }
         }
-        if !constants.is_empty() {
+        let only_words = branches.iter().all(|it| it.get("const").is_some() || it.get("enum").is_some());
+        if only_words && !constants.is_empty() {
             return self.one_of(node, &constants);
         }
         // Alternatives differ in their JSON type, so the value itself tells which one was meant.
@@ -210,7 +211,15 @@ impl<'a> Check<'a> {
         let whole = schema.get("type").is_some_and(|t| t == "integer");
         let low = bound("minimum");
         let high = bound("maximum").or(whole.then_some(i64::from(u32::MAX)));
-        let inside = value.is_some_and(|v| low.is_none_or(|l| v >= l) && high.is_none_or(|h| v <= h));
+        let inside = match (value, number.as_f64()) {
+            (Some(v), _) => low.is_none_or(|l| v >= l) && high.is_none_or(|h| v <= h),
+            // The bounds of numbers that need not be whole are small.
+            #[expect(clippy::cast_precision_loss, reason = "the bounds of our own schema")]
+            (None, Some(v)) if !whole => {
+                low.is_none_or(|l| v >= l as f64) && high.is_none_or(|h| v <= h as f64)
+            }
+            _ => false,
+        };
         if inside || (low.is_none() && high.is_none()) {
             return Some(node.to_value());
         }
@@ -382,7 +391,10 @@ fn accepts(schema: &Value, node: &Node) -> bool {
     match schema.get("type") {
         Some(Value::String(wanted)) => is(wanted),
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).any(is),
-        _ => true,
+        _ => match schema.get("oneOf") {
+            Some(Value::Array(words)) => words.iter().any(|word| accepts(word, node)),
+            _ => true,
+        },
     }
 }
 
@@ -394,6 +406,12 @@ fn expectation(root: &Value, schema: &Value) -> String {
     if let Some(Value::Array(branches)) = schema.get("anyOf") {
         let all: Vec<String> = branches.iter().map(|b| expectation(root, resolve(root, b))).collect();
         return all.join(" or ");
+    }
+    if let Some(Value::Array(words)) = schema.get("oneOf") {
+        let all: Vec<String> = words.iter().filter_map(|word| Some(word.get("const")?.to_string())).collect();
+        if !all.is_empty() {
+            return all.join(" or ");
+        }
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("integer") => "a whole number",

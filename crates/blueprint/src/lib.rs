@@ -12,6 +12,7 @@ pub mod loopback;
 pub mod model;
 pub mod names;
 pub mod secret;
+pub mod settings;
 pub mod source;
 pub mod values;
 

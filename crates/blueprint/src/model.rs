@@ -18,7 +18,9 @@ use crate::values::{Bridge, Domain, Label};
 mod guest;
 mod machine;
 
-pub use guest::{Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Startup};
+pub use guest::{
+    Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup, gib,
+};
 pub use machine::{Bus, Efi, Passed, Slot, User, Vm, VmDisk};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.

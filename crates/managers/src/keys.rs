@@ -5,6 +5,7 @@
 //! held against what is there is in [`compare`].
 
 pub mod compare;
+pub mod fields;
 pub mod form;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ pub enum Value {
     /// A whole value.
     Text(String),
     /// The sub-keys of a property string that Phoenix sets or takes away, in the order in which they are written. Others
-    /// stay.
+    /// stay; of those that are whoever's set them ([`Others::Parts`]), one without a value stays, too.
     Parts(Vec<(&'static str, Option<String>)>),
 }
 
@@ -38,6 +39,8 @@ pub enum Form {
     Text,
     /// A whole number.
     Number,
+    /// A number that need not be whole.
+    Decimal,
     /// 0 or 1.
     Flag,
     /// A list whose order counts.
@@ -72,8 +75,22 @@ pub enum Others {
     Nothing,
     /// Whoever set it: only what Phoenix set is taken away, as its mark remembers it.
     Value,
+    /// Whoever set it, and it is never taken away: the node cannot do without it.
+    Kept,
     /// A list's members are those of whoever added them.
     Members,
+    /// The blueprint's, but for these sub-keys, which are whoever's set them.
+    Parts(&'static [&'static str]),
+}
+
+impl Others {
+    /// The sub-keys that are whoever's set them.
+    pub fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Parts(names) => names,
+            _ => &[],
+        }
+    }
 }
 
 /// How a value is shown to people.
@@ -217,8 +234,15 @@ pub fn remembered<G>(
     always: &str,
 ) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.others != Others::Nothing) {
+    for row in rows.iter().filter(|row| !matches!(row.others, Others::Nothing | Others::Kept)) {
         for (slot, value) in (row.wanted)(guest, around) {
+            let value = match (row.others, value) {
+                (Others::Parts(names), Value::Parts(mut ours)) => {
+                    ours.retain(|(name, _)| names.contains(name));
+                    Value::Parts(ours)
+                }
+                (_, value) => value,
+            };
             let mut text = row.form.write(&value, None);
             if row.others == Others::Members {
                 text = form::members(&text)

@@ -39,6 +39,9 @@ pub struct Inventory {
     pub root_away: bool,
     /// What the secrets of features that were applied are now, by the feature's address and what stands for the secret.
     pub secrets: BTreeMap<Address, BTreeMap<String, Secret>>,
+    /// What guests are to have of their node that it does not have, by node: `folder:PATH`, `device:PATH`, `link:NAME`. Looked
+    /// for is only what is new to a guest.
+    pub absent: BTreeMap<String, BTreeSet<String>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
 }

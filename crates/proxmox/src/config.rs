@@ -146,6 +146,14 @@ impl GuestConfig {
                     description.push_str(&text);
                     description.push('\n');
                 }
+                // The API's `env`, one entry a line.
+                Some(Entry::Raw(key, value)) if key == ENVIRONMENT => {
+                    let env = section.values.entry("env".to_owned()).or_default();
+                    if !env.is_empty() {
+                        env.push('\0');
+                    }
+                    env.push_str(&value);
+                }
                 Some(Entry::Raw(key, value)) => section.raw.push((key, value)),
                 Some(Entry::Value(key, value)) if key == "delete" => {
                     if in_pending {
@@ -219,6 +227,9 @@ impl GuestConfig {
 
 /// What the API shows for a password.
 pub(crate) const HIDDEN: &str = "**********";
+
+/// As which a container's file has the entries of `env`.
+const ENVIRONMENT: &str = "lxc.environment.runtime";
 
 fn is_snapshot_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -307,7 +318,14 @@ impl fmt::Display for Section {
                 f.write_char('\n')?;
             }
         }
-        for (key, value) in self.values.iter().chain(self.raw.iter().map(|(key, value)| (key, value))) {
+        let (env, values): (Vec<_>, Vec<_>) = self.values.iter().partition(|(key, _)| *key == "env");
+        for (key, value) in values {
+            writeln!(f, "{key}: {value}")?;
+        }
+        for entry in env.into_iter().flat_map(|(_, all)| all.split('\0')) {
+            writeln!(f, "{ENVIRONMENT}: {entry}")?;
+        }
+        for (key, value) in &self.raw {
             writeln!(f, "{key}: {value}")?;
         }
         Ok(())

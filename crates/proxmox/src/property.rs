@@ -12,7 +12,7 @@ mod volume;
 use std::fmt;
 use std::str::FromStr;
 
-pub use schema::{Form, Schema, Sub};
+pub use schema::{Form, Schema, Sub, decimal};
 pub use size::Size;
 pub use volume::VolumeSource;
 

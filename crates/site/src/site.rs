@@ -150,6 +150,8 @@ impl Site {
             Ok(inventory) => {
                 site.inventory = inventory;
                 site.inventory.judge(&site.trust);
+                let ways = &site.connection.ways;
+                managers::guests::ground::look(ways, &site.desired, &mut site.inventory).await;
             }
             Err(error) => {
                 site.close().await;
@@ -183,6 +185,7 @@ impl Site {
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
         self.look_at_root();
+        managers::guests::ground::look(ways, &self.desired, &mut self.inventory).await;
         self.look_at_secrets();
         Ok(())
     }

@@ -9,6 +9,7 @@ mod cluster;
 mod destroy;
 mod firewall;
 mod inside;
+mod keys;
 mod kills;
 mod machines;
 mod owned;

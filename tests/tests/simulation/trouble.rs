@@ -10,7 +10,7 @@ use lab::sim::{Fault, Faults, SimExchange, World, WorldOptions};
 use managers::{Ways, observe, settle::failure};
 use plan::Address;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
-use scenarios::{Ended, Site, first, virtually};
+use scenarios::{Ended, Site, Try, first, run, virtually};
 
 use super::{LOCK, LONGEST, apply, settle, site, undisturbed, world};
 
@@ -328,7 +328,7 @@ fn a_task_that_ends_in_warnings_has_succeeded_and_they_are_told() {
     );
 }
 
-/// A bridge that is not there shows at the start, as on a real node.
+/// A bridge that is not there is missed by the plan; where nobody can look, it shows at the start, as on a real node.
 #[test]
 fn an_unknown_bridge() {
     let mut files = first();
@@ -338,6 +338,10 @@ fn an_unknown_bridge() {
     virtually(async {
         let world = world(11, Faults::none());
         let ended = apply(&world, &site).await;
+        let codes: Vec<&str> = ended.plan().problems.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, ["plan::no-bridge"; 3]);
+        assert!(world.node.configuration_files().is_empty(), "nothing is made");
+        let ended = run(&world, &site, &Try { no_commands: true, ..Try::default() }).await;
         let failures = ended.failures();
         assert_eq!(failures.len(), 3, "{failures:#?}");
         for failure in failures {

@@ -1,7 +1,8 @@
 //! The page of the keys of a container's configuration, from the rows that plans are made by.
 
 use managers::guests::containers::ROWS;
-use managers::keys::{Others, Row, Shown, Takes};
+use managers::keys::fields::FIELDS;
+use managers::keys::{Others, Row, Shown};
 use plan::desired::Guest;
 
 const HEAD: &str = "\
@@ -23,22 +24,25 @@ in place and never shrink. The description also holds the mark.
 - **made anew**: the container is destroyed and made again, with consent. Its volumes go with it, and the plan names them.
 
 What others may set, too, Phoenix remembers in the container's mark, so that it takes away only what it put there.
+
+## Keys of the blueprint alone
+
+`phoenix-cli explain containers.memory` says the same of one key.
+
+| key | a change takes effect |
+|---|---|
 ";
 
 /// The page.
 pub fn markdown() -> String {
     let rows: String = ROWS.iter().map(line).collect();
-    format!("{HEAD}{rows}{FOOT}")
+    let fields: String = FIELDS.iter().map(|(field, words)| format!("| `{field}` | {words} |\n")).collect();
+    format!("{HEAD}{rows}{FOOT}{fields}")
 }
 
 fn line(row: &Row<Guest>) -> String {
     let number = if row.numbered { "*N*" } else { "" };
-    let takes = match row.takes {
-        Takes::Live => "at once",
-        Takes::Restart => "at a restart",
-        Takes::Plugged => "at once where it is new, else at a restart",
-        Takes::Rebuild => "made anew",
-    };
+    let takes = row.takes.words();
     let absent = match (row.default, row.shown) {
         (None, _) => "–".to_owned(),
         (Some(default), Shown::Words(words)) => {
@@ -48,9 +52,14 @@ fn line(row: &Row<Guest>) -> String {
         (Some(default), _) => default.to_owned(),
     };
     let others = match row.others {
-        Others::Nothing => "is put back",
-        Others::Value => "stays where the blueprint says nothing",
-        Others::Members => "stays beside the blueprint's",
+        Others::Nothing => "is put back".to_owned(),
+        Others::Value => "stays where the blueprint says nothing".to_owned(),
+        Others::Kept => "stays: the node cannot do without it".to_owned(),
+        Others::Members => "stays beside the blueprint's".to_owned(),
+        Others::Parts(names) => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} stay where the blueprint says nothing, the rest is put back", names.join(", "))
+        }
     };
     let root = if row.root_words.is_empty() { "–" } else { row.root_words };
     format!("| `{}`{number} | {} | {takes} | {root} | {absent} | {others} |\n", row.name, row.from)

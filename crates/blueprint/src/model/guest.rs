@@ -1,6 +1,7 @@
 //! Guests: what containers and virtual machines have in common, and what each kind has alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{FeatureUse, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
-use crate::values::Label;
+use crate::source::{ConsoleSource, DeviceSource, MountOption};
+use crate::values::{Domain, Label};
 
 /// A kind of guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,8 +56,20 @@ pub struct Guest {
     pub node: Option<NodeName>,
     /// The host name.
     pub hostname: Label,
-    /// Processor cores.
-    pub cores: u32,
+    /// Processor cores; where absent, all of the node's.
+    pub cores: Option<u32>,
+    /// How much processor time it gets at most, in cores.
+    pub cpulimit: Option<f64>,
+    /// The weight of its processor time, 1 to 10000; where absent, the node's.
+    pub cpuunits: Option<u32>,
+    /// The name servers it asks, instead of those that follow from its networks; none leaves that to the node.
+    pub nameservers: Option<Vec<Ipv4Addr>>,
+    /// The domains in which it looks for short names, instead of the site's; none leaves that to the node.
+    pub search_domains: Option<Vec<Domain>>,
+    /// Its time zone, instead of the site's.
+    pub timezone: Option<String>,
+    /// The volume of the script that runs when it starts and stops.
+    pub hookscript: Option<String>,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Network devices by slot (`net0` is 0).
@@ -70,6 +84,8 @@ pub struct Guest {
     pub description: Option<String>,
     /// Whether Phoenix and Proxmox refuse to destroy it.
     pub protected: bool,
+    /// Settings by Proxmox VE's own names, which have no key of their own.
+    pub settings: BTreeMap<String, String>,
     /// The resource pool.
     pub pool: Option<String>,
     /// The guests that must be healthy before it is made.
@@ -104,6 +120,10 @@ pub struct Container {
     pub disk: Disk,
     /// Mount points by slot (`mp0` is 0).
     pub mounts: BTreeMap<u8, Mount>,
+    /// Devices of the node by slot (`dev0` is 0).
+    pub devices: BTreeMap<u8, DeviceSource>,
+    /// Its console.
+    pub console: Option<ConsoleSource>,
     /// Proxmox' feature flags, such as `nesting` → `1`, `mount` → `nfs;cifs`.
     pub options: BTreeMap<String, String>,
     /// Whether its root is not the node's root. True by default.
@@ -190,12 +210,30 @@ impl Guest {
 pub struct Disk {
     /// The storage; where absent, the first of the node that can hold root file systems.
     pub storage: Option<String>,
-    /// Size in GiB.
-    pub size_gib: u64,
+    /// Size in MiB.
+    pub size_mib: u64,
+}
+
+impl Disk {
+    /// Its size in GiB, exactly: `8`, `0.5`.
+    pub fn gib(&self) -> String {
+        gib(self.size_mib)
+    }
+}
+
+/// That many MiB in GiB, exactly: `8`, `0.5`.
+pub fn gib(mib: u64) -> String {
+    let (whole, rest) = (mib / 1024, mib % 1024);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    // 1/1024 has ten digits after the point.
+    let digits = format!("{:010}", rest * 9_765_625);
+    format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
 /// A network device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Nic {
     /// The network's name in the blueprint.
     pub network: Label,
@@ -211,6 +249,10 @@ pub struct Nic {
     pub allowed_addresses: Vec<cidr::Ipv4Cidr>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
+    /// The most it sends, and the most it receives, in MiB each second.
+    pub rate: Option<f64>,
+    /// Whether it is cut off.
+    pub link_down: Option<bool>,
     /// The model, of a virtual machine's: `virtio` by default.
     pub model: Option<String>,
 }
@@ -235,6 +277,32 @@ pub struct Mount {
     pub read_only: bool,
     /// Whether Proxmox' backups include it.
     pub backup: bool,
+    /// Options of mounting.
+    pub options: Option<BTreeSet<MountOption>>,
+    /// Whether its files may have access lists.
+    pub acl: Option<bool>,
+    /// Whether quotas of users count in it.
+    pub quota: Option<bool>,
+    /// Whether replication copies it.
+    pub replicate: Option<bool>,
+    /// Whether every node has it.
+    pub shared: Option<bool>,
+    /// Whose files in it are whose inside; where absent, nobody's of the node are anybody's inside.
+    pub owner: Option<Owner>,
+}
+
+/// Whose files on the node are whose in the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Everybody's: numbers are the same inside as outside.
+    Same,
+    /// One user's and one group's.
+    One {
+        /// The user's number in the container, and on the node.
+        users: (u32, u32),
+        /// The group's number in the container, and on the node.
+        groups: (u32, u32),
+    },
 }
 
 /// What a mount point shows.

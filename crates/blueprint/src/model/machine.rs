@@ -113,8 +113,8 @@ impl fmt::Display for Slot {
 pub struct VmDisk {
     /// The storage; where absent, the first of the node that can hold disks.
     pub storage: Option<String>,
-    /// Size in GiB.
-    pub size_gib: u64,
+    /// Size in MiB.
+    pub size_mib: u64,
     /// What is said of it beside, by Proxmox VE's names: `backup`, `iothread`, `ssd`, …
     pub options: BTreeMap<&'static str, String>,
 }

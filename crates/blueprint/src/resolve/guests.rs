@@ -14,11 +14,15 @@ use crate::codes;
 use crate::cycles;
 use crate::model::{
     Acme, Container, Disk, FeatureUse, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic,
-    NicAddress, Of, Startup,
+    NicAddress, Of, Owner, Startup,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::{DiskForm, GuestSource, MountSource, NicSource, OptionsSource};
+use crate::settings;
+use crate::source::{
+    CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm, OwnerSource,
+    OwnerWord,
+};
 use crate::tree::Node;
 use crate::values::{Address, Label, Mac};
 
@@ -28,7 +32,7 @@ pub(crate) mod defaults {
     pub(crate) const CORES: u32 = 1;
     pub(crate) const MEMORY_MIB: u64 = 512;
     pub(crate) const SWAP_MIB: u64 = 512;
-    pub(crate) const DISK_GIB: u64 = 8;
+    pub(crate) const DISK_MIB: u64 = 8 * 1024;
     pub(crate) const BURST: u32 = 20;
 }
 
@@ -61,6 +65,18 @@ pub(super) fn check_written<T>(
         }
         for (slot, mount) in &merged.mounts {
             check_mount(entry, &format!("mp{slot}"), mount, context);
+        }
+        for (setting, value) in merged.settings.settings.iter().flatten() {
+            let Err(wrong) = settings::check(settings::of(GuestKind::Container), setting, value) else {
+                continue;
+            };
+            let path = ["settings", setting.as_str()];
+            let draft = if wrong.name {
+                Draft::error(codes::UNKNOWN_KEY, entry.key_spot(&path), wrong.message)
+            } else {
+                Draft::error(codes::BAD_VALUE, entry.spot(&path), wrong.message)
+            };
+            context.push(draft.maybe_hint(wrong.hint));
         }
         if let Some(memory) = merged.settings.memory
             && memory.mib < LEAST_MEMORY_MIB
@@ -128,6 +144,11 @@ pub(super) fn guest(
     let of = match source.of {
         GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
         GuestKind::Vm => {
+            if matches!(merged.settings.cores, Some(CoresForm::All(_))) {
+                let message = format!("the virtual machine `{name}` cannot have all cores of its node");
+                let draft = Draft::error(codes::BAD_VALUE, entry.spot(&["cores"]), message);
+                context.push(draft.hint("say how many"));
+            }
             let (settings, nets) = (&merged.settings, &merged.nets);
             Of::Vm(Box::new(machines::vm(name, entry, settings, nets, !features.is_empty(), context)))
         }
@@ -138,7 +159,17 @@ pub(super) fn guest(
         id: source.id,
         node: source.node.as_ref().map(|n| n.0.clone().into()),
         hostname: source.hostname.clone().unwrap_or_else(|| Label(name.to_owned())),
-        cores: settings.cores.unwrap_or(defaults::CORES),
+        cores: match settings.cores {
+            None => Some(defaults::CORES),
+            Some(CoresForm::Some(cores)) => Some(cores),
+            Some(CoresForm::All(_)) => None,
+        },
+        cpulimit: settings.cpulimit,
+        cpuunits: settings.cpuunits,
+        nameservers: settings.nameservers.map(|all| all.into_iter().map(|one| one.0).collect()),
+        search_domains: settings.search_domains,
+        timezone: settings.timezone.map(|zone| zone.0),
+        hookscript: settings.hookscript.map(|volume| volume.0),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
         nets,
         onboot: settings.onboot.unwrap_or(true),
@@ -146,6 +177,7 @@ pub(super) fn guest(
         tags: merged.tags,
         description: settings.description.map(|text| text.0),
         protected: settings.protected.unwrap_or(false),
+        settings: settings.settings.unwrap_or_default(),
         pool: settings.pool.map(|p| p.0),
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
@@ -174,6 +206,8 @@ fn own(
         swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
         disk: disk(settings.disk.take()),
         mounts,
+        devices: std::mem::take(&mut merged.devices),
+        console: settings.console,
         options,
         unprivileged,
     }
@@ -181,11 +215,11 @@ fn own(
 
 fn disk(form: Option<DiskForm>) -> Disk {
     match form {
-        None => Disk { storage: None, size_gib: defaults::DISK_GIB },
-        Some(DiskForm::Short(size)) => Disk { storage: None, size_gib: size.gib },
+        None => Disk { storage: None, size_mib: defaults::DISK_MIB },
+        Some(DiskForm::Short(size)) => Disk { storage: None, size_mib: size.mib },
         Some(DiskForm::Long(long)) => Disk {
             storage: long.storage.map(|s| s.0),
-            size_gib: long.size.map_or(defaults::DISK_GIB, |size| size.gib),
+            size_mib: long.size.map_or(defaults::DISK_MIB, |size| size.mib),
         },
     }
 }
@@ -282,6 +316,8 @@ fn nets(
                 firewall: nic.firewall.unwrap_or(false),
                 allowed_addresses: nic.allowed_addresses.iter().flatten().map(|net| net.0).collect(),
                 mtu: nic.mtu,
+                rate: nic.rate,
+                link_down: nic.link_down,
                 model: nic.model.map(|model| model.to_string()),
             },
         );
@@ -335,7 +371,7 @@ fn mounts(
             (Some(host), None) => Shown::Host(host.0.clone()),
             (None, Some(size)) => {
                 let storage = mount.storage.as_ref().map(|s| s.0.clone());
-                Shown::Volume(Disk { storage, size_gib: size.gib })
+                Shown::Volume(Disk { storage, size_mib: size.mib })
             }
             // Reported where it is written.
             _ => continue,
@@ -346,16 +382,60 @@ fn mounts(
             let spot = entry.spot(&["mounts", &format!("mp{slot}"), "path"]);
             context.push(Draft::error(codes::BAD_MOUNT, spot, message));
         }
+        let unprivileged = merged.settings.unprivileged.unwrap_or(true);
+        let cannot = match (mount.quota, mount.owner) {
+            // Accepted, and then it does not start (recorded: "start with quota=1 unprivileged").
+            (Some(true), _) if unprivileged || mount.host.is_some() => {
+                Some(("quota", "quotas count in volumes of privileged containers alone"))
+            }
+            (_, Some(_)) if !unprivileged => {
+                Some(("owner", "in a privileged container numbers are the node's"))
+            }
+            _ => None,
+        };
+        if let Some((key, why)) = cannot {
+            let spot = entry.spot(&["mounts", &format!("mp{slot}"), key]);
+            let message = format!("`mp{slot}` of `{name}` cannot have `{key}`");
+            context.push(Draft::error(codes::BAD_MOUNT, spot, message).hint(why));
+        }
         let backup = mount.backup.unwrap_or(mount.host.is_none());
-        mounts.insert(*slot, Mount { path, source, read_only: mount.read_only.unwrap_or(false), backup });
+        let read_only = mount.read_only.unwrap_or(false);
+        let MountSource { ref options, acl, quota, replicate, shared, .. } = *mount;
+        let options = options.clone();
+        mounts.insert(
+            *slot,
+            Mount {
+                path,
+                source,
+                read_only,
+                backup,
+                options,
+                acl,
+                quota,
+                replicate,
+                shared,
+                owner: owner(mount),
+            },
+        );
     }
     mounts
+}
+
+fn owner(mount: &MountSource) -> Option<Owner> {
+    Some(match mount.owner? {
+        OwnerForm::Word(OwnerWord::Same) => Owner::Same,
+        OwnerForm::One(OwnerSource { uid, gid, host_uid, host_gid }) => {
+            let gid = gid.unwrap_or(uid);
+            Owner::One { users: (uid, host_uid.unwrap_or(uid)), groups: (gid, host_gid.unwrap_or(gid)) }
+        }
+    })
 }
 
 /// Checks what must differ between guests.
 pub(super) fn check_together(
     containers: &Guests,
     networks: &BTreeMap<String, Network>,
+    endpoint: Option<Ipv4Addr>,
     context: &mut Context<'_, '_>,
 ) {
     let namespace = context.namespace;
@@ -378,6 +458,15 @@ pub(super) fn check_together(
                 && let Some(network) = networks.get(&*nic.network)
             {
                 let spot = nic_spot(entry, *slot, "address");
+                if endpoint == Some(inet.address()) {
+                    let message = format!("`{name}` has the address {} of the node itself", inet.address());
+                    let draft = Draft::error(codes::DUPLICATE_ADDRESS, spot, message);
+                    let there = namespace.target.as_ref().map(|target| target.spot(&["proxmox", "endpoint"]));
+                    context.push(match there {
+                        Some(there) => draft.related(there, "the target's endpoint"),
+                        None => draft,
+                    });
+                }
                 let key = (network.bridge.as_str(), network.vlan, inet.address());
                 if let Some((other, there)) = addresses.get(&key) {
                     let message = format!("`{other}` and `{name}` both have the address {}", inet.address());

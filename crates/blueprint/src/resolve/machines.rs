@@ -16,7 +16,7 @@ use crate::values;
 
 /// What holds where nothing is said.
 pub(super) mod defaults {
-    pub(crate) const DISK_GIB: u64 = 8;
+    pub(crate) const DISK_MIB: u64 = 8 * 1024;
     pub(crate) const OS: &str = "l26";
     pub(crate) const CONTROLLER: &str = "virtio-scsi-single";
 }
@@ -141,7 +141,7 @@ fn disks(
     context: &mut Context<'_, '_>,
 ) -> BTreeMap<Slot, VmDisk> {
     let Some(written) = written else {
-        let only = VmDisk { storage: None, size_gib: defaults::DISK_GIB, options: BTreeMap::new() };
+        let only = VmDisk { storage: None, size_mib: defaults::DISK_MIB, options: BTreeMap::new() };
         return [(Slot { bus: Bus::Scsi, number: 0 }, only)].into();
     };
     let mut disks = BTreeMap::new();
@@ -150,7 +150,7 @@ fn disks(
         let Ok(slot) = text.parse::<Slot>() else { continue };
         let long = match form {
             VmDiskForm::Short(size) => {
-                disks.insert(slot, VmDisk { storage: None, size_gib: size.gib, options: BTreeMap::new() });
+                disks.insert(slot, VmDisk { storage: None, size_mib: size.mib, options: BTreeMap::new() });
                 continue;
             }
             VmDiskForm::Long(long) => long,
@@ -179,7 +179,7 @@ fn disks(
         ];
         let options = options.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         let storage = long.storage.as_ref().map(|storage| storage.0.clone());
-        disks.insert(slot, VmDisk { storage, size_gib: long.size.gib, options });
+        disks.insert(slot, VmDisk { storage, size_mib: long.size.mib, options });
     }
     disks
 }

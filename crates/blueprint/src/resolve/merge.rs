@@ -10,7 +10,7 @@ use crate::cycles;
 use crate::model::{GuestKind, Location};
 use crate::namespace::{Entry, Namespace, location};
 use crate::report::{Draft, Report, Spot};
-use crate::source::{GuestSettings, GuestSource, MountSource, NicSource, TypeSource};
+use crate::source::{DeviceSource, GuestSettings, GuestSource, MountSource, NicSource, TypeSource};
 use crate::tree::{Node, NodeKind};
 use crate::values::{self, Address, Mac};
 
@@ -47,6 +47,8 @@ pub(crate) struct Merged {
     pub nets_written: bool,
     /// Mount points by slot.
     pub mounts: BTreeMap<u8, MountSource>,
+    /// Devices of the node by slot.
+    pub devices: BTreeMap<u8, DeviceSource>,
     pub tags: BTreeSet<String>,
     pub needs: BTreeSet<String>,
     pub features: Vec<FeatureDeclaration>,
@@ -111,6 +113,9 @@ impl Merged {
         let mounts = settings.mounts.take().into_iter().flatten();
         let mounts =
             mounts.filter_map(|(slot, mount)| values::slot("mp", 255, &slot).ok().map(|slot| (slot, mount)));
+        let devices = settings.devices.take().into_iter().flatten();
+        let devices = devices
+            .filter_map(|(slot, device)| values::slot("dev", 255, &slot).ok().map(|slot| (slot, device)));
         let needs = settings.needs.take().into_iter().flatten().map(|need| short_need(&need.0).to_owned());
         let elements = entry.node().get("features").map(Node::elements).unwrap_or_default();
         let features = elements.iter().filter_map(|element| {
@@ -126,6 +131,7 @@ impl Merged {
         Self {
             features: features.collect(),
             mounts: mounts.collect(),
+            devices: devices.collect(),
             needs: needs.collect(),
             tags: settings.tags.take().into_iter().flatten().map(|tag| tag.0).collect(),
             nets,
@@ -145,7 +151,19 @@ impl Merged {
                 }
             )*};
         }
-        inherit!(template cores memory swap disk onboot startup description unprivileged protected pool);
+        inherit!(template cores cpulimit cpuunits memory swap disk nameservers search_domains timezone hookscript
+            onboot startup description unprivileged protected pool);
+        // By name, as parameters of features are.
+        if let Some(theirs) = &theirs.settings {
+            let own = own.settings.get_or_insert_default();
+            for (name, value) in theirs {
+                own.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        own.console = match (own.console, theirs.console) {
+            (Some(own), Some(theirs)) => Some(own.over(theirs)),
+            (own, theirs) => own.or(theirs),
+        };
         inherit!(image iso cloud_init user agent os sockets cpu numa affinity hugepages balloon shares bios uefi tpm machine);
         inherit!(scsi_controller vga boot hotplug rng watchdog tablet localtime acpi kvm keyboard);
         macro_rules! inherit_by_slot {
@@ -171,11 +189,16 @@ impl Merged {
             own.firewall = own.firewall.or(nic.firewall);
             own.allowed_addresses = own.allowed_addresses.take().or_else(|| nic.allowed_addresses.clone());
             own.mtu = own.mtu.or(nic.mtu);
+            own.rate = own.rate.or(nic.rate);
+            own.link_down = own.link_down.or(nic.link_down);
             own.model = own.model.or(nic.model);
         }
         self.nets_written |= base.nets_written;
         for (slot, mount) in &base.mounts {
             self.mounts.entry(*slot).or_insert_with(|| mount.clone());
+        }
+        for (slot, device) in &base.devices {
+            self.devices.entry(*slot).or_insert_with(|| device.clone());
         }
         self.tags.extend(base.tags.iter().cloned());
         self.needs.extend(base.needs.iter().cloned());

@@ -87,7 +87,8 @@ pub(crate) fn resolve(
         })
         .collect();
     let firewall = flows::firewall(&guests, &mut context);
-    guests::check_together(&guests, &networks, &mut context);
+    let endpoint = target.as_ref().and_then(site::address);
+    guests::check_together(&guests, &networks, endpoint, &mut context);
     site::check_ids(site.as_ref(), &guests, &mut context);
     guests::check_needs(&mut context, &guests);
     if let Some(firewall) = firewall.as_ref().filter(|firewall| firewall.zero_trust) {

@@ -1,6 +1,7 @@
 //! The site itself, its target and how its certificates are made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -205,6 +206,14 @@ pub(super) fn hypervisor(
         context.push(draft.hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\""));
     }
     Some(hypervisor)
+}
+
+/// The address that the target is asked at, where it is one.
+pub(super) fn address(target: &Target) -> Option<Ipv4Addr> {
+    match target {
+        Target::Proxmox(target) => url_host(&target.endpoint)?.parse().ok(),
+        Target::Lab(_) => None,
+    }
 }
 
 /// The host of an endpoint: `https://10.0.0.13:8006` leads to 10.0.0.13.

@@ -1,6 +1,6 @@
 //! Guests: types and containers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::SecretSource;
+use super::container::{ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm};
 use super::machine::{
     BiosSource, ControllerSource, FolderSource, HugePagesSource, NicModelSource, OsSource, PciSource,
     TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
@@ -16,8 +17,8 @@ use super::machine::{
 use super::name;
 use crate::model::GuestKind;
 use crate::values::{
-    Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac,
-    MemorySize, NodeLabel, Rate, Tag, Text, UrlPath, Wait,
+    Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Ipv4, Label, Mac,
+    MemorySize, NodeLabel, Rate, Tag, Text, Timezone, UrlPath, VolumeId, Wait,
 };
 
 /// The settings of guests, said once: those of every guest, and those of each kind. A type has all of them, so that one type
@@ -120,9 +121,15 @@ macro_rules! guest_settings {
 
 guest_settings! {
     guest {
-        /// Processor cores.
-        #[schemars(range(min = 1, max = 8192), extend("default" = 1))]
-        cores: Option<u32>,
+        /// Processor cores; for a container also `all`, as many as its node has.
+        #[schemars(extend("default" = 1))]
+        cores: Option<CoresForm>,
+        /// How much processor time it gets at most, in cores: `0.5` is half of one. Where absent, or 0, as much as it has cores.
+        #[schemars(range(min = 0, max = 8192), extend("examples" = serde_json::json!([0.5])))]
+        cpulimit: Option<f64>,
+        /// The weight of its processor time beside that of the node's other guests. Where absent, the node's: 100.
+        #[schemars(range(min = 1, max = 10000))]
+        cpuunits: Option<u32>,
         /// Memory: `512M` is MiB, `2G` is GiB.
         #[schemars(extend("default" = "512M"))]
         memory: Option<MemorySize>,
@@ -131,6 +138,16 @@ guest_settings! {
         /// Network devices by slot, `net0` to `net31`. Where absent, one with DHCP or the `address` given.
         #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^net([0-9]|[12][0-9]|3[01])$", "x-parse": "net-slot"})))]
         networks: Option<BTreeMap<String, NicSource>>,
+        /// The name servers it asks, instead of the workshop's or its networks'. An empty list leaves that to the node.
+        nameservers: Option<Vec<Ipv4>>,
+        /// The domains in which it looks for short names, instead of the site's. An empty list leaves that to the node.
+        #[schemars(extend("examples" = serde_json::json!([["example.org"]])))]
+        search_domains: Option<Vec<Domain>>,
+        /// Its time zone, instead of the site's; `host` is the node's.
+        timezone: Option<Timezone>,
+        /// A script of the node that runs when it starts and stops: an executable snippet on a storage.
+        #[schemars(extend("examples" = serde_json::json!(["local:snippets/hook.sh"])))]
+        hookscript: Option<VolumeId>,
         /// Whether it starts with the node.
         #[schemars(extend("default" = true))]
         onboot: Option<bool>,
@@ -159,7 +176,7 @@ guest_settings! {
         /// Swap: like memory; `0M` for none.
         #[schemars(extend("default" = "512M"))]
         swap: Option<MemorySize>,
-        /// The root disk: its size in GiB (`8G`), or an object with `storage` and `size`. It can grow, not shrink.
+        /// The root disk: its size (`8G` is GiB, `512M` MiB), or an object with `storage` and `size`. It can grow, not shrink.
         #[schemars(extend("default" = "8G"))]
         disk: Option<DiskForm>,
         /// Mount points by slot, `mp0` to `mp255`.
@@ -167,6 +184,15 @@ guest_settings! {
         mounts: Option<BTreeMap<String, MountSource>>,
         /// What the container may do beyond the usual.
         options: Option<OptionsSource>,
+        /// Devices of the node that it may use, by slot, `dev0` to `dev255`. Needs root on the node.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^dev([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "device-slot"})))]
+        devices: Option<BTreeMap<String, DeviceSource>>,
+        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
+        /// away again; what somebody else set stays. No place for secrets: plans show them.
+        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}])))]
+        settings: Option<BTreeMap<String, String>>,
+        /// Its console, as Proxmox VE shows it.
+        console: Option<ConsoleSource>,
         /// Whether its root user is not the node's root user.
         #[schemars(extend("default" = true))]
         unprivileged: Option<bool>,
@@ -292,7 +318,7 @@ guest_settings! {
 pub struct DiskSource {
     /// The storage. Where absent, the first of the node that can hold root file systems.
     pub storage: Option<Text>,
-    /// The size in GiB.
+    /// The size: `8G` is GiB, `512M` MiB.
     #[schemars(extend("default" = "8G"))]
     pub size: Option<DiskSize>,
 }
@@ -332,6 +358,11 @@ pub struct NicSource {
     /// The largest packet in bytes. Where absent, the bridge's.
     #[schemars(range(min = 576, max = 65535))]
     pub mtu: Option<u32>,
+    /// How much it sends at most, and how much it receives, in MiB each second. Where absent, as much as it can.
+    #[schemars(range(min = 0, max = 10240), extend("examples" = serde_json::json!([12.5])))]
+    pub rate: Option<f64>,
+    /// Whether it is as if its cable were pulled out.
+    pub link_down: Option<bool>,
 }
 
 /// A mount point: a volume of its own (`size`, perhaps `storage`), or a folder of the node (`host`).
@@ -340,7 +371,7 @@ pub struct NicSource {
 pub struct MountSource {
     /// Where it appears inside the container.
     pub path: GuestPath,
-    /// The size of the volume in GiB.
+    /// The size of the volume: `8G` is GiB, `512M` MiB.
     pub size: Option<DiskSize>,
     /// The storage of the volume. Where absent, the root disk's.
     pub storage: Option<Text>,
@@ -351,6 +382,21 @@ pub struct MountSource {
     pub read_only: Option<bool>,
     /// Whether backups include it. True by default for a volume; a folder of the node is never included.
     pub backup: Option<bool>,
+    /// Options of mounting.
+    #[schemars(extend("examples" = serde_json::json!([["noatime"]])))]
+    pub options: Option<BTreeSet<MountOption>>,
+    /// Whether its files may have access lists. Where absent, as the file system has it.
+    pub acl: Option<bool>,
+    /// Whether quotas of users count in it. For a volume of a privileged container.
+    pub quota: Option<bool>,
+    /// Whether it is among what replication copies to other nodes. Where absent, it is.
+    pub replicate: Option<bool>,
+    /// Whether every node of the cluster has it under this name, so that the container can move there.
+    pub shared: Option<bool>,
+    /// Whose files on the node are whose in an unprivileged container, so that these may write there: `{"uid": 1000}`, or
+    /// `same` for everybody. Without it, files of the node belong to nobody inside. Needs Proxmox VE 9.2.
+    #[schemars(extend("examples" = serde_json::json!([{"uid": 1000, "gid": 1000}])))]
+    pub owner: Option<OwnerForm>,
 }
 
 /// What a container may do beyond the usual (Proxmox VE's "features").

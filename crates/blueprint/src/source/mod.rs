@@ -3,6 +3,7 @@
 //! A key that is absent is `None`: defaults are filled in after guest types are merged. The defaults that the schema
 //! shows are held against the ones that are used by a test.
 
+mod container;
 mod guest;
 mod machine;
 mod target;
@@ -12,6 +13,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use container::{
+    AllWord, ConsoleMode, ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm, OwnerSource,
+    OwnerWord,
+};
 pub use guest::{
     AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,

@@ -14,8 +14,9 @@ mod texts;
 
 pub(crate) use texts::ssh_destination;
 pub use texts::{
-    Bridge, Description, DeviceName, Domain, EndName, Endpoint, Fingerprint, GuestPath, Label, NodeLabel,
-    SecretName, SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
+    Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, Fingerprint, GuestPath,
+    Label, NodeLabel, SecretName, SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
+    VolumeId,
 };
 
 /// Why a text is not a value of its kind.
@@ -72,7 +73,7 @@ const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 text_values! {
     MemorySize, "memory", "^(0|[1-9][0-9]{0,11})[MGT]$", "a size such as \"512M\" or \"2G\"", "2G";
     HeadSize, "head", "^[1-9][0-9]{0,6}[KM]$", "a size such as \"64K\" or \"1M\"", "128K";
-    DiskSize, "disk", "^[1-9][0-9]{0,8}[GT]$", "a size such as \"8G\"", "8G";
+    DiskSize, "disk", "^[1-9][0-9]{0,8}[MGT]$", "a size such as \"8G\"", "8G";
     Life, "life", "^[1-9][0-9]{0,6}(m|h|d|w|y)$", "a time such as \"90d\"", "90d";
     Wait, "wait", "^[1-9][0-9]{0,6}(s|m|h)$", "a time such as \"30s\" or \"1h\"", "1h";
     Rate, "rate", "^[1-9][0-9]{0,5}/(s|m)$", "a rate such as \"10/s\"", "10/s";
@@ -84,6 +85,9 @@ text_values! {
     Address, "address", format!(r"^(dhcp|{OCTET}(\.{OCTET}){{3}})$"), "an address such as \"10.0.0.5\", or \"dhcp\"", "10.0.0.5";
     Label, "label", LABEL, "a name of lower-case letters, digits and hyphens", "notes";
     NodeLabel, "node", "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", "the name of a node, as Proxmox VE shows it", "pve1";
+    DevicePath, "device-path", "^/dev/", "a device of the node such as \"/dev/net/tun\"", "/dev/net/tun";
+    FileMode, "file-mode", "^0[0-7]{3}$", "a mode such as \"0660\"", "0660";
+    VolumeId, "volume-id", r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]:\S+$", "a volume such as \"local:snippets/hook.sh\"", "local:snippets/hook.sh";
     Domain, "domain", r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "a domain such as \"workshop.internal\"", "workshop.internal";
     Bridge, "bridge", r"^[A-Za-z][A-Za-z0-9_.-]{0,14}$", "a bridge of the node such as \"vmbr0\"", "vmbr0";
     GuestPath, "guest-path", r"^/", "an absolute path such as \"/srv/data\"", "/srv/data";
@@ -120,8 +124,8 @@ pub struct HeadSize {
 /// The size of a disk. `8G` means GiB, as everywhere in Proxmox VE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DiskSize {
-    /// In GiB.
-    pub gib: u64,
+    /// In MiB.
+    pub mib: u64,
 }
 
 fn number_and_unit(text: &str, what: &str, hint: &str, units: &[(&str, u64)]) -> Result<u64, ValueError> {
@@ -183,19 +187,21 @@ impl fmt::Display for HeadSize {
 impl FromStr for DiskSize {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let hint = "write a whole number with `G` (GiB) or `T` (TiB), such as \"8G\"";
-        match number_and_unit(text, "the size of a disk", hint, &[("G", 1), ("T", 1024)])? {
+        let hint = "write a whole number with `M` (MiB), `G` (GiB) or `T` (TiB), such as \"8G\"";
+        let units = [("M", 1), ("G", 1024), ("T", 1024 * 1024)];
+        match number_and_unit(text, "the size of a disk", hint, &units)? {
             0 => wrong(format!("`{text}` is not the size of a disk"), hint),
-            gib => Ok(Self { gib }),
+            mib => Ok(Self { mib }),
         }
     }
 }
 
 impl fmt::Display for DiskSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.gib {
-            n if n % 1024 == 0 => write!(f, "{}T", n / 1024),
-            n => write!(f, "{n}G"),
+        match self.mib {
+            n if n % (1024 * 1024) == 0 => write!(f, "{}T", n / (1024 * 1024)),
+            n if n % 1024 == 0 => write!(f, "{}G", n / 1024),
+            n => write!(f, "{n}M"),
         }
     }
 }
@@ -486,6 +492,7 @@ impl fmt::Display for Address {
 pub(crate) fn check_text(kind: &str, text: &str) -> Result<(), ValueError> {
     match kind {
         "net-slot" => slot("net", 31, text).map(drop),
+        "device-slot" => slot("dev", 255, text).map(drop),
         "mount-slot" => slot("mp", 255, text).map(drop),
         "serial-slot" => slot("serial", 3, text).map(drop),
         "usb-slot" => slot("usb", 13, text).map(drop),

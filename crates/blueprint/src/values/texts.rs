@@ -99,6 +99,29 @@ checked_texts! {
         }
         Ok(())
     };
+    /// A device of the node: a path below `/dev` (pve-container, `verify_lxc_dev_string`).
+    DevicePath => |text| {
+        let plain = text.strip_prefix("/dev/").is_some_and(|rest| {
+            rest.split('/').all(|part| !part.is_empty() && part != ".." && part != ".") && !rest.contains([',', ' '])
+        });
+        if plain { Ok(()) } else { wrong(format!("`{text}` is not a device of the node"), "such as \"/dev/net/tun\"") }
+    };
+    /// The mode of a file, in octal digits with a leading zero.
+    FileMode => |text| {
+        let good = text.len() == 4 && text.starts_with('0') && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        if good { Ok(()) } else { wrong(format!("`{text}` is not a mode"), "four octal digits, the first a zero, such as \"0660\"") }
+    };
+    /// A volume of Proxmox VE: a storage and a name on it.
+    VolumeId => |text| {
+        let storage = |name: &str| {
+            name.len() > 1
+                && name.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+        };
+        let good = text.split_once(':').is_some_and(|(on, name)| storage(on) && !name.is_empty() && !name.contains(char::is_whitespace));
+        if good { Ok(()) } else { wrong(format!("`{text}` is not a volume"), "a storage and a name on it, such as \"local:snippets/hook.sh\"") }
+    };
     /// A path below the site's folder.
     SitePath => |text| {
         let hint = "name it relative to the site's folder, such as \"pages/\"";

@@ -68,7 +68,7 @@ fn defaults_are_filled_in() {
     let blueprint = load_files(&[("site.json", SITE), ("guests.json", r#"{"containers": {"one": {}}}"#)]);
     let one = &blueprint.guests["one"];
     let own = one.container().unwrap();
-    assert_eq!((one.cores, one.memory_mib, own.swap_mib, own.disk.size_gib), (1, 512, 512, 8));
+    assert_eq!((one.cores, one.memory_mib, own.swap_mib, own.disk.size_mib), (Some(1), 512, 512, 8 << 10));
     assert_eq!((own.template.as_str(), one.hostname.as_str()), ("debian-12", "one"));
     assert!(own.unprivileged && one.onboot && !one.protected);
     assert_eq!(own.options.get("nesting").map(String::as_str), Some("1"));
@@ -95,7 +95,7 @@ fn guest_types_are_merged() {
     let blueprint = load_files(&[("site.json", SITE), ("g.json", guests), ("pages/index.html", "hello")]);
     let one = &blueprint.guests["one"];
     let own = one.container().unwrap();
-    assert_eq!((one.cores, one.memory_mib), (4, 8192));
+    assert_eq!((one.cores, one.memory_mib), (Some(4), 8192));
     assert_eq!(one.tags.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(own.options.keys().map(String::as_str).collect::<Vec<_>>(), ["fuse", "keyctl", "nesting"]);
     assert_eq!(own.mounts[&0].path, "/data");

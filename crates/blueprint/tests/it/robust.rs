@@ -97,9 +97,21 @@ proptest! {
     }
 
     #[test]
-    fn disks_print_back(gib in 1u64..1 << 40) {
-        let size = DiskSize { gib };
+    fn disks_print_back(mib in 1u64..1 << 40) {
+        let size = DiskSize { mib };
         prop_assert_eq!(size.to_string().parse::<DiskSize>().unwrap(), size);
+    }
+
+    /// What a new volume is asked for with has the size that is wanted, to the byte.
+    #[test]
+    fn sizes_in_gib_are_exact(mib in 1u64..1 << 30) {
+        let text = blueprint::model::Disk { storage: None, size_mib: mib }.gib();
+        let (whole, part) = text.split_once('.').unwrap_or((&text, "0"));
+        let scale = 10_u64.pow(u32::try_from(part.len()).unwrap());
+        let of_part = u128::from(part.parse::<u64>().unwrap()) * 1024;
+        prop_assert_eq!(of_part % u128::from(scale), 0);
+        let sum = u128::from(whole.parse::<u64>().unwrap()) * 1024 + of_part / u128::from(scale);
+        prop_assert_eq!(sum, u128::from(mib));
     }
 
     #[test]

@@ -187,6 +187,13 @@ pub const CODES: &[CodeInfo] = &[
         "On the node: `pct start ID --debug` shows why. `phoenix-cli shell` gets there.",
     ),
     code(
+        "managers::ground",
+        "a node could not say what it has",
+        "Whether the bridges, folders and devices that are new to a guest are there is looked for on its node, over ssh, and \
+         that failed. The plan goes on without it, and says so.",
+        "`phoenix-cli doctor` tries each hop.",
+    ),
+    code(
         "managers::guest-gone",
         "a container went away during the run",
         "It was there when the plan was made, and is not any more.",

@@ -126,6 +126,13 @@ pub const CODES: &[CodeInfo] = &[
          on them.",
     ),
     code(
+        "plan::address-taken",
+        "an address is somebody else's",
+        "A guest is to have an address or a MAC that a node has, or a guest of somebody else on the same bridge: both would \
+         answer, now the one, now the other. Nothing is made. Where it is so already, or the other one is off, a note says so.",
+        "Give your guest another `address` (or `mac`), or the other one.",
+    ),
+    code(
         "plan::circle",
         "steps wait for each other",
         "What has to be done for one thing needs what has to be done for another, and that needs the first: nothing of it can \
@@ -169,6 +176,25 @@ pub const CODES: &[CodeInfo] = &[
         "a mount point would show something else",
         "Volumes hold data, so Phoenix does not swap them in place.",
         "Take the mount point out of the blueprint, apply, then put it in again: the old volume is kept as unused.",
+    ),
+    code(
+        "plan::no-bridge",
+        "there is no such bridge",
+        "A network device is to be on a bridge that its node does not have. Proxmox VE refuses such a change and makes it all \
+         the same, and then the guest no longer starts; so nothing is done.",
+        "Make the bridge on the node (System → Network), or name another one in `networks`.",
+    ),
+    code(
+        "plan::no-device",
+        "there is no such device",
+        "A container is to have a device that its node does not have.",
+        "Look below `/dev` on the node. What a driver makes is there once that is loaded.",
+    ),
+    code(
+        "plan::no-folder",
+        "there is no such folder",
+        "A mount is to show a folder of the node that is not there. The container would be made, and could not start.",
+        "Make the folder on the node, as the hint says it, or correct `host`.",
     ),
     code(
         "plan::no-node",

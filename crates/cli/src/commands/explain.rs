@@ -45,7 +45,7 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
         printer.data_json(&json!({
             "key": found.path, "type": found.kind, "required": found.required, "default": found.default,
             "description": found.description, "example": found.example, "values": found.values,
-            "keys": found.children,
+            "keys": found.children, "takes-effect": managers::keys::fields::costs(&found.path),
         }));
     } else {
         printer.data(key(&found));
@@ -76,6 +76,9 @@ fn key(found: &blueprint::Explanation) -> String {
     }
     if let Some(example) = &found.example {
         let _ = writeln!(out, "  example   {example}");
+    }
+    for cost in managers::keys::fields::costs(&found.path) {
+        let _ = writeln!(out, "  changes   {cost}");
     }
     for (heading, list) in [("values", &found.values), ("keys", &found.children)] {
         if list.is_empty() {

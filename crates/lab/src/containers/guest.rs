@@ -218,6 +218,13 @@ impl Guest {
                 .iter()
                 .filter(|(key, _)| key.starts_with("lxc."))
                 .map(|(key, value)| (key.clone(), value.clone()))
+                .chain(get("entrypoint").map(|program| ("lxc.init.cmd".to_owned(), program.to_owned())))
+                .chain(
+                    get("env")
+                        .into_iter()
+                        .flat_map(|all| all.split('\0'))
+                        .map(|entry| ("lxc.environment".to_owned(), entry.to_owned())),
+                )
                 .collect(),
         })
     }

@@ -13,6 +13,9 @@ use super::common::Cluster;
 use super::firewall::FirewallFiles;
 use crate::runtime::Config;
 
+/// As which the file has the entries of `env` (recorded: "env", the file).
+const ENVIRONMENT: &str = "lxc.environment.runtime: ";
+
 /// One section of a configuration file: options by key, raw `lxc.*` lines in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Section {
@@ -40,10 +43,17 @@ impl Section {
             encode(line, out);
             out.push('\n');
         }
-        for (key, value) in self.options.iter().filter(|(key, _)| *key != "description") {
+        for (key, value) in
+            self.options.iter().filter(|(key, _)| !matches!(key.as_str(), "description" | "env"))
+        {
             out.push_str(key);
             out.push_str(": ");
             out.push_str(value);
+            out.push('\n');
+        }
+        for entry in self.get("env").into_iter().flat_map(|all| all.split('\0')) {
+            out.push_str(ENVIRONMENT);
+            out.push_str(entry);
             out.push('\n');
         }
         for line in &self.raw {
@@ -124,6 +134,12 @@ impl GuestConf {
             if let Some(text) = line.strip_prefix('#') {
                 note.push_str(&super::schema::decode(text));
                 note.push('\n');
+            } else if let Some(entry) = line.strip_prefix(ENVIRONMENT) {
+                let env = target.options.entry("env".to_owned()).or_default();
+                if !env.is_empty() {
+                    env.push('\0');
+                }
+                env.push_str(entry);
             } else if kind == GuestKind::Container && line.starts_with("lxc.") {
                 target.raw.push(line.to_owned());
             } else if let Some((key, value)) = line.split_once(':') {

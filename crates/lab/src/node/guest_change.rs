@@ -30,6 +30,10 @@ pub(super) fn is_net(key: &str) -> bool {
     key.strip_prefix("net").is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
+fn is_device(key: &str) -> bool {
+    key.strip_prefix("dev").is_some_and(|n| n.parse::<u32>().is_ok())
+}
+
 pub(super) fn is_unused(key: &str) -> bool {
     key.strip_prefix("unused").is_some_and(|n| n.parse::<u32>().is_ok())
 }
@@ -87,7 +91,7 @@ pub(crate) fn check_privileges(
                 let old = old.and_then(|old| old.get("features"));
                 check_features(old, value, unprivileged, || need("VM.Allocate"))?;
             }
-            key if key.starts_with("dev") => {
+            key if is_device(key) => {
                 return Err(ApiError::forbidden(
                     "configuring device passthrough is only allowed for root@pam",
                 ));
@@ -336,8 +340,9 @@ pub(crate) async fn apply(
         }
     }
     for (key, value) in std::mem::take(&mut conf.pending.options) {
-        let hot_mount = is_volume_key(&key) && !conf.current.options.contains_key(&key);
-        if running && !hotplugs(&key) && !hot_mount {
+        // New mounts and devices are plugged in; those that are there wait.
+        let plugged = (is_volume_key(&key) || is_device(&key)) && !conf.current.options.contains_key(&key);
+        if running && !hotplugs(&key) && !plugged {
             conf.pending.options.insert(key, value);
             continue;
         }

@@ -1,6 +1,6 @@
 //! The node's command line, as far as Phoenix uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,8 @@ struct Machine {
     node: Node,
     locks: Locks,
     firewall: SimFirewall,
+    /// What it lacks of what any other node has: folders and devices.
+    absent: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl SimShell {
@@ -58,7 +60,12 @@ impl SimShell {
 
     /// On the first of the nodes of a cluster, likewise; [`SimShell::on`] is on another.
     pub fn cluster(first: Node, others: Vec<Node>) -> Self {
-        let machine = |node| Machine { node, locks: Locks::default(), firewall: SimFirewall::default() };
+        let machine = |node| Machine {
+            node,
+            locks: Locks::default(),
+            firewall: SimFirewall::default(),
+            absent: Arc::default(),
+        };
         Self {
             machines: std::iter::once(first).chain(others).map(machine).collect(),
             at: 0,
@@ -72,6 +79,19 @@ impl SimShell {
     #[must_use]
     pub fn on(&self, at: usize) -> Self {
         Self { at: at.min(self.machines.len().saturating_sub(1)), ..self.clone() }
+    }
+
+    /// Has the node lack a `folder:PATH` or a `device:PATH`: it has all others.
+    pub fn take_away(&self, item: &str) {
+        self.here().absent.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned());
+    }
+
+    /// Whether the node lacks what is asked for.
+    fn lacks(&self, item: &str) -> bool {
+        match item.strip_prefix("link:") {
+            Some(bridge) => !self.node().bridges().iter().any(|known| known.name == bridge),
+            None => self.here().absent.lock().unwrap_or_else(PoisonError::into_inner).contains(item),
+        }
     }
 
     fn here(&self) -> &Machine {
@@ -224,6 +244,11 @@ impl SimShell {
                 Output { stdout, ..Output::default() }
             }
             ["true"] => Output::default(),
+            ["sh", "-c", _, "ground", items @ ..] => {
+                let stdout: String =
+                    items.iter().filter(|it| self.lacks(it)).map(|it| format!("{it}\n")).collect();
+                Output { stdout: stdout.into_bytes(), ..Output::default() }
+            }
             words => {
                 let output = match self.node().runtime().exec(NODE, &command.argv, &command.stdin).await {
                     Ok((status, stdout, stderr)) => Output { status, stdout, stderr },

@@ -122,11 +122,17 @@ impl Gather<'_> {
     fn remember(&mut self) {
         let Some(mark) = &self.guest.mark else { return };
         let mut set = table::remembered(self.wanted, self.looked.around());
-        // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then.
-        let waits =
-            |(key, _): &(&String, &String)| self.restart.contains(*key) && self.update.delete.contains(*key);
-        set.extend(mark.set.iter().filter(waits).map(|(key, value)| (key.clone(), value.clone())));
-        let changes = !(self.update.set.is_empty() && self.update.delete.is_empty());
+        let by_root = |key: &str| self.update.root.iter().any(|(how, what)| how == "delete" && what == key);
+        // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then; so is what root takes
+        // away on the node, in a call of its own.
+        for (key, value) in &mark.set {
+            if !set.contains_key(key) && (by_root(key) || self.restart.contains(key)) {
+                set.insert(key.clone(), value.clone());
+                self.update.forget.push(key.clone());
+            }
+        }
+        let Update { set: sets, delete, root, .. } = &self.update;
+        let changes = !(sets.is_empty() && delete.is_empty() && root.is_empty());
         if changes && set != mark.set {
             self.update.remember = Some(set);
         }
@@ -291,8 +297,8 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
         step.grade = Grade::Restart;
         update.restart = true;
         let wanted = table::remembered(gather.wanted, gather.looked.around());
-        let goes = |key: &&String| !wanted.contains_key(*key) && keys.contains(&key.as_str());
-        update.forget = gather.looked.there.set.keys().filter(goes).cloned().collect();
+        let goes = |key: &&String| !wanted.contains_key(*key) && waits.contains(key);
+        update.forget.extend(gather.looked.there.set.keys().filter(goes).cloned());
     }
     if !guest.running {
         step.reasons.push("it does not run".into());

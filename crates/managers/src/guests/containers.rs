@@ -1,13 +1,15 @@
 //! The keys of a container's configuration that Phoenix sets. Facts about them: pve-container (`PVE/LXC/Config.pm`, `PVE/LXC.pm`),
 //! and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
 
-use blueprint::model::Container;
-use blueprint::model::MountSource;
+use std::collections::BTreeSet;
+
+use blueprint::model::{Container, MountSource, Owner};
+use blueprint::source::{ConsoleSource, DeviceSource, MountOption};
 use plan::desired::{Guest, Nic};
 use plan::planner::World;
 use plan::{Change, GuestKind, Problem};
 use proxmox::property::PropertyString;
-use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
+use proxmox::property::container::{DEVICE, FEATURES, MOUNT, NET, STARTUP};
 use serde_json::Value;
 
 use super::table::{FirstDisk, Origin, Table, Tasks};
@@ -16,7 +18,7 @@ use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wan
 use crate::privileges::or_unseen;
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
-pub static ROWS: [Row<Guest>; 16] = [
+pub static ROWS: [Row<Guest>; 29] = [
     Row {
         form: Form::Flag,
         default: Some("0"),
@@ -27,7 +29,58 @@ pub static ROWS: [Row<Guest>; 16] = [
     Row {
         form: Form::Number,
         privilege: "VM.Config.CPU",
-        ..Row::new("cores", "`cores`", |c, _| text(c.cores.to_string()))
+        ..Row::new("cores", "`cores`", |c, _| number(c.cores))
+    },
+    // In force at once: KEYS-LXC, "cpulimit"; what is sent as 2.50 is read so.
+    Row {
+        form: Form::Decimal,
+        default: Some("0"),
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpulimit", "`cpulimit`", |c, _| number(c.cpulimit))
+    },
+    // In force at once; 10001 is read back as 10000: KEYS-LXC, "cpuunits".
+    Row {
+        form: Form::Number,
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpuunits", "`cpuunits`", |c, _| number(c.cpuunits))
+    },
+    // KEYS-LXC, "cmode", "console", "tty": all pending while it runs.
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("cmode", "`console.mode`", |g, _| {
+            of(g, |c| console(c, |it| it.mode.map(|mode| mode.as_str().to_owned())))
+        })
+    },
+    Row {
+        form: Form::Flag,
+        takes: Takes::Restart,
+        default: Some("1"),
+        others: Others::Value,
+        ..Row::new("console", "`console.device`", |g, _| {
+            of(g, |c| console(c, |it| it.device.map(|on| u8::from(on).to_string())))
+        })
+    },
+    Row {
+        form: Form::Number,
+        takes: Takes::Restart,
+        default: Some("2"),
+        others: Others::Value,
+        ..Row::new("tty", "`console.terminals`", |g, _| {
+            of(g, |c| console(c, |it| it.terminals.map(|n| n.to_string())))
+        })
+    },
+    // KEYS-LXC, "dev0": root@pam itself, no token; new ones are plugged into a running container.
+    Row {
+        numbered: true,
+        form: Form::Property(&DEVICE),
+        takes: Takes::Plugged,
+        others: Others::Value,
+        root: Some(|_, _, _| Some("passing on a device of the node is root@pam's to do")),
+        root_words: "all of it",
+        ..Row::new("dev", "`devices`", |g, _| of(g, devices))
     },
     Row {
         form: Form::Property(&FEATURES),
@@ -41,6 +94,13 @@ pub static ROWS: [Row<Guest>; 16] = [
                 parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
             })
         })
+    },
+    // In force at once (the next start or stop runs it), root@pam's alone: KEYS-LXC, "hookscript".
+    Row {
+        others: Others::Value,
+        root: Some(|_, _, _| Some("a hook script is root@pam's to set")),
+        root_words: "all of it",
+        ..Row::new("hookscript", "`hookscript`", |c, _| text(c.hookscript.clone().unwrap_or_default()))
     },
     Row {
         privilege: "VM.Config.Network",
@@ -58,9 +118,11 @@ pub static ROWS: [Row<Guest>; 16] = [
         takes: Takes::Restart,
         others: Others::Value,
         privilege: "VM.Config.Network",
-        ..Row::new("nameserver", "`networks.*.nameservers`, or the workshop's name server", |c, _| {
-            text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        })
+        ..Row::new(
+            "nameserver",
+            "`nameservers`, `networks.*.nameservers`, or the workshop's name server",
+            |c, _| text(c.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        )
     },
     Row { form: Form::Flag, default: Some("0"), ..Row::new("onboot", "`onboot`", |c, _| flag(c.onboot)) },
     Row {
@@ -73,7 +135,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         takes: Takes::Restart,
         others: Others::Value,
         privilege: "VM.Config.Network",
-        ..Row::new("searchdomain", "`site.domain`", |c, _| text(c.searchdomain.to_string()))
+        ..Row::new("searchdomain", "`search-domains`, or `site.domain`", |c, _| text(c.searchdomain.clone()))
     },
     Row {
         form: Form::Property(&STARTUP),
@@ -94,6 +156,12 @@ pub static ROWS: [Row<Guest>; 16] = [
         privilege: "VM.Config.Memory",
         ..Row::new("swap", "`swap`", |g, _| of(g, |c| text(c.swap_mib.to_string())))
     },
+    // Pending while it runs: KEYS-LXC, "timezone".
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("timezone", "`timezone`", |c, _| text(c.timezone.clone().unwrap_or_default()))
+    },
     Row {
         form: Form::Members,
         others: Others::Members,
@@ -103,8 +171,9 @@ pub static ROWS: [Row<Guest>; 16] = [
         numbered: true,
         form: Form::Property(&NET),
         shown: Shown::Parts,
+        others: Others::Parts(&["rate", "link_down"]),
         privilege: "VM.Config.Network",
-        ..Row::new("net", "`networks`, `address`", |c, _| {
+        ..Row::new("net", "`networks`, `network`, `address`, `mac`", |c, _| {
             c.nets.iter().map(|(slot, nic)| (Some(*slot), net(nic))).collect()
         })
     },
@@ -115,7 +184,7 @@ pub static ROWS: [Row<Guest>; 16] = [
         ..Row::new("rootfs", "`disk`", |g, around| {
             of(g, |c| {
                 let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
-                parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+                parts([("volume", Some(format!("{storage}:{}", c.disk.gib())))])
             })
         })
     },
@@ -123,11 +192,40 @@ pub static ROWS: [Row<Guest>; 16] = [
         numbered: true,
         form: Form::Volume(&MOUNT),
         takes: Takes::Plugged,
+        others: Others::Parts(&["mountoptions", "acl", "quota", "replicate", "shared", "idmap"]),
         root: Some(mount_root),
         root_words: "a folder of the node",
         gone: Some("its volume is kept as unused"),
         privilege: "VM.Config.Disk",
         ..Row::new("mp", "`mounts`", |g, around| of(g, |c| mounts(c, around)))
+    },
+    // What has no key of its own: KEYS-LXC, all pending while it runs. Nothing takes `arch` or `ostype` away.
+    Row {
+        takes: Takes::Restart,
+        others: Others::Kept,
+        ..Row::new("arch", "`settings.arch`", |c, _| setting(c, "arch"))
+    },
+    Row {
+        form: Form::Flag,
+        takes: Takes::Restart,
+        default: Some("0"),
+        others: Others::Value,
+        ..Row::new("debug", "`settings.debug`", |c, _| setting(c, "debug"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("entrypoint", "`settings.entrypoint`", |c, _| setting(c, "entrypoint"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("env", "`settings.env`", |c, _| setting(c, "env"))
+    },
+    Row {
+        takes: Takes::Restart,
+        others: Others::Kept,
+        ..Row::new("ostype", "`settings.ostype`", |c, _| setting(c, "ostype"))
     },
     Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(table::description(c))) },
 ];
@@ -144,7 +242,7 @@ pub static TABLE: Table = Table {
         Some(FirstDisk {
             key: "rootfs".to_owned(),
             storage: disk.storage.as_deref(),
-            size_gib: disk.size_gib,
+            size_mib: disk.size_mib,
         })
     },
     content: "rootdir",
@@ -203,6 +301,33 @@ pub(super) fn text(value: String) -> Wanted {
     if value.is_empty() { Vec::new() } else { vec![(None, Wanting::Text(value))] }
 }
 
+pub(super) fn number(value: Option<impl ToString>) -> Wanted {
+    value.map_or_else(Vec::new, |value| text(value.to_string()))
+}
+
+/// A setting by its name on the node. A list's members stand one a line in blueprints, and are joined by NUL there.
+fn setting(guest: &Guest, name: &str) -> Wanted {
+    text(guest.settings.get(name).map(|value| value.trim_end().replace('\n', "\0")).unwrap_or_default())
+}
+
+fn console(container: &Container, value: impl Fn(&ConsoleSource) -> Option<String>) -> Wanted {
+    text(container.console.as_ref().and_then(value).unwrap_or_default())
+}
+
+fn devices(container: &Container) -> Wanted {
+    let number = |number: Option<u32>| number.map(|n| n.to_string());
+    let one = |device: &DeviceSource| {
+        Wanting::Parts(vec![
+            ("path", Some(device.path.0.clone())),
+            ("mode", device.mode.as_ref().map(|mode| mode.0.clone())),
+            ("uid", number(device.uid)),
+            ("gid", number(device.gid)),
+            ("deny-write", device.deny_write.filter(|on| *on).map(|_| "1".to_owned())),
+        ])
+    };
+    container.devices.iter().map(|(slot, device)| (Some(*slot), one(device))).collect()
+}
+
 pub(super) fn flag(on: bool) -> Wanted {
     text(u8::from(on).to_string())
 }
@@ -223,16 +348,21 @@ fn net(nic: &Nic) -> Wanting {
         ("firewall", nic.firewall.then(|| "1".to_owned())),
         ("tag", nic.vlan.map(|it| it.to_string())),
         ("mtu", nic.mtu.map(|it| it.to_string())),
+        ("rate", nic.rate.map(|it| it.to_string())),
+        ("link_down", nic.link_down.map(|it| u8::from(it).to_string())),
     ])
 }
 
 fn mounts(container: &Container, around: Around<'_>) -> Wanted {
     let one = |on: bool| on.then(|| "1".to_owned());
+    let said = |on: Option<bool>| on.map(|on| u8::from(on).to_string());
+    let options =
+        |all: &BTreeSet<MountOption>| all.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(";");
     let all = container.mounts.iter().map(|(slot, mount)| {
         let source = match &mount.source {
             MountSource::Host(folder) => folder.clone(),
             MountSource::Volume(disk) => {
-                format!("{}:{}", disk.storage.as_deref().unwrap_or(around.storage), disk.size_gib)
+                format!("{}:{}", disk.storage.as_deref().unwrap_or(around.storage), disk.gib())
             }
         };
         let parts = vec![
@@ -240,10 +370,26 @@ fn mounts(container: &Container, around: Around<'_>) -> Wanted {
             ("mp", Some(mount.path.clone())),
             ("ro", one(mount.read_only)),
             ("backup", one(mount.backup)),
+            ("mountoptions", mount.options.as_ref().map(options)),
+            ("acl", said(mount.acl)),
+            ("quota", said(mount.quota)),
+            ("replicate", said(mount.replicate)),
+            ("shared", said(mount.shared)),
+            ("idmap", mount.owner.map(idmap)),
         ];
         (Some(*slot), Wanting::Parts(parts))
     });
     all.collect()
+}
+
+/// Whose files are whose, for one mount: `u:INSIDE:OUTSIDE:1` (API schema of Proxmox VE 9.2, `mp[n]`, `idmap`).
+fn idmap(owner: Owner) -> String {
+    match owner {
+        Owner::Same => "passthrough".to_owned(),
+        Owner::One { users: (user, on_disk), groups: (group, of_disk) } => {
+            format!("u:{user}:{on_disk}:1;g:{group}:{of_disk}:1")
+        }
+    }
 }
 
 fn features_root(guest: &Guest, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
@@ -370,9 +516,21 @@ mod tests {
         for key in ["net0", "net31", "mp0", "mp255", "rootfs", "memory"] {
             assert_eq!(ROWS.iter().filter(|row| row.slot(key).is_some()).count(), 1, "{key}");
         }
-        for key in ["net", "netx", "net01", "net+1", "mp", "tty", "mp256"] {
+        for key in ["net", "netx", "net01", "net+1", "mp", "lxc.idmap", "mp256"] {
             assert!(keys::row(&ROWS, key).is_none(), "{key}");
         }
-        assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("cpulimit"));
+        // Every setting of the node's is in the table of names, and has its row unless it is refused.
+        for setting in blueprint::settings::of(blueprint::model::GuestKind::Container) {
+            let key = if setting.numbered { format!("{}0", setting.name) } else { setting.name.to_owned() };
+            let refused = matches!(setting.covered, blueprint::settings::Covered::Refused(_));
+            assert_eq!(keys::row(&ROWS, &key).is_none(), refused, "{key}");
+        }
+        let named = |row: &&Row<Guest>| {
+            blueprint::settings::of(blueprint::model::GuestKind::Container)
+                .iter()
+                .any(|it| it.name == row.name)
+        };
+        assert_eq!(ROWS.iter().filter(named).count(), ROWS.len());
+        assert!(is_the_nodes("unused3") && !is_the_nodes("unusedx") && !is_the_nodes("lxc.idmap"));
     }
 }

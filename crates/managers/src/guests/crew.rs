@@ -304,7 +304,7 @@ impl GuestCrew {
         if !update.delete.is_empty() {
             params.push(("delete".into(), update.delete.join(",")));
         }
-        if !params.is_empty() {
+        if !params.is_empty() || update.remember.is_some() {
             progress.doing("changing its configuration");
             if let Some(set) = &update.remember {
                 params.push(("description".into(), self.remembering(guest, set).await?));

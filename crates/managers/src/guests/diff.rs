@@ -15,6 +15,7 @@ use plan::{Action, Address, Change, Consent, Desired, Grade, GuestKind, Mark, Pr
 use serde_json::{Value, json};
 
 use super::change::{self, Looked};
+use super::collide::{self, Others};
 use super::make::create;
 use super::table::Table;
 use super::work::{GuestWork, Placement};
@@ -44,19 +45,23 @@ impl Manager for Guests {
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         let c = desired.guest(address)?;
         let nets = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac));
+        let cores = c.cores.map_or_else(|| json!("all"), |cores| json!(cores));
         let mut facts = json!({
-            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "cores": c.cores,
+            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "cores": cores,
             "memory": format!("{} MiB", c.memory_mib), "network": nets.collect::<Vec<_>>().join(", "),
             "protected": c.protected,
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
         });
         if let Some(own) = c.container() {
             facts["template"] = own.template.clone().into();
-            facts["disk"] = format!("{} GiB", own.disk.size_gib).into();
+            facts["disk"] = crate::keys::form::mib(own.disk.size_mib).into();
             facts["unprivileged"] = own.unprivileged.into();
         }
         if let Some(own) = c.vm() {
-            let disks = own.disks.iter().map(|(slot, disk)| format!("{slot} {} GiB", disk.size_gib));
+            let disks = own
+                .disks
+                .iter()
+                .map(|(slot, disk)| format!("{slot} {}", crate::keys::form::mib(disk.size_mib)));
             facts["disks"] = disks.collect::<Vec<_>>().join(", ").into();
             if let Some(image) = &own.image {
                 facts["image"] = image.clone().into();
@@ -94,6 +99,7 @@ impl Kind for Guests {
             states_of(world.inventory, guests.chain(world.desired.id_of(address)))
         };
         let mut others = BTreeSet::new();
+        let strangers = Others::of(world);
         if !world.options.destroy {
             for wanted in world.desired.guests.values().filter(|guest| guest.kind == self.0.kind) {
                 let resource = wanted.resource();
@@ -101,7 +107,7 @@ impl Kind for Guests {
                     continue;
                 }
                 proposal.relies_on(resource.clone(), state(&resource));
-                diff_guest(world, wanted, &ours, &mut others, proposal);
+                diff_guest(world, wanted, &ours, &strangers, &mut others, proposal);
             }
         }
         if !others.is_empty() {
@@ -225,11 +231,14 @@ fn diff_guest(
     world: World<'_>,
     wanted: &Wanted,
     ours: &BTreeMap<&Address, &Guest>,
+    strangers: &Others<'_>,
     others: &mut BTreeSet<(Address, String)>,
     proposal: &mut Proposal,
 ) {
     let there = ours.get(&wanted.resource()).copied();
     let in_the_way = world.inventory.guests.get(&wanted.id).filter(|g| there.is_none_or(|t| t.id != g.id));
+    collide::check(strangers, wanted, there, proposal);
+    super::ground::check(world, wanted, proposal);
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
     if let Some(other) = in_the_way {

@@ -99,7 +99,10 @@ pub(super) fn create(
         // The first disk is a copy, which then grows.
         let value = match (&origin.import, &disk) {
             (Some(volume), Some(disk)) if disk.key == key => {
-                grow.push((key.clone(), format!("{}G", disk.size_gib)));
+                grow.push((
+                    key.clone(),
+                    crate::keys::compare::size_text(proxmox::property::Size(disk.size_mib << 20)),
+                ));
                 copied(&value, volume)
             }
             _ => value,

@@ -42,8 +42,8 @@ pub struct FirstDisk<'a> {
     pub key: String,
     /// The storage that is declared for it.
     pub storage: Option<&'a str>,
-    /// Its size in GiB.
-    pub size_gib: u64,
+    /// Its size in MiB.
+    pub size_mib: u64,
 }
 
 /// Where a new guest's system comes from.
@@ -103,10 +103,14 @@ pub(super) fn network(guest: &Wanted) -> String {
 
 /// Its size, for people.
 pub(super) fn size(guest: &Wanted, storage: &str) -> String {
-    let (cores, memory) = (guest.cores, form::mib(guest.memory_mib));
-    let plural = if cores == 1 { "" } else { "s" };
-    let disk = (of(guest).disk)(guest).map(|disk| format!(" · {} GiB on {storage}", disk.size_gib));
-    format!("{cores} core{plural} · {memory}{}", disk.unwrap_or_default())
+    let memory = form::mib(guest.memory_mib);
+    let cores = match guest.cores {
+        None => "all cores".to_owned(),
+        Some(1) => "1 core".to_owned(),
+        Some(cores) => format!("{cores} cores"),
+    };
+    let disk = (of(guest).disk)(guest).map(|disk| format!(" · {} on {storage}", form::mib(disk.size_mib)));
+    format!("{cores} · {memory}{}", disk.unwrap_or_default())
 }
 
 /// The storage for a first disk where the blueprint names none: the first active one that may hold such disks, `local`

@@ -9,7 +9,7 @@ use proxmox::property::container::STARTUP;
 use proxmox::property::machine::{AGENT, BOOT, DISK, IP_CONFIG, MODELS, NET, PCI, USB, VIRTIOFS};
 use serde_json::Value;
 
-use super::containers::{flag, parts, text};
+use super::containers::{flag, number, parts, text};
 use super::table::{self, FirstDisk, Origin, Table, Tasks};
 use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
 
@@ -22,7 +22,7 @@ pub static TABLE: Table = Table {
     is_data: |key| key.starts_with("unused") || (is_drive(key) && !FIRST.contains(&key)),
     disk: |guest| {
         let (slot, disk) = guest.vm()?.first_disk()?;
-        Some(FirstDisk { key: slot.to_string(), storage: disk.storage.as_deref(), size_gib: disk.size_gib })
+        Some(FirstDisk { key: slot.to_string(), storage: disk.storage.as_deref(), size_mib: disk.size_mib })
     },
     content: "images",
     origin,
@@ -57,7 +57,7 @@ macro_rules! option {
 }
 
 /// The blueprint's words for a virtual machine, as far as they become keys.
-pub static ROWS: [Row<Guest>; 48] = [
+pub static ROWS: [Row<Guest>; 51] = [
     Row {
         privilege: "VM.Config.Options",
         ..Row::new("name", "`hostname`", |g, _| text(g.hostname.to_string()))
@@ -67,7 +67,7 @@ pub static ROWS: [Row<Guest>; 48] = [
         default: Some("1"),
         takes: Takes::Restart,
         privilege: "VM.Config.CPU",
-        ..Row::new("cores", "`cores`", |g, _| text(g.cores.to_string()))
+        ..Row::new("cores", "`cores`", |g, _| text(g.cores.unwrap_or(1).to_string()))
     },
     Row {
         form: Form::Number,
@@ -76,6 +76,27 @@ pub static ROWS: [Row<Guest>; 48] = [
         ..option!("sockets", "`sockets`")
     },
     Row { privilege: "VM.Config.CPU", ..option!("cpu", "`cpu`") },
+    // In force at once: KEYS-QEMU, "cpulimit", "cpuunits".
+    Row {
+        form: Form::Decimal,
+        default: Some("0"),
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpulimit", "`cpulimit`", |g, _| number(g.cpulimit))
+    },
+    Row {
+        form: Form::Number,
+        others: Others::Value,
+        privilege: "VM.Config.CPU",
+        ..Row::new("cpuunits", "`cpuunits`", |g, _| number(g.cpuunits))
+    },
+    // root@pam's alone: FACTS-2, "VM root only"; the next start or stop runs it.
+    Row {
+        others: Others::Value,
+        root: Some(|_, _, _| Some("a hook script is root@pam's to set")),
+        root_words: "always",
+        ..Row::new("hookscript", "`hookscript`", |g, _| text(g.hookscript.clone().unwrap_or_default()))
+    },
     Row { form: Form::Flag, default: Some("0"), privilege: "VM.Config.CPU", ..option!("numa", "`numa`") },
     Row {
         root: Some(|_, _, _| Some("the processors of a virtual machine are root@pam's to choose")),
@@ -165,6 +186,7 @@ pub static ROWS: [Row<Guest>; 48] = [
         ..Row::new("tags", "`tags`", |g, _| text(g.tags.iter().cloned().collect::<Vec<_>>().join(";")))
     },
     Row {
+        others: Others::Parts(&["rate", "link_down"]),
         numbered: true,
         form: Form::Property(&NET),
         shown: Shown::Parts,
@@ -253,18 +275,22 @@ pub static ROWS: [Row<Guest>; 48] = [
         others: Others::Value,
         privilege: "VM.Config.Cloudinit",
         takes: Takes::Restart,
-        ..Row::new("nameserver", "`networks.*.nameservers`, or the workshop's name server", |g, _| {
-            let servers = g.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            of(g, |vm| if vm.cloud_init { text(servers.clone()) } else { Vec::new() })
-        })
+        ..Row::new(
+            "nameserver",
+            "`nameservers`, `networks.*.nameservers`, or the workshop's name server",
+            |g, _| {
+                let servers = g.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                of(g, |vm| if vm.cloud_init { text(servers.clone()) } else { Vec::new() })
+            },
+        )
     },
     Row {
         form: Form::List,
         others: Others::Value,
         privilege: "VM.Config.Cloudinit",
         takes: Takes::Restart,
-        ..Row::new("searchdomain", "`site.domain`", |g, _| {
-            of(g, |vm| if vm.cloud_init { text(g.searchdomain.to_string()) } else { Vec::new() })
+        ..Row::new("searchdomain", "`search-domains`, or `site.domain`", |g, _| {
+            of(g, |vm| if vm.cloud_init { text(g.searchdomain.clone()) } else { Vec::new() })
         })
     },
     Row {
@@ -370,7 +396,8 @@ fn slots(guest: &Guest, around: Around<'_>, bus: Bus) -> Wanted {
         let on_it = vm.disks.iter().filter(|(slot, _)| slot.bus == bus);
         let all = on_it.map(|(slot, disk)| {
             let storage = disk.storage.as_deref().unwrap_or(around.storage);
-            let mut parts = vec![("file", Some(format!("{storage}:{}", disk.size_gib)))];
+            let mut parts =
+                vec![("file", Some(format!("{storage}:{}", blueprint::model::gib(disk.size_mib))))];
             parts.extend(disk.options.iter().map(|(name, value)| (*name, Some(value.clone()))));
             (Some(slot.number), Wanting::Parts(parts))
         });
@@ -399,6 +426,8 @@ fn net(nic: &Nic) -> Wanting {
         ("firewall", nic.firewall.then(|| "1".to_owned())),
         ("tag", nic.vlan.map(|it| it.to_string())),
         ("mtu", nic.mtu.map(|it| it.to_string())),
+        ("rate", nic.rate.map(|it| it.to_string())),
+        ("link_down", nic.link_down.map(|it| u8::from(it).to_string())),
     ]);
     Wanting::Parts(parts)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plan::Change;
 use proxmox::property::{PropertyString, Size, VolumeSource};
 
-use super::{Around, Form, Others, Row, Shown, Takes, Value, form, row};
+use super::{Around, Form, Others, Row, Shown, Takes, Value, Wanted, form, row};
 
 /// A configuration as it is.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ pub struct Found<'r, G: 'static> {
 pub fn compare<'r, G>(rows: &'r [Row<G>], guest: &G, around: Around<'_>, there: &There<'_>) -> Found<'r, G> {
     let mut found = Found { differences: Vec::new(), troubles: Vec::new() };
     for row in rows {
-        let wanted = (row.wanted)(guest, around);
+        let wanted = row.asked(guest, around, there);
         if !row.numbered {
             row.slot_differs(None, wanted.first().map(|(_, value)| value), there, &mut found);
             continue;
@@ -137,7 +137,7 @@ pub fn compare<'r, G>(rows: &'r [Row<G>], guest: &G, around: Around<'_>, there: 
 pub fn is_ours<G>(rows: &[Row<G>], guest: &G, around: Around<'_>, there: &There<'_>, key: &str) -> bool {
     let Some(row) = row(rows, key) else { return false };
     let slot = row.slot(key).flatten();
-    match (row.wanted)(guest, around).into_iter().find(|(wanted, _)| *wanted == slot) {
+    match row.asked(guest, around, there).into_iter().find(|(wanted, _)| *wanted == slot) {
         // Only what others set in it differs.
         Some((_, value @ Value::Parts(_))) => {
             let satisfied = |of: &BTreeMap<String, String>| {
@@ -146,11 +146,45 @@ pub fn is_ours<G>(rows: &[Row<G>], guest: &G, around: Around<'_>, there: &There<
             !(satisfied(there.now) && satisfied(&there.then))
         }
         Some(_) => true,
-        None => row.others != Others::Value || there.set.contains_key(key),
+        None => match row.others {
+            Others::Value => there.set.contains_key(key),
+            Others::Kept => false,
+            _ => true,
+        },
     }
 }
 
+/// A size as it is asked for: in GiB where it is a whole number of them.
+pub(crate) fn size_text(size: Size) -> String {
+    if size.0.is_multiple_of(1 << 30) { format!("{}G", size.0 >> 30) } else { size.to_string() }
+}
+
 impl<G> Row<G> {
+    /// What is wanted, given what is there: of sub-keys that are whoever's set them, those that the blueprint is silent about
+    /// are not asked for, and those of them that Phoenix put there go.
+    fn asked(&self, guest: &G, around: Around<'_>, there: &There<'_>) -> Wanted {
+        let mut wanted = (self.wanted)(guest, around);
+        let Some(schema) = self.form.schema().filter(|_| !self.others.parts().is_empty()) else {
+            return wanted;
+        };
+        for (slot, value) in &mut wanted {
+            let Value::Parts(ours) = value else { continue };
+            let key = self.key(*slot);
+            let parts = |text: Option<&String>| {
+                text.and_then(|text| text.parse::<PropertyString>().ok()).unwrap_or_default()
+            };
+            let [set, now, then] = [there.set, there.now, &there.then].map(|of| parts(of.get(&key)));
+            let put_there = |name: &str| {
+                let of = |parts: &PropertyString| schema.normal(name, schema.get(parts, name));
+                of(&set).is_some() && [of(&now), of(&then)].contains(&of(&set))
+            };
+            ours.retain(|(name, value)| {
+                value.is_some() || !self.others.parts().contains(name) || put_there(name)
+            });
+        }
+        wanted
+    }
+
     fn slot_differs<'r>(
         &'r self,
         slot: Option<u8>,
@@ -187,6 +221,7 @@ impl<G> Row<G> {
         let in_force = |value: &Value| self.form.satisfied(there.now.get(&key).map(String::as_str), value);
         let same = match wanted {
             Some(value) => self.form.satisfied(effective, value),
+            None if self.others == Others::Kept => true,
             None if self.others == Others::Value => {
                 let ours = raw.zip(there.set.get(&key));
                 !ours.is_some_and(|(now, set)| self.form.same(now, set))
@@ -231,7 +266,7 @@ impl<G> Row<G> {
             None if there.now.contains_key(&key) => Deed::Delete,
             None => Deed::Revert,
         };
-        let waits = self.waits(is_in_force, false);
+        let waits = self.waits(is_in_force, raw.is_none());
         found.differences.push(self.found(key, changes, deed, waits));
     }
 
@@ -315,7 +350,7 @@ impl<G> Row<G> {
             return;
         };
         let called = self.called.unwrap_or(key);
-        let wanted_text = format!("{}G", wanted.0 >> 30);
+        let wanted_text = size_text(wanted);
         if wanted > size {
             let change = Change::new(called, has, wanted_text.clone()).note("grows in place");
             found.differences.push(self.found(

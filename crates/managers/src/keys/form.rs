@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proxmox::property::{PropertyString, Schema, flag, list};
+use proxmox::property::{PropertyString, Schema, decimal, flag, list};
 
 use super::{Form, Shown, Value};
 
@@ -30,6 +30,7 @@ impl Form {
         match self {
             Self::Text | Self::Property(_) | Self::Volume(_) => text.to_owned(),
             Self::Number => text.parse::<u64>().map_or_else(|_| text.to_owned(), |n| n.to_string()),
+            Self::Decimal => decimal(text),
             Self::Flag => flag(text).map_or_else(|| text.to_owned(), |on| u8::from(on).to_string()),
             Self::List => list(text).collect::<Vec<_>>().join(" "),
             Self::Members => members(text).into_keys().collect::<Vec<_>>().join(";"),
@@ -113,7 +114,8 @@ impl Shown {
             (Self::Mib, Ok(number)) => mib(number).into(),
             (Self::Words(words), _) => self.word(words, value).into(),
             (_, Ok(number)) => number.into(),
-            _ => value.into(),
+            // Members of a list that the node joins by NUL.
+            _ => value.replace('\0', " ").into(),
         }
     }
 
@@ -154,7 +156,7 @@ mod tests {
         /// Every form's normal form is one: bringing it to that twice is as once.
         #[test]
         fn normal_is_normal(text in "([a-zA-Z0-9 ,;=\r\n/.-]){0,30}") {
-            for form in [Form::Text, Form::Number, Form::Flag, Form::List, Form::Members, Form::Prose] {
+            for form in [Form::Text, Form::Number, Form::Decimal, Form::Flag, Form::List, Form::Members, Form::Prose] {
                 let once = form.normal(&text);
                 prop_assert_eq!(form.normal(&once), once.clone());
                 prop_assert!(form.same(&text, &once));

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use blueprint::model::{self, Location};
-use blueprint::values::{Bridge, Domain};
+use blueprint::values::Bridge;
 use cidr::Ipv4Cidr;
 use serde_json::Value;
 
@@ -28,8 +28,8 @@ pub struct Guest {
     pub tags: BTreeSet<String>,
     /// Name servers; the node's own settings where empty.
     pub nameservers: Vec<Ipv4Addr>,
-    /// Search domain.
-    pub searchdomain: Domain,
+    /// Search domains, as they are written: one blank between two. Empty leaves it to the node.
+    pub searchdomain: String,
     /// Its first fixed address.
     pub address: Option<Ipv4Addr>,
     /// What is installed in it, in order.
@@ -56,7 +56,7 @@ impl Guest {
 }
 
 /// A network device, definite; prints as Proxmox' property string.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Nic {
     /// Device name inside.
     pub name: String,
@@ -76,6 +76,10 @@ pub struct Nic {
     pub firewall: bool,
     /// MTU.
     pub mtu: Option<u32>,
+    /// The most it sends, and receives, in MiB each second.
+    pub rate: Option<f64>,
+    /// Whether it is cut off; nobody says where absent.
+    pub link_down: Option<bool>,
     /// The model, of a virtual machine's; `virtio` where absent.
     pub model: Option<String>,
 }

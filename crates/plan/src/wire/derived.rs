@@ -225,6 +225,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
 
 /// The name servers a guest asks, where they are known.
 pub(super) fn resolvers(blueprint: &Blueprint, container: &Guest, parts: &Parts) -> Vec<Ipv4Addr> {
+    if let Some(own) = &container.nameservers {
+        return own.clone();
+    }
     if let Some((_, address)) = &parts.dns
         && !parts.resolves_alone(&container.name)
     {

@@ -42,7 +42,14 @@ fn definite(
     let own = values(Address::of_guest(container), &derived::derive_for_guest(known, container))?;
     let derived = Derived { common: &known.common, own: &own };
     let certificates = known.certificates_of(&container.name);
-    let site = &known.site;
+    let site = &match container.timezone.as_deref() {
+        None => known.site.clone(),
+        // The node's own zone is Proxmox VE's to put in place.
+        Some(zone) => SiteFacts {
+            timezone: if zone == "host" { String::new() } else { zone.to_owned() },
+            ..known.site.clone()
+        },
+    };
     let address = address_of(container);
     let facts = GuestFacts {
         host: Host::of_guest(container),
@@ -60,7 +67,10 @@ fn definite(
         nets: nets(blueprint, container)?,
         tags,
         nameservers: resolvers(blueprint, container, known.parts),
-        searchdomain: blueprint.site.domain.clone(),
+        searchdomain: match &container.search_domains {
+            Some(domains) => domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            None => blueprint.site.domain.to_string(),
+        },
         address,
         features: features(container, certificates, derived, &facts, site, renderer)?,
         spec: Arc::clone(container),
@@ -102,6 +112,8 @@ fn nets(blueprint: &Blueprint, container: &model::Guest) -> Result<BTreeMap<u8, 
                 // Rules only count where the device is filtered (P-73).
                 firewall: nic.firewall || blueprint.firewall.is_some(),
                 mtu: nic.mtu,
+                rate: nic.rate,
+                link_down: nic.link_down,
                 model: nic.model.clone(),
             },
         );

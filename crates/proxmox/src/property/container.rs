@@ -19,7 +19,7 @@ pub const NET: Schema = Schema {
         Sub::new("ip6", Form::Text),
         Sub::off("link_down"),
         Sub::new("mtu", Form::Number),
-        Sub::new("rate", Form::Text),
+        Sub::new("rate", Form::Decimal),
         Sub::new("tag", Form::Number),
         Sub::new("trunks", Form::Set),
         Sub::filled("type", Form::Text),
@@ -36,6 +36,7 @@ pub const MOUNT: Schema = Schema {
         Sub::new("mp", Form::Text),
         Sub::new("acl", Form::Flag),
         Sub::off("backup"),
+        Sub::new("idmap", Form::Set),
         Sub::off("keepattrs"),
         Sub::new("mountoptions", Form::Set),
         Sub::off("quota"),
@@ -43,6 +44,20 @@ pub const MOUNT: Schema = Schema {
         Sub::off("ro"),
         Sub::off("shared"),
         Sub::filled("size", Form::Size),
+    ],
+};
+
+/// `devN`. Only root@pam may set it.
+pub const DEVICE: Schema = Schema {
+    what: "device of a container",
+    default_key: Some("path"),
+    bare: true,
+    subs: &[
+        Sub::new("path", Form::Text),
+        Sub::off("deny-write"),
+        Sub::new("gid", Form::Number),
+        Sub::new("mode", Form::Text),
+        Sub::new("uid", Form::Number),
     ],
 };
 

@@ -21,7 +21,7 @@ pub const NET: Schema = Schema {
         Sub::off("link_down"),
         Sub::new("mtu", Form::Number),
         Sub::new("queues", Form::Number),
-        Sub::new("rate", Form::Text),
+        Sub::new("rate", Form::Decimal),
         Sub::new("tag", Form::Number),
         Sub::new("trunks", Form::Set),
     ],

@@ -9,6 +9,8 @@ pub enum Form {
     Text,
     /// A whole number.
     Number,
+    /// A number that need not be whole.
+    Decimal,
     /// 0 or 1, in any of Proxmox VE's words for them.
     Flag,
     /// A MAC address: the node keeps the case it was sent with.
@@ -25,6 +27,7 @@ impl Form {
         match self {
             Self::Text => text.to_owned(),
             Self::Number => text.parse::<u64>().map_or_else(|_| text.to_owned(), |n| n.to_string()),
+            Self::Decimal => decimal(text),
             Self::Flag => flag(text).map_or_else(|| text.to_owned(), |on| u8::from(on).to_string()),
             Self::Mac => text.to_ascii_uppercase(),
             Self::Size => text.parse::<Size>().map_or_else(|_| text.to_owned(), |size| size.to_string()),
@@ -34,6 +37,14 @@ impl Form {
                 members.into_iter().collect::<Vec<_>>().join(";")
             }
         }
+    }
+}
+
+/// The one form of all texts for the same number: `2.50` is `2.5`.
+pub fn decimal(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => number.to_string(),
+        _ => text.to_owned(),
     }
 }
 

@@ -132,7 +132,7 @@ async fn planned(wanted: &Site, then: &Site, lines: &[&str], options: &Options) 
         let happened = there.change(line, i64::try_from(life).unwrap()).await;
         happened.unwrap_or_else(|why| panic!("`{line}` cannot happen: {why}"));
     }
-    let seen = there.look().await;
+    let seen = there.look_for(&wanted.desired).await;
     let plan = checked(wanted, &seen, options);
     let _at = scenarios::at(options.now);
     settles(wanted).await;

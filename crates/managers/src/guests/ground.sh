@@ -1,0 +1,11 @@
+#!/bin/sh
+# Prints which of these are not there: folder:PATH, device:PATH, link:NAME. Nothing is changed.
+for it; do
+    name=${it#*:}
+    case $it in
+        folder:*) test -d "$name" ;;
+        device:*) test -b "$name" || test -c "$name" ;;
+        link:*) test -e "/sys/class/net/$name" ;;
+        *) false ;;
+    esac || printf '%s\n' "$it"
+done
