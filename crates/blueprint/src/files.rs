@@ -67,6 +67,8 @@ pub(crate) trait SiteFiles {
     fn folder(&self, path: &str) -> Result<Vec<SiteFile>, Problem>;
     /// One file of the site.
     fn file(&self, path: &str) -> Result<SiteFile, Problem>;
+    /// Whether there is such a file, of whatever size: it is not read.
+    fn present(&self, path: &str) -> Result<(), Problem>;
 }
 
 /// Whether a file in the site's folder or below `blueprints/` is a blueprint.
@@ -246,6 +248,15 @@ impl SiteFiles for DiskFiles {
         let file = Self::read(&real, MAX_CONTENT)?;
         Ok(SiteFile { path: below.file_name().unwrap_or_default().to_owned(), ..file })
     }
+
+    fn present(&self, path: &str) -> Result<(), Problem> {
+        let below = clean(path).ok_or_else(|| outside(path))?;
+        let real = self.inside(&below)?;
+        match real.is_file() {
+            true => Ok(()),
+            false => Err(Problem::new(codes::BAD_PATH, format!("`{path}` is no regular file"))),
+        }
+    }
 }
 
 /// Makes the paths relative to the folder, and holds the bounds.
@@ -341,6 +352,10 @@ impl SiteFiles for MemoryFiles {
                 Err(Problem::new(codes::BAD_PATH, format!("`{path}` does not exist in the site's folder")))
             }
         }
+    }
+
+    fn present(&self, path: &str) -> Result<(), Problem> {
+        self.file(path).map(drop)
     }
 }
 

@@ -64,6 +64,10 @@ pub struct Blueprint {
     pub flows: BTreeMap<String, Flow>,
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
+    /// The container templates, by name.
+    pub templates: BTreeMap<String, Arc<Image>>,
+    /// The images of virtual machines, by name.
+    pub images: BTreeMap<String, Arc<Image>>,
     /// The containers, by name.
     pub containers: Containers,
     /// Every feature that is used anywhere, by name, with its files.
@@ -342,6 +346,71 @@ pub struct Network {
     pub declared: Location,
 }
 
+/// What guests are made of or started from: a file on a storage of their node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The name it is declared under.
+    pub name: String,
+    /// What it is, which says where on a storage it lies.
+    pub content: Content,
+    /// Where it comes from.
+    pub from: ImageFrom,
+    /// The storage it is put on, where that is said.
+    pub storage: Option<String>,
+    /// Where it is declared.
+    pub declared: Location,
+}
+
+/// What an image is, as Proxmox VE sorts what is on a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Content {
+    /// A container template.
+    #[serde(rename = "vztmpl")]
+    Template,
+    /// A disk image, which a disk is made of.
+    #[serde(rename = "import")]
+    Disk,
+    /// A CD.
+    #[serde(rename = "iso")]
+    Iso,
+}
+
+impl Content {
+    /// As in a storage's `content`, and in volume ids.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Template => "vztmpl",
+            Self::Disk => "import",
+            Self::Iso => "iso",
+        }
+    }
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFrom {
+    /// The node's catalogue of templates: the newest whose file name begins so.
+    Catalogue(String),
+    /// The web: the node fetches it.
+    Url {
+        /// From where.
+        url: String,
+        /// Its SHA-256, lower case.
+        sha256: Option<String>,
+        /// Its name on the storage.
+        stored: String,
+    },
+    /// The site's folder: it is uploaded.
+    File {
+        /// Below the site's folder.
+        path: Utf8PathBuf,
+        /// Its SHA-256, lower case.
+        sha256: Option<String>,
+        /// Its name on the storage.
+        stored: String,
+    },
+}
+
 /// One LXC container, with type and defaults worked in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
@@ -353,7 +422,8 @@ pub struct Container {
     pub node: Option<NodeName>,
     /// The host name.
     pub hostname: Label,
-    /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
+    /// The template: one of the blueprint's, a volume id (`local:vztmpl/…`) or the beginning of a template's file name
+    /// (`debian-12`).
     pub template: String,
     /// Processor cores.
     pub cores: u32,

@@ -4,6 +4,7 @@ mod around;
 mod features;
 mod flows;
 mod guests;
+mod images;
 mod merge;
 mod names;
 mod networks;
@@ -73,6 +74,8 @@ pub(crate) fn resolve(
     let certificates = site::certificates(&mut context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
+    let templates = images::templates(&mut context);
+    let images = images::images(&mut context);
     let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
@@ -122,6 +125,8 @@ pub(crate) fn resolve(
         firewall,
         flows,
         networks,
+        templates,
+        images,
         containers,
         features,
     })

@@ -24,8 +24,9 @@ macro_rules! with_guest_settings {
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         pub struct $name {
             $($before)*
-            /// The template: the beginning of a template's file name (`debian-12`), or a volume
-            /// (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`).
+            /// The template: one that is declared under `templates`, the beginning of a template's file name (`debian-12`), or a
+            /// volume (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`). What the node does not have is fetched, where its
+            /// catalogue has it.
             #[schemars(extend("default" = "debian-12"))]
             pub template: Option<Text>,
             /// Processor cores.

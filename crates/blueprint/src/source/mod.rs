@@ -4,6 +4,7 @@
 //! shows are held against the ones that are used by a test.
 
 mod guest;
+mod image;
 mod target;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ pub use guest::{
     AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
 };
+pub use image::{FormatSource, ImageSource, TemplateSource};
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
 pub(crate) use guest::GuestSettings;
@@ -43,6 +45,12 @@ pub struct FileSource {
     /// The networks guests can be on, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub networks: Option<BTreeMap<String, NetworkSource>>,
+    /// Container templates, by name: a container's `template` means the one of that name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub templates: Option<BTreeMap<String, TemplateSource>>,
+    /// Images of virtual machines, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub images: Option<BTreeMap<String, ImageSource>>,
     /// Guest types, by name: settings that several guests share.
     #[schemars(extend("propertyNames" = name()))]
     pub types: Option<BTreeMap<String, TypeSource>>,
