@@ -216,6 +216,7 @@ fn worksite(
     exchange: Arc<dyn Exchange>,
     ways: Ways,
 ) -> Arc<Worksite> {
+    let folder = site.folder.clone();
     let site = Worksite::new(
         trust,
         Writer::new(exchange),
@@ -225,7 +226,7 @@ fn worksite(
         Arc::new(RunningProber::new(world.clone(), site)),
         now,
     );
-    Arc::new(site.with_artifacts(Arc::new(managers::artifacts::Simulated)))
+    Arc::new(site.with_artifacts(Arc::new(managers::artifacts::Simulated)).in_folder(folder))
 }
 
 /// Carries out one step of a test's own making.

@@ -56,6 +56,8 @@ pub struct Site {
     pub desired: Arc<Desired>,
     /// The authority of all test sites: making keys takes time, and they all have one name.
     pub authority: Arc<pki::Authority>,
+    /// The folder from which files are uploaded; empty where none are.
+    pub folder: Utf8PathBuf,
 }
 
 static CATALOG: LazyLock<Catalog> =
@@ -113,7 +115,7 @@ impl Site {
         let renderer = Renderer::new(&loaded.blueprint);
         let desired = plan::wire::wire(&loaded.blueprint, authority.root_pem(), &[], &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
-        Self { desired: Arc::new(desired), authority }
+        Self { desired: Arc::new(desired), authority, folder: Utf8PathBuf::new() }
     }
 
     /// What it believes to be its own.

@@ -67,8 +67,8 @@ pub(crate) trait SiteFiles {
     fn folder(&self, path: &str) -> Result<Vec<SiteFile>, Problem>;
     /// One file of the site.
     fn file(&self, path: &str) -> Result<SiteFile, Problem>;
-    /// Whether there is such a file, of whatever size: it is not read.
-    fn present(&self, path: &str) -> Result<(), Problem>;
+    /// The size in bytes of a file, however large: it is not read.
+    fn size(&self, path: &str) -> Result<u64, Problem>;
 }
 
 /// Whether a file in the site's folder or below `blueprints/` is a blueprint.
@@ -249,12 +249,12 @@ impl SiteFiles for DiskFiles {
         Ok(SiteFile { path: below.file_name().unwrap_or_default().to_owned(), ..file })
     }
 
-    fn present(&self, path: &str) -> Result<(), Problem> {
+    fn size(&self, path: &str) -> Result<u64, Problem> {
         let below = clean(path).ok_or_else(|| outside(path))?;
-        let real = self.inside(&below)?;
-        match real.is_file() {
-            true => Ok(()),
-            false => Err(Problem::new(codes::BAD_PATH, format!("`{path}` is no regular file"))),
+        match self.inside(&below)?.as_std_path().metadata() {
+            Ok(facts) if facts.is_file() => Ok(facts.len()),
+            Ok(_) => Err(Problem::new(codes::BAD_PATH, format!("`{path}` is no regular file"))),
+            Err(error) => Err(Problem::new(codes::UNREADABLE, format!("cannot read `{path}`: {error}"))),
         }
     }
 }
@@ -354,8 +354,8 @@ impl SiteFiles for MemoryFiles {
         }
     }
 
-    fn present(&self, path: &str) -> Result<(), Problem> {
-        self.file(path).map(drop)
+    fn size(&self, path: &str) -> Result<u64, Problem> {
+        self.file(path).map(|file| file.bytes.len() as u64)
     }
 }
 

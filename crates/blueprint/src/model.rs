@@ -404,6 +404,8 @@ pub enum ImageFrom {
     File {
         /// Below the site's folder.
         path: Utf8PathBuf,
+        /// Its size in bytes.
+        size: u64,
         /// Its SHA-256, lower case.
         sha256: Option<String>,
         /// Its name on the storage.

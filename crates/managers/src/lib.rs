@@ -16,6 +16,7 @@ pub mod features;
 pub mod firewall;
 pub mod health;
 pub mod hypervisor;
+pub mod images;
 pub mod keys;
 pub mod lock;
 pub mod lxc;
@@ -82,10 +83,13 @@ pub trait Manager: Debug + Send + Sync {
     }
 }
 
-/// Every kind of resource, in the order in which they are asked: guests before what is in them.
+/// Every kind of resource, in the order in which they are asked: guests before what is in them, and before what they are made
+/// of.
 pub fn managers() -> &'static [&'static dyn Manager] {
     &[
         &lxc::diff::Containers,
+        &images::TEMPLATES,
+        &images::IMAGES,
         &authority::Authorities,
         &firewall::Firewalls,
         &hypervisor::Hypervisors,

@@ -149,6 +149,7 @@ impl Site {
             Ok(inventory) => {
                 site.inventory = inventory;
                 site.inventory.judge(&site.trust);
+                site.look_at_images().await;
             }
             Err(error) => {
                 site.close().await;
@@ -180,6 +181,7 @@ impl Site {
         let waiting = |what: &str, limit: Duration| listener.hear(&Notice::GuestsHeld { what, limit });
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
+        self.look_at_images().await;
         self.look_at_secrets();
         Ok(())
     }
@@ -218,6 +220,11 @@ impl Site {
             self.make_lost_secrets()?;
         }
         Ok(())
+    }
+
+    /// Finds out what is there of the templates and images that are wanted.
+    async fn look_at_images(&mut self) {
+        managers::images::look(self.connection.ways.reader(), &self.desired, &mut self.inventory).await;
     }
 
     /// Finds out what the secrets are now that what is there was made with. None is made.
@@ -473,7 +480,8 @@ impl Site {
             self.prober()?,
             Timestamp::now,
         )
-        .with_artifacts(artifacts);
+        .with_artifacts(artifacts)
+        .in_folder(self.blueprint.root.clone());
         Ok(Arc::new(match self.environment.answers {
             Some(answers) => worksite.with_answers(answers),
             None => worksite,

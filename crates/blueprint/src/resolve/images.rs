@@ -119,21 +119,21 @@ fn image(
 /// What is not the node's own.
 enum Fetched<'s> {
     Url(&'s HttpUrl),
-    File(&'s SitePath),
+    File(&'s SitePath, u64),
 }
 
 impl Fetched<'_> {
     fn key(&self) -> &'static str {
         match self {
             Self::Url(_) => "url",
-            Self::File(_) => "file",
+            Self::File(..) => "file",
         }
     }
 
     fn shown(&self) -> &str {
         match self {
             Self::Url(url) => &url.0,
-            Self::File(path) => &path.0,
+            Self::File(path, _) => &path.0,
         }
     }
 
@@ -141,7 +141,7 @@ impl Fetched<'_> {
     fn ends_in(&self, ending: &str) -> bool {
         let path = match self {
             Self::Url(url) => url.0.split(['?', '#']).next().unwrap_or_default(),
-            Self::File(path) => &path.0,
+            Self::File(path, _) => &path.0,
         };
         path.to_ascii_lowercase().ends_with(ending)
     }
@@ -152,7 +152,9 @@ impl Fetched<'_> {
         let stored = format!("{name}{}{ending}", sum.unwrap_or_default());
         match self {
             Self::Url(url) => ImageFrom::Url { url: url.0.clone(), sha256, stored },
-            Self::File(path) => ImageFrom::File { path: path.0.clone().into(), sha256, stored },
+            Self::File(path, size) => {
+                ImageFrom::File { path: path.0.clone().into(), size: *size, sha256, stored }
+            }
         }
     }
 }
@@ -173,12 +175,14 @@ fn fetched<'s, T>(
         return Some(Fetched::Url(url));
     }
     let path = file?;
-    if let Err(problem) = context.files.present(&path.0) {
-        let draft = Draft::error(problem.code, entry.spot(&["file"]), problem.message);
-        context.push(draft.maybe_hint(problem.hint));
-        return None;
+    match context.files.size(&path.0) {
+        Ok(size) => Some(Fetched::File(path, size)),
+        Err(problem) => {
+            let draft = Draft::error(problem.code, entry.spot(&["file"]), problem.message);
+            context.push(draft.maybe_hint(problem.hint));
+            None
+        }
     }
-    Some(Fetched::File(path))
 }
 
 /// Of these keys one at most.

@@ -11,12 +11,14 @@ mod cluster;
 mod common;
 mod error;
 mod etc;
+mod file_api;
 mod firewall;
 mod formats;
 mod guest_change;
 mod guest_create;
 mod guest_power;
 mod guest_read;
+mod kept_files;
 mod options;
 mod peer;
 mod pools;
@@ -40,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use access::Auth;
 pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write_file};
 pub use common::{Cluster, Member};
+pub use kept_files::{Checksum, Uploaded, begin_of, verify_image};
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use peer::Peer;
 pub use peer::introduce;
@@ -195,12 +198,18 @@ impl Node {
     /// Answers one request of `auth`. Never an error of its own: what goes wrong is an answer, as on a real node.
     pub async fn handle(&self, auth: &Auth, request: &Request) -> Response {
         self.inner.look_again();
-        router::handle(&self.inner, Some(auth), request, false).await
+        router::handle(&self.inner, Some(auth), request, None, false).await
+    }
+
+    /// The same with a file that came with the request.
+    pub async fn handle_upload(&self, auth: &Auth, request: &Request, file: Uploaded) -> Response {
+        self.inner.look_again();
+        router::handle(&self.inner, Some(auth), request, Some(&Arc::new(file)), false).await
     }
 
     /// Answers a request that shows no identity: little more than the log-in.
     pub async fn handle_anonymous(&self, request: &Request) -> Response {
-        router::handle(&self.inner, None, request, false).await
+        router::handle(&self.inner, None, request, None, false).await
     }
 
     /// The identity behind an `Authorization` header's `PVEAPIToken=user@realm!token=SECRET`.
@@ -394,7 +403,7 @@ fn load(folder: &camino::Utf8Path) -> Result<Option<Keep>, NodeError> {
 }
 
 /// From the machine, for secrets.
-fn entropy() -> std::io::Result<[u8; 32]> {
+pub(crate) fn entropy() -> std::io::Result<[u8; 32]> {
     use std::io::Read as _;
     let mut seed = [0; 32];
     fs_err::File::open("/dev/urandom")?.read_exact(&mut seed)?;

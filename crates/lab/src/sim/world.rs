@@ -47,7 +47,7 @@ impl WorldOptions {
     pub fn new(seed: u64) -> Self {
         let template =
             |name: &str| Template { name: name.to_owned(), size: 126_000_000, ctime: BEGIN - 86_400 };
-        let mut local = Storage::new("local", "dir", "/var/lib/vz", "iso,vztmpl,backup,snippets");
+        let mut local = Storage::new("local", "dir", "/var/lib/vz", "iso,vztmpl,import,backup,snippets");
         local.templates = vec![
             template("debian-12-standard_12.12-1_amd64.tar.zst"),
             template("debian-13-standard_13.1-2_amd64.tar.zst"),

@@ -11,6 +11,7 @@ use super::diff::{self, guest_protected, step};
 use super::keys::{self, ROWS};
 use super::offer;
 use super::work::{ContainerWork, Create, Params, Placement};
+use crate::images;
 use crate::keys::Around;
 use crate::privileges::or_unseen;
 
@@ -32,22 +33,13 @@ pub(super) fn create(
         return;
     }
     let there_is = inventory.facts(&node);
-    let Some(template) = offer::template(&container.template, there_is) else {
-        let have: Vec<&str> =
-            there_is.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
-        let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-        proposal.problem(Problem {
-            address,
-            code: "plan::no-template".into(),
-            message: format!("{node} has no template `{}`; it has {have}", container.template),
-            hint: format!(
-                "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE; {2}",
-                offer::on(inventory, &node),
-                container.template,
-                or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local")
-            ),
-        });
-        return;
+    let on = world.desired.node_of(container);
+    let made_of = match images::template(world, &container.template, on.as_ref(), &node) {
+        Ok(made_of) => made_of,
+        Err(lack) => {
+            proposal.problem(lack.problem(address));
+            return;
+        }
     };
     let Some(storage) =
         keys::root_storage(container).or_else(|| offer::root_storage(there_is)).map(str::to_owned)
@@ -85,6 +77,7 @@ pub(super) fn create(
     let action = if there.is_some() { Action::Replace } else { Action::Create };
     let mut step = step(container, action, grade, reasons, &node);
     step.needs = after;
+    step.needs.extend(made_of.step);
     step.holds.push(format!("storage:{storage}"));
     if let Some(guest) = there {
         if guest.id != container.id {
@@ -93,7 +86,7 @@ pub(super) fn create(
         step.consent =
             if guest_protected(guest) || container.protected { diff::protected() } else { Consent::Needed };
     }
-    let mut params: Params = vec![("ostemplate".into(), template.clone())];
+    let mut params: Params = vec![("ostemplate".into(), made_of.volume.clone())];
     let mut root = Params::new();
     for (row, key, value) in written {
         // It holds the mark, too.
@@ -117,7 +110,7 @@ pub(super) fn create(
         Change::new("node", Value::Null, node.clone()),
         Change::new("network", Value::Null, keys::network(container)),
         Change::new("size", Value::Null, keys::size(container, &storage)),
-        Change::new("template", Value::Null, template.rsplit('/').next().unwrap_or_default()),
+        Change::new("template", Value::Null, made_of.volume.rsplit('/').next().unwrap_or_default()),
     ];
     let work = ContainerWork::Create(Create {
         placement: Placement { id: container.id, node },

@@ -10,9 +10,9 @@ pub mod granted;
 
 use std::collections::BTreeSet;
 
-use blueprint::model::MountSource;
-use plan::Desired;
-use plan::desired::Guest;
+use blueprint::model::{ImageFrom, MountSource};
+use plan::desired::{Guest, Image};
+use plan::{Address, Desired, Host};
 use proxmox::exchange::Method;
 
 use crate::keys::Around;
@@ -33,6 +33,8 @@ pub enum On {
     Template,
     /// The guest's pool itself.
     Pool,
+    /// The storage that a template or an image is put on.
+    Image,
 }
 
 /// When a call is made.
@@ -42,9 +44,22 @@ pub enum When {
     Always,
     /// Where there are several nodes.
     Cluster,
+    /// Where the blueprint declares a template or an image that comes from there.
+    Images(Origin),
     /// Only where somebody asks for a change that is made once, and that the role does not cover: whoever may do it may
     /// reach beyond the pool.
     Once,
+}
+
+/// Where templates and images come from, as far as calls differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The node's catalogue.
+    Catalogue,
+    /// The web.
+    Web,
+    /// The site's folder.
+    Folder,
 }
 
 /// One kind of call that Phoenix makes.
@@ -65,7 +80,7 @@ const fn call(method: Method, path: &'static str, takes: &'static [(&'static str
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 21] = [
+pub static CALLS: [Call; 25] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
@@ -76,7 +91,34 @@ pub static CALLS: [Call; 21] = [
         "/nodes/{node}/storage",
         &[("Datastore.AllocateSpace", On::Disks), ("Datastore.Audit", On::Template)],
     ),
-    call(Method::Get, "/nodes/{node}/storage/{storage}/content", &[("Datastore.Audit", On::Template)]),
+    call(
+        Method::Get,
+        "/nodes/{node}/storage/{storage}/content",
+        &[("Datastore.Audit", On::Template), ("Datastore.Audit", On::Image)],
+    ),
+    // Asked where a template that is wanted is not there, declared or not.
+    Call { when: When::Images(Origin::Catalogue), ..call(Method::Get, "/nodes/{node}/aplinfo", &[]) },
+    Call {
+        when: When::Images(Origin::Catalogue),
+        ..call(Method::Post, "/nodes/{node}/aplinfo", &[("Datastore.AllocateTemplate", On::Image)])
+    },
+    // In the place of `Sys.AccessNetwork`, which is the narrower one, Sys.Audit and Sys.Modify on / would do.
+    Call {
+        when: When::Images(Origin::Web),
+        ..call(
+            Method::Post,
+            "/nodes/{node}/storage/{storage}/download-url",
+            &[("Datastore.AllocateTemplate", On::Image), ("Sys.AccessNetwork", On::Nodes)],
+        )
+    },
+    Call {
+        when: When::Images(Origin::Folder),
+        ..call(
+            Method::Post,
+            "/nodes/{node}/storage/{storage}/upload",
+            &[("Datastore.AllocateTemplate", On::Image)],
+        )
+    },
     // A backup that holds a guest is somebody else's task.
     call(Method::Get, "/nodes/{node}/tasks", &[("Sys.Audit", On::Nodes)]),
     // Its own tasks a token sees anyway.
@@ -145,6 +187,7 @@ pub(crate) fn taken_by(request: &str) -> Option<String> {
         On::Disks => "the storages of its disks",
         On::Template => "the storage of its template",
         On::Pool => "its pool",
+        On::Image => "the storage that it is put on",
     };
     let words: Vec<String> =
         takes.iter().map(|(privilege, where_)| format!("{privilege} on {}", on(*where_))).collect();
@@ -215,7 +258,7 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
     let made = CALLS.iter().filter(|call| match call.when {
         When::Always => true,
         When::Cluster => cluster,
-        When::Once => false,
+        When::Images(_) | When::Once => false,
     });
     let takes: Vec<(&'static str, On)> = made.flat_map(|call| call.takes.iter().copied()).collect();
     let mut all = BTreeSet::new();
@@ -227,8 +270,9 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
                 On::Nodes => vec![Place::Nodes],
                 On::Guest => vec![own.clone()],
                 On::Disks => disks(guest),
-                On::Template => vec![template(guest)],
+                On::Template => vec![template(guest, desired)],
                 On::Pool => guest.pool.clone().map(Place::Pool).into_iter().collect(),
+                On::Image => Vec::new(),
             };
             all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
         }
@@ -245,7 +289,28 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
     }
+    for image in desired.images.values() {
+        all.extend(of_image(image));
+    }
     without_the_covered(all)
+}
+
+/// What putting a template or an image in its place takes, and seeing that it is there.
+fn of_image(image: &Image) -> impl Iterator<Item = Requirement> {
+    let origin = match &image.from {
+        ImageFrom::Catalogue(_) => Origin::Catalogue,
+        ImageFrom::Url { .. } => Origin::Web,
+        ImageFrom::File { .. } => Origin::Folder,
+    };
+    let storage = image.storage.clone().map_or(Place::Templates, Place::Storage);
+    let made = CALLS.iter().filter(move |call| matches!(call.when, When::Images(of) if of == origin));
+    let always = CALLS.iter().filter(|call| call.when == When::Always);
+    let on_it = always.flat_map(|call| call.takes.iter()).filter(|(_, on)| *on == On::Image);
+    let takes = made.flat_map(|call| call.takes.iter()).chain(on_it);
+    takes.map(move |(privilege, on)| {
+        let place = if *on == On::Nodes { Place::Nodes } else { storage.clone() };
+        Requirement { place, privilege }
+    })
 }
 
 /// The storages of a guest's disks.
@@ -260,7 +325,11 @@ fn disks(guest: &Guest) -> Vec<Place> {
 }
 
 /// The storage of a guest's template.
-fn template(guest: &Guest) -> Place {
+fn template(guest: &Guest, desired: &Desired) -> Place {
+    let address = Address::template(&guest.template, &Host::Node(desired.node_of(guest)));
+    if let Some(storage) = desired.images.get(&address).and_then(|image| image.storage.clone()) {
+        return Place::Storage(storage);
+    }
     match guest.template.split_once(":vztmpl/") {
         Some((storage, _)) => Place::Storage(storage.to_owned()),
         None => Place::Templates,
@@ -274,8 +343,8 @@ fn without_the_covered(mut all: BTreeSet<Requirement>) -> BTreeSet<Requirement> 
     let on = |place: &Place| all.contains(&Requirement { place: place.clone(), privilege: space });
     let everywhere = on(&Place::Storages);
     let covered = |it: &Requirement| match (&it.place, it.privilege) {
-        (Place::Storage(_), _) if everywhere => true,
-        (Place::Templates, _) => everywhere || on(&Place::Storage("local".to_owned())),
+        (Place::Storage(_), "Datastore.AllocateSpace" | "Datastore.Audit") if everywhere => true,
+        (Place::Templates, "Datastore.Audit") => everywhere || on(&Place::Storage("local".to_owned())),
         (place @ Place::Storage(_), "Datastore.Audit") => on(place),
         _ => false,
     };

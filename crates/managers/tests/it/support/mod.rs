@@ -57,7 +57,7 @@ pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
 /// The same, with the authority that it is to be applied with.
 pub fn site_of(files: &Files, authority: Arc<pki::Authority>) -> Result<scenarios::Site, String> {
     let desired = Arc::new(desired(files, authority.root_pem())?);
-    Ok(scenarios::Site { desired, authority })
+    Ok(scenarios::Site { desired, authority, folder: camino::Utf8PathBuf::new() })
 }
 
 /// The same, with the blueprint.
