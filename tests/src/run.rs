@@ -171,6 +171,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
+    managers::images::look(ways.reader(), &site.desired, &mut inventory).await;
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
         let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }
@@ -216,7 +217,7 @@ fn worksite(
     exchange: Arc<dyn Exchange>,
     ways: Ways,
 ) -> Arc<Worksite> {
-    let folder = site.folder.clone();
+    let folder = site.folder.path();
     let site = Worksite::new(
         trust,
         Writer::new(exchange),

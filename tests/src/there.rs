@@ -6,12 +6,12 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use blueprint::model::MountSource;
+use blueprint::model::{ImageFrom, MountSource};
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
-use plan::{Address, Desired, Inventory, Options, Plan, Trust};
+use plan::{Address, Desired, Host, Inventory, Options, Plan, Trust};
 use proxmox::client::Reader;
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
@@ -40,12 +40,18 @@ pub struct Ground {
     pub bridges: BTreeSet<String>,
     /// Storages that may hold guests' disks, whatever else they are.
     pub disks: BTreeSet<String>,
+    /// Storages that may hold something else, too: their content.
+    pub holds: BTreeSet<(String, String)>,
     /// Templates that there must be one of, as blueprints name them.
     pub systems: BTreeSet<String>,
     /// Resource pools.
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
     pub client: Option<IpAddr>,
+    /// What the catalogues of templates have: section and file.
+    pub offers: Vec<(String, String)>,
+    /// What the web has, by address.
+    pub web: BTreeMap<String, String>,
 }
 
 impl Ground {
@@ -58,7 +64,23 @@ impl Ground {
                 MountSource::Host(_) => None,
             });
             ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
-            ground.systems.insert(guest.template.clone());
+            let on = Host::Node(desired.node_of(guest));
+            if !desired.images.contains_key(&Address::template(&guest.template, &on)) {
+                ground.systems.insert(guest.template.clone());
+            }
+        }
+        for image in desired.images.values() {
+            match &image.from {
+                ImageFrom::Catalogue(begin) => drop(ground.systems.insert(begin.clone())),
+                // Where tests say a sum, it is that of this.
+                ImageFrom::Url { url, .. } => {
+                    let content = if url.ends_with(".qcow2") { "QFI\u{fb}" } else { "hello" };
+                    ground.web.insert(url.clone(), content.to_owned());
+                }
+                ImageFrom::File { .. } => {}
+            }
+            let storage = image.storage.iter().map(|name| (name.clone(), image.content.as_str().to_owned()));
+            ground.holds.extend(storage);
         }
         ground
     }
@@ -71,6 +93,7 @@ impl Ground {
             ground.pools.extend(guest.pool.clone());
             ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
         }
+        ground.others.extend(desired.images.values().filter_map(|image| image.node.as_ref()).map(ToString::to_string));
         ground
     }
 
@@ -94,7 +117,16 @@ impl Ground {
             options.others.push(other);
         }
         define_storages(&mut options);
-        options.build().expect("it is all in memory")
+        let world = options.build().expect("it is all in memory");
+        for runtime in once(&world.runtime).chain(world.others.iter().map(|other| &other.runtime)) {
+            self.offers.iter().for_each(|(section, template)| runtime.offer(section, template));
+            for (url, content) in &self.web {
+                // A text of one character each byte, since an image is no text.
+                let bytes: Vec<u8> = content.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+                runtime.publish(url, bytes);
+            }
+        }
+        world
     }
 
     /// Gives a node what is said of it.
@@ -103,6 +135,15 @@ impl Ground {
             match node.storages.iter_mut().find(|there| there.id == *name) {
                 Some(there) => drop(there.options.insert("content".into(), "vztmpl,images,rootdir".into())),
                 None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), "images,rootdir")),
+            }
+        }
+        for (name, content) in &self.holds {
+            match node.storages.iter_mut().find(|there| there.id == *name) {
+                Some(there) => {
+                    let all = there.options.entry("content".into()).or_default();
+                    *all = format!("{all},{content}");
+                }
+                None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), content)),
             }
         }
         for name in &self.systems {
@@ -271,13 +312,25 @@ impl There {
     }
 
     async fn seen_by(&self, site: &Site) -> Inventory {
-        self.judged(&site.trust()).await
+        let mut seen = self.judged(&site.trust()).await;
+        managers::images::look(self.ways().reader(), &site.desired, &mut seen).await;
+        seen
     }
 
     async fn judged(&self, trust: &Trust) -> Inventory {
         let mut seen = managers::observe(&self.ways()).await.expect("the node answers");
         seen.judge(trust);
         self.tell(seen)
+    }
+
+    /// The same, and what is there of the templates and images that are wanted.
+    ///
+    /// # Panics
+    /// As [`There::look`].
+    pub async fn look_for(&self, desired: &Desired) -> Inventory {
+        let mut seen = self.look().await;
+        managers::images::look(self.ways().reader(), desired, &mut seen).await;
+        seen
     }
 
     /// What is there once no task works on guests of the site, which is what a run makes its plan of.
@@ -289,7 +342,9 @@ impl There {
         let seen =
             managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
                 .await;
-        self.tell(seen.expect("the node answers"))
+        let mut seen = self.tell(seen.expect("the node answers"));
+        managers::images::look(self.ways().reader(), desired, &mut seen).await;
+        seen
     }
 
     fn tell(&self, mut seen: Inventory) -> Inventory {

@@ -282,6 +282,19 @@ impl Node {
         });
     }
 
+    /// The templates, ISOs and images to import that are on its storages, as volume ids with their sizes.
+    pub fn kept_files(&self) -> BTreeMap<String, u64> {
+        let state = self.inner.current();
+        let mut all = BTreeMap::new();
+        for storage in state.keep.storages.values() {
+            for kind in kept_files::KINDS {
+                let volume = |name: &str| format!("{}:{}/{name}", storage.id, kind.content);
+                all.extend(storage.kept(kind).into_iter().map(|file| (volume(&file.name), file.size)));
+            }
+        }
+        all
+    }
+
     /// Waits for the end of a task and returns its exit status; none when there is no such task.
     pub async fn task_end(&self, upid: &str) -> Option<String> {
         let task = lock(&self.inner.tasks).get(upid)?;

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use blueprint::model::ImageFrom;
 use blueprint::Catalog;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use plan::{Desired, Inventory, Options, Plan};
+use scenarios::Folder;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
 
 /// The files of a site, by path.
@@ -57,7 +59,12 @@ pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
 /// The same, with the authority that it is to be applied with.
 pub fn site_of(files: &Files, authority: Arc<pki::Authority>) -> Result<scenarios::Site, String> {
     let desired = Arc::new(desired(files, authority.root_pem())?);
-    Ok(scenarios::Site { desired, authority, folder: camino::Utf8PathBuf::new() })
+    let uploads = desired.images.values().any(|image| matches!(image.from, ImageFrom::File { .. }));
+    let folder = match uploads {
+        true => Folder::of(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))),
+        false => Folder::default(),
+    };
+    Ok(scenarios::Site { desired, authority, folder })
 }
 
 /// The same, with the blueprint.
