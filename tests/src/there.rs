@@ -93,7 +93,9 @@ impl Ground {
             ground.pools.extend(guest.pool.clone());
             ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
         }
-        ground.others.extend(desired.images.values().filter_map(|image| image.node.as_ref()).map(ToString::to_string));
+        ground
+            .others
+            .extend(desired.images.values().filter_map(|image| image.node.as_ref()).map(ToString::to_string));
         ground
     }
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 pub use task::{Pace, TaskEnd, TaskError, Tick};
 pub use types::{
-    Appliance, GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions, Pool,
-    Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
+    Appliance, GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions,
+    Pool, Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
 };
 pub use writer::{Place, Writer};
 

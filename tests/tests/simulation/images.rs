@@ -118,7 +118,8 @@ fn a_plan_that_needs_no_template_asks_nothing_more() {
         // The same containers, and images to look for: one list for each kind of them and storage that may hold it.
         let images = with(|guests| {
             guests["templates"] = json!({});
-            guests["containers"] = json!({ "b": { "id": 121, "address": "10.0.0.121", "template": "debian-12" } });
+            guests["containers"] =
+                json!({ "b": { "id": 121, "address": "10.0.0.121", "template": "debian-12" } });
         });
         assert!(apply(&world, &images).await.done());
         let before = world.faults.calls();

@@ -15,12 +15,8 @@ use crate::values::{HttpUrl, Sha256, SitePath};
 const TEMPLATES: [&str; 4] = [".tar.zst", ".tar.gz", ".tar.xz", ".tar.bz2"];
 
 /// What images' names end in, and what they are.
-const IMAGES: [(&str, Content); 4] = [
-    (".qcow2", Content::Disk),
-    (".raw", Content::Disk),
-    (".vmdk", Content::Disk),
-    (".iso", Content::Iso),
-];
+const IMAGES: [(&str, Content); 4] =
+    [(".qcow2", Content::Disk), (".raw", Content::Disk), (".vmdk", Content::Disk), (".iso", Content::Iso)];
 
 /// How many digits of a sum a file's name carries: enough that no two differ in the rest alone.
 const DIGITS: usize = 12;
@@ -101,10 +97,14 @@ fn image(
         FormatSource::Vmdk => (".vmdk", Content::Disk),
         FormatSource::Iso => (".iso", Content::Iso),
     });
-    let Some((ending, content)) = said.or_else(|| IMAGES.into_iter().find(|(e, _)| fetched.ends_in(e))) else {
+    let Some((ending, content)) = said.or_else(|| IMAGES.into_iter().find(|(e, _)| fetched.ends_in(e)))
+    else {
         let message = format!("what `{}` is does not follow from its ending", fetched.shown());
         let draft = Draft::error(codes::BAD_VALUE, entry.spot(&[fetched.key()]), message);
-        context.push(draft.hint("say it, such as \"format\": \"qcow2\" (which Ubuntu's `.img` are); or raw, vmdk, iso"));
+        context
+            .push(draft.hint(
+                "say it, such as \"format\": \"qcow2\" (which Ubuntu's `.img` are); or raw, vmdk, iso",
+            ));
         return None;
     };
     Some(Image {

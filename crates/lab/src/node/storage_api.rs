@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
 use super::error::{Answer, ApiError, Outcome};
-use super::router::Call;
 use super::kept_files::{KINDS, Kind};
+use super::router::Call;
 use super::storage::Storage;
 use super::{Keep, etc, file_api};
 use crate::runtime::TaskError;

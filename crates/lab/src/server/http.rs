@@ -151,7 +151,9 @@ async fn uploaded(
 ) -> HttpResponse<Body> {
     let auth = match authenticate(shared, headers, method) {
         Ok(Some(auth)) => auth,
-        Ok(None) => return to_http(&Response { status: 401, reason: "No ticket".to_owned(), body: Value::Null }),
+        Ok(None) => {
+            return to_http(&Response { status: 401, reason: "No ticket".to_owned(), body: Value::Null });
+        }
         Err(reason) => {
             return to_http(&Response { status: 401, reason: reason.to_owned(), body: Value::Null });
         }

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_head_of_a_part() {
-        let file = "\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"a.iso\"\r\nContent-Type: x/y";
+        let file =
+            "\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"a.iso\"\r\nContent-Type: x/y";
         assert_eq!(disposition(file), Some(("filename".to_owned(), Some("a.iso".to_owned()))));
         let field = "Content-Disposition: form-data; name=\"content\"";
         assert_eq!(disposition(field), Some(("content".to_owned(), None)));

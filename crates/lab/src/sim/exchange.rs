@@ -72,10 +72,11 @@ impl SimExchange {
             None => self.node.handle(&self.auth, request).await,
             Some(file) => {
                 let path = Utf8PathBuf::from_path_buf(file.path.clone());
-                let path = path.ok().filter(|path| path.is_file()).ok_or_else(|| ExchangeError::NeverSent {
-                    endpoint: self.endpoint(),
-                    reason: format!("{} cannot be read", file.path.display()),
-                })?;
+                let path =
+                    path.ok().filter(|path| path.is_file()).ok_or_else(|| ExchangeError::NeverSent {
+                        endpoint: self.endpoint(),
+                        reason: format!("{} cannot be read", file.path.display()),
+                    })?;
                 let mut request = request.clone();
                 request.params.push(("filename".to_owned(), file.name.clone()));
                 self.node.handle_upload(&self.auth, &request, Uploaded { path, passing: false }).await

@@ -219,12 +219,12 @@ impl ImageCrew {
                 _ => format!("if it was replaced on purpose: \"sha256\": \"{got}\""),
             })
         } else if exit.contains("download failed") {
-            Failure::new("images::unreachable", format!("{node} could not fetch {from}")).with_output(exit).hint(
-                match &fetch.from {
+            Failure::new("images::unreachable", format!("{node} could not fetch {from}"))
+                .with_output(exit)
+                .hint(match &fetch.from {
                     From::Url { url, .. } => format!("what {node} gets there, on it: curl -sSI '{url}'"),
                     _ => format!("on {node}: pveam update, then phoenix-cli apply"),
-                },
-            )
+                })
         } else if exit.contains("qemu-img") {
             Failure::new("images::not-an-image", format!("{from} is not what its ending says"))
                 .with_output(exit)

@@ -97,7 +97,8 @@ pub(super) fn declared(world: World<'_>, image: &Image, node: &str) -> Result<Fo
     // An upload that was cut off is shorter than it is to be.
     let whole = |volume: &&String| size.is_none() || facts.sizes.get(*volume).copied() == size;
     let mut fits = facts.templates.iter().chain(&facts.images).filter(|v| v.ends_with(&ending)).filter(whole);
-    let named = |volume: &String| storage.is_some_and(|storage| volume.strip_prefix(storage) == Some(&ending));
+    let named =
+        |volume: &String| storage.is_some_and(|storage| volume.strip_prefix(storage) == Some(&ending));
     let first = fits.clone().find(|volume| named(volume));
     if let Some(volume) = first.or_else(|| fits.next()) {
         return Ok(Found::There(volume.clone()));
@@ -143,7 +144,8 @@ fn of_catalogue_only(
 /// Neither the node nor its catalogue has it.
 fn unknown(world: World<'_>, begin: &str, node: &str, wanted: &str) -> Lack {
     let facts = world.inventory.facts(node);
-    let have: Vec<&str> = facts.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
+    let have: Vec<&str> =
+        facts.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
     let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
     let on = offer::on(world.inventory, node);
     let unseen = or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local");

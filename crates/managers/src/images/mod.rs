@@ -162,7 +162,9 @@ impl Images {
         let inventory = world.inventory;
         let node = image.node.as_ref().map_or(inventory.node.as_str(), |name| name);
         if inventory.is_offline(node) {
-            proposal.note(format!("{address} is to be on {node}, which is offline: it is fetched once {node} is back"));
+            proposal.note(format!(
+                "{address} is to be on {node}, which is offline: it is fetched once {node} is back"
+            ));
             return;
         }
         let problem = match declared(world, image, node) {
@@ -174,9 +176,11 @@ impl Images {
             Err(lack) => lack,
         };
         // Where a guest is to be made of it, the guest has said it.
-        let mut users = world.desired.guests.values().filter(|guest| {
-            guest.template == image.name && world.desired.node_of(guest) == image.node
-        });
+        let mut users = world
+            .desired
+            .guests
+            .values()
+            .filter(|guest| guest.template == image.name && world.desired.node_of(guest) == image.node);
         if !users.any(|guest| proposal.has_problem(&guest.resource())) {
             proposal.problem(problem.problem(address.clone()));
         }

@@ -77,7 +77,10 @@ mod tests {
         .map(|(file, section)| (file.to_owned(), section.to_owned()))
         .into();
         assert_eq!(newest("debian-12", &catalogue), Some("debian-12-standard_12.12-1_amd64.tar.zst"));
-        assert_eq!(newest("debian-12-turnkey", &catalogue), Some("debian-12-turnkey-wiki_18.1-1_amd64.tar.gz"));
+        assert_eq!(
+            newest("debian-12-turnkey", &catalogue),
+            Some("debian-12-turnkey-wiki_18.1-1_amd64.tar.gz")
+        );
         assert_eq!(newest("debian", &catalogue), Some("debian-12-standard_12.12-1_amd64.tar.zst"));
         assert_eq!(newest("fedora", &catalogue), None);
         assert_eq!(near("debian-21", &catalogue), Some("debian-12"));

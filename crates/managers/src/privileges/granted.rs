@@ -49,7 +49,8 @@ impl Granted {
             // Which one is used follows from what the token sees.
             Place::Storages => below("/storage/", it.privilege),
             Place::Templates => {
-                let space = it.privilege == "Datastore.Audit" && below("/storage/", "Datastore.AllocateSpace");
+                let space =
+                    it.privilege == "Datastore.Audit" && below("/storage/", "Datastore.AllocateSpace");
                 space || below("/storage/", it.privilege)
             }
             Place::Storage(_) if it.privilege == "Datastore.Audit" => {

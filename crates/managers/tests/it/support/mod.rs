@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use blueprint::model::ImageFrom;
 use blueprint::Catalog;
+use blueprint::model::ImageFrom;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use plan::{Desired, Inventory, Options, Plan};
-use scenarios::Folder;
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use scenarios::Folder;
 
 /// The files of a site, by path.
 pub type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
