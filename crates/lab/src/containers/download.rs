@@ -16,6 +16,8 @@ const DOWNLOAD: Duration = Duration::from_secs(2 * 60 * 60);
 /// How often the log says how much there is of it.
 const TOLD: Duration = Duration::from_secs(2);
 
+/// An error as the task that it ends says it.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` calls it so")]
 fn io(error: std::io::Error) -> TaskError {
     TaskError(error.to_string())
 }

@@ -30,10 +30,10 @@ pub async fn look(reader: &Reader, desired: &Desired, inventory: &mut Inventory)
     });
     let (listed, asked) = tokio::join!(join_all(listed), join_all(asked));
     for (node, storage, volumes) in listed {
-        take_images(inventory, node, &storage, volumes);
+        take_images(inventory, &node, &storage, volumes);
     }
     for (node, list) in asked {
-        take_catalogue(inventory, node, list);
+        take_catalogue(inventory, &node, list);
     }
 }
 
@@ -78,13 +78,13 @@ fn facts<'a>(inventory: &'a mut Inventory, node: &str) -> &'a mut NodeFacts {
 
 fn take_images(
     inventory: &mut Inventory,
-    node: String,
+    node: &str,
     storage: &str,
     volumes: Result<Vec<Volume>, Failure>,
 ) {
     match volumes {
         Ok(volumes) => {
-            let facts = facts(inventory, &node);
+            let facts = facts(inventory, node);
             for volume in volumes {
                 facts.sizes.extend(volume.size.map(|size| (volume.volid.clone(), size)));
                 facts.images.insert(volume.volid);
@@ -96,11 +96,11 @@ fn take_images(
     }
 }
 
-fn take_catalogue(inventory: &mut Inventory, node: String, list: Result<Vec<Appliance>, Failure>) {
+fn take_catalogue(inventory: &mut Inventory, node: &str, list: Result<Vec<Appliance>, Failure>) {
     match list {
         Ok(list) => {
             let all = list.into_iter().map(|one| (one.template, one.section)).collect();
-            facts(inventory, &node).catalogue = Some(all);
+            facts(inventory, node).catalogue = Some(all);
         }
         Err(failure) => inventory
             .unread

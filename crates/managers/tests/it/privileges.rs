@@ -17,10 +17,10 @@ fn permissions<'s>(nodes: &'s Value, method: Method, path: &str) -> Option<&'s V
 
 /// The privileges that a check names, each of which may be enough.
 fn named_in(check: &Value) -> BTreeSet<&str> {
-    let all = check.as_array().unwrap();
-    match all[0].as_str().unwrap() {
-        "and" | "or" => all[1..].iter().flat_map(named_in).collect(),
-        _ => all[2].as_array().unwrap().iter().filter_map(Value::as_str).collect(),
+    let all = check.as_array().map(Vec::as_slice).unwrap_or_default();
+    match all.first().and_then(Value::as_str) {
+        Some("and" | "or") => all[1..].iter().flat_map(named_in).collect(),
+        _ => all[2].as_array().into_iter().flatten().filter_map(Value::as_str).collect(),
     }
 }
 
