@@ -134,6 +134,11 @@ fn kinds() -> Vec<(&'static str, u8, Files)> {
     }
     let mut unnamed = files("512M", None, false, true);
     unnamed.insert("guests.json".to_owned(), loose.to_string().into_bytes());
+    let mut templates = loose.clone();
+    templates["templates"] = json!({ "alpine": { "catalogue": "alpine-3.22" } });
+    templates["containers"]["notes"]["template"] = "alpine".into();
+    let mut named_nowhere = unnamed.clone();
+    named_nowhere.insert("guests.json".to_owned(), templates.to_string().into_bytes());
     let mut images = files("512M", None, false, true);
     let mut guests: Value = serde_json::from_slice(&images["guests.json"]).unwrap();
     guests["templates"] = json!({
@@ -146,6 +151,7 @@ fn kinds() -> Vec<(&'static str, u8, Files)> {
     images.insert("iso/x.iso".to_owned(), b"a CD".to_vec());
     vec![
         ("templates and images", 1, images),
+        ("a template, and nothing named", 1, named_nowhere),
         ("one node", 1, files("512M", None, false, true)),
         ("a cluster", 2, files("512M", Some("pve1"), false, true)),
         ("a privileged container", 1, files("512M", None, true, false)),

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use blueprint::values::{
-    Address, AddressRange, DiskSize, HeadSize, HttpUrl, IdRange, Life, Mac, MemorySize, Rate, Sha256, Subnet, Wait,
+    Address, AddressRange, DiskSize, HeadSize, HttpUrl, IdRange, Life, Mac, MemorySize, Rate, Sha256, Subnet,
+    Wait,
 };
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;

@@ -76,12 +76,7 @@ fn facts<'a>(inventory: &'a mut Inventory, node: &str) -> &'a mut NodeFacts {
     inventory.nodes.entry(node.to_owned()).or_default()
 }
 
-fn take_images(
-    inventory: &mut Inventory,
-    node: &str,
-    storage: &str,
-    volumes: Result<Vec<Volume>, Failure>,
-) {
+fn take_images(inventory: &mut Inventory, node: &str, storage: &str, volumes: Result<Vec<Volume>, Failure>) {
     match volumes {
         Ok(volumes) => {
             let facts = facts(inventory, node);

@@ -119,15 +119,20 @@ impl Manager for Images {
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         let image = desired.images.get(address)?;
         let node = image.node.as_ref().map_or("the one that answers", |name| name);
-        let (from, file) = match &image.from {
+        let (from, stored) = match &image.from {
             ImageFrom::Catalogue(begin) => (format!("the node's catalogue: {begin}"), None),
             ImageFrom::Url { url, stored, .. } => (url.clone(), Some(stored)),
             ImageFrom::File { path, stored, .. } => (path.to_string(), Some(stored)),
         };
-        Some(json!({
-            "declared": image.declared.to_string(), "node": node, "from": from, "file": file,
-            "content": image.content.as_str(), "storage": image.storage,
-        }))
+        let mut facts = json!({
+            "declared": image.declared.to_string(), "node": node, "from": from, "content": image.content.as_str(),
+        });
+        let more = stored
+            .map(|file| ("file", file))
+            .into_iter()
+            .chain(image.storage.as_ref().map(|it| ("storage", it)));
+        more.for_each(|(key, value)| facts[key] = value.as_str().into());
+        Some(facts)
     }
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {

@@ -350,5 +350,11 @@ fn without_the_covered(mut all: BTreeSet<Requirement>) -> BTreeSet<Requirement> 
     };
     let covered: Vec<Requirement> = all.iter().filter(|it| covered(it)).cloned().collect();
     all.retain(|it| !covered.contains(it));
+    // What is given on one storage takes the place of what is given on all.
+    if everywhere {
+        let one = |it: &Requirement| matches!(it.place, Place::Storage(_) | Place::Templates);
+        let own: Vec<Place> = all.iter().filter(|it| one(it)).map(|it| it.place.clone()).collect();
+        all.extend(own.into_iter().map(|place| Requirement { place, privilege: space }));
+    }
     all
 }

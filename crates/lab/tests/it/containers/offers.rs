@@ -119,7 +119,8 @@ pub async fn files_on_a_storage(lab: &Lab) {
     assert_eq!(ended(writer.download(place("a.iso"), url, Some(hello)).await).await, Ok(()));
     let wrong = ended(writer.download(place("b.iso"), url, Some(&"0".repeat(64))).await).await.unwrap_err();
     assert!(wrong.contains("checksum mismatch: got '2cf24dba"), "{wrong}");
-    let none = ended(writer.download(place("c.iso"), "http://127.0.0.1:8931/y", None).await).await.unwrap_err();
+    let none =
+        ended(writer.download(place("c.iso"), "http://127.0.0.1:8931/y", None).await).await.unwrap_err();
     assert!(none.contains("download failed") && none.contains("404"), "{none}");
     let again = ended(writer.download(place("a.iso"), url, None).await).await.unwrap_err();
     assert!(again.contains("refusing to override existing file '/var/lib/vz/template/iso/a.iso'"), "{again}");
