@@ -6,7 +6,7 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use blueprint::model::{ImageFrom, MountSource};
+use blueprint::model::ImageFrom;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
@@ -59,15 +59,11 @@ impl Ground {
     pub fn for_all_of(desired: &Desired) -> Self {
         let mut ground = Self::of(desired);
         for guest in desired.guests.values() {
-            let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
-                MountSource::Volume(disk) => disk.storage.clone(),
-                MountSource::Host(_) => None,
-            });
-            ground.disks.extend(guest.disk.storage.clone().into_iter().chain(volumes));
+            ground.disks.extend(guest.storages().into_iter().map(str::to_owned));
+            let template = guest.container().map(|own| own.template.clone());
             let on = Host::Node(desired.node_of(guest));
-            if !desired.images.contains_key(&Address::template(&guest.template, &on)) {
-                ground.systems.insert(guest.template.clone());
-            }
+            let declared = |name: &String| desired.images.contains_key(&Address::template(name, &on));
+            ground.systems.extend(template.filter(|name| !declared(name)));
         }
         for image in desired.images.values() {
             match &image.from {

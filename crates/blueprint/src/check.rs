@@ -297,8 +297,11 @@ impl<'a> Check<'a> {
     fn unknown_key(&mut self, key: &str, member: &Member, known: Option<&Map<String, Value>>) {
         let candidates =
             known.into_iter().flat_map(Map::keys).map(String::as_str).filter(|k| !k.starts_with('$'));
-        let hint = suggest::hint(key, "known keys here", candidates);
         let place = self.whole_path();
+        let hint = suggest::hint(key, "known keys here", candidates).or_else(|| {
+            // Where there are too many to list them.
+            (!place.is_empty()).then(|| format!("phoenix-cli explain {place} lists the keys"))
+        });
         let label = if place.is_empty() { String::new() } else { format!("in `{place}`") };
         let message = format!("unknown key `{}`", key.escape_debug());
         let draft =

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::catalog::Feature;
-use crate::model::{Container, Flow, Service};
+use crate::model::{Flow, Guest, Service};
 
 /// The derived parameter by which a feature is told of such ports. That it has one says that it can: what listens there
 /// answers 127.0.0.1 alone.
@@ -33,7 +33,7 @@ pub fn asked(service: &Service) -> Option<[&'static str; 2]> {
 /// A port is none of them where its service is for others, too: it asks nothing of clients, or says `bypass`; where a flow
 /// that is declared leads there; and where the site says itself on which addresses the feature listens.
 pub fn ports<'f>(
-    container: &Container,
+    container: &Guest,
     flows: &BTreeMap<String, Flow>,
     proxied_here: impl Fn(&Service) -> bool,
     feature: impl Fn(&str) -> Option<&'f Feature>,

@@ -2,19 +2,24 @@
 //! resolved. Nothing here is derived from other things yet (that is wiring, in the `plan` crate), and nothing is
 //! secret: secrets are references.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use cidr::Ipv4Inet;
 use serde_json::Value;
 
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::values::{Bridge, Domain, Label};
+
+mod guest;
+mod machine;
+
+pub use guest::{Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Startup};
+pub use machine::{Bus, Efi, Passed, Slot, User, Vm, VmDisk};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -42,8 +47,8 @@ impl fmt::Display for Location {
     }
 }
 
-/// The containers of a site, by name.
-pub type Containers = BTreeMap<GuestName, Arc<Container>>;
+/// The guests of a site, by name.
+pub type Guests = BTreeMap<GuestName, Arc<Guest>>;
 
 /// A whole site, checked: what a person wants, with every default filled in.
 #[derive(Debug, Clone)]
@@ -68,8 +73,8 @@ pub struct Blueprint {
     pub templates: BTreeMap<String, Arc<Image>>,
     /// The images of virtual machines, by name.
     pub images: BTreeMap<String, Arc<Image>>,
-    /// The containers, by name.
-    pub containers: Containers,
+    /// The guests, by name.
+    pub guests: Guests,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
 }
@@ -304,8 +309,8 @@ pub struct Flow {
 /// An end of a flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlowEnd {
-    /// A container, by name.
-    Container(GuestName),
+    /// A guest, by name.
+    Guest(GuestName),
     /// All guests of the site.
     Inside,
     /// Everybody who is no guest of the site.
@@ -315,13 +320,13 @@ pub enum FlowEnd {
 }
 
 impl FlowEnd {
-    /// Whether it is, or may be, this container.
-    pub fn meets(&self, container: &Container) -> bool {
+    /// Whether it is, or may be, this guest.
+    pub fn meets(&self, guest: &Guest) -> bool {
         match self {
-            Self::Container(name) => *name == container.name,
+            Self::Guest(name) => *name == guest.name,
             Self::Inside => true,
             Self::Outside => false,
-            Self::Net(net) => container.nets.values().any(|nic| match nic.address {
+            Self::Net(net) => guest.nets.values().any(|nic| match nic.address {
                 NicAddress::Static(inet) => net.contains(&inet.address()),
                 NicAddress::Dhcp => false,
             }),
@@ -411,158 +416,6 @@ pub enum ImageFrom {
         /// Its name on the storage.
         stored: String,
     },
-}
-
-/// One LXC container, with type and defaults worked in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Container {
-    /// The name, which is also its host name unless `hostname` says otherwise.
-    pub name: GuestName,
-    /// The id, 100 to 999999999; where absent, derived from the name.
-    pub id: Option<u32>,
-    /// The node it is placed on; where absent, the target's.
-    pub node: Option<NodeName>,
-    /// The host name.
-    pub hostname: Label,
-    /// The template: one of the blueprint's, a volume id (`local:vztmpl/…`) or the beginning of a template's file name
-    /// (`debian-12`).
-    pub template: String,
-    /// Processor cores.
-    pub cores: u32,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// Swap in MiB.
-    pub swap_mib: u64,
-    /// The root disk.
-    pub disk: Disk,
-    /// Network devices by slot (`net0` is 0).
-    pub nets: BTreeMap<u8, Nic>,
-    /// Mount points by slot (`mp0` is 0).
-    pub mounts: BTreeMap<u8, Mount>,
-    /// Proxmox' feature flags, such as `nesting` → `1`, `mount` → `nfs;cifs`.
-    pub options: BTreeMap<String, String>,
-    /// Whether it starts with the node. True by default.
-    pub onboot: bool,
-    /// Start order and delays in seconds.
-    pub startup: Option<Startup>,
-    /// Tags of the user's, beside Phoenix' own.
-    pub tags: BTreeSet<String>,
-    /// Text for the people who look at it in Proxmox.
-    pub description: Option<String>,
-    /// Whether its root is not the node's root. True by default.
-    pub unprivileged: bool,
-    /// Whether Phoenix and Proxmox refuse to destroy it.
-    pub protected: bool,
-    /// The resource pool.
-    pub pool: Option<String>,
-    /// The guests that must be healthy before it is made.
-    pub needs: Vec<GuestName>,
-    /// What is installed in it, in order, with parameters.
-    pub features: Vec<FeatureUse>,
-    /// The services it runs, by name.
-    pub services: BTreeMap<String, Service>,
-    /// Where it is declared.
-    pub declared: Location,
-}
-
-impl Container {
-    /// Where it answers those who need it: the ports of its services and of its features, with those that these require.
-    /// `feature` knows features by name.
-    pub fn ports<'f>(&self, feature: impl Fn(&str) -> Option<&'f Feature>) -> BTreeSet<u16> {
-        let mut ports: BTreeSet<u16> = self.services.values().map(|service| service.port).collect();
-        let none = BTreeMap::new();
-        for (found, used) in self.all_features(feature) {
-            ports.extend(found.spec.ports(used.map_or(&none, |used| &used.parameters)));
-        }
-        ports
-    }
-
-    /// Its features and those that these require, each once, with how it is declared here where it is. `feature` knows
-    /// features by name.
-    pub fn all_features<'f>(
-        &self,
-        feature: impl Fn(&str) -> Option<&'f Feature>,
-    ) -> Vec<(&'f Feature, Option<&FeatureUse>)> {
-        let mut all = Vec::new();
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        let mut left: Vec<&str> = self.features.iter().map(|used| used.name.as_str()).collect();
-        while let Some(name) = left.pop() {
-            let Some(found) = feature(name).filter(|found| seen.insert(&found.name)) else { continue };
-            all.push((found, self.features.iter().find(|used| used.name == name)));
-            left.extend(found.spec.requires.iter().map(String::as_str));
-        }
-        all
-    }
-}
-
-/// A volume on a storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
-    /// The storage; where absent, the first of the node that can hold root file systems.
-    pub storage: Option<String>,
-    /// Size in GiB.
-    pub size_gib: u64,
-}
-
-/// A network device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nic {
-    /// The network's name in the blueprint.
-    pub network: Label,
-    /// The device's name inside, `eth0` for slot 0.
-    pub name: String,
-    /// A fixed address with its prefix, or DHCP.
-    pub address: NicAddress,
-    /// The MAC; where absent, derived from site, guest and slot, so that a rebuild keeps it.
-    pub mac: Option<[u8; 6]>,
-    /// Whether Proxmox' firewall filters it.
-    pub firewall: bool,
-    /// Whose addresses it may send from beside its own.
-    pub allowed_addresses: Vec<cidr::Ipv4Cidr>,
-    /// MTU in bytes.
-    pub mtu: Option<u32>,
-}
-
-/// Where a network device has its address from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NicAddress {
-    /// This address in its network.
-    Static(Ipv4Inet),
-    /// Whatever the network's DHCP server gives.
-    Dhcp,
-}
-
-/// A mount point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Where it appears inside.
-    pub path: String,
-    /// What is mounted.
-    pub source: MountSource,
-    /// Whether it can only be read.
-    pub read_only: bool,
-    /// Whether Proxmox' backups include it.
-    pub backup: bool,
-}
-
-/// What a mount point shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MountSource {
-    /// A volume of its own.
-    Volume(Disk),
-    /// A folder of the node. Needs root on the node.
-    Host(String),
-}
-
-/// Start order on the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Startup {
-    /// Rank; lower starts first and stops last.
-    pub order: Option<u32>,
-    /// Seconds to wait before the next one starts.
-    pub up: Option<u32>,
-    /// Seconds to wait for it to stop.
-    pub down: Option<u32>,
 }
 
 /// A feature used on a guest.

@@ -7,8 +7,8 @@ use crate::model::Location;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, ContainerSource, FileSource, FirewallSource, FlowSource, HypervisorSource,
-    ImageSource, NetworkSource, SiteSource, TargetSource, TemplateSource, TypeSource,
+    CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, ImageSource,
+    NetworkSource, SiteSource, TargetSource, TemplateSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -74,7 +74,8 @@ pub(crate) struct Namespace<'d> {
     pub templates: BTreeMap<String, Entry<'d, TemplateSource>>,
     pub images: BTreeMap<String, Entry<'d, ImageSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
-    pub containers: BTreeMap<String, Entry<'d, ContainerSource>>,
+    /// Guests of every kind: their names are one namespace, as host names are.
+    pub guests: BTreeMap<String, Entry<'d, GuestSource>>,
     pub flows: BTreeMap<String, Entry<'d, FlowSource>>,
     /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
     pub blind: bool,
@@ -102,10 +103,18 @@ impl<'d> Namespace<'d> {
             merger.several("templates", "template", typed.templates, &mut all.templates);
             merger.several("images", "image", typed.images, &mut all.images);
             merger.several("types", "type", typed.types, &mut all.types);
-            merger.several("containers", "container", typed.containers, &mut all.containers);
+            let containers = typed.containers.map(guests);
+            merger.several("containers", "container", containers, &mut all.guests);
+            let vms = typed.vms.map(guests);
+            merger.several("vms", "vm", vms, &mut all.guests);
         }
         all
     }
+}
+
+/// Guests of one kind as guests.
+fn guests<T: Into<GuestSource>>(of_a_kind: BTreeMap<String, T>) -> BTreeMap<String, GuestSource> {
+    of_a_kind.into_iter().map(|(name, source)| (name, source.into())).collect()
 }
 
 struct Merger<'d, 'a> {

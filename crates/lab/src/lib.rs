@@ -3,6 +3,7 @@
 //! What a real engine does, the real engine does (LXC, nftables, OpenSSH); what no machine here can have is simulated
 //! and says so. Start at [`runtime::Runtime`], the line between the node's API and what stands behind it.
 
+mod base64;
 pub mod containers;
 pub mod firewall;
 pub mod frontends;

@@ -1,4 +1,6 @@
-//! What stands behind the node's API: real containers, or records that only take their time.
+//! What stands behind the node's API: real guests, or records that only take their time.
+
+mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -9,6 +11,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 
 use crate::node::Checksum;
+pub use machines::{AgentError, DiskSource, Machines, NewDisk, Power};
 
 /// A guest's current configuration: key to property string, as in its configuration file.
 pub type Config = BTreeMap<String, String>;
@@ -85,7 +88,7 @@ fn system() -> String {
 ///
 /// Every method is bounded by its implementation, and safe to call again after it was cut off.
 #[async_trait]
-pub trait Runtime: Send + Sync + Debug {
+pub trait Runtime: Machines + Send + Sync + Debug {
     /// Real or simulated.
     fn kind(&self) -> RuntimeKind;
 

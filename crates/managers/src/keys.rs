@@ -1,7 +1,7 @@
 //! A guest's configuration as a table: one [`Row`] for each key that Phoenix sets. What differs, what that costs, what
 //! takes root, what is read back, and the book's table all read the same rows.
 //!
-//! A kind of guest has a table of its own ([`crate::lxc::keys`]), for whatever type says what is wanted (`G`). How rows are
+//! A kind of guest has a table of its own ([`crate::guests::table`]), for whatever type says what is wanted (`G`). How rows are
 //! held against what is there is in [`compare`].
 
 pub mod compare;
@@ -29,6 +29,8 @@ pub type Wanted = Vec<(Option<u8>, Value)>;
 pub struct Around<'a> {
     /// The storage of the guest's root disk, for volumes that name none.
     pub storage: &'a str,
+    /// The volume of the medium in its drive, where the blueprint calls it by the name of an image.
+    pub medium: Option<&'a str>,
 }
 
 /// How a key's values are compared, and what they look like.
@@ -123,6 +125,8 @@ pub struct Row<G: 'static> {
     pub gone: Option<&'static str>,
     /// The privilege that a token needs on the guest to set it, or to take it away.
     pub privilege: &'static str,
+    /// Of a volume: whether its size is the node's to say.
+    pub fixed: bool,
 }
 
 impl<G> Row<G> {
@@ -143,6 +147,7 @@ impl<G> Row<G> {
             shown: Shown::Plain,
             gone: None,
             privilege: "VM.Config.Options",
+            fixed: false,
         }
     }
 

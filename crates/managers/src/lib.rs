@@ -14,12 +14,12 @@ pub mod authority;
 pub mod certificates;
 pub mod features;
 pub mod firewall;
+pub mod guests;
 pub mod health;
 pub mod hypervisor;
 pub mod images;
 pub mod keys;
 pub mod lock;
-pub mod lxc;
 pub mod observe;
 pub mod own;
 pub mod privileges;
@@ -40,6 +40,7 @@ use proxmox::inventory::Guests;
 use serde_json::Value;
 
 pub use features::look::{Looked, OnNode, Within};
+use guests::diff::{CONTAINERS, VMS};
 pub use observe::{observe, observe_settled};
 pub use status::{Seen, Status};
 pub use ways::Ways;
@@ -86,8 +87,9 @@ pub trait Manager: Debug + Send + Sync {
 /// Every kind of resource, in the order in which they are asked: guests before what is in them, and before what they are made
 /// of.
 pub fn managers() -> &'static [&'static dyn Manager] {
-    &[
-        &lxc::diff::Containers,
+    static ALL: [&dyn Manager; 10] = [
+        &CONTAINERS,
+        &VMS,
         &images::TEMPLATES,
         &images::IMAGES,
         &authority::Authorities,
@@ -96,7 +98,8 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &certificates::Certificates,
         &features::diff::Features,
         &services::Services,
-    ]
+    ];
+    &ALL
 }
 
 /// The manager of this kind.

@@ -192,7 +192,23 @@ pub async fn observe_settled(
 }
 
 /// Tasks that a run of ours begins. A console that somebody has open is a task too, and is not waited for.
-const OURS: [&str; 7] = ["vzcreate", "vzstart", "vzstop", "vzshutdown", "vzdestroy", "resize", "move_volume"];
+const OURS: [&str; 15] = [
+    "vzcreate",
+    "vzstart",
+    "vzstop",
+    "vzshutdown",
+    "vzdestroy",
+    "resize",
+    "move_volume",
+    "qmcreate",
+    "qmclone",
+    "qmconfig",
+    "qmstart",
+    "qmstop",
+    "qmshutdown",
+    "qmdestroy",
+    "qmmove",
+];
 
 /// The guests of `ids` that a task works on. A start or a stop leaves no lock in the configuration.
 fn busy(tasks: &[TaskEntry], ids: &BTreeSet<u32>) -> BTreeSet<u32> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use blueprint::model;
+
 use crate::host::{GuestKind, Host};
 
 /// The kinds of which `wire` makes addresses, as addresses call them. Those of guests are [`GuestKind`]'s.
@@ -67,6 +69,11 @@ impl Address {
     /// The address of a container.
     pub fn container(name: &str) -> Self {
         Self::new(GuestKind::Container.as_str(), name)
+    }
+
+    /// The address of a guest of the blueprint.
+    pub fn of_guest(guest: &model::Guest) -> Self {
+        Self::new(guest.kind().as_str(), &guest.name)
     }
 
     /// The address of a certificate.

@@ -24,7 +24,7 @@ pub use service::{Limits, Rate, Service, Speaks, Via, ViaKind};
 
 use crate::address::Address;
 use crate::graph::{EdgeKind, Graph};
-use crate::host::GuestKind;
+use crate::host::{GuestKind, Host};
 
 /// All that is to be.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +90,11 @@ impl Desired {
     /// The address of the guest of this name; a container's where there is none of that name.
     pub fn called(&self, guest: &str) -> Address {
         self.guests.get(guest).map_or_else(|| Address::container(guest), Guest::resource)
+    }
+
+    /// The guest of this name as a host; a container where there is none of that name.
+    pub fn host_called(&self, guest: &str) -> Host {
+        self.guests.get(guest).map_or_else(|| Host::container(guest), Guest::host)
     }
 
     /// The id of the guest that this address is the one of.

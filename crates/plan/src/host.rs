@@ -3,35 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use blueprint::model::GuestKind;
+use blueprint::model::{self, Guests};
 use blueprint::names::{GuestName, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, AddressError};
-
-/// A kind of guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GuestKind {
-    /// An LXC container.
-    Container,
-    /// A virtual machine.
-    Vm,
-}
-
-impl GuestKind {
-    /// As in addresses: `container`, `vm`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Container => "container",
-            Self::Vm => "vm",
-        }
-    }
-
-    /// The kind that addresses call `word`.
-    pub fn of_word(word: &str) -> Option<Self> {
-        [Self::Container, Self::Vm].into_iter().find(|kind| kind.as_str() == word)
-    }
-}
 
 /// Where something is put. Prints as it stands behind the `@` of an address: `container.notes`, `node.pve2`; and as
 /// `the node` where that is the one that answers.
@@ -51,6 +28,16 @@ impl Host {
     /// A container.
     pub fn container(name: impl Into<GuestName>) -> Self {
         Self::Guest(GuestKind::Container, name.into())
+    }
+
+    /// A guest of the blueprint.
+    pub fn of_guest(guest: &model::Guest) -> Self {
+        Self::Guest(guest.kind(), guest.name.clone())
+    }
+
+    /// The guest that the blueprint calls so; a container where there is none of that name.
+    pub fn called(guests: &Guests, name: &GuestName) -> Self {
+        guests.get(name).map_or_else(|| Self::container(name.clone()), |guest| Self::of_guest(guest))
     }
 
     /// The host whose own address this is: a guest, and the node that answers for what is no guest.

@@ -4,6 +4,7 @@
 //! volume gets its name. A [`Schema`] knows that; [`container`] has those of a container's keys.
 
 pub mod container;
+pub mod machine;
 mod schema;
 mod size;
 mod volume;

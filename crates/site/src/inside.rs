@@ -152,7 +152,7 @@ impl Site {
         let names = self.desired.dns.iter().map(|(guest, _)| guest);
         let way = services.iter().flat_map(|s| std::iter::once(&s.on).chain(s.via.iter().map(|via| &via.on)));
         let guests: BTreeSet<String> =
-            way.chain(names).map(|guest| Address::container(guest).to_string()).collect();
+            way.chain(names).map(|guest| self.desired.called(guest).to_string()).collect();
         let looked = self.look_into(&guests.into_iter().collect::<Vec<_>>()).await;
         self.inventory.unread.extend(looked.unseen);
         let targets: Vec<String> = looked

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lab::node::Auth;
 use lab::runtime::Runtime as _;
 use lab::sim::{Faults, World};
-use managers::lxc::work::{ContainerWork, Placement};
+use managers::guests::work::{GuestWork, Placement};
 use plan::address::kinds;
 use plan::mark::{self, Mark};
 use plan::trust::{Old, Trust};
@@ -178,9 +178,8 @@ fn a_crew_looks_whose_it_is_right_before() {
             assert_eq!(files(&world), before);
             failure.to_string()
         };
-        let delete = |id: u32| {
-            serde_json::to_value(ContainerWork::Delete(Placement { id, node: "pve1".into() })).unwrap()
-        };
+        let delete =
+            |id: u32| serde_json::to_value(GuestWork::Delete(Placement { id, node: "pve1".into() })).unwrap();
         let said = refused(Address::container("old"), delete(500)).await;
         assert!(said.contains("500 is a guest with a mark of container.old"), "{said}");
         // Consent was given for another.

@@ -73,7 +73,7 @@ fn each_guest_is_made_and_filled_on_its_own_node() {
 
 /// Which guests are on which node.
 fn places(world: &World) -> Vec<(String, u32)> {
-    world.node.all_configuration_files().into_iter().map(|(node, id, _)| (node, id)).collect()
+    world.node.all_configuration_files().into_iter().map(|file| (file.node, file.id)).collect()
 }
 
 /// Whatever went wrong in the first run, one more ends where it would have ended, on both nodes.

@@ -1,7 +1,7 @@
 //! The page of the keys of a container's configuration, from the rows that plans are made by.
 
+use managers::guests::containers::ROWS;
 use managers::keys::{Others, Row, Shown, Takes};
-use managers::lxc::keys::ROWS;
 use plan::desired::Guest;
 
 const HEAD: &str = "\

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Context, parts};
 use crate::codes;
 use crate::loopback::{self, asked};
-use crate::model::{Container, Containers, Expose, Firewall, Flow, Service};
+use crate::model::{Expose, Firewall, Flow, Guest, Guests, Service};
 use crate::report::Draft;
 
 /// The parameter by which a feature refuses all who show no certificate.
@@ -18,7 +18,7 @@ const CERTIFICATES: &str = "client-certificates";
 const NAMES: &str = "client-names";
 
 /// Whether the feature that serves it lets in nobody but its proxy, by the proxy's certificate.
-fn for_the_proxy_alone(container: &Container, service: &Service, context: &Context<'_, '_>) -> bool {
+fn for_the_proxy_alone(container: &Guest, service: &Service, context: &Context<'_, '_>) -> bool {
     let of = |feature: &crate::model::FeatureUse, name: &str| -> Option<Value> {
         let spec = &context.features.get(&feature.name)?.spec;
         feature.parameters.get(name).or_else(|| spec.parameters.get(name)?.default.as_ref()).cloned()
@@ -37,7 +37,7 @@ fn for_the_proxy_alone(container: &Container, service: &Service, context: &Conte
 
 /// Checks that nobody gets around what a proxy is to ask.
 pub(super) fn check(
-    containers: &Containers,
+    containers: &Guests,
     firewall: Option<&Firewall>,
     flows: &BTreeMap<String, Flow>,
     context: &mut Context<'_, '_>,
@@ -45,7 +45,7 @@ pub(super) fn check(
     let (namespace, features) = (context.namespace, context.features);
     let proxies = parts::Proxies::of(containers, context);
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         let here = |service: &Service| proxies.of_service(service) == Some(name);
         let of_its_proxy =
             loopback::ports(container, flows, here, |name| features.get(name).map(AsRef::as_ref));

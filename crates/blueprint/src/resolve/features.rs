@@ -14,7 +14,7 @@ use crate::namespace::Entry;
 use crate::parameters;
 use crate::report::{Draft, Spot};
 use crate::schema;
-use crate::source::ContainerSource;
+use crate::source::GuestSource;
 use crate::suggest;
 use crate::tree::{Member, Node};
 
@@ -30,7 +30,7 @@ pub(super) fn check_declared(context: &mut Context<'_, '_>, contents: &mut Conte
     for entry in namespace.types.values() {
         check_entry(entry, context, contents);
     }
-    for entry in namespace.containers.values() {
+    for entry in namespace.guests.values() {
         check_entry(entry, context, contents);
     }
 }
@@ -129,7 +129,7 @@ fn check_parameter<T>(
 
 /// What the options of a container must be for its features: without them the feature would fail in the guest.
 pub(super) fn check_options(
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     uses: &[FeatureUse],
     options: &BTreeMap<String, String>,
     unprivileged: bool,
@@ -160,7 +160,7 @@ pub(super) fn check_options(
 /// A guest's features in the order they are put in: what one requires comes before it.
 pub(super) fn of_guest(
     guest: &str,
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     declared: &[FeatureDeclaration],
     contents: &Contents,
     context: &mut Context<'_, '_>,
@@ -219,7 +219,7 @@ fn held(
 
 fn missing(
     guest: &str,
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     feature: &Feature,
     given: &BTreeMap<String, Value>,
     declaration: &FeatureDeclaration,

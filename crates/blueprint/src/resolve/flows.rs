@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, parts};
 use crate::codes;
-use crate::model::{Container, Containers, Firewall, Flow, FlowEnd, PACKAGE_CACHE};
+use crate::model::{Firewall, Flow, FlowEnd, Guest, Guests, PACKAGE_CACHE};
 use crate::report::Draft;
 use crate::source::TransportSource;
 use crate::values::{AddressRange, EndName};
 
-pub(super) fn firewall(containers: &Containers, context: &mut Context<'_, '_>) -> Option<Firewall> {
+pub(super) fn firewall(containers: &Guests, context: &mut Context<'_, '_>) -> Option<Firewall> {
     let namespace = context.namespace;
     let entry = namespace.firewall.as_ref()?;
     let source = entry.value.as_ref()?;
     let packages: Vec<FlowEnd> = match &source.packages {
         Some(ends) => ends.iter().map(end).collect(),
         None => match parts::package_cache(containers, context) {
-            Some(cache) => vec![FlowEnd::Container(cache.name.clone())],
+            Some(cache) => vec![FlowEnd::Guest(cache.name.clone())],
             None => vec![FlowEnd::Outside],
         },
     };
     for packages in &packages {
         match packages {
-            FlowEnd::Container(name) if !namespace.containers.contains_key(&**name) => {
-                let names: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+            FlowEnd::Guest(name) if !namespace.guests.contains_key(&**name) => {
+                let names: Vec<&str> = namespace.guests.keys().map(String::as_str).collect();
                 context.dangling(entry.spot(&["packages"]), "container", name, &names);
             }
             FlowEnd::Inside => {
@@ -43,7 +43,7 @@ pub(super) fn firewall(containers: &Containers, context: &mut Context<'_, '_>) -
 /// Makes the flows; an end that no file defines is reported.
 pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
     let namespace = context.namespace;
-    let names: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+    let names: Vec<&str> = namespace.guests.keys().map(String::as_str).collect();
     let mut flows = BTreeMap::new();
     for (name, entry) in &namespace.flows {
         if namespace.firewall.is_none() && !namespace.blind {
@@ -53,8 +53,8 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
         }
         let Some(source) = &entry.value else { continue };
         for (key, written) in [("from", &source.from), ("to", &source.to)] {
-            if let FlowEnd::Container(container) = end(written)
-                && !namespace.containers.contains_key(&*container)
+            if let FlowEnd::Guest(container) = end(written)
+                && !namespace.guests.contains_key(&*container)
             {
                 context.dangling(entry.spot(&[key]), "container", &container, &names);
             }
@@ -84,16 +84,16 @@ pub(super) fn flows(context: &mut Context<'_, '_>) -> BTreeMap<String, Flow> {
 /// In zero trust: whoever needs another reaches something of it, or it is said here rather than by an application that
 /// waits for its database.
 pub(super) fn check_needs(
-    containers: &Containers,
+    containers: &Guests,
     flows: &BTreeMap<String, Flow>,
     context: &mut Context<'_, '_>,
 ) {
     let features = context.features;
-    let closure = |container: &Container| -> BTreeSet<String> {
+    let closure = |container: &Guest| -> BTreeSet<String> {
         container.features.iter().flat_map(|used| features.closure(&used.name)).collect()
     };
     // Everybody may go to these, or has a flow there already.
-    let plays = |container: &Container| {
+    let plays = |container: &Guest| {
         let is_part = |name: &String| {
             let words = features.get(name).map(|found| found.spec.provides.as_slice()).unwrap_or_default();
             words.iter().any(|word| ["gateway", "mesh", "dns", "ca", PACKAGE_CACHE].contains(&word.as_str()))
@@ -101,7 +101,7 @@ pub(super) fn check_needs(
         closure(container).iter().any(is_part)
     };
     for container in containers.values() {
-        let Some(entry) = context.namespace.containers.get(&*container.name) else { continue };
+        let Some(entry) = context.namespace.guests.get(&*container.name) else { continue };
         for need in &container.needs {
             let Some(other) = containers.get(need) else { continue };
             let flows = flows.values().any(|flow| flow.from.meets(container) && flow.to.meets(other));
@@ -122,7 +122,7 @@ pub(super) fn check_needs(
                 container.name
             );
             let mut draft = Draft::error(codes::CLOSED_NEED, spot, message).hint(hint);
-            if let Some(there) = context.namespace.containers.get(&**need) {
+            if let Some(there) = context.namespace.guests.get(&**need) {
                 draft = draft.related(there.key(), "what is needed");
             }
             context.push(draft);
@@ -131,10 +131,10 @@ pub(super) fn check_needs(
 }
 
 /// In zero trust: the container that packages come from listens somewhere.
-pub(super) fn check_packages(firewall: &Firewall, containers: &Containers, context: &mut Context<'_, '_>) {
+pub(super) fn check_packages(firewall: &Firewall, containers: &Guests, context: &mut Context<'_, '_>) {
     let features = context.features;
     for end in &firewall.packages {
-        let FlowEnd::Container(name) = end else { continue };
+        let FlowEnd::Guest(name) = end else { continue };
         let Some(container) = containers.get(name) else { continue };
         if !container.ports(|name| features.get(name).map(AsRef::as_ref)).is_empty() {
             continue;
@@ -156,7 +156,7 @@ fn end(name: &EndName) -> FlowEnd {
     match name.0.as_str() {
         "inside" => FlowEnd::Inside,
         text => match (text.strip_prefix("container."), text.parse::<AddressRange>()) {
-            (Some(container), _) => FlowEnd::Container(container.into()),
+            (Some(container), _) => FlowEnd::Guest(container.into()),
             (None, Ok(net)) => FlowEnd::Net(net.0),
             // The structural check lets nothing else through.
             (None, Err(_)) => FlowEnd::Outside,

@@ -1,4 +1,4 @@
-//! Containers.
+//! Guests.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,16 +7,18 @@ use cidr::Ipv4Inet;
 
 use super::Context;
 use super::features::{self, Contents};
+use super::machines;
 use super::merge::{Merged, circle_error, short_need};
 use super::services;
 use crate::codes;
 use crate::cycles;
 use crate::model::{
-    Acme, Container, Containers, Disk, Mount, MountSource as Shown, Network, Nic, NicAddress, Startup,
+    Acme, Container, Disk, FeatureUse, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic,
+    NicAddress, Of, Startup,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::{ContainerSource, DiskForm, MountSource, NicSource, OptionsSource};
+use crate::source::{DiskForm, GuestSource, MountSource, NicSource, OptionsSource};
 use crate::tree::Node;
 use crate::values::{Address, Label, Mac, Text};
 
@@ -41,7 +43,7 @@ pub(super) fn check_written<T>(
 ) {
     let namespace = context.namespace;
     let networks: Vec<&str> = namespace.networks.keys().map(String::as_str).collect();
-    let containers: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+    let containers: Vec<&str> = namespace.guests.keys().map(String::as_str).collect();
     for (name, merged) in written {
         let Some(entry) = entries.get(name) else { continue };
         for (slot, nic) in &merged.nets {
@@ -53,7 +55,7 @@ pub(super) fn check_written<T>(
         }
         for need in entry.node().get("needs").map(Node::elements).unwrap_or_default() {
             let Some(text) = need.text() else { continue };
-            if !namespace.containers.contains_key(short_need(text)) && !text.trim().is_empty() {
+            if !namespace.guests.contains_key(short_need(text)) && !text.trim().is_empty() {
                 context.dangling(entry.document.spot(need.span), "container", short_need(text), &containers);
             }
         }
@@ -109,51 +111,72 @@ fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
     }
 }
 
-/// Makes a container of its merged settings.
-pub(super) fn container(
+/// Makes a guest of its merged settings.
+pub(super) fn guest(
     name: &str,
-    merged: Merged,
+    mut merged: Merged,
     networks: &BTreeMap<String, Network>,
     contents: &Contents,
     acme: Option<&Acme>,
     context: &mut Context<'_, '_>,
-) -> Option<Container> {
+) -> Option<Guest> {
     let namespace = context.namespace;
-    let entry = namespace.containers.get(name)?;
+    let entry = namespace.guests.get(name)?;
     let source = entry.value.as_ref()?;
     let nets = nets(name, entry, &merged, networks, context);
-    let mounts = mounts(name, entry, &merged, context);
     let features = features::of_guest(name, entry, &merged.features, contents, context);
+    let of = match source.of {
+        GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
+        GuestKind::Vm => {
+            let (settings, nets) = (&merged.settings, &merged.nets);
+            Of::Vm(Box::new(machines::vm(name, entry, settings, nets, !features.is_empty(), context)))
+        }
+    };
     let settings = merged.settings;
-    let template = settings.template.map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
-    let unprivileged = settings.unprivileged.unwrap_or(true);
-    let options = options(settings.options.unwrap_or_default(), &system(&template, context), unprivileged);
-    features::check_options(entry, &features, &options, unprivileged, context);
-    Some(Container {
+    Some(Guest {
         name: name.into(),
         id: source.id,
         node: source.node.as_ref().map(|n| n.0.clone().into()),
         hostname: source.hostname.clone().unwrap_or_else(|| Label(name.to_owned())),
         cores: settings.cores.unwrap_or(defaults::CORES),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
-        swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
-        disk: disk(settings.disk),
         nets,
-        mounts,
-        options,
-        template,
         onboot: settings.onboot.unwrap_or(true),
         startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),
         tags: merged.tags,
         description: settings.description.map(|text| text.0),
-        unprivileged,
         protected: settings.protected.unwrap_or(false),
         pool: settings.pool.map(|p| p.0),
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
         services: services::services(entry, source, acme, context),
         declared: entry.location(context.report),
+        of,
     })
+}
+
+/// What a container has alone.
+fn own(
+    name: &str,
+    entry: &Entry<'_, GuestSource>,
+    merged: &mut Merged,
+    features: &[FeatureUse],
+    context: &mut Context<'_, '_>,
+) -> Container {
+    let mounts = mounts(name, entry, merged, context);
+    let settings = &mut merged.settings;
+    let template = settings.template.take().map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
+    let unprivileged = settings.unprivileged.unwrap_or(true);
+    let options = options(settings.options.take().unwrap_or_default(), &system(&template, context), unprivileged);
+    features::check_options(entry, features, &options, unprivileged, context);
+    Container {
+        template,
+        swap_mib: settings.swap.map_or(defaults::SWAP_MIB, |m| m.mib),
+        disk: disk(settings.disk.take()),
+        mounts,
+        options,
+        unprivileged,
+    }
 }
 
 fn disk(form: Option<DiskForm>) -> Disk {
@@ -207,7 +230,7 @@ fn options(source: OptionsSource, template: &str, unprivileged: bool) -> BTreeMa
 
 fn nets(
     name: &str,
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     merged: &Merged,
     networks: &BTreeMap<String, Network>,
     context: &mut Context<'_, '_>,
@@ -273,6 +296,7 @@ fn nets(
                 firewall: nic.firewall.unwrap_or(false),
                 allowed_addresses: nic.allowed_addresses.iter().flatten().map(|net| net.0).collect(),
                 mtu: nic.mtu,
+                model: nic.model.map(|model| model.to_string()),
             },
         );
     }
@@ -315,7 +339,7 @@ fn check_address(
 
 fn mounts(
     name: &str,
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     merged: &Merged,
     context: &mut Context<'_, '_>,
 ) -> BTreeMap<u8, Mount> {
@@ -344,7 +368,7 @@ fn mounts(
 
 /// Checks what must differ between guests.
 pub(super) fn check_together(
-    containers: &Containers,
+    containers: &Guests,
     networks: &BTreeMap<String, Network>,
     context: &mut Context<'_, '_>,
 ) {
@@ -353,9 +377,9 @@ pub(super) fn check_together(
     let mut addresses: BTreeMap<(&str, Option<u16>, Ipv4Addr), (&str, Spot)> = BTreeMap::new();
     let mut macs: BTreeMap<[u8; 6], (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         if let Some(id) = container.id {
-            if let Some(other) = ids.get(&id).and_then(|other| namespace.containers.get_key_value(*other)) {
+            if let Some(other) = ids.get(&id).and_then(|other| namespace.guests.get_key_value(*other)) {
                 let message = format!("the containers `{}` and `{name}` both have the id {id}", other.0);
                 let draft = Draft::error(codes::DUPLICATE_ID, entry.spot(&["id"]), message);
                 context.push(draft.related(other.1.spot(&["id"]), "the other"));
@@ -393,14 +417,14 @@ pub(super) fn check_together(
 }
 
 /// Checks that no containers wait for each other.
-pub(super) fn check_needs(context: &mut Context<'_, '_>, containers: &Containers) {
+pub(super) fn check_needs(context: &mut Context<'_, '_>, containers: &Guests) {
     let namespace = context.namespace;
     let edges: BTreeMap<&str, Vec<&str>> = containers
         .iter()
         .map(|(name, container)| (name.as_str(), container.needs.iter().map(AsRef::as_ref).collect()))
         .collect();
     for circle in cycles::find(&edges) {
-        let entries = circle.iter().filter_map(|name| namespace.containers.get(*name));
+        let entries = circle.iter().filter_map(|name| namespace.guests.get(*name));
         let spots: Vec<Spot> = entries
             .map(
                 |entry| {

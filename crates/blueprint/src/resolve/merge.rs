@@ -7,11 +7,10 @@ use serde_json::{Map, Value};
 use super::Context;
 use crate::codes;
 use crate::cycles;
-use crate::model::Location;
+use crate::model::{GuestKind, Location};
 use crate::namespace::{Entry, Namespace, location};
 use crate::report::{Draft, Report, Spot};
-use crate::source::GuestSettings;
-use crate::source::{ContainerSource, MountSource, NicSource, TypeSource};
+use crate::source::{GuestSettings, GuestSource, MountSource, NicSource, TypeSource};
 use crate::tree::{Node, NodeKind};
 use crate::values::{self, Address, Mac};
 
@@ -53,14 +52,14 @@ pub(crate) struct Merged {
     pub features: Vec<FeatureDeclaration>,
 }
 
-/// The settings of all types and containers, each as written, not merged yet.
+/// The settings of all types and guests, each as written, not merged yet.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     types: BTreeMap<String, Merged>,
-    containers: BTreeMap<String, Merged>,
+    guests: BTreeMap<String, Merged>,
 }
 
-/// The short form of a container's first network device.
+/// The short form of a guest's first network device.
 #[derive(Debug, Default)]
 struct Short {
     address: Option<Address>,
@@ -76,11 +75,11 @@ impl Merged {
             let settings = source.settings();
             written.types.insert(name.clone(), Self::new(settings, &Short::default(), entry, report));
         }
-        for (name, entry) in &mut namespace.containers {
+        for (name, entry) in &mut namespace.guests {
             let Some(source) = &mut entry.value else { continue };
             let short = Short { address: source.address, mac: source.mac };
-            let settings = source.settings();
-            written.containers.insert(name.clone(), Self::new(settings, &short, entry, report));
+            let settings = std::mem::take(&mut source.settings);
+            written.guests.insert(name.clone(), Self::new(settings, &short, entry, report));
         }
         written
     }
@@ -147,6 +146,17 @@ impl Merged {
             )*};
         }
         inherit!(template cores memory swap disk onboot startup description unprivileged protected pool);
+        inherit!(image iso cloud_init user agent os sockets cpu numa affinity hugepages balloon shares bios uefi tpm machine);
+        inherit!(scsi_controller vga boot hotplug rng watchdog tablet localtime acpi kvm keyboard);
+        macro_rules! inherit_by_slot {
+            ($($field:ident)*) => {$(
+                for (slot, value) in theirs.$field.iter().flatten() {
+                    let all = own.$field.get_or_insert_default();
+                    all.entry(slot.clone()).or_insert_with(|| value.clone());
+                }
+            )*};
+        }
+        inherit_by_slot!(disks serial usb pci folders);
         own.options = match (own.options.take(), &theirs.options) {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or_else(|| theirs.clone()),
@@ -161,6 +171,7 @@ impl Merged {
             own.firewall = own.firewall.or(nic.firewall);
             own.allowed_addresses = own.allowed_addresses.take().or_else(|| nic.allowed_addresses.clone());
             own.mtu = own.mtu.or(nic.mtu);
+            own.model = own.model.or(nic.model);
         }
         self.nets_written |= base.nets_written;
         for (slot, mount) in &base.mounts {
@@ -178,7 +189,10 @@ impl Merged {
 
 /// `container.ca` and `ca` are the same.
 pub(super) fn short_need(need: &str) -> &str {
-    need.strip_prefix("container.").unwrap_or(need)
+    match need.split_once('.') {
+        Some((kind, name)) if GuestKind::of_word(kind).is_some() => name,
+        _ => need,
+    }
 }
 
 /// Adds a feature to a list; one that is there already keeps its place, and gets the new parameters over its own.
@@ -193,17 +207,17 @@ fn add_feature(list: &mut Vec<FeatureDeclaration>, feature: FeatureDeclaration) 
     }
 }
 
-/// Works the types into the containers.
+/// Works the types into the guests.
 pub(super) fn merge(written: Written, context: &mut Context<'_, '_>) -> BTreeMap<String, Merged> {
     super::guests::check_written(&written.types, &context.namespace.types, context);
-    super::guests::check_written(&written.containers, &context.namespace.containers, context);
+    super::guests::check_written(&written.guests, &context.namespace.guests, context);
     check_references(context);
-    let Written { types, containers } = written;
+    let Written { types, guests } = written;
     let types = merge_types(types, context);
-    containers
+    guests
         .into_iter()
         .map(|(name, mut merged)| {
-            let kind = context.namespace.containers.get(&name).and_then(|e| e.value.as_ref()?.kind.as_ref());
+            let kind = context.namespace.guests.get(&name).and_then(|e| e.value.as_ref()?.kind.as_ref());
             if let Some(base) = kind.and_then(|kind| types.get(&kind.0)) {
                 merged.inherit(base);
             }
@@ -218,7 +232,7 @@ fn extends(entry: &Entry<'_, TypeSource>) -> Option<String> {
     entry.value.as_ref()?.extends.as_ref().map(|l| l.0.clone())
 }
 
-fn kind(entry: &Entry<'_, ContainerSource>) -> Option<String> {
+fn kind(entry: &Entry<'_, GuestSource>) -> Option<String> {
     entry.value.as_ref()?.kind.as_ref().map(|l| l.0.clone())
 }
 
@@ -236,7 +250,7 @@ fn check_references(context: &mut Context<'_, '_>) {
         }
         used.insert(base);
     }
-    for entry in namespace.containers.values() {
+    for entry in namespace.guests.values() {
         let Some(kind) = kind(entry) else { continue };
         if !namespace.types.contains_key(&kind) {
             context.dangling(entry.spot(&["type"]), "type", &kind, &names);
@@ -248,8 +262,8 @@ fn check_references(context: &mut Context<'_, '_>) {
         let spots: Vec<Spot> = entries.map(|entry| entry.spot(&["extends"])).collect();
         circle_error("types extend each other in a circle", &circle, &spots, context);
     }
-    // A container that could not be read may have used any type.
-    let certain = !namespace.blind && namespace.containers.values().all(|e| e.value.is_some());
+    // A guest that could not be read may have used any type.
+    let certain = !namespace.blind && namespace.guests.values().all(|e| e.value.is_some());
     for (name, entry) in &namespace.types {
         if certain && !used.contains(name) && !entry.damaged {
             let draft =

@@ -5,6 +5,7 @@ mod features;
 mod flows;
 mod guests;
 mod images;
+mod machines;
 mod merge;
 mod names;
 mod networks;
@@ -20,7 +21,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, Containers, RENEWS};
+use crate::model::{Authority, Blueprint, Guests, RENEWS};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -80,36 +81,30 @@ pub(crate) fn resolve(
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
     features::check_declared(&mut context, &mut contents);
-    let containers: Containers = guests
+    let guests: Guests = guests
         .into_iter()
         .filter_map(|(name, merged)| {
-            let container = guests::container(
-                &name,
-                merged,
-                &networks,
-                &contents,
-                certificates.acme.as_ref(),
-                &mut context,
-            )?;
-            Some((container.name.clone(), Arc::new(container)))
+            let guest =
+                guests::guest(&name, merged, &networks, &contents, certificates.acme.as_ref(), &mut context)?;
+            Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
-    let firewall = flows::firewall(&containers, &mut context);
-    guests::check_together(&containers, &networks, &mut context);
-    site::check_ids(site.as_ref(), &containers, &mut context);
-    guests::check_needs(&mut context, &containers);
+    let firewall = flows::firewall(&guests, &mut context);
+    guests::check_together(&guests, &networks, &mut context);
+    site::check_ids(site.as_ref(), &guests, &mut context);
+    guests::check_needs(&mut context, &guests);
     if let Some(firewall) = firewall.as_ref().filter(|firewall| firewall.zero_trust) {
-        flows::check_needs(&containers, &flows, &mut context);
-        flows::check_packages(firewall, &containers, &mut context);
+        flows::check_needs(&guests, &flows, &mut context);
+        flows::check_packages(firewall, &guests, &mut context);
     }
     let domain = site.as_ref().map(|s| s.domain.clone());
-    services::check_together(&containers, &mut context);
-    around::check(&containers, firewall.as_ref(), &flows, &mut context);
-    site::check_ports(target.as_ref(), &containers, &mut context);
-    names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &containers, &mut context);
-    parts::check(&containers, &certificates, &mut context);
+    services::check_together(&guests, &mut context);
+    around::check(&guests, firewall.as_ref(), &flows, &mut context);
+    site::check_ports(target.as_ref(), &guests, &mut context);
+    names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &guests, &mut context);
+    parts::check(&guests, &certificates, &mut context);
     let mut used: BTreeSet<String> =
-        containers.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
+        guests.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
     let of_the_node = hypervisor.as_ref().is_some_and(|node| node.certificate);
     if certificates.authority == Authority::StepCa || certificates.acme.is_some() || of_the_node {
         used.extend(features.closure(RENEWS));
@@ -127,7 +122,7 @@ pub(crate) fn resolve(
         networks,
         templates,
         images,
-        containers,
+        guests,
         features,
     })
 }

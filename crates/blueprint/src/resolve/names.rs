@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Containers, Expose, Hypervisor, PVE, Target};
+use crate::model::{Expose, Guests, Hypervisor, PVE, Target};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::ContainerSource;
+use crate::source::GuestSource;
 use crate::tree::Node;
 
 /// The longest DNS name in characters (RFC 1035 2.3.4).
@@ -45,7 +45,7 @@ pub(super) fn check(
     domain: Option<&str>,
     node: Option<&Hypervisor>,
     target: Option<&Target>,
-    containers: &Containers,
+    containers: &Guests,
     context: &mut Context<'_, '_>,
 ) {
     let mut services: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
@@ -59,7 +59,7 @@ pub(super) fn check(
         claims.push((node.hostname.to_string(), Claim { container: None, service: None, spot }));
     }
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         let hostname =
             if entry.node().get("hostname").is_some() { entry.spot(&["hostname"]) } else { entry.key() };
         claims.push((
@@ -119,7 +119,7 @@ fn nodes(
     below: &dyn Fn(&str) -> String,
     hypervisor: Option<&Hypervisor>,
     target: Option<&Target>,
-    containers: &Containers,
+    containers: &Guests,
     context: &Context<'_, '_>,
 ) -> BTreeMap<String, Option<Spot>> {
     let namespace = context.namespace;
@@ -136,7 +136,7 @@ fn nodes(
     }
     for (name, container) in containers {
         if let Some(node) = &container.node {
-            add(node, namespace.containers.get(&**name).map(|entry| entry.spot(&["node"])));
+            add(node, namespace.guests.get(&**name).map(|entry| entry.spot(&["node"])));
         }
     }
     let spot = |path: &[&str]| namespace.target.as_ref().map(|entry| entry.spot(path));
@@ -165,7 +165,7 @@ fn nodes(
 
 /// The texts in a list of a service, and where they stand.
 fn texts<'d>(
-    entry: &'d Entry<'d, ContainerSource>,
+    entry: &'d Entry<'d, GuestSource>,
     service: &str,
     key: &str,
 ) -> impl Iterator<Item = (&'d str, Spot)> {
@@ -174,7 +174,7 @@ fn texts<'d>(
     elements.iter().filter_map(|node| Some((node.text()?, entry.document.spot(node.span))))
 }
 
-fn alias_nodes<'d>(entry: &Entry<'d, ContainerSource>, service: &str) -> &'d [Node] {
+fn alias_nodes<'d>(entry: &Entry<'d, GuestSource>, service: &str) -> &'d [Node] {
     let services = entry.member.value.get("services");
     services
         .and_then(|s| s.get(service))
@@ -184,7 +184,7 @@ fn alias_nodes<'d>(entry: &Entry<'d, ContainerSource>, service: &str) -> &'d [No
 }
 
 /// P-31: what is declared has an effect.
-fn unused_alias(entry: &Entry<'_, ContainerSource>, service: &str, context: &mut Context<'_, '_>) {
+fn unused_alias(entry: &Entry<'_, GuestSource>, service: &str, context: &mut Context<'_, '_>) {
     if let Some(alias) = alias_nodes(entry, service).first() {
         let message = format!("the service `{service}` has aliases, but is not exposed");
         let draft = Draft::error(codes::BAD_NAME, entry.document.spot(alias.span), message);
@@ -193,7 +193,7 @@ fn unused_alias(entry: &Entry<'_, ContainerSource>, service: &str, context: &mut
 }
 
 fn aliases<'a>(
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     claim: Claim<'a>,
     domain: Option<&str>,
     claims: &mut Vec<(String, Claim<'a>)>,
@@ -251,7 +251,7 @@ fn collisions(domain: Option<&str>, claims: &[(String, Claim<'_>)], context: &mu
 
 /// `ca` is always the certificate authority itself, never behind a proxy (P-44, P-55); below `guest` are the guests' own
 /// names, which their certificates carry.
-fn reserved(containers: &Containers, claims: &[(String, Claim<'_>)], context: &mut Context<'_, '_>) {
+fn reserved(containers: &Guests, claims: &[(String, Claim<'_>)], context: &mut Context<'_, '_>) {
     let features = context.features;
     let is_ca = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == "ca"));
     let authority = containers.values().find(|c| c.features.iter().any(|f| is_ca(&f.name)));

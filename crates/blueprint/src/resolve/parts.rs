@@ -5,7 +5,7 @@
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Authority, CertificateSettings, Container, Containers, Expose, NicAddress, PACKAGE_CACHE, Service,
+    Authority, CertificateSettings, Expose, Guest, Guests, NicAddress, PACKAGE_CACHE, Service,
 };
 use crate::names::GuestName;
 use crate::namespace::Entry;
@@ -70,24 +70,20 @@ const PACKAGES: Part = Part {
     code: codes::NO_PART,
 };
 
-fn fixed(container: &Container) -> bool {
+fn fixed(container: &Guest) -> bool {
     container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)))
 }
 
 /// Checks that every part that is needed is played by one container, and can be found.
-pub(super) fn check(
-    containers: &Containers,
-    certificates: &CertificateSettings,
-    context: &mut Context<'_, '_>,
-) {
+pub(super) fn check(containers: &Guests, certificates: &CertificateSettings, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let uncertain = namespace.blind
-        || namespace.containers.values().any(|e| e.value.is_none() || e.damaged)
+        || namespace.guests.values().any(|e| e.value.is_none() || e.damaged)
         || !context.features.broken.is_empty();
     let exposed = |wanted: Expose| {
         containers.iter().find_map(|(name, container)| {
             let (service, _) = container.services.iter().find(|(_, s)| s.expose == wanted)?;
-            let spot = namespace.containers.get(&**name)?.spot(&["services", service, "expose"]);
+            let spot = namespace.guests.get(&**name)?.spot(&["services", service, "expose"]);
             Some((service.clone(), spot))
         })
     };
@@ -120,28 +116,25 @@ pub(super) fn check(
 }
 
 /// The containers that play a part.
-fn players<'c>(word: &str, containers: &'c Containers, context: &Context<'_, '_>) -> Vec<&'c Container> {
+fn players<'c>(word: &str, containers: &'c Guests, context: &Context<'_, '_>) -> Vec<&'c Guest> {
     let features = context.features;
     let provides = |name: &str| features.get(name).is_some_and(|f| f.spec.provides.iter().any(|p| p == word));
     let all = containers.values().map(AsRef::as_ref);
-    all.filter(|c: &&Container| c.features.iter().any(|f| provides(&f.name))).collect()
+    all.filter(|c: &&Guest| c.features.iter().any(|f| provides(&f.name))).collect()
 }
 
 /// The container that fetches packages for all.
-pub(super) fn package_cache<'c>(
-    containers: &'c Containers,
-    context: &Context<'_, '_>,
-) -> Option<&'c Container> {
+pub(super) fn package_cache<'c>(containers: &'c Guests, context: &Context<'_, '_>) -> Option<&'c Guest> {
     players(PACKAGES.word, containers, context).first().copied()
 }
 
 /// The containers that are gateways.
-pub(super) fn gateways<'c>(containers: &'c Containers, context: &Context<'_, '_>) -> Vec<&'c Container> {
+pub(super) fn gateways<'c>(containers: &'c Guests, context: &Context<'_, '_>) -> Vec<&'c Guest> {
     players(GATEWAY.word, containers, context)
 }
 
 /// The gateway of a service that is exposed by one; `None` where it is open which.
-pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Container]) -> Option<&'c GuestName> {
+pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Guest]) -> Option<&'c GuestName> {
     match (&service.gateway, gateways) {
         (Some(said), _) => Some(said),
         (None, [only]) => Some(&only.name),
@@ -151,12 +144,12 @@ pub(super) fn gateway_of<'c>(service: &'c Service, gateways: &[&'c Container]) -
 
 /// The proxies, to ask for that of a service.
 pub(super) struct Proxies<'c> {
-    gateways: Vec<&'c Container>,
-    mesh: Option<&'c Container>,
+    gateways: Vec<&'c Guest>,
+    mesh: Option<&'c Guest>,
 }
 
 impl<'c> Proxies<'c> {
-    pub(super) fn of(containers: &'c Containers, context: &Context<'_, '_>) -> Self {
+    pub(super) fn of(containers: &'c Guests, context: &Context<'_, '_>) -> Self {
         let mesh = players(MESH.word, containers, context).first().copied();
         Self { gateways: gateways(containers, context), mesh }
     }
@@ -172,12 +165,12 @@ impl<'c> Proxies<'c> {
 }
 
 /// Each service's gateway is one; and where there are several, it says which.
-fn choices(containers: &Containers, uncertain: bool, context: &mut Context<'_, '_>) {
+fn choices(containers: &Guests, uncertain: bool, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let gateways = gateways(containers, context);
     let names: Vec<&str> = gateways.iter().map(|c| c.name.as_str()).collect();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
             let (key, message) = match &service.gateway {
                 Some(said) if !names.contains(&said.as_str()) && !uncertain && !names.is_empty() => {
@@ -201,10 +194,10 @@ fn choices(containers: &Containers, uncertain: bool, context: &mut Context<'_, '
 }
 
 /// Reports `missing` where nobody plays a part, and everybody but the first where several do.
-fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context: &mut Context<'_, '_>) {
+fn played(part: &Part, containers: &Guests, missing: Option<Draft>, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let players = players(part.word, containers, context);
-    let key = |c: &Container| namespace.containers.get(&*c.name).map(Entry::key);
+    let key = |c: &Guest| namespace.guests.get(&*c.name).map(Entry::key);
     match players.as_slice() {
         [] => {
             if let Some(draft) = missing {
@@ -223,7 +216,7 @@ fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context:
         [_] => {}
     }
     for player in players {
-        let Some(entry) = namespace.containers.get(&*player.name) else { continue };
+        let Some(entry) = namespace.guests.get(&*player.name) else { continue };
         if !fixed(player) && !entry.damaged {
             let message = format!("the {} `{}` has no fixed address", part.one, player.name);
             let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
@@ -233,10 +226,10 @@ fn played(part: &Part, containers: &Containers, missing: Option<Draft>, context:
 }
 
 /// What is exposed can be found.
-fn addresses(containers: &Containers, context: &mut Context<'_, '_>) {
+fn addresses(containers: &Guests, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         if fixed(container) || entry.damaged {
             continue;
         }

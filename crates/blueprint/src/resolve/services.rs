@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use super::guests::defaults;
 use super::{Context, parts};
 use crate::codes;
-use crate::model::{Acme, Containers, Expose, Limits, Protocol, Service};
+use crate::model::{Acme, Expose, Guests, Limits, Protocol, Service};
 use crate::names::GuestName;
 use crate::namespace::{Entry, location};
 use crate::report::{Draft, Spot};
-use crate::source::{ContainerSource, ExposeSource, ProtocolSource, ServiceSource};
+use crate::source::{ExposeSource, GuestSource, ProtocolSource, ServiceSource};
 
 /// The gateway's own ports: HTTPS, and the one that sends clients on to it.
 const GATEWAY_PORTS: [u16; 2] = [80, 443];
 
 /// Makes the services of a container.
 pub(super) fn services(
-    entry: &Entry<'_, ContainerSource>,
-    source: &ContainerSource,
+    entry: &Entry<'_, GuestSource>,
+    source: &GuestSource,
     acme: Option<&Acme>,
     context: &mut Context<'_, '_>,
 ) -> BTreeMap<String, Service> {
@@ -147,7 +147,7 @@ const CONDITIONS: [(&[&str], Needs); 19] = [
 ];
 
 fn check(
-    entry: &Entry<'_, ContainerSource>,
+    entry: &Entry<'_, GuestSource>,
     written: &ServiceSource,
     service: &Service,
     acme: Option<&Acme>,
@@ -208,13 +208,13 @@ fn check(
 
 /// Whose certificates a proxy is to take, and are nobody's; ports of a gateway that two services want, and public names that
 /// two services have.
-pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, '_>) {
+pub(super) fn check_together(containers: &Guests, context: &mut Context<'_, '_>) {
     let namespace = context.namespace;
     let gateways = parts::gateways(containers, context);
     let mut ports: BTreeMap<(Option<&GuestName>, u16), (&str, Spot)> = BTreeMap::new();
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.containers.get(&**name) else { continue };
+        let Some(entry) = namespace.guests.get(&**name) else { continue };
         for service in container.services.values() {
             if matches!(service.expose, Expose::Direct | Expose::None) {
                 continue;
@@ -222,7 +222,7 @@ pub(super) fn check_together(containers: &Containers, context: &mut Context<'_, 
             for client in service.client_names.iter().filter(|name| !name.contains('.')) {
                 if !containers.contains_key(&**client) {
                     let spot = entry.spot(&["services", &service.name, "access", "client-names"]);
-                    let all: Vec<&str> = namespace.containers.keys().map(String::as_str).collect();
+                    let all: Vec<&str> = namespace.guests.keys().map(String::as_str).collect();
                     context.dangling(spot, "container", client, &all);
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::codes;
 use crate::model::{
-    Acme, Authority, CertificateSettings, Challenge, Containers, Credential, Expose, Hypervisor, LabPorts,
+    Acme, Authority, CertificateSettings, Challenge, Credential, Expose, Guests, Hypervisor, LabPorts,
     LabTarget, Network, PVE, Protocol, ProxmoxTarget, Service, Site, SshTarget, Target, Trust,
 };
 use crate::namespace::Entry;
@@ -42,7 +42,7 @@ pub(super) fn site(context: &mut Context<'_, '_>) -> Option<Site> {
 }
 
 /// Whether the range of ids has one for every guest that declares none.
-pub(super) fn check_ids(site: Option<&Site>, containers: &Containers, context: &mut Context<'_, '_>) {
+pub(super) fn check_ids(site: Option<&Site>, containers: &Guests, context: &mut Context<'_, '_>) {
     let Some((first, last)) = site.and_then(|site| site.ids) else { return };
     let Some(entry) = &context.namespace.site else { return };
     let wanted = containers.values().filter(|c| c.id.is_none()).count();
@@ -191,7 +191,7 @@ pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
 }
 
 /// What a lab's ports are for is there, speaks TCP, and no two want one port.
-pub(super) fn check_ports(target: Option<&Target>, containers: &Containers, context: &mut Context<'_, '_>) {
+pub(super) fn check_ports(target: Option<&Target>, containers: &Guests, context: &mut Context<'_, '_>) {
     let Some(Target::Lab(LabTarget { ports, .. })) = target else { return };
     let Some(entry) = &context.namespace.target else { return };
     let services: BTreeMap<&str, &Service> =

@@ -9,153 +9,281 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::SecretSource;
+use super::machine::{
+    BiosSource, ControllerSource, FolderSource, HugePagesSource, NicModelSource, OsSource, PciSource,
+    TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
+};
 use super::name;
+use crate::model::GuestKind;
 use crate::values::{
     Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Label, Mac,
     MemorySize, NodeLabel, Rate, Tag, Text, UrlPath, Wait,
 };
 
-/// The settings that a type and a container have in common, spliced into both: one text, one place, and both stay
-/// plain structs with plain schemas.
-macro_rules! with_guest_settings {
-    ($(#[$meta:meta])* pub struct $name:ident { $($before:tt)* }) => {
-        $(#[$meta])*
+/// The settings of guests, said once: those of every guest, and those of each kind. A type has all of them, so that one type
+/// serves both kinds, and a guest those of its kind; all stay plain structs with plain schemas.
+macro_rules! guest_settings {
+    (
+        guest { $($(#[$about:meta])* $of_guest:ident: $guest_type:ty,)* }
+        container { $($(#[$container_about:meta])* $of_container:ident: $container_type:ty,)* }
+        vm { $($(#[$vm_about:meta])* $of_vm:ident: $vm_type:ty,)* }
+        head { $($(#[$head_about:meta])* $head:ident: $head_type:ty,)* }
+        tree { $($(#[$tree_about:meta])* $tree:ident: $tree_type:ty,)* }
+    ) => {
+        /// Settings that several guests share. A guest takes those that its kind has.
         #[derive(Debug, Default, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-        pub struct $name {
-            $($before)*
-            /// The template: one that is declared under `templates`, the beginning of a template's file name (`debian-12`), or a
-            /// volume (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`). What the node does not have is fetched, where its
-            /// catalogue has it.
-            #[schemars(extend("default" = "debian-12"))]
-            pub template: Option<Text>,
-            /// Processor cores.
-            #[schemars(range(min = 1, max = 8192), extend("default" = 1))]
-            pub cores: Option<u32>,
-            /// Memory: `512M` is MiB, `2G` is GiB.
-            #[schemars(extend("default" = "512M"))]
-            pub memory: Option<MemorySize>,
-            /// Swap: like memory; `0M` for none.
-            #[schemars(extend("default" = "512M"))]
-            pub swap: Option<MemorySize>,
-            /// The root disk: its size in GiB (`8G`), or an object with `storage` and `size`. It can grow, not shrink.
-            #[schemars(extend("default" = "8G"))]
-            pub disk: Option<DiskForm>,
-            /// The network of the first device: short for `networks.net0.network`. Where absent, the only one there is.
-            pub network: Option<Label>,
-            /// Network devices by slot, `net0` to `net31`. Where absent, one with DHCP or the `address` given.
-            #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^net([0-9]|[12][0-9]|3[01])$", "x-parse": "net-slot"})))]
-            pub networks: Option<BTreeMap<String, NicSource>>,
-            /// Mount points by slot, `mp0` to `mp255`.
-            #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "mount-slot"})))]
-            pub mounts: Option<BTreeMap<String, MountSource>>,
-            /// What the container may do beyond the usual.
-            pub options: Option<OptionsSource>,
-            /// Whether it starts with the node.
-            #[schemars(extend("default" = true))]
-            pub onboot: Option<bool>,
-            /// Order and delays at the start of the node.
-            pub startup: Option<StartupSource>,
-            /// Tags shown in Proxmox VE, beside Phoenix' own. A guest has its type's and its own.
-            #[schemars(extend("default" = serde_json::json!([])))]
-            pub tags: Option<Vec<Tag>>,
-            /// A text for the people who look at it in Proxmox VE.
-            pub description: Option<Description>,
-            /// Whether its root user is not the node's root user.
-            #[schemars(extend("default" = true))]
-            pub unprivileged: Option<bool>,
-            /// Whether Phoenix and Proxmox VE refuse to destroy it.
-            #[schemars(extend("default" = false))]
-            pub protected: Option<bool>,
-            /// The resource pool.
-            pub pool: Option<Text>,
-            /// Containers that must be healthy before this one is made: `ca` or `container.ca`. A guest has its type's and
-            /// its own.
-            #[schemars(extend("default" = serde_json::json!([])))]
-            pub needs: Option<Vec<Text>>,
-            /// What is installed in it, in this order: a feature's name, or an object with the name and its parameters.
-            /// The type's come first; parameters given twice are the guest's.
-            #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([[{"static-site": {"root": "pages/"}}]])))]
-            pub features: Option<Vec<FeatureSource>>,
+        pub struct TypeSource {
+            /// Another type whose settings hold where this one says nothing.
+            pub extends: Option<Label>,
+            $($(#[$about])* pub $of_guest: $guest_type,)*
+            $($(#[$container_about])* pub $of_container: $container_type,)*
+            $($(#[$vm_about])* pub $of_vm: $vm_type,)*
+            $($(#[$tree_about])* pub $tree: $tree_type,)*
         }
 
-        impl $name {
+        /// An LXC container.
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct ContainerSource {
+            $($(#[$head_about])* pub $head: $head_type,)*
+            $($(#[$about])* pub $of_guest: $guest_type,)*
+            $($(#[$container_about])* pub $of_container: $container_type,)*
+            $($(#[$tree_about])* pub $tree: $tree_type,)*
+        }
+
+        /// A virtual machine.
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct VmSource {
+            $($(#[$head_about])* pub $head: $head_type,)*
+            $($(#[$about])* pub $of_guest: $guest_type,)*
+            $($(#[$vm_about])* pub $of_vm: $vm_type,)*
+            $($(#[$tree_about])* pub $tree: $tree_type,)*
+        }
+
+        /// What of a guest may come from its type. Features are read with their places, from the tree.
+        #[derive(Debug, Default)]
+        pub(crate) struct GuestSettings {
+            $(pub $of_guest: $guest_type,)*
+            $(pub $of_container: $container_type,)*
+            $(pub $of_vm: $vm_type,)*
+        }
+
+        impl TypeSource {
             pub(crate) fn settings(&mut self) -> GuestSettings {
                 GuestSettings {
-                    template: self.template.take(),
-                    cores: self.cores,
-                    memory: self.memory,
-                    swap: self.swap,
-                    disk: self.disk.take(),
-                    network: self.network.take(),
-                    networks: self.networks.take(),
-                    mounts: self.mounts.take(),
-                    options: self.options.take(),
-                    onboot: self.onboot,
-                    startup: self.startup,
-                    tags: self.tags.take(),
-                    description: self.description.take(),
-                    unprivileged: self.unprivileged,
-                    protected: self.protected,
-                    pool: self.pool.take(),
-                    needs: self.needs.take(),
+                    $($of_guest: self.$of_guest.take(),)*
+                    $($of_container: self.$of_container.take(),)*
+                    $($of_vm: self.$of_vm.take(),)*
                 }
             }
+        }
+
+        impl From<ContainerSource> for GuestSource {
+            fn from(source: ContainerSource) -> Self {
+                Self {
+                    of: GuestKind::Container,
+                    $($head: source.$head,)*
+                    settings: GuestSettings {
+                        $($of_guest: source.$of_guest,)*
+                        $($of_container: source.$of_container,)*
+                        ..GuestSettings::default()
+                    },
+                }
+            }
+        }
+
+        impl From<VmSource> for GuestSource {
+            fn from(source: VmSource) -> Self {
+                Self {
+                    of: GuestKind::Vm,
+                    $($head: source.$head,)*
+                    settings: GuestSettings {
+                        $($of_guest: source.$of_guest,)*
+                        $($of_vm: source.$of_vm,)*
+                        ..GuestSettings::default()
+                    },
+                }
+            }
+        }
+
+        /// A guest of either kind.
+        #[derive(Debug)]
+        pub(crate) struct GuestSource {
+            pub of: GuestKind,
+            $(pub $head: $head_type,)*
+            pub settings: GuestSettings,
         }
     };
 }
 
-/// What types and containers have in common. Features are read with their places, from the tree.
-#[derive(Debug, Default)]
-pub(crate) struct GuestSettings {
-    pub template: Option<Text>,
-    pub cores: Option<u32>,
-    pub memory: Option<MemorySize>,
-    pub swap: Option<MemorySize>,
-    pub disk: Option<DiskForm>,
-    pub network: Option<Label>,
-    pub networks: Option<BTreeMap<String, NicSource>>,
-    pub mounts: Option<BTreeMap<String, MountSource>>,
-    pub options: Option<OptionsSource>,
-    pub onboot: Option<bool>,
-    pub startup: Option<StartupSource>,
-    pub tags: Option<Vec<Tag>>,
-    pub description: Option<Description>,
-    pub unprivileged: Option<bool>,
-    pub protected: Option<bool>,
-    pub pool: Option<Text>,
-    pub needs: Option<Vec<Text>>,
-}
-
-with_guest_settings! {
-    /// Settings that several guests share.
-    pub struct TypeSource {
-        /// Another type whose settings hold where this one says nothing.
-        pub extends: Option<Label>,
+guest_settings! {
+    guest {
+        /// Processor cores.
+        #[schemars(range(min = 1, max = 8192), extend("default" = 1))]
+        cores: Option<u32>,
+        /// Memory: `512M` is MiB, `2G` is GiB.
+        #[schemars(extend("default" = "512M"))]
+        memory: Option<MemorySize>,
+        /// The network of the first device: short for `networks.net0.network`. Where absent, the only one there is.
+        network: Option<Label>,
+        /// Network devices by slot, `net0` to `net31`. Where absent, one with DHCP or the `address` given.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^net([0-9]|[12][0-9]|3[01])$", "x-parse": "net-slot"})))]
+        networks: Option<BTreeMap<String, NicSource>>,
+        /// Whether it starts with the node.
+        #[schemars(extend("default" = true))]
+        onboot: Option<bool>,
+        /// Order and delays at the start of the node.
+        startup: Option<StartupSource>,
+        /// Tags shown in Proxmox VE, beside Phoenix' own. A guest has its type's and its own.
+        #[schemars(extend("default" = serde_json::json!([])))]
+        tags: Option<Vec<Tag>>,
+        /// A text for the people who look at it in Proxmox VE.
+        description: Option<Description>,
+        /// Whether Phoenix and Proxmox VE refuse to destroy it.
+        #[schemars(extend("default" = false))]
+        protected: Option<bool>,
+        /// The resource pool.
+        pool: Option<Text>,
+        /// Guests that must be healthy before this one is made: `ca` or `container.ca`. A guest has its type's and
+        /// its own.
+        #[schemars(extend("default" = serde_json::json!([])))]
+        needs: Option<Vec<Text>>,
     }
-}
-
-with_guest_settings! {
-    /// An LXC container.
-    pub struct ContainerSource {
-        /// The type whose settings hold where the container says nothing.
+    container {
+        /// The template: one that is declared under `templates`, the beginning of a template's file name (`debian-12`), or a
+        /// volume (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`). What the node does not have is fetched, where its
+        /// catalogue has it.
+        #[schemars(extend("default" = "debian-12"))]
+        template: Option<Text>,
+        /// Swap: like memory; `0M` for none.
+        #[schemars(extend("default" = "512M"))]
+        swap: Option<MemorySize>,
+        /// The root disk: its size in GiB (`8G`), or an object with `storage` and `size`. It can grow, not shrink.
+        #[schemars(extend("default" = "8G"))]
+        disk: Option<DiskForm>,
+        /// Mount points by slot, `mp0` to `mp255`.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "mount-slot"})))]
+        mounts: Option<BTreeMap<String, MountSource>>,
+        /// What the container may do beyond the usual.
+        options: Option<OptionsSource>,
+        /// Whether its root user is not the node's root user.
+        #[schemars(extend("default" = true))]
+        unprivileged: Option<bool>,
+    }
+    vm {
+        /// The disk image that its first disk is made from, once: a name of `images`, or a volume such as
+        /// `local:import/debian-13-genericcloud-amd64.qcow2`.
+        image: Option<Text>,
+        /// The installation medium in its drive: a name of `images`, or a volume such as `local:iso/debian-13.iso`.
+        iso: Option<Text>,
+        /// Disks by slot: `scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1` and `ide3`. It starts from
+        /// the first one. Where absent, `scsi0` with 8 GiB.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^(scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|sata[0-5]|ide[13])$", "x-parse": "disk-slot"}),
+            "examples" = serde_json::json!([{"scsi0": "32G", "scsi1": {"size": "200G", "storage": "tank", "backup": false}}])))]
+        disks: Option<BTreeMap<String, VmDiskForm>>,
+        /// Whether it gets a drive for cloud-init, which tells it its addresses and its user at the first start. True by
+        /// default where it has an `image`.
+        cloud_init: Option<bool>,
+        /// The user that cloud-init makes.
+        user: Option<UserSource>,
+        /// Whether the guest agent is in it (`qemu-guest-agent`), by which Phoenix installs what is to be in it.
+        #[schemars(extend("default" = true))]
+        agent: Option<bool>,
+        /// What runs in it.
+        #[schemars(extend("default" = "l26"))]
+        os: Option<OsSource>,
+        /// Processor sockets, each with `cores`. Where absent, one.
+        #[schemars(range(min = 1, max = 4))]
+        sockets: Option<u32>,
+        /// The processor that the guest sees, such as `host` or `x86-64-v2-AES`, with what is said of it. Where absent, Proxmox
+        /// VE's default.
+        #[schemars(extend("examples" = ["host"]))]
+        cpu: Option<Text>,
+        /// Whether the guest sees NUMA.
+        numa: Option<bool>,
+        /// The processors of the node that it runs on, such as `0-3,8`. Needs root on the node.
+        affinity: Option<Text>,
+        /// The size of huge pages that its memory is of. Needs root on the node.
+        hugepages: Option<HugePagesSource>,
+        /// The least memory that it is left with when the node needs some: like `memory`; `0M` for no balloon. Where absent, all
+        /// of it.
+        balloon: Option<MemorySize>,
+        /// Its weight when memory is shared out among guests.
+        #[schemars(range(min = 0, max = 50000))]
+        shares: Option<u32>,
+        /// The firmware. Where absent, `ovmf` with `uefi`, else `seabios`.
+        bios: Option<BiosSource>,
+        /// The disk of UEFI's variables.
+        uefi: Option<UefiSource>,
+        /// A TPM.
+        tpm: Option<TpmSource>,
+        /// The machine, such as `q35`. Where absent, Proxmox VE's default.
+        #[schemars(extend("examples" = ["q35"]))]
+        machine: Option<Text>,
+        /// The SCSI controller.
+        #[schemars(extend("default" = "virtio-scsi-single"))]
+        scsi_controller: Option<ControllerSource>,
+        /// The graphics card, such as `std`, `virtio` or `serial0`, with what is said of it.
+        vga: Option<Text>,
+        /// Serial ports by slot, `serial0` to `serial3`: `socket`, or a device of the node, which needs root there.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^serial[0-3]$", "x-parse": "serial-slot"})))]
+        serial: Option<BTreeMap<String, Text>>,
+        /// USB devices by slot, `usb0` to `usb13`.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^usb([0-9]|1[0-3])$", "x-parse": "usb-slot"})))]
+        usb: Option<BTreeMap<String, UsbSource>>,
+        /// PCI devices by slot, `pci0` to `pci15`.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^pci([0-9]|1[0-5])$", "x-parse": "pci-slot"})))]
+        pci: Option<BTreeMap<String, PciSource>>,
+        /// Folders of the node by slot, `folder0` to `folder9`, by directory mappings.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^folder[0-9]$", "x-parse": "folder-slot"})))]
+        folders: Option<BTreeMap<String, FolderSource>>,
+        /// The devices that it starts from, in order. Where absent, the first disk, and after it the medium of `iso`.
+        #[schemars(extend("examples" = serde_json::json!([["scsi0", "net0"]])))]
+        boot: Option<Vec<Text>>,
+        /// What can be changed while it runs, such as `network,disk,usb`. Where absent, Proxmox VE's default.
+        hotplug: Option<Text>,
+        /// Whether it has a source of randomness of the node: `/dev/urandom`, `/dev/random` or `/dev/hwrng`.
+        rng: Option<Text>,
+        /// The watchdog, such as `i6300esb,action=reset`.
+        watchdog: Option<Text>,
+        /// Whether its pointer is a tablet's, which is where the mouse is.
+        tablet: Option<bool>,
+        /// Whether its clock is the node's local time, as Windows likes it.
+        localtime: Option<bool>,
+        /// Whether it has ACPI.
+        acpi: Option<bool>,
+        /// Whether the node's processor runs it (KVM), and not a program that emulates one.
+        kvm: Option<bool>,
+        /// The layout of the keyboard for its console, such as `de`.
+        keyboard: Option<Text>,
+    }
+    head {
+        /// The type whose settings hold where the guest says nothing.
         #[serde(rename = "type")]
-        pub kind: Option<Label>,
+        kind: Option<Label>,
         /// The id in Proxmox VE. Where absent, derived from the name, so that it stays the same.
         #[schemars(range(min = 100, max = 999_999_999))]
-        pub id: Option<u32>,
-        /// The host name. Where absent, the container's name.
-        pub hostname: Option<Label>,
+        id: Option<u32>,
+        /// The host name. Where absent, the guest's name.
+        hostname: Option<Label>,
         /// The node it is placed on. Where absent, the target's.
-        pub node: Option<NodeLabel>,
+        node: Option<NodeLabel>,
         /// The address of the first network device, or `dhcp`: short for `networks.net0.address`.
-        pub address: Option<Address>,
+        address: Option<Address>,
         /// The MAC address of the first network device: short for `networks.net0.mac`. Where absent, derived, so that it
         /// stays the same.
-        pub mac: Option<Mac>,
+        mac: Option<Mac>,
         /// The services it runs, by name. Names, certificates, the gateway's configuration and probes follow from them.
         #[schemars(extend("propertyNames" = name()))]
-        pub services: Option<BTreeMap<String, ServiceSource>>,
+        services: Option<BTreeMap<String, ServiceSource>>,
+    }
+    tree {
+        /// What is installed in it, in this order: a feature's name, or an object with the name and its parameters.
+        /// The type's come first; parameters given twice are the guest's.
+        #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([[{"static-site": {"root": "pages/"}}]])))]
+        features: Option<Vec<FeatureSource>>,
     }
 }
 
@@ -191,8 +319,10 @@ pub struct NicSource {
     pub address: Option<Address>,
     /// The MAC address. Where absent, derived, so that it stays the same.
     pub mac: Option<Mac>,
-    /// The name inside the container. Where absent, `eth` and the slot's number.
+    /// The name inside a container. Where absent, `eth` and the slot's number.
     pub name: Option<DeviceName>,
+    /// The model of the device of a virtual machine. Where absent, `virtio`.
+    pub model: Option<NicModelSource>,
     /// Whether Proxmox VE's firewall filters it.
     #[schemars(extend("default" = false))]
     pub firewall: Option<bool>,

@@ -5,6 +5,7 @@
 
 mod guest;
 mod image;
+mod machine;
 mod target;
 
 use std::collections::BTreeMap;
@@ -15,11 +16,17 @@ use serde::Deserialize;
 pub use guest::{
     AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
+    VmSource,
+};
+pub use machine::{
+    BiosSource, CacheSource, ControllerSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile,
+    KeyForm, NicModelSource, OsSource, PciSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
+    VmDiskSource,
 };
 pub use image::{FormatSource, ImageSource, TemplateSource};
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
-pub(crate) use guest::GuestSettings;
+pub(crate) use guest::{GuestSettings, GuestSource};
 
 use crate::values::{
     AddressRange, Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone,
@@ -57,6 +64,9 @@ pub struct FileSource {
     /// LXC containers, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub containers: Option<BTreeMap<String, ContainerSource>>,
+    /// Virtual machines, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub vms: Option<BTreeMap<String, VmSource>>,
     /// The firewall. Where present, who may talk to whom follows from services, `needs` and `flows`.
     pub firewall: Option<FirewallSource>,
     /// What may flow beyond what follows from services and `needs`, by name.

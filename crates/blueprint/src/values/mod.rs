@@ -489,6 +489,17 @@ pub(crate) fn check_text(kind: &str, text: &str) -> Result<(), ValueError> {
     match kind {
         "net-slot" => slot("net", 31, text).map(drop),
         "mount-slot" => slot("mp", 255, text).map(drop),
+        "serial-slot" => slot("serial", 3, text).map(drop),
+        "usb-slot" => slot("usb", 13, text).map(drop),
+        "pci-slot" => slot("pci", 15, text).map(drop),
+        "folder-slot" => slot("folder", 9, text).map(drop),
+        "disk-slot" => match text.parse::<crate::model::Slot>() {
+            Ok(_) => Ok(()),
+            Err(message) => wrong(
+                message,
+                "`scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1`, `ide3`",
+            ),
+        },
         _ => check(kind, text),
     }
 }

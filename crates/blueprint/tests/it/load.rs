@@ -36,7 +36,7 @@ fn the_site_that_init_writes_is_valid() {
     let blueprint = loaded.blueprint;
     assert_eq!(blueprint.site.domain, "workshop.internal");
     assert!(matches!(blueprint.target, Target::Lab(_)));
-    let notes = &blueprint.containers["notes"];
+    let notes = &blueprint.guests["notes"];
     assert_eq!(notes.id, Some(120));
     assert_eq!(notes.services["notes"].expose, Expose::Gateway);
     assert_eq!(notes.services["notes"].declared.to_string(), "guests.json:21");
@@ -46,7 +46,7 @@ fn the_site_that_init_writes_is_valid() {
     let pages = &notes.features[2].contents["root"];
     assert_eq!(pages.len(), 1);
     assert_eq!(pages[0].path, "index.html");
-    let NicAddress::Static(address) = blueprint.containers["gateway"].nets[&0].address else {
+    let NicAddress::Static(address) = blueprint.guests["gateway"].nets[&0].address else {
         panic!("no address")
     };
     assert_eq!(address.to_string(), "10.0.0.153/24");
@@ -60,17 +60,18 @@ fn the_first_workshop_is_what_init_writes() {
         assert_eq!(there, text, "{path} differs");
     }
     let loaded = load(&root, &common::catalog()).unwrap_or_else(|f| panic!("{}", f.to_text()));
-    assert_eq!(loaded.blueprint.containers.len(), 3);
+    assert_eq!(loaded.blueprint.guests.len(), 3);
 }
 
 #[test]
 fn defaults_are_filled_in() {
     let blueprint = load_files(&[("site.json", SITE), ("guests.json", r#"{"containers": {"one": {}}}"#)]);
-    let one = &blueprint.containers["one"];
-    assert_eq!((one.cores, one.memory_mib, one.swap_mib, one.disk.size_gib), (1, 512, 512, 8));
-    assert_eq!((one.template.as_str(), one.hostname.as_str()), ("debian-12", "one"));
-    assert!(one.unprivileged && one.onboot && !one.protected);
-    assert_eq!(one.options.get("nesting").map(String::as_str), Some("1"));
+    let one = &blueprint.guests["one"];
+    let own = one.container().unwrap();
+    assert_eq!((one.cores, one.memory_mib, own.swap_mib, own.disk.size_gib), (1, 512, 512, 8));
+    assert_eq!((own.template.as_str(), one.hostname.as_str()), ("debian-12", "one"));
+    assert!(own.unprivileged && one.onboot && !one.protected);
+    assert_eq!(own.options.get("nesting").map(String::as_str), Some("1"));
     assert_eq!(one.nets[&0].address, NicAddress::Dhcp);
     assert_eq!((one.nets[&0].network.as_str(), one.nets[&0].name.as_str()), ("lan", "eth0"));
     assert_eq!(blueprint.certificates.life, Duration::from_secs(90 * 86_400));
@@ -92,12 +93,13 @@ fn guest_types_are_merged() {
       }
     }"#;
     let blueprint = load_files(&[("site.json", SITE), ("g.json", guests), ("pages/index.html", "hello")]);
-    let one = &blueprint.containers["one"];
+    let one = &blueprint.guests["one"];
+    let own = one.container().unwrap();
     assert_eq!((one.cores, one.memory_mib), (4, 8192));
     assert_eq!(one.tags.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(one.options.keys().map(String::as_str).collect::<Vec<_>>(), ["fuse", "keyctl", "nesting"]);
-    assert_eq!(one.mounts[&0].path, "/data");
-    assert_eq!(one.mounts[&1].source, MountSource::Host("/tank".to_owned()));
+    assert_eq!(own.options.keys().map(String::as_str).collect::<Vec<_>>(), ["fuse", "keyctl", "nesting"]);
+    assert_eq!(own.mounts[&0].path, "/data");
+    assert_eq!(own.mounts[&1].source, MountSource::Host("/tank".to_owned()));
     assert!(matches!(one.nets[&0].address, NicAddress::Static(_)));
     assert_eq!(one.features.len(), 2);
     assert_eq!(one.features[1].parameters["port"], 82);
@@ -118,7 +120,7 @@ fn a_machine_alone_and_a_node_with_capitals_are_taken_as_they_are() {
     assert_eq!(management, ["192.168.1.5", "192.168.2.0/24", "192.168.1.6"]);
     let to = &loaded.flows["backup"].to;
     assert_eq!(*to, blueprint::model::FlowEnd::Net("192.168.1.20/32".parse().unwrap()));
-    assert_eq!(loaded.containers["notes"].node.as_deref(), Some("PVE-01"));
+    assert_eq!(loaded.guests["notes"].node.as_deref(), Some("PVE-01"));
 }
 
 // F-14: what `explain` says of the hook is what the book says and the guest's program calls.

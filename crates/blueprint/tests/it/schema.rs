@@ -165,7 +165,7 @@ fn the_defaults_shown_are_the_defaults_used() {
     let load = |containers: &str| {
         let text = format!("{site}, {containers}}}");
         let loaded = blueprint::load_from_memory([("a.json".into(), text.into_bytes())], &common::catalog());
-        loaded.unwrap_or_else(|f| panic!("{}", f.to_text())).blueprint.containers["a"].clone()
+        loaded.unwrap_or_else(|f| panic!("{}", f.to_text())).blueprint.guests["a"].clone()
     };
     let plain = load(
         r#""containers": {"a": {"services": {"s": {"port": 1}}, "mounts": {"mp0": {"path": "/x", "size": "1G"}}}}"#,
@@ -190,11 +190,11 @@ fn the_defaults_shown_are_the_defaults_used() {
         shown("ServiceSource", "path"),
         shown("MountSource", "read-only"),
     ));
-    let strip = |container: std::sync::Arc<blueprint::model::Container>| {
-        let mut container = std::sync::Arc::unwrap_or_clone(container);
-        container.declared = blueprint::model::Location::default();
-        container.services.values_mut().for_each(|s| s.declared = blueprint::model::Location::default());
-        container
+    let strip = |guest: std::sync::Arc<blueprint::model::Guest>| {
+        let mut guest = std::sync::Arc::unwrap_or_clone(guest);
+        guest.declared = blueprint::model::Location::default();
+        guest.services.values_mut().for_each(|s| s.declared = blueprint::model::Location::default());
+        guest
     };
     assert_eq!(strip(plain), strip(explicit));
 }

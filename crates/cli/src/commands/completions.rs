@@ -158,7 +158,7 @@ impl Names {
     /// The names of the site in a folder, sorted; none where there is no site that can be read.
     fn names_in(self, site: &Utf8Path) -> BTreeSet<String> {
         let Some((blueprint, desired)) = explain::wired(site) else { return BTreeSet::new() };
-        let guests = || blueprint.containers.keys().map(ToString::to_string);
+        let guests = || blueprint.guests.keys().map(ToString::to_string);
         let addresses = || desired.graph.addresses().map(Address::to_string);
         match self {
             Self::Guests => guests().collect(),

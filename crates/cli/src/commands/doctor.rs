@@ -119,7 +119,7 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
     }
     let mut findings = Findings { printer, rows: Vec::new(), bad: 0 };
     let paper = opening::paper(global, printer)?;
-    findings.good("blueprint", &format!("{} containers", paper.loaded.blueprint.containers.len()));
+    findings.good("blueprint", &format!("{} guests", paper.loaded.blueprint.guests.len()));
     let old = paper.authority.as_deref().and_then(certs::old_root);
     let authority = match &paper.authority {
         Some(_) => "root and intermediate are readable and belong together",

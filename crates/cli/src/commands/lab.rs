@@ -76,22 +76,12 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         )
         .hint("take `vlan` out for the lab"));
     }
-    let mut storages: Vec<String> = blueprint
-        .containers
-        .values()
-        .flat_map(|c| {
-            let mounts = c.mounts.values().filter_map(|m| match &m.source {
-                blueprint::model::MountSource::Volume(disk) => disk.storage.clone(),
-                blueprint::model::MountSource::Host(_) => None,
-            });
-            c.disk.storage.iter().cloned().chain(mounts).collect::<Vec<_>>()
-        })
-        .filter(|s| s != "local")
-        .collect();
+    let declared = blueprint.guests.values().flat_map(|guest| guest.storages());
+    let mut storages: Vec<String> = declared.filter(|name| *name != "local").map(str::to_owned).collect();
     storages.sort();
     storages.dedup();
     let catalog = &blueprint.features;
-    let gateway = blueprint.containers.values().find(|c| {
+    let gateway = blueprint.guests.values().find(|c| {
         c.features
             .iter()
             .any(|f| catalog.get(&f.name).is_some_and(|f| f.spec.provides.iter().any(|p| p == "gateway")))
@@ -129,7 +119,7 @@ fn nodes(blueprint: &Blueprint, options: &LabUp) -> u8 {
 
 /// The addresses that are somebody's.
 fn addresses(blueprint: &Blueprint) -> BTreeSet<Ipv4Addr> {
-    let nics = blueprint.containers.values().flat_map(|c| c.nets.values());
+    let nics = blueprint.guests.values().flat_map(|c| c.nets.values());
     let fixed = nics.filter_map(|nic| match nic.address {
         blueprint::model::NicAddress::Static(inet) => Some(inet.address()),
         blueprint::model::NicAddress::Dhcp => None,

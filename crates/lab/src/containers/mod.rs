@@ -216,6 +216,8 @@ impl LxcRuntime {
     }
 }
 
+impl crate::runtime::Machines for LxcRuntime {}
+
 #[async_trait]
 impl Runtime for LxcRuntime {
     fn kind(&self) -> RuntimeKind {

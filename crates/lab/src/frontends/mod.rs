@@ -12,6 +12,7 @@ mod pct;
 mod pct_files;
 mod pveam;
 mod pvenode;
+mod qm;
 
 use std::io::Write;
 
@@ -84,7 +85,7 @@ async fn dispatch(argv: &[String]) -> Done {
             let api = Api::on_node();
             let result = match name {
                 "pct" => pct::run(&api, &words).await,
-                "qm" => others::qm(&api, &words).await,
+                "qm" => qm::run(&api, &words).await,
                 "pvesh" => others::pvesh(&api, &words).await,
                 "pveam" => pveam::run(&api, &words).await,
                 "pvesm" => others::pvesm(&api, &words).await,
@@ -102,9 +103,13 @@ async fn dispatch(argv: &[String]) -> Done {
 /// The guests that run on the node whose API listens on `socket`.
 pub(crate) async fn running_guests(socket: &camino::Utf8Path, node: &str) -> std::collections::BTreeSet<u32> {
     let api = Api::at(socket, node);
-    let guests = api.call("GET", &api.path("/lxc"), &client::Parameters::new()).await.unwrap_or_default();
-    let running = guests.as_array().into_iter().flatten().filter(|g| g["status"] == "running");
-    running.filter_map(|g| pct::shown(&g["vmid"]).parse().ok()).collect()
+    let mut out = std::collections::BTreeSet::new();
+    for kind in ["/lxc", "/qemu"] {
+        let guests = api.call("GET", &api.path(kind), &client::Parameters::new()).await.unwrap_or_default();
+        let running = guests.as_array().into_iter().flatten().filter(|g| g["status"] == "running");
+        out.extend(running.filter_map(|g| pct::shown(&g["vmid"]).parse::<u32>().ok()));
+    }
+    out
 }
 
 /// Runs a step of the runtime in this process.

@@ -1,4 +1,4 @@
-//! `qm`, `pvesh`, `pvesm`, `pveum`, `pveversion`, and what starts the guests with the node.
+//! `pvesh`, `pvesm`, `pveum`, `pveversion`, and what starts the guests with the node.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,39 +10,6 @@ use super::Done;
 use super::client::{Api, Failure, Parameters, encode};
 use super::options::{Format, format, split};
 use super::pct::shown;
-
-/// `qm`: the lab has no virtual machines of its own yet, and says about each what a node without it says.
-pub(crate) async fn qm(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
-    let (words, _) = split(arguments);
-    match words.as_slice() {
-        ["list"] => {
-            let guests = api.call("GET", &api.path("/qemu"), &Parameters::new()).await?;
-            let mut out = String::new();
-            for (at, guest) in guests.as_array().into_iter().flatten().enumerate() {
-                if at == 0 {
-                    // Writing to a String cannot fail.
-                    let _ = writeln!(out, "{:>10} {:<20} {:<10}", "VMID", "NAME", "STATUS");
-                }
-                let _ = writeln!(
-                    out,
-                    "{:>10} {:<20} {:<10}",
-                    shown(&guest["vmid"]),
-                    shown(&guest["name"]),
-                    shown(&guest["status"])
-                );
-            }
-            Ok(Done::text(out))
-        }
-        [_, id, ..] => {
-            let node = api.node();
-            Ok(Done::failed(
-                2,
-                format!("Configuration file 'nodes/{node}/qemu-server/{id}.conf' does not exist\n"),
-            ))
-        }
-        _ => Ok(Done::failed(255, "ERROR: no command specified\nqm <COMMAND> [ARGS] [OPTIONS]\n")),
-    }
-}
 
 /// `pvesh`: any call of the API.
 pub(crate) async fn pvesh(api: &Api, arguments: &[&str]) -> Result<Done, Failure> {
@@ -288,31 +255,36 @@ pub(crate) async fn pveversion(api: &Api) -> Result<Done, Failure> {
 /// Starts the guests with `onboot`, in the order of `startup`, as `pve-guests.service` does when a node has booted.
 pub(crate) async fn start_guests(api: &Api) -> Result<Done, Failure> {
     let none = Parameters::new();
-    let guests = wait_for_api(api).await?;
+    let containers = wait_for_api(api).await?;
+    let machines = api.call("GET", &api.path("/qemu"), &none).await?;
+    let each = |guests: &Value, kind| {
+        guests.as_array().into_iter().flatten().map(|guest| (kind, guest.clone())).collect::<Vec<_>>()
+    };
     let mut order = Vec::new();
-    for guest in guests.as_array().into_iter().flatten() {
+    for (kind, guest) in each(&containers, "lxc").into_iter().chain(each(&machines, "qemu")) {
         let id = shown(&guest["vmid"]);
-        let config = api.call("GET", &api.path(&format!("/lxc/{id}/config")), &none).await?;
+        let config = api.call("GET", &api.path(&format!("/{kind}/{id}/config")), &none).await?;
         if shown(&config["onboot"]) == "1"
             && shown(&guest["status"]) != "running"
             && shown(&config["template"]) != "1"
         {
             let startup = Startup::parse(&shown(&config["startup"]));
-            order.push((startup.order, id.parse::<u32>().unwrap_or_default(), startup.up));
+            order.push((startup.order, id.parse::<u32>().unwrap_or_default(), startup.up, kind));
         }
     }
     order.sort_unstable();
     let mut done = Done::default();
-    for (_, id, up) in order {
-        match api.call_and_wait("POST", &api.path(&format!("/lxc/{id}/status/start")), &none).await {
+    for (_, id, up, kind) in order {
+        let name = if kind == "lxc" { "CT" } else { "VM" };
+        match api.call_and_wait("POST", &api.path(&format!("/{kind}/{id}/status/start")), &none).await {
             Ok(_) => {
-                let _ = writeln!(done.out, "started CT {id}");
+                let _ = writeln!(done.out, "started {name} {id}");
                 // What `startup` asks for: the next one begins that much later.
                 tokio::time::sleep(Duration::from_secs(up)).await;
             }
             // One that does not start must not keep the others from starting.
             Err(failure) => {
-                let _ = writeln!(done.err, "CT {id}: {}", failure.into_done().err.trim_end());
+                let _ = writeln!(done.err, "{name} {id}: {}", failure.into_done().err.trim_end());
                 done.status = 1;
             }
         }

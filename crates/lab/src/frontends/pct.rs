@@ -100,7 +100,7 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
 }
 
 /// The node's command line knows its options and refuses others itself; here the API refuses them.
-fn refused(failure: Failure, usage: &str) -> Done {
+pub(super) fn refused(failure: Failure, usage: &str) -> Done {
     if let Failure::Refused { status: 400, errors, .. } = &failure {
         let unknown: Vec<&String> =
             errors.iter().filter(|(_, e)| e.contains("not defined in schema")).map(|(k, _)| k).collect();
@@ -138,7 +138,7 @@ async fn list(api: &Api) -> Result<Done, Failure> {
     Ok(Done::text(out))
 }
 
-async fn config(api: &Api, guest: &str, options: &Parameters) -> Result<Done, Failure> {
+pub(super) async fn config(api: &Api, guest: &str, options: &Parameters) -> Result<Done, Failure> {
     let config = api.call("GET", &format!("{guest}/config"), options).await?;
     let mut out = String::new();
     for (key, value) in
@@ -166,7 +166,7 @@ fn encode_text(text: &str) -> String {
     out
 }
 
-async fn pending(api: &Api, guest: &str) -> Result<Done, Failure> {
+pub(super) async fn pending(api: &Api, guest: &str) -> Result<Done, Failure> {
     let all = api.call("GET", &format!("{guest}/pending"), &Parameters::new()).await?;
     let mut items: Vec<&Value> = all.as_array().into_iter().flatten().collect();
     items.sort_by_key(|item| shown(&item["key"]));

@@ -14,8 +14,9 @@ pub(crate) async fn guest(node: &Inner, id: u32, conf: &GuestConf, running: bool
     let facts = Facts::of(node, id, conf, running).await;
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
-    put("id", format!("lxc/{id}").into());
-    put("type", "lxc".into());
+    let kind = conf.kind.api_name();
+    put("id", format!("{kind}/{id}").into());
+    put("type", kind.into());
     put("vmid", id.into());
     put("node", node.name.as_str().into());
     put("name", facts.name.as_str().into());

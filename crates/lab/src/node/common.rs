@@ -166,8 +166,9 @@ impl Cluster {
         let Some((version, common)) = newer else { return false };
         let Common { access, pools, mut storages } = common;
         for storage in storages.values_mut().filter(|storage| !storage.is_shared()) {
-            let own = keep.storages.get_mut(&storage.id).map(|own| std::mem::take(&mut own.templates));
-            storage.templates = own.unwrap_or_default();
+            let own = keep.storages.get_mut(&storage.id);
+            let own = own.map(|own| (std::mem::take(&mut own.templates), std::mem::take(&mut own.images)));
+            (storage.templates, storage.images) = own.unwrap_or_default();
         }
         (keep.access, keep.pools, keep.storages) = (access, pools, storages);
         *last = Some(version);
@@ -236,11 +237,5 @@ impl Node {
     /// The address it gives as its own.
     pub fn address(&self) -> &str {
         &self.inner.hardware.address
-    }
-
-    /// The text of every container's configuration file of all nodes of its cluster, with the node's name and the id.
-    pub fn all_configuration_files(&self) -> Vec<(String, u32, Arc<str>)> {
-        let all = self.inner.state().etc.whole();
-        all.into_iter().map(|(id, (node, file))| (node, id, Arc::from(file.text.as_str()))).collect()
     }
 }

@@ -55,7 +55,7 @@ const NAMES: [&str; 32] = [
 /// Whether a format of this name is known.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name)
+    NAMES.contains(&name) || super::qemu::formats::NAMES.contains(&name)
 }
 
 /// Checks `value` against the format called `name`.
@@ -122,7 +122,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
                 value.strip_prefix("mp").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < 256);
             if value == "rootfs" || numbered { Ok(()) } else { Err(Error::Pattern) }
         }
-        _ => Ok(()),
+        _ => super::qemu::formats::check(name, value).unwrap_or(Ok(())),
     }
 }
 

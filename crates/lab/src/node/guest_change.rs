@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proxmox::config::GuestKind;
+
 use super::Inner;
 use super::error::{Answer, ApiError, Outcome};
 use super::etc::GuestConf;
@@ -24,11 +26,11 @@ fn hotplugs(key: &str) -> bool {
     AT_ONCE.contains(&key) || HOTPLUG.contains(&key) || is_net(key)
 }
 
-fn is_net(key: &str) -> bool {
+pub(super) fn is_net(key: &str) -> bool {
     key.strip_prefix("net").is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
-fn is_unused(key: &str) -> bool {
+pub(super) fn is_unused(key: &str) -> bool {
     key.strip_prefix("unused").is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
@@ -125,7 +127,7 @@ pub(crate) fn check_privileges(
     Ok(())
 }
 
-fn check_bridge(call: &Call<'_>, net: &Property) -> Result<(), ApiError> {
+pub(super) fn check_bridge(call: &Call<'_>, net: &Property) -> Result<(), ApiError> {
     let Some(bridge) = net.get("bridge") else { return Ok(()) };
     let path = format!("/sdn/zones/localnetwork/{bridge}");
     let tagged = net.get("tag").is_some_and(|tag| call.may(&format!("{path}/{tag}"), "SDN.Use"));
@@ -169,9 +171,10 @@ fn check_features(
     if nesting { allocate() } else { Ok(()) }
 }
 
-fn ids(call: &Call<'_>, key: &str) -> Result<Vec<String>, ApiError> {
+/// The options that a parameter lists, all of which a guest of this kind can have.
+pub(super) fn ids(call: &Call<'_>, kind: GuestKind, key: &str) -> Result<Vec<String>, ApiError> {
     let all: Vec<String> = call.get(key).map(list).into_iter().flatten().map(str::to_owned).collect();
-    match all.iter().find(|option| !schema::is_guest_option(option)) {
+    match all.iter().find(|option| !schema::is_guest_option(kind, option)) {
         Some(unknown) => Err(ApiError::parameter(key, format!("unknown option '{unknown}'"))),
         None => Ok(all),
     }
@@ -210,8 +213,8 @@ pub(crate) async fn update(call: &Call<'_>) -> Outcome {
         .filter(|(key, _)| !own.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let delete = ids(call, "delete")?;
-    let revert = ids(call, "revert")?;
+    let delete = ids(call, GuestKind::Container, "delete")?;
+    let revert = ids(call, GuestKind::Container, "revert")?;
     if set.is_empty() && delete.is_empty() && revert.is_empty() {
         return Err(ApiError::die("no options specified"));
     }

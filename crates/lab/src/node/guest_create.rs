@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proxmox::config::GuestKind;
+
 use super::error::{ApiError, Outcome};
 use super::etc::GuestConf;
 use super::guest_change::{check_privileges, normal};
@@ -75,7 +77,7 @@ pub(crate) fn create(call: &Call<'_>) -> Outcome {
         check_mount(call, key, value)?;
     }
 
-    let mut conf = GuestConf::default();
+    let mut conf = GuestConf::empty(GuestKind::Container);
     for (key, value) in &options {
         let value = normal(node, key, value).map_err(ApiError::die)?;
         conf.current.options.insert(key.clone(), value);
@@ -95,7 +97,7 @@ pub(crate) fn create(call: &Call<'_>) -> Outcome {
     }
 
     // From here the id is taken, and the guest locked.
-    let mut reserved = GuestConf::default();
+    let mut reserved = GuestConf::empty(GuestKind::Container);
     reserved.current.options.insert("lock".to_owned(), "create".to_owned());
     node.change_all(|State { etc, keep, .. }| {
         if etc.owner(id).is_some() {
@@ -238,7 +240,7 @@ pub(crate) fn allocate_new(
 
 /// After a failed creation nothing of the guest stays.
 async fn undo(node: &Arc<Inner>, id: u32, log: &TaskLog) {
-    let mut conf = GuestConf::default();
+    let mut conf = GuestConf::empty(GuestKind::Container);
     {
         let state = node.state();
         let own = state.keep.volumes.iter().filter(|(_, volume)| volume.guest == id);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use proxmox::config::GuestKind;
 use serde_json::{Map, Value, json};
 
 use super::Inner;
@@ -20,9 +21,10 @@ pub(crate) fn conf_of(call: &Call<'_>) -> Result<Arc<Stored>, ApiError> {
     call.node.guest(call.vmid()).map_err(ApiError::die)
 }
 
-fn typed(key: &str, value: &str) -> Value {
+/// A value as the API hands it out.
+pub(super) fn typed(kind: GuestKind, key: &str, value: &str) -> Value {
     match value.parse::<i64>() {
-        Ok(number) if schema::is_numeric_option(key) => number.into(),
+        Ok(number) if schema::is_numeric_option(kind, key) => number.into(),
         _ => value.into(),
     }
 }
@@ -33,7 +35,7 @@ pub(crate) fn config(call: &Call<'_>) -> Outcome {
         return Err(ApiError::die(format!("snapshot '{name}' does not exist")));
     }
     let mut out: Map<String, Value> =
-        stored.conf.current.options.iter().map(|(key, value)| (key.clone(), typed(key, value))).collect();
+        stored.conf.current.options.iter().map(|(key, value)| (key.clone(), shown(key, value))).collect();
     if !stored.conf.current.raw.is_empty() {
         let pairs = stored.conf.current.raw.iter().filter_map(|line| line.split_once([':', '=']));
         let pairs = pairs.map(|(key, value)| json!([key.trim(), value.trim()])).collect::<Vec<_>>();
@@ -44,7 +46,7 @@ pub(crate) fn config(call: &Call<'_>) -> Outcome {
             out.remove(key);
         }
         for (key, value) in &stored.conf.pending.options {
-            out.insert(key.clone(), typed(key, value));
+            out.insert(key.clone(), shown(key, value));
         }
     }
     out.insert("digest".to_owned(), stored.digest.as_str().into());
@@ -53,27 +55,39 @@ pub(crate) fn config(call: &Call<'_>) -> Outcome {
 
 pub(crate) fn pending(call: &Call<'_>) -> Outcome {
     let stored = conf_of(call)?;
+    Ok(Value::Array(pending_entries(&stored, shown)).into())
+}
+
+fn shown(key: &str, value: &str) -> Value {
+    typed(GuestKind::Container, key, value)
+}
+
+/// What `…/pending` lists: what is so, and what waits.
+pub(super) fn pending_entries(stored: &Stored, shown: impl Fn(&str, &str) -> Value) -> Vec<Value> {
     let conf = &stored.conf;
     let mut out = Vec::new();
     for (key, value) in &conf.current.options {
         let mut entry = Map::new();
         entry.insert("key".to_owned(), key.as_str().into());
-        entry.insert("value".to_owned(), typed(key, value));
+        entry.insert("value".to_owned(), shown(key, value));
         if let Some(next) = conf.pending.get(key) {
-            entry.insert("pending".to_owned(), typed(key, next));
+            entry.insert("pending".to_owned(), shown(key, next));
         }
-        if conf.pending_delete.contains(key) {
-            entry.insert("delete".to_owned(), 1.into());
+        // Removal by force is told by a 2.
+        for (name, how) in [(key.clone(), 1), (format!("!{key}"), 2)] {
+            if conf.pending_delete.contains(&name) {
+                entry.insert("delete".to_owned(), how.into());
+            }
         }
         out.push(Value::Object(entry));
     }
     for (key, next) in &conf.pending.options {
         if !conf.current.options.contains_key(key) {
-            out.push(json!({"key": key, "pending": typed(key, next)}));
+            out.push(json!({"key": key, "pending": shown(key, next)}));
         }
     }
     out.push(json!({"key": "digest", "value": stored.digest}));
-    Ok(Value::Array(out).into())
+    out
 }
 
 /// What lists and statuses say about a guest.
@@ -97,7 +111,7 @@ impl Facts {
             root.and_then(|rest| parse_size(rest.split(',').next().unwrap_or(rest))).unwrap_or_default();
         let limit = conf.get("cpulimit").and_then(|text| text.parse().ok()).filter(|limit| *limit > 0.0);
         let cores = conf.number("cores").map(|cores| cores as f64);
-        Self {
+        let mut out = Self {
             running,
             name: conf.get("hostname").map_or_else(|| format!("CT{id}"), str::to_owned),
             cpus: cores.or(limit).unwrap_or(f64::from(node.hardware.cpus)),
@@ -106,7 +120,11 @@ impl Facts {
             maxdisk,
             uptime,
             mem,
+        };
+        if conf.kind == GuestKind::Vm {
+            out.of_vm(id, conf);
         }
+        out
     }
 
     pub(crate) fn status(&self) -> &'static str {
@@ -154,7 +172,9 @@ fn entry(id: u32, conf: &GuestConf, facts: &Facts) -> Map<String, Value> {
 pub(crate) async fn list(call: &Call<'_>) -> Outcome {
     let running = call.node.runtime.running().await;
     let mut out = Vec::new();
-    for (id, stored) in visible(call) {
+    for (id, stored) in
+        visible(call).into_iter().filter(|(_, stored)| stored.conf.kind == GuestKind::Container)
+    {
         let facts = Facts::of(call.node, id, &stored.conf, running.contains(&id)).await;
         out.push(Value::Object(entry(id, &stored.conf, &facts)));
     }
@@ -244,7 +264,7 @@ fn interface(name: &str, mac: &str, addresses: &[String]) -> Value {
 }
 
 /// The address an interface gives itself (RFC 4291, appendix A).
-fn link_local(mac: &str) -> Option<String> {
+pub(crate) fn link_local(mac: &str) -> Option<String> {
     let b: Vec<u8> = mac.split(':').filter_map(|part| u8::from_str_radix(part, 16).ok()).collect();
     let [a, b, c, d, e, f] = <[u8; 6]>::try_from(b).ok()?;
     let parts = [[a ^ 2, b], [c, 0xff], [0xfe, d], [e, f]].map(u16::from_be_bytes);

@@ -18,10 +18,12 @@ mod guest_change;
 mod guest_create;
 mod guest_power;
 mod guest_read;
+mod guests;
 mod kept_files;
 mod options;
 mod peer;
 mod pools;
+mod qemu;
 mod router;
 mod schema;
 mod storage;
@@ -30,7 +32,6 @@ mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use proxmox::exchange::{Request, Response};
@@ -42,10 +43,13 @@ use serde::{Deserialize, Serialize};
 pub use access::Auth;
 pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write_file};
 pub use common::{Cluster, Member};
+pub(crate) use guest_read::link_local;
+pub use guests::GuestText;
 pub use kept_files::{Checksum, Uploaded, begin_of, verify_image};
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use peer::Peer;
 pub use peer::introduce;
+pub(crate) use qemu::{Net, nets};
 pub(crate) use schema::decode;
 pub use storage::{Storage, Template};
 pub use tasks::{TaskPlan, TaskTwist};
@@ -56,9 +60,6 @@ use error::ApiError;
 use etc::EtcPve;
 use storage::Volume;
 use tasks::Tasks;
-
-/// How long a change of a guest waits for another one that is just being written (PVE::AbstractConfig, `lock_config`).
-const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// A pool of guests and storages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -322,12 +323,6 @@ impl Node {
         *lock(&self.inner.plan) = plan;
     }
 
-    /// The text of every container's configuration file, by id: what `/etc/pve/nodes/NODE/lxc` holds.
-    pub fn configuration_files(&self) -> Vec<(u32, Arc<str>)> {
-        let state = self.inner.state();
-        state.etc.all().iter().map(|(id, file)| (*id, Arc::from(file.text.as_str()))).collect()
-    }
-
     /// The firewall's files, by the names of [`proxmox::inventory::Guests::firewall`].
     ///
     /// # Errors
@@ -347,51 +342,6 @@ impl Node {
     /// Its bridges.
     pub fn bridges(&self) -> &[Bridge] {
         &self.inner.bridges
-    }
-
-    /// Puts a guest there as it would be after its creation, at no cost in time. `text` is its configuration file.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn put_guest(&self, id: u32, text: &str) -> Result<(), NodeError> {
-        let conf = etc::GuestConf::parse(text);
-        let mut state = self.inner.state();
-        let now = self.inner.clock.now();
-        for (key, value) in conf.current.options.iter().filter(|(key, _)| storage::is_volume_key(key)) {
-            if let Some(mount) = storage::Mount::parse(key, value) {
-                let size = mount.property.get("size").and_then(formats::parse_size).unwrap_or_default();
-                state.keep.volumes.insert(mount.volume, Volume { size, guest: id, ctime: now });
-            }
-        }
-        state.etc.write(id, &conf)?;
-        Ok(())
-    }
-
-    /// Sets or clears the `lock` of a guest's configuration, as a backup or a person on the node does.
-    /// Whether the guest exists.
-    pub fn set_guest_lock(&self, id: u32, what: Option<&str>) -> bool {
-        let mut state = self.inner.state();
-        let Some(stored) = state.etc.get(id) else { return false };
-        let mut conf = stored.conf.clone();
-        match what {
-            Some(what) => conf.current.options.insert("lock".to_owned(), what.to_owned()),
-            None => conf.current.options.remove("lock"),
-        };
-        state.etc.write(id, &conf).is_ok()
-    }
-
-    /// Somebody backs a guest up for this long: a task that holds its lock. False when there is no such guest.
-    pub fn back_up(&self, id: u32, time: std::time::Duration) -> bool {
-        if !self.set_guest_lock(id, Some("backup")) {
-            return false;
-        }
-        let node = self.clone();
-        tasks::start(&self.inner, &Auth::root(), "vzdump", &id.to_string(), move |_| async move {
-            tokio::time::sleep(time).await;
-            node.set_guest_lock(id, None);
-            Ok(())
-        });
-        true
     }
 
     /// Waits until no task runs.
@@ -496,26 +446,6 @@ impl Inner {
             return Ok(());
         }
         Err(ApiError::forbidden(format!("{path}, {privilege}")))
-    }
-
-    /// Takes the short lock under which a guest's file is changed.
-    async fn flock(&self, id: u32) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
-        let own = lock(&self.locks).entry(id).or_default().clone();
-        tokio::time::timeout(LOCK_WAIT, own.lock_owned())
-            .await
-            .map_err(|_| format!("can't lock file '/run/lock/lxc/pve-config-{id}.lock' - got timeout"))
-    }
-
-    fn guest(&self, id: u32) -> Result<Arc<etc::Stored>, String> {
-        self.state().etc.get(id).ok_or_else(|| self.no_such_guest(id))
-    }
-
-    fn no_such_guest(&self, id: u32) -> String {
-        format!("Configuration file 'nodes/{}/lxc/{id}.conf' does not exist", self.name)
-    }
-
-    fn write_guest(&self, id: u32, conf: &etc::GuestConf) -> Result<(), String> {
-        self.state().etc.write(id, conf).map_err(|error| format!("unable to write guest {id}: {error}"))
     }
 }
 

@@ -120,11 +120,11 @@ fn offline(call: &Call<'_>, path: &str, name: &str) -> Vec<Value> {
         if wants("vm") {
             let state = call.node.state();
             let ids = state.etc.whole().into_iter().filter(|(_, (owner, _))| owner == name);
-            let seen = ids
-                .map(|(id, _)| id)
-                .filter(|id| call.node.may_in(&state.keep, call.auth, &format!("/vms/{id}"), "VM.Audit"));
-            out.extend(seen.map(|id| {
-                json!({"id": format!("lxc/{id}"), "vmid": id, "node": name, "type": "lxc", "status": "unknown"})
+            let seen = ids.map(|(id, (_, stored))| (id, stored.conf.kind.api_name())).filter(|(id, _)| {
+                call.node.may_in(&state.keep, call.auth, &format!("/vms/{id}"), "VM.Audit")
+            });
+            out.extend(seen.map(|(id, kind)| {
+                json!({"id": format!("{kind}/{id}"), "vmid": id, "node": name, "type": kind, "status": "unknown"})
             }));
         }
         out.extend(wants("node").then_some(node));

@@ -46,8 +46,11 @@ pub(crate) async fn show(call: &Call<'_>, id: &str) -> Result<Value, ApiError> {
     let kind = call.get("type");
     let mut members = Vec::new();
     let running = call.node.runtime.running().await;
-    for guest in pool.guests.iter().filter(|_| kind.is_none_or(|kind| kind == "lxc")) {
+    for guest in &pool.guests {
         let Some(stored) = call.node.state().etc.get(*guest) else { continue };
+        if kind.is_some_and(|kind| kind != stored.conf.kind.api_name()) {
+            continue;
+        }
         let mut member = cluster::guest(call.node, *guest, &stored.conf, running.contains(guest)).await;
         // The one list of guests without their tags.
         member.remove("tags");

@@ -11,7 +11,7 @@ use super::kept_files::Uploaded;
 use super::schema::{self, Who};
 use super::{
     Auth, Inner, access_api, appliances, certificates, cluster, firewall, guest_change, guest_create,
-    guest_power, guest_read, peer, pools, storage_api, tasks,
+    guest_power, guest_read, peer, pools, qemu, storage_api, tasks,
 };
 
 /// One call with its checked parameters.
@@ -165,13 +165,12 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Get, "/nodes/{node}/network") => Ok(cluster::network(call).into()),
         (Get, "/nodes/{node}/aplinfo") => appliances::list(call).await,
         (Post, "/nodes/{node}/aplinfo") => appliances::download(call).await,
-        // No virtual machines here: an empty list, which is the truth.
-        (Get, "/nodes/{node}/qemu") => Ok(Value::Array(Vec::new()).into()),
         (Get, "/nodes/{node}/certificates") => Ok(json!([{"name": "custom"}, {"name": "info"}]).into()),
         (Get, "/nodes/{node}/certificates/info") => certificates::info(call),
         (Post, "/nodes/{node}/certificates/custom") => certificates::upload(call),
         (Delete, "/nodes/{node}/certificates/custom") => certificates::remove(call),
         (Get, path) if path.contains("/firewall/") => firewall::get(call, path),
+        (_, path) if qemu::is_path(path) => qemu::handle(call, method, path).await,
         (Get, "/nodes/{node}/lxc") => guest_read::list(call).await,
         (Post, "/nodes/{node}/lxc") => guest_create::create(call),
         (Delete, "/nodes/{node}/lxc/{vmid}") => guest_power::destroy(call).await,

@@ -1,12 +1,18 @@
-//! Which calls exist, who may make them, and the shape of their parameters. The table is `endpoints.txt`.
+//! Which calls exist, who may make them, and the shape of their parameters. The table is `endpoints.txt`, and
+//! `qemu/endpoints.txt` for virtual machines.
 //!
 //! The parameters, their bounds and the privileges are those of the Proxmox VE 9.2 API description; the words of the
 //! errors are those of PVE::JSONSchema, as recorded from a node of that version.
 
+mod property;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use proxmox::config::GuestKind;
 use proxmox::exchange::Method;
+
+pub(crate) use property::Property;
 
 use super::error::ApiError;
 use super::formats;
@@ -15,17 +21,48 @@ use super::formats;
 const MAX_NETWORKS: u32 = 32;
 /// How many `mpN`, `devN`, `unusedN` there may be.
 const MAX_DEVICES: u32 = 256;
+/// The same of what only virtual machines have (PVE::QemuServer, `$MAX_SERIAL_PORTS` and so on).
+const MAX_OF_VMS: [(&str, u32); 11] = [
+    ("scsi", 31),
+    ("virtio", 16),
+    ("sata", 6),
+    ("ide", 4),
+    ("ipconfig", MAX_NETWORKS),
+    ("hostpci", 16),
+    ("usb", 14),
+    ("serial", 4),
+    ("parallel", 3),
+    ("numa", 8),
+    ("virtiofs", 10),
+];
 
 /// The shape of one value.
 #[derive(Debug, Clone)]
 pub(crate) enum Type {
     Bool,
-    Int { min: Option<i64>, max: Option<i64> },
-    Num { min: Option<f64>, max: Option<f64> },
-    Str { min: Option<usize>, max: Option<usize> },
+    Int {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Num {
+        min: Option<f64>,
+        max: Option<f64>,
+    },
+    Str {
+        min: Option<usize>,
+        max: Option<usize>,
+    },
     Enum(Vec<&'static str>),
     Format(&'static str),
     Property(&'static str),
+    /// Several values; given by a name that repeats. They are kept with a NUL between them.
+    List,
+    /// In a property string: another name of this key. With `of`, the name itself is the value of that key
+    /// (`virtio=BC:24:…` is `model=virtio,macaddr=BC:24:…`).
+    Alias {
+        to: &'static str,
+        of: Option<&'static str>,
+    },
 }
 
 /// One named value.
@@ -65,7 +102,8 @@ struct Table {
     path: Vec<Param>,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("endpoints.txt")));
+static TABLE: LazyLock<Table> =
+    LazyLock::new(|| table(concat!(include_str!("endpoints.txt"), "\n", include_str!("qemu/endpoints.txt"))));
 
 fn table(text: &'static str) -> Table {
     let mut out = Table::default();
@@ -138,6 +176,11 @@ fn shape_of(table: &Table, word: &'static str) -> Type {
         "num" => Type::Num { min: min.parse().ok(), max: max.parse().ok() },
         "str" => Type::Str { min: min.parse().ok(), max: max.parse().ok() },
         "enum" => Type::Enum(bounds.split('|').collect()),
+        "list" => Type::List,
+        "alias" => {
+            let (to, of) = bounds.split_once('@').map_or((bounds, None), |(to, of)| (to, Some(of)));
+            Type::Alias { to, of }
+        }
         name if table.formats.contains_key(name) => Type::Property(name),
         name => Type::Format(name),
     }
@@ -195,16 +238,23 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Whether `key` is a known option of a container's configuration (`net3`, `memory`, …).
-pub(crate) fn is_guest_option(key: &str) -> bool {
-    TABLE.sets.get("guest").is_some_and(|set| lookup(set, key).is_some())
+/// What may be in the configuration of a guest of this kind.
+fn options(kind: GuestKind) -> &'static [Param] {
+    let set = match kind {
+        GuestKind::Container => "guest",
+        GuestKind::Vm => "vm",
+    };
+    TABLE.sets.get(set).map_or(&[], Vec::as_slice)
+}
+
+/// Whether `key` is a known option of such a guest's configuration (`net3`, `memory`, …).
+pub(crate) fn is_guest_option(kind: GuestKind, key: &str) -> bool {
+    lookup(options(kind), key).is_some()
 }
 
 /// Whether the API hands the option out as a number (booleans are 0 and 1).
-pub(crate) fn is_numeric_option(key: &str) -> bool {
-    let set = TABLE.sets.get("guest");
-    set.and_then(|set| lookup(set, key))
-        .is_some_and(|param| matches!(param.shape, Type::Bool | Type::Int { .. }))
+pub(crate) fn is_numeric_option(kind: GuestKind, key: &str) -> bool {
+    lookup(options(kind), key).is_some_and(|param| matches!(param.shape, Type::Bool | Type::Int { .. }))
 }
 
 fn lookup<'a>(params: &'a [Param], key: &str) -> Option<&'a Param> {
@@ -212,7 +262,8 @@ fn lookup<'a>(params: &'a [Param], key: &str) -> Option<&'a Param> {
         if !param.numbered {
             return param.name == key;
         }
-        let limit = if param.name == "net" { MAX_NETWORKS } else { MAX_DEVICES };
+        let of_vms = MAX_OF_VMS.iter().find(|(name, _)| *name == param.name).map(|(_, limit)| *limit);
+        let limit = of_vms.unwrap_or(if param.name == "net" { MAX_NETWORKS } else { MAX_DEVICES });
         let Some(digits) = key.strip_prefix(param.name) else { return false };
         digits.parse::<u32>().is_ok_and(|n| n < limit && n.to_string() == digits)
     })
@@ -232,7 +283,9 @@ pub(crate) fn verify(
         values
             .entry(key.clone())
             .and_modify(|all| {
-                all.push(',');
+                let list =
+                    lookup(&endpoint.params, key).is_some_and(|param| matches!(param.shape, Type::List));
+                all.push(if list { '\0' } else { ',' });
                 all.push_str(value);
             })
             .or_insert_with(|| value.clone());
@@ -320,6 +373,7 @@ fn check(shape: &Type, key: &str, value: &str) -> Result<Option<String>, String>
         Type::Property(name) => {
             Property::parse(name, key, value).map(|_| None).map_err(|text| format!("invalid format - {text}"))
         }
+        Type::List | Type::Alias { .. } => Ok(None),
     }
 }
 
@@ -328,84 +382,6 @@ fn within(number: f64, min: Option<f64>, max: Option<f64>) -> Result<Option<Stri
         (Some(min), _) if number < min => Err(format!("value must have a minimum value of {min}")),
         (_, Some(max)) if number > max => Err(format!("value must have a maximum value of {max}")),
         _ => Ok(None),
-    }
-}
-
-/// A property string taken apart: `name=eth0,bridge=vmbr0`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Property(pub BTreeMap<String, String>);
-
-impl Property {
-    /// Takes `value` apart and checks it against the FORMAT `name`; `key` is what errors call it.
-    pub(crate) fn parse(name: &str, key: &str, value: &str) -> Result<Self, String> {
-        let fields = TABLE.formats.get(name).map_or(&[][..], Vec::as_slice);
-        let mut out = BTreeMap::new();
-        for part in value.split(',').filter(|part| !part.is_empty()) {
-            let (field, content) = match part.split_once('=') {
-                Some((field, content)) if !field.contains('/') => (field, content),
-                _ => match fields.iter().find(|field| field.default_key) {
-                    Some(field) => (field.name, part),
-                    None => {
-                        return Err(
-                            "value without key, but schema does not define a default key\n".to_owned()
-                        );
-                    }
-                },
-            };
-            if out.insert(field.to_owned(), content.to_owned()).is_some() {
-                return Err(format!("duplicate key in comma-separated list property: {field}\n"));
-            }
-        }
-        let mut errors = BTreeMap::new();
-        for (field, content) in &mut out {
-            match lookup(fields, field) {
-                None => {
-                    let text = "property is not defined in schema and the schema does not allow additional properties";
-                    errors.insert(field.clone(), text.to_owned());
-                }
-                Some(param) => match check(&param.shape, field, content) {
-                    Ok(Some(better)) => *content = better,
-                    Ok(None) => {}
-                    Err(error) => {
-                        errors.insert(field.clone(), error);
-                    }
-                },
-            }
-        }
-        for field in fields.iter().filter(|field| field.required && !out.contains_key(field.name)) {
-            errors.insert(field.name.to_owned(), "property is missing and it is not optional".to_owned());
-        }
-        if errors.is_empty() {
-            return Ok(Self(out));
-        }
-        let lines: Vec<String> =
-            errors.iter().map(|(field, error)| format!("{key}.{field}: {error}\n")).collect();
-        Err(format!("format error\n{}", lines.concat()))
-    }
-
-    /// Prints it the way Proxmox VE writes it: the default key bare, then what is required, then the rest by name.
-    pub(crate) fn print(&self, name: &str) -> String {
-        let fields = TABLE.formats.get(name).map_or(&[][..], Vec::as_slice);
-        let rank = |key: &str| match fields.iter().find(|field| field.name == key) {
-            Some(field) if field.default_key => 0,
-            Some(field) if field.required => 1,
-            _ => 2,
-        };
-        let mut keys: Vec<&String> = self.0.keys().collect();
-        keys.sort_by_key(|key| (rank(key), key.as_str()));
-        let print = |key: &String| {
-            let value = self.0.get(key).map_or("", String::as_str);
-            if rank(key) == 0 { value.to_owned() } else { format!("{key}={value}") }
-        };
-        keys.into_iter().map(print).collect::<Vec<_>>().join(",")
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
-    }
-
-    pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.0.insert(key.to_owned(), value.into());
     }
 }
 
@@ -432,34 +408,14 @@ mod tests {
     }
 
     #[test]
-    fn property_strings_print_in_the_nodes_order() {
-        let net =
-            Property::parse("net", "net0", "name=eth0,bridge=vmbr0,ip=10.0.0.2/24,gw=10.0.0.1,firewall=1");
-        let net = net.expect("valid");
-        assert_eq!(net.print("net"), "name=eth0,bridge=vmbr0,firewall=1,gw=10.0.0.1,ip=10.0.0.2/24");
-        let mount = Property::parse("mp", "mp0", "tank:201/vm-201-disk-1.raw,size=1G,backup=1,mp=/srv")
-            .expect("valid");
-        assert_eq!(mount.print("mp"), "tank:201/vm-201-disk-1.raw,mp=/srv,backup=1,size=1G");
-    }
-
-    #[test]
-    fn property_errors_are_the_nodes_words() {
-        assert_eq!(
-            Property::parse("net", "net0", "name=eth0,bridge=vmbr0,foo=1"),
-            Err("format error\nnet0.foo: property is not defined in schema and the schema does not allow additional \
-                 properties\n"
-                .to_owned())
-        );
-        assert_eq!(
-            Property::parse("net", "net0", "name=eth0,ip=10.0.0.300/24"),
-            Err("format error\nnet0.ip: invalid format - value does not look like a valid ipv4 network \
-                 configuration\n\n"
-                .to_owned())
-        );
-        assert_eq!(
-            Property::parse("net", "net0", "bogus"),
-            Err("value without key, but schema does not define a default key\n".to_owned())
-        );
+    fn numbers_end_where_a_real_nodes_do() {
+        for (key, known) in
+            [("scsi30", true), ("scsi31", false), ("net31", true), ("net32", false), ("ipconfig99", false)]
+        {
+            assert_eq!(is_guest_option(GuestKind::Vm, key), known, "{key}");
+        }
+        assert!(!is_guest_option(GuestKind::Container, "scsi0"));
+        assert!(is_numeric_option(GuestKind::Vm, "cores") && !is_numeric_option(GuestKind::Vm, "memory"));
     }
 
     #[test]

@@ -38,9 +38,10 @@ pub struct Storage {
     pub files: Option<Utf8PathBuf>,
     /// The templates it has when there is no folder.
     pub templates: Vec<Template>,
-    /// Its other files, ISOs and images to import, by content, when there is no folder.
+    /// The other files it has when there is no folder, with their kind in the name: `import/debian-12.qcow2`,
+    /// `iso/x.iso`, `snippets/x.sh`.
     #[serde(default)]
-    pub others: BTreeMap<String, Vec<Template>>,
+    pub images: Vec<Template>,
 }
 
 impl Storage {
@@ -54,8 +55,8 @@ impl Storage {
         };
         let options =
             BTreeMap::from([(key.to_owned(), place.to_owned()), ("content".to_owned(), content.to_owned())]);
-        let (files, templates, others) = (None, Vec::new(), BTreeMap::new());
-        Self { id: id.into(), kind, options, total: 256 << 30, used: 0, files, templates, others }
+        let (templates, images) = (Vec::new(), Vec::new());
+        Self { id: id.into(), kind, options, total: 256 << 30, used: 0, files: None, templates, images }
     }
 
     pub(crate) fn holds(&self, content: &str) -> bool {
@@ -76,6 +77,7 @@ impl Storage {
         self.options.get("shared").is_some_and(|flag| flag == "1")
     }
 
+    /// Whether its volumes are files in a folder.
     pub(crate) fn has_files(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "btrfs")
     }
@@ -121,8 +123,14 @@ impl Storage {
     /// The files of this kind that are on it.
     pub(crate) fn kept(&self, kind: Kind) -> Vec<Template> {
         let Some(folder) = &self.files else {
-            let others = || self.others.get(kind.content).cloned().unwrap_or_default();
-            return if kind == TEMPLATES { self.templates.clone() } else { others() };
+            if kind == TEMPLATES {
+                return self.templates.clone();
+            }
+            let own = |file: &Template| {
+                let name = file.name.strip_prefix(kind.content)?.strip_prefix('/')?;
+                Some(Template { name: name.to_owned(), ..file.clone() })
+            };
+            return self.images.iter().filter_map(own).collect();
         };
         let entries = fs_err::read_dir(folder.join(kind.folder)).into_iter().flatten().flatten();
         let mut out: Vec<Template> = entries
@@ -138,25 +146,25 @@ impl Storage {
         out
     }
 
+    /// The list of files of this kind, where it has no folder, and what this one is called in it.
+    fn remembered(&mut self, kind: Kind, name: &str) -> (&mut Vec<Template>, String) {
+        match kind == TEMPLATES {
+            true => (&mut self.templates, name.to_owned()),
+            false => (&mut self.images, format!("{}/{name}", kind.content)),
+        }
+    }
+
     /// Has it remember a file, where it has no folder; one of that name is replaced.
     pub(crate) fn remember(&mut self, kind: Kind, file: Template) {
-        let list = match kind == TEMPLATES {
-            true => &mut self.templates,
-            false => self.others.entry(kind.content.to_owned()).or_default(),
-        };
-        list.retain(|one| one.name != file.name);
-        list.push(file);
+        let (list, name) = self.remembered(kind, &file.name);
+        list.retain(|one| one.name != name);
+        list.push(Template { name, ..file });
     }
 
     /// Removes a file. It need not be there.
     pub(crate) fn remove_kept(&mut self, kind: Kind, name: &str) -> std::io::Result<()> {
-        let list = match kind == TEMPLATES {
-            true => Some(&mut self.templates),
-            false => self.others.get_mut(kind.content),
-        };
-        if let Some(list) = list {
-            list.retain(|one| one.name != name);
-        }
+        let (list, own) = self.remembered(kind, name);
+        list.retain(|one| one.name != own);
         let known = self.files.is_some() && self.kept(kind).iter().any(|one| one.name == name);
         if known { fs_err::remove_file(self.file_path(kind, name)) } else { Ok(()) }
     }
@@ -193,6 +201,9 @@ pub(crate) struct Volume {
     pub guest: u32,
     /// When it was made, in seconds since 1970.
     pub ctime: u64,
+    /// Whether it is a disk of a virtual machine.
+    #[serde(default)]
+    pub image: bool,
 }
 
 /// Whether the key of a configuration names a volume that is mounted.
@@ -298,7 +309,7 @@ impl Keep {
             return Err(found.no_space(&name));
         }
         let volume = format!("{storage}:{name}");
-        self.volumes.insert(volume.clone(), Volume { size, guest, ctime: now });
+        self.volumes.insert(volume.clone(), Volume { size, guest, ctime: now, image: false });
         Ok(volume)
     }
 

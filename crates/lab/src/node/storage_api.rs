@@ -190,13 +190,16 @@ fn content(call: &Call<'_>) -> Outcome {
     let wants =
         |content: &str| call.get("content").is_none_or(|wanted| wanted == content) && storage.holds(content);
     let mut out = Vec::new();
+    if wants("images") {
+        out.extend(super::qemu::contents(&state.keep, storage, call.get("vmid")));
+    }
     if wants("rootdir") {
         let prefix = format!("{}:", storage.id);
         let own =
             state.keep.volumes.range(prefix.clone()..).take_while(|(volume, _)| volume.starts_with(&prefix));
-        for (volume, facts) in
-            own.filter(|(_, facts)| call.get("vmid").is_none_or(|id| id == facts.guest.to_string()))
-        {
+        for (volume, facts) in own.filter(|(_, facts)| {
+            !facts.image && call.get("vmid").is_none_or(|id| id == facts.guest.to_string())
+        }) {
             out.push(json!({
                 "volid": volume, "content": "rootdir", "format": storage.format(), "size": facts.size,
                 "used": facts.size, "vmid": facts.guest, "ctime": facts.ctime, "parent": null,
@@ -242,16 +245,20 @@ fn remove(call: &Call<'_>) -> Outcome {
             log.line(format!("Removed volume '{volume}'"));
             return Ok(());
         };
-        node.runtime
-            .reconfigure(
-                guest,
-                &Default::default(),
-                &Default::default(),
-                std::slice::from_ref(&volume),
-                false,
-                &log,
-            )
-            .await?;
+        if node.state().keep.volumes.get(&volume).is_some_and(|known| known.image) {
+            super::qemu::remove(&node, guest, &volume).await?;
+        } else {
+            node.runtime
+                .reconfigure(
+                    guest,
+                    &Default::default(),
+                    &Default::default(),
+                    std::slice::from_ref(&volume),
+                    false,
+                    &log,
+                )
+                .await?;
+        }
         node.change(|keep| keep.volumes.remove(&volume));
         log.line(format!("Removed volume '{volume}'"));
         Ok::<(), TaskError>(())

@@ -246,13 +246,20 @@ pub(crate) fn name(request: &Request) -> Option<String> {
     }
     let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     Some(match (request.method, parts.as_slice()) {
-        (Method::Post, ["nodes", _, "lxc"]) => {
+        (Method::Post, ["nodes", _, "lxc" | "qemu"]) => {
             let id = request.params.iter().find(|(key, _)| key == "vmid").map_or("?", |(_, id)| id.as_str());
             format!("create {id}")
         }
-        (Method::Delete, ["nodes", _, "lxc", id]) => format!("destroy {id}"),
-        (Method::Post, ["nodes", _, "lxc", id, "status", verb]) => format!("{verb} {id}"),
-        (Method::Put, ["nodes", _, "lxc", id, verb]) => format!("{verb} {id}"),
+        (Method::Post, ["nodes", _, "qemu", _, "clone"]) => {
+            let new =
+                request.params.iter().find(|(key, _)| key == "newid").map_or("?", |(_, id)| id.as_str());
+            format!("create {new}")
+        }
+        (Method::Delete, ["nodes", _, "lxc" | "qemu", id]) => format!("destroy {id}"),
+        (Method::Post, ["nodes", _, "lxc" | "qemu", id, "status", verb]) => format!("{verb} {id}"),
+        (Method::Put, ["nodes", _, "lxc" | "qemu", id, verb]) => format!("{verb} {id}"),
+        (Method::Post, ["nodes", _, "qemu", id, verb]) => format!("{verb} {id}"),
+        (Method::Post, ["nodes", _, "qemu", id, "agent", verb]) => format!("{verb} {id}"),
         (method, _) => format!("{method} {}", request.path),
     })
 }

@@ -5,11 +5,14 @@
 //! opens a socket, and nothing here is real: whoever shows it to a person says so
 //! ([`crate::runtime::RuntimeKind::Simulated`]).
 
+mod agent;
 mod certificates;
 mod exchange;
 mod faults;
 mod firewall;
 mod guest;
+mod machines;
+mod qm;
 mod runtime;
 mod shell;
 mod ssh;

@@ -9,8 +9,8 @@ use camino::Utf8Path;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::guest::{Inside, NODE};
-use super::{certificates, draw};
+use super::guest::{Inside, NODE, Ran};
+use super::{certificates, draw, machines};
 use crate::node::{Checksum, Clock, verify_image};
 use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
@@ -40,6 +40,8 @@ pub struct Times {
     pub action: Duration,
     /// Fetching a template or an image.
     pub fetch: Duration,
+    /// From a virtual machine's start until its guest agent answers.
+    pub agent: Duration,
     /// How many templates are unpacked at once on one storage; the others wait.
     pub creates_per_storage: usize,
 }
@@ -59,6 +61,7 @@ impl Default for Times {
             exec: ms(30),
             action: ms(300),
             fetch: ms(20_000),
+            agent: ms(12_000),
             creates_per_storage: 4,
         }
     }
@@ -79,16 +82,18 @@ impl Times {
             exec: zero,
             action: zero,
             fetch: zero,
+            agent: zero,
             creates_per_storage: usize::MAX >> 4,
         }
     }
 }
 
 #[derive(Debug, Default)]
-struct Guests {
+pub(super) struct Guests {
     /// Since when each runs.
-    running: BTreeMap<u32, Instant>,
-    inside: BTreeMap<u32, Inside>,
+    pub running: BTreeMap<u32, Instant>,
+    pub inside: BTreeMap<u32, Inside>,
+    pub machines: machines::All,
     slots: BTreeMap<String, Arc<Semaphore>>,
     /// How often each thing was done to each guest: part of what times are drawn from.
     counts: BTreeMap<(u32, u64), u64>,
@@ -164,15 +169,28 @@ impl SimRuntime {
         self.guests().inside.entry(id).or_default().files.remove(path);
     }
 
-    fn guests(&self) -> MutexGuard<'_, Guests> {
+    pub(super) fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    pub(super) fn guests(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for about `time`, the same for the same thing done to the same guest for the same time.
-    async fn take(&self, id: u32, what: u64, time: Duration) {
-        if time.is_zero() {
-            return;
+    pub(super) async fn take(&self, id: u32, what: u64, time: Duration) {
+        if !time.is_zero() {
+            sleep(self.drawn(id, what, time)).await;
         }
+    }
+
+    /// How long that is.
+    pub(super) fn drawn(&self, id: u32, what: u64, time: Duration) -> Duration {
         let count = {
             let mut guests = self.guests();
             let count = guests.counts.entry((id, what)).or_default();
@@ -180,7 +198,18 @@ impl SimRuntime {
             *count
         };
         let share = draw(self.seed, &[u64::from(id), what, count]) % 500;
-        sleep(time * u32::try_from(750 + share).unwrap_or(1000) / 1000).await;
+        time * u32::try_from(750 + share).unwrap_or(1000) / 1000
+    }
+
+    /// Runs a program in a guest that runs.
+    pub(super) fn run_inside(&self, id: u32, argv: &[String], stdin: &[u8]) -> Ran {
+        let mut guests = self.guests();
+        let named = guests.inside.get(&id).filter(|_| id != NODE);
+        let name = named.map_or(ITSELF, |inside| &inside.name);
+        let period = certificates::period(guests.inside.values(), name, self.clock.now());
+        let inside = guests.inside.entry(id).or_default();
+        inside.period = period;
+        inside.run(id, argv, stdin)
     }
 }
 
@@ -361,19 +390,11 @@ impl Runtime for SimRuntime {
         stdin: &[u8],
     ) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError> {
         self.take(id, 8, self.times.exec).await;
-        let ran = {
-            let mut guests = self.guests();
-            // The node itself, by its number here, always runs.
-            if id != NODE && !guests.running.contains_key(&id) {
-                return Err(TaskError(format!("container '{id}' not running!")));
-            }
-            let named = guests.inside.get(&id).filter(|_| id != NODE);
-            let name = named.map_or(ITSELF, |inside| &inside.name);
-            let period = certificates::period(guests.inside.values(), name, self.clock.now());
-            let inside = guests.inside.entry(id).or_default();
-            inside.period = period;
-            inside.run(id, argv, stdin)
-        };
+        // The node itself, by its number here, always runs.
+        if id != NODE && !self.guests().running.contains_key(&id) {
+            return Err(TaskError(format!("container '{id}' not running!")));
+        }
+        let ran = self.run_inside(id, argv, stdin);
         let actions = u32::try_from(ran.actions).unwrap_or(u32::MAX);
         self.take(id, 9, self.times.action.saturating_mul(actions)).await;
         Ok(ran.printed)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use proxmox::config::GuestKind;
-use proxmox::exchange::{Method, Request};
+use proxmox::exchange::Request;
 use proxmox::firewall::change;
 use proxmox::inventory::Printed;
 use transport::{CarriedLine, Command, Entering, Error, Held, Output, Runner, Stream};
@@ -27,7 +27,7 @@ const READING: &str = "reading the guests' configuration";
 type Locks = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Runs commands "on" a [`Node`] in this process, through [`Faults`]: reading the configuration files, `lxc-attach`, `pct`
-/// for what takes root, changing the firewall's files, and holding a lock. To everything else the node answers as its guests
+/// and `qm` for what takes root, changing the firewall's files, and holding a lock. To everything else the node answers as its guests
 /// do: to scripts of features and certificates and to their programs, and to what it does not know with 127.
 ///
 /// In a cluster `ssh` leads to the other nodes, as their own tools call it (`sim::ssh`).
@@ -78,7 +78,7 @@ impl SimShell {
         &self.machines[self.at]
     }
 
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         &self.here().node
     }
 
@@ -166,9 +166,8 @@ impl SimShell {
         }
         if command.purpose == READING {
             let files = self.node().all_configuration_files();
-            let guests = files
-                .iter()
-                .map(|(node, id, text)| (node.as_str(), GuestKind::Container, *id, text.as_bytes()));
+            let guests =
+                files.iter().map(|file| (file.node.as_str(), file.kind, file.id, file.text.as_bytes()));
             let firewall = match self.node().firewall_files() {
                 Ok(files) => files,
                 Err(error) => return failed(2, &format!("cannot read the firewall's files: {error}\n")),
@@ -214,8 +213,8 @@ impl SimShell {
                 self.faults.note(n, format!("exec {id}"), output.status);
                 output
             }
-            ["pct", verb, id, rest @ ..] => {
-                let output = self.pct(verb, id, rest).await;
+            [program @ ("pct" | "qm"), verb, id, rest @ ..] => {
+                let output = self.guest_command(program, verb, id, rest).await;
                 self.faults.note(n, format!("{verb} {id}"), if output.status == 0 { 200 } else { 500 });
                 output
             }
@@ -255,10 +254,15 @@ impl SimShell {
         }
     }
 
+    /// The number of a container of this node.
+    fn container(&self, id: &str) -> Option<u32> {
+        let number = id.parse().ok()?;
+        (self.node().guest_kind(number) == Some(GuestKind::Container)).then_some(number)
+    }
+
     /// `pct exec ID -- program …`.
     async fn exec(&self, id: &str, argv: &[&str], stdin: &[u8]) -> Output {
-        let own = self.node().configuration_files();
-        if !own.iter().any(|(known, _)| known.to_string() == id) {
+        if self.container(id).is_none() {
             let node = self.node().name();
             return failed(2, &format!("Configuration file 'nodes/{node}/lxc/{id}.conf' does not exist\n"));
         }
@@ -271,8 +275,7 @@ impl SimShell {
 
     /// As [`SimShell::attach`], through Phoenix' own script, which looks first.
     async fn enter(&self, entering: Entering<'_>, stdin: &[u8]) -> Output {
-        let own = self.node().configuration_files();
-        let Some(id) = own.iter().map(|(id, _)| *id).find(|id| id.to_string() == entering.id) else {
+        let Some(id) = self.container(entering.id) else {
             return entering.refused("it is not defined on this node");
         };
         match self.node().runtime().exec(id, entering.argv, stdin).await {
@@ -283,11 +286,7 @@ impl SimShell {
     }
 
     async fn attach(&self, id: &str, argv: &[&str], stdin: &[u8]) -> Output {
-        let known = id
-            .parse()
-            .ok()
-            .filter(|id| self.node().configuration_files().iter().any(|(known, _)| known == id));
-        let Some(number) = known else {
+        let Some(number) = self.container(id) else {
             return failed(1, &format!("Error: container {id} is not defined\n"));
         };
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
@@ -303,55 +302,9 @@ impl SimShell {
             ),
         }
     }
-
-    /// `pct VERB ID --key value …`, which is the API as root on the node.
-    async fn pct(&self, verb: &str, id: &str, rest: &[&str]) -> Output {
-        let base = format!("/nodes/{}/lxc/{id}", self.node().name());
-        let mut params = Vec::new();
-        let mut words = rest.iter();
-        while let Some(word) = words.next() {
-            let Some(key) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-                return failed(255, &format!("400 too many arguments\npct {verb} <vmid> [OPTIONS]\n"));
-            };
-            match key.split_once('=') {
-                Some((key, value)) => params.push((key.to_owned(), value.to_owned())),
-                None => params.push((key.to_owned(), words.next().map_or("1", |value| value).to_owned())),
-            }
-        }
-        let (method, path) = match verb {
-            "set" => (Method::Put, format!("{base}/config")),
-            "start" | "stop" | "shutdown" | "reboot" => (Method::Post, format!("{base}/status/{verb}")),
-            "destroy" => (Method::Delete, base),
-            "status" => (Method::Get, format!("{base}/status/current")),
-            _ => return failed(255, &format!("ERROR: unknown command 'pct {verb}'\n")),
-        };
-        let response = self.node().handle(&Auth::root(), &Request { method, path, params }).await;
-        if response.status != 200 {
-            let mut text = match response.status {
-                400 => "400 Parameter verification failed.\n".to_owned(),
-                _ => format!("{}\n", response.reason),
-            };
-            for (key, error) in response.body["errors"].as_object().into_iter().flatten() {
-                text.push_str(&format!("{key}: {}\n", error.as_str().unwrap_or_default().trim_end()));
-            }
-            return failed(if response.reason.starts_with("Configuration file '") { 2 } else { 255 }, &text);
-        }
-        if verb == "status" {
-            let state = response.body["data"]["status"].as_str().unwrap_or("unknown").to_owned();
-            return Output { stdout: format!("status: {state}\n").into_bytes(), ..Output::default() };
-        }
-        // The command comes back when the task has ended.
-        let Some(upid) = response.body["data"].as_str() else { return Output::default() };
-        match self.node().task_end(upid).await {
-            Some(error) if error != "OK" && !error.starts_with("WARNINGS") => {
-                failed(255, &format!("{error}\n"))
-            }
-            _ => Output::default(),
-        }
-    }
 }
 
-fn failed(status: i32, stderr: &str) -> Output {
+pub(super) fn failed(status: i32, stderr: &str) -> Output {
     Output { status, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
 }
 

@@ -64,12 +64,13 @@ async fn a_storage_unpacks_only_so_many_templates_at_once() {
 async fn both_readers_of_the_configuration_agree() {
     let world = World::new(1).expect("in memory");
     world.add_guests(100, 50, World::guest_file).expect("in memory");
+    world.add_vms(200, 10, World::vm_file).expect("in memory");
     let by_files = proxmox::inventory::read_by_files(&world.shell).await.expect("read");
-    assert_eq!(by_files.guests.len(), 50);
+    assert_eq!(by_files.guests.len(), 60);
     let reader = proxmox::client::Reader::new(Arc::new(world.exchange.clone()));
     let by_api = proxmox::inventory::read_by_api(&reader).await.expect("read");
     assert_eq!(by_api, by_files.as_the_api_shows());
-    assert_eq!(world.faults.calls(), 1 + 1 + 50);
+    assert_eq!(world.faults.calls(), 1 + 1 + 60);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,6 +147,47 @@ async fn pct_on_the_node_is_root() {
         (gone.status, gone.tail(1)),
         (2, "Configuration file 'nodes/pve1/lxc/999.conf' does not exist".into())
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn qm_on_the_node_is_root() {
+    let world = World::new(1).expect("in memory");
+    world.add_vms(301, 1, World::vm_file).expect("in memory");
+    let run = |argv: &'static [&'static str]| {
+        let command = Command::new("setting", argv.iter().copied());
+        let shell = world.shell.clone();
+        async move { shell.run(&command).await }
+    };
+    assert!(run(&["qm", "set", "301", "--args", "-name x"]).await.expect("it runs").success());
+    let config = run(&["qm", "config", "301"]).await.expect("it runs");
+    assert!(config.text().contains("args: -name x\n"), "{}", config.text());
+    assert!(world.node.set_guest_lock(301, Some("backup")));
+    let locked = run(&["qm", "set", "301", "--cores", "2"]).await.expect("it runs");
+    assert_eq!((locked.status, locked.tail(1)), (255, "VM is locked (backup)".into()));
+    assert!(run(&["qm", "unlock", "301"]).await.expect("it runs").success());
+    assert!(run(&["qm", "stop", "301"]).await.expect("it runs").success());
+    assert_eq!(run(&["qm", "status", "301"]).await.expect("it runs").text(), "status: stopped\n");
+    // What runs in a container does not run in a machine.
+    let inside = run(&["lxc-attach", "-n", "301", "--", "true"]).await.expect("it runs");
+    assert_eq!(inside.tail(1), "Error: container 301 is not defined".into());
+    let gone = run(&["qm", "config", "999"]).await.expect("it runs");
+    assert_eq!(gone.status, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_of_a_machines_creation_has_made_it() {
+    let faults = Faults::none().at(1, Fault::ReplyLost);
+    let world = WorldOptions::new(1).faults(faults).build().expect("in memory");
+    let disk = ("scsi0", "tank:0,import-from=local:import/debian-12.qcow2");
+    let create = request(Method::Post, "/nodes/pve1/qemu", &[("vmid", "301"), disk]);
+    let lost = world.exchange.exchange(&create).await.expect_err("its reply is lost");
+    assert!(matches!(lost, ExchangeError::MaybeSent { .. }));
+    world.node.idle().await;
+    assert_eq!(world.node.guest_kind(301), Some(proxmox::config::GuestKind::Vm));
+    let again = world.exchange.exchange(&create).await.expect("an answer");
+    assert_eq!(again.reason, "unable to create VM 301 - VM 301 already exists on node 'pve1'");
+    let made: Vec<String> = world.faults.made().into_iter().map(|made| made.what).collect();
+    assert_eq!(made, ["create 301", "create 301"]);
 }
 
 #[tokio::test(start_paused = true)]

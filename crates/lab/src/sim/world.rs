@@ -43,15 +43,22 @@ pub struct WorldOptions {
 
 impl WorldOptions {
     /// The usual world with this seed: the node `pve1` with the bridge `vmbr0`; the storages `local` (templates), `tank` (a
-    /// folder) and `local-zfs`; the templates of Debian 12 and 13; realistic times; nothing that goes wrong.
+    /// folder) and `local-zfs`; the templates of Debian 12 and 13, and the image `local:import/debian-12.qcow2`; realistic
+    /// times; nothing that goes wrong.
     pub fn new(seed: u64) -> Self {
         let template =
             |name: &str| Template { name: name.to_owned(), size: 126_000_000, ctime: BEGIN - 86_400 };
-        let mut local = Storage::new("local", "dir", "/var/lib/vz", "iso,vztmpl,import,backup,snippets");
+        let mut local = Storage::new("local", "dir", "/var/lib/vz", "iso,vztmpl,backup,snippets,import");
         local.templates = vec![
             template("debian-12-standard_12.12-1_amd64.tar.zst"),
             template("debian-13-standard_13.1-2_amd64.tar.zst"),
         ];
+        // The disk that is in it, of two GiB.
+        local.images = vec![Template {
+            name: "import/debian-12.qcow2".to_owned(),
+            size: 2 << 30,
+            ctime: BEGIN - 86_400,
+        }];
         let mut zfs = Storage::new("local-zfs", "zfspool", "rpool/data", "images,rootdir");
         let mut tank = Storage::new("tank", "dir", "/tank", "images,rootdir");
         // Room for thousands of guests.
@@ -219,6 +226,31 @@ impl World {
             self.runtime.set_running(id);
         }
         Ok(())
+    }
+
+    /// Puts `count` running virtual machines there, as [`add_guests`](World::add_guests) does containers. Their agents answer.
+    ///
+    /// # Errors
+    /// None in practice: it is all in memory.
+    pub fn add_vms(&self, first: u32, count: u32, text: impl Fn(u32) -> String) -> Result<(), NodeError> {
+        for id in first..first + count {
+            let text = text(id);
+            self.node.put_vm(id, &text)?;
+            let config = proxmox::config::GuestConfig::parse(proxmox::config::GuestKind::Vm, &text);
+            self.runtime.set_running_vm(id, config.current.values);
+        }
+        Ok(())
+    }
+
+    /// A plausible configuration file for virtual machine `id`, with nothing that marks it as anybody's.
+    pub fn vm_file(id: u32) -> String {
+        let [_, a, b, c] = id.to_be_bytes();
+        format!(
+            "agent: enabled=1\nboot: order=scsi0\ncores: 1\nide2: tank:{id}/vm-{id}-cloudinit.qcow2,media=cdrom\nipconfig0: \
+             ip=10.{a}.{b}.{c}/8,gw=10.0.0.1\nmemory: 512\nmeta: creation-qemu=10.0.13,ctime=1795420800\nname: \
+             vm{id}\nnet0: virtio=BC:24:11:{a:02X}:{b:02X}:{c:02X},bridge=vmbr0\nonboot: 1\nostype: l26\nscsi0: \
+             tank:{id}/vm-{id}-disk-0.qcow2,size=4G\nscsihw: virtio-scsi-single\nserial0: socket\n"
+        )
     }
 
     /// A plausible configuration file for guest `id`, with nothing that marks it as anybody's.

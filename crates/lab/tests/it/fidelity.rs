@@ -1,6 +1,6 @@
 //! The simulated node held against recordings of a real one (Proxmox VE 9.2.11), request by request.
 //!
-//! Every recorded request about containers, storages, permissions and the node is sent, and status, reason, errors and
+//! Every recorded request about containers, virtual machines, storages, permissions and the node is sent, and status, reason, errors and
 //! data are compared, with what must differ masked (times, process numbers, MACs, digests, measurements). What still
 //! differs is in `fidelity.txt`, each with its reason; a difference that is not there fails the test, and so does an
 //! entry that no longer occurs. Without the recordings (they are not part of the project) there is nothing to replay, and
@@ -18,7 +18,7 @@ fn recordings() -> Option<Utf8PathBuf> {
 }
 
 /// Scenarios that follow each other on the same node.
-const SESSIONS: [&[&str]; 2] = [
+const SESSIONS: [&[&str]; 4] = [
     &["transcripts/lxc0", "transcripts/lxc", "transcripts/misc", "transcripts/acc"],
     &[
         "corpus/container-lifecycle",
@@ -27,6 +27,8 @@ const SESSIONS: [&[&str]; 2] = [
         "corpus/permissions",
         "corpus/storage-and-rest",
     ],
+    &["transcripts/qemu"],
+    &["corpus/vm-lifecycle"],
 ];
 
 #[tokio::test(start_paused = true)]

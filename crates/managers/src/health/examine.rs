@@ -286,7 +286,7 @@ async fn authority(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
     let authority = world.desired.authority.as_ref().filter(|_| !examiner.simulated)?;
     let address = world.desired.names.get(&authority.host).copied();
     if !examiner.wanted(&Address::authority(&authority.on), None)
-        && !examiner.wanted(&Address::container(&authority.on), None)
+        && !examiner.wanted(&world.desired.called(&authority.on), None)
     {
         return None;
     }
@@ -353,7 +353,7 @@ fn certain(world: &World<'_>, host: &str, leg: &Leg) -> Result<String, String> {
 /// Whether the name server knows a name of ours.
 async fn names(examiner: &Examiner<'_>, world: &World<'_>) -> Option<Part> {
     let (on, server) = world.desired.dns.as_ref().filter(|_| !examiner.simulated)?;
-    if !examiner.wanted(&Address::container(on), None) {
+    if !examiner.wanted(&world.desired.called(on), None) {
         return None;
     }
     let (name, address) = world.desired.names.iter().next()?;

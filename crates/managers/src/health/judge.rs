@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use pki::CertificateFacts;
 use plan::desired::{self, Issuer};
-use plan::{Address, Desired, Host};
+use plan::{Address, Desired};
 use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
 
@@ -242,7 +242,7 @@ pub fn for_later(signed: &Signed) -> Option<Trouble> {
 /// Whether the rules of a guest are those of its flows: of what it may be sent, and in zero trust of what it may send.
 pub fn firewall(desired: &Desired, guest: &str, id: u32, rules: &rules::Rules) -> Rules {
     let of = |seen: String, missing, trouble| Rules { guest: guest.to_owned(), missing, seen, trouble };
-    let this = desired::End::Host(Host::container(guest));
+    let this = desired::End::Host(desired.host_called(guest));
     let zero_trust = desired.firewall.as_ref().is_some_and(|firewall| firewall.zero_trust);
     let ends = desired.flows.iter().flat_map(|flow| {
         let sent = (flow.to == this).then_some((flow, Direction::In));
@@ -277,6 +277,8 @@ mod tests {
     use std::time::Duration;
 
     use desired::{End, Firewall, Flow, Transport};
+
+    use plan::Host;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use plan::inventory::NodeFacts;
 use plan::planner::World;
 
 use super::{Fetch, From, names};
-use crate::lxc::offer;
+use crate::guests::offer;
 use crate::privileges::or_unseen;
 
 /// What a guest is made of.

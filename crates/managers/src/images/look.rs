@@ -61,10 +61,10 @@ fn wanted_catalogues(desired: &Desired, inventory: &Inventory) -> BTreeSet<Strin
     });
     let templates = desired.images.values().filter(|image| image.content == Content::Template);
     let named: BTreeSet<&str> = templates.map(|image| image.name.as_str()).collect();
-    let guests = desired.guests.values().filter(|guest| !named.contains(guest.template.as_str()));
-    let undeclared = guests.map(|guest| {
+    let undeclared = desired.guests.values().filter_map(|guest| {
+        let template = guest.container().map(|own| own.template.as_str());
         let node = desired.node_of(guest).map_or_else(|| inventory.node.clone(), |name| name.to_string());
-        (node, guest.template.as_str())
+        Some((node, template.filter(|name| !named.contains(name))?))
     });
     let online = |node: &str| inventory.nodes.get(node).is_some_and(|facts| facts.online);
     let lacks = |node: &str, wanted: &str| names::there(wanted, inventory.facts(node)).is_none();

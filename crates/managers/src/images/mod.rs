@@ -185,7 +185,7 @@ impl Images {
             .desired
             .guests
             .values()
-            .filter(|guest| guest.template == image.name && world.desired.node_of(guest) == image.node);
+            .filter(|guest| guest.is_made_of(image) && world.desired.node_of(guest) == image.node);
         if !users.any(|guest| proposal.has_problem(&guest.resource())) {
             proposal.problem(problem.problem(address.clone()));
         }
@@ -195,15 +195,16 @@ impl Images {
 /// What guests that are about to be made name, and the blueprint does not declare.
 fn implied(world: World<'_>, proposal: &mut Proposal) {
     for guest in world.desired.guests.values() {
+        let Some(own) = guest.container() else { continue };
         let on = world.desired.node_of(guest);
-        let address = Address::template(&guest.template, &Host::Node(on.clone()));
+        let address = Address::template(&own.template, &Host::Node(on.clone()));
         let known = world.desired.images.contains_key(&address) || proposal.has(&address);
         if known || !proposal.makes_anew(&guest.resource()) {
             continue;
         }
         let node = on.as_ref().map_or(world.inventory.node.as_str(), |name| name);
         // What is wrong, the guest has said.
-        if let Ok(Found::Missing(fetch)) = undeclared(world, &guest.template, node) {
+        if let Ok(Found::Missing(fetch)) = undeclared(world, &own.template, node) {
             let reason = format!("{} is made of it", guest.resource());
             proposal.step(fetch.step(address, reason), &*fetch);
         }

@@ -123,7 +123,9 @@ pub fn compare<'r, G>(rows: &'r [Row<G>], guest: &G, around: Around<'_>, there: 
             row.slot_differs(*slot, Some(value), there, &mut found);
         }
         let slots: BTreeSet<Option<u8>> = wanted.iter().map(|(slot, _)| *slot).collect();
-        let there_slots = there.then.keys().filter_map(|key| row.slot(key));
+        // A key of another row may look like one of this.
+        let is_its = |key: &&String| super::row(rows, key).is_some_and(|its| std::ptr::eq(its, row));
+        let there_slots = there.then.keys().filter(is_its).filter_map(|key| row.slot(key));
         for slot in there_slots.filter(|slot| !slots.contains(slot)) {
             row.slot_differs(slot, None, there, &mut found);
         }
@@ -287,7 +289,9 @@ impl<G> Row<G> {
             found.troubles.push(Trouble::Elsewhere { key, holds, wanted: where_to });
             return;
         }
-        if let Some(VolumeSource::New { size, .. }) = wanted_source {
+        if let Some(VolumeSource::New { size, .. }) = wanted_source
+            && !self.fixed
+        {
             self.size(&key, size, there, found);
         }
         if self.form.satisfied(Some(raw), &wanted) {

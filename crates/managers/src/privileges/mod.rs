@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 
 use blueprint::model::{ImageFrom, MountSource};
 use plan::desired::{Guest, Image};
-use plan::{Address, Desired, Host};
+use plan::{Address, Desired, GuestKind, Host};
 use proxmox::exchange::Method;
 
+use crate::guests::table;
 use crate::keys::Around;
-use crate::lxc::keys::{self, ROWS};
 
 /// Where a call takes a privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +75,23 @@ pub struct Call {
     pub takes: &'static [(&'static str, On)],
 }
 
+impl Call {
+    /// Whether it is made for guests of this kind: those that name a kind are for that alone.
+    fn is_of(&self, kind: GuestKind) -> bool {
+        let names = |word: &str| self.path.split('/').any(|part| part == word);
+        match kind {
+            GuestKind::Container => !names("qemu"),
+            GuestKind::Vm => !names("lxc"),
+        }
+    }
+}
+
 const fn call(method: Method, path: &'static str, takes: &'static [(&'static str, On)]) -> Call {
     Call { method, path, when: When::Always, takes }
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 25] = [
+pub static CALLS: [Call; 36] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
@@ -127,8 +138,10 @@ pub static CALLS: [Call; 25] = [
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/config", &[("VM.Audit", On::Guest)]),
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/pending", &[("VM.Audit", On::Guest)]),
     call(Method::Get, "/nodes/{node}/lxc/{vmid}/status/current", &[("VM.Audit", On::Guest)]),
-    // Of virtual machines, which are nobody's of a site, only those that the token is shown.
-    call(Method::Get, "/nodes/{node}/qemu/{vmid}/pending", &[]),
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/config", &[("VM.Audit", On::Guest)]),
+    // Of virtual machines that are not the site's, only those that the token is shown.
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/pending", &[("VM.Audit", On::Guest)]),
+    call(Method::Get, "/nodes/{node}/qemu/{vmid}/status/current", &[("VM.Audit", On::Guest)]),
     call(
         Method::Post,
         "/nodes/{node}/lxc",
@@ -153,6 +166,40 @@ pub static CALLS: [Call; 25] = [
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
     call(Method::Delete, "/nodes/{node}/lxc/{vmid}", &[("VM.Allocate", On::Guest)]),
+    // An image that is copied is read (recorded: "import-from").
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu",
+        &[
+            ("VM.Allocate", On::Guest),
+            ("Datastore.AllocateSpace", On::Disks),
+            ("Datastore.Audit", On::Template),
+        ],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu/{vmid}/config",
+        &[("VM.Config.Options", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
+    ),
+    call(
+        Method::Put,
+        "/nodes/{node}/qemu/{vmid}/resize",
+        &[("VM.Config.Disk", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
+    ),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
+    call(Method::Delete, "/nodes/{node}/qemu/{vmid}", &[("VM.Allocate", On::Guest)]),
+    call(Method::Post, "/nodes/{node}/qemu/{vmid}/agent/exec", &[("VM.GuestAgent.Unrestricted", On::Guest)]),
+    call(
+        Method::Get,
+        "/nodes/{node}/qemu/{vmid}/agent/exec-status",
+        &[("VM.GuestAgent.Unrestricted", On::Guest)],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu/{vmid}/agent/file-write",
+        &[("VM.GuestAgent.Unrestricted", On::Guest)],
+    ),
     Call {
         when: When::Once,
         ..call(Method::Put, "/pools", &[("Pool.Allocate", On::Pool), ("VM.Allocate", On::Guest)])
@@ -260,11 +307,12 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
         When::Cluster => cluster,
         When::Images(_) | When::Once => false,
     });
-    let takes: Vec<(&'static str, On)> = made.flat_map(|call| call.takes.iter().copied()).collect();
+    let made: Vec<&Call> = made.collect();
     let mut all = BTreeSet::new();
     for guest in desired.guests.values() {
         let own = guest.pool.clone().map_or(Place::Guests, Place::Pool);
-        for (privilege, on) in &takes {
+        let takes = made.iter().filter(|call| call.is_of(guest.kind)).flat_map(|call| call.takes);
+        for (privilege, on) in takes {
             let places = match on {
                 On::Root => vec![Place::Root],
                 On::Nodes => vec![Place::Nodes],
@@ -277,15 +325,15 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
         }
         // Which storage it is, is in `disks`.
-        let around = Around { storage: "" };
-        for (row, _, _) in crate::keys::written(&ROWS, guest, around) {
+        let around = Around { storage: "", medium: None };
+        for (row, _, _) in crate::keys::written(table::of_kind(guest.kind).rows, guest, around) {
             all.insert(Requirement { place: own.clone(), privilege: row.privilege });
         }
         for nic in guest.nets.values() {
             let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
             all.insert(Requirement { place, privilege: "SDN.Use" });
         }
-        if !guest.unprivileged {
+        if guest.container().is_some_and(|own| !own.unprivileged) {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
     }
@@ -316,21 +364,30 @@ fn of_image(image: &Image) -> impl Iterator<Item = Requirement> {
 /// The storages of a guest's disks.
 fn disks(guest: &Guest) -> Vec<Place> {
     let place = |name: Option<&str>| name.map_or(Place::Storages, |name| Place::Storage(name.to_owned()));
-    let root = keys::root_storage(guest);
-    let volumes = guest.mounts.values().filter_map(|mount| match &mount.source {
+    let root = (table::of_kind(guest.kind).disk)(guest).and_then(|disk| disk.storage);
+    let mounts = guest.container().into_iter().flat_map(|own| own.mounts.values());
+    let volumes = mounts.filter_map(|mount| match &mount.source {
         MountSource::Volume(disk) => Some(place(disk.storage.as_deref().or(root))),
         MountSource::Host(_) => None,
     });
-    std::iter::once(place(root)).chain(volumes).collect()
+    let vm = guest.vm().into_iter().flat_map(|own| own.disks.values());
+    let more = vm.map(|disk| place(disk.storage.as_deref().or(root)));
+    std::iter::once(place(root)).chain(volumes).chain(more).collect()
 }
 
-/// The storage of a guest's template.
+/// The storage of a guest's template, or image.
 fn template(guest: &Guest, desired: &Desired) -> Place {
-    let address = Address::template(&guest.template, &Host::Node(desired.node_of(guest)));
+    let template = guest.container().map(|own| &own.template);
+    let Some(volume) = template.or_else(|| guest.vm()?.image.as_ref()) else { return Place::Templates };
+    let node = Host::Node(desired.node_of(guest));
+    let address = match template {
+        Some(name) => Address::template(name, &node),
+        None => Address::image(volume, &node),
+    };
     if let Some(storage) = desired.images.get(&address).and_then(|image| image.storage.clone()) {
         return Place::Storage(storage);
     }
-    match guest.template.split_once(":vztmpl/") {
+    match volume.split_once(':') {
         Some((storage, _)) => Place::Storage(storage.to_owned()),
         None => Place::Templates,
     }

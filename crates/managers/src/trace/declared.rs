@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use blueprint::model::{Blueprint, Expose, Protocol};
+use plan::Desired;
 use plan::desired::{End, Speaks, Transport};
-use plan::{Desired, Host};
 
 /// What is declared beside the desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Declared {
     /// Reads it from a blueprint and what follows from that.
     pub fn of(blueprint: &Blueprint, desired: &Desired) -> Self {
         let mut declared = Self::default();
-        for container in blueprint.containers.values() {
+        for container in blueprint.guests.values() {
             for service in container.services.values().filter(|s| s.expose == Expose::None) {
                 let unexposed = Unexposed {
                     guest: container.name.to_string(),
@@ -87,11 +87,11 @@ impl Declared {
 fn needs(blueprint: &Blueprint, desired: &Desired, from: &str, need: &str) -> Vec<Need> {
     let guest = need;
     let (Some(other), Some(address)) =
-        (blueprint.containers.get(guest), desired.guests.get(guest).and_then(|c| c.address))
+        (blueprint.guests.get(guest), desired.guests.get(guest).and_then(|c| c.address))
     else {
         return Vec::new();
     };
-    let ends = (End::Host(Host::container(from)), End::Host(Host::container(guest)));
+    let ends = (End::Host(desired.host_called(from)), End::Host(desired.host_called(guest)));
     let flows = desired
         .flows
         .iter()

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use managers::lxc::work::ContainerWork;
+use managers::guests::work::GuestWork;
 use plan::{Action, Address, Consent, Grade, Inventory, Options, Plan};
 use proptest::prelude::*;
 use scenarios::there::Ground;
@@ -178,12 +178,12 @@ fn ids_touched(plan: &Plan) -> BTreeSet<(u32, bool)> {
     let mut ids = BTreeSet::new();
     for step in plan.steps.iter().filter(|s| s.address.kind() == "container") {
         match apply::work(step).unwrap() {
-            ContainerWork::Create(create) => {
+            GuestWork::Create(create) => {
                 ids.insert((create.placement.id, false));
                 ids.extend(create.replaces.map(|old| (old.id, true)));
             }
-            ContainerWork::Update(update) => drop(ids.insert((update.id, true))),
-            ContainerWork::Delete(placement) => drop(ids.insert((placement.id, true))),
+            GuestWork::Update(update) => drop(ids.insert((update.id, true))),
+            GuestWork::Delete(placement) => drop(ids.insert((placement.id, true))),
         }
     }
     ids

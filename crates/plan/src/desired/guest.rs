@@ -19,7 +19,7 @@ pub struct Guest {
     /// Which kind of guest it is.
     pub kind: GuestKind,
     /// As it is declared.
-    pub spec: Arc<model::Container>,
+    pub spec: Arc<model::Guest>,
     /// Its id.
     pub id: u32,
     /// Network devices by slot.
@@ -37,8 +37,8 @@ pub struct Guest {
 }
 
 impl std::ops::Deref for Guest {
-    type Target = model::Container;
-    fn deref(&self) -> &model::Container {
+    type Target = model::Guest;
+    fn deref(&self) -> &model::Guest {
         &self.spec
     }
 }
@@ -76,6 +76,8 @@ pub struct Nic {
     pub firewall: bool,
     /// MTU.
     pub mtu: Option<u32>,
+    /// The model, of a virtual machine's; `virtio` where absent.
+    pub model: Option<String>,
 }
 
 /// A feature on a guest, rendered.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use blueprint::catalog::CertificateUse;
-use blueprint::model::{Authority as Signs, Blueprint, Container, PVE, Target};
-use blueprint::names::GuestName;
+use blueprint::model::{Authority as Signs, Blueprint, Guest, PVE, Target};
 
 use super::parts::{Parts, address_of};
 use super::services::{Names, Services, own_name};
@@ -69,7 +68,7 @@ struct Consumers {
     restarts: BTreeSet<String>,
 }
 
-fn consumers(container: &Container, renderer: &dyn Renderer, uses: impl Fn(&str) -> bool) -> Consumers {
+fn consumers(container: &Guest, renderer: &dyn Renderer, uses: impl Fn(&str) -> bool) -> Consumers {
     let mut all = Consumers { owner: None, other: None, reloads: BTreeSet::new(), restarts: BTreeSet::new() };
     for used in container.features.iter().filter(|used| uses(&used.name)) {
         let Some(CertificateUse { owner, reloads, restarts, .. }) = renderer.certificate(used) else {
@@ -103,7 +102,7 @@ pub(super) fn certificates(
     let mut made = Vec::new();
     for service in services.values() {
         let Some(via) = service.via.as_ref().filter(|via| via.tls) else { continue };
-        let Some(proxy) = blueprint.containers.get(&via.on) else { continue };
+        let Some(proxy) = blueprint.guests.get(&via.on) else { continue };
         let consumers = consumers(proxy, renderer, proxies);
         let mut add = |name: String, names: &[String], issuer: Issuer, life: Duration| {
             let served = Served {
@@ -111,7 +110,7 @@ pub(super) fn certificates(
                 port: via.port,
                 name: names.first().cloned().unwrap_or_default(),
             };
-            made.push(certificate(name, names.to_vec(), life, &via.on, issuer, &consumers, vec![served]));
+            made.push(certificate(name, names.to_vec(), life, proxy, issuer, &consumers, vec![served]));
         };
         add(service.name.clone(), &service.hosts, issuer, life);
         if !service.public.is_empty() {
@@ -119,13 +118,13 @@ pub(super) fn certificates(
         }
     }
     for name in &parts.identities {
-        let Some(container) = blueprint.containers.get(name) else { continue };
+        let Some(container) = blueprint.guests.get(name) else { continue };
         let host = own_name(&container.hostname, &blueprint.site.domain);
         let consumers = consumers(container, renderer, |_| true);
         // A file has one group.
         if let (Some(one), Some(other)) = (&consumers.owner, &consumers.other) {
             findings.errors.push(WireError {
-                address: Address::container(name).to_string(),
+                address: Address::of_guest(container).to_string(),
                 message: format!("its certificate's key would have to be read by both `{one}` and `{other}`"),
                 hint: "put the features that speak TLS as different users on guests of their own".into(),
             });
@@ -135,7 +134,7 @@ pub(super) fn certificates(
         let direct = |s: &&Service| s.on == *name && s.speaks == Speaks::Https && s.via.is_none();
         let hosts = services.values().filter(direct).flat_map(|s| s.hosts.iter().cloned());
         let names = std::iter::once(host).chain(hosts).collect();
-        made.push(certificate(identity_of(name), names, life, name, issuer, &consumers, served));
+        made.push(certificate(identity_of(name), names, life, container, issuer, &consumers, served));
     }
     let directory = blueprint.certificates.acme.as_ref().map_or("", |acme| acme.directory.as_str());
     let by_name = made.into_iter().map(|certificate| {
@@ -157,7 +156,7 @@ fn node_names(blueprint: &Blueprint) -> BTreeSet<String> {
         Target::Proxmox(target) => target.node.as_deref(),
         Target::Lab(_) => None,
     };
-    let others = blueprint.containers.values().filter_map(|container| container.node.as_deref());
+    let others = blueprint.guests.values().filter_map(|container| container.node.as_deref());
     let all = [PVE].into_iter().chain(declared).chain(first).chain(others);
     all.map(|name| full_name(name, &blueprint.site.domain)).collect()
 }
@@ -237,7 +236,7 @@ fn certificate(
     name: String,
     names: Vec<String>,
     life: Duration,
-    on: &GuestName,
+    on: &Guest,
     issuer: Issuer,
     consumers: &Consumers,
     served: Vec<Served>,
@@ -246,7 +245,7 @@ fn certificate(
         name,
         names,
         life,
-        on: Host::container(on.clone()),
+        on: Host::of_guest(on),
         issuer,
         owner: consumers.owner.clone(),
         reloads: consumers.reloads.iter().cloned().collect(),
@@ -257,7 +256,7 @@ fn certificate(
 }
 
 /// Where a guest shows its own certificate: the ports of its services that speak HTTPS.
-fn served_by(container: &Container, host: &str, services: &Services) -> Vec<Served> {
+fn served_by(container: &Guest, host: &str, services: &Services) -> Vec<Served> {
     let Some(address) = address_of(container) else { return Vec::new() };
     services
         .values()

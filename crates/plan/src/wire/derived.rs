@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use blueprint::model::{Blueprint, Container};
+use blueprint::model::{Blueprint, Guest};
 use blueprint::names::GuestName;
 use serde_json::Value;
 
@@ -133,7 +133,7 @@ fn common(
 }
 
 /// What is this guest's own.
-pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told {
+pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     let name = container.name.as_str();
@@ -167,7 +167,7 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
     }
     let shown = services.values().filter(|s| s.on == container.name && s.mutual);
     let proxies: BTreeSet<String> = shown
-        .filter_map(|service| blueprint.containers.get(&service.via.as_ref()?.on))
+        .filter_map(|service| blueprint.guests.get(&service.via.as_ref()?.on))
         .map(|proxy| own_name(&proxy.hostname, &blueprint.site.domain))
         .collect();
     if !proxies.is_empty() {
@@ -196,7 +196,7 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Container) -> Told
 }
 
 /// The name servers a guest asks, where they are known.
-pub(super) fn resolvers(blueprint: &Blueprint, container: &Container, parts: &Parts) -> Vec<Ipv4Addr> {
+pub(super) fn resolvers(blueprint: &Blueprint, container: &Guest, parts: &Parts) -> Vec<Ipv4Addr> {
     if let Some((_, address)) = &parts.dns
         && !parts.resolves_alone(&container.name)
     {
@@ -233,7 +233,7 @@ fn by_address(names: &BTreeMap<String, Ipv4Addr>) -> Vec<told::Names> {
 fn records(blueprint: &Blueprint, names: &BTreeMap<String, Ipv4Addr>) -> Vec<told::Names> {
     let domain = &blueprint.site.domain;
     let mut called: BTreeMap<Ipv4Addr, [String; 2]> = BTreeMap::new();
-    for container in blueprint.containers.values() {
+    for container in blueprint.guests.values() {
         if let Some(address) = address_of(container) {
             let short = full_name(&container.hostname, domain);
             called.insert(address, [short, own_name(&container.hostname, domain)]);

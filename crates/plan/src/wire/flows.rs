@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use blueprint::model::{self, Blueprint, FlowEnd};
+use blueprint::model::{self, Blueprint, FlowEnd, Guests};
 use blueprint::names::GuestName;
 use cidr::Ipv4Cidr;
 
@@ -21,9 +21,25 @@ const DNS: u16 = 53;
 /// Where the workshop's authority answers.
 const CA: u16 = super::services::HTTPS;
 
-struct Flows(Vec<Flow>);
+struct Flows<'g> {
+    guests: &'g Guests,
+    all: Vec<Flow>,
+}
 
-impl Flows {
+impl Flows<'_> {
+    fn guest(&self, name: &GuestName) -> End {
+        End::Host(Host::called(self.guests, name))
+    }
+
+    fn end(&self, end: &FlowEnd) -> End {
+        match end {
+            FlowEnd::Guest(name) => self.guest(name),
+            FlowEnd::Inside => End::Inside,
+            FlowEnd::Outside => End::Outside,
+            FlowEnd::Net(net) => End::Net(*net),
+        }
+    }
+
     fn tcp(&mut self, id: String, from: End, to: End, ports: &[u16], reason: impl Into<String>) {
         self.add(id, from, to, Transport::Tcp, ports, reason);
     }
@@ -41,7 +57,7 @@ impl Flows {
         ports.sort_unstable();
         ports.dedup();
         if !ports.is_empty() && from != to {
-            self.0.push(Flow { id, from, to, protocol, ports, reason: reason.into() });
+            self.all.push(Flow { id, from, to, protocol, ports, reason: reason.into() });
         }
     }
 
@@ -52,18 +68,14 @@ impl Flows {
     }
 }
 
-fn guest(name: &GuestName) -> End {
-    End::Host(Host::container(name.clone()))
-}
-
 /// The firewall, where the site has one.
 pub(super) fn firewall(blueprint: &Blueprint, findings: &mut Findings) -> Option<Firewall> {
     let firewall = blueprint.firewall.as_ref()?;
-    if blueprint.containers.contains_key("site") {
+    if let Some(guest) = blueprint.guests.get("site") {
         findings.errors.push(WireError {
-            address: Address::container("site").to_string(),
+            address: Address::of_guest(guest).to_string(),
             message: "`site` is what the firewall calls its own part".into(),
-            hint: "call the container something else".into(),
+            hint: "call the guest something else".into(),
         });
     }
     let mut subnets: Vec<Ipv4Cidr> = blueprint.networks.values().map(|n| n.subnet).collect();
@@ -87,7 +99,7 @@ pub(super) fn flows(
     services: &Services,
     certificates: &Certificates,
 ) -> Vec<Flow> {
-    let mut flows = Flows(Vec::new());
+    let mut flows = Flows { guests: &blueprint.guests, all: Vec::new() };
     to_services(&mut flows, services);
     doors(&mut flows, parts);
     renewals(&mut flows, certificates);
@@ -98,43 +110,40 @@ pub(super) fn flows(
         let protocol = if flow.udp { Transport::Udp } else { Transport::Tcp };
         flows.add(
             format!("flow.{name}"),
-            end(&flow.from),
-            end(&flow.to),
+            flows.end(&flow.from),
+            flows.end(&flow.to),
             protocol,
             &flow.ports,
             flow.reason.clone(),
         );
     }
-    flows.0.sort_by(|a, b| a.id.cmp(&b.id));
-    flows.0
-}
-
-fn end(end: &FlowEnd) -> End {
-    match end {
-        FlowEnd::Container(name) => guest(name),
-        FlowEnd::Inside => End::Inside,
-        FlowEnd::Outside => End::Outside,
-        FlowEnd::Net(net) => End::Net(*net),
-    }
+    flows.all.sort_by(|a, b| a.id.cmp(&b.id));
+    flows.all
 }
 
 /// From the client to the proxy's extra ports, from the proxy to the service, from the node for probes.
-fn to_services(flows: &mut Flows, services: &Services) {
+fn to_services(flows: &mut Flows<'_>, services: &Services) {
     for service in services.values() {
-        let (name, at) = (&service.name, guest(&service.on));
+        let (name, at) = (&service.name, flows.guest(&service.on));
         let ports = [service.port];
         match &service.via {
             Some(via) => {
                 let reason = format!("the {} passes service.{name} on", via.kind.as_str());
-                flows.tcp(format!("service.{name}"), guest(&via.on), at.clone(), &ports, reason);
+                flows.tcp(format!("service.{name}"), flows.guest(&via.on), at.clone(), &ports, reason);
                 if service.speaks == Speaks::Tcp {
                     let reason = format!("service.{name} through the gateway");
                     for (word, from) in [("inside", End::Inside), ("outside", End::Outside)] {
                         let id = format!("listen.{name}.{word}");
-                        flows.tcp(id, from, guest(&via.on), &[via.port], reason.clone());
+                        flows.tcp(id, from, flows.guest(&via.on), &[via.port], reason.clone());
                     }
                     let reason = format!("Phoenix probes service.{name}");
-                    flows.tcp(format!("probe.{name}"), End::THE_NODE, guest(&via.on), &[via.port], reason);
+                    flows.tcp(
+                        format!("probe.{name}"),
+                        End::THE_NODE,
+                        flows.guest(&via.on),
+                        &[via.port],
+                        reason,
+                    );
                 }
             }
             None => {
@@ -159,7 +168,7 @@ fn to_services(flows: &mut Flows, services: &Services) {
 }
 
 /// To the workshop's own doors.
-fn doors(flows: &mut Flows, parts: &Parts) {
+fn doors(flows: &mut Flows<'_>, parts: &Parts) {
     for name in parts.gateways.keys() {
         // The only one needs no name.
         let id = |word: &str| match parts.gateways.len() {
@@ -167,23 +176,29 @@ fn doors(flows: &mut Flows, parts: &Parts) {
             _ => format!("gateway.{name}.{word}"),
         };
         let reason = "the gateway is for everybody";
-        flows.tcp(id("inside"), End::Inside, guest(name), &WEB, reason);
-        flows.tcp(id("outside"), End::Outside, guest(name), &WEB, reason);
-        flows.tcp(id("node"), End::THE_NODE, guest(name), &WEB, "Phoenix probes and traces from the node");
+        flows.tcp(id("inside"), End::Inside, flows.guest(name), &WEB, reason);
+        flows.tcp(id("outside"), End::Outside, flows.guest(name), &WEB, reason);
+        flows.tcp(
+            id("node"),
+            End::THE_NODE,
+            flows.guest(name),
+            &WEB,
+            "Phoenix probes and traces from the node",
+        );
     }
     if let Some((name, _)) = &parts.mesh {
         let reason = format!("the {} is for the workshop's own guests", ViaKind::Mesh.as_str());
-        flows.tcp("mesh.inside".into(), End::Inside, guest(name), &[443], reason);
+        flows.tcp("mesh.inside".into(), End::Inside, flows.guest(name), &[443], reason);
         flows.tcp(
             "mesh.node".into(),
             End::THE_NODE,
-            guest(name),
+            flows.guest(name),
             &[443],
             "Phoenix probes and traces from the node",
         );
     }
     if let Some((name, _)) = &parts.dns {
-        let at = guest(name);
+        let at = flows.guest(name);
         flows.names("dns.inside", &End::Inside, &at, "guests ask for names");
         flows.names("dns.outside", &End::Outside, &at, "those outside ask for names");
         flows.names("dns.node", &End::THE_NODE, &at, "Phoenix probes and traces from the node");
@@ -191,7 +206,7 @@ fn doors(flows: &mut Flows, parts: &Parts) {
 }
 
 /// To the authority in a guest.
-fn renewals(flows: &mut Flows, certificates: &Certificates) {
+fn renewals(flows: &mut Flows<'_>, certificates: &Certificates) {
     let Some(authority) = &certificates.authority else { return };
     let renewing = certificates.by_name.values().filter(|c| c.issuer == Issuer::StepCa);
     let mut guests: Vec<&GuestName> = renewing.filter_map(|c| c.on.guest()).collect();
@@ -200,30 +215,29 @@ fn renewals(flows: &mut Flows, certificates: &Certificates) {
     guests.dedup();
     for name in guests {
         let reason = "certificates renew by themselves";
-        flows.tcp(format!("ca.{name}"), guest(name), guest(&authority.on), &[CA], reason);
+        flows.tcp(format!("ca.{name}"), flows.guest(name), flows.guest(&authority.on), &[CA], reason);
     }
     flows.tcp(
         "ca.node".into(),
         End::THE_NODE,
-        guest(&authority.on),
+        flows.guest(&authority.on),
         &[CA],
         "Phoenix probes and traces from the node",
     );
 }
 
 /// Who needs another may use its services, exposed or not, and what its features listen with.
-fn needs(flows: &mut Flows, blueprint: &Blueprint) {
-    for container in blueprint.containers.values() {
+fn needs(flows: &mut Flows<'_>, blueprint: &Blueprint) {
+    for container in blueprint.guests.values() {
         for need in &container.needs {
-            let Some(other) = blueprint.containers.get(need) else { continue };
+            let Some(other) = blueprint.guests.get(need) else { continue };
             let ports: Vec<u16> =
                 other.ports(|name| blueprint.features.get(name).map(AsRef::as_ref)).into_iter().collect();
-            let reason =
-                format!("{} needs {}", Address::container(&container.name), Address::container(need));
+            let reason = format!("{} needs {}", Address::of_guest(container), Address::of_guest(other));
             flows.tcp(
                 format!("needs.{}.{need}", container.name),
-                guest(&container.name),
-                guest(need),
+                flows.guest(&container.name),
+                flows.guest(need),
                 &ports,
                 reason,
             );
@@ -236,13 +250,13 @@ const WEB: [u16; 2] = [80, 443];
 const PACKAGES: [u16; 3] = [80, 443, 3142];
 
 /// To where packages come from.
-fn packages(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
+fn packages(flows: &mut Flows<'_>, blueprint: &Blueprint, parts: &Parts) {
     let outside = [FlowEnd::Outside];
     let from = blueprint.firewall.as_ref().map_or(&outside[..], |firewall| &firewall.packages);
     for from in from {
         match from {
-            FlowEnd::Container(name) => {
-                let Some(cache) = blueprint.containers.get(name) else { continue };
+            FlowEnd::Guest(name) => {
+                let Some(cache) = blueprint.guests.get(name) else { continue };
                 let ports: Vec<u16> = match &parts.packages {
                     // What else is there is nobody's business who only wants packages.
                     Some((on, _, port)) if on == name => vec![*port],
@@ -251,8 +265,8 @@ fn packages(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
                         cache.ports(feature).into_iter().collect()
                     }
                 };
-                let at = guest(name);
-                let reason = format!("packages come through {}", Address::container(name));
+                let at = flows.guest(name);
+                let reason = format!("packages come through {}", Address::of_guest(cache));
                 flows.tcp(format!("packages.{name}"), End::Inside, at.clone(), &ports, reason);
                 let reason = "it fetches packages for all others";
                 flows.tcp(format!("packages.{name}.outside"), at, End::Outside, &WEB, reason);
@@ -270,28 +284,28 @@ fn packages(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
 }
 
 /// To the public authority, from whom it signs for.
-fn public_authority(flows: &mut Flows, certificates: &Certificates) {
+fn public_authority(flows: &mut Flows<'_>, certificates: &Certificates) {
     let public = certificates.by_name.values().filter(|c| c.issuer == Issuer::Acme);
     let guests: BTreeSet<&GuestName> = public.filter_map(|c| c.on.guest()).collect();
     for name in guests {
         let reason = "the public authority signs its certificates";
-        flows.tcp(format!("acme.{name}"), guest(name), End::Outside, &WEB, reason);
+        flows.tcp(format!("acme.{name}"), flows.guest(name), End::Outside, &WEB, reason);
     }
 }
 
 /// Packages, and names that the workshop does not answer itself.
-fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
+fn outwards(flows: &mut Flows<'_>, blueprint: &Blueprint, parts: &Parts) {
     packages(flows, blueprint, parts);
     if let Some((name, _)) = &parts.dns {
-        flows.names("upstream", &guest(name), &End::Outside, "the name server asks others");
+        flows.names("upstream", &flows.guest(name), &End::Outside, "the name server asks others");
     }
-    let alone: Vec<&model::Container> =
-        blueprint.containers.values().map(AsRef::as_ref).filter(|c| parts.resolves_alone(&c.name)).collect();
+    let alone: Vec<&model::Guest> =
+        blueprint.guests.values().map(AsRef::as_ref).filter(|c| parts.resolves_alone(&c.name)).collect();
     // Without a name server of the workshop's own, all guests ask whoever their networks name.
     let mut servers: Vec<Ipv4Addr> = alone.iter().flat_map(|c| resolvers(blueprint, c, parts)).collect();
     servers.sort();
     servers.dedup();
-    let from = |container: &model::Container| guest(&container.name);
+    let from = |guest: &model::Guest| End::Host(Host::of_guest(guest));
     if parts.dns.is_none() {
         flows.names("names", &End::Inside, &End::Outside, "guests ask for names");
     } else {
@@ -305,7 +319,7 @@ fn outwards(flows: &mut Flows, blueprint: &Blueprint, parts: &Parts) {
         }
     }
     for server in servers {
-        let holder = blueprint.containers.values().find(|c| address_of(c) == Some(server));
+        let holder = blueprint.guests.values().find(|c| address_of(c) == Some(server));
         let to = holder.map_or_else(|| End::Net(Ipv4Cidr::new_host(server)), |holder| from(holder));
         flows.names(&format!("resolver.{server}"), &End::Inside, &to, "guests ask for names");
     }

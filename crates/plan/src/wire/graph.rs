@@ -68,8 +68,8 @@ fn guests(graph: &mut Graph, blueprint: &Blueprint, resources: &Resources<'_>) {
             before = Some(address);
         }
     }
-    for container in blueprint.containers.values() {
-        let guest = Address::container(&container.name);
+    for container in blueprint.guests.values() {
+        let guest = Address::of_guest(container);
         for need in &container.needs {
             let Some(other) = resources.guests.get(need) else { continue };
             // Healthy means: made, and everything in it installed.
@@ -114,8 +114,10 @@ fn certificates(
 ) {
     let authority = resources.certificates.authority.as_ref().map(|a| Address::authority(&a.on));
     if let (Some(address), Some(authority)) = (&authority, &resources.certificates.authority) {
-        let host = Host::container(authority.on.clone());
-        graph.edge(address, &Address::container(&authority.on), EdgeKind::Needs);
+        let host = Host::called(&blueprint.guests, &authority.on);
+        if let Some(guest) = host.address() {
+            graph.edge(address, &guest, EdgeKind::Needs);
+        }
         for feature in resources.guests.get(&authority.on).into_iter().flat_map(|c| &c.features) {
             if renderer.provides(&feature.name, "ca") {
                 graph.edge(address, &Address::feature(&feature.name, &host), EdgeKind::Needs);
@@ -132,7 +134,7 @@ fn certificates(
         if let (Issuer::StepCa, Some(authority)) = (certificate.issuer, &authority) {
             graph.edge(&address, authority, EdgeKind::Needs);
         }
-        let declared = blueprint.containers.get(name);
+        let declared = blueprint.guests.get(name);
         let rendered = resources.guests.get(name).into_iter().flat_map(|c| &c.features);
         for feature in rendered {
             let used = declared.and_then(|c| c.features.iter().find(|f| f.name == feature.name));

@@ -11,7 +11,7 @@ use super::parts::address_of;
 use super::{Derived, Findings, GuestFacts, Renderer, SiteFacts, WireError, full_name, mac, values};
 use crate::address::Address;
 use crate::desired::{Certificate, Feature, Guest, Issuer, Nic};
-use crate::host::{GuestKind, Host};
+use crate::host::Host;
 use crate::mark::TAG;
 
 /// All guests, definite, by name.
@@ -23,7 +23,7 @@ pub(super) fn guests(
     findings: &mut Findings,
 ) -> BTreeMap<GuestName, Guest> {
     let mut guests = BTreeMap::new();
-    for container in blueprint.containers.values() {
+    for container in blueprint.guests.values() {
         let guest = definite(blueprint, renderer, container, ids[&container.name], known);
         if let Some(guest) = findings.ok(guest) {
             guests.insert(container.name.clone(), guest);
@@ -35,17 +35,17 @@ pub(super) fn guests(
 fn definite(
     blueprint: &Blueprint,
     renderer: &dyn Renderer,
-    container: &Arc<model::Container>,
+    container: &Arc<model::Guest>,
     id: u32,
     known: &Known<'_>,
 ) -> Result<Guest, WireError> {
-    let own = values(Address::container(&container.name), &derived::derive_for_guest(known, container))?;
+    let own = values(Address::of_guest(container), &derived::derive_for_guest(known, container))?;
     let derived = Derived { common: &known.common, own: &own };
     let certificates = known.certificates_of(&container.name);
     let site = &known.site;
     let address = address_of(container);
     let facts = GuestFacts {
-        host: Host::container(container.name.clone()),
+        host: Host::of_guest(container),
         name: container.name.to_string(),
         id,
         hostname: container.hostname.to_string(),
@@ -55,7 +55,7 @@ fn definite(
     let mut tags: BTreeSet<String> = container.tags.iter().map(|t| t.to_lowercase()).collect();
     tags.insert(TAG.to_owned());
     Ok(Guest {
-        kind: GuestKind::Container,
+        kind: container.kind(),
         id,
         nets: nets(blueprint, container)?,
         tags,
@@ -67,8 +67,8 @@ fn definite(
     })
 }
 
-fn nets(blueprint: &Blueprint, container: &model::Container) -> Result<BTreeMap<u8, Nic>, WireError> {
-    let resource = Address::container(&container.name);
+fn nets(blueprint: &Blueprint, container: &model::Guest) -> Result<BTreeMap<u8, Nic>, WireError> {
+    let resource = Address::of_guest(container);
     let first = container.nets.keys().next().copied().unwrap_or(0);
     let mut nets = BTreeMap::new();
     for (slot, nic) in &container.nets {
@@ -102,6 +102,7 @@ fn nets(blueprint: &Blueprint, container: &model::Container) -> Result<BTreeMap<
                 // Rules only count where the device is filtered (P-73).
                 firewall: nic.firewall || blueprint.firewall.is_some(),
                 mtu: nic.mtu,
+                model: nic.model.clone(),
             },
         );
     }
@@ -109,7 +110,7 @@ fn nets(blueprint: &Blueprint, container: &model::Container) -> Result<BTreeMap<
 }
 
 fn features(
-    container: &model::Container,
+    container: &model::Guest,
     certificates: &[&Certificate],
     derived: Derived<'_>,
     facts: &GuestFacts,

@@ -17,11 +17,11 @@ const IDS: (u32, u32) = (100_000, 999_999);
 pub(super) fn ids(blueprint: &Blueprint, findings: &mut Findings) -> BTreeMap<GuestName, u32> {
     let (first, last) = blueprint.site.ids.unwrap_or(IDS);
     let size = last - first + 1;
-    let mut taken: BTreeSet<u32> = blueprint.containers.values().filter_map(|c| c.id).collect();
+    let mut taken: BTreeSet<u32> = blueprint.guests.values().filter_map(|c| c.id).collect();
     let mut ids = BTreeMap::new();
-    for (name, container) in &blueprint.containers {
+    for (name, container) in &blueprint.guests {
         let id = container.id.unwrap_or_else(|| {
-            let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, Address::container(name)));
+            let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, Address::of_guest(container)));
             let start = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % size;
             // That there is a free one has been checked on paper.
             let id = (0..size)
@@ -31,7 +31,7 @@ pub(super) fn ids(blueprint: &Blueprint, findings: &mut Findings) -> BTreeMap<Gu
             if id != first + start && blueprint.site.ids.is_some() {
                 findings.notes.push(format!(
                     "{} has the id {id} because another has {}: declare \"id\": {id}, so that it stays whatever is added",
-                    Address::container(name),
+                    Address::of_guest(container),
                     first + start
                 ));
             }

@@ -12,18 +12,15 @@ use crate::desired::Image;
 /// answers where absent.
 pub(super) fn images(blueprint: &Blueprint, node: Option<&NodeName>) -> BTreeMap<Address, Image> {
     let mut placed = BTreeMap::new();
-    for image in blueprint.templates.values() {
-        let users = blueprint.containers.values().filter(|container| container.template == image.name);
+    for image in blueprint.templates.values().chain(blueprint.images.values()) {
+        let users = blueprint.guests.values().filter(|guest| guest.is_made_of(image));
         let mut nodes: BTreeSet<Option<NodeName>> =
-            users.map(|container| container.node.as_ref().or(node).cloned()).collect();
+            users.map(|guest| guest.node.as_ref().or(node).cloned()).collect();
         if nodes.is_empty() {
             nodes.insert(node.cloned());
         }
         let made = nodes.into_iter().map(|node| Image { spec: image.clone(), node });
         placed.extend(made.map(|image| (image.resource(), image)));
     }
-    // No guest names an image yet.
-    let images = blueprint.images.values().map(|image| Image { spec: image.clone(), node: node.cloned() });
-    placed.extend(images.map(|image| (image.resource(), image)));
     placed
 }

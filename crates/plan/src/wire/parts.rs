@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use blueprint::model::{Authority, Blueprint, Container, Expose, NicAddress, Service};
+use blueprint::model::{Authority, Blueprint, Expose, Guest, NicAddress, Service};
 use blueprint::names::GuestName;
 
 use super::Renderer;
@@ -32,7 +32,7 @@ pub(super) struct Parts {
 }
 
 /// The first fixed address of a container.
-pub(super) fn address_of(container: &Container) -> Option<Ipv4Addr> {
+pub(super) fn address_of(container: &Guest) -> Option<Ipv4Addr> {
     container.nets.values().find_map(|nic| match nic.address {
         NicAddress::Static(inet) => Some(inet.address()),
         NicAddress::Dhcp => None,
@@ -50,7 +50,7 @@ impl Parts {
             .collect();
         let mut parts =
             Self { self_renewing: blueprint.certificates.authority == Authority::StepCa, ..Self::default() };
-        for container in blueprint.containers.values() {
+        for container in blueprint.guests.values() {
             for used in &container.features {
                 let provides = provided.get(used.name.as_str()).copied().unwrap_or_default();
                 if let (true, Some(address)) = (provides[0], address_of(container)) {
@@ -75,7 +75,7 @@ impl Parts {
                 }
             }
         }
-        for service in blueprint.containers.values().flat_map(|c| c.services.values()) {
+        for service in blueprint.guests.values().flat_map(|c| c.services.values()) {
             if let (true, Some((name, _))) = (service.mutual, parts.proxy(service)) {
                 parts.identities.insert(name);
             }

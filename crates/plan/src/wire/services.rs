@@ -56,7 +56,7 @@ pub(super) struct Names {
 /// All services that somebody else may use.
 pub(super) fn services(blueprint: &Blueprint, parts: &Parts, findings: &mut Findings) -> Services {
     let mut services = BTreeMap::new();
-    for container in blueprint.containers.values() {
+    for container in blueprint.guests.values() {
         let here = |s: &model::Service| parts.proxy(s).is_some_and(|(proxy, _)| proxy == container.name);
         let feature = |name: &str| blueprint.features.get(name).map(AsRef::as_ref);
         let of_its_proxy = loopback::ports(container, &blueprint.flows, here, feature);
@@ -71,7 +71,7 @@ pub(super) fn services(blueprint: &Blueprint, parts: &Parts, findings: &mut Find
 
 fn wired(
     blueprint: &Blueprint,
-    container: &model::Container,
+    container: &model::Guest,
     service: &model::Service,
     parts: &Parts,
 ) -> Result<Service, WireError> {
@@ -143,7 +143,7 @@ fn wired(
         client_names: service
             .client_names
             .iter()
-            .map(|name| match blueprint.containers.get(&**name) {
+            .map(|name| match blueprint.guests.get(&**name) {
                 Some(client) => own_name(&client.hostname, domain),
                 None => full_name(name, domain),
             })
@@ -169,7 +169,7 @@ fn wired(
 pub(super) fn names(blueprint: &Blueprint, parts: &Parts, services: &Services) -> Names {
     let domain = &blueprint.site.domain;
     let (mut inside, mut outside) = (BTreeMap::new(), BTreeMap::new());
-    for container in blueprint.containers.values() {
+    for container in blueprint.guests.values() {
         let Some(address) = address_of(container) else { continue };
         inside.insert(full_name(&container.hostname, domain), address);
         // With a name server, every guest has its own name; without one, those whose certificate carries it.

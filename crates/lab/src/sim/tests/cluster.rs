@@ -190,7 +190,7 @@ async fn a_folder_is_seen_by_all_nodes_of_it() {
     one.set_role("Ops", "VM.Audit");
     assert!(one.auth_of_token("PVEAPIToken=ops@pve!one=secret").is_some());
     two.put_guest(130, &World::guest_file(130)).unwrap();
-    assert_eq!(one.all_configuration_files()[0].0, "pve2");
+    assert_eq!(one.all_configuration_files()[0].node, "pve2");
     assert!(one.configuration_files().is_empty());
     let taken = one.handle(&Auth::root(), &create("130")).await;
     assert_eq!(taken.reason, "CT 130 already exists on node 'pve2'");

@@ -13,7 +13,7 @@ pub struct Difference {
 }
 
 /// Numbers that were measured or drawn: only that they are there, and numbers, is compared.
-const MEASURED: [&str; 29] = [
+const MEASURED: [&str; 35] = [
     "avail",
     "available",
     "cpu",
@@ -31,6 +31,12 @@ const MEASURED: [&str; 29] = [
     "netin",
     "netout",
     "pid",
+    "pressurecpufull",
+    "pressurecpusome",
+    "pressureiofull",
+    "pressureiosome",
+    "pressurememoryfull",
+    "pressurememorysome",
     "priority",
     "pstart",
     "saved",
@@ -92,9 +98,17 @@ fn normal(key: &str, value: &Value) -> Value {
         }
         Value::String(text) if key == "value" && text.len() == 40 && !text.contains(' ') => json!("a digest"),
         Value::String(text) if key == "value" && (text == "<uuid>" || text.len() == 36) => json!("a secret"),
+        Value::String(_) if matches!(key, "smbios1" | "vmgenid") => json!("drawn"),
+        Value::String(text) if text.starts_with("creation-qemu=") || text.starts_with("uuid=") => {
+            json!("made")
+        }
         Value::String(text) => json!(masked(text)),
         Value::Array(all) => {
-            let mut all: Vec<Value> = all.iter().map(|value| normal("", value)).collect();
+            // How far a copy is, is told as often as it takes.
+            let how_far =
+                |value: &&Value| value["t"].as_str().is_some_and(|text| text.starts_with("transferred "));
+            let all = all.iter().filter(|value| !how_far(value));
+            let mut all: Vec<Value> = all.map(|value| normal("", value)).collect();
             all.sort_by_key(Value::to_string);
             Value::Array(all)
         }

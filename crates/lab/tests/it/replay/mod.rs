@@ -6,6 +6,7 @@ mod compare;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lab::node::{Auth, Clock, Hardware, Node, NodeOptions, Storage, TaskTwist, Template};
 use lab::sim::{Faults, SimRuntime, Times};
@@ -85,6 +86,8 @@ impl Session {
             size: 63_669_015,
             ctime: 1_795_420_868,
         }];
+        local.images =
+            vec![Template { name: "import/vmguest.qcow2".into(), size: 1500 << 20, ctime: 1_795_420_868 }];
         let tank = Storage::new("tank", "dir", "/tank", content);
         let btr = Storage::new("btr", "btrfs", "/mnt/btr", "images,rootdir");
         let mut options = NodeOptions::new("pve1");
@@ -118,6 +121,9 @@ impl Session {
                             rootfs: tank:215/vm-215-disk-0.raw,size=1G\nswap: 512\nunprivileged: 1\n";
                 self.node.put_guest(215, text).expect("in memory");
             }
+            // The guest was up by then, and did not listen to what shuts it down.
+            "vm-lifecycle:28" => tokio::time::sleep(Duration::from_secs(60)).await,
+            "vm-lifecycle:41" => next_task(TaskTwist::FailBefore("VM quit/powerdown failed".into())),
             _ => {}
         }
     }
@@ -169,7 +175,12 @@ impl Session {
         let params = record["params"].as_object().into_iter().flatten();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let ours = |text: String| self.digests.get(&text).cloned().unwrap_or(text);
-        let params = params.map(|(key, value)| (key.clone(), ours(text(value)))).collect();
+        // A list is sent as a name that repeats.
+        let each = |(key, value): (&String, &Value)| -> Vec<(String, String)> {
+            let all = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+            all.iter().map(|value| (key.clone(), ours(text(value)))).collect()
+        };
+        let params = params.flat_map(each).collect();
         Request { method, path, params }
     }
 }

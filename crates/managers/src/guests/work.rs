@@ -1,4 +1,4 @@
-//! What a plan's step says about a container: all that carrying it out takes, and nothing secret.
+//! What a plan's step says about a guest: all that carrying it out takes, and nothing secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub type Params = Vec<(String, String)>;
 /// The instruction of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum ContainerWork {
+pub enum GuestWork {
     /// Make it, after what stands in its place is destroyed.
     Create(Create),
     /// Change it where it is.
@@ -30,7 +30,26 @@ pub struct Placement {
     pub node: String,
 }
 
-/// How a container is made.
+/// What is waited for after a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// Nothing: that it runs is enough.
+    #[default]
+    Nothing,
+    /// That its guest agent answers, and that its first start is through.
+    Agent,
+}
+
+impl WaitsFor {
+    /// Whether nothing is waited for.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
+}
+
+/// How a guest is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Create {
@@ -42,12 +61,18 @@ pub struct Create {
     pub replaces: Option<Placement>,
     /// The parameters of the call that makes it, without the id.
     pub params: Params,
-    /// What only root on the node may set, before the first start (`pct set`).
+    /// What only root on the node may set, before the first start (`pct set`, `qm set`).
     #[serde(default)]
     pub root: Params,
+    /// Disks that grow before the first start: key and size as the API wants it (`12G`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grow: Params,
+    /// What is waited for after the start.
+    #[serde(default, skip_serializing_if = "WaitsFor::is_nothing")]
+    pub waits_for: WaitsFor,
 }
 
-/// How a container is changed.
+/// How a guest is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub struct Update {
@@ -94,6 +119,9 @@ pub struct Update {
     /// Start it: it does not run.
     #[serde(default)]
     pub start: bool,
+    /// What is waited for after a start.
+    #[serde(default, skip_serializing_if = "WaitsFor::is_nothing")]
+    pub waits_for: WaitsFor,
     /// Seal its mark, which is of before the site had a key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seal: bool,

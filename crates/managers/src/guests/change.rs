@@ -1,31 +1,38 @@
-//! Changing a container where it is: the differences of its keys as one step, with one restart where that takes one.
+//! Changing a guest where it is: the differences of its keys as one step, with one restart where that takes one.
 
 use std::collections::BTreeSet;
 
 use plan::address::kinds;
-use plan::desired::Guest as Container;
+use plan::desired::Guest as Wanted;
 use plan::inventory::Guest;
 use plan::planner::{Proposal, World};
-use plan::{Action, Address, Change, Grade, Mark, Problem, Step};
+use plan::{Action, Address, Change, Grade, GuestKind, Mark, Problem, Step};
 use serde_json::Value;
 
 use super::diff::{step, takes_root};
-use super::keys::{self, ROWS};
-use super::offer;
-use super::work::{ContainerWork, Keep, Update};
+use super::work::{GuestWork, Keep, Update};
+use super::{make, offer, table, vms};
+use crate::images;
 use crate::keys::compare::{self, Deed, Difference, Found, There, Trouble, Waits};
 use crate::keys::{Around, Others};
 
-/// A container as it is, for its rows.
+/// A guest as it is, for its rows.
 pub(super) struct Looked<'a> {
     there: There<'a>,
-    /// The storage its root disk is on.
+    /// The storage its first disk is on.
     storage: String,
+    /// The medium in its drive, where the blueprint calls it by the name of an image.
+    medium: Option<images::Source>,
 }
 
 impl<'a> Looked<'a> {
     /// Nothing where its configuration could not be read.
-    pub(super) fn at(guest: &'a Guest, nothing: &'a Mark) -> Option<Self> {
+    pub(super) fn at(
+        world: World<'_>,
+        wanted: &Wanted,
+        guest: &'a Guest,
+        nothing: &'a Mark,
+    ) -> Option<Self> {
         let config = guest.config.as_ref()?;
         let set = &guest.mark.as_ref().unwrap_or(nothing).set;
         let mut there = There::new(config, &guest.pending, set);
@@ -33,25 +40,25 @@ impl<'a> Looked<'a> {
         if !guest.text.is_empty() {
             there.then.insert("description".into(), guest.text.clone());
         }
-        let storage =
-            there.then.get("rootfs").and_then(|r| r.split(':').next()).unwrap_or_default().to_owned();
-        Some(Self { there, storage })
+        let disk = (table::of(wanted).disk)(wanted).and_then(|disk| there.then.get(&disk.key));
+        let storage = disk.and_then(|disk| disk.split(':').next()).unwrap_or_default().to_owned();
+        Some(Self { there, storage, medium: vms::medium(world, wanted, &guest.node) })
     }
 
     /// What differs.
-    pub(super) fn compare(&self, container: &Container) -> Found<'static, Container> {
-        compare::compare(&ROWS, container, self.around(), &self.there)
+    pub(super) fn compare(&self, wanted: &Wanted) -> Found<'static, Wanted> {
+        compare::compare(table::of(wanted).rows, wanted, self.around(), &self.there)
     }
 
     fn around(&self) -> Around<'_> {
-        Around { storage: &self.storage }
+        Around { storage: &self.storage, medium: self.medium.as_ref().map(|medium| medium.volume.as_str()) }
     }
 }
 
 /// What an update gathers.
 struct Gather<'a> {
     world: World<'a>,
-    container: &'a Container,
+    wanted: &'a Wanted,
     guest: &'a Guest,
     looked: &'a Looked<'a>,
     /// Waiting keys that are set back to what is in force.
@@ -67,7 +74,7 @@ impl Gather<'_> {
     }
 
     /// Takes a difference over: where it can be made (in the call, or with root's commands on the node), and when it counts.
-    fn take(&mut self, found: Difference<'static, Container>) {
+    fn take(&mut self, found: Difference<'static, Wanted>) {
         let Difference { row, key, changes, deed, waits, .. } = found;
         self.step.changes.extend(changes);
         match waits {
@@ -76,14 +83,14 @@ impl Gather<'_> {
             _ => {}
         }
         if row.name == "description" {
-            self.update.text = Some(keys::description(self.container));
+            self.update.text = Some(table::description(self.wanted));
             return;
         }
         let old = self.looked.there.now.get(&key).map(String::as_str);
         let new = if let Deed::Set(new) = &deed { Some(new.as_str()) } else { None };
         let by_root = !matches!(deed, Deed::Grow(_))
             && row
-                .takes_root(self.container, old, new)
+                .takes_root(self.wanted, old, new)
                 .is_some_and(|why| takes_root(self.world, &mut self.step, why));
         let Update { set, delete, revert, root, grow, .. } = &mut self.update;
         // What waits would have the last word.
@@ -109,14 +116,20 @@ impl Gather<'_> {
         let rest =
             self.guest.pending.keys().filter(|k| !self.restart.contains(*k) && !self.back.contains(*k));
         rest.partition(|key| {
-            compare::is_ours(&ROWS, self.container, self.looked.around(), &self.looked.there, key)
+            compare::is_ours(
+                table::of(self.wanted).rows,
+                self.wanted,
+                self.looked.around(),
+                &self.looked.there,
+                key,
+            )
         })
     }
 
     /// What the mark is to remember of what is set there.
     fn remember(&mut self) {
         let Some(mark) = &self.guest.mark else { return };
-        let mut set = keys::remembered(self.container, self.looked.around());
+        let mut set = table::remembered(self.wanted, self.looked.around());
         // What goes at a restart is Phoenix' to restart for until it is gone, and forgotten only then.
         let waits =
             |(key, _): &(&String, &String)| self.restart.contains(*key) && self.update.delete.contains(*key);
@@ -139,24 +152,37 @@ impl Gather<'_> {
 }
 
 /// Why something cannot be as it is wanted.
-fn trouble(container: &Container, trouble: Trouble) -> Problem {
+fn trouble(wanted: &Wanted, trouble: Trouble) -> Problem {
+    let table = table::of(wanted);
+    let disk = (table.disk)(wanted).map(|disk| disk.key);
     let (code, message, hint) = match trouble {
         Trouble::Shrinks { called, has, wanted } => (
             "plan::disk-shrinks",
             format!("its {called} has {has}, and cannot shrink to {wanted}"),
             format!("declare at least {has}"),
         ),
-        Trouble::Elsewhere { key, holds, wanted } if key == "rootfs" => (
-            "plan::storage-moves",
-            format!(
-                "its root disk is on {}, and is to be on {wanted}",
-                holds.split(':').next().unwrap_or_default()
-            ),
-            format!(
-                "stop it and move the disk on the node: pct move-volume {} rootfs {wanted}",
-                container.id
-            ),
-        ),
+        Trouble::Elsewhere { key, holds, wanted: to }
+            if (table.is_drive)(&key) && disk.as_ref() == Some(&key) =>
+        {
+            (
+                "plan::storage-moves",
+                format!(
+                    "its first disk is on {}, and is to be on {to}",
+                    holds.split(':').next().unwrap_or_default()
+                ),
+                match wanted.kind {
+                    GuestKind::Container => {
+                        format!(
+                            "stop it and move the disk on the node: pct move-volume {} {key} {to}",
+                            wanted.id
+                        )
+                    }
+                    GuestKind::Vm => {
+                        format!("move the disk on the node: qm disk move {} {key} {to} --delete", wanted.id)
+                    }
+                },
+            )
+        }
         Trouble::Elsewhere { key, holds, .. } => (
             "plan::mount-source",
             format!("{key} holds {holds}, and is to hold something else"),
@@ -165,47 +191,49 @@ fn trouble(container: &Container, trouble: Trouble) -> Problem {
             ),
         ),
     };
-    Problem { address: container.resource(), code: code.into(), message, hint }
+    Problem { address: wanted.resource(), code: code.into(), message, hint }
 }
 
 /// Proposes what `found` takes.
 pub(super) fn update(
     world: World<'_>,
-    container: &Container,
+    wanted: &Wanted,
     guest: &Guest,
     looked: &Looked<'_>,
-    found: Found<'static, Container>,
+    found: Found<'static, Wanted>,
     proposal: &mut Proposal,
 ) {
     let mut gather = Gather {
         world,
-        container,
+        wanted,
         guest,
         looked,
         back: BTreeSet::new(),
         restart: BTreeSet::new(),
-        step: step(container, Action::Update, Grade::Live, vec![], &guest.node),
+        step: step(wanted, Action::Update, Grade::Live, vec![], &guest.node)
+            .needs(looked.medium.as_ref().and_then(|medium| medium.step.clone())),
         update: Update {
             id: guest.id,
             node: guest.node.clone(),
             digest: guest.digest.clone(),
+            waits_for: make::waits_for(wanted),
             ..Update::default()
         },
     };
     for it in found.troubles {
-        proposal.problem(trouble(container, it));
+        proposal.problem(trouble(wanted, it));
     }
     for difference in found.differences {
         let made = difference.allocates.clone();
-        match offer::unusable(world, container, &guest.node, made.into_iter()) {
+        match offer::unusable(world, wanted, &guest.node, made.into_iter()) {
             Some(problem) => proposal.problem(problem),
             None => gather.take(difference),
         }
     }
-    if let Some(pool) = &container.pool
+    if let Some(pool) = &wanted.pool
         && guest.pool.as_ref() != Some(pool)
     {
-        if let Some(problem) = offer::no_pool(world, container) {
+        if let Some(problem) = offer::no_pool(world, wanted) {
             proposal.problem(problem);
         }
         gather.change(Change::new("pool", guest.pool.clone(), pool.clone()));
@@ -214,27 +242,27 @@ pub(super) fn update(
     forget(&mut gather, guest);
     gather.remember();
     gather.seal();
-    if let Some(node) = container.node.as_ref().filter(|n| **n != guest.node) {
+    if let Some(node) = wanted.node.as_ref().filter(|n| **n != guest.node) {
         proposal.note(format!(
             "{} stays on {}; to move it to {node}: pct migrate {} {node}",
-            container.resource(),
+            wanted.resource(),
             guest.node,
             guest.id
         ));
     }
     let (waits, others) = gather.waiting();
     if !others.is_empty() {
-        proposal.note(others_wait(container, &others));
+        proposal.note(others_wait(wanted, &others));
     }
     if let Some((step, update)) = finish(&gather, &waits) {
-        proposal.step(step, &ContainerWork::Update(Box::new(update)));
+        proposal.step(step, &GuestWork::Update(Box::new(update)));
     }
 }
 
-fn others_wait(container: &Container, keys: &[&String]) -> String {
+fn others_wait(wanted: &Wanted, keys: &[&String]) -> String {
     let all = keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
     let verb = if keys.len() == 1 { "waits" } else { "wait" };
-    format!("{all} of {} {verb} for a restart; others set that, and it is left to them", container.resource())
+    format!("{all} of {} {verb} for a restart; others set that, and it is left to them", wanted.resource())
 }
 
 /// The step, if there is anything to do; `waits` are keys of the blueprint's that wait for a restart already.
@@ -245,7 +273,7 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
         step.reasons.push("its mark was made before the site had a key, and is taken over".into());
     }
     if step.changes.len() > usize::from(update.seal) {
-        step.reasons.push(format!("differs from {}", gather.container.declared));
+        step.reasons.push(format!("differs from {}", gather.wanted.declared));
     }
     if !restart.is_empty() || (guest.running && !waits.is_empty()) {
         let keys: Vec<&str> = restart.iter().chain(waits.iter().copied()).map(String::as_str).collect();
@@ -262,7 +290,7 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
         step.action = Action::Restart;
         step.grade = Grade::Restart;
         update.restart = true;
-        let wanted = keys::remembered(gather.container, gather.looked.around());
+        let wanted = table::remembered(gather.wanted, gather.looked.around());
         let goes = |key: &&String| !wanted.contains_key(*key) && keys.contains(&key.as_str());
         update.forget = gather.looked.there.set.keys().filter(goes).cloned().collect();
     }
@@ -281,9 +309,9 @@ fn finish(gather: &Gather<'_>, waits: &[&String]) -> Option<(Step, Update)> {
 /// A service that is no longer in the blueprint is forgotten in the mark, so that it counts as new when it comes back.
 fn forget(gather: &mut Gather<'_>, guest: &Guest) {
     let Some(mark) = &guest.mark else { return };
-    let (desired, name) = (gather.world.desired, &gather.container.name);
+    let (desired, name) = (gather.world.desired, &gather.wanted.name);
     let keep = Keep {
-        services: (gather.container.services.keys().map(ToString::to_string))
+        services: (gather.wanted.services.keys().map(ToString::to_string))
             .filter(|service| desired.services.get(service).is_some_and(|s| s.on == *name))
             .collect(),
     };
@@ -299,14 +327,14 @@ fn forget(gather: &mut Gather<'_>, guest: &Guest) {
 }
 
 /// Keys that others set, for which the blueprint has no word, or says nothing: they stay.
-pub(super) fn others(container: &Container, looked: &Looked<'_>) -> Vec<String> {
-    let there = &looked.there;
+pub(super) fn others(wanted: &Wanted, looked: &Looked<'_>) -> Vec<String> {
+    let (table, there) = (table::of(wanted), &looked.there);
     let pending = |key: &&String| there.then.get(*key) != there.now.get(*key);
-    let is_others = |key: &&String| match crate::keys::row(&ROWS, key) {
-        None => !keys::is_the_nodes(key),
+    let is_others = |key: &&String| match crate::keys::row(table.rows, key) {
+        None => !(table.is_the_nodes)(key),
         Some(row) => {
             row.others == Others::Value
-                && (row.wanted)(container, looked.around()).is_empty()
+                && (row.wanted)(wanted, looked.around()).is_empty()
                 && !there.set.contains_key(*key)
         }
     };

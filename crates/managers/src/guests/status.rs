@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use plan::Address;
-use plan::desired::Guest as Container;
+use plan::desired::Guest as Wanted;
 use serde::Serialize;
 
 use crate::{Seen, Status};
@@ -24,26 +24,26 @@ struct ContainerStatus<'a> {
 }
 
 /// In words: `running`, `stopped`, `not there`, that its node is offline, or that the id is somebody else's.
-pub(super) fn container_status(address: &Address, container: &Container, seen: Seen<'_>) -> Status {
-    let guest = seen.inventory.guests.get(&container.id);
+pub(super) fn guest_status(address: &Address, wanted: &Wanted, seen: Seen<'_>) -> Status {
+    let guest = seen.inventory.guests.get(&wanted.id);
     let state = match guest {
         None => "not there",
-        Some(_) if seen.mark(&container.name).is_none() => "the id is somebody else's",
+        Some(_) if seen.mark(&wanted.name).is_none() => "the id is somebody else's",
         Some(guest) if seen.inventory.is_offline(&guest.node) => "its node is offline",
         Some(guest) if guest.running => "running",
         Some(_) => "stopped",
     };
-    let waits = seen.plan.steps.iter().filter(|step| step.id == Some(container.id));
+    let waits = seen.plan.steps.iter().filter(|step| step.id == Some(wanted.id));
     let more = ContainerStatus {
-        id: container.id,
-        hostname: &container.hostname,
-        ip: container.address,
+        id: wanted.id,
+        hostname: &wanted.hostname,
+        ip: wanted.address,
         node: guest.map(|guest| guest.node.as_str()),
         waiting_steps: waits.map(|step| &step.address).collect(),
-        features: container.features.iter().map(|feature| feature.name.as_str()).collect(),
+        features: wanted.features.iter().map(|feature| feature.name.as_str()).collect(),
     };
     let sign = if state == "running" { '●' } else { '○' };
-    let ip = container.address.map(|ip| ip.to_string()).unwrap_or_default();
-    let line = format!("{:>9}  {ip:<16} {state}", container.id);
+    let ip = wanted.address.map(|ip| ip.to_string()).unwrap_or_default();
+    let line = format!("{:>9}  {ip:<16} {state}", wanted.id);
     Status::new(address, state).more(more).line(sign, line)
 }

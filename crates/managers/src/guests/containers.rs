@@ -1,23 +1,28 @@
 //! The keys of a container's configuration that Phoenix sets. Facts about them: pve-container (`PVE/LXC/Config.pm`, `PVE/LXC.pm`),
 //! and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
 
-use std::collections::BTreeMap;
-
+use blueprint::model::Container;
 use blueprint::model::MountSource;
-use plan::desired::{Guest as Container, Nic};
+use plan::desired::{Guest, Nic};
+use plan::planner::World;
+use plan::{Change, GuestKind, Problem};
 use proxmox::property::PropertyString;
 use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
+use serde_json::Value;
 
-use crate::keys::{self, Around, Form, Others, Row, Shown, Takes, Value, Wanted, form};
+use super::table::{FirstDisk, Origin, Table, Tasks};
+use super::table;
+use crate::images;
+use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
-pub static ROWS: [Row<Container>; 16] = [
+pub static ROWS: [Row<Guest>; 16] = [
     Row {
         form: Form::Flag,
         default: Some("0"),
         takes: Takes::Rebuild,
         shown: Shown::Words(&[("0", "privileged"), ("1", "unprivileged")]),
-        ..Row::new("unprivileged", "`unprivileged`", |c, _| flag(c.unprivileged))
+        ..Row::new("unprivileged", "`unprivileged`", |g, _| of(g, |c| flag(c.unprivileged)))
     },
     Row {
         form: Form::Number,
@@ -30,9 +35,11 @@ pub static ROWS: [Row<Container>; 16] = [
         root: Some(features_root),
         root_words: "every flag but `nesting`; all of a privileged container",
         privilege: "VM.Allocate",
-        ..Row::new("features", "`options`", |c, _| {
-            let flag = |name| (name, c.options.get(name).cloned());
-            parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
+        ..Row::new("features", "`options`", |g, _| {
+            of(g, |c| {
+                let flag = |name| (name, c.options.get(name).cloned());
+                parts(["fuse", "keyctl", "mknod", "mount", "nesting"].map(flag))
+            })
         })
     },
     Row {
@@ -85,7 +92,7 @@ pub static ROWS: [Row<Container>; 16] = [
         default: Some("512"),
         shown: Shown::Mib,
         privilege: "VM.Config.Memory",
-        ..Row::new("swap", "`swap`", |c, _| text(c.swap_mib.to_string()))
+        ..Row::new("swap", "`swap`", |g, _| of(g, |c| text(c.swap_mib.to_string())))
     },
     Row {
         form: Form::Members,
@@ -105,9 +112,11 @@ pub static ROWS: [Row<Container>; 16] = [
         called: Some("disk"),
         form: Form::Volume(&MOUNT),
         privilege: "VM.Config.Disk",
-        ..Row::new("rootfs", "`disk`", |c, around| {
-            let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
-            parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+        ..Row::new("rootfs", "`disk`", |g, around| {
+            of(g, |c| {
+                let storage = c.disk.storage.as_deref().unwrap_or(around.storage);
+                parts([("volume", Some(format!("{storage}:{}", c.disk.size_gib)))])
+            })
         })
     },
     Row {
@@ -118,37 +127,49 @@ pub static ROWS: [Row<Container>; 16] = [
         root_words: "a folder of the node",
         gone: Some("its volume is kept as unused"),
         privilege: "VM.Config.Disk",
-        ..Row::new("mp", "`mounts`", mounts)
+        ..Row::new("mp", "`mounts`", |g, around| of(g, |c| mounts(c, around)))
     },
-    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(description(c))) },
+    Row { form: Form::Prose, ..Row::new("description", "`description`", |c, _| text(table::description(c))) },
 ];
 
-/// The text for people in its description.
-pub(super) fn description(container: &Container) -> String {
-    plan::mark::text(container.description.as_deref().unwrap_or_default())
+/// Containers.
+pub static TABLE: Table = Table {
+    kind: GuestKind::Container,
+    rows: &ROWS,
+    is_the_nodes,
+    is_drive: |key| key == "rootfs" || is_mount(key),
+    is_data: |key| is_mount(key) || key.starts_with("unused"),
+    disk: |guest| {
+        let disk = &guest.container()?.disk;
+        Some(FirstDisk {
+            key: "rootfs".to_owned(),
+            storage: disk.storage.as_deref(),
+            size_gib: disk.size_gib,
+        })
+    },
+    content: "rootdir",
+    origin,
+    command: "pct",
+    tasks: Tasks { create: "vzcreate", start: "vzstart", shutdown: "vzshutdown", destroy: "vzdestroy" },
+};
+
+fn is_mount(key: &str) -> bool {
+    key.strip_prefix("mp").is_some_and(|n| n.parse::<u8>().is_ok())
 }
 
-/// What the mark remembers that was set: of tags not Phoenix' own, which every guest of its has.
-pub fn remembered(container: &Container, around: Around<'_>) -> BTreeMap<String, String> {
-    keys::remembered(&ROWS, container, around, plan::mark::TAG)
-}
-
-/// The storage that is declared for its root disk.
-pub(crate) fn root_storage(container: &Container) -> Option<&str> {
-    container.disk.storage.as_deref()
-}
-
-/// Its network, for people.
-pub(super) fn network(container: &Container) -> String {
-    let nic = |nic: &Nic| format!("{} on {} as {}", nic.ip, nic.bridge, nic.mac);
-    container.nets.values().map(nic).collect::<Vec<_>>().join(", ")
-}
-
-/// Its size, for people.
-pub(super) fn size(container: &Container, storage: &str) -> String {
-    let (cores, memory) = (container.cores, form::mib(container.memory_mib));
-    let plural = if cores == 1 { "" } else { "s" };
-    format!("{cores} core{plural} · {memory} · {} GiB on {storage}", container.disk.size_gib)
+/// The template.
+fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Problem>> {
+    let Some(own) = wanted.container() else { return Ok(Origin::default()) };
+    let on = world.desired.node_of(wanted);
+    let made_of = images::template(world, &own.template, on.as_ref(), node)
+        .map_err(|lack| Box::new(lack.problem(wanted.resource())))?;
+    let file = made_of.volume.rsplit('/').next().unwrap_or_default();
+    Ok(Origin {
+        shown: Some(Change::new("template", Value::Null, file)),
+        needs: made_of.step.into_iter().collect(),
+        params: vec![("ostemplate".into(), made_of.volume)],
+        ..Origin::default()
+    })
 }
 
 /// Keys that the node itself writes, which are nobody's to own.
@@ -157,21 +178,26 @@ pub fn is_the_nodes(key: &str) -> bool {
     own.contains(&key) || key.strip_prefix("unused").is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
-fn text(value: String) -> Wanted {
-    if value.is_empty() { Vec::new() } else { vec![(None, Value::Text(value))] }
+/// What is wanted of a container; nothing of other guests.
+fn of(guest: &Guest, wanted: impl Fn(&Container) -> Wanted) -> Wanted {
+    guest.container().map(wanted).unwrap_or_default()
 }
 
-fn flag(on: bool) -> Wanted {
+pub(super) fn text(value: String) -> Wanted {
+    if value.is_empty() { Vec::new() } else { vec![(None, Wanting::Text(value))] }
+}
+
+pub(super) fn flag(on: bool) -> Wanted {
     text(u8::from(on).to_string())
 }
 
-fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
-    vec![(None, Value::Parts(parts.into()))]
+pub(super) fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {
+    vec![(None, Wanting::Parts(parts.into()))]
 }
 
-fn net(nic: &Nic) -> Value {
+fn net(nic: &Nic) -> Wanting {
     let text = |t: &str| Some(t.to_owned());
-    Value::Parts(vec![
+    Wanting::Parts(vec![
         ("name", text(&nic.name)),
         ("bridge", text(&nic.bridge)),
         // Always with the MAC: without it the node would draw a new one (T-8).
@@ -199,13 +225,13 @@ fn mounts(container: &Container, around: Around<'_>) -> Wanted {
             ("ro", one(mount.read_only)),
             ("backup", one(mount.backup)),
         ];
-        (Some(*slot), Value::Parts(parts))
+        (Some(*slot), Wanting::Parts(parts))
     });
     all.collect()
 }
 
-fn features_root(container: &Container, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
-    flags_root(container.unprivileged, old, new)
+fn features_root(guest: &Guest, old: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+    flags_root(guest.container().is_none_or(|c| c.unprivileged), old, new)
 }
 
 /// Source: pve-container, `check_ct_modify_config_perm`, and Proxmox VE's own answers, "An API token of root@pam is not
@@ -223,7 +249,7 @@ fn flags_root(unprivileged: bool, old: Option<&str>, new: Option<&str>) -> Optio
     }
 }
 
-fn mount_root(_: &Container, _: Option<&str>, new: Option<&str>) -> Option<&'static str> {
+fn mount_root(_: &Guest, _: Option<&str>, new: Option<&str>) -> Option<&'static str> {
     folder_root(new)
 }
 
@@ -236,6 +262,7 @@ fn folder_root(new: Option<&str>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys;
 
     /// What a real node of Proxmox VE 9.2 gave back for what it was sent, running or stopped.
     const RECORDED: [(&str, &str, &str); 27] = [

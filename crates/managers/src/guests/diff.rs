@@ -1,85 +1,107 @@
-//! What differs between the containers wanted and those that are there. Pure.
+//! What differs between the guests wanted and those that are there. Pure.
 //!
-//! What Proxmox VE can change in place is changed in place (T-1, T-16); what each key takes says its row ([`super::keys`]).
+//! What Proxmox VE can change in place is changed in place (T-1, T-16); what each key takes says its row ([`super::containers`], [`super::vms`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use apply::Crew;
 
-use plan::desired::Guest as Container;
+use plan::desired::Guest as Wanted;
 use plan::inventory::{Guest, Inventory};
 use plan::planner::{Kind, Proposal, World, state_of};
 use plan::trust::Disbelief;
-use plan::{Action, Address, Change, Consent, Desired, Grade, Mark, Problem, Step};
+use plan::{Action, Address, Change, Consent, Desired, Grade, GuestKind, Mark, Problem, Step};
 use serde_json::{Value, json};
 
-use super::KIND;
 use super::change::{self, Looked};
 use super::make::create;
-use super::work::{ContainerWork, Placement};
+use super::table::Table;
+use super::work::{GuestWork, Placement};
 use crate::keys::Takes;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
 
-/// Containers, for planning.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Containers;
+/// The guests of a kind, for planning.
+#[derive(Debug, Clone, Copy)]
+pub struct Guests(&'static Table);
 
-impl Manager for Containers {
+/// Containers.
+pub static CONTAINERS: Guests = Guests(&super::containers::TABLE);
+
+/// Virtual machines.
+pub static VMS: Guests = Guests(&super::vms::TABLE);
+
+impl Manager for Guests {
     fn kind(&self) -> &dyn Kind {
         self
     }
 
     fn crew(&self, site: &Arc<Worksite>) -> Arc<dyn Crew> {
-        Arc::new(super::crew::ContainerCrew::new(site.clone()))
+        Arc::new(super::crew::GuestCrew::new(site.clone(), self.0))
     }
 
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value> {
         let c = desired.guest(address)?;
         let nets = c.nets.values().map(|n| format!("{} {} on {} ({})", n.name, n.ip, n.bridge, n.mac));
-        Some(json!({
-            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "template": c.template,
-            "cores": c.cores, "memory": format!("{} MiB", c.memory_mib), "disk": format!("{} GiB", c.disk.size_gib),
-            "network": nets.collect::<Vec<_>>().join(", "), "unprivileged": c.unprivileged, "protected": c.protected,
+        let mut facts = json!({
+            "declared": c.declared.to_string(), "id": c.id, "hostname": c.hostname, "cores": c.cores,
+            "memory": format!("{} MiB", c.memory_mib), "network": nets.collect::<Vec<_>>().join(", "),
+            "protected": c.protected,
             "features": c.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
-        }))
+        });
+        if let Some(own) = c.container() {
+            facts["template"] = own.template.clone().into();
+            facts["disk"] = format!("{} GiB", own.disk.size_gib).into();
+            facts["unprivileged"] = own.unprivileged.into();
+        }
+        if let Some(own) = c.vm() {
+            let disks = own.disks.iter().map(|(slot, disk)| format!("{slot} {} GiB", disk.size_gib));
+            facts["disks"] = disks.collect::<Vec<_>>().join(", ").into();
+            if let Some(image) = &own.image {
+                facts["image"] = image.clone().into();
+            }
+        }
+        Some(facts)
     }
 
     fn status(&self, address: &Address, seen: Seen<'_>) -> Status {
         match seen.desired.guest(address) {
-            Some(container) => super::status::container_status(address, container, seen),
+            Some(wanted) => super::status::guest_status(address, wanted, seen),
             None => Status::by_plan(address, seen.plan),
         }
     }
 
     fn list(&self) -> Option<&'static str> {
-        Some("containers")
+        Some(self.0.kind.key())
     }
 }
 
-impl Kind for Containers {
+impl Kind for Guests {
     fn kind(&self) -> &'static str {
-        KIND
+        self.0.kind.as_str()
     }
 
     fn diff(&self, world: World<'_>, proposal: &mut Proposal) {
-        let marked = marked(world);
+        let marked = marked(world, self.0.kind);
         let ours = ours(world, &marked, proposal);
-        note_claims(world, proposal);
+        // Said once, whatever kinds there are.
+        if self.0.kind == GuestKind::Container {
+            note_claims(world, proposal);
+        }
         let state = |address: &Address| {
             let guests = marked.get(address).into_iter().flatten().map(|guest| guest.id);
             states_of(world.inventory, guests.chain(world.desired.id_of(address)))
         };
         let mut others = BTreeSet::new();
         if !world.options.destroy {
-            for container in world.desired.guests.values() {
-                let resource = container.resource();
+            for wanted in world.desired.guests.values().filter(|guest| guest.kind == self.0.kind) {
+                let resource = wanted.resource();
                 if proposal.has_problem(&resource) {
                     continue;
                 }
                 proposal.relies_on(resource.clone(), state(&resource));
-                diff_container(world, container, &ours, &mut others, proposal);
+                diff_guest(world, wanted, &ours, &mut others, proposal);
             }
         }
         if !others.is_empty() {
@@ -89,7 +111,7 @@ impl Kind for Containers {
         let wanted: BTreeSet<Address> = if world.options.destroy {
             BTreeSet::new()
         } else {
-            world.desired.guests.values().map(Container::resource).collect()
+            world.desired.guests.values().map(Wanted::resource).collect()
         };
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
             proposal.relies_on((*address).clone(), state(address));
@@ -99,22 +121,22 @@ impl Kind for Containers {
     }
 
     fn costs(&self, inventory: &Inventory, step: &Step) -> Result<(Grade, Consent), String> {
-        let work: ContainerWork = apply::work(step).map_err(|failure| failure.to_string())?;
+        let work: GuestWork = apply::work(step).map_err(|failure| failure.to_string())?;
         let (id, gone) = match &work {
-            ContainerWork::Create(create) => (create.placement.id, create.replaces.as_ref()),
-            ContainerWork::Update(update) => (update.id, None),
-            ContainerWork::Delete(placement) => (placement.id, Some(placement)),
+            GuestWork::Create(create) => (create.placement.id, create.replaces.as_ref()),
+            GuestWork::Update(update) => (update.id, None),
+            GuestWork::Delete(placement) => (placement.id, Some(placement)),
         };
         if step.id != Some(id) {
             return Err(format!("it says that it is about another guest than {id}"));
         }
         let Some(gone) = gone else {
-            let restarts = matches!(&work, ContainerWork::Update(update) if update.restart);
+            let restarts = matches!(&work, GuestWork::Update(update) if update.restart);
             return Ok((if restarts { Grade::Restart } else { Grade::Live }, Consent::NotNeeded));
         };
         let there = inventory.guests.get(&gone.id);
         let grade = match (&work, there) {
-            (ContainerWork::Create(_), Some(guest)) if super::make::volumes(guest).is_empty() => {
+            (GuestWork::Create(_), Some(guest)) if super::make::volumes(self.0, guest).is_empty() => {
                 Grade::Rebuild
             }
             _ => Grade::DataLoss,
@@ -138,10 +160,10 @@ fn states_of(inventory: &Inventory, ids: impl Iterator<Item = u32>) -> String {
 }
 
 /// The guests of the site by the container that they are marked as.
-fn marked(world: World<'_>) -> BTreeMap<&Address, Vec<&Guest>> {
+fn marked(world: World<'_>, kind: GuestKind) -> BTreeMap<&Address, Vec<&Guest>> {
     let mut all: BTreeMap<&Address, Vec<&Guest>> = BTreeMap::new();
     for guest in world.inventory.of_site(&world.desired.site) {
-        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == KIND) {
+        if let Some(mark) = guest.mark.as_ref().filter(|m| m.address.kind() == kind.as_str()) {
             all.entry(&mark.address).or_default().push(guest);
         }
     }
@@ -190,7 +212,7 @@ fn ours<'a>(
 /// What says that it is the site's, and is not believed. Where it is in the way of what is wanted, that is a problem of its
 /// own.
 fn note_claims(world: World<'_>, proposal: &mut Proposal) {
-    let wanted: BTreeSet<u32> = world.desired.guests.values().map(|container| container.id).collect();
+    let wanted: BTreeSet<u32> = world.desired.guests.values().map(|wanted| wanted.id).collect();
     for guest in world.inventory.guests.values() {
         let in_the_way = wanted.contains(&guest.id) && !world.options.destroy;
         if let Some(claim) = guest.claim.as_ref().filter(|_| !in_the_way) {
@@ -199,15 +221,15 @@ fn note_claims(world: World<'_>, proposal: &mut Proposal) {
     }
 }
 
-fn diff_container(
+fn diff_guest(
     world: World<'_>,
-    container: &Container,
+    wanted: &Wanted,
     ours: &BTreeMap<&Address, &Guest>,
     others: &mut BTreeSet<(Address, String)>,
     proposal: &mut Proposal,
 ) {
-    let there = ours.get(&container.resource()).copied();
-    let in_the_way = world.inventory.guests.get(&container.id).filter(|g| there.is_none_or(|t| t.id != g.id));
+    let there = ours.get(&wanted.resource()).copied();
+    let in_the_way = world.inventory.guests.get(&wanted.id).filter(|g| there.is_none_or(|t| t.id != g.id));
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
     if let Some(other) = in_the_way {
@@ -215,10 +237,11 @@ fn diff_container(
             ours.iter().find(|(a, g)| g.id == other.id && !world.desired.guests.contains_key(a.name()));
         let Some((going, _)) = going else {
             // Whose it is says its mark, which could not be read either.
-            let unread = other.config.is_none() && other.mark.is_none() && !other.vm;
+            let unread =
+                other.config.is_none() && other.mark.is_none() && other.vm == (wanted.kind == GuestKind::Vm);
             proposal.problem(match unread {
-                true => unreadable(container, other),
-                false => taken(&world.desired.site, container, other),
+                true => unreadable(wanted, other),
+                false => taken(&world.desired.site, wanted, other),
             });
             return;
         };
@@ -226,32 +249,34 @@ fn diff_container(
     }
     match there {
         None => {
-            let mut reasons = vec![format!("new in {}", container.declared)];
+            let mut reasons = vec![format!("new in {}", wanted.declared)];
             reasons.extend(after.iter().map(|a| format!("takes the id of {a}")));
-            create(world, container, None, reasons, after, proposal);
+            create(world, wanted, None, reasons, after, proposal);
         }
-        Some(guest) if guest.vm => proposal.problem(Problem {
-            address: container.resource(),
+        Some(guest) if guest.vm != (wanted.kind == GuestKind::Vm) => proposal.problem(Problem {
+            address: wanted.resource(),
             code: "plan::other-kind".into(),
-            message: format!("{} is a virtual machine, not a container", guest.id),
+            message: match wanted.kind {
+                GuestKind::Container => format!("{} is a virtual machine, not a container", guest.id),
+                GuestKind::Vm => format!("{} is a container, not a virtual machine", guest.id),
+            },
             hint: "give it another name or id".into(),
         }),
-        Some(guest) if guest.config.is_none() => proposal.problem(unreadable(container, guest)),
-        Some(guest) if guest.id != container.id => {
-            let reasons = vec![format!("its id changes from {} to {}", guest.id, container.id)];
-            create(world, container, Some(guest), reasons, after, proposal);
+        Some(guest) if guest.config.is_none() => proposal.problem(unreadable(wanted, guest)),
+        Some(guest) if guest.id != wanted.id => {
+            let reasons = vec![format!("its id changes from {} to {}", guest.id, wanted.id)];
+            create(world, wanted, Some(guest), reasons, after, proposal);
         }
         Some(guest) if guest.template => proposal.problem(Problem {
-            address: container.resource(),
+            address: wanted.resource(),
             code: "plan::is-template".into(),
             message: format!("{} was made a template, which cannot run", guest.id),
-            hint: "remove the block ```phoenix from its description, and give the container another id"
-                .into(),
+            hint: "remove the block ```phoenix from its description, and give the guest another id".into(),
         }),
         Some(guest) => {
-            let nothing = Mark::new(&world.desired.site, container.resource());
-            let Some(looked) = Looked::at(guest, &nothing) else { return };
-            let found = looked.compare(container);
+            let nothing = Mark::new(&world.desired.site, wanted.resource());
+            let Some(looked) = Looked::at(world, wanted, guest, &nothing) else { return };
+            let found = looked.compare(wanted);
             let anew: Vec<String> = found
                 .differences
                 .iter()
@@ -263,20 +288,19 @@ fn diff_container(
                 })
                 .collect();
             if anew.is_empty() {
-                others.extend(
-                    change::others(container, &looked).into_iter().map(|key| (container.resource(), key)),
-                );
-                change::update(world, container, guest, &looked, found, proposal);
+                others
+                    .extend(change::others(wanted, &looked).into_iter().map(|key| (wanted.resource(), key)));
+                change::update(world, wanted, guest, &looked, found, proposal);
             } else {
-                create(world, container, Some(guest), anew, after, proposal);
+                create(world, wanted, Some(guest), anew, after, proposal);
             }
         }
     }
 }
 
-fn unreadable(container: &Container, guest: &Guest) -> Problem {
+fn unreadable(wanted: &Wanted, guest: &Guest) -> Problem {
     Problem {
-        address: container.resource(),
+        address: wanted.resource(),
         code: "plan::unreadable".into(),
         message: format!("the configuration of {} could not be read", guest.id),
         hint: "phoenix-cli doctor".into(),
@@ -289,27 +313,27 @@ fn tagged(guest: &Guest) -> bool {
 }
 
 /// How a guest becomes the site's own that does not prove it.
-fn adopt(container: &Container) -> String {
+fn adopt(wanted: &Wanted) -> String {
     format!(
         "if it is {0}: phoenix-cli adopt {1}, and what is in it is applied again; else give {0} another `id`",
-        container.resource(),
-        container.name
+        wanted.resource(),
+        wanted.name
     )
 }
 
-fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
+fn taken(site: &str, wanted: &Wanted, other: &Guest) -> Problem {
     if let Some(claim) = &other.claim {
         return Problem {
-            address: container.resource(),
+            address: wanted.resource(),
             code: "plan::not-believed".into(),
             message: format!("the id {} is taken: it is {claim}", other.id),
             hint: match claim.why {
                 Disbelief::AnotherKey => format!(
                     "where this folder has no .phoenix/secrets, or another one, copy it from where the site was last applied; \
                      {}",
-                    adopt(container)
+                    adopt(wanted)
                 ),
-                _ => adopt(container),
+                _ => adopt(wanted),
             },
         };
     }
@@ -322,49 +346,44 @@ fn taken(site: &str, container: &Container, other: &Guest) -> Problem {
                 format!(
                     "if {0} is to have another id, apply that first, with --target {0}; or give {1} another `id`",
                     mark.address,
-                    container.resource()
+                    wanted.resource()
                 )
             } else {
-                format!("give {} another `id`", container.resource())
+                format!("give {} another `id`", wanted.resource())
             };
             format!("{} of the site `{}`", mark.address, mark.site)
         }
         None if other.lock.as_deref() == Some("create") => {
             hint = format!(
-                "if no task makes it any more, remove what is left: pct unlock {0} && pct destroy {0}",
-                other.id
+                "if no task makes it any more, remove what is left: {1} unlock {0} && {1} destroy {0}",
+                other.id,
+                super::table::of(wanted).command
             );
             "being created, or was left half made by somebody".to_owned()
         }
         None if tagged(other) => {
             // It looks like one of ours that somebody edited: nobody should be told to remove it.
-            hint = adopt(container);
+            hint = adopt(wanted);
             format!(
                 "`{}`, which has the tag of Phoenix, and no block in its description that says whose",
                 other.name
             )
         }
         None => {
-            hint = format!("give {} another `id`, or remove that guest yourself", container.resource());
+            hint = format!("give {} another `id`, or remove that guest yourself", wanted.resource());
             format!("`{}`, which Phoenix did not make", other.name)
         }
     };
     Problem {
-        address: container.resource(),
+        address: wanted.resource(),
         code: "plan::id-taken".into(),
         message: format!("the id {} is taken: it is {whose}", other.id),
         hint,
     }
 }
 
-pub(super) fn step(
-    container: &Container,
-    action: Action,
-    grade: Grade,
-    reasons: Vec<String>,
-    node: &str,
-) -> Step {
-    let step = Step::new(container.resource(), action).on_guest(container.id).grade(grade).hold("node", node);
+pub(super) fn step(wanted: &Wanted, action: Action, grade: Grade, reasons: Vec<String>, node: &str) -> Step {
+    let step = Step::new(wanted.resource(), action).on_guest(wanted.id).grade(grade).hold("node", node);
     Step { reasons, ..step }
 }
 
@@ -388,7 +407,7 @@ pub(super) fn guest_protected(guest: &Guest) -> bool {
     guest.config.as_ref().and_then(|c| c.get("protection")).is_some_and(|v| v == "1")
 }
 
-fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, ContainerWork) {
+fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, GuestWork) {
     let reason = if destroy { plan::step::SITE_GOES } else { "no longer in the blueprint" };
     let used = guest.disk_used.filter(|b| *b > 0);
     let used = used.map(|used| format!("holds {:.1} GiB", used as f64 / f64::from(1 << 30)));
@@ -399,6 +418,6 @@ fn delete(address: &Address, guest: &Guest, destroy: bool) -> (Step, ContainerWo
         .change(Change::new("id", guest.id, Value::Null))
         .consent(if guest_protected(guest) { protected() } else { Consent::Needed })
         .hold("node", &guest.node);
-    let work = ContainerWork::Delete(Placement { id: guest.id, node: guest.node.clone() });
+    let work = GuestWork::Delete(Placement { id: guest.id, node: guest.node.clone() });
     (used.into_iter().fold(step, Step::reason), work)
 }

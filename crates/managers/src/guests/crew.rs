@@ -1,4 +1,4 @@
-//! Carrying out what was planned for containers. It converges from wherever it was cut off.
+//! Carrying out what was planned for guests. It converges from wherever it was cut off.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use proxmox::property::{PropertyString, Size};
 use tokio::time::Instant;
 use transport::Command;
 
-use super::KIND;
-use super::keys::ROWS;
-use super::work::{ContainerWork, Create, Params, Placement, Update};
+use super::table::Table;
+use super::work::{Create, GuestWork, Params, Placement, Update};
 use crate::settle::{self, Seen, Task, failure};
 use crate::worksite::Worksite;
 
@@ -29,39 +28,48 @@ const SHUTDOWN: Duration = Duration::from_secs(100);
 /// Growing a file system, freeing volumes.
 const VOLUME: Duration = Duration::from_mins(10);
 
-/// The crew for containers.
+/// The crew for guests of one kind.
 #[derive(Debug, Clone)]
-pub struct ContainerCrew {
+pub struct GuestCrew {
     site: Arc<Worksite>,
+    table: &'static Table,
 }
 
-impl ContainerCrew {
+impl GuestCrew {
     /// A crew on this worksite.
-    pub fn new(site: Arc<Worksite>) -> Self {
-        Self { site }
+    pub fn new(site: Arc<Worksite>, table: &'static Table) -> Self {
+        Self { site, table }
     }
 
-    fn guest(placement: &Placement) -> GuestRef {
-        GuestRef::new(&placement.node, GuestKind::Container, placement.id)
+    fn guest(&self, placement: &Placement) -> GuestRef {
+        GuestRef::new(&placement.node, self.kind(), placement.id)
+    }
+
+    fn kind(&self) -> GuestKind {
+        match self.table.kind {
+            plan::GuestKind::Container => GuestKind::Container,
+            plan::GuestKind::Vm => GuestKind::Vm,
+        }
     }
 
     async fn create(&self, address: &Address, create: &Create, progress: &Progress) -> Result<Done, Failure> {
         if let Some(old) = &create.replaces {
             self.destroy(address, old, progress).await?;
         }
-        let guest = Self::guest(&create.placement);
+        let guest = self.guest(&create.placement);
         let task = Task {
             site: &self.site,
             guest: &guest,
-            what: "creating the container",
-            kind: "vzcreate",
+            what: "creating it",
+            kind: self.table.tasks.create,
             limit: CREATE,
             fine: &[],
             progress,
         };
         // The mounts of a protected container cannot be changed, so what takes root comes before the protection.
-        let late =
-            |(key, _): &(String, String)| key == "protection" && create.root.iter().any(|(k, _)| is_drive(k));
+        let late = |(key, _): &(String, String)| {
+            key == "protection" && create.root.iter().any(|(k, _)| (self.table.is_drive)(k))
+        };
         let (last, mut params): (Params, Params) = create.params.iter().cloned().partition(late);
         // What a plan says of the mark, nobody has sealed yet.
         let (_, description) = params.iter_mut().find(|(key, _)| key == "description").ok_or_else(|| {
@@ -76,16 +84,17 @@ impl ContainerCrew {
         if !last.is_empty() {
             settle::set(&self.site, &guest, last, progress).await?;
         }
+        self.grow(&guest, &create.grow, progress).await?;
         self.start(&guest, progress).await?;
         // "The API said 200" is no proof: what was made is read back.
-        let config = settle::read("reading the container back", || self.site.reader().config(&guest)).await?;
+        let config = settle::read("reading it back", || self.site.reader().config(&guest)).await?;
         self.site.own(guest.id, Some(address), &config)?;
         Ok(Done::new(format!("made as {}", guest.id)))
     }
 
     /// Whether the guest is there, complete, and of this site.
     async fn ours(&self, address: &Address, guest: &GuestRef) -> Result<Seen, Failure> {
-        match settle::find("looking for the container", || self.site.reader().config(guest)).await? {
+        match settle::find("looking for it", || self.site.reader().config(guest)).await? {
             Some(config) => {
                 let ours = self.site.own(guest.id, Some(address), &config).is_ok();
                 Ok(if ours && !config.contains_key("lock") { Seen::Done } else { Seen::NotDone })
@@ -103,7 +112,7 @@ impl ContainerCrew {
             site: &self.site,
             guest,
             what: "starting it",
-            kind: "vzstart",
+            kind: self.table.tasks.start,
             limit: START,
             fine: &[ErrorKind::AlreadyRunning],
             progress,
@@ -113,7 +122,15 @@ impl ContainerCrew {
             return Ok(());
         }
         Err(Failure::new("managers::does-not-run", format!("{} was started, but does not run", guest.id))
-            .hint(format!("why, on the node: pct start {} --debug", guest.id)))
+            .hint(self.why_not(guest.id)))
+    }
+
+    /// How a person finds out why it does not start.
+    fn why_not(&self, id: u32) -> String {
+        match self.table.kind {
+            plan::GuestKind::Container => format!("why, on the node: pct start {id} --debug"),
+            plan::GuestKind::Vm => format!("why, on the node: qm start {id}; qm showcmd {id} --pretty"),
+        }
     }
 
     async fn is(&self, guest: &GuestRef, running: bool) -> Result<Seen, Failure> {
@@ -125,7 +142,7 @@ impl ContainerCrew {
             site: &self.site,
             guest,
             what: "shutting it down",
-            kind: "vzshutdown",
+            kind: self.table.tasks.shutdown,
             limit: SHUTDOWN * 2,
             fine: &[ErrorKind::NotRunning],
             progress,
@@ -140,7 +157,7 @@ impl ContainerCrew {
         placement: &Placement,
         progress: &Progress,
     ) -> Result<(), Failure> {
-        let mut guest = Self::guest(placement);
+        let mut guest = self.guest(placement);
         let what = "looking at what is to be destroyed";
         let mut found = settle::find(what, || self.site.reader().config(&guest)).await?;
         if found.is_none()
@@ -160,7 +177,7 @@ impl ContainerCrew {
             site: &self.site,
             guest: &guest,
             what: "destroying it",
-            kind: "vzdestroy",
+            kind: self.table.tasks.destroy,
             limit: VOLUME,
             fine: &[ErrorKind::NotFound],
             progress,
@@ -184,7 +201,7 @@ impl ContainerCrew {
         }
         let node = self.site.ways.node(&guest.node).await?;
         progress.doing("setting what takes root on the node");
-        let mut argv = vec!["pct".to_owned(), "set".to_owned(), guest.id.to_string()];
+        let mut argv = vec![self.table.command.to_owned(), "set".to_owned(), guest.id.to_string()];
         for (key, value) in params {
             argv.push(format!("--{key}"));
             argv.push(value.clone());
@@ -202,7 +219,7 @@ impl ContainerCrew {
             if kind == Some(ErrorKind::NotFound) {
                 return Err(Failure::new(
                     settle::NOT_FOUND,
-                    format!("pct set {}: it is not there", guest.id),
+                    format!("{} set {}: it is not there", self.table.command, guest.id),
                 )
                 .while_doing("failed while setting what takes root")
                 .with_output(output.tail(5))
@@ -214,15 +231,18 @@ impl ContainerCrew {
             }
             lock.pause().await?;
         };
-        Err(Failure::new("proxmox::pct-set", format!("pct set {} on the node failed", guest.id))
-            .while_doing("failed while setting what takes root")
-            .with_output(output.tail(5))
-            .hint(format!("what it has now, on the node: pct config {}", guest.id)))
+        Err(Failure::new(
+            "proxmox::pct-set",
+            format!("{} set {} on the node failed", self.table.command, guest.id),
+        )
+        .while_doing("failed while setting what takes root")
+        .with_output(output.tail(5))
+        .hint(format!("what it has now, on the node: {} config {}", self.table.command, guest.id)))
     }
 
     /// Where it is. One that was moved since the plan was made is changed where it is now: all of it may be done twice.
     async fn update(&self, address: &Address, update: &Update, progress: &Progress) -> Result<Done, Failure> {
-        let guest = GuestRef::new(&update.node, GuestKind::Container, update.id);
+        let guest = GuestRef::new(&update.node, self.kind(), update.id);
         self.site.ways.is_on(update.id, &update.node);
         match self.update_at(address, &guest, update, progress).await {
             Err(failure) if failure.code == settle::NOT_FOUND => match self.site.moved(&guest).await? {
@@ -246,7 +266,7 @@ impl ContainerCrew {
         let mut digest = update.digest.clone();
         let changed = update.set.iter().chain(&update.root).map(|(key, _)| key);
         let changed = changed.chain(&update.delete).chain(&update.revert);
-        if changed.into_iter().any(|key| is_drive(key)) {
+        if changed.into_iter().any(|key| (self.table.is_drive)(key)) {
             (last, params) = params.into_iter().partition(|(key, _)| key == "protection");
             if let Some(now) = self.unprotect(guest, &digest, progress).await? {
                 digest = now;
@@ -282,19 +302,7 @@ impl ContainerCrew {
         if !last.is_empty() {
             settle::set(&self.site, guest, last, progress).await?;
         }
-        for (disk, size) in &update.grow {
-            let task = Task {
-                site: &self.site,
-                guest,
-                what: "growing a disk",
-                kind: "resize",
-                limit: VOLUME,
-                fine: &[],
-                progress,
-            };
-            task.run(|| self.site.writer.resize(guest, disk, size), || self.has_size(guest, disk, size))
-                .await?;
-        }
+        self.grow(guest, &update.grow, progress).await?;
         if let Some(pool) = &update.pool {
             self.join(guest, pool).await?;
         }
@@ -390,6 +398,23 @@ impl ContainerCrew {
         }
     }
 
+    async fn grow(&self, guest: &GuestRef, disks: &Params, progress: &Progress) -> Result<(), Failure> {
+        for (disk, size) in disks {
+            let task = Task {
+                site: &self.site,
+                guest,
+                what: "growing a disk",
+                kind: "resize",
+                limit: VOLUME,
+                fine: &[],
+                progress,
+            };
+            task.run(|| self.site.writer.resize(guest, disk, size), || self.has_size(guest, disk, size))
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn has_size(&self, guest: &GuestRef, disk: &str, size: &str) -> Result<Seen, Failure> {
         let config = settle::read("reading the disk's size", || self.site.reader().config(guest)).await?;
         let bytes = |text: &str| text.parse::<Size>().ok();
@@ -408,10 +433,9 @@ impl ContainerCrew {
                 .find(|e| e.key == key)
                 .and_then(|e| if e.delete { None } else { e.pending.clone().or_else(|| e.value.clone()) })
         };
-        let set = update
-            .set
-            .iter()
-            .all(|(key, wanted)| value(key).is_some_and(|now| crate::keys::same(&ROWS, key, &now, wanted)));
+        let set = update.set.iter().all(|(key, wanted)| {
+            value(key).is_some_and(|now| crate::keys::same(self.table.rows, key, &now, wanted))
+        });
         let gone = update.delete.iter().chain(&update.revert).all(|key| value(key).is_none());
         if set && gone {
             return Ok(());
@@ -424,15 +448,10 @@ impl ContainerCrew {
     }
 }
 
-/// Whether a key is a volume or a mount, which the protection keeps as it is.
-fn is_drive(key: &str) -> bool {
-    key == "rootfs" || key.strip_prefix("mp").is_some_and(|n| n.parse::<u8>().is_ok())
-}
-
 #[async_trait]
-impl Crew for ContainerCrew {
+impl Crew for GuestCrew {
     fn kind(&self) -> &'static str {
-        KIND
+        self.table.kind.as_str()
     }
 
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
@@ -440,9 +459,9 @@ impl Crew for ContainerCrew {
         for step in steps {
             let progress = progress.for_step(&step.address);
             let result = match apply::work(step) {
-                Ok(ContainerWork::Create(create)) => self.create(&step.address, &create, &progress).await,
-                Ok(ContainerWork::Update(update)) => self.update(&step.address, &update, &progress).await,
-                Ok(ContainerWork::Delete(placement)) => self
+                Ok(GuestWork::Create(create)) => self.create(&step.address, &create, &progress).await,
+                Ok(GuestWork::Update(update)) => self.update(&step.address, &update, &progress).await,
+                Ok(GuestWork::Delete(placement)) => self
                     .destroy(&step.address, &placement, &progress)
                     .await
                     .map(|()| Done::new(format!("{} is gone", placement.id))),

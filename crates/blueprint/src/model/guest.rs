@@ -1,0 +1,270 @@
+//! Guests: what containers and virtual machines have in common, and what each kind has alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cidr::Ipv4Inet;
+use serde::{Deserialize, Serialize};
+
+use super::{Content, FeatureUse, Image, Location, Service, Vm};
+use crate::catalog::Feature;
+use crate::names::{GuestName, NodeName};
+use crate::values::Label;
+
+/// A kind of guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestKind {
+    /// An LXC container.
+    Container,
+    /// A virtual machine.
+    Vm,
+}
+
+impl GuestKind {
+    /// As in addresses: `container`, `vm`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Vm => "vm",
+        }
+    }
+
+    /// The key of blueprints under which they stand: `containers`, `vms`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Container => "containers",
+            Self::Vm => "vms",
+        }
+    }
+
+    /// The kind that addresses call `word`.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Container, Self::Vm].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One guest, with type and defaults worked in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guest {
+    /// The name, which is also its host name unless `hostname` says otherwise.
+    pub name: GuestName,
+    /// The id, 100 to 999999999; where absent, derived from the name.
+    pub id: Option<u32>,
+    /// The node it is placed on; where absent, the target's.
+    pub node: Option<NodeName>,
+    /// The host name.
+    pub hostname: Label,
+    /// Processor cores.
+    pub cores: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Network devices by slot (`net0` is 0).
+    pub nets: BTreeMap<u8, Nic>,
+    /// Whether it starts with the node. True by default.
+    pub onboot: bool,
+    /// Start order and delays in seconds.
+    pub startup: Option<Startup>,
+    /// Tags of the user's, beside Phoenix' own.
+    pub tags: BTreeSet<String>,
+    /// Text for the people who look at it in Proxmox.
+    pub description: Option<String>,
+    /// Whether Phoenix and Proxmox refuse to destroy it.
+    pub protected: bool,
+    /// The resource pool.
+    pub pool: Option<String>,
+    /// The guests that must be healthy before it is made.
+    pub needs: Vec<GuestName>,
+    /// What is installed in it, in order, with parameters.
+    pub features: Vec<FeatureUse>,
+    /// The services it runs, by name.
+    pub services: BTreeMap<String, Service>,
+    /// Where it is declared.
+    pub declared: Location,
+    /// Which kind of guest it is, with what that kind has alone.
+    pub of: Of,
+}
+
+/// What one kind of guest has alone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Of {
+    /// An LXC container.
+    Container(Container),
+    /// A virtual machine.
+    Vm(Box<Vm>),
+}
+
+/// What containers have alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// The template: one of the blueprint's, a volume id (`local:vztmpl/…`) or the beginning of a template's file name
+    /// (`debian-12`).
+    pub template: String,
+    /// Swap in MiB.
+    pub swap_mib: u64,
+    /// The root disk.
+    pub disk: Disk,
+    /// Mount points by slot (`mp0` is 0).
+    pub mounts: BTreeMap<u8, Mount>,
+    /// Proxmox' feature flags, such as `nesting` → `1`, `mount` → `nfs;cifs`.
+    pub options: BTreeMap<String, String>,
+    /// Whether its root is not the node's root. True by default.
+    pub unprivileged: bool,
+}
+
+impl Guest {
+    /// Which kind of guest it is.
+    pub fn kind(&self) -> GuestKind {
+        match self.of {
+            Of::Container(_) => GuestKind::Container,
+            Of::Vm(_) => GuestKind::Vm,
+        }
+    }
+
+    /// Whether it is made of this template or image, or started from it.
+    pub fn is_made_of(&self, image: &Image) -> bool {
+        match (&self.of, image.content) {
+            (Of::Container(own), Content::Template) => own.template == image.name,
+            (Of::Vm(own), Content::Disk | Content::Iso) => {
+                [&own.image, &own.iso].into_iter().flatten().any(|name| *name == image.name)
+            }
+            _ => false,
+        }
+    }
+
+    /// What it has as a container, where it is one.
+    pub fn container(&self) -> Option<&Container> {
+        match &self.of {
+            Of::Container(container) => Some(container),
+            Of::Vm(_) => None,
+        }
+    }
+
+    /// What it has as a virtual machine, where it is one.
+    pub fn vm(&self) -> Option<&Vm> {
+        match &self.of {
+            Of::Container(_) => None,
+            Of::Vm(vm) => Some(vm),
+        }
+    }
+
+    /// The storages that its disks and mounts name.
+    pub fn storages(&self) -> Vec<&str> {
+        match &self.of {
+            Of::Container(container) => {
+                let volumes = container.mounts.values().filter_map(|mount| match &mount.source {
+                    MountSource::Volume(disk) => Some(disk),
+                    MountSource::Host(_) => None,
+                });
+                std::iter::once(&container.disk)
+                    .chain(volumes)
+                    .filter_map(|disk| disk.storage.as_deref())
+                    .collect()
+            }
+            Of::Vm(vm) => {
+                let disks = vm.disks.values().filter_map(|disk| disk.storage.as_deref());
+                let efi = vm.efi.as_ref().and_then(|efi| efi.storage.as_deref());
+                disks.chain(efi).chain(vm.tpm.as_ref().and_then(|storage| storage.as_deref())).collect()
+            }
+        }
+    }
+
+    /// Where it answers those who need it: the ports of its services and of its features, with those that these require.
+    /// `feature` knows features by name.
+    pub fn ports<'f>(&self, feature: impl Fn(&str) -> Option<&'f Feature>) -> BTreeSet<u16> {
+        let mut ports: BTreeSet<u16> = self.services.values().map(|service| service.port).collect();
+        let none = BTreeMap::new();
+        for (found, used) in self.all_features(feature) {
+            ports.extend(found.spec.ports(used.map_or(&none, |used| &used.parameters)));
+        }
+        ports
+    }
+
+    /// Its features and those that these require, each once, with how it is declared here where it is. `feature` knows
+    /// features by name.
+    pub fn all_features<'f>(
+        &self,
+        feature: impl Fn(&str) -> Option<&'f Feature>,
+    ) -> Vec<(&'f Feature, Option<&FeatureUse>)> {
+        let mut all = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut left: Vec<&str> = self.features.iter().map(|used| used.name.as_str()).collect();
+        while let Some(name) = left.pop() {
+            let Some(found) = feature(name).filter(|found| seen.insert(&found.name)) else { continue };
+            all.push((found, self.features.iter().find(|used| used.name == name)));
+            left.extend(found.spec.requires.iter().map(String::as_str));
+        }
+        all
+    }
+}
+
+/// A volume on a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The storage; where absent, the first of the node that can hold root file systems.
+    pub storage: Option<String>,
+    /// Size in GiB.
+    pub size_gib: u64,
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// The network's name in the blueprint.
+    pub network: Label,
+    /// The device's name inside, `eth0` for slot 0.
+    pub name: String,
+    /// A fixed address with its prefix, or DHCP.
+    pub address: NicAddress,
+    /// The MAC; where absent, derived from site, guest and slot, so that a rebuild keeps it.
+    pub mac: Option<[u8; 6]>,
+    /// Whether Proxmox' firewall filters it.
+    pub firewall: bool,
+    /// Whose addresses it may send from beside its own.
+    pub allowed_addresses: Vec<cidr::Ipv4Cidr>,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+    /// The model, of a virtual machine's: `virtio` by default.
+    pub model: Option<String>,
+}
+
+/// Where a network device has its address from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NicAddress {
+    /// This address in its network.
+    Static(Ipv4Inet),
+    /// Whatever the network's DHCP server gives.
+    Dhcp,
+}
+
+/// A mount point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it appears inside.
+    pub path: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// Whether Proxmox' backups include it.
+    pub backup: bool,
+}
+
+/// What a mount point shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A volume of its own.
+    Volume(Disk),
+    /// A folder of the node. Needs root on the node.
+    Host(String),
+}
+
+/// Start order on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Startup {
+    /// Rank; lower starts first and stops last.
+    pub order: Option<u32>,
+    /// Seconds to wait before the next one starts.
+    pub up: Option<u32>,
+    /// Seconds to wait for it to stop.
+    pub down: Option<u32>,
+}
