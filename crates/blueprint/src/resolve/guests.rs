@@ -167,7 +167,8 @@ fn own(
     let settings = &mut merged.settings;
     let template = settings.template.take().map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
     let unprivileged = settings.unprivileged.unwrap_or(true);
-    let options = options(settings.options.take().unwrap_or_default(), &system(&template, context), unprivileged);
+    let options =
+        options(settings.options.take().unwrap_or_default(), &system(&template, context), unprivileged);
     features::check_options(entry, features, &options, unprivileged, context);
     Container {
         template,

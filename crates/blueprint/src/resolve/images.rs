@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Content, Image, ImageFrom};
+use crate::model::{Content, Guests, Image, ImageFrom};
 use crate::namespace::Entry;
 use crate::report::Draft;
 use crate::source::{FormatSource, ImageSource, TemplateSource};
@@ -114,6 +114,34 @@ fn image(
         storage: source.storage.as_ref().map(|storage| storage.0.clone()),
         declared: entry.location(context.report),
     })
+}
+
+/// What virtual machines are made of or started from is declared, or a volume; and it is of the right kind.
+pub(super) fn check_used(
+    guests: &Guests,
+    images: &BTreeMap<String, Arc<Image>>,
+    context: &mut Context<'_, '_>,
+) {
+    let namespace = context.namespace;
+    let names: Vec<&str> = namespace.images.keys().map(String::as_str).collect();
+    for (guest, vm) in guests.values().filter_map(|guest| Some((guest, guest.vm()?))) {
+        let Some(entry) = namespace.guests.get(&*guest.name) else { continue };
+        for (key, wanted, name) in [("image", Content::Disk, &vm.image), ("iso", Content::Iso, &vm.iso)] {
+            let Some(name) = name.as_ref().filter(|name| !name.contains(':')) else { continue };
+            let spot = entry.spot(&[key]);
+            if !namespace.images.contains_key(name) {
+                context.dangling(spot, "image", name, &names);
+            } else if let Some(image) = images.get(name).filter(|image| image.content != wanted) {
+                let (is, not) = match image.content {
+                    Content::Iso => ("a CD", "a disk image"),
+                    _ => ("a disk image", "a CD"),
+                };
+                let message = format!("`{key}` cannot be `{name}`, which is {is} and not {not}");
+                let draft = Draft::error(codes::BAD_VALUE, spot, message);
+                context.push(draft.hint("a disk is made of `image`; `iso` is the medium in the drive"));
+            }
+        }
+    }
 }
 
 /// What is not the node's own.

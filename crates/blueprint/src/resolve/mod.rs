@@ -90,6 +90,7 @@ pub(crate) fn resolve(
         })
         .collect();
     let firewall = flows::firewall(&guests, &mut context);
+    images::check_used(&guests, &images, &mut context);
     guests::check_together(&guests, &networks, &mut context);
     site::check_ids(site.as_ref(), &guests, &mut context);
     guests::check_needs(&mut context, &guests);

@@ -18,12 +18,12 @@ pub use guest::{
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
     VmSource,
 };
+pub use image::{FormatSource, ImageSource, TemplateSource};
 pub use machine::{
     BiosSource, CacheSource, ControllerSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile,
     KeyForm, NicModelSource, OsSource, PciSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
     VmDiskSource,
 };
-pub use image::{FormatSource, ImageSource, TemplateSource};
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 
 pub(crate) use guest::{GuestSettings, GuestSource};

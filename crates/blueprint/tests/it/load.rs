@@ -164,6 +164,6 @@ fn templates_and_images_have_names_of_their_own() {
     assert!(matches!(from, ImageFrom::File { stored, size: 4, .. } if stored == "win.iso"));
     assert_eq!(content, Content::Iso);
     // Whether systemd is in a template is told by all that is said of it.
-    let nesting = |name: &str| blueprint.containers[name].options.contains_key("nesting");
+    let nesting = |name: &str| blueprint.guests[name].container().unwrap().options.contains_key("nesting");
     assert!(!nesting("one") && nesting("two"));
 }

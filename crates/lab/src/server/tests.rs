@@ -293,7 +293,10 @@ async fn a_file_is_uploaded() {
     let end = it.world.node.task_end(upid.as_str()).await.expect("it ended");
     assert!(end.starts_with("checksum mismatch: got '"), "{end}");
 
-    let stranger = writer("another").upload(place("d.iso"), &file, None, limit, Arc::default()).await;
+    // It is refused before it is read: a short one, so that the answer comes before the connection is closed.
+    let short = it.folder.path().join("short.iso");
+    std::fs::write(&short, "short").expect("written");
+    let stranger = writer("another").upload(place("d.iso"), &short, None, limit, Arc::default()).await;
     assert!(stranger.is_err_and(|error| error.kind() == Some(&proxmox::error::ErrorKind::Unauthorized)));
     let gone = it.folder.path().join("gone.iso");
     let gone = good.upload(place("e.iso"), &gone, None, limit, Arc::default()).await;

@@ -27,12 +27,7 @@ pub(super) struct Looked<'a> {
 
 impl<'a> Looked<'a> {
     /// Nothing where its configuration could not be read.
-    pub(super) fn at(
-        world: World<'_>,
-        wanted: &Wanted,
-        guest: &'a Guest,
-        nothing: &'a Mark,
-    ) -> Option<Self> {
+    pub(super) fn at(world: World<'_>, wanted: &Wanted, guest: &'a Guest, nothing: &'a Mark) -> Option<Self> {
         let config = guest.config.as_ref()?;
         let set = &guest.mark.as_ref().unwrap_or(nothing).set;
         let mut there = There::new(config, &guest.pending, set);

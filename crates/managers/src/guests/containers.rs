@@ -10,8 +10,8 @@ use proxmox::property::PropertyString;
 use proxmox::property::container::{FEATURES, MOUNT, NET, STARTUP};
 use serde_json::Value;
 
-use super::table::{FirstDisk, Origin, Table, Tasks};
 use super::table;
+use super::table::{FirstDisk, Origin, Table, Tasks};
 use crate::images;
 use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
 

@@ -24,6 +24,9 @@ const FETCH: Duration = Duration::from_secs(2 * 60 * 60);
 /// How often it is told how far it is.
 const TOLD: Duration = Duration::from_secs(3);
 
+/// How often an answer may get lost: who is refused in the middle of an upload may see no more than a connection that ends.
+const LOST: u32 = 4;
+
 /// How long a task may need until it is listed, after an answer that got lost.
 const LISTED: Duration = Duration::from_secs(5);
 
@@ -69,11 +72,11 @@ impl ImageCrew {
         progress.doing(format!("{what} from {}", fetch.source()));
         let begin = Instant::now();
         let mut pauses = Pauses::up_to(settle::PAUSE);
-        let mut lost = false;
+        let mut lost = 0;
         loop {
-            let upid = match self.under_way(fetch, lost).await? {
+            let upid = match self.under_way(fetch, lost > 0).await? {
                 Some(upid) => upid,
-                None if lost && self.is_there(fetch).await? => return Ok(()),
+                None if lost > 0 && self.is_there(fetch).await? => return Ok(()),
                 None => match self.dispatch(fetch, progress).await? {
                     Ok(upid) => upid,
                     Err(error) => {
@@ -81,12 +84,12 @@ impl ImageCrew {
                             (Some(ErrorKind::Locked), _) if begin.elapsed() < settle::LOCKED => {}
                             (None, Sent::Never) if begin.elapsed() < settle::UNREACHABLE => {}
                             // A refusal that is an error of the node's own is no reason to try for minutes.
-                            (Some(_), Sent::Maybe) if lost => return Err(failure(&what, &error)),
-                            (_, Sent::Maybe) if begin.elapsed() < settle::UNREACHABLE + FETCH => {
+                            (Some(_), Sent::Maybe) if lost > 0 => return Err(failure(&what, &error)),
+                            (_, Sent::Maybe) if lost < LOST => {
                                 progress.warning(format!(
                                     "the node's answer got lost while {what}; looking whether it was done"
                                 ));
-                                lost = true;
+                                lost += 1;
                             }
                             _ => return Err(failure(&what, &error)),
                         }

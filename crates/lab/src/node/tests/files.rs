@@ -121,7 +121,7 @@ async fn uploads() {
     let image = upload(&[("content", "import"), ("filename", "x.qcow2")]).await;
     assert!(image.starts_with("qemu-img: Could not open "), "{image}");
     let names: Vec<String> =
-        it.world.node.kept_files().into_keys().filter(|volume| !volume.contains("vztmpl")).collect();
+        it.world.node.kept_files().into_keys().filter(|volume| volume.contains(":iso/")).collect();
     assert_eq!(names, ["local:iso/a.iso", "local:iso/rec_x.iso"]);
     // To remove it takes more than the role has.
     let root = Auth::root();
