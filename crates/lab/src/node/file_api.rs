@@ -155,7 +155,7 @@ pub(crate) fn keep(
         None => Err(TaskError(format!("storage '{storage}' does not exist"))),
         Some(on) if on.files.is_some() => Ok(()),
         Some(on) => {
-            on.remember(kind, Template { name: name.to_owned(), size, ctime });
+            on.remember(kind, &Template { name: name.to_owned(), size, ctime });
             Ok(())
         }
     })

@@ -155,10 +155,10 @@ impl Storage {
     }
 
     /// Has it remember a file, where it has no folder; one of that name is replaced.
-    pub(crate) fn remember(&mut self, kind: Kind, file: Template) {
+    pub(crate) fn remember(&mut self, kind: Kind, file: &Template) {
         let (list, name) = self.remembered(kind, &file.name);
         list.retain(|one| one.name != name);
-        list.push(Template { name, ..file });
+        list.push(Template { name, ..file.clone() });
     }
 
     /// Removes a file. It need not be there.
