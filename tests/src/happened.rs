@@ -50,6 +50,9 @@ impl Ground {
                     self.others.remove(node);
                 }
                 ["way-in", client] => self.client = Some(client.parse().expect("an address")),
+                ["offers", template] => self.offers.push(("system".into(), template.into())),
+                ["offers", template, section] => self.offers.push((section.into(), template.into())),
+                ["web", url, content] => drop(self.web.insert(url.into(), content.into())),
                 ["template", volume] => self.templates.entry("pve1".into()).or_default().push(volume.into()),
                 ["storage-of", node, storage, content] => {
                     self.others.insert(node.into());
@@ -82,7 +85,8 @@ impl There {
         let id = || -> u32 { words[1].parse().unwrap_or_else(|_| panic!("no id in `{line}`")) };
         match words.first().copied().unwrap_or_default() {
             // How nodes are made is said in `Ground`.
-            "node" | "no-node" | "bridge" | "way-in" | "template" | "storage-of" | "template-on" => {}
+            "node" | "no-node" | "bridge" | "way-in" | "template" | "storage-of" | "template-on"
+            | "offers" | "web" => {}
             "empty" => self.clear().await,
             // A folder of the node, or a device: it has all others.
             "lacks" => self.world.shell.take_away(words[1]),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use managers::privileges;
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use proxmox::exchange::{Attached, Exchange, ExchangeError, Request, Response};
 
 /// Passes calls on, and panics at one of a kind that [`privileges::CALLS`] does not have: a token of what that table says would
 /// be refused it.
@@ -27,6 +27,11 @@ impl<T: Exchange> Exchange for Known<T> {
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
         look(request);
         self.0.fresh(request).await
+    }
+
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        look(request);
+        self.0.upload(request, file).await
     }
 
     fn endpoint(&self) -> String {

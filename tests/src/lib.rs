@@ -18,7 +18,9 @@ pub mod there;
 pub use known::Known;
 pub use mortal::Mortal;
 pub use run::{Ended, NoSecrets, Try, carry_out, run};
-pub use site::{At, Files, Site, at, authority, big, certified, first, now, other_authority, stages, trust};
+pub use site::{
+    At, Files, Folder, Site, at, authority, big, certified, first, now, other_authority, stages, trust,
+};
 pub use there::There;
 
 use std::future::Future;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apply::{Event, Sink};
 use async_trait::async_trait;
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use proxmox::exchange::{Attached, Exchange, ExchangeError, Request, Response};
 use tokio_util::sync::CancellationToken;
 use transport::{Command, Error, Held, Output, Runner, Stream};
 
@@ -70,6 +70,11 @@ impl<T: Exchange> Exchange for Mortal<T> {
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
         self.alive().await;
         self.inner.fresh(request).await
+    }
+
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        self.alive().await;
+        self.inner.upload(request, file).await
     }
 
     fn endpoint(&self) -> String {

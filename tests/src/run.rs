@@ -171,7 +171,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         Ok(inventory) => inventory,
         Err(failure) => return Ended::Failed(failure),
     };
-    managers::guests::ground::look(&ways, &site.desired, &mut inventory).await;
+    managers::look_for(&ways, &site.desired, &mut inventory).await;
     if options.deep {
         let (desired, secrets) = (&*site.desired, Arc::new(NoSecrets));
         let looked = Looker { desired, inventory: &inventory, ways: ways.clone(), secrets }
@@ -217,6 +217,7 @@ fn worksite(
     exchange: Arc<dyn Exchange>,
     ways: Ways,
 ) -> Arc<Worksite> {
+    let folder = site.folder.path();
     let site = Worksite::new(
         trust,
         Writer::new(exchange),
@@ -226,7 +227,7 @@ fn worksite(
         Arc::new(RunningProber::new(world.clone(), site)),
         now,
     );
-    Arc::new(site.with_artifacts(Arc::new(managers::artifacts::Simulated)))
+    Arc::new(site.with_artifacts(Arc::new(managers::artifacts::Simulated)).in_folder(folder))
 }
 
 /// Carries out one step of a test's own making.

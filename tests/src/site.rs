@@ -56,6 +56,34 @@ pub struct Site {
     pub desired: Arc<Desired>,
     /// The authority of all test sites: making keys takes time, and they all have one name.
     pub authority: Arc<pki::Authority>,
+    /// The folder from which files are uploaded.
+    pub folder: Folder,
+}
+
+/// A site's files on disk, for as long as somebody has it; no folder where the site is in memory alone.
+#[derive(Debug, Clone, Default)]
+pub struct Folder(Option<Arc<tempfile::TempDir>>);
+
+impl Folder {
+    /// One with these files.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn of<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (path, bytes) in files {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder");
+            fs_err::write(path, bytes).expect("it can be written");
+        }
+        Self(Some(Arc::new(folder)))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> Utf8PathBuf {
+        let path = self.0.as_ref().and_then(|folder| Utf8PathBuf::from_path_buf(folder.path().into()).ok());
+        path.unwrap_or_default()
+    }
 }
 
 static CATALOG: LazyLock<Catalog> =
@@ -148,6 +176,11 @@ impl Site {
     /// # Panics
     /// When they are no sound site.
     pub fn below(files: &Files, authority: Arc<pki::Authority>) -> Self {
+        let uploads = files.values().any(|text| text.windows(7).any(|word| word == b"\"file\":"));
+        let folder = match uploads {
+            true => Folder::of(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))),
+            false => Folder::default(),
+        };
         let files = files.iter().map(|(path, bytes)| (Utf8PathBuf::from(path), bytes.clone()));
         let loaded = match blueprint::load_from_memory(files, &CATALOG) {
             Ok(loaded) => loaded,
@@ -156,7 +189,7 @@ impl Site {
         let renderer = Renderer::new(&loaded.blueprint);
         let desired = plan::wire::wire(&loaded.blueprint, &managers::authority::roots(&authority), &renderer)
             .unwrap_or_else(|errors| panic!("{errors:?}"));
-        Self { desired: Arc::new(desired), authority }
+        Self { desired: Arc::new(desired), authority, folder }
     }
 
     /// What it believes to be its own.

@@ -54,6 +54,9 @@ pub async fn describe(world: &World, site: &Site) -> String {
         }
     }
     node(world, &mut out).await;
+    for (volume, size) in world.node.kept_files() {
+        let _ = writeln!(out, "{volume} of {size} bytes");
+    }
     for (name, text) in world.node.firewall_files().expect("in memory") {
         let _ = writeln!(out, "firewall {name}");
         for line in text.lines() {

@@ -6,11 +6,12 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use blueprint::model::ImageFrom;
 use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
-use plan::{Address, Desired, Inventory, Options, Plan, Trust};
+use plan::{Address, Desired, Host, Inventory, Options, Plan, Trust};
 use proxmox::exchange::{Exchange, Method, Request};
 use transport::Runner;
 
@@ -38,6 +39,8 @@ pub struct Ground {
     pub bridges: BTreeSet<String>,
     /// Storages that may hold guests' disks, whatever else they are.
     pub disks: BTreeSet<String>,
+    /// Storages that may hold something else, too: their content.
+    pub holds: BTreeSet<(String, String)>,
     /// Templates that there must be one of, as blueprints name them.
     pub systems: BTreeSet<String>,
     /// Disk images and media that there must be, as volume ids.
@@ -46,6 +49,10 @@ pub struct Ground {
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
     pub client: Option<IpAddr>,
+    /// What the catalogues of templates have: section and file.
+    pub offers: Vec<(String, String)>,
+    /// What the web has, by address.
+    pub web: BTreeMap<String, String>,
 }
 
 impl Ground {
@@ -54,7 +61,23 @@ impl Ground {
         let mut ground = Self::of(desired);
         for guest in desired.guests.values() {
             ground.disks.extend(guest.storages().into_iter().map(str::to_owned));
-            ground.systems.extend(guest.container().map(|own| own.template.clone()));
+            let template = guest.container().map(|own| own.template.clone());
+            let on = Host::Node(desired.node_of(guest));
+            let declared = |name: &String| desired.images.contains_key(&Address::template(name, &on));
+            ground.systems.extend(template.filter(|name| !declared(name)));
+        }
+        for image in desired.images.values() {
+            match &image.from {
+                ImageFrom::Catalogue(begin) => drop(ground.systems.insert(begin.clone())),
+                // Where tests say a sum, it is that of this.
+                ImageFrom::Url { url, .. } => {
+                    let content = if url.ends_with(".qcow2") { "QFI\u{fb}" } else { "hello" };
+                    ground.web.insert(url.clone(), content.to_owned());
+                }
+                ImageFrom::File { .. } => {}
+            }
+            let storage = image.storage.iter().map(|name| (name.clone(), image.content.as_str().to_owned()));
+            ground.holds.extend(storage);
         }
         ground
     }
@@ -69,6 +92,9 @@ impl Ground {
             ground.images.extend(images.cloned());
             ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
         }
+        ground
+            .others
+            .extend(desired.images.values().filter_map(|image| image.node.as_ref()).map(ToString::to_string));
         ground
     }
 
@@ -92,7 +118,16 @@ impl Ground {
             options.others.push(other);
         }
         define_storages(&mut options);
-        options.build().expect("it is all in memory")
+        let world = options.build().expect("it is all in memory");
+        for runtime in once(&world.runtime).chain(world.others.iter().map(|other| &other.runtime)) {
+            self.offers.iter().for_each(|(section, template)| runtime.offer(section, template));
+            for (url, content) in &self.web {
+                // A text of one character each byte, since an image is no text.
+                let bytes: Vec<u8> = content.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+                runtime.publish(url, bytes);
+            }
+        }
+        world
     }
 
     /// Gives a node what is said of it.
@@ -101,6 +136,15 @@ impl Ground {
             match node.storages.iter_mut().find(|there| there.id == *name) {
                 Some(there) => drop(there.options.insert("content".into(), "vztmpl,images,rootdir".into())),
                 None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), "images,rootdir")),
+            }
+        }
+        for (name, content) in &self.holds {
+            match node.storages.iter_mut().find(|there| there.id == *name) {
+                Some(there) => {
+                    let all = there.options.entry("content".into()).or_default();
+                    *all = format!("{all},{content}");
+                }
+                None => node.storages.push(Storage::new(name, "dir", &format!("/{name}"), content)),
             }
         }
         for name in &self.systems {
@@ -275,18 +319,20 @@ impl There {
         self.judged(&crate::site::trust("workshop")).await
     }
 
-    /// The same, with what the site's guests need of their nodes.
+    /// The same, with what the site needs of its nodes.
     ///
     /// # Panics
     /// When the node does not answer.
     pub async fn look_for(&self, desired: &Desired) -> Inventory {
         let mut seen = self.look().await;
-        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
+        managers::look_for(&self.ways(), desired, &mut seen).await;
         seen
     }
 
     async fn seen_by(&self, site: &Site) -> Inventory {
-        self.judged(&site.trust()).await
+        let mut seen = self.judged(&site.trust()).await;
+        managers::look_for(&self.ways(), &site.desired, &mut seen).await;
+        seen
     }
 
     async fn judged(&self, trust: &Trust) -> Inventory {
@@ -305,7 +351,7 @@ impl There {
             managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
                 .await;
         let mut seen = self.tell(seen.expect("the node answers"));
-        managers::guests::ground::look(&self.ways(), desired, &mut seen).await;
+        managers::look_for(&self.ways(), desired, &mut seen).await;
         seen
     }
 

@@ -180,6 +180,9 @@ codes! {
     NETWORK_WITHOUT_GATEWAY = "network-without-gateway", "a network without gateway",
         "Guests with fixed addresses in this network reach nothing outside it, so packages cannot be installed in them.",
         "Add the `gateway`, unless that is meant.";
+    UNCHECKED_DOWNLOAD = "unchecked-download", "a download that nobody checks",
+        "The file comes over plain http, so anybody on the way can put another one in its place, and guests are made of it.",
+        "Add the file's `sha256`, or use an https address.";
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub(crate) trait SiteFiles {
     fn folder(&self, path: &str) -> Result<Vec<SiteFile>, Problem>;
     /// One file of the site.
     fn file(&self, path: &str) -> Result<SiteFile, Problem>;
+    /// The size in bytes of a file, however large: it is not read.
+    fn size(&self, path: &str) -> Result<u64, Problem>;
 }
 
 /// Whether a file in the site's folder or below `blueprints/` is a blueprint.
@@ -246,6 +248,15 @@ impl SiteFiles for DiskFiles {
         let file = Self::read(&real, MAX_CONTENT)?;
         Ok(SiteFile { path: below.file_name().unwrap_or_default().to_owned(), ..file })
     }
+
+    fn size(&self, path: &str) -> Result<u64, Problem> {
+        let below = clean(path).ok_or_else(|| outside(path))?;
+        match self.inside(&below)?.as_std_path().metadata() {
+            Ok(facts) if facts.is_file() => Ok(facts.len()),
+            Ok(_) => Err(Problem::new(codes::BAD_PATH, format!("`{path}` is no regular file"))),
+            Err(error) => Err(Problem::new(codes::UNREADABLE, format!("cannot read `{path}`: {error}"))),
+        }
+    }
 }
 
 /// Makes the paths relative to the folder, and holds the bounds.
@@ -341,6 +352,10 @@ impl SiteFiles for MemoryFiles {
                 Err(Problem::new(codes::BAD_PATH, format!("`{path}` does not exist in the site's folder")))
             }
         }
+    }
+
+    fn size(&self, path: &str) -> Result<u64, Problem> {
+        self.file(path).map(|file| file.bytes.len() as u64)
     }
 }
 

@@ -71,6 +71,10 @@ pub struct Blueprint {
     pub flows: BTreeMap<String, Flow>,
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
+    /// The container templates, by name.
+    pub templates: BTreeMap<String, Arc<Image>>,
+    /// The images of virtual machines, by name.
+    pub images: BTreeMap<String, Arc<Image>>,
     /// The guests, by name.
     pub guests: Guests,
     /// Every feature that is used anywhere, by name, with its files.
@@ -358,6 +362,73 @@ pub struct Network {
     pub nameservers: Vec<Ipv4Addr>,
     /// Where it is declared.
     pub declared: Location,
+}
+
+/// What guests are made of or started from: a file on a storage of their node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The name it is declared under.
+    pub name: String,
+    /// What it is, which says where on a storage it lies.
+    pub content: Content,
+    /// Where it comes from.
+    pub from: ImageFrom,
+    /// The storage it is put on, where that is said.
+    pub storage: Option<String>,
+    /// Where it is declared.
+    pub declared: Location,
+}
+
+/// What an image is, as Proxmox VE sorts what is on a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Content {
+    /// A container template.
+    #[serde(rename = "vztmpl")]
+    Template,
+    /// A disk image, which a disk is made of.
+    #[serde(rename = "import")]
+    Disk,
+    /// A CD.
+    #[serde(rename = "iso")]
+    Iso,
+}
+
+impl Content {
+    /// As in a storage's `content`, and in volume ids.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Template => "vztmpl",
+            Self::Disk => "import",
+            Self::Iso => "iso",
+        }
+    }
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFrom {
+    /// The node's catalogue of templates: the newest whose file name begins so.
+    Catalogue(String),
+    /// The web: the node fetches it.
+    Url {
+        /// From where.
+        url: String,
+        /// Its SHA-256, lower case.
+        sha256: Option<String>,
+        /// Its name on the storage.
+        stored: String,
+    },
+    /// The site's folder: it is uploaded.
+    File {
+        /// Below the site's folder.
+        path: Utf8PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// Its SHA-256, lower case.
+        sha256: Option<String>,
+        /// Its name on the storage.
+        stored: String,
+    },
 }
 
 /// A feature used on a guest.

@@ -7,8 +7,8 @@ use crate::model::Location;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
-    CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, NetworkSource,
-    SiteSource, TargetSource, TypeSource,
+    CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, ImageSource,
+    NetworkSource, SiteSource, TargetSource, TemplateSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -71,6 +71,8 @@ pub(crate) struct Namespace<'d> {
     pub hypervisor: Option<Entry<'d, HypervisorSource>>,
     pub firewall: Option<Entry<'d, FirewallSource>>,
     pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
+    pub templates: BTreeMap<String, Entry<'d, TemplateSource>>,
+    pub images: BTreeMap<String, Entry<'d, ImageSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
     /// Guests of every kind: their names are one namespace, as host names are.
     pub guests: BTreeMap<String, Entry<'d, GuestSource>>,
@@ -98,6 +100,8 @@ impl<'d> Namespace<'d> {
             merger.single("firewall", typed.firewall, &mut all.firewall);
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
+            merger.several("templates", "template", typed.templates, &mut all.templates);
+            merger.several("images", "image", typed.images, &mut all.images);
             merger.several("types", "type", typed.types, &mut all.types);
             let containers = typed.containers.map(guests);
             merger.several("containers", "container", containers, &mut all.guests);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
+use crate::node::Checksum;
 pub use machines::{AgentError, DiskSource, Machines, NewDisk, Power};
 
 /// A guest's current configuration: key to property string, as in its configuration file.
@@ -74,6 +75,13 @@ pub struct Appliance {
     pub source: String,
     /// The release's code name.
     pub release: String,
+    /// `system`, `turnkeylinux`, `mail`.
+    #[serde(default = "system")]
+    pub section: String,
+}
+
+fn system() -> String {
+    "system".to_owned()
 }
 
 /// Carries out what the node's API was asked for, after the API has checked it and holds the guest's lock.
@@ -133,16 +141,28 @@ pub trait Runtime: Machines + Send + Sync + Debug {
         Vec::new()
     }
 
-    /// Makes or fetches one of [`Runtime::appliances`] and puts it under `target`.
+    /// Makes or fetches one of [`Runtime::appliances`] and puts it under `target`. Its size in bytes.
     async fn make_template(
         &self,
         appliance: &Appliance,
         target: &Utf8Path,
         log: &TaskLog,
-    ) -> Result<(), TaskError> {
+    ) -> Result<u64, TaskError> {
         let _ = (target, log);
         Err(TaskError(format!("'{}' cannot be had here", appliance.template)))
     }
+
+    /// Fetches a file from the web, and puts it under `target` when it is whole and as it is to be. Its size in bytes.
+    async fn download(
+        &self,
+        url: &str,
+        target: &Utf8Path,
+        checksum: Option<&Checksum>,
+        log: &TaskLog,
+    ) -> Result<u64, TaskError>;
+
+    /// Puts a file that came with a request under `target`.
+    async fn take_file(&self, file: &Utf8Path, target: &Utf8Path) -> Result<(), TaskError>;
 
     /// The guests that run now.
     async fn running(&self) -> BTreeSet<u32>;

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod http;
+mod upload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

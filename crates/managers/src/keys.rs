@@ -30,6 +30,8 @@ pub type Wanted = Vec<(Option<u8>, Value)>;
 pub struct Around<'a> {
     /// The storage of the guest's root disk, for volumes that name none.
     pub storage: &'a str,
+    /// The volume of the medium in its drive, where the blueprint calls it by the name of an image.
+    pub medium: Option<&'a str>,
 }
 
 /// How a key's values are compared, and what they look like.

@@ -18,6 +18,7 @@ pub mod firewall;
 pub mod guests;
 pub mod health;
 pub mod hypervisor;
+pub mod images;
 pub mod keys;
 pub mod lock;
 pub mod observe;
@@ -91,11 +92,21 @@ pub trait Manager: Debug + Send + Sync {
     }
 }
 
-/// Every kind of resource, in the order in which they are asked: guests before what is in them.
+/// Looks for what of a site's blueprint has to be on its nodes, as far as that is asked for by name: bridges, folders, devices,
+/// templates and images. What cannot be had stays unknown.
+pub async fn look_for(ways: &Ways, desired: &Desired, inventory: &mut Inventory) {
+    guests::ground::look(ways, desired, inventory).await;
+    images::look(ways.reader(), desired, inventory).await;
+}
+
+/// Every kind of resource, in the order in which they are asked: guests before what is in them, and before what they are made
+/// of.
 pub fn managers() -> &'static [&'static dyn Manager] {
-    static ALL: [&dyn Manager; 8] = [
+    static ALL: [&dyn Manager; 10] = [
         &CONTAINERS,
         &VMS,
+        &images::TEMPLATES,
+        &images::IMAGES,
         &authority::Authorities,
         &firewall::Firewalls,
         &hypervisor::Hypervisors,

@@ -116,7 +116,7 @@ async fn offered(
             false => Unread { what: format!("{} of {name}", it.what), why: it.why },
         }));
         if let Some(facts) = nodes.get_mut(&name) {
-            (facts.storages, facts.templates) = (found.storages, found.templates);
+            (facts.storages, facts.templates, facts.sizes) = (found.storages, found.templates, found.sizes);
         }
     }
     unread
@@ -336,6 +336,7 @@ fn fill(guest: &mut Guest, file: GuestFile, unread: &mut Vec<Unread>) {
 struct Storages {
     storages: BTreeMap<String, Storage>,
     templates: BTreeSet<String>,
+    sizes: BTreeMap<String, u64>,
     unread: Vec<Unread>,
 }
 
@@ -370,7 +371,10 @@ async fn storages(reader: &Reader, node: &str, resources: &[Resource]) -> Storag
     asked.extend(more);
     for storage in list {
         match asked.remove(&storage.storage).filter(|_| holds(&storage)) {
-            Some(Ok(volumes)) => found.templates.extend(volumes.into_iter().map(|v| v.volid)),
+            Some(Ok(volumes)) => {
+                found.sizes.extend(volumes.iter().filter_map(|v| Some((v.volid.clone(), v.size?))));
+                found.templates.extend(volumes.into_iter().map(|v| v.volid));
+            }
             Some(Err(error)) => found.unread.push(Unread {
                 what: format!("the templates on {}", storage.storage),
                 why: error.to_string(),

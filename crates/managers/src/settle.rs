@@ -164,7 +164,8 @@ pub fn code_of(kind: &ErrorKind) -> &'static str {
     }
 }
 
-fn task_failure(what: &str, error: &TaskError) -> Failure {
+/// The failure of a task.
+pub(crate) fn task_failure(what: &str, error: &TaskError) -> Failure {
     let code = match error {
         TaskError::Failed { kind, .. } => match **kind {
             ErrorKind::NoSpace => "proxmox::no-space",

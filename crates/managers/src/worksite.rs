@@ -11,6 +11,7 @@ use std::time::Duration;
 use apply::{Failure, Progress};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use plan::Address;
 use plan::desired::Service;
@@ -115,6 +116,8 @@ const ANSWERS: Duration = Duration::from_secs(60);
 pub struct Worksite {
     /// The site's name.
     pub site: String,
+    /// The site's folder, from which files are uploaded.
+    pub folder: Utf8PathBuf,
     /// What the site believes to be its own, and its key.
     pub trust: Arc<Trust>,
     /// Calls that change something.
@@ -151,6 +154,7 @@ impl Worksite {
     ) -> Self {
         Self {
             site: trust.site().to_owned(),
+            folder: Utf8PathBuf::new(),
             trust,
             writer,
             ways,
@@ -169,6 +173,12 @@ impl Worksite {
     #[must_use]
     pub fn with_artifacts(self, artifacts: Arc<dyn Artifacts>) -> Self {
         Self { artifacts, ..self }
+    }
+
+    /// Of a site in this folder.
+    #[must_use]
+    pub fn in_folder(self, folder: Utf8PathBuf) -> Self {
+        Self { folder, ..self }
     }
 
     /// With another time for services until they answer.

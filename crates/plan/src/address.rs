@@ -21,6 +21,10 @@ pub mod kinds {
     pub const HYPERVISOR: &str = "hypervisor";
     /// Features.
     pub const FEATURE: &str = "feature";
+    /// Container templates.
+    pub const TEMPLATE: &str = "template";
+    /// Images of virtual machines.
+    pub const IMAGE: &str = "image";
 }
 
 /// The address of a resource, e.g. `container.gateway`, `certificate.notes`, `feature.base@container.notes`: its kind, its
@@ -105,6 +109,16 @@ impl Address {
     /// The address of a feature on a host.
     pub fn feature(feature: &str, host: &Host) -> Self {
         Self::on(kinds::FEATURE, feature, host)
+    }
+
+    /// The address of a container template on a node: the one that is declared under this name, or whose file's name begins so.
+    pub fn template(name: &str, node: &Host) -> Self {
+        Self::on(kinds::TEMPLATE, name, node)
+    }
+
+    /// The address of an image of virtual machines on a node.
+    pub fn image(name: &str, node: &Host) -> Self {
+        Self::on(kinds::IMAGE, name, node)
     }
 
     /// The kind of resource: `container`.

@@ -4,6 +4,7 @@
 mod certificate;
 mod flow;
 mod guest;
+mod image;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub use certificate::{Authority, Certificate, HYPERVISOR, Issuer, Served};
 pub use flow::{End, Firewall, Flow, Transport};
 pub use guest::{Feature, Guest, Nic};
+pub use image::Image;
 pub use service::{Limits, Rate, Service, Speaks, Via, ViaKind};
 
 use crate::address::Address;
@@ -41,6 +43,8 @@ pub struct Desired {
     pub hypervisor: Option<Hypervisor>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
+    /// The templates and images that the blueprint declares, where they are to be.
+    pub images: BTreeMap<Address, Image>,
     /// What every name resolves to inside the workshop.
     pub names: BTreeMap<String, Ipv4Addr>,
     /// What names resolve to for those outside: only what they may use is there.

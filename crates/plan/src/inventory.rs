@@ -89,6 +89,13 @@ pub struct NodeFacts {
     pub storages: BTreeMap<String, Storage>,
     /// The container templates it has, as volume ids.
     pub templates: BTreeSet<String>,
+    /// The images of virtual machines it has, disk images and ISOs, as volume ids. Only read where the site declares some.
+    pub images: BTreeSet<String>,
+    /// The sizes of those templates and images, in bytes.
+    pub sizes: BTreeMap<String, u64>,
+    /// The templates that its catalogue has, by file name, with the section that each is in. `None` where nobody asked, or where
+    /// it could not be read: it is asked where a template that is wanted is not there.
+    pub catalogue: Option<BTreeMap<String, String>>,
     /// Its addresses with the lengths of their prefixes. Known of the node alone that commands lead to.
     pub addresses: Vec<Ipv4Inet>,
     /// How Phoenix comes to it over ssh, as it sees it. Known of the node alone that commands lead to.
@@ -177,6 +184,9 @@ static NOTHING: NodeFacts = NodeFacts {
     address: None,
     storages: BTreeMap::new(),
     templates: BTreeSet::new(),
+    images: BTreeSet::new(),
+    sizes: BTreeMap::new(),
+    catalogue: None,
     addresses: Vec::new(),
     way_in: None,
     hypervisor: None,

@@ -14,14 +14,14 @@ use serde_json::Value;
 
 pub use task::{Pace, TaskEnd, TaskError, Tick};
 pub use types::{
-    GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions, Pool,
-    Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
+    Appliance, GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions,
+    Pool, Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
 };
-pub use writer::Writer;
+pub use writer::{Place, Writer};
 
 use crate::config::GuestKind;
 use crate::error::{ApiError, Error, described};
-use crate::exchange::{Exchange, Method, Request};
+use crate::exchange::{Exchange, Method, Request, Response};
 use crate::lenient;
 
 /// Parameters of a call, in order; a list is a repeated key.
@@ -82,7 +82,10 @@ pub struct Reader {
 }
 
 pub(crate) async fn call(exchange: &dyn Exchange, request: &Request) -> Result<Value, Error> {
-    let mut response = exchange.exchange(request).await?;
+    answer(request, exchange.exchange(request).await?)
+}
+
+fn answer(request: &Request, mut response: Response) -> Result<Value, Error> {
     if !(200..300).contains(&response.status) {
         return Err(ApiError::new(request, &response).into());
     }
@@ -255,6 +258,14 @@ impl Reader {
     ) -> Result<Vec<Volume>, Error> {
         let params: Vec<_> = content.map(|content| ("content", content)).into_iter().collect();
         self.read(path(["nodes", node, "storage", storage, "content"]), &params).await
+    }
+
+    /// The templates that a node's catalogue has (`pveam available`).
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn appliances(&self, node: &str) -> Result<Vec<Appliance>, Error> {
+        self.read(path(["nodes", node, "aplinfo"]), &[]).await
     }
 
     /// The network interfaces of a node.

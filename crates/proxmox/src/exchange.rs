@@ -2,6 +2,10 @@
 //! node of the lab, a recording).
 
 use std::fmt::{self, Debug};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -39,6 +43,19 @@ pub struct Request {
     pub path: String,
     /// The parameters: the query of a GET or DELETE, the form of a POST or PUT. A list is a repeated key.
     pub params: Vec<(String, String)>,
+}
+
+/// A file of this machine that goes along with a request.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is called there.
+    pub name: String,
+    /// The longest that sending it may take.
+    pub limit: Duration,
+    /// How many bytes of it have been sent.
+    pub sent: Arc<AtomicU64>,
 }
 
 /// An answer, as it came: any status, and the body as JSON (`null` when it was empty or no JSON).
@@ -138,6 +155,17 @@ pub trait Exchange: Send + Sync + Debug {
     /// As [`Exchange::exchange`].
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {
         self.exchange(request).await
+    }
+
+    /// The same with a file, as `multipart/form-data`: the parameters in their order, and the file last, as the node wants it.
+    ///
+    /// # Errors
+    /// As [`Exchange::exchange`], and when the file cannot be read.
+    async fn upload(&self, request: &Request, _file: &Attached) -> Result<Response, ExchangeError> {
+        Err(ExchangeError::NeverSent {
+            endpoint: self.endpoint(),
+            reason: format!("{} {} carries no files on this way", request.method, request.path),
+        })
     }
 
     /// The node's address, for messages.

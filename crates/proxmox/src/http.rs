@@ -1,5 +1,6 @@
 //! The API over HTTPS.
 
+mod multipart;
 mod tls;
 
 use std::fmt;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use foreign::limits::API_ANSWER;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, COOKIE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -19,7 +20,7 @@ pub use tls::{Beside, Fingerprint, FingerprintError, Trust};
 
 use crate::client::path;
 use crate::error::described;
-use crate::exchange::{Exchange, ExchangeError, Method, Request, Response};
+use crate::exchange::{Attached, Exchange, ExchangeError, Method, Request, Response};
 
 /// How old a ticket may get before a new one is asked for. The node takes them for two hours (pve-access-control,
 /// `$ticket_lifetime`).
@@ -177,11 +178,12 @@ impl HttpExchange {
     async fn send(
         &self,
         request: &Request,
+        file: Option<&Attached>,
         headers: &[(&str, &SecretString)],
     ) -> Result<Response, ExchangeError> {
         let begun = std::time::Instant::now();
         let mut size = 0;
-        let result = self.send_untold(request, headers, &mut size).await;
+        let result = self.send_untold(request, file, headers, &mut size).await;
         crate::exchange::tell(request, result.as_ref(), begun, size);
         result
     }
@@ -190,15 +192,19 @@ impl HttpExchange {
     async fn send_untold(
         &self,
         request: &Request,
+        file: Option<&Attached>,
         headers: &[(&str, &SecretString)],
         size: &mut usize,
     ) -> Result<Response, ExchangeError> {
         let url = format!("{}{}", self.base, request.path);
-        let mut builder = match request.method {
-            Method::Get => self.client.get(url).query(&request.params),
-            Method::Delete => self.client.delete(url).query(&request.params),
-            Method::Post => self.client.post(url).form(&request.params),
-            Method::Put => self.client.put(url).form(&request.params),
+        let mut builder = match (request.method, file) {
+            (_, Some(file)) => {
+                let body = multipart::Body::new(&request.params, file).await;
+                let body = body.map_err(|error| self.never(format!("{}: {error}", file.path.display())))?;
+                let sent = self.client.post(url).timeout(file.limit);
+                sent.header(CONTENT_TYPE, body.kind()).header(CONTENT_LENGTH, body.length()).body(body.sent())
+            }
+            (method, None) => self.without_file(method, url, request),
         };
         for (name, value) in headers {
             let mut value = reqwest::header::HeaderValue::from_str(value.expose_secret()).map_err(|_| {
@@ -227,6 +233,15 @@ impl HttpExchange {
             Err(error) => return Err(self.lost(request, format!("it is cut, or no JSON ({error})"))),
         };
         Ok(Response { status: status.as_u16(), reason, body })
+    }
+
+    fn without_file(&self, method: Method, url: String, request: &Request) -> reqwest::RequestBuilder {
+        match method {
+            Method::Get => self.client.get(url).query(&request.params),
+            Method::Delete => self.client.delete(url).query(&request.params),
+            Method::Post => self.client.post(url).form(&request.params),
+            Method::Put => self.client.put(url).form(&request.params),
+        }
     }
 
     fn failed(&self, request: &Request, error: &reqwest::Error) -> ExchangeError {
@@ -269,7 +284,7 @@ impl HttpExchange {
             ],
         };
         // A lost login did nothing: what was asked for has not been sent.
-        let response = self.send(&request, &[]).await.map_err(|error| {
+        let response = self.send(&request, None, &[]).await.map_err(|error| {
             Err(match error {
                 ExchangeError::MaybeSent { reason, .. } => self.never(format!("logging in: {reason}")),
                 other => other,
@@ -314,13 +329,12 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     words.join(": ")
 }
 
-#[async_trait]
-impl Exchange for HttpExchange {
-    async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
+impl HttpExchange {
+    async fn carry(&self, request: &Request, file: Option<&Attached>) -> Result<Response, ExchangeError> {
         match &self.options.credential {
             Credential::Token { id, secret } => {
                 let token: SecretString = format!("PVEAPIToken={id}={}", secret.expose_secret()).into();
-                self.send(request, &[(AUTHORIZATION.as_str(), &token)]).await
+                self.send(request, file, &[(AUTHORIZATION.as_str(), &token)]).await
             }
             Credential::Ticket { user, password } => {
                 for last in [false, true] {
@@ -332,7 +346,7 @@ impl Exchange for HttpExchange {
                     if request.method != Method::Get {
                         headers.push(("CSRFPreventionToken", &ticket.csrf));
                     }
-                    let response = self.send(request, &headers).await?;
+                    let response = self.send(request, file, &headers).await?;
                     // A refused ticket did nothing, and may only be too old for a node whose keys were renewed.
                     if response.status != 401 || last {
                         return Ok(response);
@@ -342,6 +356,17 @@ impl Exchange for HttpExchange {
                 Err(self.never("the login was refused twice".to_owned()))
             }
         }
+    }
+}
+
+#[async_trait]
+impl Exchange for HttpExchange {
+    async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
+        self.carry(request, None).await
+    }
+
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        self.carry(request, Some(file)).await
     }
 
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {

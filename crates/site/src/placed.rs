@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use managers::hypervisor::{placed, read_placed};
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use proxmox::exchange::{Attached, Exchange, ExchangeError, Request, Response};
 use proxmox::http::{Beside, Fingerprint};
 use tokio::sync::Mutex;
 use transport::Runner;
@@ -117,6 +117,15 @@ impl Exchange for Placed {
         match self.inner.fresh(request).await {
             Err(ExchangeError::Certificate { seen, .. }) if self.is_its(&seen).await => {
                 self.inner.fresh(request).await
+            }
+            other => other,
+        }
+    }
+
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        match self.inner.upload(request, file).await {
+            Err(ExchangeError::Certificate { seen, .. }) if self.is_its(&seen).await => {
+                self.inner.upload(request, file).await
             }
             other => other,
         }

@@ -150,8 +150,7 @@ impl Site {
             Ok(inventory) => {
                 site.inventory = inventory;
                 site.inventory.judge(&site.trust);
-                let ways = &site.connection.ways;
-                managers::guests::ground::look(ways, &site.desired, &mut site.inventory).await;
+                site.look_for().await;
             }
             Err(error) => {
                 site.close().await;
@@ -185,7 +184,7 @@ impl Site {
         let ways = &self.connection.ways;
         self.inventory = managers::observe_settled(ways, &self.trust, &ids, &waiting).await?;
         self.look_at_root();
-        managers::guests::ground::look(ways, &self.desired, &mut self.inventory).await;
+        self.look_for().await;
         self.look_at_secrets();
         Ok(())
     }
@@ -224,6 +223,11 @@ impl Site {
             self.make_lost_secrets()?;
         }
         Ok(())
+    }
+
+    /// Finds out what is there of what the blueprint names on its nodes.
+    async fn look_for(&mut self) {
+        managers::look_for(&self.connection.ways, &self.desired, &mut self.inventory).await;
     }
 
     /// Finds out what the secrets are now that what is there was made with. None is made.
@@ -481,7 +485,8 @@ impl Site {
             self.prober()?,
             Timestamp::now,
         )
-        .with_artifacts(artifacts);
+        .with_artifacts(artifacts)
+        .in_folder(self.blueprint.root.clone());
         Ok(Arc::new(match self.environment.answers {
             Some(answers) => worksite.with_answers(answers),
             None => worksite,

@@ -8,6 +8,7 @@ mod claims;
 mod cluster;
 mod destroy;
 mod firewall;
+mod images;
 mod inside;
 mod keys;
 mod kills;

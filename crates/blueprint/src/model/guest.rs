@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureUse, Location, Service, Vm};
+use super::{Content, FeatureUse, Image, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::source::{ConsoleSource, DeviceSource, MountOption};
@@ -112,7 +112,8 @@ pub enum Of {
 /// What containers have alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
-    /// The template: a volume id (`local:vztmpl/…`) or the beginning of a template's file name (`debian-12`).
+    /// The template: one of the blueprint's, a volume id (`local:vztmpl/…`) or the beginning of a template's file name
+    /// (`debian-12`).
     pub template: String,
     /// Swap in MiB.
     pub swap_mib: u64,
@@ -136,6 +137,17 @@ impl Guest {
         match self.of {
             Of::Container(_) => GuestKind::Container,
             Of::Vm(_) => GuestKind::Vm,
+        }
+    }
+
+    /// Whether it is made of this template or image, or started from it.
+    pub fn is_made_of(&self, image: &Image) -> bool {
+        match (&self.of, image.content) {
+            (Of::Container(own), Content::Template) => own.template == image.name,
+            (Of::Vm(own), Content::Disk | Content::Iso) => {
+                [&own.image, &own.iso].into_iter().flatten().any(|name| *name == image.name)
+            }
+            _ => false,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::source::{
     OwnerWord,
 };
 use crate::tree::Node;
-use crate::values::{Address, Label, Mac};
+use crate::values::{Address, Label, Mac, Text};
 
 /// What holds where nothing is said.
 pub(crate) mod defaults {
@@ -199,7 +199,8 @@ fn own(
     let settings = &mut merged.settings;
     let template = settings.template.take().map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
     let unprivileged = settings.unprivileged.unwrap_or(true);
-    let options = options(settings.options.take().unwrap_or_default(), &template, unprivileged);
+    let options =
+        options(settings.options.take().unwrap_or_default(), &system(&template, context), unprivileged);
     features::check_options(entry, features, &options, unprivileged, context);
     Container {
         template,
@@ -222,6 +223,20 @@ fn disk(form: Option<DiskForm>) -> Disk {
             size_mib: long.size.map_or(defaults::DISK_MIB, |size| size.mib),
         },
     }
+}
+
+/// All that is said of a template, by which its system can be told.
+fn system(template: &str, context: &Context<'_, '_>) -> String {
+    let declared = context.namespace.templates.get(template).and_then(|entry| entry.value.as_ref());
+    let text = |text: &Option<Text>| text.as_ref().map_or_else(String::new, |text| text.0.clone());
+    declared.map_or_else(
+        || template.to_owned(),
+        |it| {
+            let url = it.url.as_ref().map_or("", |url| &url.0);
+            let file = it.file.as_ref().map_or("", |file| &file.0);
+            format!("{template} {} {url} {file}", text(&it.catalogue))
+        },
+    )
 }
 
 /// Proxmox VE's feature flags. Those that are off are left out: absent means off there, too.

@@ -4,6 +4,7 @@ mod around;
 mod features;
 mod flows;
 mod guests;
+mod images;
 mod machines;
 mod merge;
 mod names;
@@ -74,6 +75,8 @@ pub(crate) fn resolve(
     let certificates = site::certificates(&mut context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
+    let templates = images::templates(&mut context);
+    let images = images::images(&mut context);
     let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
@@ -87,6 +90,7 @@ pub(crate) fn resolve(
         })
         .collect();
     let firewall = flows::firewall(&guests, &mut context);
+    images::check_used(&guests, &images, &mut context);
     let endpoint = target.as_ref().and_then(site::address);
     guests::check_together(&guests, &networks, endpoint, &mut context);
     site::check_ids(site.as_ref(), &guests, &mut context);
@@ -118,6 +122,8 @@ pub(crate) fn resolve(
         firewall,
         flows,
         networks,
+        templates,
+        images,
         guests,
         features,
     })

@@ -169,8 +169,9 @@ guest_settings! {
         needs: Option<Vec<Text>>,
     }
     container {
-        /// The template: the beginning of a template's file name (`debian-12`), or a volume
-        /// (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`).
+        /// The template: one that is declared under `templates`, the beginning of a template's file name (`debian-12`), or a
+        /// volume (`local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`). What the node does not have is fetched, where its
+        /// catalogue has it.
         #[schemars(extend("default" = "debian-12"))]
         template: Option<Text>,
         /// Swap: like memory; `0M` for none.

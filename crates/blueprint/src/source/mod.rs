@@ -5,6 +5,7 @@
 
 mod container;
 mod guest;
+mod image;
 mod machine;
 mod target;
 
@@ -22,6 +23,7 @@ pub use guest::{
     MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
     VmSource,
 };
+pub use image::{FormatSource, ImageSource, TemplateSource};
 pub use machine::{
     BiosSource, CacheSource, ControllerSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile,
     KeyForm, NicModelSource, OsSource, PciSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
@@ -55,6 +57,12 @@ pub struct FileSource {
     /// The networks guests can be on, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub networks: Option<BTreeMap<String, NetworkSource>>,
+    /// Container templates, by name: a container's `template` means the one of that name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub templates: Option<BTreeMap<String, TemplateSource>>,
+    /// Images of virtual machines, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub images: Option<BTreeMap<String, ImageSource>>,
     /// Guest types, by name: settings that several guests share.
     #[schemars(extend("propertyNames" = name()))]
     pub types: Option<BTreeMap<String, TypeSource>>,

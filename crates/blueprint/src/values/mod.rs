@@ -15,8 +15,8 @@ mod texts;
 pub(crate) use texts::ssh_destination;
 pub use texts::{
     Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, Fingerprint, GuestPath,
-    Label, NodeLabel, SecretName, SitePath, SshDestination, Tag, Text, Timezone, UrlPath, User, Variable,
-    VolumeId,
+    HttpUrl, Label, NodeLabel, SecretName, Sha256, SitePath, SshDestination, Tag, Text, Timezone, UrlPath,
+    User, Variable, VolumeId,
 };
 
 /// Why a text is not a value of its kind.
@@ -95,6 +95,8 @@ text_values! {
     UrlPath, "url-path", r"^/", "a path such as \"/health\"", "/health";
     Endpoint, "endpoint", r"^https://[^/@\s]+/?$", "an address such as \"https://10.0.0.13:8006\"", "https://10.0.0.13:8006";
     Fingerprint, "fingerprint", r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$", "a SHA-256 fingerprint, 32 pairs of hexadecimal digits with colons", "AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99";
+    HttpUrl, "http-url", r"^https?://[^/@\s]+/[^\s]*$", "a web address such as \"https://images.example.org/debian-13.qcow2\"", "https://images.example.org/debian-13.qcow2";
+    Sha256, "sha256", r"^[0-9A-Fa-f]{64}$", "a SHA-256, 64 hexadecimal digits", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     Variable, "variable", r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable such as \"PHOENIX_PVE_TOKEN\"", "PHOENIX_PVE_TOKEN";
     SecretName, "secret-name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "a name of letters, digits, `.`, `_` and `-`", "database-password";
     User, "user", r"^[^@\s]+@[a-z][a-z0-9._-]*$", "a user with its realm such as \"root@pam\"", "root@pam";

@@ -174,6 +174,28 @@ checked_texts! {
         }
         Ok(())
     };
+    /// Where something is fetched from over the web. Without a user or a password: it is shown, and stands in a task's log.
+    HttpUrl => |text| {
+        let hint = "such as \"https://images.example.org/debian-13.qcow2\"";
+        let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+            return wrong(format!("`{text}` is no web address"), hint);
+        };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains('@') {
+            return wrong("a web address must not hold a user or a password".to_owned(), "put the file where it can be had without, or upload it: `file`");
+        }
+        if host.is_empty() || path.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return wrong(format!("`{text}` is not the address of a file"), hint);
+        }
+        Ok(())
+    };
+    /// A SHA-256 as hexadecimal digits.
+    Sha256 => |text| {
+        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(());
+        }
+        wrong(format!("`{text}` is not a SHA-256"), "64 hexadecimal digits, as `sha256sum FILE` prints them")
+    };
     /// The name of an environment variable.
     Variable => |text| all(text, 256, "the name of an environment variable", "such as \"PHOENIX_PVE_TOKEN\"", true, |c| c.is_ascii_alphanumeric() || c == '_');
     /// The name of a generated secret, which is also a file name.

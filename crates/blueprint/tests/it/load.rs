@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use blueprint::model::{Blueprint, Expose, MountSource, NicAddress, Target};
+use blueprint::model::{Blueprint, Content, Expose, ImageFrom, MountSource, NicAddress, Target};
 use blueprint::{Loaded, init, load, load_from_memory};
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -131,4 +131,39 @@ fn the_hook_of_acme_is_called_as_it_is_explained() {
     for word in ["deploy_challenge NAME UNUSED VALUE", "clean_challenge NAME UNUSED VALUE"] {
         assert!(said.contains(word) && book.contains(word), "{word}: {said}");
     }
+}
+
+/// What a template or an image is called on a storage follows from its name, its ending and the beginning of its sum.
+#[test]
+fn templates_and_images_have_names_of_their_own() {
+    let sum = "2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938B9824";
+    let declared = format!(
+        r#"{{
+          "templates": {{
+            "debian-13": {{}}, "small": {{"catalogue": "alpine-3.22", "storage": "tank"}},
+            "mine": {{"url": "https://images.example.org/x.tar.zst?a=b.iso", "sha256": "{sum}"}}
+          }},
+          "images": {{
+            "ubuntu": {{"url": "https://images.example.org/noble.img", "format": "qcow2"}}, "win": {{"file": "iso/x.ISO"}}
+          }},
+          "containers": {{"one": {{"template": "mine"}}, "two": {{"template": "debian-13"}}}}
+        }}"#
+    );
+    let blueprint = load_files(&[("site.json", SITE), ("guests.json", &declared), ("iso/x.ISO", "a CD")]);
+    let from = |name: &str| blueprint.templates[name].from.clone();
+    assert_eq!(from("debian-13"), ImageFrom::Catalogue("debian-13".into()));
+    assert_eq!(from("small"), ImageFrom::Catalogue("alpine-3.22".into()));
+    assert_eq!(blueprint.templates["small"].storage.as_deref(), Some("tank"));
+    let ImageFrom::Url { stored, sha256, .. } = from("mine") else { panic!("{:?}", from("mine")) };
+    assert_eq!((stored.as_str(), sha256), ("mine-2cf24dba5fb0.tar.zst", Some(sum.to_lowercase())));
+    let image = |name: &str| (blueprint.images[name].content, blueprint.images[name].from.clone());
+    let (content, from) = image("ubuntu");
+    assert!(matches!(from, ImageFrom::Url { stored, sha256: None, .. } if stored == "ubuntu.qcow2"));
+    assert_eq!(content, Content::Disk);
+    let (content, from) = image("win");
+    assert!(matches!(from, ImageFrom::File { stored, size: 4, .. } if stored == "win.iso"));
+    assert_eq!(content, Content::Iso);
+    // Whether systemd is in a template is told by all that is said of it.
+    let nesting = |name: &str| blueprint.guests[name].container().unwrap().options.contains_key("nesting");
+    assert!(!nesting("one") && nesting("two"));
 }

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use blueprint::values::{
-    Address, AddressRange, DiskSize, HeadSize, IdRange, Life, Mac, MemorySize, Rate, Subnet, Wait,
+    Address, AddressRange, DiskSize, HeadSize, HttpUrl, IdRange, Life, Mac, MemorySize, Rate, Sha256, Subnet,
+    Wait,
 };
 use blueprint::{Catalog, init, load_from_memory, to_text};
 use camino::Utf8PathBuf;
@@ -138,6 +139,20 @@ proptest! {
         let inet = cidr::Ipv4Inet::new(address.into(), length).unwrap();
         let range = AddressRange(inet.network());
         prop_assert_eq!(range.to_string().parse::<AddressRange>().unwrap(), range);
+    }
+
+    #[test]
+    fn addresses_of_files_print_back(https: bool, host in "[a-z0-9.-]{1,20}(:[0-9]{1,4})?", path in "[!-~]{1,30}") {
+        let text = format!("http{}://{host}/{path}", if https { "s" } else { "" });
+        prop_assert_eq!(&text.parse::<HttpUrl>().unwrap().0, &text);
+        let with_user = text.replacen("://", "://me:pass@", 1);
+        prop_assert!(with_user.parse::<HttpUrl>().is_err());
+    }
+
+    #[test]
+    fn sums_print_back(sum in "[0-9a-fA-F]{64}", other in "[0-9a-g]{0,70}") {
+        prop_assert_eq!(&sum.parse::<Sha256>().unwrap().0, &sum);
+        prop_assert_eq!(other.parse::<Sha256>().is_ok(), other.len() == 64 && !other.contains('g'));
     }
 
     #[test]

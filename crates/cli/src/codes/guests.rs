@@ -1,4 +1,4 @@
-//! The codes of containers and what is in them, sorted.
+//! The codes of containers, what is in them and what they are made of, sorted.
 
 use blueprint::codes::CodeInfo;
 
@@ -160,6 +160,38 @@ pub const CODES: &[CodeInfo] = &[
         "no such container",
         "No container of the site, or more than one, is meant by that name.",
         "Give a container's name, its address (`container.notes`) or its id.",
+    ),
+    code(
+        "images::checksum",
+        "what was fetched is another file",
+        "The sum of what the address or the catalogue brought is not the one that is wanted: it was replaced, or something on the way \
+         did that. The node has thrown it away.",
+        "If it was replaced on purpose, write its new `sha256` into the blueprint: the error says it. The old file stays for the guests \
+         that are made of it.",
+    ),
+    code(
+        "images::file-changed",
+        "a file to upload is not what it was",
+        "Between the plan and its upload the file in the site's folder went away, or got another size.",
+        "`phoenix-cli plan` makes the plan again.",
+    ),
+    code(
+        "images::not-an-image",
+        "no disk image",
+        "The node looked into what it got, and it is no image of the format that its name ends in.",
+        "Say its `format` under `images`, or name another file.",
+    ),
+    code(
+        "images::not-there",
+        "a file that was fetched is not there",
+        "The node's task ended well, and the file is not in the list of its storage.",
+        "On the node: `pvesm list STORAGE`, and its task log; then `phoenix-cli apply`.",
+    ),
+    code(
+        "images::unreachable",
+        "the node cannot fetch a file",
+        "It is the node that downloads, with its own network and names. The error holds what its downloader said.",
+        "On the node: `curl -sSI URL`. Where it cannot get there, put the file in the site's folder and use `file`: it is uploaded.",
     ),
     code(
         "logs::failed",

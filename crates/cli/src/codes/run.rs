@@ -210,9 +210,10 @@ pub const CODES: &[CodeInfo] = &[
     ),
     code(
         "plan::no-storage",
-        "no storage for root disks",
-        "No active storage of the node holds root disks (content `rootdir`), and the blueprint names none.",
-        "Name a storage in `disk`, or allow `rootdir` on one: Datacenter → Storage → Content.",
+        "no storage that may hold it",
+        "No active storage of the node may hold root disks (content `rootdir`), templates (`vztmpl`), disk images to import \
+         (`import`) or ISOs (`iso`), whichever is wanted; or the one that the blueprint names may not.",
+        "Name another storage, or allow it on one: Datacenter → Storage → Content.",
     ),
     code(
         "plan::no-such-target",
@@ -222,9 +223,11 @@ pub const CODES: &[CodeInfo] = &[
     ),
     code(
         "plan::no-template",
-        "no such template on the node",
-        "Containers are made from templates that are on the node, and the declared one is not there.",
-        "On the node: `pveam update`, `pveam available --section system`, `pveam download local FILE`.",
+        "no such template",
+        "The container's template is not on its node, the blueprint does not declare it, and the node's catalogue has none whose name \
+         begins so.",
+        "On the node: `pveam update` and `pveam available --section system` show what there is. Or declare it under `templates`, with \
+         a `url` or a `file`.",
     ),
     code(
         "plan::node-offline",

@@ -119,14 +119,15 @@ fn appliance(codename: &str, major: &str, title: &str, version: &str, uri: &str)
         location: format!("{uri}/dists/{codename}"),
         source: uri.to_owned(),
         release: codename.to_owned(),
+        section: "system".to_owned(),
     }
 }
 
-/// Makes a template, or takes the one that was made, and puts it under `target`.
+/// Makes a template, or takes the one that was made, and puts it under `target`. Its size in bytes.
 ///
 /// # Errors
 /// With what failed and what the program said.
-pub(crate) async fn make(appliance: &Appliance, target: &Utf8Path, log: &TaskLog) -> Result<(), TaskError> {
+pub(crate) async fn make(appliance: &Appliance, target: &Utf8Path, log: &TaskLog) -> Result<u64, TaskError> {
     let failed = |error: crate::up::Error| TaskError(explain(&error));
     let io = |error: std::io::Error| TaskError(format!("unable to make '{}' - {error}", appliance.template));
     let made = Utf8Path::new(MADE);
@@ -156,9 +157,10 @@ pub(crate) async fn make(appliance: &Appliance, target: &Utf8Path, log: &TaskLog
         fs::create_dir_all(folder).map_err(io)?;
     }
     let part = Utf8PathBuf::from(format!("{target}.part"));
-    fs::copy(&file, &part).and_then(|_| fs::rename(&part, target)).map_err(io)?;
+    let size = fs::copy(&file, &part).map_err(io)?;
+    fs::rename(&part, target).map_err(io)?;
     log.line(format!("'{target}' is there"));
-    Ok(())
+    Ok(size)
 }
 
 #[cfg(test)]

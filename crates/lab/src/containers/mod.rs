@@ -9,6 +9,7 @@ mod appliances;
 mod cgroup;
 mod config;
 mod disk;
+mod download;
 mod files;
 mod guest;
 mod inside;
@@ -37,6 +38,7 @@ pub(crate) use run::explain;
 use run::run;
 pub(crate) use run::{output, run_for};
 
+use crate::node::Checksum;
 use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
 /// The longest that unpacking a template may take.
@@ -377,8 +379,23 @@ impl Runtime for LxcRuntime {
         appliance: &Appliance,
         target: &Utf8Path,
         log: &TaskLog,
-    ) -> Result<(), TaskError> {
+    ) -> Result<u64, TaskError> {
         appliances::make(appliance, target, log).await
+    }
+
+    async fn download(
+        &self,
+        url: &str,
+        target: &Utf8Path,
+        checksum: Option<&Checksum>,
+        log: &TaskLog,
+    ) -> Result<u64, TaskError> {
+        let settings = format!("{MACHINE_APT}/apt.conf.d/99machine");
+        download::download(&settings, url, target, checksum, log).await
+    }
+
+    async fn take_file(&self, file: &Utf8Path, target: &Utf8Path) -> Result<(), TaskError> {
+        download::put(file, target).await
     }
 
     async fn running(&self) -> BTreeSet<u32> {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Outcome};
+use super::file_api;
 use super::router::Call;
+use super::storage::TEMPLATES;
 
 /// `GET /nodes/{node}/aplinfo`.
 pub(crate) async fn list(call: &Call<'_>) -> Outcome {
@@ -12,7 +14,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Outcome {
         json!({
             "template": one.template, "package": one.package, "version": one.version, "os": one.os,
             "architecture": one.architecture, "headline": one.headline, "description": one.description,
-            "location": one.location, "source": one.source, "section": "system", "type": "lxc",
+            "location": one.location, "source": one.source, "section": one.section, "type": "lxc",
             "maintainer": "Phoenix", "infopage": "",
         })
     });
@@ -34,18 +36,18 @@ pub(crate) async fn download(call: &Call<'_>) -> Outcome {
         if !storage.is_enabled(&call.node.name) {
             return Err(ApiError::die(format!("storage '{id}' is disabled")));
         }
-        // One that has no folder on the node has nowhere to put it.
-        if !storage.holds("vztmpl") || storage.files.is_none() {
+        if !storage.holds("vztmpl") || !storage.has_files() {
             return Err(ApiError::die(format!("storage '{id}' does not support templates")));
         }
         (storage.template_path(template), storage.templates().iter().any(|one| one.name == template))
     };
-    let node = call.node.clone();
+    let (node, id, name) = (call.node.clone(), id.to_owned(), template.to_owned());
     Ok(call.task("download", template, move |log| async move {
         if there {
             log.line("OK, got correct file already, no need to download");
             return Ok(());
         }
-        node.runtime.make_template(&appliance, &target, &log).await
+        let size = node.runtime.make_template(&appliance, &target, &log).await?;
+        file_api::keep(&node, &id, TEMPLATES, &name, size)
     }))
 }

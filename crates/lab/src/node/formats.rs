@@ -17,7 +17,7 @@ pub(crate) enum Error {
 }
 
 #[cfg(test)]
-const NAMES: [&str; 31] = [
+const NAMES: [&str; 32] = [
     "address-list",
     "config-id-list",
     "device",
@@ -26,6 +26,7 @@ const NAMES: [&str; 31] = [
     "dns-name",
     "dns-name-list",
     "growth",
+    "http-url",
     "ipv4",
     "ipv4-config",
     "ipv6",
@@ -62,6 +63,10 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
     let ok = |good: bool, text: &str| if good { Ok(()) } else { Err(Error::Format(text.to_owned())) };
     match name {
         "vmid" => ok(vmid(value), "value does not look like a valid VM ID"),
+        "http-url" => match ["http://", "https://"].iter().any(|scheme| value.starts_with(scheme)) {
+            true => Ok(()),
+            false => Err(Error::Pattern),
+        },
         "node" => ok(proxmox::is_node_name(value), "value does not look like a valid node name"),
         "storage-id" => storage_id(value),
         "poolid" => ok(poolid(value), "value does not look like a valid pool name"),

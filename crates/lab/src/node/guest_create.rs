@@ -8,7 +8,7 @@ use super::error::{ApiError, Outcome};
 use super::etc::GuestConf;
 use super::guest_change::{check_privileges, normal};
 use super::router::Call;
-use super::storage::{Mount, Source, template_format};
+use super::storage::{Mount, Source, TEMPLATES};
 use super::{Inner, State, guest_power};
 use crate::runtime::{TaskError, TaskLog};
 
@@ -192,7 +192,7 @@ async fn make(
         let missing = || format!("volume '{template}' does not exist");
         let (storage, name) = template.split_once(":vztmpl/").ok_or_else(missing)?;
         let storage = state.keep.storages.get(storage).ok_or_else(missing)?;
-        template_format(name).ok_or_else(|| format!("unable to detect the archive format of '{name}'"))?;
+        TEMPLATES.format(name).ok_or_else(|| format!("unable to detect the archive format of '{name}'"))?;
         if !storage.templates().iter().any(|known| known.name == name) {
             return Err(missing());
         }

@@ -11,6 +11,7 @@ mod cluster;
 mod common;
 mod error;
 mod etc;
+mod file_api;
 mod firewall;
 mod formats;
 mod guest_change;
@@ -18,6 +19,7 @@ mod guest_create;
 mod guest_power;
 mod guest_read;
 mod guests;
+mod kept_files;
 mod options;
 mod peer;
 mod pools;
@@ -43,6 +45,7 @@ pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write
 pub use common::{Cluster, Member};
 pub(crate) use guest_read::link_local;
 pub use guests::GuestText;
+pub use kept_files::{Checksum, Uploaded, begin_of, verify_image};
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use peer::Peer;
 pub use peer::introduce;
@@ -196,12 +199,18 @@ impl Node {
     /// Answers one request of `auth`. Never an error of its own: what goes wrong is an answer, as on a real node.
     pub async fn handle(&self, auth: &Auth, request: &Request) -> Response {
         self.inner.look_again();
-        router::handle(&self.inner, Some(auth), request, false).await
+        router::handle(&self.inner, Some(auth), request, None, false).await
+    }
+
+    /// The same with a file that came with the request.
+    pub async fn handle_upload(&self, auth: &Auth, request: &Request, file: Uploaded) -> Response {
+        self.inner.look_again();
+        router::handle(&self.inner, Some(auth), request, Some(&Arc::new(file)), false).await
     }
 
     /// Answers a request that shows no identity: little more than the log-in.
     pub async fn handle_anonymous(&self, request: &Request) -> Response {
-        router::handle(&self.inner, None, request, false).await
+        router::handle(&self.inner, None, request, None, false).await
     }
 
     /// The identity behind an `Authorization` header's `PVEAPIToken=user@realm!token=SECRET`.
@@ -274,6 +283,19 @@ impl Node {
         });
     }
 
+    /// The templates, ISOs and images to import that are on its storages, as volume ids with their sizes.
+    pub fn kept_files(&self) -> BTreeMap<String, u64> {
+        let state = self.inner.current();
+        let mut all = BTreeMap::new();
+        for storage in state.keep.storages.values() {
+            for kind in kept_files::KINDS {
+                let volume = |name: &str| format!("{}:{}/{name}", storage.id, kind.content);
+                all.extend(storage.kept(kind).into_iter().map(|file| (volume(&file.name), file.size)));
+            }
+        }
+        all
+    }
+
     /// Waits for the end of a task and returns its exit status; none when there is no such task.
     pub async fn task_end(&self, upid: &str) -> Option<String> {
         let task = lock(&self.inner.tasks).get(upid)?;
@@ -344,7 +366,7 @@ fn load(folder: &camino::Utf8Path) -> Result<Option<Keep>, NodeError> {
 }
 
 /// From the machine, for secrets.
-fn entropy() -> std::io::Result<[u8; 32]> {
+pub(crate) fn entropy() -> std::io::Result<[u8; 32]> {
     use std::io::Read as _;
     let mut seed = [0; 32];
     fs_err::File::open("/dev/urandom")?.read_exact(&mut seed)?;

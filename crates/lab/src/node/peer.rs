@@ -10,6 +10,7 @@ use proxmox::exchange::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::kept_files::Uploaded;
 use super::router::{self, Call};
 use super::{Auth, Inner, Node};
 
@@ -24,6 +25,11 @@ pub(crate) trait Peer: Send + Sync + Debug {
 
     /// Has it answer for itself alone, within bounds. An error is why no answer came, as pveproxy words it.
     async fn ask(&self, auth: &Auth, request: &Request) -> Result<Response, String>;
+
+    /// The same with a file that came with the request.
+    async fn hand(&self, _: &Auth, _: &Request, _: &Arc<Uploaded>) -> Result<Response, String> {
+        Err("this lab hands no files on to another node: upload it at that node's own API".to_owned())
+    }
 }
 
 /// One in this process.
@@ -42,6 +48,11 @@ impl Peer for Neighbour {
     async fn ask(&self, auth: &Auth, request: &Request) -> Result<Response, String> {
         let node = self.node.upgrade().ok_or_else(|| "Connection refused".to_owned())?;
         Ok(Node { inner: node }.handle_own(Some(auth), request).await)
+    }
+
+    async fn hand(&self, auth: &Auth, request: &Request, file: &Arc<Uploaded>) -> Result<Response, String> {
+        let node = self.node.upgrade().ok_or_else(|| "Connection refused".to_owned())?;
+        Ok(router::handle(&node, Some(auth), request, Some(file), true).await)
     }
 }
 
@@ -154,8 +165,13 @@ pub(crate) async fn forward(
     name: &str,
     auth: &Auth,
     request: &Request,
+    file: Option<&Arc<Uploaded>>,
 ) -> Option<Result<Response, ApiError>> {
-    let answer = node.peer(name)?.ask(auth, request).await;
+    let peer = node.peer(name)?;
+    let answer = match file {
+        Some(file) => peer.hand(auth, request, file).await,
+        None => peer.ask(auth, request).await,
+    };
     Some(answer.map_err(unreachable))
 }
 
@@ -163,7 +179,7 @@ impl Node {
     /// Answers another node of the cluster: for this one alone.
     pub(crate) async fn handle_own(&self, auth: Option<&Auth>, request: &Request) -> Response {
         self.inner.look_again();
-        router::handle(&self.inner, auth, request, true).await
+        router::handle(&self.inner, auth, request, None, true).await
     }
 
     /// Makes the other nodes of its cluster known to it, once.

@@ -7,6 +7,7 @@ use proxmox::exchange::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::error::{Answer, ApiError, Outcome};
+use super::kept_files::Uploaded;
 use super::schema::{self, Who};
 use super::{
     Auth, Inner, access_api, appliances, certificates, cluster, firewall, guest_change, guest_create,
@@ -21,6 +22,8 @@ pub(crate) struct Call<'a> {
     pub params: BTreeMap<String, String>,
     /// Another node of the cluster asks: only this node's own part is answered.
     pub own: bool,
+    /// The file that came with it.
+    pub file: Option<&'a Arc<Uploaded>>,
 }
 
 impl Call<'_> {
@@ -56,14 +59,21 @@ impl Call<'_> {
 }
 
 /// `own` is true for what another node of the cluster asks.
-pub(crate) async fn handle(node: &Arc<Inner>, auth: Option<&Auth>, request: &Request, own: bool) -> Response {
-    answer(node, auth, request, own).await.unwrap_or_else(ApiError::into_response)
+pub(crate) async fn handle(
+    node: &Arc<Inner>,
+    auth: Option<&Auth>,
+    request: &Request,
+    file: Option<&Arc<Uploaded>>,
+    own: bool,
+) -> Response {
+    answer(node, auth, request, file, own).await.unwrap_or_else(ApiError::into_response)
 }
 
 async fn answer(
     node: &Arc<Inner>,
     auth: Option<&Auth>,
     request: &Request,
+    file: Option<&Arc<Uploaded>>,
     own: bool,
 ) -> Result<Response, ApiError> {
     let nobody = Auth::of("");
@@ -102,7 +112,7 @@ async fn answer(
         }
     }
     if let Some(asked) = vars.get("node").filter(|asked| **asked != node.name && *asked != "localhost") {
-        if !own && let Some(answer) = peer::forward(node, asked, auth, request).await {
+        if !own && let Some(answer) = peer::forward(node, asked, auth, request, file).await {
             return answer;
         }
         return Err(ApiError::die(format!(
@@ -111,7 +121,7 @@ async fn answer(
         )));
     }
     let params = schema::verify(endpoint, &vars, &given)?;
-    let call = Call { node, auth, params, own };
+    let call = Call { node, auth, params, own, file };
     let mut answer = dispatch(&call, endpoint.method, endpoint.path).await?;
     if let Value::Array(list) = &mut answer.data
         && !own

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::kept_files::Kind;
 use super::schema::Property;
 use super::{Keep, formats};
 use crate::runtime::TaskLog;
@@ -77,7 +78,7 @@ impl Storage {
     }
 
     /// Whether its volumes are files in a folder.
-    pub(super) fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         matches!(self.kind.as_str(), "dir" | "btrfs")
     }
 
@@ -116,14 +117,28 @@ impl Storage {
 
     /// The templates on it.
     pub(crate) fn templates(&self) -> Vec<Template> {
-        let Some(folder) = &self.files else { return self.templates.clone() };
-        let entries = fs_err::read_dir(folder.join("template/cache")).into_iter().flatten().flatten();
+        self.kept(TEMPLATES)
+    }
+
+    /// The files of this kind that are on it.
+    pub(crate) fn kept(&self, kind: Kind) -> Vec<Template> {
+        let Some(folder) = &self.files else {
+            if kind == TEMPLATES {
+                return self.templates.clone();
+            }
+            let own = |file: &Template| {
+                let name = file.name.strip_prefix(kind.content)?.strip_prefix('/')?;
+                Some(Template { name: name.to_owned(), ..file.clone() })
+            };
+            return self.images.iter().filter_map(own).collect();
+        };
+        let entries = fs_err::read_dir(folder.join(kind.folder)).into_iter().flatten().flatten();
         let mut out: Vec<Template> = entries
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
                 let facts = entry.metadata().ok()?;
                 let written = facts.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-                template_format(&name)?;
+                kind.format(&name)?;
                 Some(Template { name, size: facts.len(), ctime: written.as_secs() })
             })
             .collect();
@@ -131,27 +146,51 @@ impl Storage {
         out
     }
 
-    /// Removes a template. It need not be there.
-    pub(crate) fn remove_template(&mut self, name: &str) -> std::io::Result<()> {
-        self.templates.retain(|template| template.name != name);
-        let known = self.files.is_some() && self.templates().iter().any(|template| template.name == name);
-        if known { fs_err::remove_file(self.template_path(name)) } else { Ok(()) }
+    /// The list of files of this kind, where it has no folder, and what this one is called in it.
+    fn remembered(&mut self, kind: Kind, name: &str) -> (&mut Vec<Template>, String) {
+        match kind == TEMPLATES {
+            true => (&mut self.templates, name.to_owned()),
+            false => (&mut self.images, format!("{}/{name}", kind.content)),
+        }
+    }
+
+    /// Has it remember a file, where it has no folder; one of that name is replaced.
+    pub(crate) fn remember(&mut self, kind: Kind, file: &Template) {
+        let (list, name) = self.remembered(kind, &file.name);
+        list.retain(|one| one.name != name);
+        list.push(Template { name, ..file.clone() });
+    }
+
+    /// Removes a file. It need not be there.
+    pub(crate) fn remove_kept(&mut self, kind: Kind, name: &str) -> std::io::Result<()> {
+        let (list, own) = self.remembered(kind, name);
+        list.retain(|one| one.name != own);
+        let known = self.files.is_some() && self.kept(kind).iter().any(|one| one.name == name);
+        if known { fs_err::remove_file(self.file_path(kind, name)) } else { Ok(()) }
     }
 
     /// Where the template `name` is: on this machine when the storage has a folder here, else as the node names it.
     pub(crate) fn template_path(&self, name: &str) -> Utf8PathBuf {
+        self.file_path(TEMPLATES, name)
+    }
+
+    /// The same of any such file.
+    pub(crate) fn file_path(&self, kind: Kind, name: &str) -> Utf8PathBuf {
+        match &self.files {
+            Some(folder) => folder.join(kind.folder).join(name),
+            None => self.shown_path(kind, name),
+        }
+    }
+
+    /// Where it is as the node names it.
+    pub(crate) fn shown_path(&self, kind: Kind, name: &str) -> Utf8PathBuf {
         let shown = self.options.get("path").map_or("/", String::as_str);
-        let folder = self.files.clone().unwrap_or_else(|| Utf8PathBuf::from(shown));
-        folder.join("template/cache").join(name)
+        Utf8PathBuf::from(shown).join(kind.folder).join(name)
     }
 }
 
-/// `tzst` for `x.tar.zst`; none when the name is not a template's.
-pub(crate) fn template_format(name: &str) -> Option<&'static str> {
-    let endings =
-        [(".tar.zst", "tzst"), (".tar.gz", "tgz"), (".tar.xz", "txz"), (".tar.bz2", "tbz2"), (".tar", "tar")];
-    endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
-}
+/// Container templates.
+pub(crate) const TEMPLATES: Kind = super::kept_files::KINDS[0];
 
 /// A volume on a storage.
 #[derive(Debug, Clone, Serialize, Deserialize)]

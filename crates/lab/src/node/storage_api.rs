@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
 use super::error::{Answer, ApiError, Outcome};
+use super::kept_files::{KINDS, Kind};
 use super::router::Call;
-use super::storage::{Storage, template_format};
-use super::{Keep, etc};
+use super::storage::Storage;
+use super::{Keep, etc, file_api};
 use crate::runtime::TaskError;
 
 /// The kinds of storage that can be made here.
@@ -35,6 +36,8 @@ pub(crate) fn handle(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         }
         (Method::Get, "/nodes/{node}/storage/{storage}/content") => content(call),
         (Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}") => remove(call),
+        (Method::Post, "/nodes/{node}/storage/{storage}/download-url") => file_api::download(call),
+        (Method::Post, "/nodes/{node}/storage/{storage}/upload") => file_api::upload(call),
         _ => Err(ApiError::not_implemented(method, path)),
     }
 }
@@ -206,12 +209,13 @@ fn content(call: &Call<'_>) -> Outcome {
             }));
         }
     }
-    if wants("vztmpl") && call.get("vmid").is_none() {
-        for template in storage.templates() {
+    // Those of a guest are asked for: imports are listed all the same (recorded: "content of a guest that has nothing").
+    let of_no_guest = |kind: &Kind| call.get("vmid").is_none() || kind.content == "import";
+    for kind in KINDS.into_iter().filter(|kind| wants(kind.content) && of_no_guest(kind)) {
+        for file in storage.kept(kind) {
             out.push(json!({
-                "volid": format!("{}:vztmpl/{}", storage.id, template.name), "content": "vztmpl",
-                "format": template_format(&template.name).unwrap_or("tar"), "size": template.size,
-                "ctime": template.ctime,
+                "volid": format!("{}:{}/{}", storage.id, kind.content, file.name), "content": kind.content,
+                "format": kind.format(&file.name).unwrap_or("tar"), "size": file.size, "ctime": file.ctime,
             }));
         }
     }
@@ -234,9 +238,12 @@ fn remove(call: &Call<'_>) -> Outcome {
     let (node, storage) = (call.node.clone(), storage.to_owned());
     Ok(call.task("imgdel", id, move |log| async move {
         let Some(guest) = owner else {
-            let Some((_, name)) = volume.split_once(":vztmpl/") else { return Ok(()) };
+            let named = volume.split_once(':').and_then(|(_, rest)| rest.split_once('/'));
+            let Some((Some(kind), name)) = named.map(|(kind, name)| (Kind::of(kind), name)) else {
+                return Ok(());
+            };
             let removed =
-                node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_template(name)));
+                node.change(|keep| keep.storages.get_mut(&storage).map(|on| on.remove_kept(kind, name)));
             removed.transpose().map_err(|error| TaskError(error.to_string()))?;
             log.line(format!("Removed volume '{volume}'"));
             return Ok(());

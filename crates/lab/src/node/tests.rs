@@ -1,5 +1,7 @@
 //! What the recordings of a real node show, as small tests of the project's own. Each runs on a paused clock.
 
+mod files;
+
 use std::sync::Arc;
 
 use proxmox::exchange::{Method, Request, Response};

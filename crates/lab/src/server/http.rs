@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::{Entrance, IDENTITY, Shared};
+use super::{Entrance, IDENTITY, Shared, upload};
 use crate::node::Auth;
 use crate::sim::Fault;
 
@@ -104,6 +104,10 @@ async fn respond(shared: &Shared, request: HttpRequest<Incoming>) -> HttpRespons
         HttpMethod::DELETE => Method::Delete,
         other => return json_answer(501, &format!("Method '{other} {path}' not implemented")),
     };
+    let boundary = upload::boundary(method, path, &parts.headers);
+    if let Some(boundary) = boundary {
+        return uploaded(shared, method, path, &parts.headers, body, &boundary).await;
+    }
     let bytes = match Limited::new(body, BODY).collect().await {
         Ok(bytes) => bytes.to_bytes(),
         Err(_) => return json_answer(501, "for data too large"),
@@ -134,6 +138,35 @@ async fn respond(shared: &Shared, request: HttpRequest<Incoming>) -> HttpRespons
         Err(reason) => Response { status: 401, reason: reason.to_owned(), body: Value::Null },
     };
     to_http(&response)
+}
+
+/// A request with a file. Who asks is known before any of it is read.
+async fn uploaded(
+    shared: &Shared,
+    method: Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+    boundary: &str,
+) -> HttpResponse<Body> {
+    let auth = match authenticate(shared, headers, method) {
+        Ok(Some(auth)) => auth,
+        Ok(None) => {
+            return to_http(&Response { status: 401, reason: "No ticket".to_owned(), body: Value::Null });
+        }
+        Err(reason) => {
+            return to_http(&Response { status: 401, reason: reason.to_owned(), body: Value::Null });
+        }
+    };
+    match upload::receive(body, boundary).await {
+        Ok((params, file)) => {
+            let request = Request { method, path: path.to_owned(), params };
+            to_http(&shared.node.handle_upload(&auth, &request, file).await)
+        }
+        // Recorded: "upload iso, right checksum, but the field checksum before checksum-algorithm".
+        Err(upload::Refused::Fields) => text_answer(400, "Bad Request"),
+        Err(upload::Refused::Io(error)) => json_answer(500, &format!("unable to take the file: {error}")),
+    }
 }
 
 fn authenticate(shared: &Shared, headers: &HeaderMap, method: Method) -> Result<Option<Auth>, &'static str> {

@@ -255,3 +255,57 @@ async fn whoever_opens_the_socket_is_root() {
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     assert!(Server::unix(it.world.node.clone(), &socket).await.is_ok());
 }
+
+/// A file goes up in pieces, with its length said first, and is on the storage as it was.
+#[tokio::test]
+async fn a_file_is_uploaded() {
+    use proxmox::client::{Place, Writer};
+    use proxmox::http::{Credential, HttpOptions, Trust, connect};
+    let it = Served::new(Faults::none()).await;
+    let endpoint = format!("https://{}", it.server.address().expect("an address"));
+    let pin = it.server.fingerprint().expect("https").parse().expect("a fingerprint");
+    let credential = |secret: &str| Credential::Token { id: "phoenix@pve!cli".into(), secret: secret.into() };
+    let writer = |secret: &str| {
+        let options = HttpOptions::new(&endpoint, Trust::Fingerprint(pin), credential(secret));
+        Writer::new(connect(options).expect("options"))
+    };
+    let good = writer("narrow-secret");
+    // Larger than what is read at once, and with what looks like the end of a part in it.
+    let mut content = b"\r\n------phoenix-\r\n".repeat(40_000);
+    content.push(b'.');
+    let file = it.folder.path().join("x.iso");
+    std::fs::write(&file, &content).expect("written");
+    let place = |file| Place { node: "pve1", storage: "local", content: "iso", file };
+    let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let limit = Duration::from_secs(60);
+    let upid = good.upload(place("a.iso"), &file, None, limit, sent.clone()).await.expect("it is taken");
+    assert_eq!(it.world.node.task_end(upid.as_str()).await.as_deref(), Some("OK"));
+    let size = content.len() as u64;
+    assert_eq!(sent.load(std::sync::atomic::Ordering::Relaxed), size);
+    assert_eq!(it.world.node.kept_files()["local:iso/a.iso"], size);
+
+    use sha2::Digest as _;
+    let right: String = sha2::Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let upid = good.upload(place("b.iso"), &file, Some(&right), limit, Arc::default()).await.expect("taken");
+    assert_eq!(it.world.node.task_end(upid.as_str()).await.as_deref(), Some("OK"));
+    let wrong = "0".repeat(64);
+    let upid = good.upload(place("c.iso"), &file, Some(&wrong), limit, Arc::default()).await.expect("taken");
+    let end = it.world.node.task_end(upid.as_str()).await.expect("it ended");
+    assert!(end.starts_with("checksum mismatch: got '"), "{end}");
+
+    // It is refused before it is read: a short one, so that the answer comes before the connection is closed.
+    let short = it.folder.path().join("short.iso");
+    std::fs::write(&short, "short").expect("written");
+    let stranger = writer("another").upload(place("d.iso"), &short, None, limit, Arc::default()).await;
+    assert!(stranger.is_err_and(|error| error.kind() == Some(&proxmox::error::ErrorKind::Unauthorized)));
+    let gone = it.folder.path().join("gone.iso");
+    let gone = good.upload(place("e.iso"), &gone, None, limit, Arc::default()).await;
+    assert!(gone.is_err_and(|error| error.sent() == transport::Sent::Never));
+
+    // In another order its fields are refused without a word (recorded).
+    let body = "--x\r\nContent-Disposition: form-data; name=\"checksum\"\r\n\r\n00\r\n--x\r\n\
+                Content-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--x--\r\n";
+    let kind = ("content-type", "multipart/form-data; boundary=x");
+    let path = "/api2/json/nodes/pve1/storage/local/upload";
+    assert_eq!(it.ask("POST", path, &[TOKEN, kind], body).await.status, 400);
+}

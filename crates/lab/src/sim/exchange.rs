@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use camino::Utf8PathBuf;
+use proxmox::exchange::{Attached, Exchange, ExchangeError, Request, Response};
 
 use super::faults::{self, Fault, Faults};
-use crate::node::{Auth, Node};
+use crate::node::{Auth, Node, Uploaded};
 
 /// Carries requests to a [`Node`] in this process, as one identity, through [`Faults`].
 #[derive(Debug, Clone)]
@@ -48,9 +49,8 @@ impl SimExchange {
     }
 }
 
-#[async_trait]
-impl Exchange for SimExchange {
-    async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
+impl SimExchange {
+    async fn carry(&self, request: &Request, file: Option<&Attached>) -> Result<Response, ExchangeError> {
         if self.faults.is_killed() {
             return self.faults.die().await;
         }
@@ -68,7 +68,20 @@ impl Exchange for SimExchange {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
-        let response = self.node.handle(&self.auth, request).await;
+        let response = match file {
+            None => self.node.handle(&self.auth, request).await,
+            Some(file) => {
+                let path = Utf8PathBuf::from_path_buf(file.path.clone());
+                let path =
+                    path.ok().filter(|path| path.is_file()).ok_or_else(|| ExchangeError::NeverSent {
+                        endpoint: self.endpoint(),
+                        reason: format!("{} cannot be read", file.path.display()),
+                    })?;
+                let mut request = request.clone();
+                request.params.push(("filename".to_owned(), file.name.clone()));
+                self.node.handle_upload(&self.auth, &request, Uploaded { path, passing: false }).await
+            }
+        };
         if let Some(what) = faults::name(request) {
             self.faults.note(n, what, faults::status(&response));
         }
@@ -83,6 +96,17 @@ impl Exchange for SimExchange {
             Some(Fault::Cut) => Err(lost("the answer broke off in the middle")),
             _ => Ok(response),
         }
+    }
+}
+
+#[async_trait]
+impl Exchange for SimExchange {
+    async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
+        self.carry(request, None).await
+    }
+
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        self.carry(request, Some(file)).await
     }
 
     async fn fresh(&self, request: &Request) -> Result<Response, ExchangeError> {

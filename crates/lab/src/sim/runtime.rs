@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::guest::{Inside, NODE, Ran};
 use super::{certificates, draw, machines};
-use crate::node::Clock;
-use crate::runtime::{Config, Runtime, RuntimeKind, TaskError, TaskLog};
+use crate::node::{Checksum, Clock, verify_image};
+use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
 
 /// What the node itself is called where certificates are asked for.
 const ITSELF: &str = "hypervisor";
@@ -38,6 +38,8 @@ pub struct Times {
     pub exec: Duration,
     /// Each action of a feature's script.
     pub action: Duration,
+    /// Fetching a template or an image.
+    pub fetch: Duration,
     /// From a virtual machine's start until its guest agent answers.
     pub agent: Duration,
     /// How many templates are unpacked at once on one storage; the others wait.
@@ -58,6 +60,7 @@ impl Default for Times {
             change: ms(20),
             exec: ms(30),
             action: ms(300),
+            fetch: ms(20_000),
             agent: ms(12_000),
             creates_per_storage: 4,
         }
@@ -78,6 +81,7 @@ impl Times {
             change: zero,
             exec: zero,
             action: zero,
+            fetch: zero,
             agent: zero,
             creates_per_storage: usize::MAX >> 4,
         }
@@ -93,6 +97,10 @@ pub(super) struct Guests {
     slots: BTreeMap<String, Arc<Semaphore>>,
     /// How often each thing was done to each guest: part of what times are drawn from.
     counts: BTreeMap<(u32, u64), u64>,
+    /// The templates that can be had.
+    catalogue: Vec<Appliance>,
+    /// What the web has, by address.
+    web: BTreeMap<String, Vec<u8>>,
 }
 
 /// The runtime of the simulated lab. Cloning it gives another handle on the same guests.
@@ -114,6 +122,31 @@ impl SimRuntime {
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Has the catalogue of templates hold one of this file name, in this section.
+    pub fn offer(&self, section: &str, template: &str) {
+        let (package, rest) = template.split_once('_').unwrap_or((template, ""));
+        let version = rest.split('_').next().unwrap_or_default();
+        let location = format!("http://download.proxmox.com/images/{section}/{template}");
+        self.guests().catalogue.push(Appliance {
+            template: template.to_owned(),
+            package: package.to_owned(),
+            version: version.to_owned(),
+            os: package.rsplit_once('-').map_or(package, |(os, _)| os).to_owned(),
+            architecture: "amd64".to_owned(),
+            headline: package.to_owned(),
+            description: String::new(),
+            location,
+            source: "http://download.proxmox.com/images".to_owned(),
+            release: String::new(),
+            section: section.to_owned(),
+        });
+    }
+
+    /// Has the web hold this under an address; nothing else is there.
+    pub fn publish(&self, url: &str, content: impl Into<Vec<u8>>) {
+        self.guests().web.insert(url.to_owned(), content.into());
     }
 
     /// Lets a guest run from now on, at no cost in time.
@@ -286,6 +319,57 @@ impl Runtime for SimRuntime {
     ) -> Result<(), TaskError> {
         self.take(id, 7, self.times.resize).await;
         log.line("Image resized.");
+        Ok(())
+    }
+
+    async fn appliances(&self) -> Vec<Appliance> {
+        self.guests().catalogue.clone()
+    }
+
+    async fn make_template(
+        &self,
+        appliance: &Appliance,
+        target: &Utf8Path,
+        log: &TaskLog,
+    ) -> Result<u64, TaskError> {
+        log.line(format!("downloading {} to {target}", appliance.location));
+        self.take(NODE, 10, self.times.fetch).await;
+        log.line("calculating checksum...OK, checksum verified");
+        log.line(format!("download of '{}' to '{target}' finished", appliance.location));
+        Ok(126_000_000)
+    }
+
+    async fn download(
+        &self,
+        url: &str,
+        target: &Utf8Path,
+        checksum: Option<&Checksum>,
+        log: &TaskLog,
+    ) -> Result<u64, TaskError> {
+        let host = url.split('/').nth(2).unwrap_or_default().to_owned();
+        let known = self.guests().web.keys().any(|known| known.split('/').nth(2) == Some(&host));
+        if !known {
+            log.line(format!("Resolving {host} ({host})... failed: Name or service not known."));
+            return Err(TaskError(format!("download failed: wget: unable to resolve host address '{host}'")));
+        }
+        let Some(content) = self.guests().web.get(url).cloned() else {
+            log.line("HTTP request sent, awaiting response... 404 Not Found");
+            return Err(TaskError("download failed: exit code 8".to_owned()));
+        };
+        log.line("HTTP request sent, awaiting response... 200 OK");
+        // Half of it is there after half of the time, as wget says it.
+        self.take(NODE, 11, self.times.fetch / 2).await;
+        log.line("     0K ........ ........ ........ ........  50%  110M 9s");
+        self.take(NODE, 11, self.times.fetch / 2).await;
+        if let Some(checksum) = checksum {
+            checksum.verify(content.as_slice(), log)?;
+        }
+        verify_image(target.file_name().unwrap_or_default(), &content, target)?;
+        Ok(content.len() as u64)
+    }
+
+    async fn take_file(&self, _file: &Utf8Path, _target: &Utf8Path) -> Result<(), TaskError> {
+        self.take(NODE, 12, self.times.fetch / 8).await;
         Ok(())
     }
 

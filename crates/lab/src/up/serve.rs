@@ -117,7 +117,9 @@ fn simulated(folder: &Utf8Path, settings: &Settings) -> Result<(Node, Vec<Node>)
             address.clone_into(&mut options.hardware.address);
         }
         let seed = SEED + u64::try_from(at).unwrap_or_default();
-        opened(options, Arc::new(SimRuntime::new(seed, Times::default())))
+        let runtime = SimRuntime::new(seed, Times::default());
+        sim::CATALOGUE.iter().for_each(|template| runtime.offer("system", template));
+        opened(options, Arc::new(runtime))
     };
     let first = settings.cluster.first().map(|member| member.address.as_str());
     let node = open(&settings.node, folder, 0, first)?;
@@ -167,7 +169,7 @@ fn simulate_templates(storages: &mut [Storage]) {
 
 /// `local` with the templates, and the storages that the site names. Volumes of all of them are raw images.
 fn storages(settings: &Settings) -> Vec<Storage> {
-    let mut local = Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,backup,rootdir,images,import");
+    let mut local = Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,import,backup,rootdir,images");
     local.files = Some("/var/lib/vz".into());
     let others = settings.storages.iter().filter(|name| *name != "local").map(|name| {
         let (kind, place) = match name.as_str() {

@@ -25,6 +25,14 @@ use crate::sim::SimShell;
 pub(crate) const TEMPLATES: [&str; 2] =
     ["debian-12-standard_12.12-1_amd64.tar.zst", "debian-13-standard_13.1-2_amd64.tar.zst"];
 
+/// The templates that a simulated node's catalogue has beside them.
+pub(crate) const CATALOGUE: [&str; 4] = [
+    "alpine-3.22-default_20250617_amd64.tar.xz",
+    "debian-12-standard_12.12-1_amd64.tar.zst",
+    "debian-13-standard_13.1-2_amd64.tar.zst",
+    "ubuntu-24.04-standard_24.04-2_amd64.tar.zst",
+];
+
 /// Where commands come in.
 const SHELL: &str = "shell.sock";
 

@@ -495,6 +495,7 @@ async fn two_labs_stand_side_by_side() {
 
     offers::an_address(&one).await;
     offers::another_release(&one).await;
+    offers::files_on_a_storage(&one).await;
 
     one.down().await;
     assert_eq!(two.on_node("pct status 122"), "status: stopped\n");

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::diff::{step, takes_root};
 use super::work::{GuestWork, Keep, Update};
-use super::{make, offer, table};
+use super::{make, offer, table, vms};
+use crate::images;
 use crate::keys::compare::{self, Deed, Difference, Found, There, Trouble, Waits};
 use crate::keys::{Around, Others};
 
@@ -20,11 +21,13 @@ pub(super) struct Looked<'a> {
     there: There<'a>,
     /// The storage its first disk is on.
     storage: String,
+    /// The medium in its drive, where the blueprint calls it by the name of an image.
+    medium: Option<images::Source>,
 }
 
 impl<'a> Looked<'a> {
     /// Nothing where its configuration could not be read.
-    pub(super) fn at(wanted: &Wanted, guest: &'a Guest, nothing: &'a Mark) -> Option<Self> {
+    pub(super) fn at(world: World<'_>, wanted: &Wanted, guest: &'a Guest, nothing: &'a Mark) -> Option<Self> {
         let config = guest.config.as_ref()?;
         let set = &guest.mark.as_ref().unwrap_or(nothing).set;
         let mut there = There::new(config, &guest.pending, set);
@@ -34,7 +37,7 @@ impl<'a> Looked<'a> {
         }
         let disk = (table::of(wanted).disk)(wanted).and_then(|disk| there.then.get(&disk.key));
         let storage = disk.and_then(|disk| disk.split(':').next()).unwrap_or_default().to_owned();
-        Some(Self { there, storage })
+        Some(Self { there, storage, medium: vms::medium(world, wanted, &guest.node) })
     }
 
     /// What differs.
@@ -43,7 +46,7 @@ impl<'a> Looked<'a> {
     }
 
     fn around(&self) -> Around<'_> {
-        Around { storage: &self.storage }
+        Around { storage: &self.storage, medium: self.medium.as_ref().map(|medium| medium.volume.as_str()) }
     }
 }
 
@@ -213,7 +216,8 @@ pub(super) fn update(
         looked,
         back: BTreeSet::new(),
         restart: BTreeSet::new(),
-        step: step(wanted, Action::Update, Grade::Live, vec![], &guest.node),
+        step: step(wanted, Action::Update, Grade::Live, vec![], &guest.node)
+            .needs(looked.medium.as_ref().and_then(|medium| medium.step.clone())),
         update: Update {
             id: guest.id,
             node: guest.node.clone(),

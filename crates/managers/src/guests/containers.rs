@@ -12,10 +12,10 @@ use proxmox::property::PropertyString;
 use proxmox::property::container::{DEVICE, FEATURES, MOUNT, NET, STARTUP};
 use serde_json::Value;
 
+use super::table;
 use super::table::{FirstDisk, Origin, Table, Tasks};
-use super::{offer, table};
+use crate::images;
 use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
-use crate::privileges::or_unseen;
 
 /// The blueprint's words for a container, as far as they become keys; accesses to [`plan::desired::Guest`] are in this file alone.
 pub static ROWS: [Row<Guest>; 29] = [
@@ -258,32 +258,16 @@ fn is_mount(key: &str) -> bool {
 /// The template.
 fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Problem>> {
     let Some(own) = wanted.container() else { return Ok(Origin::default()) };
-    let there_is = world.inventory.facts(node);
-    if let Some(template) = offer::template(&own.template, there_is) {
-        return Ok(Origin {
-            shown: Some(Change::new(
-                "template",
-                Value::Null,
-                template.rsplit('/').next().unwrap_or_default(),
-            )),
-            params: vec![("ostemplate".into(), template)],
-            ..Origin::default()
-        });
-    }
-    let have: Vec<&str> =
-        there_is.templates.iter().filter_map(|t| t.split_once("vztmpl/").map(|(_, f)| f)).collect();
-    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-    Err(Box::new(Problem {
-        address: wanted.resource(),
-        code: "plan::no-template".into(),
-        message: format!("{node} has no template `{}`; it has {have}", own.template),
-        hint: format!(
-            "{}: pveam update && pveam available --section system | grep {1}, then pveam download local FILE; {2}",
-            offer::on(world.inventory, node),
-            own.template,
-            or_unseen("Datastore.Audit or Datastore.AllocateSpace", "/storage/local")
-        ),
-    }))
+    let on = world.desired.node_of(wanted);
+    let made_of = images::template(world, &own.template, on.as_ref(), node)
+        .map_err(|lack| Box::new(lack.problem(wanted.resource())))?;
+    let file = made_of.volume.rsplit('/').next().unwrap_or_default();
+    Ok(Origin {
+        shown: Some(Change::new("template", Value::Null, file)),
+        needs: made_of.step.into_iter().collect(),
+        params: vec![("ostemplate".into(), made_of.volume)],
+        ..Origin::default()
+    })
 }
 
 /// Keys that the node itself writes, which are nobody's to own.

@@ -284,7 +284,7 @@ fn diff_guest(
         }),
         Some(guest) => {
             let nothing = Mark::new(&world.desired.site, wanted.resource());
-            let Some(looked) = Looked::at(wanted, guest, &nothing) else { return };
+            let Some(looked) = Looked::at(world, wanted, guest, &nothing) else { return };
             let found = looked.compare(wanted);
             let anew: Vec<String> = found
                 .differences

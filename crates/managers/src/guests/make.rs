@@ -59,7 +59,7 @@ pub(super) fn create(
         });
         return;
     };
-    let around = Around { storage: &storage };
+    let around = Around { storage: &storage, medium: origin.medium.as_deref() };
     let written = crate::keys::written(table.rows, wanted, around);
     let made = written.iter().filter_map(|(row, _, value)| crate::keys::made_on(row.form, value));
     let storages = std::iter::once(storage.clone()).chain(made);

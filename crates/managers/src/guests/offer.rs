@@ -1,4 +1,4 @@
-//! What a node offers: templates, storages and pools. Pure.
+//! What a node offers: storages and pools. Pure.
 
 use plan::Problem;
 use plan::desired::Guest as Wanted;
@@ -7,30 +7,6 @@ use plan::planner::World;
 
 use super::table;
 use crate::privileges::or_unseen;
-
-/// The volume id of the template that `wanted` means: a volume id as it is, or the beginning of a file name, the newest
-/// where several fit.
-pub fn template(wanted: &str, node: &NodeFacts) -> Option<String> {
-    if node.templates.contains(wanted) {
-        return Some(wanted.to_owned());
-    }
-    node.templates
-        .iter()
-        .filter(|id| {
-            id.split_once("vztmpl/").is_some_and(|(_, file)| {
-                file == wanted
-                    || file.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
-            })
-        })
-        .max_by_key(|id| numbers(id))
-        .cloned()
-}
-
-/// The numbers in a text, for comparing versions: 12.2 comes before 12.12.
-fn numbers(text: &str) -> (Vec<u64>, &str) {
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-    (numbers, text)
-}
 
 /// The storage for a first disk where the blueprint names none: the first active one that may hold such `content`,
 /// `local` last, since that is usually the system's own disk.
@@ -78,7 +54,7 @@ pub(super) fn unusable(
 }
 
 /// How a person says where a command is typed: `the node` is the one that answers.
-pub(super) fn on(inventory: &Inventory, node: &str) -> String {
+pub(crate) fn on(inventory: &Inventory, node: &str) -> String {
     if node == inventory.node { "on the node".to_owned() } else { format!("on {node}") }
 }
 
@@ -94,31 +70,4 @@ pub(super) fn no_pool(world: World<'_>, wanted: &Wanted) -> Option<Problem> {
             or_unseen("Pool.Audit", &format!("/pool/{pool}"))
         ),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_template_that_fits() {
-        let node = NodeFacts {
-            templates: [
-                "local:vztmpl/debian-12-standard_12.2-1_amd64.tar.zst",
-                "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst",
-                "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst",
-            ]
-            .map(str::to_owned)
-            .into(),
-            ..NodeFacts::default()
-        };
-        let find = |w: &str| template(w, &node);
-        assert_eq!(find("debian-12").unwrap(), "local:vztmpl/debian-12-standard_12.12-1_amd64.tar.zst");
-        assert_eq!(
-            find("debian-13-standard").unwrap(),
-            "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
-        );
-        assert_eq!(find("debian-1"), None);
-        assert_eq!(find("alpine"), None);
-    }
 }

@@ -53,6 +53,8 @@ pub struct Origin {
     pub params: Params,
     /// The volume that its first disk is copied from; it grows to its size then.
     pub import: Option<String>,
+    /// The volume of the medium in its drive.
+    pub medium: Option<String>,
     /// What must be there first.
     pub needs: Vec<Address>,
     /// As people see it.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::containers::{flag, number, parts, text};
 use super::table::{self, FirstDisk, Origin, Table, Tasks};
+use crate::images;
 use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
 
 /// Virtual machines.
@@ -212,8 +213,11 @@ pub static ROWS: [Row<Guest>; 51] = [
         takes: Takes::Restart,
         form: Form::Property(&DISK),
         privilege: "VM.Config.CDROM",
-        ..Row::new(MEDIUM, "`iso`", |g, _| {
-            let medium = |iso: &String| parts([("file", Some(iso.clone())), ("media", Some("cdrom".into()))]);
+        ..Row::new(MEDIUM, "`iso`", |g, around| {
+            let medium = |iso: &String| {
+                let volume = around.medium.unwrap_or(iso).to_owned();
+                parts([("file", Some(volume)), ("media", Some("cdrom".into()))])
+            };
             of(g, |vm| vm.iso.as_ref().map(medium).unwrap_or_default())
         })
     },
@@ -453,15 +457,29 @@ fn encoded(text: &str) -> String {
     out
 }
 
-/// The image of its first disk.
+/// The medium in its drive, on a node: where the blueprint calls it by the name of an image.
+pub(super) fn medium(world: World<'_>, wanted: &Guest, node: &str) -> Option<images::Source> {
+    let iso = wanted.vm()?.iso.as_ref()?;
+    images::image(world, iso, world.desired.node_of(wanted).as_ref(), node)?.ok()
+}
+
+/// The image of its first disk, and the medium in its drive.
 fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Problem>> {
-    let _ = (world, node);
     let Some(vm) = wanted.vm() else { return Ok(Origin::default()) };
+    let on = world.desired.node_of(wanted);
+    let source = |name: &String| match images::image(world, name, on.as_ref(), node) {
+        Some(source) => source.map_err(|lack| Box::new(lack.problem(wanted.resource()))),
+        // A volume that is there already.
+        None => Ok(images::Source { volume: name.clone(), step: None }),
+    };
+    let image = vm.image.as_ref().map(source).transpose()?;
+    let medium = vm.iso.as_ref().map(source).transpose()?;
+    let file = |source: &images::Source| source.volume.rsplit('/').next().unwrap_or_default().to_owned();
     Ok(Origin {
-        import: vm.image.clone(),
-        shown: vm.image.as_ref().map(|image| {
-            Change::new("image", Value::Null, image.rsplit('/').next().unwrap_or_default().to_owned())
-        }),
+        shown: image.as_ref().map(|image| Change::new("image", Value::Null, file(image))),
+        needs: [&image, &medium].into_iter().flatten().filter_map(|source| source.step.clone()).collect(),
+        import: image.map(|image| image.volume),
+        medium: medium.map(|medium| medium.volume),
         ..Origin::default()
     })
 }

@@ -49,7 +49,9 @@ impl Granted {
             // Which one is used follows from what the token sees.
             Place::Storages => below("/storage/", it.privilege),
             Place::Templates => {
-                below("/storage/", it.privilege) || below("/storage/", "Datastore.AllocateSpace")
+                let space =
+                    it.privilege == "Datastore.Audit" && below("/storage/", "Datastore.AllocateSpace");
+                space || below("/storage/", it.privilege)
             }
             Place::Storage(_) if it.privilege == "Datastore.Audit" => {
                 self.at.get(&it.place.path()).is_some_and(|all| all.contains("Datastore.AllocateSpace"))

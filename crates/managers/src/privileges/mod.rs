@@ -10,9 +10,9 @@ pub mod granted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blueprint::model::{MountSource, Passed, Vm};
-use plan::desired::Guest;
-use plan::{Desired, GuestKind};
+use blueprint::model::{ImageFrom, MountSource, Passed, Vm};
+use plan::desired::{Guest, Image};
+use plan::{Address, Desired, GuestKind, Host};
 use proxmox::exchange::Method;
 
 use crate::guests::table;
@@ -33,6 +33,8 @@ pub enum On {
     Template,
     /// The guest's pool itself.
     Pool,
+    /// The storage that a template or an image is put on.
+    Image,
 }
 
 /// When a call is made.
@@ -42,9 +44,22 @@ pub enum When {
     Always,
     /// Where there are several nodes.
     Cluster,
+    /// Where the blueprint declares a template or an image that comes from there.
+    Images(Origin),
     /// Only where somebody asks for a change that is made once, and that the role does not cover: whoever may do it may
     /// reach beyond the pool.
     Once,
+}
+
+/// Where templates and images come from, as far as calls differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The node's catalogue.
+    Catalogue,
+    /// The web.
+    Web,
+    /// The site's folder.
+    Folder,
 }
 
 /// One kind of call that Phoenix makes.
@@ -76,7 +91,7 @@ const fn call(method: Method, path: &'static str, takes: &'static [(&'static str
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 32] = [
+pub static CALLS: [Call; 36] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
@@ -87,7 +102,34 @@ pub static CALLS: [Call; 32] = [
         "/nodes/{node}/storage",
         &[("Datastore.AllocateSpace", On::Disks), ("Datastore.Audit", On::Template)],
     ),
-    call(Method::Get, "/nodes/{node}/storage/{storage}/content", &[("Datastore.Audit", On::Template)]),
+    call(
+        Method::Get,
+        "/nodes/{node}/storage/{storage}/content",
+        &[("Datastore.Audit", On::Template), ("Datastore.Audit", On::Image)],
+    ),
+    // Asked where a template that is wanted is not there, declared or not.
+    Call { when: When::Images(Origin::Catalogue), ..call(Method::Get, "/nodes/{node}/aplinfo", &[]) },
+    Call {
+        when: When::Images(Origin::Catalogue),
+        ..call(Method::Post, "/nodes/{node}/aplinfo", &[("Datastore.AllocateTemplate", On::Image)])
+    },
+    // In the place of `Sys.AccessNetwork`, which is the narrower one, Sys.Audit and Sys.Modify on / would do.
+    Call {
+        when: When::Images(Origin::Web),
+        ..call(
+            Method::Post,
+            "/nodes/{node}/storage/{storage}/download-url",
+            &[("Datastore.AllocateTemplate", On::Image), ("Sys.AccessNetwork", On::Nodes)],
+        )
+    },
+    Call {
+        when: When::Images(Origin::Folder),
+        ..call(
+            Method::Post,
+            "/nodes/{node}/storage/{storage}/upload",
+            &[("Datastore.AllocateTemplate", On::Image)],
+        )
+    },
     // A backup that holds a guest is somebody else's task.
     call(Method::Get, "/nodes/{node}/tasks", &[("Sys.Audit", On::Nodes)]),
     // Its own tasks a token sees anyway.
@@ -192,6 +234,7 @@ pub(crate) fn taken_by(request: &str) -> Option<String> {
         On::Disks => "the storages of its disks",
         On::Template => "the storage of its template",
         On::Pool => "its pool",
+        On::Image => "the storage that it is put on",
     };
     let words: Vec<String> =
         takes.iter().map(|(privilege, where_)| format!("{privilege} on {}", on(*where_))).collect();
@@ -265,7 +308,7 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
     let made = CALLS.iter().filter(|call| match call.when {
         When::Always => true,
         When::Cluster => cluster,
-        When::Once => false,
+        When::Images(_) | When::Once => false,
     });
     let made: Vec<&Call> = made.collect();
     let mut all = BTreeSet::new();
@@ -278,13 +321,14 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
                 On::Nodes => vec![Place::Nodes],
                 On::Guest => vec![own.clone()],
                 On::Disks => disks(guest),
-                On::Template => vec![template(guest)],
+                On::Template => vec![template(guest, desired)],
                 On::Pool => guest.pool.clone().map(Place::Pool).into_iter().collect(),
+                On::Image => Vec::new(),
             };
             all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
         }
         // Which storage it is, is in `disks`.
-        let around = Around { storage: "" };
+        let around = Around { storage: "", medium: None };
         for (row, _, _) in crate::keys::written(table::of_kind(guest.kind).rows, guest, around) {
             all.insert(Requirement { place: own.clone(), privilege: row.privilege });
         }
@@ -299,7 +343,28 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
     }
+    for image in desired.images.values() {
+        all.extend(of_image(image));
+    }
     without_the_covered(all)
+}
+
+/// What putting a template or an image in its place takes, and seeing that it is there.
+fn of_image(image: &Image) -> impl Iterator<Item = Requirement> {
+    let origin = match &image.from {
+        ImageFrom::Catalogue(_) => Origin::Catalogue,
+        ImageFrom::Url { .. } => Origin::Web,
+        ImageFrom::File { .. } => Origin::Folder,
+    };
+    let storage = image.storage.clone().map_or(Place::Templates, Place::Storage);
+    let made = CALLS.iter().filter(move |call| matches!(call.when, When::Images(of) if of == origin));
+    let always = CALLS.iter().filter(|call| call.when == When::Always);
+    let on_it = always.flat_map(|call| call.takes.iter()).filter(|(_, on)| *on == On::Image);
+    let takes = made.flat_map(|call| call.takes.iter()).chain(on_it);
+    takes.map(move |(privilege, on)| {
+        let place = if *on == On::Nodes { Place::Nodes } else { storage.clone() };
+        Requirement { place, privilege }
+    })
 }
 
 /// The storages of a guest's disks.
@@ -326,10 +391,18 @@ fn mappings(vm: &Vm) -> Vec<(&'static str, String)> {
 }
 
 /// The storage of a guest's template, or image.
-fn template(guest: &Guest) -> Place {
+fn template(guest: &Guest, desired: &Desired) -> Place {
     let template = guest.container().map(|own| &own.template);
-    let volume = template.or_else(|| guest.vm()?.image.as_ref());
-    match volume.and_then(|volume| volume.split_once(':')) {
+    let Some(volume) = template.or_else(|| guest.vm()?.image.as_ref()) else { return Place::Templates };
+    let node = Host::Node(desired.node_of(guest));
+    let address = match template {
+        Some(name) => Address::template(name, &node),
+        None => Address::image(volume, &node),
+    };
+    if let Some(storage) = desired.images.get(&address).and_then(|image| image.storage.clone()) {
+        return Place::Storage(storage);
+    }
+    match volume.split_once(':') {
         Some((storage, _)) => Place::Storage(storage.to_owned()),
         None => Place::Templates,
     }
@@ -342,12 +415,18 @@ fn without_the_covered(mut all: BTreeSet<Requirement>) -> BTreeSet<Requirement> 
     let on = |place: &Place| all.contains(&Requirement { place: place.clone(), privilege: space });
     let everywhere = on(&Place::Storages);
     let covered = |it: &Requirement| match (&it.place, it.privilege) {
-        (Place::Storage(_), _) if everywhere => true,
-        (Place::Templates, _) => everywhere || on(&Place::Storage("local".to_owned())),
+        (Place::Storage(_), "Datastore.AllocateSpace" | "Datastore.Audit") if everywhere => true,
+        (Place::Templates, "Datastore.Audit") => everywhere || on(&Place::Storage("local".to_owned())),
         (place @ Place::Storage(_), "Datastore.Audit") => on(place),
         _ => false,
     };
     let covered: Vec<Requirement> = all.iter().filter(|it| covered(it)).cloned().collect();
     all.retain(|it| !covered.contains(it));
+    // What is given on one storage takes the place of what is given on all.
+    if everywhere {
+        let one = |it: &Requirement| matches!(it.place, Place::Storage(_) | Place::Templates);
+        let own: Vec<Place> = all.iter().filter(|it| one(it)).map(|it| it.place.clone()).collect();
+        all.extend(own.into_iter().map(|place| Requirement { place, privilege: space }));
+    }
     all
 }

@@ -117,7 +117,11 @@ async fn a_new_kind_is_a_file_and_a_place_in_the_list() {
     assert_eq!(Lanterns.facts(&red, &desired).unwrap()["colour"], "red");
 
     // What it writes into a mark comes back from the node, and nothing is left to do.
-    let site = Site { desired: Arc::new(desired.clone()), authority: scenarios::authority() };
+    let site = Site {
+        desired: Arc::new(desired.clone()),
+        authority: scenarios::authority(),
+        folder: Default::default(),
+    };
     let there = There::applied(&site).await;
     let mut mark = there.look().await.guests[&120].mark.clone().unwrap();
     mark.remember(&red, "red");

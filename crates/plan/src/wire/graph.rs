@@ -9,7 +9,7 @@ use super::certificates::Certificates;
 use super::parts::{PACKAGES, Parts};
 use super::{Renderer, WireError};
 use crate::address::Address;
-use crate::desired::{Firewall, Guest, Hypervisor, Issuer, Service};
+use crate::desired::{Firewall, Guest, Hypervisor, Image, Issuer, Service};
 use crate::graph::{EdgeKind, Graph};
 use crate::host::Host;
 
@@ -25,6 +25,7 @@ pub(super) struct Resources<'a> {
     pub certificates: &'a Certificates,
     pub hypervisor: Option<&'a Hypervisor>,
     pub firewall: Option<&'a Firewall>,
+    pub images: &'a BTreeMap<Address, Image>,
 }
 
 /// Who needs whom, in no circle.
@@ -36,6 +37,8 @@ pub(super) fn graph(
 ) -> Result<Graph, WireError> {
     let mut graph = Graph::default();
     guests(&mut graph, blueprint, resources);
+    // Only making a guest needs what it is made of, which its step says: the guest that is there does without.
+    resources.images.keys().cloned().for_each(|image| graph.add(image));
     names(&mut graph, parts, resources);
     packages(&mut graph, renderer, parts, resources);
     certificates(&mut graph, blueprint, renderer, resources);

@@ -10,6 +10,7 @@ mod graph;
 mod guests;
 mod hypervisor;
 mod ids;
+mod images;
 mod parts;
 mod services;
 
@@ -228,6 +229,11 @@ pub fn wire(
     };
     let guests = guests::guests(blueprint, renderer, &ids, &known, &mut findings);
     let hypervisor = findings.ok(hypervisor::hypervisor(blueprint, renderer, &ids, &known)).flatten();
+    let node = match &blueprint.target {
+        Target::Proxmox(target) => target.node.clone(),
+        Target::Lab(_) => None,
+    };
+    let images = images::images(blueprint, node.as_ref());
     let notes = findings.notes()?;
     let services = services.fingerprinted(&guests, &certificates);
     let resources = Resources {
@@ -236,19 +242,18 @@ pub fn wire(
         certificates: &certificates,
         hypervisor: hypervisor.as_ref(),
         firewall: firewall.as_ref(),
+        images: &images,
     };
     let graph = graph::graph(blueprint, renderer, &parts, &resources).map_err(|error| vec![error])?;
     Ok(Desired {
         site: blueprint.site.name.to_string(),
         domain: blueprint.site.domain.clone(),
-        node: match &blueprint.target {
-            Target::Proxmox(target) => target.node.clone(),
-            Target::Lab(_) => None,
-        },
+        node,
         guests,
         certificates: certificates.by_name,
         hypervisor,
         services,
+        images,
         names: names.inside,
         outside_names: names.outside,
         authority: certificates.authority,

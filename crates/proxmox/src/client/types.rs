@@ -227,6 +227,16 @@ pub struct Volume {
     pub vmid: Option<u32>,
 }
 
+/// A line of a node's `/aplinfo`: a template that can be had.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Appliance {
+    /// Its file's name, `debian-13-standard_13.6-1_amd64.tar.zst`.
+    pub template: String,
+    /// `system`, `turnkeylinux`, `mail`.
+    #[serde(default)]
+    pub section: String,
+}
+
 /// A task's status.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TaskStatus {

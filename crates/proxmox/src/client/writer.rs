@@ -2,13 +2,15 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{GuestRef, Params, Reader, call, path};
+use super::{GuestRef, Params, Reader, answer, call, path};
 use crate::config::GuestKind;
 use crate::error::{Error, described};
-use crate::exchange::{Exchange, Method, Request};
+use crate::exchange::{Attached, Exchange, Method, Request};
 use crate::upid::Upid;
 
 /// Changes things, and reads as a [`Reader`] does.
@@ -35,6 +37,19 @@ impl Deref for Writer {
     fn deref(&self) -> &Reader {
         &self.reader
     }
+}
+
+/// Where a file comes to lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// The storage.
+    pub storage: &'a str,
+    /// `vztmpl`, `iso` or `import`.
+    pub content: &'a str,
+    /// The file's name there.
+    pub file: &'a str,
 }
 
 fn param(key: &str, value: &dyn std::fmt::Display) -> (String, String) {
@@ -241,26 +256,54 @@ impl Writer {
         self.send(Method::Delete, path(["pools", pool]), Vec::new()).await.map(drop)
     }
 
-    /// Lets the node fetch a file into a storage, checked against a SHA-256.
+    /// Lets the node fetch a template of its catalogue into a storage.
     ///
     /// # Errors
     /// As [`Writer::send`].
-    pub async fn download(
-        &self,
-        node: &str,
-        storage: &str,
-        content: &str,
-        file: &str,
-        url: &str,
-        sha256: &str,
-    ) -> Result<Upid, Error> {
-        let params = vec![
-            param("content", &content),
-            param("filename", &file),
-            param("url", &url),
-            param("checksum", &sha256),
-            param("checksum-algorithm", &"sha256"),
-        ];
+    pub async fn fetch_template(&self, node: &str, storage: &str, template: &str) -> Result<Upid, Error> {
+        let params = vec![param("storage", &storage), param("template", &template)];
+        self.task(Method::Post, path(["nodes", node, "aplinfo"]), params).await
+    }
+
+    /// Lets the node fetch a file into a storage, checked against a SHA-256 where there is one. `place` is node, storage,
+    /// content type and the file's name there. It refuses a name that is taken, unless the sum fits what is there.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn download(&self, place: Place<'_>, url: &str, sha256: Option<&str>) -> Result<Upid, Error> {
+        let mut params =
+            vec![param("content", &place.content), param("filename", &place.file), param("url", &url)];
+        params.extend(checksum(sha256));
+        let Place { node, storage, .. } = place;
         self.task(Method::Post, path(["nodes", node, "storage", storage, "download-url"]), params).await
     }
+
+    /// Uploads a file into a storage, checked against a SHA-256 where there is one. One of that name is replaced. `sent` counts
+    /// the bytes that went out, which may take as long as `limit`.
+    ///
+    /// # Errors
+    /// As [`Writer::send`], and when the file cannot be read.
+    pub async fn upload(
+        &self,
+        place: Place<'_>,
+        from: &std::path::Path,
+        sha256: Option<&str>,
+        limit: Duration,
+        sent: Arc<AtomicU64>,
+    ) -> Result<Upid, Error> {
+        let mut params = vec![param("content", &place.content)];
+        // The node wants the fields in this order.
+        params.extend(checksum(sha256).into_iter().rev());
+        let Place { node, storage, .. } = place;
+        let path = path(["nodes", node, "storage", storage, "upload"]);
+        let request = Request { method: Method::Post, path, params };
+        let file = Attached { path: from.to_owned(), name: place.file.to_owned(), limit, sent };
+        let response = self.reader.exchange.upload(&request, &file).await?;
+        upid(&request, &answer(&request, response)?)
+    }
+}
+
+fn checksum(sha256: Option<&str>) -> Vec<(String, String)> {
+    let Some(sum) = sha256 else { return Vec::new() };
+    vec![param("checksum", &sum), param("checksum-algorithm", &"sha256")]
 }

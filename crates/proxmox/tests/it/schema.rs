@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::support::{Scripted, data, say};
 use camino::Utf8Path;
-use proxmox::client::{GuestRef, Writer};
+use proxmox::client::{GuestRef, Place, Writer};
 use proxmox::config::GuestKind;
 use proxmox::exchange::Request;
 use serde_json::Value;
@@ -39,7 +40,11 @@ async fn all_calls() -> Vec<Request> {
     let _ = writer.join_pool("lab", 101, true).await;
     let _ = writer.leave_pool("lab", 101).await;
     let _ = writer.delete_pool("lab").await;
-    let _ = writer.download("pve1", "local", "vztmpl", "x.tar.zst", "https://example.org/x", "00").await;
+    let place = Place { node: "pve1", storage: "local", content: "vztmpl", file: "x.tar.zst" };
+    let _ = writer.download(place, "https://example.org/x", Some("00")).await;
+    let _ = writer.upload(place, "/x".as_ref(), Some("00"), Duration::ZERO, Arc::default()).await;
+    let _ = writer.appliances("pve1").await;
+    let _ = writer.fetch_template("pve1", "local", "x.tar.zst").await;
     for kind in [GuestKind::Container, GuestKind::Vm] {
         let guest = GuestRef::new("pve1", kind, 101);
         let _ = writer.config(&guest).await;

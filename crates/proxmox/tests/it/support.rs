@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use proxmox::exchange::{Attached, Exchange, ExchangeError, Request, Response};
 use proxmox::http::{Credential, HttpExchange, HttpOptions, Trust};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -201,6 +201,13 @@ impl Scripted {
 impl Exchange for Scripted {
     async fn exchange(&self, request: &Request) -> Result<Response, ExchangeError> {
         self.0.lock().unwrap()(request)
+    }
+
+    /// The file is one more parameter.
+    async fn upload(&self, request: &Request, file: &Attached) -> Result<Response, ExchangeError> {
+        let mut request = request.clone();
+        request.params.push(("filename".to_owned(), file.name.clone()));
+        self.exchange(&request).await
     }
 
     fn endpoint(&self) -> String {

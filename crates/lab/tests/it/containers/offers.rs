@@ -1,8 +1,10 @@
 //! What a lab offers beside the API: ports of this machine, addresses, and templates.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::time::Duration;
 
 use lab::up;
+use proxmox::client::{Pace, Place, Writer};
 use proxmox::exchange::Method;
 
 use super::{Lab, ask, free_port, text};
@@ -92,4 +94,48 @@ pub async fn another_release(lab: &Lab) {
     assert!(!lab.on_node("pveam list local").contains("debian-13"));
     lab.on_node("pct exec 124 -- apt-get -qq update");
     lab.on_node("pct exec 124 -- sh -c 'apt-cache policy nginx-light | grep -q trixie'");
+}
+
+/// What a web server has on the node's loopback is fetched, checked, and left out where its sum is another; and what this
+/// machine has is uploaded.
+pub async fn files_on_a_storage(lab: &Lab) {
+    let serve = r#"my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8931, Listen => 5, ReuseAddr => 1);
+        while (my $c = $s->accept) {
+            my $asked = <$c>; while (my $line = <$c>) { last if $line =~ /^\r?\n$/ }
+            my ($status, $body) = $asked =~ m{ /x\.iso } ? ("200 OK", "hello") : ("404 Not Found", "");
+            print $c "HTTP/1.1 $status\r\nContent-Length: ", length $body, "\r\nConnection: close\r\n\r\n$body"; close $c;
+        }"#;
+    lab.on_node(&format!("systemd-run --quiet --unit=lab-web perl -MIO::Socket::INET -e '{serve}'"));
+    lab.until("perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => q(127.0.0.1:8931)) or exit 1'");
+    let writer = Writer::new(lab.api());
+    let place = |file| Place { node: "pve1", storage: "local", content: "iso", file };
+    let ended = async |upid: Result<proxmox::Upid, proxmox::error::Error>| {
+        let upid = upid.unwrap();
+        let end = writer.wait_task(&upid, Duration::from_secs(60), Pace::default(), &mut |_| {}).await;
+        end.map(drop).map_err(|error| error.to_string())
+    };
+    let url = "http://127.0.0.1:8931/x.iso";
+    let hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    assert_eq!(ended(writer.download(place("a.iso"), url, Some(hello)).await).await, Ok(()));
+    let wrong = ended(writer.download(place("b.iso"), url, Some(&"0".repeat(64))).await).await.unwrap_err();
+    assert!(wrong.contains("checksum mismatch: got '2cf24dba"), "{wrong}");
+    let none =
+        ended(writer.download(place("c.iso"), "http://127.0.0.1:8931/y", None).await).await.unwrap_err();
+    assert!(none.contains("download failed") && none.contains("404"), "{none}");
+    let again = ended(writer.download(place("a.iso"), url, None).await).await.unwrap_err();
+    assert!(again.contains("refusing to override existing file '/var/lib/vz/template/iso/a.iso'"), "{again}");
+
+    let own = lab.folder().join("own.iso");
+    fs_err::write(&own, vec![b'x'; 3 << 20]).unwrap();
+    let limit = Duration::from_secs(60);
+    let upload = writer.upload(place("own.iso"), own.as_std_path(), None, limit, std::sync::Arc::default());
+    assert_eq!(ended(upload.await).await, Ok(()));
+    fs_err::remove_file(&own).unwrap();
+
+    let there = writer.volumes("pve1", "local", Some("iso")).await.unwrap();
+    let there: Vec<(&str, Option<u64>)> = there.iter().map(|it| (it.volid.as_str(), it.size)).collect();
+    assert_eq!(there, [("local:iso/a.iso", Some(5)), ("local:iso/own.iso", Some(3 << 20))]);
+    let files = lab.on_node("ls /var/lib/vz/template/iso; ls /var/tmp | grep pveupload || true");
+    assert_eq!(files, "a.iso\nown.iso\n", "nothing else is left");
+    lab.on_node("rm /var/lib/vz/template/iso/*; systemctl stop lab-web");
 }

@@ -10,12 +10,14 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use blueprint::Catalog;
+use blueprint::model::ImageFrom;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use managers::features::renderer::Renderer;
 use plan::wire::Roots;
 use plan::{Desired, Inventory, Options, Plan};
 use proxmox::exchange::{Exchange, ExchangeError, Request, Response};
+use scenarios::Folder;
 
 /// The files of a site, by path.
 pub type Files = BTreeMap<Utf8PathBuf, Vec<u8>>;
@@ -58,7 +60,13 @@ pub fn desired(files: &Files, root: &str) -> Result<Desired, String> {
 /// The same, with the authority that it is to be applied with.
 pub fn site_of(files: &Files, authority: Arc<pki::Authority>) -> Result<scenarios::Site, String> {
     let (_, desired) = read_below(files, &managers::authority::roots(&authority))?;
-    Ok(scenarios::Site { desired: Arc::new(desired), authority })
+    let desired = Arc::new(desired);
+    let uploads = desired.images.values().any(|image| matches!(image.from, ImageFrom::File { .. }));
+    let folder = match uploads {
+        true => Folder::of(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))),
+        false => Folder::default(),
+    };
+    Ok(scenarios::Site { desired, authority, folder })
 }
 
 /// The same, with the blueprint.

@@ -156,7 +156,7 @@ fn checked(wanted: &Site, seen: &Inventory, options: &Options) -> Plan {
 /// Where everything was applied there is nothing to do (T-7, T-13).
 pub async fn settles(wanted: &Site) {
     let there = There::applied(wanted).await;
-    let plan = plan_of(&wanted.desired, &there.look().await, &plain(scenarios::now()));
+    let plan = plan_of(&wanted.desired, &there.look_for(&wanted.desired).await, &plain(scenarios::now()));
     assert!(
         plan.steps.is_empty() && plan.problems.is_empty(),
         "there is still something to do:\n{}",
@@ -174,7 +174,7 @@ pub async fn arrives(wanted: &Site, there: &mut There, options: &Options, plan: 
     let again = plan_of(&wanted.desired, &there.look_settled(&wanted.desired).await, options);
     assert_eq!(shown(&again), shown(plan), "it is another plan once nothing works on the guests");
     let refused = there.carry_out(wanted, &again).await;
-    let rest = plan_of(&wanted.desired, &there.look().await, options);
+    let rest = plan_of(&wanted.desired, &there.look_for(&wanted.desired).await, options);
     assert_eq!(rest.problems, [], "problems after, and none before");
     let left = rest.steps.iter().find(|s| !refused.contains(&s.address));
     assert!(left.is_none(), "it does not arrive; what is left:\n{}", shown(&rest));

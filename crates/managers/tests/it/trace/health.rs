@@ -40,7 +40,11 @@ async fn health(bench: &Bench, inventory: &plan::Inventory, targets: &[String]) 
 #[tokio::test]
 async fn what_runs_and_what_does_not() {
     let bench = Bench::new();
-    let site = Site { desired: Arc::new(bench.desired.clone()), authority: bench.authority.clone() };
+    let site = Site {
+        desired: Arc::new(bench.desired.clone()),
+        authority: bench.authority.clone(),
+        folder: Default::default(),
+    };
     let mut there = There::applied(&site).await;
     let inventory = there.look().await;
     let all = health(&bench, &inventory, &[]).await;
