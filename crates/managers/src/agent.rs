@@ -95,7 +95,7 @@ impl InVm {
         let mut pauses = Pauses::up_to(PAUSE);
         loop {
             match self.agent.ended(guest, pid).await {
-                Ok(ended) if ended.exited => return self.output(command, ended),
+                Ok(ended) if ended.exited => return self.output(command, &ended),
                 Ok(_) => {}
                 // It runs on; whoever asks again is told.
                 Err(error) if error.kind().is_none() && begin.elapsed() < command.limit => {}
@@ -115,7 +115,7 @@ impl InVm {
         }
     }
 
-    fn output(&self, command: &Command, ended: Ended) -> Result<Output, Error> {
+    fn output(&self, command: &Command, ended: &Ended) -> Result<Output, Error> {
         let most = if command.streamed { usize::MAX } else { command.most.min(limits::GUEST_OUTPUT) };
         let (stdout, stderr) = (as_it_was(&ended.out_data), as_it_was(&ended.err_data));
         if ended.out_truncated || stdout.len() > most {

@@ -324,7 +324,7 @@ impl Whereabouts for Ways {
     }
 
     fn place_of(&self, id: u32) -> String {
-        let first = self.first().map(|first| first.place()).unwrap_or_default();
+        let first = self.first().map(Runner::place).unwrap_or_default();
         let other = self.know(|known| {
             let node = known.guests.get(&id)?;
             let elsewhere = known.nodes.as_ref()?.len() > 1 && known.first.as_ref() != Some(node);

@@ -29,10 +29,8 @@ fn with_an_authority() -> Files {
 }
 
 async fn seen(world: &World) -> Inventory {
-    let ways = managers::Ways::new(
-        Some(Arc::new(world.shell.clone())),
-        Arc::new(Known(world.exchange.clone())),
-    );
+    let ways =
+        managers::Ways::new(Some(Arc::new(world.shell.clone())), Arc::new(Known(world.exchange.clone())));
     let mut seen = managers::observe(&ways).await.unwrap();
     seen.judge(&trust("workshop"));
     seen

@@ -1,6 +1,6 @@
-//! The page of the keys of a container's configuration, from the rows that plans are made by.
+//! The pages of the keys of a guest's configuration, from the rows that plans are made by.
 
-use managers::guests::containers::ROWS;
+use managers::guests::{containers, vms};
 use managers::keys::fields::FIELDS;
 use managers::keys::{Others, Row, Shown};
 use plan::desired::Guest;
@@ -33,11 +33,32 @@ What others may set, too, Phoenix remembers in the container's mark, so that it 
 |---|---|
 ";
 
-/// The page.
+const VM_HEAD: &str = "\
+# Keys of a virtual machine
+
+What Phoenix sets in a virtual machine's configuration on the node (`/etc/pve/qemu-server/ID.conf`), and what a change of it
+costs. Keys that are not here are not Phoenix': what somebody set there stays, and a plan says so in a note.
+
+| key | from the blueprint's | a change takes effect | takes root | where it is absent | what others set |
+|---|---|---|---|---|---|
+";
+
+const VM_FOOT: &str = "
+Of keys with parts (`net0`, `scsi0`), parts that the blueprint has no word for stay as they are. Sizes of disks grow in place and
+never shrink. The description also holds the mark. What the columns mean is said on the page of a [container's keys](keys.md).
+";
+
+/// The page of containers.
 pub fn markdown() -> String {
-    let rows: String = ROWS.iter().map(line).collect();
+    let rows: String = containers::ROWS.iter().map(line).collect();
     let fields: String = FIELDS.iter().map(|(field, words)| format!("| `{field}` | {words} |\n")).collect();
     format!("{HEAD}{rows}{FOOT}{fields}")
+}
+
+/// The page of virtual machines.
+pub fn vm_markdown() -> String {
+    let rows: String = vms::ROWS.iter().map(line).collect();
+    format!("{VM_HEAD}{rows}{VM_FOOT}")
 }
 
 fn line(row: &Row<Guest>) -> String {

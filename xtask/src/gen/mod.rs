@@ -44,6 +44,7 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
         ("docs/src/reference/features.md", page(features::markdown(&catalog))),
         ("docs/src/reference/told.md", page(told::markdown())),
         ("docs/src/reference/keys.md", page(keys::markdown())),
+        ("docs/src/reference/keys-vm.md", page(keys::vm_markdown())),
         ("docs/src/reference/errors.md", page(errors::markdown())),
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),
         ("docs/feature.schema.json", schema(blueprint::feature_schema())?),

@@ -29,7 +29,7 @@ pub(crate) const SIZE: u64 = 2 << 30;
 const FORMAT: u32 = 1;
 
 /// What is in it.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,ifupdown,isc-dhcp-client,iputils-ping,procps,\
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,ifupdown,isc-dhcp-client,resolvconf,iputils-ping,procps,\
                         ca-certificates,netbase,openssh-server,tzdata,cloud-init,qemu-guest-agent,cloud-guest-utils,\
                         e2fsprogs,sudo,initramfs-tools,linux-image-cloud-amd64";
 

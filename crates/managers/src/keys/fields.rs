@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(one("containers.NAME.memory"), "at once");
         assert_eq!(
             one("types.NAME.options.keyctl"),
-            format!("at a restart; takes root on the node: {}", FLAGS)
+            format!("at a restart; takes root on the node: {FLAGS}")
         );
         assert_eq!(one("containers.NAME.mounts.NAME.size"), FIELDS[4].1);
         assert_eq!(one("networks.NAME.nameservers"), "at a restart");

@@ -120,7 +120,7 @@ async fn one_node_is_asked_for_nothing_it_need_not_tell() {
     // Whatever it is called: there is no other.
     assert_eq!(ways.node("another-name").await.unwrap().place(), first.place());
     let locks = ways.locks().await.unwrap();
-    assert_eq!(locks.iter().map(|node| node.place()).collect::<Vec<_>>(), [first.place()]);
+    assert_eq!(locks.iter().map(Runner::place).collect::<Vec<_>>(), [first.place()]);
     assert_eq!(*api.asked.lock().unwrap(), ["/nodes"]);
     assert!(first.ran.lock().unwrap().is_empty());
     // A guest that is not there is looked for nowhere else.
