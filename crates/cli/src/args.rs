@@ -115,7 +115,7 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli destroy                       asks for the site's name\n  phoenix-cli destroy --confirm workshop    the site's name is the consent\n  phoenix-cli destroy --allow-destroy container.notes --target container.notes\n  phoenix-cli destroy --confirm workshop --exclude container.data"
     )]
     Destroy(Destroy),
-    /// After an incident: end what a guest was given, make another key that signs, or another root
+    /// After an incident: end what a guest had, make another signer or another root
     #[command(
         after_help = "Examples:\n  phoenix-cli rotate notes           its certificates, and the key that it asks for them with\n  phoenix-cli rotate intermediate    what signs certificates, and all that it signed\n  phoenix-cli rotate authority       the root itself, and all below it\n\nWhat was given out before is not renewed any more. It is believed until it ends by itself, but by proxies: after the next apply they refuse it from clients.\n\nA root takes the place of another in three stages: both are trusted, then the new one signs, then it alone is trusted, and nothing signed below the old one is believed any more. In between you are asked whether people have the new one: `phoenix-cli certs root --new` prints it. Cut off, the same command goes on; `phoenix-cli status` says how far it is."
     )]

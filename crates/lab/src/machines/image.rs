@@ -26,7 +26,7 @@ const RELEASE: &str = "bookworm";
 pub(crate) const SIZE: u64 = 2 << 30;
 
 /// Counted up when it is made in another way: an older one is then not used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What is in it.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,ifupdown,isc-dhcp-client,resolvconf,iputils-ping,procps,\

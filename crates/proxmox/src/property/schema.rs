@@ -144,10 +144,13 @@ impl Schema {
     /// what others set stays.
     pub fn merged(&self, ours: &[(&str, Option<String>)], there: Option<&PropertyString>) -> PropertyString {
         let mut merged = PropertyString::default();
-        let key = |name: &str| (!self.bare || self.default_key != Some(name)).then(|| name.to_owned());
+        // What has an equals sign in it would be taken for a name without its own.
+        let key = |name: &str, value: &str| {
+            (!self.bare || self.default_key != Some(name) || value.contains('=')).then(|| name.to_owned())
+        };
         for (name, value) in ours {
             if let Some(value) = value {
-                merged.push(key(name).as_deref(), value.as_str());
+                merged.push(key(name, value).as_deref(), value.as_str());
             }
         }
         let named = there.and_then(|there| self.named(there).ok()).unwrap_or_default();
@@ -155,7 +158,7 @@ impl Schema {
             named.into_iter().filter(|(name, _)| ours.iter().all(|(own, _)| own != name)).collect();
         rest.sort_unstable();
         for (name, value) in rest {
-            merged.push(key(name).as_deref(), value);
+            merged.push(key(name, value).as_deref(), value);
         }
         merged
     }
