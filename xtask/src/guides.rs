@@ -48,11 +48,10 @@ const GUIDES: [Guide; 3] = [
         name: "add-a-key",
         own: &["crates/managers/tests/plans/"],
         elsewhere: &[
-            ("crates/blueprint/src/model.rs", 2),
-            ("crates/blueprint/src/resolve/guests.rs", 1),
+            ("crates/blueprint/src/resolve/machines.rs", 1),
             ("crates/blueprint/src/resolve/merge.rs", 1),
-            ("crates/blueprint/src/source/guest.rs", 5),
-            ("crates/managers/src/lxc/keys.rs", 7),
+            ("crates/blueprint/src/source/guest.rs", 2),
+            ("crates/managers/src/guests/vms.rs", 8),
         ],
     },
     Guide {
@@ -71,9 +70,9 @@ const GUIDES: [Guide; 3] = [
 const TESTS: [(&[&str], &[&str]); 2] = [
     (
         &["--lib", "--test", "it"],
-        &["guests::containers::", "lantern::", "catalog::examples::", "catalog::containers::motd::"],
+        &["guests::vms::", "lantern::", "catalog::examples::", "catalog::containers::motd::"],
     ),
-    (&["--test", "plans"], &["cpuunits"]),
+    (&["--test", "plans"], &["ksm"]),
 ];
 
 /// Puts the guides on a copy, builds it and runs the tests that they add. With `write`, the diffs are written anew, so that

@@ -102,7 +102,7 @@ pub async fn look_for(ways: &Ways, desired: &Desired, inventory: &mut Inventory)
 /// Every kind of resource, in the order in which they are asked: guests before what is in them, and before what they are made
 /// of.
 pub fn managers() -> &'static [&'static dyn Manager] {
-    static ALL: [&dyn Manager; 10] = [
+    static ALL: &[&dyn Manager] = &[
         &CONTAINERS,
         &VMS,
         &images::TEMPLATES,
@@ -114,7 +114,7 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &features::diff::Features,
         &services::Services,
     ];
-    &ALL
+    ALL
 }
 
 /// The manager of this kind.

@@ -156,7 +156,7 @@ async fn join(folder: &Utf8Path, settings: &Settings, node: Node) -> Result<Serv
 /// The simulated lab a person starts is the same one every time.
 const SEED: u64 = 1;
 
-/// A simulated node has no files: these are the templates it says it has.
+/// A simulated node has no files: these are the templates, and the image, that it says it has.
 fn simulate_templates(storages: &mut [Storage]) {
     for local in storages.iter_mut().filter(|s| s.id == "local") {
         local.files = None;
@@ -164,6 +164,9 @@ fn simulate_templates(storages: &mut [Storage]) {
             .iter()
             .map(|name| Template { name: (*name).to_owned(), size: 126_000_000, ctime: 1_795_334_400 })
             .collect();
+        let image = crate::machines::offered();
+        local.images =
+            image.map(|(name, _, size)| Template { name, size, ctime: 1_795_334_400 }).into_iter().collect();
     }
 }
 

@@ -483,3 +483,80 @@ fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Pr
         ..Origin::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys;
+
+    #[test]
+    fn every_key_has_one_row() {
+        for key in
+            ["net0", "scsi30", "virtio1", "sata5", "ide2", "ide0", "ide1", "efidisk0", "hostpci3", "memory"]
+        {
+            assert!(keys::row(&ROWS, key).is_some(), "{key}");
+        }
+        // The drives are not disks that happen to be on the same bus.
+        let name = |key: &str| keys::row(&ROWS, key).map(|row| row.name);
+        assert_eq!((name("ide0"), name("ide1"), name("ide2")), (Some("ide0"), Some("ide"), Some("ide2")));
+        for key in ["net", "scsix", "args", "hookscript0"] {
+            assert!(keys::row(&ROWS, key).is_none(), "{key}");
+        }
+        assert!(is_the_nodes("unused3") && is_the_nodes("vmgenid") && !is_the_nodes("cpu"));
+        assert!(is_drive("scsi1") && is_drive("efidisk0") && !is_drive("scsihw") && !is_drive("net0"));
+    }
+
+    /// T-6: what a token may not do is known before it is tried.
+    #[test]
+    fn what_takes_root() {
+        let root = |key: &str, old: Option<&str>, new: Option<&str>| {
+            let row = keys::row(&ROWS, key).unwrap();
+            row.root.and_then(|root| root(&nobody(), old, new)).is_some()
+        };
+        assert!(root("usb0", None, Some("host=10c4:ea60")) && !root("usb0", None, Some("mapping=stick")));
+        assert!(!root("usb0", None, Some("host=spice")) && root("usb0", Some("host=1-2"), None));
+        assert!(
+            root("hostpci0", None, Some("host=0000:01:00"))
+                && !root("hostpci0", None, Some("mapping=gpu,pcie=1"))
+        );
+        assert!(root("serial0", None, Some("/dev/ttyS0")) && !root("serial0", None, Some("socket")));
+        assert!(root("affinity", None, Some("0-3")));
+    }
+
+    /// What a real node of Proxmox VE 9.2 gave back for what it was sent.
+    #[test]
+    fn what_a_real_node_gives_back_is_what_was_sent() {
+        for (key, sent, read) in [
+            (
+                "net0",
+                "virtio=BC:24:11:00:00:01,bridge=vmbr0",
+                "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=0",
+            ),
+            ("scsi0", "tank:32", "tank:101/vm-101-disk-0.qcow2,size=32G"),
+            ("agent", "enabled=1", "1"),
+            ("boot", "order=scsi0;net0", "order=scsi0;net0"),
+            ("tags", "web;db", "db;web"),
+            ("startup", "order=3", "3"),
+        ] {
+            assert!(keys::same(&ROWS, key, sent, read), "{key}: {sent}, {read}");
+        }
+    }
+
+    #[test]
+    fn keys_are_percent_encoded() {
+        assert_eq!(encoded("ssh-ed25519 AA+/= a@b\n"), "ssh-ed25519%20AA%2B%2F%3D%20a%40b%0A");
+    }
+
+    fn nobody() -> Guest {
+        let text = r#"{ "site": { "name": "w", "domain": "w.internal" }, "target": { "lab": {} },
+            "vms": { "a": { "networks": {} } } }"#;
+        let files = [("a.json".into(), text.as_bytes().to_vec())];
+        let catalog = blueprint::Catalog::from_files(crate::features::builtin()).unwrap();
+        let loaded =
+            blueprint::load_from_memory(files, &catalog).unwrap_or_else(|f| panic!("{}", f.to_text()));
+        let renderer = crate::features::renderer::Renderer::new(&loaded.blueprint);
+        let roots = plan::wire::Roots::default();
+        let desired = plan::wire::wire(&loaded.blueprint, &roots, &renderer).unwrap();
+        desired.guests["a"].clone()
+    }
+}
