@@ -26,7 +26,7 @@ const RELEASE: &str = "bookworm";
 pub(crate) const SIZE: u64 = 2 << 30;
 
 /// Counted up when it is made in another way: an older one is then not used.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What is in it.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,ifupdown,isc-dhcp-client,resolvconf,iputils-ping,procps,\
@@ -127,6 +127,8 @@ pub(super) async fn make(log: &TaskLog) -> Result<(), TaskError> {
         // One that is not there need not go.
         let _ = fs::remove_file(root.join(gone));
     }
+    // What cloud-init has ifupdown say of name servers goes there.
+    std::os::unix::fs::symlink("/run/resolvconf/resolv.conf", root.join("etc/resolv.conf")).map_err(io)?;
     // No datasource but the drive is looked for: each would be waited for.
     let files = [
         ("etc/machine-id", String::new()),
