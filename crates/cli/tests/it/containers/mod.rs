@@ -2,6 +2,7 @@
 
 mod cluster;
 mod firewall;
+mod machines;
 mod request;
 mod support;
 mod trace;
