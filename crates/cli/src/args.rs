@@ -140,17 +140,17 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli trace notes.workshop.internal\n  phoenix-cli trace notes --from outside --from status\n  phoenix-cli trace container.notes\n  phoenix-cli trace notes --json\n\nSigns: ✔ holds   ! holds, and not for long   ✘ breaks; what comes after it is not asked. Exit code 1 where one is not ✔."
     )]
     Trace(Trace),
-    /// Show the journal of a container, what acts on a terminal made visible
+    /// Show the journal of a guest, what acts on a terminal made visible
     #[command(
         after_help = "Examples:\n  phoenix-cli logs notes\n  phoenix-cli logs notes --unit nginx --lines 20\n  phoenix-cli logs gateway --unit nginx --follow\n  phoenix-cli logs notes --since '1 hour ago'"
     )]
     Logs(Logs),
-    /// Run a command in a container; what it says comes as it is where no terminal shows it
+    /// Run a command in a guest; what it says comes as it is where no terminal shows it
     #[command(
         after_help = "Examples:\n  phoenix-cli exec notes -- systemctl status nginx\n  phoenix-cli exec 120 -- cat /etc/hosts"
     )]
     Exec(Exec),
-    /// Open a shell in a container, or on the node: your terminal obeys what runs there
+    /// Open a shell in a guest, or on the node: your terminal obeys what runs there
     #[command(
         after_help = "Examples:\n  phoenix-cli shell notes\n  phoenix-cli shell            on the node"
     )]

@@ -112,15 +112,22 @@ pub(super) fn refused(failure: Failure, usage: &str) -> Done {
     failure.with_usage(&format!("\n{usage}"))
 }
 
-async fn list(api: &Api) -> Result<Done, Failure> {
-    let guests = api.call("GET", &api.path("/lxc"), &Parameters::new()).await?;
-    let mut rows: Vec<(u64, &Value)> = guests
+/// The node's guests of a kind, in the order of their ids.
+pub(super) async fn by_id(api: &Api, kind: &str) -> Result<Vec<(u64, Value)>, Failure> {
+    let guests = api.call("GET", &api.path(kind), &Parameters::new()).await?;
+    let id = |guest: &Value| shown(guest.get("vmid")?).parse().ok();
+    let mut rows: Vec<(u64, Value)> = guests
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|guest| Some((shown(guest.get("vmid")?).parse().ok()?, guest)))
+        .filter_map(|guest| Some((id(guest)?, guest.clone())))
         .collect();
     rows.sort_by_key(|(id, _)| *id);
+    Ok(rows)
+}
+
+async fn list(api: &Api) -> Result<Done, Failure> {
+    let rows = by_id(api, "/lxc").await?;
     let mut out = String::new();
     if !rows.is_empty() {
         // Writing to a String cannot fail.

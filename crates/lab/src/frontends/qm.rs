@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::{Api, CallOutcome, Failure, Parameters};
-use super::pct::{config, pending, refused, shown};
+use super::pct::{by_id, config, pending, refused, shown};
 use super::{Done, options};
 
 /// How long `qm guest exec` waits where it is not told (its `--timeout`, in seconds).
@@ -116,14 +116,7 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
 }
 
 async fn list(api: &Api) -> Result<Done, Failure> {
-    let guests = api.call("GET", &api.path("/qemu"), &Parameters::new()).await?;
-    let mut rows: Vec<(u64, &Value)> = guests
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|guest| Some((shown(guest.get("vmid")?).parse().ok()?, guest)))
-        .collect();
-    rows.sort_by_key(|(id, _)| *id);
+    let rows = by_id(api, "/qemu").await?;
     let mut out = String::new();
     if !rows.is_empty() {
         // Writing to a String cannot fail.

@@ -137,18 +137,7 @@ pub static ROWS: [Row<Guest>; 29] = [
         privilege: "VM.Config.Network",
         ..Row::new("searchdomain", "`search-domains`, or `site.domain`", |c, _| text(c.searchdomain.clone()))
     },
-    Row {
-        form: Form::Property(&STARTUP),
-        ..Row::new("startup", "`startup`", |c, _| {
-            let startup = c.startup.unwrap_or_default();
-            let number = |n: Option<u32>| n.map(|n| n.to_string());
-            parts([
-                ("order", number(startup.order)),
-                ("up", number(startup.up)),
-                ("down", number(startup.down)),
-            ])
-        })
-    },
+    Row { form: Form::Property(&STARTUP), ..Row::new("startup", "`startup`", |c, _| startup(c)) },
     Row {
         form: Form::Number,
         default: Some("512"),
@@ -314,6 +303,13 @@ fn devices(container: &Container) -> Wanted {
 
 pub(super) fn flag(on: bool) -> Wanted {
     text(u8::from(on).to_string())
+}
+
+/// Its place in the order of starts, which both kinds have alike.
+pub(super) fn startup(guest: &Guest) -> Wanted {
+    let startup = guest.startup.unwrap_or_default();
+    let number = |n: Option<u32>| n.map(|n| n.to_string());
+    parts([("order", number(startup.order)), ("up", number(startup.up)), ("down", number(startup.down))])
 }
 
 pub(super) fn parts<const N: usize>(parts: [(&'static str, Option<String>); N]) -> Wanted {

@@ -9,7 +9,7 @@ use proxmox::property::container::STARTUP;
 use proxmox::property::machine::{AGENT, BOOT, DISK, IP_CONFIG, MODELS, NET, PCI, USB, VIRTIOFS};
 use serde_json::Value;
 
-use super::containers::{flag, number, parts, text};
+use super::containers::{flag, number, parts, startup, text};
 use super::table::{self, FirstDisk, Origin, Table, Tasks};
 use crate::images;
 use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
@@ -169,18 +169,7 @@ pub static ROWS: [Row<Guest>; 51] = [
         default: Some("0"),
         ..Row::new("protection", "`protected`", |g, _| flag(g.protected))
     },
-    Row {
-        form: Form::Property(&STARTUP),
-        ..Row::new("startup", "`startup`", |g, _| {
-            let startup = g.startup.unwrap_or_default();
-            let number = |n: Option<u32>| n.map(|n| n.to_string());
-            parts([
-                ("order", number(startup.order)),
-                ("up", number(startup.up)),
-                ("down", number(startup.down)),
-            ])
-        })
-    },
+    Row { form: Form::Property(&STARTUP), ..Row::new("startup", "`startup`", |g, _| startup(g)) },
     Row {
         form: Form::Members,
         others: Others::Members,
