@@ -3,31 +3,37 @@
 
 use std::collections::BTreeSet;
 
+use apply::journal;
+use managers::authority::later::Signed;
 use managers::certificates::look as certificates_seen;
 use managers::features::parse_report;
 use managers::privileges::granted::Granted;
 use managers::privileges::{Place, Requirement};
 use managers::trace::log::ProxyLog;
 use managers::trace::look::Seen;
+use managers::trace::rules::Rules;
+use managers::trace::updates::Updates;
 use managers::trace::{leg::Leg, neighbour, question};
 use plan::mark;
 use proxmox::Upid;
+use proxmox::client::agent::Ended;
 use proxmox::client::{
-    self, GuestStatus, LogLine, Node, PendingEntry, Permissions, Resource, Storage, TaskEntry, TaskStatus,
-    Version, Volume,
+    self, Appliance, GuestStatus, LogLine, Node, PendingEntry, Permissions, Resource, Storage, TaskEntry,
+    TaskStatus, Version, Volume,
 };
 use proxmox::config::{GuestConfig, GuestKind};
 use proxmox::error::ApiError;
 use proxmox::exchange::{Method, Request, Response};
 use proxmox::firewall::{FirewallFile, Rule};
-use proxmox::property::{PropertyString, Size};
+use proxmox::property::{PropertyString, Schema, Size, VolumeSource, container, machine};
+use sealed::{Identities, Key};
 use serde_json::Value;
 
 /// What is done with bytes.
 pub type Exercise = fn(&[u8]);
 
 /// All targets, by the folder of their seeds.
-pub const TARGETS: [(&str, Exercise); 9] = [
+pub const TARGETS: [(&str, Exercise); 10] = [
     ("answers", answers),
     ("reports", reports),
     ("marks", marks),
@@ -36,10 +42,12 @@ pub const TARGETS: [(&str, Exercise); 9] = [
     ("property", property),
     ("certificates", certificates),
     ("names", names),
+    ("sealed", sealed),
     ("said", said),
 ];
 
-/// What the node answers: the files that are read there in one command, and the API's JSON with its refusals.
+/// What the node answers: the files that are read there in one command, and the API's JSON with its refusals. With what the
+/// agents of virtual machines say.
 pub fn answers(input: &[u8]) {
     let _ = proxmox::inventory::parse(input);
     let Ok(data) = serde_json::from_slice::<Value>(input) else { return };
@@ -53,6 +61,8 @@ pub fn answers(input: &[u8]) {
     decoded::<Vec<TaskEntry>>(&data);
     decoded::<TaskStatus>(&data);
     decoded::<Vec<LogLine>>(&data);
+    decoded::<Vec<Appliance>>(&data);
+    decoded::<Ended>(&data);
     let _ = client::members(&data);
     if let Ok(all) = serde_json::from_value::<Permissions>(data.clone()) {
         let needs = BTreeSet::from([
@@ -76,7 +86,7 @@ fn decoded<T: serde::de::DeserializeOwned>(data: &Value) {
     let _ = T::deserialize(data);
 }
 
-/// What scripts report in guests, and what `look.sh`, `ask.sh` and the proxy's log say.
+/// What scripts report in guests, what `look.sh`, `ask.sh`, the authority and the proxy's log say, and journals.
 pub fn reports(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     for line in text.lines() {
@@ -90,6 +100,13 @@ pub fn reports(input: &[u8]) {
     let _ = ProxyLog::parse(&text);
     let _ = neighbour::table(&text);
     let _ = certificates_seen::parse(&text);
+    let _ = Rules::parse(&text).shown_by(100);
+    let _ = Updates::parse(&text).map(|updates| (updates.is_overdue(now), updates.words(now)));
+    if let Some(signed) = Signed::parse(&text) {
+        assert_eq!(Signed::parse(&signed.to_string()), Some(signed.clone()));
+        let _ = signed.words();
+    }
+    let _ = journal::parse(input);
 }
 
 /// Descriptions of guests with a mark in them.
@@ -134,6 +151,10 @@ pub fn firewall(input: &[u8]) {
     let _ = proxmox::firewall::change::parse(input);
 }
 
+/// What property strings may hold.
+const SCHEMAS: [&Schema; 5] =
+    [&machine::NET, &machine::DISK, &machine::AGENT, &container::NET, &container::MOUNT];
+
 /// Property strings and configuration files.
 pub fn property(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
@@ -142,16 +163,31 @@ pub fn property(input: &[u8]) {
             assert_eq!(found.to_string().parse::<PropertyString>().ok(), Some(found));
         }
         let _ = line.parse::<Size>();
+        let _ = line.parse::<VolumeSource>();
+        for schema in SCHEMAS {
+            let _ = schema.same(line, "1");
+        }
         if let Ok(found) = line.parse::<Upid>() {
             assert_eq!(found.to_string(), line);
         }
     }
-    let _ = GuestConfig::parse(GuestKind::Container, &text).to_string();
+    for kind in [GuestKind::Container, GuestKind::Vm] {
+        let _ = GuestConfig::parse(kind, &text).to_string();
+    }
 }
 
 /// Certificates.
 pub fn certificates(input: &[u8]) {
-    let _ = pki::CertificateFacts::parse(&String::from_utf8_lossy(input));
+    let text = String::from_utf8_lossy(input);
+    let _ = pki::CertificateFacts::parse(&text);
+    let _ = pki::CertificateFacts::chain(&text);
+}
+
+/// Sealed copies, and public keys to seal to. Whoever can write into a repository can put anything in their place.
+pub fn sealed(input: &[u8]) {
+    let _ = sealed::takes(input);
+    let _ = sealed::open(input, &Key::Identities(Identities::none()));
+    let _ = sealed::recipients(&String::from_utf8_lossy(input));
 }
 
 /// Answers of name servers.

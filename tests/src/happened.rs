@@ -14,7 +14,7 @@ use plan::mark::{self, Mark};
 use plan::{Address, Inventory};
 use proxmox::config::{GuestConfig, GuestKind};
 use proxmox::exchange::Method;
-use proxmox::firewall::change;
+use proxmox::firewall::change::{FIREWALL, FileChange};
 use proxmox::inventory::MARK;
 use transport::Runner as _;
 
@@ -49,10 +49,16 @@ impl Ground {
                 ["no-node", node] => {
                     self.others.remove(node);
                 }
+                ["disk", disk] => self.plug(disk),
+                ["no-disk", disk] => drop(self.plugged.remove(disk)),
+                ["no-zfs"] => self.plugged.clear(),
                 ["way-in", client] => self.client = Some(client.parse().expect("an address")),
                 ["offers", template] => self.offers.push(("system".into(), template.into())),
                 ["offers", template, section] => self.offers.push((section.into(), template.into())),
                 ["web", url, content] => drop(self.web.insert(url.into(), content.into())),
+                ["no-image", volume] => {
+                    self.images.remove(volume);
+                }
                 ["template", volume] => self.templates.entry("pve1".into()).or_default().push(volume.into()),
                 ["storage-of", node, storage, content] => {
                     self.others.insert(node.into());
@@ -85,9 +91,24 @@ impl There {
         let id = || -> u32 { words[1].parse().unwrap_or_else(|_| panic!("no id in `{line}`")) };
         match words.first().copied().unwrap_or_default() {
             // How nodes are made is said in `Ground`.
-            "node" | "no-node" | "bridge" | "way-in" | "template" | "storage-of" | "template-on"
-            | "offers" | "web" => {}
+            "node" | "no-node" | "no-image" | "bridge" | "way-in" | "template" | "storage-of"
+            | "template-on" | "offers" | "web" | "disk" | "no-disk" | "no-zfs" => {}
             "empty" => self.clear().await,
+            "disk-holds" => {
+                self.world.runtime.zfs(|zfs| zfs.format(words[1], words[2], words.get(3).copied()));
+            }
+            "disk-half" => self.world.runtime.zfs(|zfs| zfs.half_label(words[1])),
+            "disk-pulled" => self.world.runtime.zfs(|zfs| zfs.pull(words[1])),
+            "disk-fails" => self.world.runtime.zfs(|zfs| zfs.fail(words[1], words[2])),
+            "pool-gone" => self.world.runtime.zfs(|zfs| zfs.lose(words[1])),
+            "dataset" => self.world.runtime.zfs(|zfs| zfs.foreign(words[1])),
+            "property" => self.world.runtime.zfs(|zfs| zfs.set(words[1], words[2], words[3])),
+            // Its system disk is another one.
+            "reinstalled" => {
+                self.world.runtime.zfs(lab::sim::SimZfs::reinstall);
+                self.world.runtime.lose_file(ON_THE_NODE, MARK);
+            }
+            "node-forgets" => self.world.runtime.lose_file(ON_THE_NODE, MARK),
             // A folder of the node, or a device: it has all others.
             "lacks" => self.world.shell.take_away(words[1]),
             "gone" => {
@@ -180,6 +201,26 @@ impl There {
                 self.by_hand(Method::Post, "/storage", &params).await?;
             }
             "no-storage" => self.by_hand(Method::Delete, &format!("/storage/{}", words[1]), &[]).await?,
+            "storage-set" => {
+                let params: Vec<(&str, &str)> =
+                    words[2..].iter().filter_map(|it| it.split_once('=')).collect();
+                self.by_hand(Method::Put, &format!("/storage/{}", words[1]), &params).await?;
+            }
+            "notes-written" => {
+                self.by_hand(Method::Put, "/cluster/options", &[("description", &rest(1))]).await?;
+            }
+            // A line of the network's file, or one in the place of another; `\\t` is a tab.
+            "interfaces" => {
+                let text = self.world.shell.network().unwrap_or_default();
+                let line = rest(1).replace("\\n", "\n").replace("\\t", "\t");
+                let text = match line.split_once(" => ") {
+                    Some((old, new)) if text.contains(old) => text.replace(old, new),
+                    Some((old, _)) => return Err(format!("the file does not say `{old}`:\n{text}")),
+                    None => format!("{text}{line}\n"),
+                };
+                self.world.shell.write_network(Some(text));
+            }
+            "network" => self.world.shell.network_is(words[1], &rest(2).replace("\\n", "\n")),
             "pools" => {
                 for pool in &words[1..] {
                     self.by_hand(Method::Post, "/pools", &[("poolid", pool)]).await?;
@@ -198,8 +239,8 @@ impl There {
             "unconfirmed" => {
                 let name = "cluster.fw".to_owned();
                 let text = self.firewall().get(&name).cloned();
-                let same = change::FileChange { name, old: text.clone(), new: text };
-                let command = change::apply(words[1], &[same], managers::firewall::crew::GUARD);
+                let same = FileChange { name, old: text.clone(), new: text };
+                let command = FIREWALL.apply(words[1], &[same], managers::firewall::crew::GUARD, &[]);
                 let output = self.world.shell.run(&command).await.map_err(|error| error.to_string())?;
                 assert!(output.success(), "{}", output.text());
             }
@@ -284,7 +325,11 @@ impl There {
         let (node, _) = self.place(id)?;
         let mut file = self.file(id)?;
         change(&mut file);
-        node.put_guest(id, &file.to_string()).map_err(|error| error.to_string())
+        let put = match node.guest_kind(id) {
+            Some(GuestKind::Vm) => node.put_vm(id, &file.to_string()),
+            _ => node.put_guest(id, &file.to_string()),
+        };
+        put.map_err(|error| error.to_string())
     }
 
     /// A guest that is there and runs. It is in nobody's way.

@@ -7,6 +7,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "this crate is only of tests")]
 
+mod entrances;
 mod happened;
 mod known;
 mod mortal;
@@ -17,9 +18,10 @@ pub mod there;
 
 pub use known::Known;
 pub use mortal::Mortal;
-pub use run::{Ended, NoSecrets, Try, carry_out, run};
+pub use run::{Ended, NoSecrets, SECRET, Try, carry_out, run};
 pub use site::{
-    At, Files, Folder, Site, at, authority, big, certified, first, now, other_authority, stages, trust,
+    At, Files, Folder, Site, at, authority, authority_apart, big, certified, first, now, other_authority,
+    stages, trust,
 };
 pub use there::There;
 

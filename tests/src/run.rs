@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::Runner;
 
+use crate::entrances::Entrances;
 use crate::known::Known;
 use crate::mortal::{Life, Mortal};
 use crate::site::{Site, now};
@@ -39,6 +40,8 @@ pub struct Try {
     pub all_granted: bool,
     /// All is to go.
     pub destroy: bool,
+    /// Restarts are put off.
+    pub no_restart: bool,
     /// It is killed at this event (from 1).
     pub dies_at: Option<usize>,
     /// A person stops it.
@@ -157,7 +160,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
     let shell = options.by.map_or_else(|| world.shell.clone(), |at| world.shell.on(at));
     let shell: Arc<dyn Runner> = Arc::new(Mortal::new(shell, life.clone()));
     let node = (!options.no_commands).then(|| shell.clone());
-    let ways = Ways::new(node, exchange.clone());
+    let ways = Ways::new(node, exchange.clone()).by_ssh(Entrances::new(&site.desired, shell.clone()));
     let _lock = match lock::take(&ways, &site.desired.site, "a test").await {
         Ok(held) => Some(held),
         Err(NotHeld::NoWay) => None,
@@ -180,7 +183,12 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         inventory.found = looked.found;
         inventory.unread.extend(looked.unseen);
     }
-    let wishes = Options { now: now(), targets: options.targets.clone(), destroy: options.destroy };
+    let wishes = Options {
+        now: now(),
+        targets: options.targets.clone(),
+        destroy: options.destroy,
+        no_restart: options.no_restart,
+    };
     let plan = plan::plan(&site.desired, &inventory, &managers::kinds(), &wishes);
     if !plan.problems.is_empty() {
         return Ended::Walked { plan, report: None, events: Vec::new(), took: begin.elapsed() };
@@ -202,7 +210,8 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
 pub(crate) async fn walk(world: &World, site: &Site, plan: &Plan, node: Option<Arc<dyn Runner>>) -> Report {
     let exchange = if node.is_some() { &world.exchange } else { &world.as_root };
     let exchange: Arc<dyn Exchange> = Arc::new(Known(exchange.clone()));
-    let ways = Ways::new(node, exchange.clone());
+    let ways = Ways::new(node, exchange.clone())
+        .by_ssh(Entrances::new(&site.desired, Arc::new(world.shell.clone())));
     let worksite = worksite(world, site, site.trust(), exchange, ways);
     let sink = Arc::new(Recorder::default());
     let foreman = Foreman::new(managers::crews(&worksite), sink, CancellationToken::new());
@@ -262,7 +271,21 @@ impl Secrets for NoSecrets {
     fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
         Err(Failure::new("test::no-secrets", format!("a secret was asked for: {reference:?}")))
     }
+
+    fn make(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        match reference {
+            SecretRef::Generate(name) => Ok(format!("{SECRET}{name}").into()),
+            _ => self.resolve(reference),
+        }
+    }
+
+    fn ssh_keys(&self, guest: &str) -> Result<managers::SshKeys, Failure> {
+        crate::entrances::made(guest)
+    }
 }
+
+/// What generated secrets begin with.
+pub const SECRET: &str = "hunter2-";
 
 /// Nothing runs in a simulated guest, so there is no answer to ask for: a service is proven when every guest on its way
 /// runs.

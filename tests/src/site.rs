@@ -142,6 +142,23 @@ pub fn stages() -> [Arc<pki::Authority>; 5] {
     STAGES.1.clone()
 }
 
+/// The same authority in a folder of its own, for as long as that is kept. What happens at another time has another intermediate
+/// signed, which those who live before that time cannot believe.
+///
+/// # Panics
+/// When its files cannot be copied.
+pub fn authority_apart() -> (tempfile::TempDir, Arc<pki::Authority>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = Utf8PathBuf::from_path_buf(folder.path().join("authority")).expect("a plain path");
+    let shared = AUTHORITIES[0].0.path().join("authority");
+    let copied =
+        std::process::Command::new("cp").arg("-a").args([shared.as_os_str(), path.as_os_str()]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "it can be copied");
+    let begin = Timestamp::from_second(BEGIN).expect("a time of this age");
+    let authority = pki::Authority::open_or_create(&path, &settings(), begin).expect("it can be opened");
+    (folder, Arc::new(authority))
+}
+
 /// The authority of the test sites.
 pub fn authority() -> Arc<pki::Authority> {
     AUTHORITIES[0].1.clone()
@@ -194,7 +211,8 @@ impl Site {
 
     /// What it believes to be its own.
     pub fn trust(&self) -> Arc<Trust> {
-        trust(&self.desired.site)
+        let trust = trust(&self.desired.site);
+        Arc::new(Trust::clone(&trust).with_renamed(&self.desired))
     }
 
     /// The id of a container.
@@ -216,10 +234,11 @@ pub fn first() -> Files {
     files
 }
 
-/// The first workshop, whose node shows a certificate of the workshop.
+/// The first workshop, whose node shows a certificate of the workshop, and has features of its own.
 pub fn certified() -> Files {
     let mut files = first();
-    files.insert("node.json".into(), r#"{ "hypervisor": { "certificate": true } }"#.into());
+    let node = r#"{ "hypervisor": { "certificate": true, "features": ["chrony"] } }"#;
+    files.insert("node.json".into(), node.into());
     files
 }
 

@@ -53,9 +53,14 @@ pub async fn describe(world: &World, site: &Site) -> String {
             inside(world, site, id, &mark, &mut out).await;
         }
     }
+    datacenter(world, site, &mut out);
     node(world, &mut out).await;
+    out.push_str(&world.runtime.zfs(|zfs| zfs.described()));
     for (volume, size) in world.node.kept_files() {
         let _ = writeln!(out, "{volume} of {size} bytes");
+    }
+    for line in world.shell.network().unwrap_or_default().lines() {
+        let _ = writeln!(out, "network {line}");
     }
     for (name, text) in world.node.firewall_files().expect("in memory") {
         let _ = writeln!(out, "firewall {name}");
@@ -64,6 +69,26 @@ pub async fn describe(world: &World, site: &Site) -> String {
         }
     }
     out
+}
+
+/// The definitions of storages, and which of them are remembered as the site's.
+fn datacenter(world: &World, site: &Site, out: &mut String) {
+    for (name, (kind, options)) in world.node.definitions() {
+        let _ = writeln!(out, "storage {name}: {kind} {options:?}");
+    }
+    let notes = mark::notes::split(&world.node.notes(), &site.desired.site);
+    let _ = writeln!(out, "notes: {:?}", notes.rest);
+    let Some(read) = notes.own else { return };
+    match site.trust().of_datacenter(read) {
+        Standing::Ours(mark, _) => {
+            let all: BTreeMap<_, _> = mark.of_kind(kinds::STORAGE).collect();
+            let _ = writeln!(out, "  remembered: {all:?}");
+            for name in all.keys().filter(|name| !world.node.definitions().contains_key(**name)) {
+                let _ = writeln!(out, "  WRONG: {name} is remembered and not there");
+            }
+        }
+        other => drop(writeln!(out, "  WRONG: the notes are not sealed: {other:?}")),
+    }
 }
 
 /// What was done on the node itself, which stands where guests have their number with none.
@@ -76,6 +101,10 @@ async fn node(world: &World, out: &mut String) {
     }
     let mark: plan::Mark = serde_json::from_slice(&text).expect("a mark that can be read");
     let _ = writeln!(out, "the node: {} {:?}", mark.address, texts(&mark, kinds::FEATURE));
+    for (kind, name) in mark.applied().filter(|(kind, _)| [kinds::POOL, kinds::DATASET].contains(kind)) {
+        let entry = mark.entry(&plan::Address::new(kind, name));
+        let _ = writeln!(out, "  {kind}.{name}: {}", entry.map(ToString::to_string).unwrap_or_default());
+    }
     for (name, wanted) in &certificates(&mark) {
         let _ = writeln!(out, "  {name}: {} {}", wanted.fingerprint, wanted.end - wanted.begin);
         let path = managers::certificates::path(name);

@@ -6,8 +6,8 @@ use std::iter::once;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use blueprint::model::ImageFrom;
-use lab::node::{Auth, Bridge, NodeOptions, Storage, Template};
+use blueprint::model::{ImageFrom, Place};
+use lab::node::{Auth, Bridge, Mapping, NodeOptions, Storage, Template};
 use lab::sim::{SimShell, Times, World, WorldOptions};
 use managers::Ways;
 use plan::inventory::Rotated;
@@ -45,6 +45,8 @@ pub struct Ground {
     pub systems: BTreeSet<String>,
     /// Disk images and media that there must be, as volume ids.
     pub images: BTreeSet<String>,
+    /// Resource mappings, which are something on every node: kind and name.
+    pub mappings: BTreeSet<(&'static str, String)>,
     /// Resource pools.
     pub pools: BTreeSet<String>,
     /// Where whoever applies comes from.
@@ -53,6 +55,10 @@ pub struct Ground {
     pub offers: Vec<(String, String)>,
     /// What the web has, by address.
     pub web: BTreeMap<String, String>,
+    /// What storages are to be made of.
+    pub places: Vec<Place>,
+    /// Disks beside the one that the node is installed on: their names and their serial numbers.
+    pub plugged: BTreeMap<String, String>,
 }
 
 impl Ground {
@@ -60,11 +66,24 @@ impl Ground {
     pub fn for_all_of(desired: &Desired) -> Self {
         let mut ground = Self::of(desired);
         for guest in desired.guests.values() {
-            ground.disks.extend(guest.storages().into_iter().map(str::to_owned));
+            // What the blueprint declares, Phoenix makes.
+            let storages = guest.storages().into_iter().filter(|name| !desired.storages.contains_key(*name));
+            ground.disks.extend(storages.map(str::to_owned));
             let template = guest.container().map(|own| own.template.clone());
             let on = Host::Node(desired.node_of(guest));
             let declared = |name: &String| desired.images.contains_key(&Address::template(name, &on));
             ground.systems.extend(template.filter(|name| !declared(name)));
+            let Some(own) = guest.vm() else { continue };
+            for (kind, part, devices) in
+                [("pci", "mapping", &own.pci), ("usb", "mapping", &own.usb), ("dir", "dirid", &own.folders)]
+            {
+                let named = devices.values().filter_map(|device| device.get(part));
+                ground.mappings.extend(named.map(|name| (kind, name.clone())));
+            }
+        }
+        for storage in desired.storages.values() {
+            ground.places.push(storage.place.clone());
+            ground.others.extend(storage.nodes.iter().cloned());
         }
         for image in desired.images.values() {
             match &image.from {
@@ -74,28 +93,41 @@ impl Ground {
                     let content = if url.ends_with(".qcow2") { "QFI\u{fb}" } else { "hello" };
                     ground.web.insert(url.clone(), content.to_owned());
                 }
-                ImageFrom::File { .. } => {}
+                ImageFrom::File { .. } | ImageFrom::Golden(_) | ImageFrom::Guest(_) => {}
             }
-            let storage = image.storage.iter().map(|name| (name.clone(), image.content.as_str().to_owned()));
+            let storage = image.storage.iter().filter(|name| !desired.storages.contains_key(*name));
+            let storage = storage.map(|name| (name.clone(), image.content.as_str().to_owned()));
             ground.holds.extend(storage);
         }
         ground
     }
 
-    /// Where the nodes, bridges and pools are that a blueprint names.
+    /// Where the nodes, bridges, pools and disks are that a blueprint names.
     pub fn of(desired: &Desired) -> Self {
         let mut ground = Self::default();
+        for disk in desired.pools.values().flat_map(|pool| pool.disks()) {
+            ground.plug(disk);
+        }
         for guest in desired.guests.values() {
             ground.others.extend(guest.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string));
             ground.pools.extend(guest.pool.clone());
             let images = guest.vm().into_iter().flat_map(|own| own.image.iter().chain(&own.iso));
             ground.images.extend(images.cloned());
-            ground.bridges.extend(guest.nets.values().map(|nic| nic.bridge.to_string()));
+            // What the blueprint declares, Phoenix makes.
+            let made = |bridge: &String| desired.resources.contains_key(&Address::network(bridge));
+            let bridges = guest.nets.values().map(|nic| nic.bridge.to_string());
+            ground.bridges.extend(bridges.filter(|bridge| !made(bridge)));
         }
         ground
             .others
             .extend(desired.images.values().filter_map(|image| image.node.as_ref()).map(ToString::to_string));
         ground
+    }
+
+    /// With an empty disk, whose serial number is the end of its name.
+    pub(crate) fn plug(&mut self, disk: &str) {
+        let serial = disk.rsplit('_').next().unwrap_or(disk);
+        self.plugged.insert(disk.to_owned(), serial.to_owned());
     }
 
     fn build(&self) -> World {
@@ -107,6 +139,14 @@ impl Ground {
         let bridge = |name: &String| Bridge { name: name.clone(), cidr: None };
         node.bridges = vec![Bridge { name: "vmbr0".into(), cidr: Some(CIDR.into()) }];
         node.bridges.extend(self.bridges.iter().filter(|name| *name != "vmbr0").map(bridge));
+        let nodes = || std::iter::once("pve1").chain(self.others.iter().map(String::as_str));
+        node.mappings = (self.mappings.iter())
+            .map(|(kind, id)| Mapping {
+                kind: (*kind).to_owned(),
+                id: id.clone(),
+                map: nodes().map(|node| format!("node={node}")).collect(),
+            })
+            .collect();
         node.hardware.address = CIDR.split('/').next().unwrap_or_default().to_owned();
         self.offer(node);
         let first = options.node.clone();
@@ -119,6 +159,9 @@ impl Ground {
         }
         define_storages(&mut options);
         let world = options.build().expect("it is all in memory");
+        for (disk, serial) in &self.plugged {
+            world.runtime.zfs(|zfs| zfs.plug(disk, serial, 4 << 40));
+        }
         for runtime in once(&world.runtime).chain(world.others.iter().map(|other| &other.runtime)) {
             self.offers.iter().for_each(|(section, template)| runtime.offer(section, template));
             for (url, content) in &self.web {
@@ -132,6 +175,20 @@ impl Ground {
 
     /// Gives a node what is said of it.
     fn offer(&self, node: &mut NodeOptions) {
+        let grounds = node.grounds.get_or_insert_default();
+        for place in &self.places {
+            let value = |key: &str| place.options.get(key).cloned().unwrap_or_default();
+            let (thin, server) = (format!("{}/{}", value("vgname"), value("thinpool")), value("server"));
+            let _ = match place.kind.as_str() {
+                "zfspool" => grounds.zfs.insert(value("pool")),
+                "lvm" => grounds.groups.insert(value("vgname")),
+                "lvmthin" => grounds.thin.insert(thin),
+                "nfs" => grounds.nfs.entry(server).or_default().insert(value("export")),
+                "cifs" => grounds.cifs.entry(server).or_default().insert(value("share")),
+                "pbs" => grounds.pbs.entry(server).or_default().insert(value("datastore")),
+                _ => false,
+            };
+        }
         for name in &self.disks {
             match node.storages.iter_mut().find(|there| there.id == *name) {
                 Some(there) => drop(there.options.insert("content".into(), "vztmpl,images,rootdir".into())),
@@ -157,7 +214,9 @@ impl Ground {
                 local.templates.push(template(&format!("{name}-standard_1-1_amd64.tar.zst")));
             }
         }
-        for (storage, name) in self.images.iter().filter_map(|id| id.split_once(':')) {
+        let scripts = ["local:snippets/hook.sh", "local:snippets/other.sh"];
+        let images = self.images.iter().map(String::as_str).chain(scripts);
+        for (storage, name) in images.filter_map(|id| id.split_once(':')) {
             if let Some(on) = node.storages.iter_mut().find(|on| on.id == storage) {
                 on.images.push(template(name));
                 let content = on.options.entry("content".into()).or_default();
@@ -284,7 +343,7 @@ impl There {
 
     /// The same, where something may be in the way: then nothing is done, and it is said what.
     pub(crate) async fn try_apply(&mut self, site: &Site) -> Result<(), String> {
-        let options = Options { now: now(), targets: Vec::new(), destroy: false };
+        let options = Options { now: now(), targets: Vec::new(), destroy: false, no_restart: false };
         let plan = plan::plan(&site.desired, &self.seen_by(site).await, &managers::kinds(), &options);
         if !plan.problems.is_empty() {
             return Err(format!("this cannot be applied: {:?}", plan.problems));
@@ -324,7 +383,8 @@ impl There {
     /// # Panics
     /// When the node does not answer.
     pub async fn look_for(&self, desired: &Desired) -> Inventory {
-        let mut seen = self.look().await;
+        let trust = Trust::clone(&crate::site::trust("workshop")).with_renamed(desired);
+        let mut seen = self.judged(&trust).await;
         managers::look_for(&self.ways(), desired, &mut seen).await;
         seen
     }
@@ -347,9 +407,8 @@ impl There {
     /// When the node does not answer.
     pub async fn look_settled(&self, desired: &Desired) -> Inventory {
         let ids = desired.guests.values().map(|guest| guest.id).collect();
-        let seen =
-            managers::observe_settled(&self.ways(), &crate::site::trust(&desired.site), &ids, &|_, _| {})
-                .await;
+        let trust = Trust::clone(&crate::site::trust(&desired.site)).with_renamed(desired);
+        let seen = managers::observe_settled(&self.ways(), &trust, &ids, &|_, _| {}).await;
         let mut seen = self.tell(seen.expect("the node answers"));
         managers::look_for(&self.ways(), desired, &mut seen).await;
         seen

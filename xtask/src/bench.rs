@@ -88,8 +88,8 @@ impl Table {
     }
 }
 
-/// Measures everything, or the gateway alone.
-pub(crate) fn run(gateway_alone: bool, real: Option<&Utf8Path>) -> Outcome {
+/// Measures everything, or the gateway, what takes real containers, or virtual machines alone.
+pub(crate) fn run(gateway_alone: bool, real: Option<&Utf8Path>, vms_alone: bool) -> Outcome {
     if gateway_alone {
         // What is measured is Nginx, not this program.
         return gateway::measure(&mut Table::default()).map(|()| true);
@@ -106,14 +106,19 @@ pub(crate) fn run(gateway_alone: bool, real: Option<&Utf8Path>) -> Outcome {
     };
     if cfg!(debug_assertions) {
         // Measured is what people get: this program again, with optimizations.
-        let arguments = ["run", "--quiet", "--locked", "--release", "--package", "xtask", "--", "bench"];
+        let mut arguments =
+            vec!["run", "--quiet", "--locked", "--release", "--package", "xtask", "--", "bench"];
+        arguments.extend(vms_alone.then_some("--vms"));
         return cargo(&arguments).map(|()| true);
     }
     cargo(&["build", "--quiet", "--locked", "--release", "--package", "phoenix-cli"])?;
     let this = Utf8PathBuf::try_from(std::env::current_exe()?)?;
     let release = this.parent().ok_or("this program is in no folder")?;
-    let mut table = Table::default();
-    measure(&release.join("phoenix-cli"), &mut table)?;
+    let (mut table, binary) = (Table::default(), release.join("phoenix-cli"));
+    if vms_alone {
+        return vms(&binary, &mut table).map(|()| true);
+    }
+    measure(&binary, &mut table)?;
     let target = release.parent().unwrap_or(release);
     let lines: String = table
         .figures
@@ -139,11 +144,41 @@ fn measure(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
         let applied = node::applied(&site)?;
         plans(binary, &site, &applied, count, table)?;
     }
+    vms(binary, table)?;
     large(binary, table)?;
     real::measure(binary, table)?;
-    apply_time::measure(table)?;
+    apply_time::measure("apply_100", &site::Site::new(100)?, table)?;
     converge::measure(table)?;
     gateway::measure(table)
+}
+
+/// A thousand virtual machines beside a thousand containers, by turns, so that a busy machine disturbs both: a machine may
+/// take no call more, and a fifth more time.
+fn vms(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
+    const RUNS: u32 = 12;
+    let kinds = [site::Site::new(1000)?, site::Site::of_vms(1000)?];
+    let applied = [node::applied(&kinds[0])?, node::applied(&kinds[1])?];
+    for (reach, name) in [(Reach::Commands, ""), (Reach::ApiAlone, "_no_ssh")] {
+        let mut served = Vec::new();
+        for (site, applied) in kinds.iter().zip(&applied) {
+            served.push(node::Served::start(site, applied, reach, Duration::ZERO)?);
+        }
+        let plan = |site: &site::Site| {
+            process::time(binary, &["--site", site.path(), "plan", "--detailed-exitcode"], 1)
+        };
+        let mut least = [f64::MAX; 2];
+        for _ in 0..RUNS {
+            for (site, least) in kinds.iter().zip(&mut least) {
+                *least = least.min(plan(site)?.0.least);
+            }
+        }
+        // Each run is one to warm up and one that counts.
+        let calls = served.iter().map(|node| node.calls() as f64 / f64::from(2 * RUNS)).collect::<Vec<_>>();
+        table.add(format!("plan_1000_vms{name}_ms_min"), least[1], "ms", None);
+        table.add(format!("plan_1000_vms{name}_over_containers"), least[1] / least[0], "ratio", Some(1.2));
+        table.add(format!("plan_1000_vms{name}_calls"), calls[1], "calls", Some(calls[0]));
+    }
+    apply_time::measure("apply_100_vms", &site::Site::of_vms(100)?, table)
 }
 
 /// Ten times what anybody has: nothing may grow faster than the number of guests.

@@ -50,8 +50,10 @@ const GUIDES: [Guide; 3] = [
         elsewhere: &[
             ("crates/blueprint/src/resolve/machines.rs", 1),
             ("crates/blueprint/src/resolve/merge.rs", 1),
+            ("crates/blueprint/src/settings.rs", 1),
             ("crates/blueprint/src/source/guest.rs", 2),
-            ("crates/managers/src/guests/vms.rs", 8),
+            ("crates/managers/src/guests/vms.rs", 7),
+            ("tests/tests/simulation/keys/vms.rs", 1),
         ],
     },
     Guide {

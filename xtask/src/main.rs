@@ -37,6 +37,9 @@ enum Task {
         /// Only what takes real containers, with this build of phoenix-cli; the table alone
         #[arg(long, value_name = "BINARY")]
         real: Option<camino::Utf8PathBuf>,
+        /// Only virtual machines beside containers; the table alone
+        #[arg(long)]
+        vms: bool,
     },
     /// Put the diffs that CONTRIBUTING shows on a copy of the sources, build it, and run the tests that they add
     Guides {
@@ -54,7 +57,7 @@ type Outcome = Result<bool, Box<dyn Error>>;
 fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Gen { check } => r#gen::run(check),
-        Task::Bench { gateway, real } => bench::run(gateway, real.as_deref()),
+        Task::Bench { gateway, real, vms } => bench::run(gateway, real.as_deref(), vms),
         Task::Guides { write } => guides::run(write),
         Task::Unused => unused::run(),
     };

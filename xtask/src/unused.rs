@@ -61,7 +61,7 @@ fn names(source: &str, name: &str) -> bool {
     })
 }
 
-/// All Rust of these files and folders.
+/// All Rust of these files and folders, and of the files elsewhere that theirs take in as modules.
 fn text(folder: &Utf8Path, places: &[&str]) -> Result<String, std::io::Error> {
     let mut out = String::new();
     let mut waiting: Vec<Utf8PathBuf> = places.iter().map(|place| folder.join(place)).collect();
@@ -74,10 +74,22 @@ fn text(folder: &Utf8Path, places: &[&str]) -> Result<String, std::io::Error> {
                 }
             }
         } else if path.is_file() {
-            out.push_str(&fs_err::read_to_string(&path)?);
+            let source = fs_err::read_to_string(&path)?;
+            let beside = path.parent().unwrap_or(folder);
+            for elsewhere in modules_elsewhere(&source) {
+                out.push_str(&fs_err::read_to_string(beside.join(elsewhere))?);
+            }
+            out.push_str(&source);
         }
     }
     Ok(out)
+}
+
+/// The files outside of its folder that a source takes in as modules.
+fn modules_elsewhere(source: &str) -> impl Iterator<Item = &str> {
+    let paths =
+        source.lines().filter_map(|line| line.trim().strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+    paths.filter(|path| path.starts_with("../"))
 }
 
 #[cfg(test)]
@@ -90,6 +102,12 @@ mod tests {
         assert_eq!(declared(manifest, "dependencies").collect::<Vec<_>>(), ["a", "b-c"]);
         assert_eq!(declared(manifest, "dev-dependencies").collect::<Vec<_>>(), ["d"]);
         assert_eq!(declared(manifest, "build-dependencies").count(), 0);
+    }
+
+    #[test]
+    fn a_module_elsewhere_is_its_crates_own() {
+        let source = "#[path = \"../../fuzz/a.rs\"]\nmod a;\n#[path = \"near.rs\"]\nmod near;\n// #[path = \"../b.rs\"]\n";
+        assert_eq!(modules_elsewhere(source).collect::<Vec<_>>(), ["../../fuzz/a.rs"]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Crews: who carries out steps. The foreman knows nothing of what they do.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use foreign::Untrusted;
 use plan::{Address, Step};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Sink};
 
@@ -92,23 +94,51 @@ pub fn unreadable(error: &serde_json::Error) -> Failure {
     Failure::from_error("apply::plan-unreadable", error).hint("make the plan again with this phoenix-cli")
 }
 
+/// What a step holds while it runs, by the name of each hold.
+pub(crate) type Held = Arc<Mutex<Vec<(String, OwnedSemaphorePermit)>>>;
+
 /// How a crew tells what it is doing.
 #[derive(Debug, Clone)]
 pub struct Progress {
     address: Address,
     sink: Arc<dyn Sink>,
+    held: Held,
+    stop: CancellationToken,
 }
 
 impl Progress {
     /// For the step at `address`.
     pub fn new(address: Address, sink: Arc<dyn Sink>) -> Self {
-        Self { address, sink }
+        Self { address, sink, held: Held::default(), stop: CancellationToken::new() }
+    }
+
+    /// With what says that a person stops the run.
+    #[must_use]
+    pub fn stopped_by(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// Ends when a person stops the run: what is only waited for need not be waited for then. What is being done is brought to
+    /// its end.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// With what is held while the steps run.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        Self { held, ..self }
     }
 
     /// The same for another step of the batch.
     #[must_use]
     pub fn for_step(&self, address: &Address) -> Self {
-        Self { address: address.clone(), sink: self.sink.clone() }
+        Self { address: address.clone(), ..self.clone() }
+    }
+
+    /// The rest of the step does without what it holds of this class, so that others need not wait for its end.
+    pub fn let_go(&self, class: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|(hold, _)| hold.split(':').next() != Some(class));
     }
 
     /// Something is done now.
@@ -145,4 +175,25 @@ pub trait Crew: Debug + Send + Sync {
     /// Carries out the steps of one batch (one step, mostly), in order, and says for each what came of it. It may be
     /// dropped at any await, and started again later on what is there then: it must converge.
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>>;
+}
+
+/// Carries out steps one after another, up to the first that fails; each with the progress of its own.
+pub async fn in_turn<'s, F>(
+    steps: &[&'s Step],
+    progress: &Progress,
+    mut carry_out: impl FnMut(&'s Step, Progress) -> F,
+) -> Vec<Result<Done, Failure>>
+where
+    F: Future<Output = Result<Done, Failure>>,
+{
+    let mut results = Vec::new();
+    for step in steps {
+        let result = carry_out(step, progress.for_step(&step.address)).await;
+        let failed = result.is_err();
+        results.push(result);
+        if failed {
+            break;
+        }
+    }
+    results
 }

@@ -9,6 +9,11 @@ pub const GUEST: usize = 1;
 /// (T-3).
 pub const STORAGE: usize = 4;
 
+/// Clones made at once of one container: Proxmox VE sets the lock `disk` in its configuration for as long as its volumes are copied,
+/// and refuses the next with "CT is locked (disk)" (T-3). A virtual machine that is off is only locked for readers, so its clones
+/// hold nothing of this class. It is let go when the clone is made, before that starts.
+pub const TEMPLATE: usize = 1;
+
 /// Tasks at once on one node: each is a worker process there; `pvedaemon` runs three workers by default, each of
 /// which forks tasks freely, so eight keeps a small node responsive.
 pub const NODE: usize = 8;
@@ -25,6 +30,7 @@ pub const LOOKS: usize = 6;
 pub fn limit_for(class: &str) -> usize {
     match class {
         "storage" => STORAGE,
+        "template" => TEMPLATE,
         "node" => NODE,
         // Whatever names a guest, and whatever is unknown, is taken one at a time: slow is better than wrong.
         _ => GUEST,

@@ -1,7 +1,7 @@
 //! The walk: a step runs when what it needs has succeeded; what fails skips only what needs it; the rest goes on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use plan::{Address, Consent, Plan, Step};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -244,31 +244,35 @@ impl Walk<'_> {
         let holds: BTreeSet<&String> = steps.iter().flat_map(|s| &s.holds).collect();
         // Always taken in the same order, so that two units never wait for each other; the scarcest class (storage)
         // first, so that nobody holds a place on the node while waiting for a disk.
-        let wanted: Vec<Arc<Semaphore>> = holds
+        let wanted: Vec<(String, Arc<Semaphore>)> = holds
             .into_iter()
             .rev()
             .map(|hold| {
                 let class = hold.split(':').next().unwrap_or_default();
-                self.semaphores
+                let semaphore = self
+                    .semaphores
                     .entry(hold.clone())
-                    .or_insert_with(|| Arc::new(Semaphore::new(limits::limit_for(class))))
-                    .clone()
+                    .or_insert_with(|| Arc::new(Semaphore::new(limits::limit_for(class))));
+                (hold.clone(), semaphore.clone())
             })
-            .chain([self.total.clone()])
+            .chain([(String::new(), self.total.clone())])
             .collect();
         let (sink, stop) = (self.foreman.sink.clone(), self.foreman.stop.clone());
         let task = self.tasks.spawn(async move {
-            let Some(_permits) = acquire(wanted, &stop).await else {
+            let Some(permits) = acquire(wanted, &stop).await else {
                 return (index, Vec::new(), 0);
             };
             let started = Instant::now();
             for step in &steps {
                 sink.take(&Event::StepStarted { address: step.address.clone(), action: step.action });
             }
-            let progress = Progress::new(steps[0].address.clone(), sink);
+            let held = Arc::new(Mutex::new(permits));
+            let progress =
+                Progress::new(steps[0].address.clone(), sink).holding(held.clone()).stopped_by(stop);
             let refs: Vec<&Step> = steps.iter().collect();
             let span = tracing::info_span!(target: "phoenix.span", "step", what = %steps[0].address);
             let results = crew.carry_out(&refs, &progress).instrument(span).await;
+            drop(held);
             (index, results, millis(started))
         });
         self.unit_of_task.insert(task.id(), index);
@@ -363,11 +367,14 @@ impl Walk<'_> {
     }
 }
 
-async fn acquire(wanted: Vec<Arc<Semaphore>>, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
+async fn acquire(
+    wanted: Vec<(String, Arc<Semaphore>)>,
+    stop: &CancellationToken,
+) -> Option<Vec<(String, OwnedSemaphorePermit)>> {
     let all = async {
         let mut permits = Vec::with_capacity(wanted.len());
-        for semaphore in wanted {
-            permits.push(semaphore.acquire_owned().await.ok()?);
+        for (hold, semaphore) in wanted {
+            permits.push((hold, semaphore.acquire_owned().await.ok()?));
         }
         Some(permits)
     };
@@ -438,6 +445,7 @@ mod tests {
             steps,
             problems: vec![],
             notes: vec![],
+            postponed: vec![],
             basis: std::collections::BTreeMap::new(),
         }
     }

@@ -26,6 +26,10 @@ pub struct Feature {
 pub struct FeatureSpec {
     /// One sentence: what a guest with it does.
     pub description: String,
+    /// What it can be put on: `guest`, `node`. Guests alone where absent. On a node its packages, files, commands and units are
+    /// the node's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostKind>,
     /// What a user may set.
     pub parameters: BTreeMap<String, Parameter>,
     /// Features that are put in before this one.
@@ -72,7 +76,32 @@ pub struct FeatureSpec {
     pub health: Vec<HealthSpec>,
 }
 
+/// What a feature can be put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKind {
+    /// Guests: containers and virtual machines.
+    Guest,
+    /// The node itself.
+    Node,
+}
+
+impl HostKind {
+    /// As people say several of them.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Guest => "guests",
+            Self::Node => "nodes",
+        }
+    }
+}
+
 impl FeatureSpec {
+    /// Whether it can be put there.
+    pub fn is_for(&self, host: HostKind) -> bool {
+        if self.hosts.is_empty() { host == HostKind::Guest } else { self.hosts.contains(&host) }
+    }
+
     /// The ports on which it answers those who need it, with these parameters.
     pub fn ports<'a>(&'a self, given: &'a BTreeMap<String, Value>) -> impl Iterator<Item = u16> + 'a {
         let value = move |name: &String| given.get(name).or(self.parameters.get(name)?.default.as_ref());

@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::codes;
+use crate::kin;
 use crate::report::{Draft, Report, Spot};
 use crate::schema::{self, resolve};
 use crate::suggest;
@@ -137,6 +138,17 @@ impl<'a> Check<'a> {
         }
         // Alternatives differ in their JSON type, so the value itself tells which one was meant.
         match branches.iter().find(|branch| accepts(resolve(self.root, branch), node)) {
+            // A word that is none of them may stand where something else than a word was meant.
+            Some(branch)
+                if words(resolve(self.root, branch))
+                    .is_some_and(|words| !words.contains(&node.text().unwrap_or_default())) =>
+            {
+                let message =
+                    format!("{} cannot be `{}`", self.name(), node.text().unwrap_or_default().escape_debug());
+                let hint = format!("it can be {}", expectation(self.root, schema));
+                self.error(codes::BAD_VALUE, node.span, message, Some(hint));
+                None
+            }
             Some(branch) => self.value(node, branch),
             None => {
                 self.wrong_type(node, schema);
@@ -307,7 +319,8 @@ impl<'a> Check<'a> {
         let candidates =
             known.into_iter().flat_map(Map::keys).map(String::as_str).filter(|k| !k.starts_with('$'));
         let place = self.whole_path();
-        let hint = suggest::hint(key, "known keys here", candidates).or_else(|| {
+        let kin = || kin::of(place.split('.').next()?, key);
+        let hint = kin().or_else(|| suggest::hint(key, "known keys here", candidates)).or_else(|| {
             // Where there are too many to list them.
             (!place.is_empty()).then(|| format!("phoenix-cli explain {place} lists the keys"))
         });
@@ -321,7 +334,8 @@ impl<'a> Check<'a> {
     fn key_is_good(&mut self, key: &str, member: &Member, schema: &Value) -> bool {
         let Some(kind) = schema.get("propertyNames").and_then(form) else { return true };
         let Err(error) = values::check_text(kind, key) else { return true };
-        let code = if kind == "label" { codes::BAD_NAME } else { codes::UNKNOWN_KEY };
+        let code =
+            if matches!(kind, "label" | "storage-name") { codes::BAD_NAME } else { codes::UNKNOWN_KEY };
         self.error(code, member.key, error.message, error.hint);
         false
     }
@@ -396,6 +410,15 @@ fn accepts(schema: &Value, node: &Node) -> bool {
             _ => true,
         },
     }
+}
+
+/// The words that a schema lists, where it is for words alone.
+fn words(schema: &Value) -> Option<Vec<&str>> {
+    if let Some(Value::Array(all)) = schema.get("enum") {
+        return all.iter().map(Value::as_str).collect();
+    }
+    let Some(Value::Array(all)) = schema.get("oneOf") else { return None };
+    all.iter().map(|word| word.get("const").and_then(Value::as_str)).collect()
 }
 
 /// What a schema wants, in words.

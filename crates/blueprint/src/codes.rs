@@ -66,6 +66,20 @@ codes! {
     NOT_ONE = "not-one", "not exactly one of several keys",
         "Exactly one of several keys must be given here.",
         "Keep one of them.";
+    STORAGE = "storage", "a storage that cannot serve what is wanted of it",
+        "A storage that the blueprint declares says what may lie on it, on which nodes it is and whether it is enabled. What names it \
+         needs something else: a container's disks are `rootdir`, a machine's `images`, templates `vztmpl`, media `iso`, disk \
+         images to import `import`, hook scripts `snippets`.",
+        "Add it to the storage's `content` or `nodes`, or name another storage.";
+    ZFS = "zfs", "a pool or dataset of ZFS that cannot be as it is declared",
+        "A group of disks has a number that its layout takes, all groups of a pool have the same, each disk is in one place, a dataset \
+         is in one that is declared, and no two are mounted in one place.",
+        "Correct what is underlined; `phoenix-cli explain hypervisor.zfs` says what each key means.";
+    GOLDEN = "golden", "a guest that cannot be a template",
+        "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
+         is in each of its clones. So it has no services, nobody can need that it is healthy, and nothing is put in it that is one \
+         guest's alone: no certificate, no secret, no part of the workshop.",
+        "Give that to the guests that are made of it.";
     LITERAL_SECRET = "literal-secret", "a secret in clear",
         "Blueprints are shared and kept in version control, so secrets are only given by reference and never end up in a \
          plan, a journal or a log.",
@@ -146,10 +160,22 @@ codes! {
     BAD_NETWORK = "bad-network", "a network device that is not definite",
         "It is not clear which network a device is in, or it is described in two ways.",
         "Say `network`, and use either the short form or `networks`.";
+    IS_OFF = "is-off", "a guest that is off, and that others need",
+        "A guest with `\"started\": false` does not run, so what others need of it is not there: guests that name it in their \
+         `needs`, and all of them where it is the name server, the certificate authority, a gateway with services of running \
+         guests, the mesh, or the cache of packages.",
+        "Let it run, or take away what needs it.";
+    BAD_RENAME = "bad-rename", "a new name that cannot be",
+        "`was` says which name a guest had until now. Nothing else may have that name, and only one guest can have had it.",
+        "Correct `was`, or take it out: without it the guest is a new one.";
     BAD_MOUNT = "bad-mount", "a mount point that cannot be",
         "A mount point shows either a volume of its own (`size`, perhaps `storage`) or a folder of the node (`host`), and no \
          two mount points of a guest have the same path.",
         "Correct the mount point.";
+    BAD_LINK = "bad-link", "a link of the node that cannot be",
+        "A link is a bridge (`ports`), a bond (`bond`), a VLAN (`vlan`) or a card, and each has keys of its own. A card is part of \
+         one bridge or bond at most, and has no address of its own then; the node has one router to everywhere else.",
+        "Correct the link under `hypervisor.network`.";
     UNKNOWN_PARAMETER = "unknown-parameter", "an unknown parameter",
         "The feature does not have this parameter.",
         "Correct the spelling; the feature's `feature.json` lists its parameters.";
@@ -159,6 +185,10 @@ codes! {
     MISSING_PARAMETER = "missing-parameter", "a parameter is missing",
         "The feature needs this parameter, and there is no default for it.",
         "Add the parameter: \"features\": [{\"name\": {\"parameter\": …}}].";
+    WRONG_HOST = "wrong-host", "a feature that cannot be put there",
+        "A feature says what it is for: guests, nodes, or both (`hosts` in its `feature.json`). What is made for guests alone would \
+         change files of Proxmox VE's own on a node.",
+        "Put it where it is for, or take another one.";
     MISSING_OPTION = "missing-option", "a container without an option that a feature needs",
         "The feature works only where the container may do more than most, such as `nesting` for containers inside of it. \
          Proxmox VE gives that with the container's options, and without it the feature would fail once half is made.",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Feature, ParameterType};
+use crate::catalog::{Feature, HostKind, ParameterType};
 use crate::check;
 use crate::codes;
 use crate::parameters;
@@ -110,6 +110,10 @@ impl Checker<'_> {
     }
 
     fn artifacts(&mut self, root: &Node, known: &BTreeSet<String>) {
+        if let Some(artifacts) = root.get("artifacts").filter(|_| self.feature.spec.is_for(HostKind::Node)) {
+            let hint = "run what needs it in a guest, or leave out `node` among its `hosts`".to_owned();
+            self.bad(artifacts.span, "a node gets no artifacts".to_owned(), Some(hint));
+        }
         for element in list(root, "artifacts") {
             // One with a template in it is checked when it is rendered.
             if let Some(name) = element.text().filter(|name| !name.contains('{') && !known.contains(*name)) {

@@ -16,12 +16,18 @@ use crate::names::{GuestName, NodeName};
 use crate::values::{Bridge, Domain, Label};
 
 mod guest;
+mod link;
 mod machine;
+mod storage;
+mod zfs;
 
 pub use guest::{
     Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup, gib,
 };
-pub use machine::{Bus, Efi, Passed, Slot, User, Vm, VmDisk};
+pub use link::{Link, LinkIs, Port};
+pub use machine::{Bus, Efi, Enter, Passed, Slot, User, Vm, VmDisk};
+pub use storage::{Place, STORAGE_TYPES, Storage, StorageType};
+pub use zfs::{Dataset, Layout, Pool, SCHEDULE, SCRUB, SNAPSHOTS};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -71,6 +77,8 @@ pub struct Blueprint {
     pub flows: BTreeMap<String, Flow>,
     /// The networks, by name.
     pub networks: BTreeMap<String, Network>,
+    /// The storages, by name.
+    pub storages: BTreeMap<String, Arc<Storage>>,
     /// The container templates, by name.
     pub templates: BTreeMap<String, Arc<Image>>,
     /// The images of virtual machines, by name.
@@ -79,6 +87,14 @@ pub struct Blueprint {
     pub guests: Guests,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
+}
+
+impl Blueprint {
+    /// Whether a guest becomes a template, which others are clones of.
+    pub fn is_golden(&self, guest: &GuestName) -> bool {
+        let all = self.templates.values().chain(self.images.values());
+        all.into_iter().any(|image| matches!(&image.from, ImageFrom::Golden(name) if name == guest))
+    }
 }
 
 /// One environment.
@@ -178,6 +194,8 @@ pub struct LabTarget {
     pub ports: LabPorts,
     /// How many nodes it has, 1 to 3, where that is declared; 1 by default.
     pub nodes: Option<u8>,
+    /// Whether its node is a machine of its own, where that is declared.
+    pub machine: Option<bool>,
 }
 
 /// The ports of 127.0.0.1 on which a lab is published, as far as they are declared.
@@ -279,7 +297,7 @@ impl Challenge {
 pub const PVE: &str = "pve";
 
 /// The node that the site is built on, as far as Phoenix looks after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hypervisor {
     /// Whether its API shows a certificate of the workshop.
     pub certificate: bool,
@@ -287,6 +305,12 @@ pub struct Hypervisor {
     pub hostname: Label,
     /// The address that the name leads to, where that is known.
     pub address: Option<Ipv4Addr>,
+    /// What is installed on it, what one requires before it.
+    pub features: Vec<FeatureUse>,
+    /// Its pools of ZFS, by name.
+    pub zfs: BTreeMap<String, Arc<Pool>>,
+    /// Its links that are declared, by name.
+    pub network: BTreeMap<String, Link>,
     /// Where it is declared.
     pub declared: Location,
 }
@@ -429,6 +453,17 @@ pub enum ImageFrom {
         /// Its name on the storage.
         stored: String,
     },
+    /// A guest of the blueprint, which becomes a template that others are clones of.
+    Golden(GuestName),
+    /// A guest that is there, by its id, which others are clones of. It is somebody's.
+    Guest(u32),
+}
+
+impl ImageFrom {
+    /// Whether what is made of it is a clone of a guest.
+    pub fn is_cloned(&self) -> bool {
+        matches!(self, Self::Golden(_) | Self::Guest(_))
+    }
 }
 
 /// A feature used on a guest.

@@ -8,7 +8,7 @@ use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
     CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, ImageSource,
-    NetworkSource, SiteSource, TargetSource, TemplateSource, TypeSource,
+    NetworkSource, SiteSource, StorageSource, TargetSource, TemplateSource, TypeSource,
 };
 use crate::tree::{Member, Node};
 
@@ -71,6 +71,7 @@ pub(crate) struct Namespace<'d> {
     pub hypervisor: Option<Entry<'d, HypervisorSource>>,
     pub firewall: Option<Entry<'d, FirewallSource>>,
     pub networks: BTreeMap<String, Entry<'d, NetworkSource>>,
+    pub storages: BTreeMap<String, Entry<'d, StorageSource>>,
     pub templates: BTreeMap<String, Entry<'d, TemplateSource>>,
     pub images: BTreeMap<String, Entry<'d, ImageSource>>,
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
@@ -100,6 +101,7 @@ impl<'d> Namespace<'d> {
             merger.single("firewall", typed.firewall, &mut all.firewall);
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
+            merger.several("storages", "storage", typed.storages, &mut all.storages);
             merger.several("templates", "template", typed.templates, &mut all.templates);
             merger.several("images", "image", typed.images, &mut all.images);
             merger.several("types", "type", typed.types, &mut all.types);

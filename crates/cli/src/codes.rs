@@ -1,7 +1,7 @@
 //! Every code an error of Phoenix can have beside those of a blueprint's diagnostics ([`blueprint::codes`]), explained:
 //! for `phoenix-cli explain CODE` and for the book's troubleshooting page. A file for each field, in which what comes
-//! before the `::` of its codes is at home. That no code is missing here, and none too many, is checked when the book's
-//! generated pages are.
+//! before the `::` of its codes is at home; those of `doctor`'s checks of a node stand with the checks
+//! ([`managers::checkup`]). That no code is missing here, and none too many, is checked when the book's generated pages are.
 
 mod authority;
 mod command;
@@ -10,12 +10,23 @@ mod inside;
 mod lab;
 mod node;
 mod run;
+mod storage;
+mod zfs;
 
 use blueprint::codes::CodeInfo;
 
 /// The lists, one a file.
-const LISTS: [&[CodeInfo]; 7] =
-    [authority::CODES, command::CODES, guests::CODES, inside::CODES, lab::CODES, node::CODES, run::CODES];
+const LISTS: [&[CodeInfo]; 9] = [
+    authority::CODES,
+    command::CODES,
+    guests::CODES,
+    inside::CODES,
+    lab::CODES,
+    node::CODES,
+    run::CODES,
+    storage::CODES,
+    zfs::CODES,
+];
 
 /// The explanation of a code, of a blueprint's diagnostic or of anything else.
 pub fn find(code: &str) -> Option<&'static CodeInfo> {
@@ -24,7 +35,8 @@ pub fn find(code: &str) -> Option<&'static CodeInfo> {
 
 /// All codes but the diagnostics', in no order that means anything.
 pub fn all() -> impl Iterator<Item = &'static CodeInfo> {
-    LISTS.into_iter().flatten()
+    let host = managers::checkup::CHECKS.into_iter().flatten().map(|check| &check.info);
+    LISTS.into_iter().flatten().chain(host)
 }
 
 const fn code(

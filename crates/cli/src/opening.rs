@@ -46,6 +46,11 @@ pub async fn look(global: &Global, printer: Printer) -> Result<Site, CommandErro
     Site::look(&global.site, keeping(global), &printer).await
 }
 
+/// The same for who only looks: no program is run to learn whether a secret that it prints has changed.
+pub async fn glance(global: &Global, printer: Printer) -> Result<Site, CommandError> {
+    Site::look(&global.site, keeping(global).without_asking(), &printer).await
+}
+
 impl Listener for Printer {
     fn hear(&self, notice: &Notice<'_>) {
         match notice {

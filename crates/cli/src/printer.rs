@@ -63,6 +63,13 @@ impl Printer {
         }
     }
 
+    /// To the program that asked, as it is.
+    pub fn answer(line: &str) {
+        use std::io::Write as _;
+        // Who does not listen any more does not want to know.
+        let _ = std::io::stdout().write_all(line.as_bytes());
+    }
+
     /// Data, as text.
     pub fn data(self, text: impl AsRef<str>) {
         let text = screen(text.as_ref());

@@ -52,6 +52,19 @@ impl TaskLog {
 #[error("{0}")]
 pub struct TaskError(pub String);
 
+/// A volume of a container that is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeCopy {
+    /// Which, `tank:200/vm-200-disk-0.raw`.
+    pub from: String,
+    /// Whose it is.
+    pub of: u32,
+    /// What it becomes.
+    pub to: String,
+    /// Whether what is not written stays where it is.
+    pub linked: bool,
+}
+
 /// A template that can be had: an entry of the node's list of appliances, called as its API calls it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Appliance {
@@ -101,6 +114,18 @@ pub trait Runtime: Machines + Send + Sync + Debug {
         template: &Utf8Path,
         log: &TaskLog,
     ) -> Result<(), TaskError>;
+
+    /// Copies a volume of a container that does not run, `id` and `config` being those of the one that it becomes a volume of.
+    async fn copy_volume(
+        &self,
+        id: u32,
+        config: &Config,
+        copy: &VolumeCopy,
+        log: &TaskLog,
+    ) -> Result<(), TaskError>;
+
+    /// Gives a volume of a container another name: what was one's disk becomes the base of others.
+    async fn rename_volume(&self, id: u32, from: &str, to: &str) -> Result<(), TaskError>;
 
     /// Starts it.
     async fn start(&self, id: u32, config: &Config, log: &TaskLog) -> Result<(), TaskError>;
@@ -167,6 +192,11 @@ pub trait Runtime: Machines + Send + Sync + Debug {
     /// The guests that run now.
     async fn running(&self) -> BTreeSet<u32>;
 
+    /// Whether the node has this bridge though nobody said so when it was made.
+    fn has_bridge(&self, _name: &str) -> bool {
+        false
+    }
+
     /// For a running guest: seconds since it started, and bytes of memory in use.
     async fn usage(&self, id: u32) -> Option<(u64, u64)>;
 
@@ -177,4 +207,9 @@ pub trait Runtime: Machines + Send + Sync + Debug {
         argv: &[String],
         stdin: &[u8],
     ) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError>;
+
+    /// The pools of ZFS that were made on the node, and the datasets in them.
+    fn zfs_places(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
 }

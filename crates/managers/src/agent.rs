@@ -18,7 +18,7 @@ use crate::settle::Pauses;
 use crate::ways::Ways;
 
 /// The environment of a command, and nothing else: what runs in a guest must not depend on who looks at it.
-const ENVIRONMENT: [&str; 4] = [
+pub(crate) const ENVIRONMENT: [&str; 4] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "TERM=linux",
     "HOME=/root",

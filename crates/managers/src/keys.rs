@@ -32,7 +32,12 @@ pub struct Around<'a> {
     pub storage: &'a str,
     /// The volume of the medium in its drive, where the blueprint calls it by the name of an image.
     pub medium: Option<&'a str>,
+    /// The same of the medium in its second drive.
+    pub second: Option<&'a str>,
 }
+
+/// What the API shows in the place of a secret, and what stands for its value here.
+pub const HIDDEN: &str = "**********";
 
 /// How a key's values are compared, and what they look like.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +56,8 @@ pub enum Form {
     Members,
     /// A text for people.
     Prose,
+    /// What nobody may read: it is there, or it is not ([`HIDDEN`]). Whoever sets it knows its value elsewhere.
+    Secret,
     /// Sub-keys.
     Property(&'static Schema),
     /// Sub-keys of something that holds data: the volume that is there stays, and can grow.
@@ -108,6 +115,10 @@ pub enum Shown {
     Words(&'static [(&'static str, &'static str)]),
 }
 
+/// Whether a change is in force at once although others of its row are not: what is in force of all keys, and the values of
+/// this one that are and that are wanted.
+pub type AtOnce = fn(&BTreeMap<String, String>, Option<&str>, Option<&str>) -> bool;
+
 /// Why a change takes root on the node, if it does: the guest, what is in force, and what is wanted.
 pub type Root<G> = fn(&G, Option<&str>, Option<&str>) -> Option<&'static str>;
 
@@ -130,6 +141,8 @@ pub struct Row<G: 'static> {
     pub form: Form,
     /// When a change takes effect.
     pub takes: Takes,
+    /// Which changes do at once, whatever `takes` says, and when that is, in a few words for the book.
+    pub at_once: Option<(AtOnce, &'static str)>,
     /// What takes root.
     pub root: Option<Root<G>>,
     /// What takes root, in a few words for the book.
@@ -158,6 +171,7 @@ impl<G> Row<G> {
             default: None,
             form: Form::Text,
             takes: Takes::Live,
+            at_once: None,
             root: None,
             root_words: "",
             others: Others::Nothing,
@@ -173,13 +187,23 @@ impl<G> Row<G> {
         if !self.numbered {
             return (key == self.name).then_some(None);
         }
+        // A number as it is written, not `+1` or `01`.
         let number = key.strip_prefix(self.name)?;
-        number.parse().ok().filter(|n: &u8| n.to_string() == number).map(Some)
+        let is_written = number == "0" || number.starts_with(|digit: char| ('1'..='9').contains(&digit));
+        number.parse().ok().filter(|_| is_written).map(Some)
     }
 
     /// The key of a slot.
     pub fn key(&self, slot: Option<u8>) -> String {
         slot.map_or_else(|| self.name.to_owned(), |slot| format!("{}{slot}", self.name))
+    }
+
+    /// When a change takes effect, in words.
+    pub fn takes_words(&self) -> String {
+        match self.at_once {
+            Some((_, when)) => format!("at once {when}; else {}", self.takes.words()),
+            None => self.takes.words().to_owned(),
+        }
     }
 
     /// What takes root to change it, if that does.

@@ -13,23 +13,29 @@ pub mod agent;
 pub mod artifacts;
 pub mod authority;
 pub mod certificates;
+pub mod checkup;
 pub mod features;
 pub mod firewall;
+mod guarded;
 pub mod guests;
 pub mod health;
 pub mod hypervisor;
 pub mod images;
 pub mod keys;
 pub mod lock;
+pub mod network;
 pub mod observe;
 pub mod own;
 pub mod privileges;
 pub mod services;
 pub mod settle;
+pub mod ssh;
 pub mod status;
+pub mod storages;
 pub mod trace;
 pub mod ways;
 pub mod worksite;
+pub mod zfs;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -44,10 +50,12 @@ use serde_json::Value;
 
 pub use features::look::{Looked, OnNode, Within};
 use guests::diff::{CONTAINERS, VMS};
+use guests::restart::RESTARTS;
 pub use observe::{observe, observe_settled};
+pub use ssh::Doors;
 pub use status::{Seen, Status};
 pub use ways::Ways;
-pub use worksite::{Artifacts, Prober, Secrets, WantedArtifact, Worksite};
+pub use worksite::{Artifacts, Prober, Secrets, SshKeys, WantedArtifact, Worksite};
 
 /// A kind of resource: all that the rest of Phoenix asks of it. Nobody else knows the names of kinds.
 #[async_trait]
@@ -60,6 +68,12 @@ pub trait Manager: Debug + Send + Sync {
 
     /// What is known of a resource on paper, an object of texts and numbers; `None` where the site has no such resource.
     fn facts(&self, address: &Address, desired: &Desired) -> Option<Value>;
+
+    /// What this kind has looked at on the node in the one command that reads all files; it comes to [`Self::observe`] in
+    /// [`Guests::seen`].
+    fn looks(&self) -> Option<proxmox::inventory::Look> {
+        None
+    }
 
     /// Takes what concerns this kind alone out of what was read on the node, into the inventory. Nothing is asked for it: what
     /// is read there, is read in one command.
@@ -96,6 +110,7 @@ pub trait Manager: Debug + Send + Sync {
 /// templates and images. What cannot be had stays unknown.
 pub async fn look_for(ways: &Ways, desired: &Desired, inventory: &mut Inventory) {
     guests::ground::look(ways, desired, inventory).await;
+    storages::look(ways.reader(), desired, inventory).await;
     images::look(ways.reader(), desired, inventory).await;
 }
 
@@ -105,8 +120,13 @@ pub fn managers() -> &'static [&'static dyn Manager] {
     static ALL: &[&dyn Manager] = &[
         &CONTAINERS,
         &VMS,
+        &RESTARTS,
+        &zfs::Pools,
+        &zfs::Datasets,
+        &storages::Storages,
         &images::TEMPLATES,
         &images::IMAGES,
+        &network::Networks,
         &authority::Authorities,
         &firewall::Firewalls,
         &hypervisor::Hypervisors,

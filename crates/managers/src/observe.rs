@@ -36,7 +36,8 @@ pub async fn observe(ways: &Ways) -> Result<Inventory, Failure> {
         }
     };
     let (listed, by_files) = tokio::join!(listed(reader, commands.is_none()), by_files);
-    let Listed { resources, nodes, node, guests: read, unread } = listed?;
+    let Listed { resources, nodes, node, guests: read, notes, unread } = listed?;
+    inventory.datacenter.notes = notes;
     let read = match (by_files, read) {
         (Some(Ok(read)), _) | (None, Some(read)) => read,
         // Somebody else is in the node's place, or it is another node: then nothing is looked at any more.
@@ -69,6 +70,7 @@ struct Listed {
     nodes: BTreeMap<String, NodeFacts>,
     node: String,
     guests: Option<Guests>,
+    notes: Option<String>,
     unread: Vec<Unread>,
 }
 
@@ -81,10 +83,16 @@ async fn listed(reader: &Reader, guests_too: bool) -> Result<Listed, Failure> {
         let unread = offered(reader, &mut nodes, &resources).await;
         Ok::<_, Failure>((node, nodes, unread))
     };
-    let (guests, rest) = tokio::join!(guests, rest);
+    // Where it is written down what the site has of the datacenter.
+    let notes = settle::read("reading the notes of the datacenter", || reader.notes());
+    let (guests, rest, notes) = tokio::join!(guests, rest, notes);
     let guests = guests?;
-    let (node, nodes, unread) = rest?;
-    Ok(Listed { resources, nodes, node, guests, unread })
+    let (node, nodes, mut unread) = rest?;
+    let notes = notes.unwrap_or_else(|failure| {
+        unread.push(Unread { what: "the notes of the datacenter".into(), why: failure.to_string() });
+        None
+    });
+    Ok(Listed { resources, nodes, node, guests, notes, unread })
 }
 
 /// How many nodes are asked at once for what they offer: the node that answers passes each call on.
@@ -124,15 +132,16 @@ async fn offered(
 
 /// All configuration files, in one command; tried three times, so that one lost answer costs next to nothing.
 async fn files(node: &dyn Runner) -> Result<Guests, FilesError> {
+    let looks: Vec<_> = crate::managers().iter().filter_map(|manager| manager.looks()).collect();
     let mut pauses = Pauses::up_to(settle::PAUSE);
     for _ in 0..2 {
-        match read_by_files(node).await {
+        match read_by_files(node, &looks).await {
             Err(error @ FilesError::Transport(transport::Error::HostKey { .. })) => return Err(error),
             Err(FilesError::Transport(_) | FilesError::Garbled { .. }) => pauses.pause().await,
             result => return result,
         }
     }
-    read_by_files(node).await
+    read_by_files(node, &looks).await
 }
 
 /// Observes and judges, and again while a task holds one of the guests `ids` or one of the site's own: what a run that was
@@ -192,8 +201,10 @@ pub async fn observe_settled(
 }
 
 /// Tasks that a run of ours begins. A console that somebody has open is a task too, and is not waited for.
-const OURS: [&str; 15] = [
+const OURS: [&str; 18] = [
     "vzcreate",
+    "vzclone",
+    "vztemplate",
     "vzstart",
     "vzstop",
     "vzshutdown",
@@ -202,6 +213,7 @@ const OURS: [&str; 15] = [
     "move_volume",
     "qmcreate",
     "qmclone",
+    "qmtemplate",
     "qmconfig",
     "qmstart",
     "qmstop",
@@ -387,6 +399,9 @@ async fn storages(reader: &Reader, node: &str, resources: &[Resource]) -> Storag
                 content: storage.content.split(',').map(|c| c.trim().to_owned()).collect(),
                 active: storage.active && storage.enabled,
                 available: storage.avail,
+                total: storage.total,
+                kind: storage.kind,
+                shared: storage.shared,
             },
         );
     }

@@ -12,6 +12,7 @@ use proxmox::error::{Error, ErrorKind};
 use tokio::time::{Instant, sleep};
 use transport::{Command, Output, Runner, Sent};
 
+use crate::guests::refused::never;
 use crate::privileges;
 use crate::worksite::Worksite;
 
@@ -115,6 +116,11 @@ fn hint(code: &str, known: Option<String>) -> String {
 pub fn transport_failure(what: &str, error: &transport::Error) -> Failure {
     let known = match error {
         transport::Error::Connect { hint, .. } => hint.clone(),
+        transport::Error::HostKey { .. } => Some(
+            "somebody else is there, or its keys were made anew: compare them on its own console (ssh-keygen -lf \
+             /etc/ssh/ssh_host_ed25519_key.pub) before anything else"
+                .to_owned(),
+        ),
         _ => None,
     };
     let next = "phoenix-cli doctor tries every hop".to_owned();
@@ -467,7 +473,12 @@ pub(crate) fn works_on(task: &TaskEntry, id: u32) -> bool {
 
 /// Whether a lock in the configuration is one that nobody works under, as far as `tasks` tell.
 pub(crate) fn is_left(lock: &str, id: u32, tasks: &[TaskEntry]) -> bool {
-    !works_alone(lock) && !tasks.iter().any(|task| works_on(task, id))
+    !works_alone(lock) && !tasks.iter().any(|task| works_on(task, id) || makes_a_clone(lock, task))
+}
+
+/// Whether a lock may be that of a clone which is being made: its task says what it is a clone of, and not what it becomes.
+fn makes_a_clone(lock: &str, task: &TaskEntry) -> bool {
+    ["clone", "create"].contains(&lock) && ["qmclone", "vzclone"].contains(&task.kind.as_str())
 }
 
 /// Whether a task runs: it has no status yet, or says so.
@@ -475,7 +486,7 @@ pub(crate) fn runs(task: &TaskEntry) -> bool {
     task.status.as_deref().is_none_or(|s| s.is_empty() || s.eq_ignore_ascii_case("running"))
 }
 
-fn certificate(error: &Error) -> bool {
+pub(crate) fn certificate(error: &Error) -> bool {
     matches!(error, Error::Exchange(proxmox::exchange::ExchangeError::Certificate { .. }))
 }
 
@@ -486,6 +497,53 @@ pub enum Set {
     Done,
     /// Somebody else changed the configuration in between: read it again.
     Modified,
+}
+
+/// Gets a change through that may be made twice: again where it never arrived or somebody holds the lock, and after an answer that
+/// got lost, or where that is a refusal because it was made before, by a look: `made`.
+///
+/// # Errors
+/// When the node refuses, or cannot be reached.
+pub(crate) async fn through<F, Fut, M, MFut>(
+    what: &str,
+    progress: &Progress,
+    call: F,
+    made: M,
+) -> Result<(), Failure>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<(), Error>> + Send,
+    M: Fn() -> MFut + Send + Sync,
+    MFut: Future<Output = Result<bool, Failure>> + Send,
+{
+    let begin = Instant::now();
+    let mut pauses = Pauses::up_to(PAUSE);
+    let mut lost = false;
+    loop {
+        let error = match call().await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match (error.kind(), error.sent()) {
+            (Some(ErrorKind::Locked), _) if begin.elapsed() < LOCKED => {}
+            (None, Sent::Never) if begin.elapsed() < UNREACHABLE && !certificate(&error) => {}
+            (None, Sent::Maybe) if begin.elapsed() < UNREACHABLE => {
+                if !lost {
+                    progress.warning(format!(
+                        "the node's answer got lost while {what}; looking whether it was done"
+                    ));
+                }
+                lost = true;
+                if made().await? {
+                    return Ok(());
+                }
+            }
+            // "Already defined", "does not exist": our own first try, whose answer was lost.
+            (Some(_), _) if lost && made().await? => return Ok(()),
+            _ => return Err(failure(what, &error)),
+        }
+        pauses.pause().await;
+    }
 }
 
 /// Sets a container's configuration. The same parameters twice are the same as once, so what may have arrived is sent
@@ -499,6 +557,9 @@ pub async fn set(
     params: Vec<(String, String)>,
     progress: &Progress,
 ) -> Result<Set, Failure> {
+    if let Some(failure) = never(guest.kind, guest.id, &params) {
+        return Err(failure);
+    }
     let what = "changing the configuration";
     let begin = Instant::now();
     let mut lock = Lock::new(site, guest, what, progress);

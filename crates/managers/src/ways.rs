@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use apply::Failure;
@@ -21,6 +21,7 @@ use transport::{Command, Error, InGuest, OtherNode, Runner, Whereabouts};
 
 use crate::agent::InVm;
 use crate::settle;
+use crate::ssh::{BySsh, Doors};
 
 /// How many nodes hold a site's lock at most: each is a command that stays on the one connection, which carries eight
 /// ([`transport::MAX_SESSIONS`]). It is a majority of seven.
@@ -35,6 +36,8 @@ struct Inner {
     first: Option<Arc<dyn Runner>>,
     reader: Reader,
     agent: Agent,
+    /// Who opens connections to guests that are entered by ssh.
+    doors: OnceLock<Arc<dyn Doors>>,
     known: Mutex<Known>,
     /// Asked for once, however many want to know at the same time.
     asking: tokio::sync::Mutex<()>,
@@ -70,7 +73,15 @@ impl Ways {
     pub fn new(first: Option<Arc<dyn Runner>>, exchange: Arc<dyn Exchange>) -> Self {
         let (known, asking) = (Mutex::default(), tokio::sync::Mutex::default());
         let (reader, agent) = (Reader::new(exchange.clone()), Agent::new(exchange));
-        Self(Arc::new(Inner { first, reader, agent, known, asking }))
+        Self(Arc::new(Inner { first, reader, agent, doors: OnceLock::new(), known, asking }))
+    }
+
+    /// With connections to guests that are entered by ssh, which `doors` opens.
+    #[must_use]
+    pub fn by_ssh(self, doors: Arc<dyn Doors>) -> Self {
+        // Set once, by who makes the ways.
+        let _ = self.0.doors.set(doors);
+        self
     }
 
     /// Calls that only read.
@@ -136,6 +147,9 @@ impl Ways {
     /// When there is no way to run commands at all.
     pub fn guest(&self, id: u32) -> Result<Arc<dyn Runner>, Failure> {
         if self.knows_vm(id) {
+            if let Some(door) = self.0.doors.get().and_then(|doors| doors.door(id)) {
+                return Ok(Arc::new(BySsh::new(door?, id)));
+            }
             return Ok(Arc::new(InVm::new(self.clone(), self.0.agent.clone(), id)));
         }
         match self.first() {

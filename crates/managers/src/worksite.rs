@@ -19,7 +19,7 @@ use plan::mark::{self, Mark};
 use plan::trust::Trust;
 use proxmox::client::{GuestRef, Reader, Writer};
 use secrecy::SecretString;
-use transport::{Command, Runner};
+use transport::{Command, KeyPair, Runner};
 
 use crate::features::RenderedArtifact;
 use crate::own::{self, Own};
@@ -28,6 +28,9 @@ use crate::ways::Ways;
 
 /// The code of the failure of [`Secrets::resolve`] for a secret that Phoenix makes, and has not.
 pub const NOT_MADE: &str = "secrets::not-made";
+
+/// The code of a failure to have a secret that nobody needs to know now: what would print it was not asked.
+pub const NOT_ASKED: &str = "secrets::not-asked";
 
 /// Where secrets come from at the moment they are needed.
 pub trait Secrets: Debug + Send + Sync {
@@ -44,6 +47,33 @@ pub trait Secrets: Debug + Send + Sync {
     fn make(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
         self.resolve(reference)
     }
+
+    /// The keys by which the virtual machine of a name is entered by ssh. They are made where there are none yet: it is asked
+    /// for by who makes the machine.
+    ///
+    /// # Errors
+    /// When they cannot be read or made.
+    fn ssh_keys(&self, guest: &str) -> Result<SshKeys, Failure> {
+        Err(Failure::new("ssh::no-keys", format!("there is no place for keys of vm.{guest}")))
+    }
+
+    /// Forgets them: the machine is gone.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn forget_ssh_keys(&self, guest: &str) -> Result<(), Failure> {
+        let _ = guest;
+        Ok(())
+    }
+}
+
+/// The keys by which a virtual machine is entered by ssh.
+#[derive(Debug, Clone)]
+pub struct SshKeys {
+    /// By which it proves that it is this machine.
+    pub host: KeyPair,
+    /// By which Phoenix proves that it may enter.
+    pub client: KeyPair,
 }
 
 /// Who proves that a service answers.
@@ -96,6 +126,29 @@ impl HostRunner {
             Some(id) => format!("phoenix-cli exec {id} -- {command}"),
             None => format!("on the node: {command}"),
         }
+    }
+
+    /// What a command that changes nothing says, read; an answer that lacks its end is asked for again, twice. The last reason
+    /// where it cannot be read.
+    ///
+    /// # Errors
+    /// When the host cannot be reached.
+    pub(crate) async fn read<T>(
+        &self,
+        command: &Command,
+        parse: impl Fn(&str) -> Result<T, String> + Send + Sync,
+    ) -> Result<Result<T, String>, Failure> {
+        let mut read = Err("it does not answer".to_owned());
+        for _ in 0..3 {
+            let output = settle::command(&*self.runner, command).await?;
+            if output.success() {
+                read = parse(&output.text());
+            }
+            if read.is_ok() {
+                break;
+            }
+        }
+        Ok(read)
     }
 }
 

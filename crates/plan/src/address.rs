@@ -25,7 +25,20 @@ pub mod kinds {
     pub const TEMPLATE: &str = "template";
     /// Images of virtual machines.
     pub const IMAGE: &str = "image";
+    /// Storages of the datacenter.
+    pub const STORAGE: &str = "storage";
+    /// Pools of ZFS on the node.
+    pub const POOL: &str = "pool";
+    /// Datasets of ZFS on the node.
+    pub const DATASET: &str = "dataset";
+    /// Links of the node: its network.
+    pub const NETWORK: &str = "network";
+    /// Restarts of guests, by the guests' names: no resources, but steps of their own.
+    pub const RESTART: &str = "restart";
 }
+
+/// The node that answers, behind the `@` of an address.
+const THE_NODE: &str = "node";
 
 /// The address of a resource, e.g. `container.gateway`, `certificate.notes`, `feature.base@container.notes`: its kind, its
 /// name, and, where the name alone does not say it, the host it is on.
@@ -60,10 +73,15 @@ impl Address {
 
     /// The address of a thing that another host may have, too.
     pub fn on(kind: &str, name: &str, host: &Host) -> Self {
-        let Self { kind, name, text, .. } = Self::new(kind, name);
-        // The node that answers has no name of its own.
-        let text = if *host == Host::THE_NODE { text } else { format!("{text}@{host}") };
-        Self { kind, name, text, host: Some(host.clone()).filter(|host| *host != Host::THE_NODE) }
+        let plain = Self::new(kind, name);
+        let text = match host {
+            // `feature.base` is the feature itself, wherever it is put.
+            Host::Node(None) if kind == kinds::FEATURE => format!("{}@{THE_NODE}", plain.text),
+            // The node that answers has no name of its own.
+            Host::Node(None) => return plain,
+            _ => format!("{}@{host}", plain.text),
+        };
+        Self { text, host: Some(host.clone()), ..plain }
     }
 
     /// The address of a container.
@@ -111,6 +129,11 @@ impl Address {
         Self::on(kinds::FEATURE, feature, host)
     }
 
+    /// The address of the restart of a guest.
+    pub fn restart(guest: &str) -> Self {
+        Self::new(kinds::RESTART, guest)
+    }
+
     /// The address of a container template on a node: the one that is declared under this name, or whose file's name begins so.
     pub fn template(name: &str, node: &Host) -> Self {
         Self::on(kinds::TEMPLATE, name, node)
@@ -119,6 +142,26 @@ impl Address {
     /// The address of an image of virtual machines on a node.
     pub fn image(name: &str, node: &Host) -> Self {
         Self::on(kinds::IMAGE, name, node)
+    }
+
+    /// The address of a storage of the datacenter.
+    pub fn storage(name: &str) -> Self {
+        Self::new(kinds::STORAGE, name)
+    }
+
+    /// The address of a pool of ZFS on the node.
+    pub fn pool(name: &str) -> Self {
+        Self::on(kinds::POOL, name, &Host::THE_NODE)
+    }
+
+    /// The address of a dataset of ZFS on the node, by its whole name: `dataset.tank/media`.
+    pub fn dataset(name: &str) -> Self {
+        Self::on(kinds::DATASET, name, &Host::THE_NODE)
+    }
+
+    /// The address of a link of the node: a bridge, a bond, a VLAN, a card.
+    pub fn network(link: &str) -> Self {
+        Self::new(kinds::NETWORK, link)
     }
 
     /// The kind of resource: `container`.
@@ -189,6 +232,7 @@ impl FromStr for Address {
             return Err(wrong());
         }
         let (name, host) = match rest.rsplit_once('@') {
+            Some((name, THE_NODE)) if kind == kinds::FEATURE => (name, Some(Host::THE_NODE)),
             Some((name, host)) => (name, Some(host.parse::<Host>().map_err(|_| wrong())?)),
             None => (rest, None),
         };
@@ -281,9 +325,18 @@ mod tests {
         assert_eq!((a.kind(), a.name(), a.host()), ("feature", "base", Some(&host)));
         assert_eq!(a.as_str().parse::<Address>().unwrap().host(), Some(&host));
         assert_eq!(Address::on("dataset", "tank/vm", &Host::THE_NODE).as_str(), "dataset.tank/vm");
-        for wrong in
-            ["container", "container. x", "container.", "Container.x", "feature.x@y", "feature.@vm.y"]
-        {
+        let on_node = Address::feature("sysctl", &Host::THE_NODE);
+        assert_eq!(on_node.as_str(), "feature.sysctl@node");
+        assert_eq!(on_node.as_str().parse::<Address>().unwrap().host(), Some(&Host::THE_NODE));
+        for wrong in [
+            "container",
+            "dataset.x@node",
+            "container. x",
+            "container.",
+            "Container.x",
+            "feature.x@y",
+            "feature.@vm.y",
+        ] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
     }

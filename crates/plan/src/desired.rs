@@ -39,10 +39,16 @@ pub struct Desired {
     pub guests: BTreeMap<GuestName, Guest>,
     /// The certificates, by name.
     pub certificates: BTreeMap<String, Certificate>,
-    /// What Phoenix looks after on the node itself.
+    /// The certificate of the node itself, and what keeps it there.
     pub hypervisor: Option<Hypervisor>,
+    /// What is installed on the node itself, in order.
+    pub on_node: Vec<Feature>,
+    /// The pools of ZFS on the node, by name.
+    pub pools: BTreeMap<String, Arc<blueprint::model::Pool>>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
+    /// The storages of the datacenter, by name.
+    pub storages: BTreeMap<String, Arc<blueprint::model::Storage>>,
     /// The templates and images that the blueprint declares, where they are to be.
     pub images: BTreeMap<Address, Image>,
     /// What every name resolves to inside the workshop.
@@ -97,6 +103,26 @@ impl Desired {
     /// The guest of this name as a host; a container where there is none of that name.
     pub fn host_called(&self, guest: &str) -> Host {
         self.guests.get(guest).map_or_else(|| Host::container(guest), Guest::host)
+    }
+
+    /// Whether the guest of this name is to be off: what is in it waits until it runs.
+    pub fn is_off(&self, guest: &str) -> bool {
+        self.guests.get(guest).is_some_and(|guest| !guest.started)
+    }
+
+    /// Whether something is on a guest that is to be off.
+    pub fn is_on_off(&self, host: &Host) -> bool {
+        host.guest().is_some_and(|guest| self.is_off(guest))
+    }
+
+    /// All features with their addresses: those of guests, and those of the node.
+    pub fn features(&self) -> impl Iterator<Item = (Address, &Feature)> {
+        let on = |host: Host| move |feature: &'_ Feature| Address::feature(&feature.name, &host);
+        let of_guests = self.guests.values().flat_map(move |guest| {
+            let address = on(guest.host());
+            guest.features.iter().map(move |feature| (address(feature), feature))
+        });
+        of_guests.chain(self.on_node.iter().map(move |feature| (on(Host::THE_NODE)(feature), feature)))
     }
 
     /// The id of the guest that this address is the one of.

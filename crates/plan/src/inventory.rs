@@ -1,5 +1,7 @@
 //! What was observed on the target. It may be partial, and then says what could not be read.
 
+pub mod zfs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -39,11 +41,42 @@ pub struct Inventory {
     pub root_away: bool,
     /// What the secrets of features that were applied are now, by the feature's address and what stands for the secret.
     pub secrets: BTreeMap<Address, BTreeMap<String, Secret>>,
-    /// What guests are to have of their node that it does not have, by node: `folder:PATH`, `device:PATH`, `link:NAME`. Looked
-    /// for is only what is new to a guest.
+    /// What guests are to have of their node that it does not have, by node: `folder:PATH`, `device:PATH`, `link:NAME`,
+    /// `script:VOLUME`, `mapping:KIND/NAME`, the last with `@` behind it where it is there and has nothing on this node. Looked for
+    /// is only what is new to a guest.
     pub absent: BTreeMap<String, BTreeSet<String>>,
     /// The site whose change of the firewall waits to be confirmed, and is taken back otherwise.
     pub unconfirmed: Option<String>,
+    /// What is of the datacenter, and of none of its nodes.
+    pub datacenter: Datacenter,
+}
+
+/// What is known of the datacenter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Datacenter {
+    /// Its notes, where they were shown: that takes a privilege.
+    pub notes: Option<String>,
+    /// What the site has there, as its notes say and the site's key vouches for; or another site's mark that cannot be read here.
+    pub mark: Option<Mark>,
+    /// What they say, where that is not believed.
+    pub claim: Option<Claim>,
+    /// The definitions of storages that were shown, by name. `None` where nobody asked, or they could not be read: they are asked
+    /// for where the site declares storages, or has some.
+    pub storages: Option<BTreeMap<String, Definition>>,
+    /// What the nodes offer storages to be made of, by node and what was looked for (`zfs`, `lvm`, `lvmthin GROUP`, `nfs SERVER`):
+    /// what there is, or why it could not be looked for. Only asked for storages that are to be made.
+    pub offers: BTreeMap<(String, String), Result<BTreeSet<String>, String>>,
+    /// The guests that have volumes on a storage of the site's that may have to go, by storage.
+    pub holds: BTreeMap<String, BTreeSet<u32>>,
+}
+
+/// The definition of a storage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Definition {
+    /// Its type: `dir`, `zfspool`, …
+    pub kind: String,
+    /// Its options, as they stand in the cluster's configuration.
+    pub options: BTreeMap<String, String>,
 }
 
 /// What a secret is now, without its value.
@@ -89,8 +122,11 @@ pub struct NodeFacts {
     pub storages: BTreeMap<String, Storage>,
     /// The container templates it has, as volume ids.
     pub templates: BTreeSet<String>,
-    /// The images of virtual machines it has, disk images and ISOs, as volume ids. Only read where the site declares some.
+    /// The images of virtual machines it has, disk images and ISOs, as volume ids. Only read where the
+    /// site declares some, or names one for a guest that is to be made.
     pub images: BTreeSet<String>,
+    /// The storages whose images were read, each with what was read of it: `import`, `iso`.
+    pub listed: BTreeSet<(String, String)>,
     /// The sizes of those templates and images, in bytes.
     pub sizes: BTreeMap<String, u64>,
     /// The templates that its catalogue has, by file name, with the section that each is in. `None` where nobody asked, or where
@@ -100,6 +136,9 @@ pub struct NodeFacts {
     pub addresses: Vec<Ipv4Inet>,
     /// How Phoenix comes to it over ssh, as it sees it. Known of the node alone that commands lead to.
     pub way_in: Option<WayIn>,
+    /// What kinds have looked at on it, by the name of each look: what was printed, or, where it could not tell, what it printed
+    /// until then. Its kind alone reads it. Known of the node alone that commands lead to.
+    pub looked: BTreeMap<String, Result<String, String>>,
     /// What was done on it, as it remembers it. Known of the node alone that commands lead to.
     pub hypervisor: Option<Mark>,
     /// The same as it was read, until somebody has found out whose it is ([`Inventory::judge`]).
@@ -108,6 +147,8 @@ pub struct NodeFacts {
     pub claim: Option<Claim>,
     /// Whether it was made before the site had a key, and is still to be sealed.
     pub old: bool,
+    /// Its pools, datasets and disks. Known of the node alone that commands lead to; `None` where it has no ZFS.
+    pub zfs: Option<zfs::Zfs>,
 }
 
 /// How Phoenix comes to a node over ssh.
@@ -150,6 +191,8 @@ pub struct Guest {
     pub read: Option<Read>,
     /// The mark: the site's own, which its key made, or another site's.
     pub mark: Option<Mark>,
+    /// What its mark calls it, where it has another name by now ([`crate::Trust::with_renamed`]).
+    pub was: Option<Address>,
     /// What it says it is, where that is not believed.
     pub claim: Option<Claim>,
     /// Whether its mark is of before the site had a key, and is still to be sealed.
@@ -167,6 +210,12 @@ pub struct Storage {
     pub active: bool,
     /// Free bytes.
     pub available: Option<u64>,
+    /// All its bytes, where they are known.
+    pub total: Option<u64>,
+    /// As in `dir`, `zfspool`; empty where nobody said it.
+    pub kind: String,
+    /// Whether all nodes see the same on it.
+    pub shared: bool,
 }
 
 /// Something that could not be read.
@@ -185,14 +234,17 @@ static NOTHING: NodeFacts = NodeFacts {
     storages: BTreeMap::new(),
     templates: BTreeSet::new(),
     images: BTreeSet::new(),
+    listed: BTreeSet::new(),
     sizes: BTreeMap::new(),
     catalogue: None,
     addresses: Vec::new(),
     way_in: None,
+    looked: BTreeMap::new(),
     hypervisor: None,
     read: None,
     claim: None,
     old: false,
+    zfs: None,
 };
 
 impl Inventory {

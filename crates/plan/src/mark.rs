@@ -6,10 +6,11 @@
 //! Whoever may edit a guest's description can write such a block, so a text is no authority: what was read is a [`Read`], of
 //! which only [`crate::Trust`] says whose it is, by the seal that the site's key made.
 
+pub mod notes;
 pub(crate) mod seal;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -22,6 +23,9 @@ pub const TAG: &str = "phoenix";
 
 /// Proxmox VE's limit for a description, in bytes (API schema, `description`, `maxLength`).
 pub const DESCRIPTION_LIMIT: usize = 8192;
+
+/// Stands for the fingerprint of a certificate that a guest had under its name of before.
+pub const RENAMED: &str = "renamed";
 
 const OPEN: &str = "```phoenix";
 const CLOSE: &str = "```";
@@ -45,6 +49,8 @@ pub struct Mark {
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     /// What Phoenix set of the keys that others set, too (tags, name servers): only that is taken away again.
     pub set: BTreeMap<String, String>,
+    /// Volumes that Phoenix moved away from, as the node names them: they are freed once the new ones are seen.
+    pub left: BTreeSet<String>,
 }
 
 /// Why a fenced block could not be read.
@@ -62,6 +68,7 @@ impl Mark {
             applied: BTreeMap::new(),
             secrets: BTreeMap::new(),
             set: BTreeMap::new(),
+            left: BTreeSet::new(),
         }
     }
 
@@ -126,6 +133,23 @@ impl Mark {
             self.applied.remove(address.kind());
         }
         entry
+    }
+
+    /// The same of a guest that is called otherwise now.
+    #[must_use]
+    pub fn called(mut self, address: Address) -> Self {
+        let own = self.applied.get_mut(kinds::AUTHORITY);
+        if let Some((own, entry)) = own.and_then(|own| own.remove(self.address.name()).map(|it| (own, it))) {
+            own.insert(address.name().to_owned(), entry);
+        }
+        // Whoever signs for a guest knows it by its name, so each is asked for once more under the new one.
+        for certificate in self.applied.get_mut(kinds::CERTIFICATE).into_iter().flat_map(BTreeMap::values_mut)
+        {
+            if let Some(fingerprint) = certificate.get_mut("f") {
+                *fingerprint = RENAMED.into();
+            }
+        }
+        Self { address, ..self }
     }
 
     /// Forgets all that was applied, so that it counts as new.

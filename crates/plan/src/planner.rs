@@ -1,5 +1,7 @@
 //! The planner itself: asks each kind of resource for its differences, then orders, cuts to the targets, and checks.
 
+mod golden;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -12,7 +14,7 @@ use crate::desired::Desired;
 use crate::graph::{EdgeKind, Graph};
 use crate::inventory::Inventory;
 use crate::render::Telling;
-use crate::step::{Action, Consent, FILE_VERSION, Grade, Plan, Problem, Step};
+use crate::step::{self, Action, Consent, FILE_VERSION, Grade, Plan, Problem, Step};
 use crate::targets::{self, Remembered};
 
 /// What a plan may depend on beside the desired state and the inventory.
@@ -24,6 +26,8 @@ pub struct Options {
     pub targets: Vec<String>,
     /// Whether all that Phoenix made for the site is to go.
     pub destroy: bool,
+    /// Whether restarts are put off ([`Plan::postpone_restarts`]).
+    pub no_restart: bool,
 }
 
 /// What a kind of resource looks at. There is no way from here to a node: a plan cannot change anything (P-14, I-2).
@@ -157,6 +161,11 @@ impl Proposal {
         self.steps.get(address).is_some_and(|s| matches!(s.action, Action::Create | Action::Replace))
     }
 
+    /// Whether a step proposed so far removes this resource, or makes it anew: what it has now goes.
+    pub fn removes(&self, address: &Address) -> bool {
+        self.steps.get(address).is_some_and(|s| matches!(s.action, Action::Delete | Action::Replace))
+    }
+
     /// What the plan relies on: that a thing is as its kind sees it now ([`Kind::state`]).
     pub fn relies_on(&mut self, address: Address, state: impl Into<String>) {
         self.basis.insert(address, state.into());
@@ -191,11 +200,19 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         kind.diff(world, &mut proposal);
     }
     let Proposal { mut steps, conditional, mut problems, mut notes, basis } = proposal;
+    let mut postponed = Vec::new();
+    if options.no_restart {
+        let mut all: Vec<Step> = steps.into_values().collect();
+        postponed = step::postpone(&mut all);
+        steps = all.into_iter().map(|step| (step.address.clone(), step)).collect();
+    }
+    let restarts = Restarts::among(desired, &steps);
     // To a fixed point: a step that joins may be the trigger of another.
     let mut open = conditional;
     loop {
-        let (hit, rest): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|(triggers, _)| triggers.iter().any(|t| steps.contains_key(t)));
+        let (hit, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|(triggers, _)| {
+            triggers.iter().any(|t| steps.contains_key(t) || restarts.of(t).is_some())
+        });
         if hit.is_empty() {
             break;
         }
@@ -206,15 +223,22 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     }
     let away = away(desired, inventory);
     leave(desired, &away, &mut steps, &mut problems);
+    notes.extend(crate::off::leave(desired, &mut steps, &mut problems));
+    if !options.destroy {
+        notes.extend(golden::leave(desired, inventory, &mut steps, &mut problems));
+    }
     notes.extend(away.values().map(|(address, node)| {
         format!("{address} is on {node}, which is offline: nothing is done to it until {node} is back")
     }));
-    connect(desired, &mut steps);
+    connect(desired, &restarts, &mut steps);
     reverse_deletions(desired, &mut steps);
     if !options.targets.is_empty() {
         let remembered = targets::remembered(desired, inventory);
         let kept = limit_to_targets(desired, inventory, &remembered, &mut steps, &options.targets);
         problems.retain(|p| kept.contains(&p.address));
+        let guests = targets::Guests::new(desired);
+        postponed
+            .retain(|it| it.id.and_then(|id| guests.of_id(id)).is_some_and(|guest| kept.contains(&guest)));
         notes.extend(with_others(&remembered, &kept, &options.targets));
     }
     // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
@@ -231,7 +255,15 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     } else {
         problems.extend(batches_in_a_circle(&sorted));
     }
-    Plan { version: FILE_VERSION, site: desired.site.clone(), steps: sorted, problems, notes, basis }
+    Plan {
+        version: FILE_VERSION,
+        site: desired.site.clone(),
+        steps: sorted,
+        problems,
+        notes,
+        postponed,
+        basis,
+    }
 }
 
 /// The guests of the site, by id, that are on nodes which are offline: their addresses, and the nodes. One that is wanted and
@@ -270,21 +302,47 @@ fn leave(
     });
 }
 
+/// The restarts in a plan, by the guests that restart. A restart comes after what is done to its guest, and before all that
+/// comes after the guest.
+struct Restarts(BTreeMap<Address, Address>);
+
+impl Restarts {
+    fn among(desired: &Desired, steps: &BTreeMap<Address, Step>) -> Self {
+        let guests = targets::Guests::new(desired);
+        let all = steps.values().filter(|step| step.address.kind() == address::kinds::RESTART);
+        Self(all.filter_map(|step| Some((guests.of_id(step.id?)?, step.address.clone()))).collect())
+    }
+
+    /// The restart of a guest.
+    fn of(&self, guest: &Address) -> Option<&Address> {
+        self.0.get(guest)
+    }
+
+    /// The guest of a restart.
+    fn guest(&self, restart: &Address) -> Option<&Address> {
+        self.0.iter().find(|(_, its)| *its == restart).map(|(guest, _)| guest)
+    }
+}
+
 /// Fills in `needs`: the nearest steps among what a resource needs, at any distance.
-fn connect(desired: &Desired, steps: &mut BTreeMap<Address, Step>) {
+fn connect(desired: &Desired, restarts: &Restarts, steps: &mut BTreeMap<Address, Step>) {
     let present: BTreeSet<Address> = steps.keys().cloned().collect();
     for (address, step) in steps.iter_mut() {
         let mut found: BTreeSet<Address> =
             step.needs.iter().filter(|n| present.contains(*n)).cloned().collect();
+        found.extend(step.needs.iter().filter_map(|need| restarts.of(need)).cloned());
         let mut seen = BTreeSet::new();
-        let mut open: Vec<&Address> = desired.graph.needs(address).collect();
+        let own = (address.kind() == address::kinds::RESTART).then(|| restarts.guest(address)).flatten();
+        let mut open: Vec<&Address> = desired.graph.needs(address).chain(own).collect();
         while let Some(next) = open.pop() {
             if !seen.insert(next) {
                 continue;
             }
+            let restart = restarts.of(next).filter(|restart| *restart != address);
+            found.extend(restart.cloned());
             if present.contains(next) {
                 found.insert(next.clone());
-            } else {
+            } else if restart.is_none() {
                 open.extend(desired.graph.needs(next));
             }
         }
@@ -344,6 +402,9 @@ fn limit_to_targets(
         .map(|step| step.address.clone())
         .collect();
     open.extend(on_them);
+    // A restart is named by its own address, too, which is no resource's.
+    let restarts = steps.values().filter(|step| step.address.kind() == address::kinds::RESTART);
+    open.extend(restarts.filter(|step| named(&step.address, step.id)).map(|step| step.address.clone()));
     open.extend(gone);
     let mut keep: BTreeSet<Address> = BTreeSet::new();
     while let Some(next) = open.pop() {
@@ -376,6 +437,7 @@ pub fn known(desired: &Desired, inventory: &Inventory, pattern: &str) -> bool {
         || targets::remembered(desired, inventory)
             .iter()
             .any(|it| it.names().any(|name| address::matches(pattern, name, None)))
+        || desired.guests.keys().any(|name| address::matches(pattern, &Address::restart(name), None))
 }
 
 /// The circles among steps that wait for each other, a problem for each.

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::step::{Action, Change, Consent, Plan, SITE_GOES, Step};
+use crate::step::{Action, Change, Consent, Plan, Postponed, SITE_GOES, Step};
 
 /// What a piece of the text is, for whoever colours it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub fn text(plan: &Plan, target: &str, command: &str, paint: &dyn Fn(Style, &str
     };
     let plan = &*shown::shown(plan);
     let mut out = every_step(plan, &view);
+    out.push_str(&put_off(plan, &view));
     out.push_str(&problems(plan, paint));
     out
 }
@@ -121,6 +122,22 @@ fn every_step(plan: &Plan, view: &View<'_>) -> String {
         }
     }
     out
+}
+
+/// The restarts that were put off.
+fn put_off(plan: &Plan, view: &View<'_>) -> String {
+    let lines = waiting(plan, view.command).into_iter().map(|line| (view.paint)(Style::Hint, &line));
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}\n", lines.join("\n")) }
+}
+
+/// What waits for a restart that was put off, a line for each guest, with the command that does it.
+pub fn waiting(plan: &Plan, command: &str) -> Vec<String> {
+    let line = |it: &Postponed| {
+        let why = it.reasons.join("; ");
+        format!("{0} waits for a restart ({why}): {command} apply --target {0}", it.guest())
+    };
+    plan.postponed.iter().map(line).collect()
 }
 
 /// What keeps the plan from being carried out.
@@ -211,6 +228,7 @@ mod tests {
             steps: vec![step],
             problems: vec![],
             notes: vec![],
+            postponed: vec![],
             basis: std::collections::BTreeMap::new(),
         };
         let text = text(&plan, "pve1", "phoenix-cli", &|_, s| s.to_owned());

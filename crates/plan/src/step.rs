@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::address::Address;
+use crate::address::{Address, kinds};
 
 /// The version of the JSON that people's programs rely on ([`Plan::public_json`]).
 pub const VERSION: u32 = 1;
 
 /// The version of the files in which plans are kept: what their steps say to the crews is in them, too.
-pub const FILE_VERSION: u32 = 5;
+pub const FILE_VERSION: u32 = 7;
 
 /// The reason for a step of a plan that takes down the whole site.
 pub const SITE_GOES: &str = "the site is to be destroyed";
@@ -24,7 +24,7 @@ pub enum Action {
     Create,
     /// It is changed in place.
     Update,
-    /// It is changed and restarted.
+    /// It is restarted, so that what waits for that applies.
     Restart,
     /// It is destroyed and made anew.
     Replace,
@@ -235,6 +235,11 @@ impl Step {
         self
     }
 
+    /// Whether what it is about is off when it is done.
+    pub fn stops(&self) -> bool {
+        self.changes.iter().any(|change| change.path == "state" && change.new == "stopped")
+    }
+
     /// Together with all steps of the same batch, by one call of their crew.
     #[must_use]
     pub fn batch(self, batch: impl Into<String>) -> Self {
@@ -278,10 +283,45 @@ pub struct Plan {
     /// What a person should know: what could not be read, what was not looked at.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The restarts that were put off ([`Plan::postpone_restarts`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub postponed: Vec<Postponed>,
     /// What the plan was made against, by address, as each kind tells it ([`crate::Kind::state`]). A saved plan is only
     /// carried out when this still holds.
     #[serde(default)]
     pub basis: BTreeMap<Address, String>,
+}
+
+/// A restart that was put off: what waits for it goes on waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Postponed {
+    /// The restart's own address: `restart.notes`.
+    pub address: Address,
+    /// The guest's id.
+    pub id: Option<u32>,
+    /// Why it is to restart, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+impl Postponed {
+    /// The guest as a person names it: `notes`.
+    pub fn guest(&self) -> &str {
+        self.address.name()
+    }
+}
+
+/// Takes the restarts out of `steps`.
+pub(crate) fn postpone(steps: &mut Vec<Step>) -> Vec<Postponed> {
+    let out = steps.extract_if(.., |step| step.address.kind() == kinds::RESTART).map(|step| Postponed {
+        address: step.address,
+        id: step.id,
+        reasons: step.reasons,
+    });
+    let out: Vec<Postponed> = out.collect();
+    for step in steps {
+        step.needs.retain(|need| need.kind() != kinds::RESTART);
+    }
+    out
 }
 
 /// Counts of steps.
@@ -322,7 +362,7 @@ impl Plan {
     }
 
     /// The JSON people's programs rely on: `version`, `site`, `summary`, `steps` (with `address`, `action`, `grade`,
-    /// `reasons`, `changes`, `needs`), and `problems` and `notes`.
+    /// `reasons`, `changes`, `needs`), `problems`, `notes`, and restarts that were `postponed`.
     pub fn public_json(&self) -> Value {
         let steps: Vec<Value> = self
             .steps
@@ -342,8 +382,14 @@ impl Plan {
             .collect();
         serde_json::json!({
             "version": VERSION, "site": self.site, "summary": self.summary(), "steps": steps,
-            "problems": self.problems, "notes": self.notes,
+            "problems": self.problems, "notes": self.notes, "postponed": self.postponed,
         })
+    }
+
+    /// Puts off what restarts guests: the values are written, and wait.
+    pub fn postpone_restarts(&mut self) {
+        let more = postpone(&mut self.steps);
+        self.postponed.extend(more);
     }
 
     /// The addresses of all steps.

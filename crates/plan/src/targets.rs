@@ -7,6 +7,7 @@ use crate::desired::{Certificate, Desired, Guest};
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::mark::Mark;
+use crate::mark::notes::DATACENTER;
 use crate::step::{Plan, Step};
 
 /// All that is on a guest: its features, certificates, authority, services and its firewall. Nothing for what is no guest.
@@ -47,7 +48,12 @@ impl<'a> Guests<'a> {
         if let Some(service) = service {
             return self.desired.guests.get(&service.on).map(Guest::resource);
         }
-        self.by_id.get(&step.id?).cloned()
+        self.of_id(step.id?)
+    }
+
+    /// The guest that has this id.
+    pub fn of_id(&self, id: u32) -> Option<Address> {
+        self.by_id.get(&id).cloned()
     }
 }
 
@@ -84,7 +90,8 @@ fn marks<'a>(
 ) -> impl Iterator<Item = (&'a Mark, Option<u32>)> {
     let guests = inventory.of_site(&desired.site).filter_map(|g| Some((g.mark.as_ref()?, Some(g.id))));
     let node = inventory.reached().hypervisor.iter().filter(|mark| mark.site == desired.site);
-    guests.chain(node.map(|mark| (mark, None)))
+    let datacenter = inventory.datacenter.mark.iter().filter(|mark| mark.site == desired.site);
+    guests.chain(node.chain(datacenter).map(|mark| (mark, None)))
 }
 
 /// What carries the site's mark: guests with their ids, and the node.
@@ -92,7 +99,9 @@ pub(crate) fn marked<'a>(
     desired: &'a Desired,
     inventory: &'a Inventory,
 ) -> impl Iterator<Item = (&'a Address, Option<u32>)> {
-    marks(desired, inventory).map(|(mark, id)| (&mark.address, id))
+    // The datacenter is nothing that anybody names.
+    let own = |(mark, _): &(&Mark, _)| mark.address.kind() != DATACENTER;
+    marks(desired, inventory).filter(own).map(|(mark, id)| (&mark.address, id))
 }
 
 /// All that the site's marks remember.
@@ -115,6 +124,8 @@ pub fn all(desired: &Desired, inventory: &Inventory) -> BTreeSet<Address> {
     let marked = marked(desired, inventory).map(|(address, _)| address.clone());
     let mut all: BTreeSet<Address> = desired.graph.addresses().cloned().chain(marked).collect();
     all.extend(remembered(desired, inventory).iter().flat_map(Remembered::names).cloned());
+    let waits = |guest: &&Guest| inventory.guests.get(&guest.id).is_some_and(|it| !it.pending.is_empty());
+    all.extend(desired.guests.values().filter(waits).map(|guest| Address::restart(&guest.name)));
     all
 }
 
@@ -148,6 +159,10 @@ pub fn exclude(
         }
     }
     plan.steps.retain(|step| !out.contains(&step.address));
+    plan.postponed.retain(|it| {
+        let guest = it.id.and_then(|id| guests.of_id(id));
+        !named(&it.address, it.id) && !guest.is_some_and(|guest| named(&guest, it.id))
+    });
     plan.problems.retain(|problem| !named(&problem.address, desired.id_of(&problem.address)));
     out.into_iter().collect()
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::desired::Desired;
 use crate::inventory::Inventory;
-use crate::mark::{Bearer, Mark, Read, TAG, Unsealed, is_tagged, seal};
+use crate::mark::{Bearer, Mark, Read, TAG, Unsealed, is_tagged, notes, seal};
 use crate::site_key::{NoRandomness, SiteKey, nonce};
 
 /// What a site goes by when it says what is its own.
@@ -20,6 +21,8 @@ pub struct Trust {
     site: String,
     key: Option<Arc<SiteKey>>,
     old: Old,
+    /// Guests that have new names: what they were, and what they are.
+    renamed: BTreeMap<Address, Address>,
 }
 
 /// What was the site's before it had a key, and is still to be sealed.
@@ -100,13 +103,23 @@ impl fmt::Display for Claim {
 impl Trust {
     /// In the marks of `site` that `key` made. Without a key, in none.
     pub fn new(site: impl Into<String>, key: Option<Arc<SiteKey>>) -> Self {
-        Self { site: site.into(), key, old: Old::default() }
+        Self { site: site.into(), key, old: Old::default(), renamed: BTreeMap::new() }
     }
 
     /// And in marks without a seal of what was the site's before it had a key.
     #[must_use]
     pub fn with_old(self, old: Old) -> Self {
         Self { old, ..self }
+    }
+
+    /// And knows guests by their new names whose marks have the names of before (`was`).
+    #[must_use]
+    pub fn with_renamed(self, desired: &Desired) -> Self {
+        let renamed = desired.guests.values().filter_map(|guest| {
+            let was = guest.was.as_ref()?;
+            Some((Address::new(guest.kind.as_str(), was), guest.resource()))
+        });
+        Self { renamed: renamed.collect(), ..self }
     }
 
     /// The site's name.
@@ -130,11 +143,16 @@ impl Trust {
         if read.says().site != self.site {
             return Standing::Others(read.into_mark());
         }
+        let now = self.renamed.get(&address);
+        let called = |read: Read| match now {
+            Some(now) => read.into_mark().called(now.clone()),
+            None => read.into_mark(),
+        };
         let nonce = read.verified(self.key(), &Bearer::guest(id)).map(str::to_owned);
-        let old = self.old.guests.get(&id) == Some(&address);
+        let old = self.old.guests.get(&id) == Some(now.unwrap_or(&address));
         let why = match (nonce, is_tagged(tags)) {
-            (Ok(nonce), true) => return Standing::Ours(read.into_mark(), nonce),
-            (Err(Unsealed::No), true) if old => return Standing::Old(read.into_mark()),
+            (Ok(nonce), true) => return Standing::Ours(called(read), nonce),
+            (Err(Unsealed::No), true) if old => return Standing::Old(called(read)),
             (Err(Unsealed::No), _) if !old => Disbelief::Unsealed,
             (Ok(_) | Err(Unsealed::No), _) => Disbelief::Untagged,
             (Err(Unsealed::Another), _) => Disbelief::AnotherKey,
@@ -175,6 +193,30 @@ impl Trust {
         Ok(seal::render(key, &Bearer::guest(id), &nonce, text, mark))
     }
 
+    /// Whose what the notes of the datacenter say is. Marks of it were never without a seal.
+    pub fn of_datacenter(&self, read: Read) -> Standing {
+        let address = read.says().address.clone();
+        if read.says().site != self.site {
+            return Standing::Others(read.into_mark());
+        }
+        let nonce = read.verified(self.key(), &Bearer::datacenter()).map(str::to_owned);
+        let why = match nonce {
+            Ok(nonce) => return Standing::Ours(read.into_mark(), nonce),
+            Err(Unsealed::No) => Disbelief::Unsealed,
+            Err(Unsealed::Another | Unsealed::CopyOf(_)) => Disbelief::AnotherKey,
+        };
+        Standing::Claimed(Claim { address, why, says: Box::new(read.into_mark()) })
+    }
+
+    /// A mark sealed for the notes of the datacenter.
+    ///
+    /// # Errors
+    /// As [`Trust::describe`].
+    pub fn for_datacenter(&self, mark: &Mark) -> Result<String, CannotSeal> {
+        let key = self.key().ok_or(CannotSeal::NoKey)?;
+        Ok(seal::json(key, &Bearer::datacenter(), &nonce()?, mark))
+    }
+
     /// A mark sealed for a node, as the node keeps it.
     ///
     /// # Errors
@@ -191,6 +233,7 @@ impl Inventory {
         for guest in self.guests.values_mut() {
             let Some(read) = guest.read.take() else { continue };
             let tags = guest.config.as_ref().and_then(|config| config.get("tags"));
+            let was = read.says().address.clone();
             match trust.of_guest(guest.id, tags.map_or("", String::as_str), read) {
                 Standing::Ours(mark, _) | Standing::Others(mark) => guest.mark = Some(mark),
                 Standing::Old(mark) => {
@@ -198,6 +241,16 @@ impl Inventory {
                     guest.old = true;
                 }
                 Standing::Claimed(claim) => guest.claim = Some(claim),
+            }
+            guest.was = guest.mark.as_ref().filter(|mark| mark.address != was).map(|_| was);
+        }
+        let notes = self.datacenter.notes.as_deref().unwrap_or_default();
+        (self.datacenter.mark, self.datacenter.claim) = (None, None);
+        if let Some(read) = notes::split(notes, trust.site()).own {
+            match trust.of_datacenter(read) {
+                Standing::Ours(mark, _) | Standing::Others(mark) => self.datacenter.mark = Some(mark),
+                Standing::Claimed(claim) => self.datacenter.claim = Some(claim),
+                Standing::Old(_) => {}
             }
         }
         for (name, node) in &mut self.nodes {

@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use task::{Pace, TaskEnd, TaskError, Tick};
+use types::Options;
 pub use types::{
-    Appliance, GuestInterface, GuestStatus, LogLine, Member, Node, NodeInterface, PendingEntry, Permissions,
-    Pool, Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version, Volume, members,
+    Appliance, Definition, GuestInterface, GuestStatus, LogLine, Mapping, Member, Node, NodeInterface, Offer,
+    PendingEntry, Permissions, Pool, Privilege, Resource, Snapshot, Storage, TaskEntry, TaskStatus, Version,
+    Volume, members,
 };
 pub use writer::{Place, Writer};
 
@@ -246,6 +248,32 @@ impl Reader {
         self.read(path(["nodes", node, "storage"]), &[]).await
     }
 
+    /// The definitions of the cluster's storages, as far as the caller may see them.
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn definitions(&self) -> Result<Vec<Definition>, Error> {
+        self.read(path(["storage"]), &[]).await
+    }
+
+    /// What a node offers for storages of this kind (`zfs`, `lvm`, `lvmthin`, `nfs`): pools, groups, exports, by what Proxmox VE
+    /// calls them. It looks for it then, so it may take as long as the commands it runs.
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn scan(&self, node: &str, kind: &str, params: &[(&str, &str)]) -> Result<Vec<Offer>, Error> {
+        self.read(path(["nodes", node, "scan", kind]), params).await
+    }
+
+    /// The notes of the datacenter. `None` where the caller is not shown them, which takes Sys.Audit on `/`.
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn notes(&self) -> Result<Option<String>, Error> {
+        let options: Options = self.read(path(["cluster", "options"]), &[]).await?;
+        Ok(options.description)
+    }
+
     /// What is on a storage, or only one content type of it.
     ///
     /// # Errors
@@ -266,6 +294,14 @@ impl Reader {
     /// As [`Reader::version`].
     pub async fn appliances(&self, node: &str) -> Result<Vec<Appliance>, Error> {
         self.read(path(["nodes", node, "aplinfo"]), &[]).await
+    }
+
+    /// The resource mappings of one kind (`pci`, `usb`, `dir`), as far as the caller may use, see or change them.
+    ///
+    /// # Errors
+    /// As [`Reader::version`].
+    pub async fn mappings(&self, kind: &str) -> Result<Vec<Mapping>, Error> {
+        self.read(path(["cluster", "mapping", kind]), &[]).await
     }
 
     /// The network interfaces of a node.

@@ -117,7 +117,11 @@ impl ErrorKind {
             Self::Protected
         } else if has("hostname lookup '") || has("no such cluster node") {
             Self::NoSuchNode
-        } else if has("No space left on device") || has("not enough space") || has("out of space") {
+        } else if has("No space left on device")
+            || has("not enough space")
+            || has("out of space")
+            || has("insufficient free space")
+        {
             Self::NoSpace
         } else if has("already running") {
             Self::AlreadyRunning

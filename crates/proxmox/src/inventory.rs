@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::StreamExt as _;
 
 pub use files::{
-    FilesError, MARK, Printed, ROOT, firewall_path, host_fw, is_firewall_name, node_addresses, parse,
+    FilesError, Look, MARK, Printed, ROOT, firewall_path, host_fw, is_firewall_name, node_addresses, parse,
     printed, read_by_files, read_by_files_below,
 };
 
@@ -91,6 +91,9 @@ pub struct Guests {
     pub unconfirmed: Option<String>,
     /// What [`MARK`] holds: what was done on the node itself. Only the reader of files knows it.
     pub mark: Option<String>,
+    /// What else was looked at on the node, by the name of each [`Look`]: what it printed, or, where it could not tell, what it
+    /// printed until then. Only the reader of files knows it.
+    pub seen: BTreeMap<String, Result<String, String>>,
 }
 
 impl Guests {

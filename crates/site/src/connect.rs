@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apply::Failure;
 use blueprint::model::{self, Blueprint, Target};
 use managers::Ways;
 use proxmox::client::{Reader, Writer};
@@ -11,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use transport::{Runner, Ssh, SshOptions, Traced};
 
 use crate::control::Control;
+use crate::doors::{self, SimulatedDoors, SshDoors};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::folders::{lab_folder, state};
@@ -26,6 +28,8 @@ pub struct Connection {
     pub ways: Ways,
     /// The connection behind it, to be closed at the end.
     ssh: Option<Arc<Ssh>>,
+    /// Those into guests.
+    doors: Option<Arc<SshDoors>>,
     /// The lab, where the target is one.
     pub lab: Option<lab::up::NodeRecord>,
     control: Control,
@@ -64,6 +68,17 @@ impl Connection {
         self.ssh.as_ref().map(|ssh| ssh.login(line))
     }
 
+    /// How a person logs in by hand in a guest that is entered by ssh, likewise. `None` where it is not.
+    ///
+    /// # Errors
+    /// When there is no key for it, or the lists of host keys cannot be written.
+    pub fn login_in(&self, id: u32) -> Option<Result<Vec<String>, Failure>> {
+        let ssh = self.doors.as_ref()?.ssh(id)?;
+        Some(ssh.and_then(|ssh| {
+            ssh.login(None).map_err(|error| Failure::from_error("transport::failed", &error))
+        }))
+    }
+
     /// Begins to make the ssh connection, while something else is done. Within the runtime.
     pub fn open(&self) {
         if let Some(ssh) = self.ssh.clone() {
@@ -74,6 +89,9 @@ impl Connection {
     /// Ends what was begun, but for the folder that [`Connection::login`] names files of: who logs in takes this process'
     /// place.
     pub async fn hand_over(&self) {
+        if let Some(doors) = &self.doors {
+            doors.close().await;
+        }
         if let Some(ssh) = &self.ssh {
             ssh.close().await;
         }
@@ -173,7 +191,20 @@ fn proxmox_node(
     let node = ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>);
     let exchange = open(blueprint, options, node.clone())?;
     let ways = Ways::new(node, exchange.clone());
-    Ok(Connection { exchange, ways, ssh, lab: None, control })
+    let (ways, doors) = with_doors(blueprint, ways, ssh.as_ref(), &control);
+    Ok(Connection { exchange, ways, ssh, doors, lab: None, control })
+}
+
+/// The ways with those into guests by ssh, which go through the node's connection.
+fn with_doors(
+    blueprint: &Blueprint,
+    ways: Ways,
+    node: Option<&Arc<Ssh>>,
+    control: &Control,
+) -> (Ways, Option<Arc<SshDoors>>) {
+    let Some(node) = node else { return (ways, None) };
+    let doors = Arc::new(SshDoors::new(blueprint, node.clone(), control.folder.clone()));
+    (ways.by_ssh(doors.clone()), Some(doors))
 }
 
 fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error> {
@@ -205,6 +236,13 @@ fn lab_node(blueprint: &Blueprint, control: Control) -> Result<Connection, Error
         ssh => ssh.clone().map(|ssh| Arc::new(Traced::new(ssh)) as Arc<dyn Runner>),
     };
     let exchange = open(blueprint, options, node.clone())?;
-    let ways = Ways::new(node, exchange.clone());
-    Ok(Connection { exchange, ways, ssh, lab: Some(record), control })
+    let ways = Ways::new(node.clone(), exchange.clone());
+    let (ways, doors) = match node.filter(|_| simulated) {
+        Some(node) => {
+            let (root, guests) = (blueprint.root.clone(), doors::entrances(blueprint));
+            (ways.by_ssh(Arc::new(SimulatedDoors { root, node, guests })), None)
+        }
+        None => with_doors(blueprint, ways, ssh.as_ref(), &control),
+    };
+    Ok(Connection { exchange, ways, ssh, doors, lab: Some(record), control })
 }

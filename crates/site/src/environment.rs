@@ -14,6 +14,8 @@ pub struct Environment {
     variable: Arc<Variable>,
     /// Whether the connection to the node stays for the next command.
     pub keep: bool,
+    /// Whether programs are run that print a secret, where all that is learnt is whether it has changed.
+    pub asks: bool,
     /// How long a service may need until it answers at the end of a run, where that is said.
     pub answers: Option<Duration>,
 }
@@ -24,13 +26,19 @@ type Variable = dyn Fn(&str) -> Option<String> + Send + Sync;
 impl Environment {
     /// What `variable` tells by name.
     pub fn new(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { variable: Arc::new(variable), keep: false, answers: None }
+        Self { variable: Arc::new(variable), keep: false, asks: true, answers: None }
     }
 
     /// The same, whose connection to the node stays for the next command where `keep`.
     #[must_use]
     pub fn keeping(self, keep: bool) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same, for who only looks: a program that prints a secret may ask a person, or a device that is touched.
+    #[must_use]
+    pub fn without_asking(self) -> Self {
+        Self { asks: false, ..self }
     }
 
     /// The same, that waits so long for a service to answer.

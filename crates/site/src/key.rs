@@ -60,7 +60,7 @@ pub(crate) fn trust(root: &Utf8Path, desired: &Desired) -> Result<Trust, Error> 
         }
         None => Old::default(),
     };
-    Ok(Trust::new(&*desired.site, key).with_old(old))
+    Ok(Trust::new(&*desired.site, key).with_old(old).with_renamed(desired))
 }
 
 /// Whether something was applied from this folder: each run leaves its journal.

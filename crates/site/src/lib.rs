@@ -7,9 +7,11 @@
 mod adopt;
 mod artifacts;
 mod authority;
+pub mod bootstrap;
 mod carry_out;
 mod connect;
 mod control;
+mod doors;
 mod environment;
 mod error;
 mod folders;

@@ -22,7 +22,7 @@ use crate::connect::Connection;
 use crate::environment::{Environment, Listener, Notice};
 use crate::error::Error;
 use crate::folders::{folder, made_state};
-use crate::secrets::SiteSecrets;
+use crate::secrets::{SiteSecrets, Unasked};
 use crate::site::SPAN;
 
 /// How long a person waits for the node to say whose a guest is.
@@ -78,10 +78,11 @@ impl OnPaper {
         lost.map_or(Ok(()), |lost| Err(lost.error()))
     }
 
-    /// The secrets that features use.
+    /// The secrets that features and storages use.
     pub fn secrets(&self) -> BTreeSet<SecretRef> {
         let features = self.desired.guests.values().flat_map(|guest| &guest.features);
-        features.flat_map(known::secrets_of).collect()
+        let storages = self.desired.storages.values().filter_map(|storage| storage.password.clone());
+        features.flat_map(known::secrets_of).chain(storages).collect()
     }
 
     /// Puts a value in the place of a secret that the site's folder keeps: a generated one, or a file.
@@ -97,11 +98,12 @@ impl OnPaper {
             .map_err(|e| Error::from_error("secrets::not-set", &e).hint_if(e.hint()))
     }
 
-    /// Finds out whose what was observed is, and what the secrets are now that it was made with.
+    /// Finds out whose what was observed is, and what the secrets are now that it was made with, as far as no program has to be
+    /// run for that.
     pub fn judge(&self, inventory: &mut Inventory, trust: &Trust, environment: Environment) {
         inventory.judge(trust);
         let secrets = SiteSecrets::new(self.loaded.blueprint.root.clone(), environment);
-        known::look(&self.desired, inventory, trust.key(), &secrets);
+        known::look(&self.desired, inventory, trust.key(), &Unasked(&secrets));
     }
 
     /// Reads the site in `folder`.

@@ -8,6 +8,7 @@ use blueprint::model::SecretRef;
 use blueprint::secret::{self, SecretError};
 use camino::Utf8PathBuf;
 use managers::features::known;
+use managers::worksite::NOT_ASKED;
 use plan::Address;
 use plan::inventory::SecretNow;
 use secrecy::SecretString;
@@ -17,12 +18,13 @@ use crate::error::Error;
 use crate::folders::made_state;
 use crate::site::Site;
 
-/// Resolves a site's secret references, each once: what a plan was made with is what is put in place.
+/// Resolves a site's secret references, each once: what a plan was made with is what is put in place, and a program that
+/// failed, or that nobody unlocked, is not run again.
 #[derive(Debug, Clone)]
 pub struct SiteSecrets {
     root: Utf8PathBuf,
     environment: Environment,
-    known: Arc<Mutex<HashMap<SecretRef, SecretString>>>,
+    known: Arc<Mutex<HashMap<SecretRef, Result<SecretString, Failure>>>>,
 }
 
 impl SiteSecrets {
@@ -43,7 +45,7 @@ impl SiteSecrets {
     /// Has it be this one from now on, before it is kept.
     pub(crate) fn suppose(&self, reference: &SecretRef, value: SecretString) {
         crate::scrub::remember(&value);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone(), value);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone(), Ok(value));
     }
 
     fn once(
@@ -53,8 +55,8 @@ impl SiteSecrets {
     ) -> Result<SecretString, Failure> {
         // Held meanwhile: a command that asks a person asks once.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = known.get(reference) {
-            return Ok(value.clone());
+        if let Some(known) = known.get(reference) {
+            return known.clone();
         }
         let value = get().map_err(|e| {
             let code = match e {
@@ -64,10 +66,28 @@ impl SiteSecrets {
             let mut failure = Failure::from_error(code, &e);
             failure.hint = e.hint();
             failure
-        })?;
-        crate::scrub::remember(&value);
-        known.insert(reference.clone(), value.clone());
-        Ok(value)
+        });
+        if let Ok(value) = &value {
+            crate::scrub::remember(value);
+        }
+        // What is missing may be made later in this run.
+        if value.is_ok() || matches!(reference, SecretRef::Command(_)) {
+            known.insert(reference.clone(), value.clone());
+        }
+        value
+    }
+}
+
+/// The same without what a program would print. For who only looks.
+#[derive(Debug)]
+pub(crate) struct Unasked<'a>(pub &'a SiteSecrets);
+
+impl managers::Secrets for Unasked<'_> {
+    fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
+        match reference {
+            SecretRef::Command(_) => Err(Failure::new(NOT_ASKED, "what prints it is not run for this")),
+            _ => self.0.get(reference),
+        }
     }
 }
 
@@ -85,10 +105,7 @@ pub struct Another {
 impl Site {
     /// The features that use a secret, and whether each was applied with it.
     fn uses(&self, wanted: impl Fn(&SecretRef) -> bool) -> Vec<(Address, SecretRef, bool)> {
-        let features = self.desired.guests.values().flat_map(|guest| {
-            guest.features.iter().map(|feature| (Address::feature(&feature.name, &guest.host()), feature))
-        });
-        let used = features.flat_map(|(address, feature)| {
+        let used = self.desired.features().flat_map(|(address, feature)| {
             let secrets = known::secrets_of(feature).into_iter();
             secrets.map(move |reference| (address.clone(), reference))
         });
@@ -159,5 +176,13 @@ impl managers::Secrets for SiteSecrets {
             SecretRef::Generate(name) => self.once(reference, || secret::make(&self.root, name)),
             _ => self.get(reference),
         }
+    }
+
+    fn ssh_keys(&self, guest: &str) -> Result<managers::SshKeys, Failure> {
+        crate::doors::made(&self.root, guest)
+    }
+
+    fn forget_ssh_keys(&self, guest: &str) -> Result<(), Failure> {
+        crate::doors::forget(&self.root, guest)
     }
 }

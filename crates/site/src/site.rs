@@ -23,7 +23,7 @@ use crate::environment::{Environment, Listener, Notice};
 use crate::error::Error;
 use crate::lock::SiteLock;
 use crate::open::{OnPaper, desired, load};
-use crate::secrets::SiteSecrets;
+use crate::secrets::{SiteSecrets, Unasked};
 use crate::simulated::SimulatedProber;
 
 /// What the spans are called that say what a command does.
@@ -232,7 +232,9 @@ impl Site {
 
     /// Finds out what the secrets are now that what is there was made with. None is made.
     pub(crate) fn look_at_secrets(&mut self) {
-        known::look(&self.desired, &mut self.inventory, self.trust.key(), &*self.secrets);
+        let unasked = Unasked(&self.secrets);
+        let secrets: &dyn Secrets = if self.environment.asks { &*self.secrets } else { &unasked };
+        known::look(&self.desired, &mut self.inventory, self.trust.key(), secrets);
     }
 
     /// Whether each of these words names something.
@@ -256,8 +258,16 @@ impl Site {
     /// # Errors
     /// When there is no such target.
     pub fn plan(&self, targets: &[String], destroy: bool) -> Result<Plan, Error> {
+        self.plan_so(targets, destroy, false)
+    }
+
+    /// The same; with `no_restart`, restarts are put off.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub fn plan_so(&self, targets: &[String], destroy: bool, no_restart: bool) -> Result<Plan, Error> {
         self.known(targets)?;
-        let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy };
+        let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy, no_restart };
         Ok(info_span!(target: SPAN, "planning")
             .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }
@@ -493,7 +503,9 @@ impl Site {
         }))
     }
 
-    pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
+    /// Its secrets, each of which is asked for once.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<dyn Secrets> {
         self.secrets.clone()
     }
 

@@ -24,7 +24,7 @@ pub use fed::{Feeding, Room};
 pub use in_guest::{Entering, InGuest, Whereabouts};
 pub use local::Local;
 pub use other_node::OtherNode;
-pub use ssh::{Keep, MAX_SESSIONS, Ssh, SshOptions, close_kept};
+pub use ssh::{Keep, KeyPair, MAX_SESSIONS, Ssh, SshOptions, asked, close_kept};
 pub use traced::{CALL, RECORD, Traced, log_exchange};
 
 use std::fmt::Debug;

@@ -11,6 +11,8 @@ pub(crate) mod argv;
 mod connect;
 pub(crate) mod failure;
 mod keep;
+mod key;
+mod password;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +24,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 pub use keep::{Keep, close_kept};
+pub use key::KeyPair;
+pub use password::asked;
 
 use crate::carried::{Carried, End};
 use crate::process::{self, HeldProcess};
@@ -72,6 +76,8 @@ pub struct SshOptions {
 #[derive(Debug)]
 pub struct Ssh {
     options: SshOptions,
+    /// The host that the connection goes through.
+    jump: Option<Arc<Self>>,
     /// The socket of a connection of this process' own.
     own: Utf8PathBuf,
     /// The socket of the kept connection, once it is this process' to use.
@@ -111,7 +117,14 @@ impl Ssh {
         (&options, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
         let own = options.control_dir.join(format!("{:016x}", hasher.finish()));
         let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
-        Self { options, own, kept: OnceLock::new(), master: Mutex::default(), sessions }
+        Self { options, jump: None, own, kept: OnceLock::new(), master: Mutex::default(), sessions }
+    }
+
+    /// Prepares a connection that goes through another host: a channel of its shared connection carries it, so that nothing
+    /// of it but the address is known there. The key and the host key have to be declared, and no settings of ssh count,
+    /// neither the person's nor the system's.
+    pub fn through(jump: Arc<Self>, options: SshOptions) -> Self {
+        Self { jump: Some(jump), ..Self::new(options) }
     }
 
     /// Makes the connection now, so that the first command finds it. That it cannot be made is told to the command.
@@ -165,7 +178,11 @@ impl Ssh {
     /// When the list of the host key that is believed cannot be written.
     pub fn login(&self, line: Option<&str>) -> Result<Vec<String>, Error> {
         self.write_known_hosts().map_err(|error| self.unusable(error.to_string(), PRIVATE))?;
-        Ok(self.options.terminal(&self.known_hosts(), line))
+        let Some(jump) = &self.jump else { return Ok(self.options.terminal(&self.known_hosts(), line)) };
+        jump.write_known_hosts().map_err(|error| jump.unusable(error.to_string(), PRIVATE))?;
+        let mut argv = self.options.terminal(&self.known_hosts(), line);
+        argv.splice(1..1, self.by_jump(jump.alone()));
+        Ok(argv)
     }
 
     fn unusable(&self, reason: String, hint: &str) -> Error {
@@ -183,6 +200,11 @@ impl Ssh {
         }
         if let Some((_, output)) = master.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(failure::connecting(&self.options, output));
+        }
+        if let Some(jump) = &self.jump {
+            // A command makes the connection to it, or anew where it was lost.
+            let there = Command::new("going through it", ["true"]).limit(CONNECT_LIMIT);
+            Box::pin(jump.run(&there)).await?;
         }
         self.prepare(&mut master).await?;
         let link = match self.options.keep.as_ref().and_then(|keep| keep.time) {

@@ -64,17 +64,17 @@ fn what_can_be_asked_at_once_is() {
         let begin = tokio::time::Instant::now();
         let ways = managers::Ways::new(Some(Arc::new(world.shell.clone())), exchange.clone());
         managers::observe(&ways).await.unwrap();
-        // What there is, and with it the files; then the storages, and with them the templates.
-        assert_eq!((trips(begin), world.faults.calls()), (2, 4));
+        // What there is, and with it the files; then the storages, and with them the templates and the notes of the datacenter.
+        assert_eq!((trips(begin), world.faults.calls()), (2, 5));
         let begin = tokio::time::Instant::now();
         managers::observe(&managers::Ways::new(None, exchange)).await.unwrap();
-        assert_eq!((trips(begin), world.faults.calls()), (2, 7));
+        assert_eq!((trips(begin), world.faults.calls()), (2, 9));
         let begin = tokio::time::Instant::now();
         let waiting = |_: &str, _: Duration| panic!("nothing is under way");
         managers::observe_settled(&ways, &scenarios::trust("site"), &BTreeSet::new(), &waiting)
             .await
             .unwrap();
         // The nodes and their tasks before all that.
-        assert_eq!((trips(begin), world.faults.calls()), (4, 13));
+        assert_eq!((trips(begin), world.faults.calls()), (4, 16));
     });
 }

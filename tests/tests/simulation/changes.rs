@@ -77,8 +77,9 @@ fn memory_and_disk_grow_in_place() {
 fn what_applies_at_a_restart_is_graded_so_and_restarted_once() {
     let entry = r#""id": 120,"#;
     let (steps, made) = change(&with("guests.json", entry, r#""id": 120, "options": { "keyctl": true },"#));
-    let first = &steps[0];
-    assert_eq!((first.0.as_str(), first.1, first.2), ("container.notes", Action::Restart, Grade::Restart));
+    let (first, then) = (&steps[0], &steps[1]);
+    assert_eq!((first.0.as_str(), first.1, first.2), ("container.notes", Action::Update, Grade::Live));
+    assert_eq!((then.0.as_str(), then.1, then.2), ("restart.notes", Action::Restart, Grade::Restart));
     let starts = made.iter().filter(|what| *what == "start 120").count();
     assert_eq!(starts, 1, "{made:?}");
     // After a restart the way to the service is proven again.

@@ -105,6 +105,13 @@ fn what_is_lost_on_the_node_is_found_by_looking_and_put_right() {
         assert_eq!(ended.plan().steps[0].reasons, ["its files are not there any more"]);
         assert!(deep(&world, &wanted, None).await.plan().steps.is_empty());
         assert_eq!(state::describe(&world, &wanted).await, before);
+        // What is installed there is a resource of its own.
+        world.runtime.lose_feature(NODE, "chrony");
+        let ended = deep(&world, &wanted, None).await;
+        assert!(ended.done(), "{ended:#?}");
+        // All guests are built on it, so their services are proven again.
+        assert_eq!(addresses(&ended), ["feature.chrony@node", "service.notes", "service.status"]);
+        assert_eq!(state::describe(&world, &wanted).await, before);
         // Whoever asks for a guest alone does not look at the node.
         world.runtime.lose_feature(NODE, "trusted-ca");
         let some = |target: &str| Try { deep: true, targets: vec![target.to_owned()], ..Try::default() };

@@ -5,20 +5,27 @@
 mod calls;
 mod changes;
 mod claims;
+mod clones;
 mod cluster;
 mod destroy;
 mod firewall;
 mod images;
+mod inplace;
 mod inside;
 mod keys;
 mod kills;
 mod machines;
+mod moves;
+mod named;
+mod network;
 mod owned;
 mod privileges;
 mod renewal;
 mod roots;
 mod seeds;
+mod storages;
 mod trouble;
+mod zfs;
 
 use std::time::Duration;
 
@@ -33,15 +40,28 @@ const LOCK: u64 = 2;
 
 /// The disk image that there is on `local`.
 const IMAGE: &str = "import/debian-12.qcow2";
+/// An installation medium that the node has.
+const ISO: &str = "iso/windows.iso";
 
 /// A world with these faults. A call takes 2 ms, so that things have an order.
 fn world(seed: u64, faults: Faults) -> World {
-    let mut options = WorldOptions::new(seed).faults(faults).latency(Duration::from_millis(2));
+    furnished(WorldOptions::new(seed).faults(faults))
+}
+
+/// The same with wishes.
+fn furnished(options: WorldOptions) -> World {
+    let mut options = options.latency(Duration::from_millis(2));
     if let Some(local) = options.node.storages.iter_mut().find(|storage| storage.id == "local") {
-        local.images.push(lab::node::Template { name: IMAGE.into(), size: 1 << 30, ctime: 1_795_000_000 });
+        for name in [IMAGE, ISO] {
+            local.images.push(lab::node::Template { name: name.into(), size: 1 << 30, ctime: 1_795_000_000 });
+        }
         local.options.entry("content".into()).or_default().push_str(",import");
     }
-    options.build().expect("in memory")
+    let world = options.build().expect("in memory");
+    for disk in ["A", "B", "C", "D", "E", "F"] {
+        world.runtime.zfs(|zfs| zfs.plug(&format!("ata-DISK_{disk}"), disk, 4 << 40));
+    }
+    world
 }
 
 /// Applies without wishes.

@@ -51,7 +51,7 @@ fn files(memory: &str, node: Option<&str>, privileged: bool, web: bool) -> Files
         .collect()
 }
 
-/// The same with more memory, a larger disk, another tag, and without its volume.
+/// The same with more memory, a larger disk that is elsewhere, another tag, and without its volume.
 fn changed(files: &Files) -> Files {
     let mut files = files.clone();
     let mut guests: Value = serde_json::from_slice(&files["guests.json"]).unwrap();
@@ -59,7 +59,12 @@ fn changed(files: &Files) -> Files {
     notes["memory"] = "1G".into();
     notes["cores"] = 2.into();
     match &mut notes["disk"] {
-        Value::Object(disk) => drop(disk.insert("size".to_owned(), "6G".into())),
+        Value::Object(disk) => {
+            disk.extend([
+                ("size".to_owned(), Value::from("6G")),
+                ("storage".to_owned(), Value::from("tank")),
+            ]);
+        }
         disk => *disk = "6G".into(),
     }
     notes["tags"] = json!(["changed"]);
@@ -149,7 +154,22 @@ fn kinds() -> Vec<(&'static str, u8, Files)> {
     guests["containers"]["notes"]["template"] = "alpine".into();
     images.insert("guests.json".to_owned(), guests.to_string().into_bytes());
     images.insert("iso/x.iso".to_owned(), b"a CD".to_vec());
+    let mut cloned = files("512M", None, false, true);
+    let mut guests: Value = serde_json::from_slice(&cloned["guests.json"]).unwrap();
+    guests["templates"] = json!({ "base": { "from": "container.base" } });
+    guests["containers"]["base"] = guests["containers"]["web"].take();
+    guests["containers"].as_object_mut().unwrap().remove("web");
+    guests["containers"]["notes"]["template"] = "base".into();
+    cloned.insert("guests.json".to_owned(), guests.to_string().into_bytes());
+    let mut storages = files("512M", None, false, false);
+    let mut guests: Value = serde_json::from_slice(&storages["guests.json"]).unwrap();
+    guests["storages"] = json!({
+        "files": { "dir": "/srv/files", "content": ["iso"] }, "fast": { "zfspool": "tank/vms" },
+    });
+    storages.insert("guests.json".to_owned(), guests.to_string().into_bytes());
     vec![
+        ("storages", 1, storages),
+        ("a golden guest and its clone", 1, cloned),
         ("templates and images", 1, images),
         ("a template, and nothing named", 1, named_nowhere),
         ("one node", 1, files("512M", None, false, true)),

@@ -14,12 +14,11 @@ use plan::Plan;
 
 use super::{Table, node, site::Site};
 
-/// Measures and adds its figures.
-pub(crate) fn measure(table: &mut Table) -> Result<(), Box<dyn Error>> {
-    let site = Site::new(100)?;
+/// Measures a site and adds its figures, whose names begin with this.
+pub(crate) fn measure(name: &str, site: &Site, table: &mut Table) -> Result<(), Box<dyn Error>> {
     let ran = node::own_clock()?.block_on(async {
         let world = WorldOptions::new(1).build()?;
-        node::apply(&site, &world).await
+        node::apply(site, &world).await
     })?;
     let events = ran.events.events();
     let mut times: BTreeMap<&str, u64> = BTreeMap::new();
@@ -37,8 +36,8 @@ pub(crate) fn measure(table: &mut Table) -> Result<(), Box<dyn Error>> {
         return Err("not every step of the apply was done".into());
     }
     let least = least(&ran.plan, &times);
-    table.add("apply_100_over_critical_path", wall as f64 / least, "ratio", Some(1.05));
-    table.add("apply_100_simulated_s", wall as f64 / 1000.0, "s", None);
+    table.add(format!("{name}_over_critical_path"), wall as f64 / least, "ratio", Some(1.05));
+    table.add(format!("{name}_simulated_s"), wall as f64 / 1000.0, "s", None);
     Ok(())
 }
 

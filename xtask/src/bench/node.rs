@@ -10,6 +10,7 @@ use apply::{Failure, Foreman, Report};
 use async_trait::async_trait;
 use blueprint::model::SecretRef;
 use jiff::Timestamp;
+use lab::node::GuestText;
 use lab::server::{Server, ServerOptions};
 use lab::sim::{Faults, NARROW_TOKEN, Times, World, WorldOptions};
 use lab::up::{NodeRecord, Ports};
@@ -17,6 +18,7 @@ use managers::{Prober, Secrets, Worksite};
 use plan::Plan;
 use plan::desired::Service;
 use proxmox::client::Writer;
+use proxmox::config::GuestKind;
 use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,7 @@ const SEED: u64 = 1;
 const SECRET: &str = "narrow-secret";
 
 /// The configuration files of all guests after a site was applied.
-pub(crate) type Applied = Vec<(u32, Arc<str>)>;
+pub(crate) type Applied = Vec<GuestText>;
 
 /// No feature here has secrets.
 #[derive(Debug)]
@@ -68,10 +70,10 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     let shell = Arc::new(world.shell.clone());
     let ways = managers::Ways::new(Some(shell), exchange.clone());
     let mut inventory = managers::observe(&ways).await?;
-    let key = Arc::new(plan::SiteKey::generate()?);
-    let trust = Arc::new(plan::Trust::new(&*desired.site, Some(key)));
+    let trust = Arc::new(plan::Trust::new(&*desired.site, Some(Arc::new(site.key()?))));
     inventory.judge(&trust);
-    let options = plan::Options { now: Timestamp::now(), targets: Vec::new(), destroy: false };
+    let options =
+        plan::Options { now: Timestamp::now(), targets: Vec::new(), destroy: false, no_restart: false };
     let plan = plan::plan(&desired, &inventory, &managers::kinds(), &options);
     if let Some(problem) = plan.problems.first() {
         return Err(format!("{}: {}", problem.address, problem.message).into());
@@ -110,7 +112,7 @@ pub(crate) fn applied(site: &Site) -> Result<Applied, Box<dyn Error>> {
         if ran.report.done.len() != ran.plan.steps.len() {
             return Err("not everything was applied".into());
         }
-        Ok(world.node.configuration_files())
+        Ok(world.node.all_configuration_files())
     })
 }
 
@@ -148,8 +150,11 @@ impl Served {
                 .faults(faults.clone())
                 .latency(latency)
                 .build()?;
-            for (id, text) in applied {
-                world.add_guests(*id, 1, |_| text.to_string())?;
+            for GuestText { kind, id, text, .. } in applied {
+                match kind {
+                    GuestKind::Container => world.add_guests(*id, 1, |_| text.to_string())?,
+                    GuestKind::Vm => world.add_vms(*id, 1, |_| text.to_string())?,
+                }
             }
             let mut options = ServerOptions::new(([127, 0, 0, 1], 0).into(), folder.clone());
             options.latency = latency;
@@ -181,6 +186,7 @@ impl Served {
                     template: None,
                     networks: Vec::new(),
                     ports: Ports { api: port, ssh: 0, https: 0 },
+                    machine: false,
                     started: 0,
                 };
                 fs_err::write(folder.join("node.json"), serde_json::to_vec(&record)?)?;

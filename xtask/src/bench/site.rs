@@ -1,11 +1,12 @@
-//! Sites of any size, as a person with that many containers might have them.
+//! Sites of any size, as a person with that many guests might have them.
 
 use std::error::Error;
 
 use blueprint::{Catalog, Loaded};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use plan::Desired;
+use plan::{Desired, SiteKey};
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 /// A site in a folder of its own, gone when it is dropped.
@@ -15,35 +16,47 @@ pub(crate) struct Site {
     path: Utf8PathBuf,
 }
 
-/// The type every container has.
-const TYPE: &str = r#"{ "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" } }"#;
+/// The types of both kinds of guest. The image is the simulated node's.
+const TYPES: &str = r#"{
+    "small": { "template": "debian-12", "cores": 1, "memory": "512M", "disk": "4G" },
+    "machine": { "image": "local:import/debian-12.qcow2", "cores": 1, "memory": "512M", "disks": { "scsi0": "4G" } }
+}"#;
 
-/// One container in so many serves pages through the gateway. The gateway's description holds a word on each certificate,
+/// One guest in so many serves pages through the gateway. The gateway's description holds a word on each certificate,
 /// and takes some sixty; a site larger than a thousand serves no more pages than one of a thousand.
 const SERVES: u32 = 20;
 
 impl Site {
     /// With so many containers: a gateway; each twentieth serves a page through it; every one has the basic feature.
     pub(crate) fn new(containers: u32) -> Result<Self, Box<dyn Error>> {
+        Self::of("containers", "small", containers)
+    }
+
+    /// The same with virtual machines.
+    pub(crate) fn of_vms(vms: u32) -> Result<Self, Box<dyn Error>> {
+        Self::of("vms", "machine", vms)
+    }
+
+    fn of(kind: &str, guest_type: &str, guests: u32) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let path = Utf8PathBuf::try_from(folder.path().canonicalize()?)?;
         let mut all = Map::new();
         all.insert(
             "gateway".into(),
-            json!({ "id": 1000, "type": "small", "address": "10.0.0.2", "features": ["nginx-gateway"] }),
+            json!({ "id": 1000, "type": guest_type, "address": "10.0.0.2", "features": ["nginx-gateway"] }),
         );
-        let serves = SERVES.max(containers / 50);
-        for n in 1..containers {
+        let serves = SERVES.max(guests / 50);
+        for n in 1..guests {
             let (high, low) = (n / 250, n % 250 + 3);
-            let mut one = json!({ "id": 1000 + n, "type": "small", "address": format!("10.0.{high}.{low}"), "features": ["base"] });
+            let mut one = json!({ "id": 1000 + n, "type": guest_type, "address": format!("10.0.{high}.{low}"), "features": ["base"] });
             if n % serves == 1 {
                 one["features"] = json!([{ "static-site": { "root": "pages/" } }]);
                 one["services"] = json!({ format!("page-{n}"): { "port": 80, "expose": "gateway" } });
             }
             all.insert(format!("guest-{n}"), one);
         }
-        let types: Value = serde_json::from_str(TYPE)?;
-        let guests = json!({ "types": types, "containers": all });
+        let types: Value = serde_json::from_str(TYPES)?;
+        let guests = json!({ "types": types, kind: all });
         fs_err::write(path.join("guests.json"), serde_json::to_string_pretty(&guests)?)?;
         fs_err::create_dir(path.join("pages"))?;
         fs_err::write(path.join("pages/index.html"), "<h1>page</h1>\n")?;
@@ -69,6 +82,22 @@ impl Site {
 
     pub(crate) fn folder(&self) -> &Utf8Path {
         &self.path
+    }
+
+    /// The site's key, which the binary believes marks by; made where there is none.
+    pub(crate) fn key(&self) -> Result<SiteKey, Box<dyn Error>> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = self.path.join(".phoenix/secrets/site.key");
+        if file.exists() {
+            return Ok(SiteKey::from_text(&fs_err::read_to_string(file)?)?);
+        }
+        let key = SiteKey::generate()?;
+        if let Some(folder) = file.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        fs_err::write(&file, key.to_text().expose_secret())?;
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        Ok(key)
     }
 
     /// What is wanted, and the authority, as the binary itself sees and makes them.

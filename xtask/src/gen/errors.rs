@@ -7,10 +7,11 @@ use blueprint::codes::CodeInfo;
 use camino::Utf8Path;
 
 /// What comes before the `::` of a code, with what these codes are about; in the order of the page.
-const SUBJECTS: [(&str, &str); 23] = [
+const SUBJECTS: [(&str, &str); 25] = [
     ("blueprint", "The blueprint"),
     ("site", "The site's folder"),
     ("init", "Making a site"),
+    ("bootstrap", "Making a node the site's"),
     ("explain", "Explaining"),
     ("wire", "The walk on paper"),
     ("secrets", "Secrets"),
@@ -30,6 +31,7 @@ const SUBJECTS: [(&str, &str); 23] = [
     ("trace", "Following a request"),
     ("health", "Looking at everything"),
     ("logs", "Journals"),
+    ("host", "The node itself, as `doctor` sees it"),
     ("lab", "The lab"),
 ];
 

@@ -76,11 +76,17 @@ fn page(name: &str, feature: &Feature) -> String {
     out
 }
 
+/// What it can be put on, where that is not guests alone.
+fn hosts(spec: &FeatureSpec) -> Vec<String> {
+    spec.hosts.iter().map(|host| host.plural().to_owned()).collect()
+}
+
 /// What it is to others.
 fn facts(spec: &FeatureSpec, out: &mut String) {
     let links: Vec<String> = spec.requires.iter().map(|r| format!("[`{r}`]({r}.md)")).collect();
     let mut lines = Vec::new();
     for (label, list) in [
+        ("can be put on", hosts(spec)),
         ("requires", links),
         ("provides", code(&spec.provides)),
         ("needs the container's options", code(&spec.options)),

@@ -45,7 +45,8 @@ costs. Keys that are not here are not Phoenix': what somebody set there stays, a
 
 const VM_FOOT: &str = "
 Of keys with parts (`net0`, `scsi0`), parts that the blueprint has no word for stay as they are. Sizes of disks grow in place and
-never shrink. The description also holds the mark. What the columns mean is said on the page of a [container's keys](keys.md).
+never shrink. The description also holds the mark. What the columns mean is said on the page of a [container's keys](keys.md), with
+the keys of the blueprint alone; `phoenix-cli explain vms.memory` says the same of one key.
 ";
 
 /// The page of containers.
@@ -63,7 +64,7 @@ pub fn vm_markdown() -> String {
 
 fn line(row: &Row<Guest>) -> String {
     let number = if row.numbered { "*N*" } else { "" };
-    let takes = row.takes.words();
+    let takes = row.takes_words();
     let absent = match (row.default, row.shown) {
         (None, _) => "–".to_owned(),
         (Some(default), Shown::Words(words)) => {

@@ -10,7 +10,7 @@ use super::{Content, FeatureUse, Image, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::source::{ConsoleSource, DeviceSource, MountOption};
-use crate::values::{Domain, Label};
+use crate::values::{Bridge, Domain, Label};
 
 /// A kind of guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct Guest {
     pub name: GuestName,
     /// The id, 100 to 999999999; where absent, derived from the name.
     pub id: Option<u32>,
+    /// The name that it had before.
+    pub was: Option<GuestName>,
     /// The node it is placed on; where absent, the target's.
     pub node: Option<NodeName>,
     /// The host name.
@@ -74,9 +76,11 @@ pub struct Guest {
     pub memory_mib: u64,
     /// Network devices by slot (`net0` is 0).
     pub nets: BTreeMap<u8, Nic>,
-    /// Whether it starts with the node. True by default.
+    /// Whether it runs. True by default.
+    pub started: bool,
+    /// Whether it starts with the node. True by default, where it runs.
     pub onboot: bool,
-    /// Start order and delays in seconds.
+    /// Start order and delays in seconds, as far as they are said.
     pub startup: Option<Startup>,
     /// Tags of the user's, beside Phoenix' own.
     pub tags: BTreeSet<String>,
@@ -88,6 +92,8 @@ pub struct Guest {
     pub settings: BTreeMap<String, String>,
     /// The resource pool.
     pub pool: Option<String>,
+    /// Of one that is a clone: whether it has only what is written after it was made.
+    pub linked: bool,
     /// The guests that must be healthy before it is made.
     pub needs: Vec<GuestName>,
     /// What is installed in it, in order, with parameters.
@@ -145,7 +151,7 @@ impl Guest {
         match (&self.of, image.content) {
             (Of::Container(own), Content::Template) => own.template == image.name,
             (Of::Vm(own), Content::Disk | Content::Iso) => {
-                [&own.image, &own.iso].into_iter().flatten().any(|name| *name == image.name)
+                [&own.image, &own.iso, &own.second_iso].into_iter().flatten().any(|name| *name == image.name)
             }
             _ => false,
         }
@@ -186,6 +192,30 @@ impl Guest {
                 disks.chain(efi).chain(vm.tpm.as_ref().and_then(|storage| storage.as_deref())).collect()
             }
         }
+    }
+
+    /// The storages that it names, each with what has to lie there for it, by Proxmox VE's words: disks, what they are made of,
+    /// media, scripts.
+    pub fn keeps(&self) -> BTreeSet<(&str, &'static str)> {
+        let disks = match self.kind() {
+            GuestKind::Container => "rootdir",
+            GuestKind::Vm => "images",
+        };
+        let mut all: BTreeSet<(&str, &'static str)> =
+            self.storages().into_iter().map(|storage| (storage, disks)).collect();
+        let files: Vec<Option<&String>> = match &self.of {
+            Of::Container(container) => vec![self.hookscript.as_ref(), Some(&container.template)],
+            Of::Vm(vm) => {
+                vec![self.hookscript.as_ref(), vm.image.as_ref(), vm.iso.as_ref(), vm.second_iso.as_ref()]
+            }
+        };
+        for (storage, name) in files.into_iter().flatten().filter_map(|id| id.split_once(':')) {
+            let kinds = ["vztmpl", "import", "iso", "snippets"];
+            let kind = kinds.into_iter().find(|kind| name.split('/').next() == Some(kind));
+            all.extend(kind.map(|kind| (storage, kind)));
+        }
+        all.extend(self.settings.get("vmstatestorage").map(|storage| (storage.as_str(), "images")));
+        all
     }
 
     /// Where it answers those who need it: the ports of its services and of its features, with those that these require.
@@ -247,8 +277,12 @@ pub fn gib(mib: u64) -> String {
 /// A network device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nic {
-    /// The network's name in the blueprint.
-    pub network: Label,
+    /// The network's name in the blueprint; none where the bridge alone is named.
+    pub network: Option<Label>,
+    /// The bridge on the node.
+    pub bridge: Bridge,
+    /// The VLAN on it.
+    pub vlan: Option<u16>,
     /// The device's name inside, `eth0` for slot 0.
     pub name: String,
     /// A fixed address with its prefix, or DHCP.
@@ -267,6 +301,8 @@ pub struct Nic {
     pub link_down: Option<bool>,
     /// The model, of a virtual machine's: `virtio` by default.
     pub model: Option<String>,
+    /// How many queues it has, of a virtual machine's.
+    pub queues: Option<u32>,
 }
 
 /// Where a network device has its address from.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use super::SecretRef;
+
 /// What virtual machines have alone.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Vm {
@@ -11,6 +13,8 @@ pub struct Vm {
     pub image: Option<String>,
     /// The installation medium in its drive: a name of `images`, or a volume id.
     pub iso: Option<String>,
+    /// The medium in its second drive: a name of `images`, or a volume id.
+    pub second_iso: Option<String>,
     /// Its disks by slot.
     pub disks: BTreeMap<Slot, VmDisk>,
     /// The disk that firmware of UEFI keeps its variables on.
@@ -31,8 +35,18 @@ pub struct Vm {
     pub folders: BTreeMap<u8, BTreeMap<&'static str, String>>,
     /// The devices that it starts from, in order, where that is said.
     pub boot: Option<Vec<String>>,
-    /// Whether the guest agent is in it.
+    /// Whether it has a device for the guest agent.
     pub agent: bool,
+    /// What is said of the agent beside, by Proxmox VE's names.
+    pub agent_options: BTreeMap<&'static str, String>,
+    /// What it reads of who made it, by Proxmox VE's names: texts as they are.
+    pub smbios: BTreeMap<&'static str, String>,
+    /// How Phoenix gets into it.
+    pub enter: Enter,
+    /// Minutes that are waited for after a start until it can be entered, where that is said.
+    pub answers_within: Option<u32>,
+    /// Packages that cloud-init installs at the first start.
+    pub packages: Vec<String>,
     /// Settings that Proxmox VE takes as they are written, by its own names.
     pub options: BTreeMap<&'static str, String>,
 }
@@ -44,6 +58,18 @@ impl Vm {
     }
 }
 
+/// How Phoenix gets into a virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enter {
+    /// By its guest agent, over the node's API.
+    Agent,
+    /// By ssh through the node.
+    Ssh,
+    /// Not at all.
+    #[default]
+    Not,
+}
+
 /// The bus that a disk is on, in the order in which their first disks are started from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bus {
@@ -53,7 +79,7 @@ pub enum Bus {
     Virtio,
     /// SATA, `sata0` to `sata5`.
     Sata,
-    /// IDE, `ide1` and `ide3`: `ide0` and `ide2` are the drives.
+    /// IDE, `ide1`: the others are drives of media.
     Ide,
 }
 
@@ -76,7 +102,7 @@ impl Bus {
             Self::Scsi => number <= 30,
             Self::Virtio => number <= 15,
             Self::Sata => number <= 5,
-            Self::Ide => matches!(number, 1 | 3),
+            Self::Ide => number == 1,
         }
     }
 }
@@ -135,6 +161,8 @@ pub struct User {
     pub name: String,
     /// Public keys that may log in, a line each.
     pub keys: Vec<String>,
+    /// The password that the node is told when the guest is made.
+    pub password: Option<SecretRef>,
 }
 
 /// A device of the node that a virtual machine has, as Proxmox VE writes it: sub-keys and values.
@@ -147,10 +175,11 @@ mod tests {
 
     #[test]
     fn slots() {
-        for text in ["scsi0", "scsi30", "virtio15", "sata5", "ide1", "ide3"] {
+        for text in ["scsi0", "scsi30", "virtio15", "sata5", "ide1"] {
             assert_eq!(text.parse::<Slot>().map(|slot| slot.to_string()).as_deref(), Ok(text));
         }
-        for text in ["scsi31", "scsi01", "ide0", "ide2", "sata6", "virtio16", "scsi", "hda", "scsi+1"] {
+        for text in ["scsi31", "scsi01", "ide0", "ide2", "ide3", "sata6", "virtio16", "scsi", "hda", "scsi+1"]
+        {
             assert!(text.parse::<Slot>().is_err(), "{text}");
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::merge::FeatureDeclaration;
-use crate::catalog::{Feature, Parameter, ParameterType};
+use crate::catalog::{Feature, HostKind, Parameter, ParameterType};
 use crate::check;
 use crate::codes;
 use crate::model::{FeatureUse, SiteFile};
@@ -28,14 +28,22 @@ pub(super) struct Contents {
 pub(super) fn check_declared(context: &mut Context<'_, '_>, contents: &mut Contents) {
     let namespace = context.namespace;
     for entry in namespace.types.values() {
-        check_entry(entry, context, contents);
+        check_entry(entry, HostKind::Guest, context, contents);
     }
     for entry in namespace.guests.values() {
-        check_entry(entry, context, contents);
+        check_entry(entry, HostKind::Guest, context, contents);
+    }
+    if let Some(entry) = &namespace.hypervisor {
+        check_entry(entry, HostKind::Node, context, contents);
     }
 }
 
-fn check_entry<T>(entry: &Entry<'_, T>, context: &mut Context<'_, '_>, contents: &mut Contents) {
+fn check_entry<T>(
+    entry: &Entry<'_, T>,
+    host: HostKind,
+    context: &mut Context<'_, '_>,
+    contents: &mut Contents,
+) {
     for element in entry.node().get("features").map(Node::elements).unwrap_or_default() {
         let Some((name, parameters)) = FeatureDeclaration::name_and_parameters(element) else { continue };
         let features = context.features;
@@ -54,6 +62,10 @@ fn check_entry<T>(entry: &Entry<'_, T>, context: &mut Context<'_, '_>, contents:
         if features.broken.contains(name) {
             continue;
         }
+        if !feature.spec.is_for(host) {
+            wrong_host(entry.document.spot(element.span), feature, host, context);
+            continue;
+        }
         for (key, member) in parameters.and_then(Node::members).into_iter().flatten() {
             match feature.spec.parameters.get(key) {
                 Some(parameter) => check_parameter(entry, key, member, parameter, context, contents),
@@ -61,6 +73,18 @@ fn check_entry<T>(entry: &Entry<'_, T>, context: &mut Context<'_, '_>, contents:
             }
         }
     }
+}
+
+fn wrong_host(spot: Spot, feature: &Feature, host: HostKind, context: &mut Context<'_, '_>) {
+    let features = context.features;
+    let fits = |name: &&str| features.get(name).is_some_and(|other| other.spec.is_for(host));
+    let others: Vec<String> =
+        features.names().into_iter().filter(fits).map(|name| format!("`{name}`")).collect();
+    let message = format!("the feature `{}` is not for {}", feature.name, host.plural());
+    context.push(Draft::error(codes::WRONG_HOST, spot, message).hint(match host {
+        HostKind::Node => format!("for nodes there are {}; else put it in a guest", others.join(", ")),
+        HostKind::Guest => "put it under `hypervisor.features`".to_owned(),
+    }));
 }
 
 fn unknown_parameter<T>(
@@ -157,10 +181,10 @@ pub(super) fn check_options(
     }
 }
 
-/// A guest's features in the order they are put in: what one requires comes before it.
-pub(super) fn of_guest(
-    guest: &str,
-    entry: &Entry<'_, GuestSource>,
+/// The features of a guest, or of the node, in the order they are put in: what one requires comes before it.
+pub(super) fn of_host<T>(
+    host: &str,
+    entry: &Entry<'_, T>,
     declared: &[FeatureDeclaration],
     contents: &Contents,
     context: &mut Context<'_, '_>,
@@ -181,7 +205,7 @@ pub(super) fn of_guest(
                 own.map(|d| d.parameters.clone().into_iter().collect()).unwrap_or_default();
             if !features.broken.contains(&name) {
                 missing(
-                    guest,
+                    host,
                     entry,
                     feature,
                     &parameters,
@@ -217,9 +241,9 @@ fn held(
     held
 }
 
-fn missing(
-    guest: &str,
-    entry: &Entry<'_, GuestSource>,
+fn missing<T>(
+    host: &str,
+    entry: &Entry<'_, T>,
     feature: &Feature,
     given: &BTreeMap<String, Value>,
     declaration: &FeatureDeclaration,
@@ -232,7 +256,7 @@ fn missing(
         if given.contains_key(key) {
             continue;
         }
-        let mut message = format!("the feature `{name}` of `{guest}` needs the parameter `{key}`");
+        let mut message = format!("the feature `{name}` of `{host}` needs the parameter `{key}`");
         if !direct {
             message = format!("{message}; it is there because `{}` requires it", declaration.name);
         }
@@ -251,7 +275,7 @@ fn missing(
         let mut draft = Draft::error(codes::MISSING_PARAMETER, declaration.spot, message).hint(hint);
         let own: Spot = entry.key();
         if !entry.node().span.contains(declaration.spot.span) || declaration.spot.file != own.file {
-            draft = draft.related(own, "the container");
+            draft = draft.related(own, "the guest");
         }
         context.push(draft);
     }

@@ -20,11 +20,11 @@ use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::settings;
 use crate::source::{
-    CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm, OwnerSource,
-    OwnerWord,
+    CloneSource, CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm,
+    OwnerSource, OwnerWord,
 };
 use crate::tree::Node;
-use crate::values::{Address, Label, Mac, Text};
+use crate::values::{Address, Bridge, Label, Mac, Text};
 
 /// What holds where nothing is said.
 pub(crate) mod defaults {
@@ -43,6 +43,7 @@ const LEAST_MEMORY_MIB: u64 = 16;
 pub(super) fn check_written<T>(
     written: &BTreeMap<String, Merged>,
     entries: &BTreeMap<String, Entry<'_, T>>,
+    kinds: impl Fn(&Entry<'_, T>) -> Vec<GuestKind>,
     context: &mut Context<'_, '_>,
 ) {
     let namespace = context.namespace;
@@ -66,10 +67,10 @@ pub(super) fn check_written<T>(
         for (slot, mount) in &merged.mounts {
             check_mount(entry, &format!("mp{slot}"), mount, context);
         }
+        let kinds = kinds(entry);
         for (setting, value) in merged.settings.settings.iter().flatten() {
-            let Err(wrong) = settings::check(settings::of(GuestKind::Container), setting, value) else {
-                continue;
-            };
+            // A type serves both kinds.
+            let Err(wrong) = settings::check_any(&kinds, setting, value) else { continue };
             let path = ["settings", setting.as_str()];
             let draft = if wrong.name {
                 Draft::error(codes::UNKNOWN_KEY, entry.key_spot(&path), wrong.message)
@@ -140,7 +141,7 @@ pub(super) fn guest(
     let entry = namespace.guests.get(name)?;
     let source = entry.value.as_ref()?;
     let nets = nets(name, entry, &merged, networks, context);
-    let features = features::of_guest(name, entry, &merged.features, contents, context);
+    let features = features::of_host(name, entry, &merged.features, contents, context);
     let of = match source.of {
         GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
         GuestKind::Vm => {
@@ -149,14 +150,17 @@ pub(super) fn guest(
                 let draft = Draft::error(codes::BAD_VALUE, entry.spot(&["cores"]), message);
                 context.push(draft.hint("say how many"));
             }
-            let (settings, nets) = (&merged.settings, &merged.nets);
-            Of::Vm(Box::new(machines::vm(name, entry, settings, nets, !features.is_empty(), context)))
+            let (settings, written) = (&merged.settings, &merged.nets);
+            let fixed = nets.values().any(|nic| matches!(nic.address, NicAddress::Static(_)));
+            let around = machines::Around { features: !features.is_empty(), fixed };
+            Of::Vm(Box::new(machines::vm(name, entry, settings, written, around, context)))
         }
     };
     let settings = merged.settings;
     Some(Guest {
         name: name.into(),
         id: source.id,
+        was: source.was.as_ref().map(|was| was.0.clone().into()),
         node: source.node.as_ref().map(|n| n.0.clone().into()),
         hostname: source.hostname.clone().unwrap_or_else(|| Label(name.to_owned())),
         cores: match settings.cores {
@@ -172,19 +176,28 @@ pub(super) fn guest(
         hookscript: settings.hookscript.map(|volume| volume.0),
         memory_mib: settings.memory.map_or(defaults::MEMORY_MIB, |m| m.mib),
         nets,
-        onboot: settings.onboot.unwrap_or(true),
+        started: settings.started.unwrap_or(true),
+        onboot: settings.started.unwrap_or(true) && settings.onboot.unwrap_or(true),
         startup: settings.startup.map(|s| Startup { order: s.order, up: s.up, down: s.down }),
         tags: merged.tags,
         description: settings.description.map(|text| text.0),
         protected: settings.protected.unwrap_or(false),
-        settings: settings.settings.unwrap_or_default(),
+        settings: own_settings(source.of, settings.settings),
         pool: settings.pool.map(|p| p.0),
+        linked: settings.clone == Some(CloneSource::Linked),
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
         services: services::services(entry, source, acme, context),
         declared: entry.location(context.report),
         of,
     })
+}
+
+/// The settings that a kind of guest has: a type's may be those of the other kind.
+fn own_settings(kind: GuestKind, all: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let mut all = all.unwrap_or_default();
+    all.retain(|setting, value| settings::check(kind, setting, value).is_ok());
+    all
 }
 
 /// What a container has alone.
@@ -196,6 +209,13 @@ fn own(
     context: &mut Context<'_, '_>,
 ) -> Container {
     let mounts = mounts(name, entry, merged, context);
+    let of_machines = |nic: &NicSource| [("model", nic.model.is_some()), ("queues", nic.queues.is_some())];
+    for (slot, nic) in &merged.nets {
+        for (key, _) in of_machines(nic).into_iter().filter(|(_, said)| *said) {
+            let message = format!("`net{slot}` of `{name}` cannot have `{key}`, which virtual machines have");
+            context.push(Draft::error(codes::BAD_NETWORK, nic_spot(entry, *slot, key), message));
+        }
+    }
     let settings = &mut merged.settings;
     let template = settings.template.take().map_or_else(|| defaults::TEMPLATE.to_owned(), |t| t.0);
     let unprivileged = settings.unprivileged.unwrap_or(true);
@@ -225,9 +245,13 @@ fn disk(form: Option<DiskForm>) -> Disk {
     }
 }
 
-/// All that is said of a template, by which its system can be told.
+/// All that is said of a template, by which its system can be told. That of a guest which is there is not known, and taken for
+/// what most are.
 fn system(template: &str, context: &Context<'_, '_>) -> String {
     let declared = context.namespace.templates.get(template).and_then(|entry| entry.value.as_ref());
+    if declared.is_some_and(|it| it.from.is_some() || it.guest.is_some()) {
+        return defaults::TEMPLATE.to_owned();
+    }
     let text = |text: &Option<Text>| text.as_ref().map_or_else(String::new, |text| text.0.clone());
     declared.map_or_else(
         || template.to_owned(),
@@ -282,8 +306,9 @@ fn nets(
     }
     let mut nets: BTreeMap<u8, Nic> = BTreeMap::new();
     for (slot, nic) in wanted {
-        let Some(network) = nic.network.as_ref().or(only.as_ref()) else {
-            if !entry.damaged && !namespace.blind {
+        let network = nic.network.as_ref().or(only.as_ref().filter(|_| nic.bridge.is_none()));
+        let Some((network, bridge)) = placed(network, nic, networks) else {
+            if network.is_none() && !entry.damaged && !namespace.blind {
                 let message = match namespace.networks.len() {
                     0 => format!("`{name}` has a network device, but the blueprint defines no network"),
                     _ => format!("it is not said which network `net{slot}` of `{name}` is in"),
@@ -291,18 +316,25 @@ fn nets(
                 let names: Vec<String> = namespace.networks.keys().map(|n| format!("`{n}`")).collect();
                 let draft = Draft::error(codes::BAD_NETWORK, nic_spot(entry, slot, "address"), message);
                 let hint = if names.is_empty() {
-                    "define one: \"networks\": {\"lan\": {\"bridge\": \"vmbr0\", \"subnet\": \"10.0.0.0/24\"}}".to_owned()
+                    "name its `bridge`, or define a network: \"networks\": {\"lan\": {\"bridge\": \"vmbr0\", \"subnet\": \"10.0.0.0/24\"}}".to_owned()
                 } else {
-                    format!("add `network`: {}", names.join(", "))
+                    format!("add `network`: {}; or `bridge`", names.join(", "))
                 };
                 context.push(draft.hint(hint));
             }
             continue;
         };
-        let Some(settings) = networks.get(&**network) else { continue };
-        let address = match nic.address.unwrap_or(Address::Dhcp) {
-            Address::Dhcp => NicAddress::Dhcp,
-            Address::Static(address) => {
+        let address = match (nic.address.unwrap_or(Address::Dhcp), network) {
+            (Address::Dhcp, _) => NicAddress::Dhcp,
+            (Address::Static(address), None) => {
+                let message = format!(
+                    "`net{slot}` of `{name}` is in no network, and cannot have the address {address}"
+                );
+                let draft = Draft::error(codes::BAD_NETWORK, nic_spot(entry, slot, "address"), message);
+                context.push(draft.hint("name the `network` whose subnet it is in, beside the bridge"));
+                continue;
+            }
+            (Address::Static(address), Some((network, settings))) => {
                 check_address(address, network, settings, nic_spot(entry, slot, "address"), context);
                 match Ipv4Inet::new(address, settings.subnet.network_length()) {
                     Ok(inet) => NicAddress::Static(inet),
@@ -324,7 +356,10 @@ fn nets(
         nets.insert(
             slot,
             Nic {
-                network: network.clone(),
+                network: network.map(|(name, _)| name.clone()),
+                bridge,
+                // The tag is the network's where the bridge is.
+                vlan: nic.vlan.or_else(|| network.and_then(|(_, settings)| settings.vlan)),
                 name: device,
                 address,
                 mac: nic.mac.map(|m| m.0),
@@ -334,10 +369,31 @@ fn nets(
                 rate: nic.rate,
                 link_down: nic.link_down,
                 model: nic.model.map(|model| model.to_string()),
+                queues: nic.queues,
             },
         );
     }
     nets
+}
+
+/// A network with its name.
+type Named<'a> = (&'a Label, &'a Network);
+
+/// Where a device is: in a network, on a bridge, or both. None where it is in a network that is not there (which has its own
+/// error), or nowhere.
+fn placed<'a>(
+    network: Option<&'a Label>,
+    nic: &NicSource,
+    networks: &'a BTreeMap<String, Network>,
+) -> Option<(Option<Named<'a>>, Bridge)> {
+    match network {
+        Some(name) => {
+            let settings = networks.get(&**name)?;
+            let bridge = nic.bridge.clone().unwrap_or_else(|| settings.bridge.clone());
+            Some((Some((name, settings)), bridge))
+        }
+        None => Some((None, nic.bridge.clone()?)),
+    }
 }
 
 fn check_address(
@@ -461,7 +517,7 @@ pub(super) fn check_together(
         let Some(entry) = namespace.guests.get(&**name) else { continue };
         if let Some(id) = container.id {
             if let Some(other) = ids.get(&id).and_then(|other| namespace.guests.get_key_value(*other)) {
-                let message = format!("the containers `{}` and `{name}` both have the id {id}", other.0);
+                let message = format!("`{}` and `{name}` both have the id {id}", other.0);
                 let draft = Draft::error(codes::DUPLICATE_ID, entry.spot(&["id"]), message);
                 context.push(draft.related(other.1.spot(&["id"]), "the other"));
             } else {
@@ -470,7 +526,7 @@ pub(super) fn check_together(
         }
         for (slot, nic) in &container.nets {
             if let NicAddress::Static(inet) = nic.address
-                && let Some(network) = networks.get(&*nic.network)
+                && nic.network.as_ref().is_some_and(|name| networks.contains_key(&**name))
             {
                 let spot = nic_spot(entry, *slot, "address");
                 if endpoint == Some(inet.address()) {
@@ -482,7 +538,7 @@ pub(super) fn check_together(
                         None => draft,
                     });
                 }
-                let key = (network.bridge.as_str(), network.vlan, inet.address());
+                let key = (nic.bridge.as_str(), nic.vlan, inet.address());
                 if let Some((other, there)) = addresses.get(&key) {
                     let message = format!("`{other}` and `{name}` both have the address {}", inet.address());
                     context.push(

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Context;
+use super::{Context, made};
 use crate::codes;
-use crate::model::{Content, Guests, Image, ImageFrom};
+use crate::model::{Content, GuestKind, Guests, Image, ImageFrom};
 use crate::namespace::Entry;
-use crate::report::Draft;
+use crate::report::{Draft, Spot};
 use crate::source::{FormatSource, ImageSource, TemplateSource};
 use crate::values::{HttpUrl, Sha256, SitePath};
 
@@ -45,7 +45,20 @@ fn template(
     source: &TemplateSource,
     context: &mut Context<'_, '_>,
 ) -> Option<Image> {
-    exclude(entry, &["catalogue", "url", "file"], context);
+    exclude(entry, &["catalogue", "url", "file", "from", "guest"], context);
+    let written =
+        made::Written { from: source.from.as_ref(), guest: source.guest, kind: GuestKind::Container };
+    if let Some(from) = written.origin(entry, context) {
+        let from = from?;
+        let declared = entry.location(context.report);
+        return Some(Image {
+            name: name.to_owned(),
+            content: Content::Template,
+            from,
+            storage: None,
+            declared,
+        });
+    }
     let fetched = fetched(entry, source.url.as_ref(), source.file.as_ref(), context);
     let from = match &fetched {
         None if entry.node().get("url").is_some() || entry.node().get("file").is_some() => return None,
@@ -82,12 +95,21 @@ fn image(
     source: &ImageSource,
     context: &mut Context<'_, '_>,
 ) -> Option<Image> {
-    exclude(entry, &["url", "file"], context);
+    exclude(entry, &["url", "file", "from", "guest"], context);
+    let written = made::Written { from: source.from.as_ref(), guest: source.guest, kind: GuestKind::Vm };
+    if let Some(from) = written.origin(entry, context) {
+        let from = from?;
+        let declared = entry.location(context.report);
+        return Some(Image { name: name.to_owned(), content: Content::Disk, from, storage: None, declared });
+    }
     let Some(fetched) = fetched(entry, source.url.as_ref(), source.file.as_ref(), context) else {
         if !entry.damaged && entry.node().get("url").is_none() && entry.node().get("file").is_none() {
-            let message = format!("the image `{name}` needs the key `url`, or `file`");
+            let message = format!("the image `{name}` needs the key `url`, or `file`, `from` or `guest`");
             let draft = Draft::error(codes::MISSING_KEY, entry.key(), message);
-            context.push(draft.hint("`url` is where the node fetches it from, `file` a file of the site"));
+            context.push(draft.hint(
+                "`url` is where the node fetches it from, `file` a file of the site; `from` is a guest of the blueprint that \
+                 becomes a template, `guest` one that is there",
+            ));
         }
         return None;
     };
@@ -126,9 +148,17 @@ pub(super) fn check_used(
     let names: Vec<&str> = namespace.images.keys().map(String::as_str).collect();
     for (guest, vm) in guests.values().filter_map(|guest| Some((guest, guest.vm()?))) {
         let Some(entry) = namespace.guests.get(&*guest.name) else { continue };
-        for (key, wanted, name) in [("image", Content::Disk, &vm.image), ("iso", Content::Iso, &vm.iso)] {
-            let Some(name) = name.as_ref().filter(|name| !name.contains(':')) else { continue };
+        for (key, wanted, name) in [
+            ("image", Content::Disk, &vm.image),
+            ("iso", Content::Iso, &vm.iso),
+            ("second-iso", Content::Iso, &vm.second_iso),
+        ] {
+            let Some(name) = name else { continue };
             let spot = entry.spot(&[key]);
+            if name.contains(':') {
+                check_volume(key, name, spot, context);
+                continue;
+            }
             if !namespace.images.contains_key(name) {
                 context.dangling(spot, "image", name, &names);
             } else if let Some(image) = images.get(name).filter(|image| image.content != wanted) {
@@ -138,10 +168,36 @@ pub(super) fn check_used(
                 };
                 let message = format!("`{key}` cannot be `{name}`, which is {is} and not {not}");
                 let draft = Draft::error(codes::BAD_VALUE, spot, message);
-                context.push(draft.hint("a disk is made of `image`; `iso` is the medium in the drive"));
+                context.push(
+                    draft.hint("a disk is made of `image`; `iso` and `second-iso` are media in drives"),
+                );
             }
         }
     }
+}
+
+/// A volume of the node, `STORAGE:import/FILE`, and no address or path.
+fn check_volume(key: &str, name: &str, spot: Spot, context: &mut Context<'_, '_>) {
+    let (storage, rest) = name.split_once(':').unwrap_or_default();
+    let is_volume = !storage.is_empty()
+        && storage.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && rest.contains('/')
+        && !rest.starts_with('/')
+        && !rest.contains(char::is_whitespace);
+    if is_volume {
+        return;
+    }
+    let (message, hint) = if rest.starts_with("//") {
+        let hint = format!(
+            "declare it, \"images\": {{\"NAME\": {{\"url\": \"{name}\"}}}}, and say \"{key}\": \"NAME\" here"
+        );
+        (format!("`{key}` is the name of an image, and no address"), hint)
+    } else {
+        let folder = if key == "image" { "import" } else { "iso" };
+        let hint = format!("the name of one of `images`, or a volume such as \"local:{folder}/FILE\"");
+        (format!("`{name}` is no volume of the node"), hint)
+    };
+    context.push(Draft::error(codes::BAD_VALUE, spot, message).hint(hint));
 }
 
 /// What is not the node's own.

@@ -24,6 +24,22 @@ pub(crate) struct FeatureDeclaration {
 }
 
 impl FeatureDeclaration {
+    /// Those that an entry lists, as far as they are right.
+    pub fn all<T>(entry: &Entry<'_, T>, report: &Report) -> Vec<Self> {
+        let elements = entry.node().get("features").map(Node::elements).unwrap_or_default();
+        let declared = |element: &Node| {
+            let (name, parameters) = Self::name_and_parameters(element)?;
+            let parameters = match parameters.map(Node::to_value) {
+                Some(Value::Object(map)) => map,
+                _ => Map::new(),
+            };
+            let spot = entry.document.spot(element.span);
+            let location = location(entry.document, element.span.start, report);
+            Some(Self { name: name.to_owned(), parameters, spot, location })
+        };
+        elements.iter().filter_map(declared).collect()
+    }
+
     /// Reads an element of a `features` list; `None` where the structural check has found it wrong.
     pub fn name_and_parameters(node: &Node) -> Option<(&str, Option<&Node>)> {
         match &node.kind {
@@ -117,19 +133,8 @@ impl Merged {
         let devices = devices
             .filter_map(|(slot, device)| values::slot("dev", 255, &slot).ok().map(|slot| (slot, device)));
         let needs = settings.needs.take().into_iter().flatten().map(|need| short_need(&need.0).to_owned());
-        let elements = entry.node().get("features").map(Node::elements).unwrap_or_default();
-        let features = elements.iter().filter_map(|element| {
-            let (name, parameters) = FeatureDeclaration::name_and_parameters(element)?;
-            let parameters = match parameters.map(Node::to_value) {
-                Some(Value::Object(map)) => map,
-                _ => Map::new(),
-            };
-            let spot = entry.document.spot(element.span);
-            let location = location(entry.document, element.span.start, report);
-            Some(FeatureDeclaration { name: name.to_owned(), parameters, spot, location })
-        });
         Self {
-            features: features.collect(),
+            features: FeatureDeclaration::all(entry, report),
             mounts: mounts.collect(),
             devices: devices.collect(),
             needs: needs.collect(),
@@ -152,7 +157,7 @@ impl Merged {
             )*};
         }
         inherit!(template cores cpulimit cpuunits memory swap disk nameservers search_domains timezone hookscript
-            onboot startup description unprivileged protected pool);
+            started onboot startup description unprivileged protected pool clone);
         // By name, as parameters of features are.
         if let Some(theirs) = &theirs.settings {
             let own = own.settings.get_or_insert_default();
@@ -164,7 +169,7 @@ impl Merged {
             (Some(own), Some(theirs)) => Some(own.over(theirs)),
             (own, theirs) => own.or(theirs),
         };
-        inherit!(image iso cloud_init user agent os sockets cpu numa affinity hugepages balloon shares bios uefi tpm machine);
+        inherit!(image iso second_iso cloud_init user agent enter answers_within packages os sockets vcpus cpu numa affinity hugepages balloon shares bios uefi tpm machine smbios);
         inherit!(scsi_controller vga boot hotplug rng watchdog tablet localtime acpi kvm keyboard);
         macro_rules! inherit_by_slot {
             ($($field:ident)*) => {$(
@@ -182,7 +187,12 @@ impl Merged {
         // Devices are merged key by key, so that a type can name the network and the guest its address.
         for (slot, nic) in &base.nets {
             let own = self.nets.entry(*slot).or_default();
-            own.network = own.network.take().or_else(|| nic.network.clone());
+            // A bridge of its own is not in the type's network.
+            if own.bridge.is_none() || own.network.is_some() {
+                own.network = own.network.take().or_else(|| nic.network.clone());
+                own.bridge = own.bridge.take().or_else(|| nic.bridge.clone());
+                own.vlan = own.vlan.or(nic.vlan);
+            }
             own.address = own.address.or(nic.address);
             own.mac = own.mac.or(nic.mac);
             own.name = own.name.take().or_else(|| nic.name.clone());
@@ -192,6 +202,7 @@ impl Merged {
             own.rate = own.rate.or(nic.rate);
             own.link_down = own.link_down.or(nic.link_down);
             own.model = own.model.or(nic.model);
+            own.queues = own.queues.or(nic.queues);
         }
         self.nets_written |= base.nets_written;
         for (slot, mount) in &base.mounts {
@@ -232,8 +243,10 @@ fn add_feature(list: &mut Vec<FeatureDeclaration>, feature: FeatureDeclaration) 
 
 /// Works the types into the guests.
 pub(super) fn merge(written: Written, context: &mut Context<'_, '_>) -> BTreeMap<String, Merged> {
-    super::guests::check_written(&written.types, &context.namespace.types, context);
-    super::guests::check_written(&written.guests, &context.namespace.guests, context);
+    let any = |_: &Entry<'_, TypeSource>| vec![GuestKind::Container, GuestKind::Vm];
+    super::guests::check_written(&written.types, &context.namespace.types, any, context);
+    let own = |entry: &Entry<'_, GuestSource>| entry.value.iter().map(|source| source.of).collect();
+    super::guests::check_written(&written.guests, &context.namespace.guests, own, context);
     check_references(context);
     let Written { types, guests } = written;
     let types = merge_types(types, context);

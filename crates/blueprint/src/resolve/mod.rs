@@ -5,13 +5,19 @@ mod features;
 mod flows;
 mod guests;
 mod images;
+mod links;
 mod machines;
+mod made;
 mod merge;
 mod names;
 mod networks;
+mod off;
 mod parts;
+mod renames;
 mod services;
 mod site;
+mod storages;
+mod zfs;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +27,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, Guests, RENEWS};
+use crate::model::{Authority, Blueprint, Guests, RENEWS, SCHEDULE};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -75,12 +81,13 @@ pub(crate) fn resolve(
     let certificates = site::certificates(&mut context);
     let flows = flows::flows(&mut context);
     let networks = networks::networks(&mut context);
+    let storages = storages::storages(&mut context);
     let templates = images::templates(&mut context);
     let images = images::images(&mut context);
-    let hypervisor = site::hypervisor(target.as_ref(), &networks, &mut context);
     let guests = merge::merge(merged, &mut context);
     let mut contents = features::Contents::default();
     features::check_declared(&mut context, &mut contents);
+    let hypervisor = site::hypervisor(target.as_ref(), &networks, &contents, &mut context);
     let guests: Guests = guests
         .into_iter()
         .filter_map(|(name, merged)| {
@@ -89,12 +96,19 @@ pub(crate) fn resolve(
             Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
+    if let Some(node) = &hypervisor {
+        links::check_used(&node.network, &networks, &guests, &mut context);
+    }
     let firewall = flows::firewall(&guests, &mut context);
     images::check_used(&guests, &images, &mut context);
+    storages::check_used(&storages, &guests, &templates, &images, &mut context);
+    made::check(&guests, &templates, &images, &mut context);
     let endpoint = target.as_ref().and_then(site::address);
     guests::check_together(&guests, &networks, endpoint, &mut context);
     site::check_ids(site.as_ref(), &guests, &mut context);
     guests::check_needs(&mut context, &guests);
+    renames::check(&guests, &mut context);
+    off::check(&guests, hypervisor.as_ref(), &mut context);
     if let Some(firewall) = firewall.as_ref().filter(|firewall| firewall.zero_trust) {
         flows::check_needs(&guests, &flows, &mut context);
         flows::check_packages(firewall, &guests, &mut context);
@@ -105,11 +119,15 @@ pub(crate) fn resolve(
     site::check_ports(target.as_ref(), &guests, &mut context);
     names::check(domain.as_deref(), hypervisor.as_ref(), target.as_ref(), &guests, &mut context);
     parts::check(&guests, &certificates, &mut context);
+    let on_node = hypervisor.iter().flat_map(|node| &node.features);
     let mut used: BTreeSet<String> =
-        guests.values().flat_map(|c| &c.features).map(|f| f.name.clone()).collect();
+        guests.values().flat_map(|c| &c.features).chain(on_node).map(|f| f.name.clone()).collect();
     let of_the_node = hypervisor.as_ref().is_some_and(|node| node.certificate);
     if certificates.authority == Authority::StepCa || certificates.acme.is_some() || of_the_node {
         used.extend(features.closure(RENEWS));
+    }
+    if hypervisor.as_ref().is_some_and(|node| node.zfs.values().any(|pool| pool.is_scheduled())) {
+        used.extend(features.closure(SCHEDULE));
     }
     let features =
         used.into_iter().filter_map(|name| features.get(&name).map(|f| (name, Arc::clone(f)))).collect();
@@ -122,6 +140,7 @@ pub(crate) fn resolve(
         firewall,
         flows,
         networks,
+        storages,
         templates,
         images,
         guests,

@@ -123,6 +123,21 @@ fn players<'c>(word: &str, containers: &'c Guests, context: &Context<'_, '_>) ->
     all.filter(|c: &&Guest| c.features.iter().any(|f| provides(&f.name))).collect()
 }
 
+/// What the certificate authority is called.
+pub(super) const AUTHORITY: &str = CA.one;
+
+/// Who does something for all guests, with what that is.
+pub(super) fn for_all<'c>(
+    containers: &'c Guests,
+    context: &Context<'_, '_>,
+) -> Vec<(&'static str, &'c Guest)> {
+    let all = [DNS, CA, PACKAGES].map(|part| {
+        let player = players(part.word, containers, context).first().copied();
+        player.map(|player| (part.one, player))
+    });
+    all.into_iter().flatten().collect()
+}
+
 /// The container that fetches packages for all.
 pub(super) fn package_cache<'c>(containers: &'c Guests, context: &Context<'_, '_>) -> Option<&'c Guest> {
     players(PACKAGES.word, containers, context).first().copied()

@@ -7,6 +7,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Context;
+use super::features::{self, Contents};
+use super::merge::FeatureDeclaration;
 use crate::codes;
 use crate::model::{
     Acme, Authority, CertificateSettings, Challenge, Credential, Expose, Guests, Hypervisor, LabPorts,
@@ -184,9 +186,11 @@ fn acme(
 pub(super) fn hypervisor(
     target: Option<&Target>,
     networks: &BTreeMap<String, Network>,
+    contents: &Contents,
     context: &mut Context<'_, '_>,
 ) -> Option<Hypervisor> {
-    let entry = context.namespace.hypervisor.as_ref()?;
+    let namespace = context.namespace;
+    let entry = namespace.hypervisor.as_ref()?;
     let source = entry.value.as_ref()?;
     let certificate = source.certificate.unwrap_or(false);
     // The lab's node is the gateway of its networks.
@@ -194,15 +198,28 @@ pub(super) fn hypervisor(
         Target::Proxmox(target) => url_host(&target.endpoint)?.parse().ok(),
         Target::Lab(_) => networks.values().find_map(|network| network.gateway),
     };
+    let declared = FeatureDeclaration::all(entry, context.report);
+    let features = features::of_host("the node", entry, &declared, contents, context);
+    let network = super::links::links(entry, source, context);
+    let no_commands = matches!(target, Some(Target::Proxmox(ProxmoxTarget { ssh: None, .. })));
     let hypervisor = Hypervisor {
         certificate,
+        features,
+        zfs: super::zfs::pools(entry, source, context),
         hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
         address: source.address.map(|address| address.0).or_else(follows),
+        network,
         declared: entry.location(context.report),
     };
-    if let (true, Some(Target::Proxmox(ProxmoxTarget { ssh: None, .. }))) = (certificate, target) {
-        let message = "the node's certificate cannot be put in place: there is no way to run commands on it";
-        let draft = Draft::error(codes::MISSING_KEY, entry.spot(&["certificate"]), message);
+    let wanted = [
+        ("certificate", certificate, "the node's certificate cannot be put in place"),
+        ("features", !hypervisor.features.is_empty(), "nothing can be installed on the node"),
+        ("zfs", !hypervisor.zfs.is_empty(), "nothing can be done with the node's disks"),
+        ("network", !hypervisor.network.is_empty(), "the node's network cannot be changed"),
+    ];
+    for (key, _, what) in wanted.into_iter().filter(|(_, wanted, _)| *wanted && no_commands) {
+        let message = format!("{what}: there is no way to run commands on it");
+        let draft = Draft::error(codes::MISSING_KEY, entry.spot(&[key]), message);
         context.push(draft.hint("declare `ssh` under `target.proxmox`, e.g. \"root@10.0.0.13\""));
     }
     Some(hypervisor)
@@ -247,6 +264,7 @@ pub(super) fn target(context: &mut Context<'_, '_>) -> Option<Target> {
                     services: ports.and_then(|p| p.services.clone()).unwrap_or_default(),
                 },
                 nodes: source.nodes,
+                machine: source.machine,
             }))
         }
         TargetSource { .. } => None,

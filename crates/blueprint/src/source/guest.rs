@@ -8,17 +8,19 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::SecretSource;
 use super::container::{ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm};
+use super::image::CloneSource;
 use super::machine::{
-    BiosSource, ControllerSource, FolderSource, HugePagesSource, NicModelSource, OsSource, PciSource,
-    TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
+    AgentForm, BiosSource, ControllerSource, EnterSource, FolderSource, HugePagesSource, NicModelSource,
+    OsSource, PciSource, SmbiosSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
 };
 use super::name;
+use super::service::ServiceSource;
 use crate::model::GuestKind;
 use crate::values::{
-    Address, AddressRange, Description, DeviceName, DiskSize, Domain, GuestPath, HeadSize, Ipv4, Label, Mac,
-    MemorySize, NodeLabel, Rate, Tag, Text, Timezone, UrlPath, VolumeId, Wait,
+    Address, AddressRange, Bridge, Description, DeviceName, DiskSize, Domain, FileSystem, Graphics,
+    GuestPath, Hotplug, Ipv4, Keyboard, Label, Mac, Machine, MemorySize, NodeLabel, PoolName, Processor,
+    Processors, Randomness, SerialPort, StorageName, Tag, Text, Timezone, VolumeId, Watchdog,
 };
 
 /// The settings of guests, said once: those of every guest, and those of each kind. A type has all of them, so that one type
@@ -148,12 +150,16 @@ guest_settings! {
         /// A script of the node that runs when it starts and stops: an executable snippet on a storage.
         #[schemars(extend("examples" = serde_json::json!(["local:snippets/hook.sh"])))]
         hookscript: Option<VolumeId>,
-        /// Whether it starts with the node.
+        /// Whether it runs. One that is off exists and is kept as it is declared; what is to be in it waits until it runs.
+        #[schemars(extend("default" = true))]
+        started: Option<bool>,
+        /// Whether it starts with the node. One that is off (`started`) does not.
         #[schemars(extend("default" = true))]
         onboot: Option<bool>,
-        /// Order and delays at the start of the node.
+        /// Order and delays at the start of the node. What is not said follows from who needs whom.
         startup: Option<StartupSource>,
-        /// Tags shown in Proxmox VE, beside Phoenix' own. A guest has its type's and its own.
+        /// Tags shown in Proxmox VE, beside Phoenix' own. A guest has its type's and its own. Capitals stay where the
+        /// datacenter's tags have them (`tag-style`), and make no difference.
         #[schemars(extend("default" = serde_json::json!([])))]
         tags: Option<Vec<Tag>>,
         /// A text for the people who look at it in Proxmox VE.
@@ -162,11 +168,18 @@ guest_settings! {
         #[schemars(extend("default" = false))]
         protected: Option<bool>,
         /// The resource pool.
-        pool: Option<Text>,
+        pool: Option<PoolName>,
+        /// Of one that is a clone (its `image` or `template` comes `from` a guest, or is one): how much it has of its own.
+        #[schemars(extend("default" = "full"))]
+        clone: Option<CloneSource>,
         /// Guests that must be healthy before this one is made: `ca` or `container.ca`. A guest has its type's and
         /// its own.
         #[schemars(extend("default" = serde_json::json!([])))]
         needs: Option<Vec<Text>>,
+        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
+        /// away again; what somebody else set stays. No place for secrets: plans show them.
+        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}, {"audio0": "device=intel-hda"}])))]
+        settings: Option<BTreeMap<String, String>>,
     }
     container {
         /// The template: one that is declared under `templates`, the beginning of a template's file name (`debian-12`), or a
@@ -188,10 +201,6 @@ guest_settings! {
         /// Devices of the node that it may use, by slot, `dev0` to `dev255`. Needs root on the node.
         #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^dev([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "device-slot"})))]
         devices: Option<BTreeMap<String, DeviceSource>>,
-        /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
-        /// away again; what somebody else set stays. No place for secrets: plans show them.
-        #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}])))]
-        settings: Option<BTreeMap<String, String>>,
         /// Its console, as Proxmox VE shows it.
         console: Option<ConsoleSource>,
         /// Whether its root user is not the node's root user.
@@ -204,9 +213,11 @@ guest_settings! {
         image: Option<Text>,
         /// The installation medium in its drive: a name of `images`, or a volume such as `local:iso/debian-13.iso`.
         iso: Option<Text>,
-        /// Disks by slot: `scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1` and `ide3`. It starts from
-        /// the first one. Where absent, `scsi0` with 8 GiB.
-        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^(scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|sata[0-5]|ide[13])$", "x-parse": "disk-slot"}),
+        /// A second medium, in a drive of its own (`ide3`), such as Windows' drivers for VirtIO: a name of `images`, or a volume.
+        second_iso: Option<Text>,
+        /// Disks by slot: `scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1`. It starts from the
+        /// first one. Where absent, `scsi0` with 8 GiB.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^(scsi([0-9]|[12][0-9]|30)|virtio([0-9]|1[0-5])|sata[0-5]|ide1)$", "x-parse": "disk-slot"}),
             "examples" = serde_json::json!([{"scsi0": "32G", "scsi1": {"size": "200G", "storage": "tank", "backup": false}}])))]
         disks: Option<BTreeMap<String, VmDiskForm>>,
         /// Whether it gets a drive for cloud-init, which tells it its addresses and its user at the first start. True by
@@ -214,23 +225,35 @@ guest_settings! {
         cloud_init: Option<bool>,
         /// The user that cloud-init makes.
         user: Option<UserSource>,
-        /// Whether the guest agent is in it (`qemu-guest-agent`), by which Phoenix installs what is to be in it.
+        /// Whether it has a device for the guest agent (`qemu-guest-agent`).
         #[schemars(extend("default" = true))]
-        agent: Option<bool>,
+        agent: Option<AgentForm>,
+        /// How Phoenix gets into it. Where absent, by the guest agent where it has a device for that and runs Linux, and not at
+        /// all where not.
+        enter: Option<EnterSource>,
+        /// Minutes that `apply` waits after a start until it can be entered. More for a slow node.
+        #[schemars(extend("default" = 15), range(min = 1, max = 1440))]
+        answers_within: Option<u32>,
+        /// Packages that cloud-init installs at the first start, and never again: what is to stay is a feature's.
+        #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["qemu-guest-agent"]])))]
+        packages: Option<Vec<Text>>,
         /// What runs in it.
         #[schemars(extend("default" = "l26"))]
         os: Option<OsSource>,
         /// Processor sockets, each with `cores`. Where absent, one.
         #[schemars(range(min = 1, max = 4))]
         sockets: Option<u32>,
+        /// How many of its processors are plugged in when it starts. Where absent, all.
+        #[schemars(range(min = 1, max = 8192))]
+        vcpus: Option<u32>,
         /// The processor that the guest sees, such as `host` or `x86-64-v2-AES`, with what is said of it. Where absent, Proxmox
         /// VE's default.
         #[schemars(extend("examples" = ["host"]))]
-        cpu: Option<Text>,
+        cpu: Option<Processor>,
         /// Whether the guest sees NUMA.
         numa: Option<bool>,
         /// The processors of the node that it runs on, such as `0-3,8`. Needs root on the node.
-        affinity: Option<Text>,
+        affinity: Option<Processors>,
         /// The size of huge pages that its memory is of. Needs root on the node.
         hugepages: Option<HugePagesSource>,
         /// The least memory that it is left with when the node needs some: like `memory`; `0M` for no balloon. Where absent, all
@@ -247,15 +270,17 @@ guest_settings! {
         tpm: Option<TpmSource>,
         /// The machine, such as `q35`. Where absent, Proxmox VE's default.
         #[schemars(extend("examples" = ["q35"]))]
-        machine: Option<Text>,
+        machine: Option<Machine>,
+        /// What it reads of who made it.
+        smbios: Option<SmbiosSource>,
         /// The SCSI controller.
         #[schemars(extend("default" = "virtio-scsi-single"))]
         scsi_controller: Option<ControllerSource>,
         /// The graphics card, such as `std`, `virtio` or `serial0`, with what is said of it.
-        vga: Option<Text>,
+        vga: Option<Graphics>,
         /// Serial ports by slot, `serial0` to `serial3`: `socket`, or a device of the node, which needs root there.
         #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^serial[0-3]$", "x-parse": "serial-slot"})))]
-        serial: Option<BTreeMap<String, Text>>,
+        serial: Option<BTreeMap<String, SerialPort>>,
         /// USB devices by slot, `usb0` to `usb13`.
         #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^usb([0-9]|1[0-3])$", "x-parse": "usb-slot"})))]
         usb: Option<BTreeMap<String, UsbSource>>,
@@ -269,11 +294,11 @@ guest_settings! {
         #[schemars(extend("examples" = serde_json::json!([["scsi0", "net0"]])))]
         boot: Option<Vec<Text>>,
         /// What can be changed while it runs, such as `network,disk,usb`. Where absent, Proxmox VE's default.
-        hotplug: Option<Text>,
+        hotplug: Option<Hotplug>,
         /// Whether it has a source of randomness of the node: `/dev/urandom`, `/dev/random` or `/dev/hwrng`.
-        rng: Option<Text>,
+        rng: Option<Randomness>,
         /// The watchdog, such as `i6300esb,action=reset`.
-        watchdog: Option<Text>,
+        watchdog: Option<Watchdog>,
         /// Whether its pointer is a tablet's, which is where the mouse is.
         tablet: Option<bool>,
         /// Whether its clock is the node's local time, as Windows likes it.
@@ -283,7 +308,7 @@ guest_settings! {
         /// Whether the node's processor runs it (KVM), and not a program that emulates one.
         kvm: Option<bool>,
         /// The layout of the keyboard for its console, such as `de`.
-        keyboard: Option<Text>,
+        keyboard: Option<Keyboard>,
     }
     head {
         /// The type whose settings hold where the guest says nothing.
@@ -292,6 +317,8 @@ guest_settings! {
         /// The id in Proxmox VE. Where absent, derived from the name, so that it stays the same.
         #[schemars(range(min = 100, max = 999_999_999))]
         id: Option<u32>,
+        /// The name that it had until now: it is the same guest, and nothing of it is made anew.
+        was: Option<Label>,
         /// The host name. Where absent, the guest's name.
         hostname: Option<Label>,
         /// The node it is placed on. Where absent, the target's.
@@ -318,7 +345,7 @@ guest_settings! {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DiskSource {
     /// The storage. Where absent, the first of the node that can hold root file systems.
-    pub storage: Option<Text>,
+    pub storage: Option<StorageName>,
     /// The size: `8G` is GiB, `512M` MiB.
     #[schemars(extend("default" = "8G"))]
     pub size: Option<DiskSize>,
@@ -338,9 +365,14 @@ pub enum DiskForm {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NicSource {
-    /// The network. Where absent, the only one there is.
+    /// The network. Where absent, the only one there is, or none where a `bridge` is named.
     pub network: Option<Label>,
-    /// The address, or `dhcp`.
+    /// The bridge on the node. Where absent, the network's.
+    pub bridge: Option<Bridge>,
+    /// The VLAN on the bridge. Where absent, the network's.
+    #[schemars(range(min = 1, max = 4094))]
+    pub vlan: Option<u16>,
+    /// The address, or `dhcp`. A fixed one takes a network, which has its subnet and gateway.
     #[schemars(extend("default" = "dhcp"))]
     pub address: Option<Address>,
     /// The MAC address. Where absent, derived, so that it stays the same.
@@ -349,6 +381,9 @@ pub struct NicSource {
     pub name: Option<DeviceName>,
     /// The model of the device of a virtual machine. Where absent, `virtio`.
     pub model: Option<NicModelSource>,
+    /// How many queues the device of a virtual machine has, one for each processor that works on packets. For `virtio`.
+    #[schemars(range(min = 0, max = 64))]
+    pub queues: Option<u32>,
     /// Whether Proxmox VE's firewall filters it.
     #[schemars(extend("default" = false))]
     pub firewall: Option<bool>,
@@ -375,7 +410,7 @@ pub struct MountSource {
     /// The size of the volume: `8G` is GiB, `512M` MiB.
     pub size: Option<DiskSize>,
     /// The storage of the volume. Where absent, the root disk's.
-    pub storage: Option<Text>,
+    pub storage: Option<StorageName>,
     /// A folder of the node. Needs root on the node.
     pub host: Option<GuestPath>,
     /// Whether it can only be read.
@@ -417,7 +452,7 @@ pub struct OptionsSource {
     pub mknod: Option<bool>,
     /// Kinds of file systems it may mount.
     #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["nfs", "cifs"]])))]
-    pub mount: Option<Vec<Tag>>,
+    pub mount: Option<Vec<FileSystem>>,
 }
 
 /// Order and delays at the start of the node.
@@ -430,126 +465,6 @@ pub struct StartupSource {
     pub up: Option<u32>,
     /// Seconds to wait for it to stop.
     pub down: Option<u32>,
-}
-
-/// A service that the container runs.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ServiceSource {
-    /// The TCP port it listens on in its container.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
-    /// What it speaks there.
-    #[schemars(extend("default" = "http"))]
-    pub protocol: Option<ProtocolSource>,
-    /// How clients get to it.
-    #[schemars(extend("default" = "none"))]
-    pub expose: Option<ExposeSource>,
-    /// The container that is its gateway, where the workshop has several.
-    pub gateway: Option<Label>,
-    /// Further names: one word below the site's domain, or a complete name of the site's domain.
-    #[schemars(extend("default" = serde_json::json!([])))]
-    pub aliases: Option<Vec<Domain>>,
-    /// Names of a public domain under which the gateway serves it too, with certificates of the public authority that
-    /// `certificates.acme` names.
-    #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([["notes.example.org"]])))]
-    pub public: Option<Vec<Domain>>,
-    /// For `tcp` through the gateway: the port the gateway listens on. Where absent, the service's own.
-    #[schemars(range(min = 1, max = 65535))]
-    pub listen: Option<u16>,
-    /// For `tcp` through the gateway: whether the gateway speaks TLS with clients there.
-    #[schemars(extend("default" = true))]
-    pub tls: Option<bool>,
-    /// Whether the proxy in front of it shows a certificate of its own, so that the service can refuse everybody else.
-    #[schemars(extend("default" = false))]
-    pub mutual: Option<bool>,
-    /// For `https`: whether its proxy verifies who it is, by the guest's own certificate of the workshop. Without that,
-    /// whoever stands between the two can read and change everything; `health` says so each time.
-    #[schemars(extend("default" = true))]
-    pub verify: Option<bool>,
-    /// Whether a connection to it may become a WebSocket. Nothing else is ever upgraded.
-    #[schemars(extend("default" = true))]
-    pub websocket: Option<bool>,
-    /// Whether the gateway tells browsers to be careful with its pages, where it says nothing itself: HTTPS from now on, no
-    /// guessing of types, little in `Referer`, and no frames but in pages of the site's own domain.
-    #[schemars(extend("default" = true))]
-    pub security_headers: Option<bool>,
-    /// Who may use it through its proxy.
-    pub access: Option<AccessSource>,
-    /// Whether others may go around its proxy, straight to its port, where neither `access` nor `limits` hold. Needed
-    /// where they can: without a firewall in zero trust.
-    #[schemars(extend("default" = false))]
-    pub bypass: Option<bool>,
-    /// How much of it a client gets through its proxy.
-    pub limits: Option<LimitsSource>,
-    /// The path that tells whether it works; for `tcp`, a connection is enough.
-    #[schemars(extend("default" = "/"))]
-    pub path: Option<UrlPath>,
-    /// The status that path answers with. Where absent, any below 400.
-    #[schemars(range(min = 100, max = 599))]
-    pub status: Option<u16>,
-}
-
-/// What a service speaks.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProtocolSource {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS, with the guest's own certificate of the workshop.
-    Https,
-    /// Anything else over TCP.
-    Tcp,
-}
-
-/// Who may use a service through its proxy: where several are said, all of them must hold.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct AccessSource {
-    /// Users with their passwords (HTTP basic authentication). Only at the gateway.
-    #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^[^:\\s]+$"})))]
-    pub basic: Option<BTreeMap<String, SecretSource>>,
-    /// Whether a client must show a certificate of the workshop. Every guest has one: `client-names` says whose.
-    #[schemars(extend("default" = false))]
-    pub client_certificate: Option<bool>,
-    /// With `client-certificate`: whose certificates are taken, by container, or by the complete name in them; those of
-    /// everybody where absent.
-    #[schemars(extend("examples" = serde_json::json!([["notes", "laptop.workshop.internal"]])))]
-    pub client_names: Option<Vec<Domain>>,
-}
-
-/// How much of a service a client gets through its proxy.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LimitsSource {
-    /// The largest request: `512M` is MiB, `0M` is any. Where absent, what the proxy's feature says.
-    pub body: Option<MemorySize>,
-    /// The largest head, of a request and of an answer: all of its header fields, such as cookies. `128K` is KiB. Larger
-    /// requests are refused with 400, larger answers with 502. Only at the gateway; the mesh passes more.
-    #[schemars(extend("default" = "64K"))]
-    pub headers: Option<HeadSize>,
-    /// How long the service may be silent before the proxy gives up: `30s`, `1h`. A `tcp` service may be for a day.
-    #[schemars(extend("default" = "10m"))]
-    pub timeout: Option<Wait>,
-    /// How many requests one client may make; more are refused with 429. Only at the gateway.
-    pub rate: Option<Rate>,
-    /// How many requests more than `rate` are let through at once.
-    #[schemars(range(min = 0, max = 100_000), extend("default" = 20))]
-    pub burst: Option<u32>,
-}
-
-/// How clients get to a service.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExposeSource {
-    /// By the container's own address and port.
-    Direct,
-    /// Through the gateway, over HTTPS: for people.
-    Gateway,
-    /// Through the mesh, over TLS, from inside the workshop only: for other services.
-    Mesh,
-    /// Not at all: only the container itself knows it.
-    None,
 }
 
 /// A feature with its parameters: a name, or an object with exactly one name.

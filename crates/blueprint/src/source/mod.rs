@@ -6,8 +6,12 @@
 mod container;
 mod guest;
 mod image;
+mod link;
 mod machine;
+mod service;
+mod storage;
 mod target;
+mod zfs;
 
 use std::collections::BTreeMap;
 
@@ -19,17 +23,23 @@ pub use container::{
     OwnerWord,
 };
 pub use guest::{
-    AccessSource, ContainerSource, DiskForm, DiskSource, ExposeSource, FeatureSource, LimitsSource,
-    MountSource, NicSource, OptionsSource, ProtocolSource, ServiceSource, StartupSource, TypeSource,
-    VmSource,
+    ContainerSource, DiskForm, DiskSource, FeatureSource, MountSource, NicSource, OptionsSource,
+    StartupSource, TypeSource, VmSource,
 };
-pub use image::{FormatSource, ImageSource, TemplateSource};
+pub use image::{CloneSource, FormatSource, ImageSource, TemplateSource};
+pub use link::{BondModeSource, LinkSource};
 pub use machine::{
-    BiosSource, CacheSource, ControllerSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile,
-    KeyForm, NicModelSource, OsSource, PciSource, TpmSource, UefiSource, UsbSource, UserSource, VmDiskForm,
-    VmDiskSource,
+    AgentForm, AgentSource, AgentTypeSource, AioSource, BiosSource, CacheSource, ControllerSource,
+    DiskLimitsSource, EnterSource, FolderCacheSource, FolderSource, HugePagesSource, KeyFile, KeyForm,
+    NicModelSource, OsSource, PciSource, SmbiosSource, TpmSource, UefiSource, UsbSource, UserSource,
+    VmDiskForm, VmDiskSource,
+};
+pub use service::{AccessSource, ExposeSource, LimitsSource, ProtocolSource, ServiceSource};
+pub use storage::{
+    CifsSource, NfsSource, PbsSource, PreallocationSource, PruneSource, StorageContentSource, StorageSource,
 };
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
+pub use zfs::{DatasetSource, DisksForm, LayoutSource, PoolSource, ScrubSource};
 
 pub(crate) use guest::{GuestSettings, GuestSource};
 
@@ -57,6 +67,9 @@ pub struct FileSource {
     /// The networks guests can be on, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub networks: Option<BTreeMap<String, NetworkSource>>,
+    /// Storages of Proxmox VE, by name: of the whole datacenter, so each stands here once, whichever nodes have it.
+    #[schemars(extend("propertyNames" = storage_name()))]
+    pub storages: Option<BTreeMap<String, StorageSource>>,
     /// Container templates, by name: a container's `template` means the one of that name.
     #[schemars(extend("propertyNames" = name()))]
     pub templates: Option<BTreeMap<String, TemplateSource>>,
@@ -84,6 +97,16 @@ fn name() -> serde_json::Value {
     serde_json::json!({
         "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "x-parse": "label",
     })
+}
+
+/// The schema of the name of a node's link.
+fn link_name() -> serde_json::Value {
+    serde_json::json!({ "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,14}$", "x-parse": "bridge" })
+}
+
+/// The schema of a storage's name.
+fn storage_name() -> serde_json::Value {
+    serde_json::json!({ "pattern": "^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "x-parse": "storage-name" })
 }
 
 /// One environment.
@@ -167,6 +190,19 @@ pub struct HypervisorSource {
     pub hostname: Option<Label>,
     /// The address that the name leads to. Where absent: the endpoint's, where that is an address, or the lab's node.
     pub address: Option<Ipv4>,
+    /// What is installed on it, in this order, before any guest is made: a feature's name, or an object with the name and its
+    /// parameters. Only features that are for nodes. Needs `ssh` as root.
+    #[schemars(extend("default" = serde_json::json!([]), "examples" = serde_json::json!([[{"sysctl": {"settings": {"vm.swappiness": 10}}}]])))]
+    pub features: Option<Vec<FeatureSource>>,
+    /// Its pools of ZFS, by name. What is on a pool outlives the site: `destroy` leaves pools and datasets alone. Needs `ssh` as
+    /// root.
+    #[schemars(extend("propertyNames" = zfs::pool_name()))]
+    pub zfs: Option<BTreeMap<String, PoolSource>>,
+    /// Its links, by name, as `/etc/network/interfaces` has them: bridges, bonds, VLANs and cards. What is not declared here stays as
+    /// it is. A change comes into force at once, and is taken back by the node itself unless a new connection gets through after
+    /// it. Needs `ssh` as root.
+    #[schemars(extend("propertyNames" = link_name(), "examples" = serde_json::json!([{"vmbr1": {"ports": [], "address": "10.1.0.1/24", "nat": true}}])))]
+    pub network: Option<BTreeMap<String, LinkSource>>,
 }
 
 /// Who signs the workshop's certificates.
@@ -243,6 +279,7 @@ pub struct FlowSource {
     #[schemars(extend("default" = "tcp"))]
     pub protocol: Option<TransportSource>,
     /// Why: shown wherever the flow is.
+    #[schemars(extend("examples" = ["the printer is asked for its state"]))]
     pub reason: Text,
 }
 

@@ -49,6 +49,7 @@ pub struct ProxmoxSource {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SshSource {
     /// The host's name or address.
+    #[schemars(extend("examples" = ["10.0.0.13"]))]
     pub host: Text,
     /// The user.
     #[schemars(extend("default" = "root"))]
@@ -85,6 +86,9 @@ pub struct LabSource {
     /// How many nodes it has: `pve1`, `pve2`, `pve3`, which are one cluster in one network. The first is published.
     #[schemars(range(min = 1, max = 3), extend("default" = 1))]
     pub nodes: Option<u8>,
+    /// Whether its node is a machine of its own (QEMU), with disks, network links, ZFS and the servers of shares, and no container.
+    #[schemars(extend("default" = false))]
+    pub machine: Option<bool>,
 }
 
 /// The ports of 127.0.0.1 on which the lab is published.

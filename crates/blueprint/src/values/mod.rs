@@ -10,14 +10,24 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+mod links;
+mod machines;
 mod texts;
+mod zfs;
 
+pub use links::{Inet4, Inet6, Ipv6};
+pub use machines::{
+    DiskSerial, Graphics, Hotplug, Keyboard, Machine, MappingName, PciHost, PciId, Processor, Processors,
+    Randomness, SerialPort, UsbHost, Watchdog,
+};
 pub(crate) use texts::ssh_destination;
 pub use texts::{
-    Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, Fingerprint, GuestPath,
-    HttpUrl, Label, NodeLabel, SecretName, Sha256, SitePath, SshDestination, Tag, Text, Timezone, UrlPath,
-    User, Variable, VolumeId,
+    Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, FileSystem,
+    Fingerprint, GuestPath, HttpUrl, Label, NodeLabel, PoolName, PortName, SecretName, Sha256, SitePath,
+    SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid, Variable, VolumeId,
 };
+
+pub use zfs::{DatasetName, DiskName, Keep, ZfsPoolName, ZfsSize, bytes};
 
 /// Why a text is not a value of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +90,10 @@ text_values! {
     IdRange, "id-range", "^[1-9][0-9]{2,8}-[1-9][0-9]{2,8}$", "a range of ids such as \"200-299\"", "200-299";
     Mac, "mac", "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$", "a MAC address such as \"BC:24:11:00:00:01\"", "BC:24:11:00:00:01";
     Ipv4, "ipv4", format!(r"^{OCTET}(\.{OCTET}){{3}}$"), "an IPv4 address such as \"10.0.0.1\"", "10.0.0.1";
+    Inet4, "inet4", format!(r"^{OCTET}(\.{OCTET}){{3}}/([1-9]|[12][0-9]|3[0-2])$"), "an address with the length of its network, such as \"10.0.0.13/24\"", "10.0.0.13/24";
+    Ipv6, "ipv6", "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$", "an IPv6 address such as \"fd00::1\"", "fd00::1";
+    Inet6, "inet6", "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[0-9]{1,3}$", "an IPv6 address with the length of its network, such as \"fd00::13/64\"", "fd00::13/64";
+    PortName, "port-name", "^(mac:[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|[A-Za-z][A-Za-z0-9_.-]{0,14})$", "a link of the node such as \"enp5s0\", or \"mac:BC:24:11:00:00:01\"", "enp5s0";
     Subnet, "subnet", format!(r"^{OCTET}(\.{OCTET}){{3}}/([0-9]|[12][0-9]|3[0-2])$"), "a subnet such as \"10.0.0.0/24\"", "10.0.0.0/24";
     AddressRange, "address-range", format!(r"^{OCTET}(\.{OCTET}){{3}}(/([0-9]|[12][0-9]|3[0-2]))?$"), "an address such as \"192.168.1.5\", or a subnet such as \"192.168.1.0/24\"", "192.168.1.0/24";
     Address, "address", format!(r"^(dhcp|{OCTET}(\.{OCTET}){{3}})$"), "an address such as \"10.0.0.5\", or \"dhcp\"", "10.0.0.5";
@@ -97,15 +111,38 @@ text_values! {
     Fingerprint, "fingerprint", r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$", "a SHA-256 fingerprint, 32 pairs of hexadecimal digits with colons", "AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99";
     HttpUrl, "http-url", r"^https?://[^/@\s]+/[^\s]*$", "a web address such as \"https://images.example.org/debian-13.qcow2\"", "https://images.example.org/debian-13.qcow2";
     Sha256, "sha256", r"^[0-9A-Fa-f]{64}$", "a SHA-256, 64 hexadecimal digits", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    StorageName, "storage-name", r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the name of a storage such as \"tank-vms\"", "tank-vms";
+    Uuid, "uuid", r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$", "a UUID such as \"7a9c3c1e-5f0b-4c53-9d0a-2f4d6e1b8c77\"", "7a9c3c1e-5f0b-4c53-9d0a-2f4d6e1b8c77";
     Variable, "variable", r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable such as \"PHOENIX_PVE_TOKEN\"", "PHOENIX_PVE_TOKEN";
     SecretName, "secret-name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "a name of letters, digits, `.`, `_` and `-`", "database-password";
     User, "user", r"^[^@\s]+@[a-z][a-z0-9._-]*$", "a user with its realm such as \"root@pam\"", "root@pam";
-    Tag, "tag", r"^[a-z0-9_][a-z0-9_+.-]*$", "a tag of lower-case letters, digits and `_+.-`", "office";
+    Tag, "tag", r"^[A-Za-z0-9_][A-Za-z0-9_+.-]*$", "a tag of letters, digits and `_+.-`", "office";
     Timezone, "timezone", r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "an IANA time zone such as \"Europe/Berlin\"", "Europe/Berlin";
     SshDestination, "ssh", r"^([^@\s:-][^@\s:]*@)?[^@\s:-][^@\s:]*(:[0-9]{1,5})?$", "a destination such as \"root@10.0.0.13\" or \"root@10.0.0.13:22\"", "root@10.0.0.13";
     DeviceName, "device-name", r"^[A-Za-z][A-Za-z0-9_.-]{1,14}$", "the name of a device such as \"eth0\"", "eth0";
     EndName, "end", r"^(inside|outside|container\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+(/[0-9]{1,2})?)$", "an end of a flow such as \"container.notes\" or \"outside\"", "container.notes";
     Description, "description", r"^(?!(?:[\s\S]*\n)?```phoenix[ \t\r]*(?:\n|$))", "a text for people", "Notes of the whole office.";
+    SerialPort, "serial-port", "^(socket|/dev/[^,]+)$", "`socket`, or a device of the node such as \"/dev/ttyS0\"", "socket";
+    Processors, "processors", "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$", "processors of the node such as \"0-3,8\"", "0-3,8";
+    Processor, "processor", "^[A-Za-z0-9]", "a processor such as \"host\" or \"x86-64-v2-AES\"", "host";
+    Machine, "machine", "^(pc|q35|virt|type=)", "a machine such as \"q35\"", "q35";
+    Graphics, "graphics", "^[a-z]", "a graphics card such as \"std\", \"virtio\" or \"serial0\"", "std";
+    Hotplug, "hotplug", "^[a-z01]", "what can be changed while it runs, such as \"network,disk,usb\"", "network,disk,usb";
+    Randomness, "randomness", "^(source=)?/dev/", "a source of randomness such as \"/dev/urandom\"", "/dev/urandom";
+    Watchdog, "watchdog", "^(model=|action=)?[a-z0-9]", "a watchdog such as \"i6300esb,action=reset\"", "i6300esb,action=reset";
+    Keyboard, "keyboard", "^[a-z]{2}(-[a-z]{2})?$", "the layout of a keyboard such as \"de\"", "de";
+    UsbHost, "usb-host", "^([0-9A-Fa-fx]+:[0-9A-Fa-fx]+|[0-9]+-[0-9.]+|[Ss][Pp][Ii][Cc][Ee])$", "a USB device such as \"10c4:ea60\", \"1-2.3\" or \"spice\"", "10c4:ea60";
+    PciHost, "pci-host", "^[0-9A-Fa-f:.;]+$", "a PCI device such as \"0000:01:00\"", "0000:01:00";
+    PciId, "pci-id", "^0x[0-9A-Fa-f]{4}$", "the number of a PCI device such as \"0x10de\"", "0x10de";
+    MappingName, "mapping", "^[A-Za-z][A-Za-z0-9_-]+$", "a mapping of the cluster such as \"gpu\"", "gpu";
+    DiskSerial, "disk-serial", "^[-A-Za-z0-9_.!~*'()%]{1,60}$", "the serial number of a disk such as \"ABC-1\"", "ABC-1";
+    FileSystem, "file-system", "^[A-Za-z0-9_]{1,64}$", "a kind of file systems such as \"nfs\"", "nfs";
+    PoolName, "pool", "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){0,2}$", "a resource pool such as \"office\"", "office";
+    DiskName, "disk-name", "^[A-Za-z0-9][^/\\s]*$", "a disk by its name in /dev/disk/by-id such as \"ata-WDC_WD40EFRX_WD-WCC7K0AAAAAA\"", "ata-WDC_WD40EFRX_WD-WCC7K0AAAAAA";
+    ZfsSize, "zfs-size", "^[1-9][0-9]{0,14}[KMGTP]?$", "a size such as \"2T\" or \"128K\"", "2T";
+    Keep, "keep", "^[1-9][0-9]{0,3}[dw]$", "a time of days or weeks such as \"14d\"", "14d";
+    ZfsPoolName, "zfs-pool", "^[A-Za-z][A-Za-z0-9_.-]*$", "the name of a pool such as \"tank\"", "tank";
+    DatasetName, "zfs-dataset", "^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9][A-Za-z0-9_.:-]*)*$", "the name of a dataset below its pool such as \"media/films\"", "media/films";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 
@@ -502,10 +539,9 @@ pub(crate) fn check_text(kind: &str, text: &str) -> Result<(), ValueError> {
         "folder-slot" => slot("folder", 9, text).map(drop),
         "disk-slot" => match text.parse::<crate::model::Slot>() {
             Ok(_) => Ok(()),
-            Err(message) => wrong(
-                message,
-                "`scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1`, `ide3`",
-            ),
+            Err(message) => {
+                wrong(message, "`scsi0` to `scsi30`, `virtio0` to `virtio15`, `sata0` to `sata5`, `ide1`")
+            }
         },
         _ => check(kind, text),
     }

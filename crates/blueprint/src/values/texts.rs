@@ -31,6 +31,7 @@ macro_rules! checked_texts {
         }
     )*};
 }
+pub(super) use checked_texts;
 
 /// The line that opens the block with which Phoenix marks a guest in its description.
 const MARK: &str = "```phoenix";
@@ -82,6 +83,12 @@ checked_texts! {
     };
     /// A bridge of the node: a Linux interface name (at most 15 characters).
     Bridge => |text| all(text, 15, "the name of a bridge", "such as \"vmbr0\"", true, |c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    /// A part of a bridge or bond: a link of the node by its name, or by the MAC that its card has (`mac:BC:24:11:00:00:01`), which
+    /// stays the same when a new kernel calls it something else.
+    PortName => |text| match text.strip_prefix("mac:") {
+        Some(mac) => mac.parse::<super::Mac>().map(drop),
+        None => all(text, 15, "the name of a link of the node", "such as \"enp5s0\", or \"mac:BC:24:11:00:00:01\"", true, |c| c.is_ascii_alphanumeric() || "_.-".contains(c)),
+    };
     /// A device's name inside a guest; Proxmox VE wants 2 to 15 characters.
     DeviceName => |text| {
         if text.len() < 2 {
@@ -196,6 +203,22 @@ checked_texts! {
         }
         wrong(format!("`{text}` is not a SHA-256"), "64 hexadecimal digits, as `sha256sum FILE` prints them")
     };
+    /// The name of a storage (PVE::JSONSchema, `parse_storage_id`).
+    StorageName => |text| {
+        let good = text.len() > 1
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        let hint = "at least two of letters, digits and `_.-`; the first is a letter, the last a letter or a digit";
+        if good { Ok(()) } else { wrong(format!("`{}` cannot be the name of a storage", text.escape_debug()), hint) }
+    };
+    /// A UUID.
+    Uuid => |text| {
+        let groups: Vec<&str> = text.split('-').collect();
+        let fits = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+            && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()));
+        if fits { Ok(()) } else { wrong(format!("`{text}` is not a UUID"), "such as \"7a9c3c1e-5f0b-4c53-9d0a-2f4d6e1b8c77\"") }
+    };
     /// The name of an environment variable.
     Variable => |text| all(text, 256, "the name of an environment variable", "such as \"PHOENIX_PVE_TOKEN\"", true, |c| c.is_ascii_alphanumeric() || c == '_');
     /// The name of a generated secret, which is also a file name.
@@ -215,7 +238,16 @@ checked_texts! {
         if text.starts_with(['+', '.', '-']) {
             return wrong(format!("`{text}` cannot be a tag"), "begin it with a letter or a digit");
         }
-        all(text, 124, "a tag", "lower-case letters, digits and `_+.-`", false, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_+.-".contains(c))
+        all(text, 124, "a tag", "letters, digits and `_+.-`", false, |c| c.is_ascii_alphanumeric() || "_+.-".contains(c))
+    };
+    /// A kind of file systems, as the kernel has it (pve-container, `mount` of `features`).
+    FileSystem => |text| all(text, 64, "a kind of file systems", "letters, digits and `_`, such as \"nfs\"", false, |c| c.is_ascii_alphanumeric() || c == '_');
+    /// A resource pool, perhaps in another one (pve-access-control, `pve-poolid`).
+    PoolName => |text| {
+        let good = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if text.split('/').count() <= 3 && text.split('/').all(good) { Ok(()) } else {
+            wrong(format!("`{text}` cannot be a resource pool"), "letters, digits and `._-`, with `/` between a pool and the one in it")
+        }
     };
     /// An IANA time zone.
     Timezone => |text| {

@@ -73,7 +73,10 @@ fn defaults_are_filled_in() {
     assert!(own.unprivileged && one.onboot && !one.protected);
     assert_eq!(own.options.get("nesting").map(String::as_str), Some("1"));
     assert_eq!(one.nets[&0].address, NicAddress::Dhcp);
-    assert_eq!((one.nets[&0].network.as_str(), one.nets[&0].name.as_str()), ("lan", "eth0"));
+    assert_eq!(
+        (one.nets[&0].network.as_deref().unwrap_or_default(), one.nets[&0].name.as_str()),
+        ("lan", "eth0")
+    );
     assert_eq!(blueprint.certificates.life, Duration::from_secs(90 * 86_400));
 }
 

@@ -55,6 +55,57 @@ pub const CODES: &[CodeInfo] = &[
          derived.",
     ),
     code(
+        "bootstrap::login",
+        "root does not get in",
+        "The password or key that was given does not lead in, or the site's own key is not taken though it was put there.",
+        "Try it by hand: `ssh root@ADDRESS`. Where root may not log in with a password, put a key there from the node's console, \
+         and name it: `--identity FILE`.",
+    ),
+    code(
+        "bootstrap::no-proxmox",
+        "there is no Proxmox VE",
+        "The machine answers over ssh, and has no `pveum`, or its cluster file system is not mounted.",
+        "On the node: `pveversion`, and `systemctl status pve-cluster`.",
+    ),
+    code(
+        "bootstrap::not-compared",
+        "nobody said that the node is the node",
+        "What a machine shows over a network may be shown by somebody in between. So a person compares it with what the console \
+         shows, once; without a person, it has to be named.",
+        "Compare both on the node's console, then give them: `--host-key SHA256:… --fingerprint AA:BB:…`.",
+    ),
+    code(
+        "bootstrap::other-certificate",
+        "the API shows another certificate",
+        "The certificate that the API shows is not the one that was named, or not the one that the node itself has. Nothing was made.",
+        "Compare it on the node: `pvenode cert info`. If `--port` or `--api-port` lead through a router, they may lead to two machines.",
+    ),
+    code(
+        "bootstrap::other-key",
+        "the node shows another ssh key",
+        "The key that was named is not the one that is shown. Nothing was sent.",
+        "Look at it on the node's console: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.",
+    ),
+    code(
+        "bootstrap::target-declared",
+        "the site has another target",
+        "A file declares what the site is built on, and that is not this node.",
+        "If this node is to take its place: `--replace-target`. Nothing else of the file changes. Else use another folder: \
+         `--site DIR`.",
+    ),
+    code(
+        "bootstrap::token",
+        "no token could be made",
+        "One of the commands that make roles, a user and a token failed on the node. What was made before stays.",
+        "Mend what the message says; then the same command goes on.",
+    ),
+    code(
+        "bootstrap::unreachable",
+        "nobody answers there",
+        "No ssh key, or no certificate, is shown at the address and port.",
+        "Is the address right, is the node up, are ports 22 and 8006 open from here? Others: `--port`, `--api-port`.",
+    ),
+    code(
         "explain::no-script",
         "no script",
         "Only a feature on a container is carried out by a script.",
@@ -197,6 +248,13 @@ pub const CODES: &[CodeInfo] = &[
          place by itself: what is kept with the last one may need it.",
         "Copy `.phoenix/secrets` from the folder that the site was last applied from, or `phoenix-cli secrets open` a sealed copy. Where \
          there is none any more: `phoenix-cli secrets rotate NAME`.",
+    ),
+    code(
+        "secrets::not-asked",
+        "a program that prints a secret was not run",
+        "The command only looks, and a program may ask a person, or a device that has to be touched. Whether that secret has \
+         changed is found out by who plans.",
+        "`phoenix-cli plan` runs it.",
     ),
     code(
         "secrets::not-generated",

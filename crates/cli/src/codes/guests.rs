@@ -219,6 +219,13 @@ pub const CODES: &[CodeInfo] = &[
         "On the node: `pct start ID --debug` shows why. `phoenix-cli shell` gets there.",
     ),
     code(
+        "managers::first-start",
+        "what a machine is told at its first start could not be put in place, or taken away",
+        "The keys of ssh and the packages of a new virtual machine are told to cloud-init by a file on its node, which goes once the \
+         first start is through. A command of the node that does this failed; what it said is shown.",
+        "Put right what it says, then `phoenix-cli apply`, which goes on from there.",
+    ),
+    code(
         "managers::ground",
         "a node could not say what it has",
         "Whether the bridges, folders and devices that are new to a guest are there is looked for on its node, over ssh, and \
@@ -232,12 +239,38 @@ pub const CODES: &[CodeInfo] = &[
         "Run `phoenix-cli plan` to see what is there now.",
     ),
     code(
+        "managers::half-made",
+        "a clone was left half made",
+        "Its node did not finish making it, and nothing works on it any more: the configuration has a lock that was left.",
+        "The hint has the commands that remove it. Nothing of yours is in it yet.",
+    ),
+    code(
+        "managers::loses-root",
+        "a change would take a container its root",
+        "A container's `rootfs` that names no volume of its own is stored by Proxmox VE as it is, and the container does not \
+         start any more. Phoenix sends no such change.",
+        "Look with `phoenix-cli plan` at what the container has now. A new root is had with a new container alone.",
+    ),
+    code(
         "managers::mark-unreadable",
         "the mark cannot be read",
         "The fenced block in the container's description that makes it Phoenix' own was edited by hand, or comes from a \
          newer version.",
         "Restore the block as it was (the node keeps no history of it; another container of the site shows the form), or \
          remove the container yourself.",
+    ),
+    code(
+        "managers::no-template",
+        "a guest did not become a template",
+        "The node was asked to convert it and ended without having done so. What its task said follows.",
+        "On the node: `pct template ID` or `qm template ID` shows why.",
+    ),
+    code(
+        "managers::not-moved",
+        "a volume was not moved",
+        "A volume is to be on another storage, and is not: it is gone, a change of it waits for a restart, or the node said that \
+         it moved it and it is not there. The old volume is kept.",
+        "Look at what the guest has now, as the hint says it, and apply again.",
     ),
     code(
         "managers::not-ours",
@@ -251,5 +284,25 @@ pub const CODES: &[CodeInfo] = &[
         "a mark cannot be sealed",
         "A mark is sealed with the site's key, and there is none, or the system has no random numbers.",
         "Run `phoenix-cli apply`, which makes the key.",
+    ),
+    code(
+        "ssh::key-lost",
+        "the key by which a machine is entered is not here",
+        "A virtual machine with `\"enter\": \"ssh\"` is entered by a key that was made with it and lies in `.phoenix/secrets/ssh`. This \
+         folder does not have it: it is another clone of the site, or the machine was made with another way in.",
+        "Copy the file from the folder that the machine was made from, or `phoenix-cli secrets open`. Where the key is gone for good, only \
+         a new machine can be entered: `phoenix-cli destroy NAME`, then `apply`.",
+    ),
+    code(
+        "ssh::keys",
+        "a key of a machine cannot be used",
+        "A file in `.phoenix/secrets/ssh` cannot be read or written, others may read it, or it holds no key that Phoenix made.",
+        "`chmod 600` it, or put back a copy; `phoenix-cli secrets open` has one where the secrets were sealed.",
+    ),
+    code(
+        "ssh::no-keys",
+        "a defect of Phoenix",
+        "Somebody made a machine that is entered by ssh without a place for its keys.",
+        "Please report it with the output of `phoenix-cli version`.",
     ),
 ];

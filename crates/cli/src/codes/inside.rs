@@ -55,9 +55,9 @@ pub const CODES: &[CodeInfo] = &[
     code(
         "health::signed-for-later",
         "the authority has signed certificates that begin later",
-        "step-ca bounds how long a certificate lives, and not when its life begins. Nothing of the site asks for one that \
-         begins later, so somebody did who had the key of the guest that the names are of: to have some when that guest is \
-         its owner's again. They are good until what signed them ends.",
+        "What begins later is not signed any more, but step-ca did so before it was told not to. Nothing of the site asks for \
+         one that begins later, so somebody did who had the key of the guest that the names are of: to have some when that \
+         guest is its owner's again. They are good until what signed them ends.",
         "`phoenix-cli rotate GUEST` ends the key that asks, `phoenix-cli rotate intermediate` what signed them, and the next \
          `phoenix-cli apply` has proxies refuse them from clients. `phoenix-cli exec ca -- /usr/local/lib/phoenix/authority later` \
          lists them.",
@@ -248,6 +248,12 @@ pub const CODES: &[CodeInfo] = &[
         "a guest is not there",
         "The blueprint has the container, and the node does not.",
         "`phoenix-cli apply --target container.NAME` makes it.",
+    ),
+    code(
+        "trace::guest-off",
+        "a guest is off",
+        "The blueprint has it off (`\"started\": false`), so what is in it cannot answer.",
+        "Take `started` out of it, and apply.",
     ),
     code(
         "trace::guest-stopped",

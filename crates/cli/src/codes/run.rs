@@ -38,6 +38,12 @@ pub const CODES: &[CodeInfo] = &[
         "Make the plan again with this binary: `phoenix-cli plan --out FILE`.",
     ),
     code(
+        "apply::stopped",
+        "a run was stopped while it waited",
+        "Ctrl-C came while a run waited for a guest to answer. What was done until then is done.",
+        "Run `phoenix-cli apply` again: it waits for the guest, and goes on.",
+    ),
+    code(
         "apply::unanswered",
         "services do not answer",
         "When all was done, every service was asked once. These do not answer, and looking inside the guests on their way \
@@ -140,11 +146,32 @@ pub const CODES: &[CodeInfo] = &[
         "Apply a part of it first, with `--target`, or remove one of the `needs` among them.",
     ),
     code(
+        "plan::clone-brings",
+        "a clone would have disks that nobody named",
+        "What it is a clone of has disks or mount points beside those of the blueprint. Whether the clone is to have them, nobody can tell, and \
+         taking them away could leave it unable to start.",
+        "Say them as they are there, under `disks`, `uefi`, `tpm` or `mounts`.",
+    ),
+    code(
+        "plan::clone-differs",
+        "a clone cannot be what is wanted",
+        "A clone begins as what it is a clone of: a disk cannot shrink, a container cannot become unprivileged, and a folder of the node \
+         that is mounted is cloned by no node.",
+        "Say of the clone what its template is, as the message says.",
+    ),
+    code(
         "plan::copies",
         "two containers with one mark",
         "Two guests carry a mark that the site's key made for each of them, and both are the same container. Which of the two is \
          meant cannot be known, so neither is touched.",
         "Remove the block that begins with ```` ```phoenix ```` from the copy's description.",
+    ),
+    code(
+        "plan::disk-gone",
+        "a guest's first disk is gone",
+        "The configuration of a guest that is there has no first disk any more: somebody detached it, or took its line out. An \
+         empty one in its place would be no guest any more, so Phoenix makes none.",
+        "Attach its volume again, as the hint says it, or destroy the guest, so that it is made anew.",
     ),
     code(
         "plan::disk-shrinks",
@@ -157,6 +184,12 @@ pub const CODES: &[CodeInfo] = &[
         "no plan in the file",
         "The file does not exist or is not a plan.",
         "Make one: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::half-made",
+        "a clone was left half made",
+        "Its node did not finish making it, and nothing works on it any more: the configuration has a lock that was left.",
+        "The hint has the commands that remove it. Nothing of yours is in it yet.",
     ),
     code(
         "plan::id-taken",
@@ -182,7 +215,7 @@ pub const CODES: &[CodeInfo] = &[
         "there is no such bridge",
         "A network device is to be on a bridge that its node does not have. Proxmox VE refuses such a change and makes it all \
          the same, and then the guest no longer starts; so nothing is done.",
-        "Make the bridge on the node (System → Network), or name another one in `networks`.",
+        "Declare the bridge under `hypervisor.network`, make it on the node (System → Network), or name another one in `networks`.",
     ),
     code(
         "plan::no-device",
@@ -197,6 +230,27 @@ pub const CODES: &[CodeInfo] = &[
         "Make the folder on the node, as the hint says it, or correct `host`.",
     ),
     code(
+        "plan::no-image",
+        "no such image",
+        "The virtual machine is to be made of a volume, or started from one, that is not on its node's storage.",
+        "Declare the image under `images`, with a `url` or a `file`: then it is fetched before the guest is made. \
+         `pvesm list STORAGE` on the node shows what there is.",
+    ),
+    code(
+        "plan::no-link",
+        "there can be no linked clone",
+        "Only a template has linked clones, they are where it is, and not each type of storage can have them.",
+        "Say `\"clone\": \"full\"`, or keep the template where the message says.",
+    ),
+    code(
+        "plan::no-mapping",
+        "there is no such mapping",
+        "A device or a folder of a virtual machine is named by a resource mapping that the cluster does not have, or that has \
+         nothing on the machine's node. The machine would be made, and could not start.",
+        "Make the mapping, below Datacenter, with an entry for the node, or correct its name. A token sees those that it may use \
+         (`Mapping.Use`).",
+    ),
+    code(
         "plan::no-node",
         "no such node",
         "The blueprint places the container on a node that the cluster does not have.",
@@ -207,6 +261,20 @@ pub const CODES: &[CodeInfo] = &[
         "no such pool",
         "The blueprint puts the container into a resource pool that does not exist, or that the token may not see.",
         "On the node: `pvesh create /pools --poolid NAME`, or leave `pool` out.",
+    ),
+    code(
+        "plan::no-script",
+        "there is no such hook script",
+        "A guest is to run a hook script that its node does not have, or that is not executable. The node would refuse to set it.",
+        "Put the script on the storage as a snippet, and make it executable, or correct `hookscript`.",
+    ),
+    code(
+        "plan::no-snippets",
+        "no storage for what cloud-init is told",
+        "A virtual machine that is entered by ssh, or that gets packages at its first start, is told that by a file of the node \
+         (content `snippets`), which is there until its first start is through. No active storage of the node may hold such files, or \
+         the token may not see it.",
+        "On the node: `pvesm set local --content …,snippets`, with the content that it has now; the hint has the whole line.",
     ),
     code(
         "plan::no-storage",
@@ -271,6 +339,12 @@ pub const CODES: &[CodeInfo] = &[
         "Choose a file in a folder that you can write.",
     ),
     code(
+        "plan::slot-taken",
+        "the slot of a disk is taken",
+        "Where the blueprint wants a disk, there is a drive with a medium or with nothing in it, which somebody put there.",
+        "Give the disk another slot, or free this one, as the hint says it.",
+    ),
+    code(
         "plan::stale",
         "the world has changed since the plan",
         "A saved plan is only carried out when every guest it relies on is still as it was. The message names those that \
@@ -278,10 +352,16 @@ pub const CODES: &[CodeInfo] = &[
         "Make it again: `phoenix-cli plan --out FILE`.",
     ),
     code(
-        "plan::storage-moves",
-        "a disk would move to another storage",
-        "Moving a root disk to another storage is not done by Phoenix yet.",
-        "Stop the container and move it on the node: `pct move-volume ID rootfs STORAGE`. Then plan again.",
+        "plan::template-elsewhere",
+        "what is to be cloned is on another node",
+        "A clone can be made on another node only where both share the storage of its disks.",
+        "Place the guest on that node, or keep the template on a shared storage.",
+    ),
+    code(
+        "plan::template-runs",
+        "what is to be cloned runs",
+        "It is no template, and a copy of disks in use would be that of a guest whose power failed.",
+        "Make a template of it, with the command in the hint.",
     ),
     code(
         "plan::two-steps",
@@ -300,6 +380,25 @@ pub const CODES: &[CodeInfo] = &[
         "a plan of another version",
         "The file was made by a `phoenix-cli` whose plans have another form.",
         "Make it again with this binary: `phoenix-cli plan --out FILE`.",
+    ),
+    code(
+        "plan::was-another-id",
+        "a new name would bring a new id",
+        "A guest that `was` another has its id still. Only one that is made anew gets another one.",
+        "Say the `id` that it has, or take `was` out.",
+    ),
+    code(
+        "plan::was-nobody",
+        "nobody was called so",
+        "`was` says which name a guest had until now, and neither that one nor its new one is the name of a guest with this \
+         site's mark.",
+        "Correct `was`; or take it out, and the guest is made as a new one.",
+    ),
+    code(
+        "plan::was-twice",
+        "two guests, of which one is said to have been the other",
+        "The guest of the new name is there, and so is one of the name that it is said to have had.",
+        "Take `was` out: the other guest is then one that is no longer in the blueprint.",
     ),
     code(
         "plan::work-unwritable",

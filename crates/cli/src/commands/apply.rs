@@ -27,6 +27,9 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         let (plan, left) = match saved {
             Some(saved) => {
                 let mut plan = planned.accept(saved)?;
+                if carrying.chosen.no_restart {
+                    plan.postpone_restarts();
+                }
                 let left = planned.leave_out(&mut plan, &carrying.chosen.exclude)?;
                 (plan, left)
             }
@@ -142,6 +145,7 @@ pub async fn carry_out(
         // Ports of this machine are no steps.
         planned.publish(plan).await;
         let outcome = nothing(plan, planned, printer);
+        put_off(global, plan, printer);
         unpublished(planned, printer);
         return outcome;
     }
@@ -171,7 +175,21 @@ pub async fn carry_out(
     // What is taken out of a guest leaves the guest, and all that it serves.
     let destroys = |s: &plan::Step| s.action == plan::Action::Delete && s.address.host().is_none();
     let only_destroys = plan.steps.iter().all(destroys);
-    finish(global, planned, &report, only_destroys, printer)
+    let outcome = finish(global, planned, &report, only_destroys, printer);
+    if outcome.is_ok() {
+        put_off(global, plan, printer);
+    }
+    outcome
+}
+
+/// Which guests wait for a restart that was put off, and the command that does it.
+fn put_off(global: &Global, plan: &Plan, printer: Printer) {
+    if printer.json {
+        return;
+    }
+    for line in plan::render::waiting(plan, &typed(global)) {
+        printer.say(line);
+    }
 }
 
 fn nothing(plan: &Plan, planned: &Site, printer: Printer) -> Outcome {

@@ -97,14 +97,18 @@ fn unprotect(global: &Global, printer: Printer) -> Outcome {
     Ok(0)
 }
 
+/// The state of what is on a guest that is to be off.
+const OFF: &str = "its guest is off";
+
 /// What a guest said of all of its certificates, or why it was not asked.
 type Asked = BTreeMap<Host, Result<Vec<Seen>, String>>;
 
 async fn list(global: &Global, printer: Printer) -> Outcome {
-    let planned = opening::look(global, printer).await?;
+    let planned = opening::glance(global, printer).await?;
     let asked = ask(&planned).await;
     planned.connection.close().await;
     let now = Timestamp::now();
+    let off = |host: &Host| planned.desired.is_on_off(host);
     let rows: Vec<(&Host, Value)> = certificates(&planned)
         .map(|certificate| {
             let mark = planned.mark_of(certificate);
@@ -113,7 +117,11 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
                 Some(Err(why)) => Err(why.as_str()),
                 None => Err("it is not there"),
             };
-            (&certificate.on, row(certificate, mark.as_ref(), seen, now))
+            let mut row = row(certificate, mark.as_ref(), seen, now);
+            if off(&certificate.on) {
+                row["state"] = OFF.into();
+            }
+            (&certificate.on, row)
         })
         .collect();
     let old = planned.authority.as_deref().and_then(old_root);
@@ -128,6 +136,9 @@ async fn list(global: &Global, printer: Printer) -> Outcome {
         printer.data(text(place, row));
     }
     for (place, why) in asked.iter().filter_map(|(place, said)| Some((place, said.as_ref().err()?))) {
+        if off(place) {
+            continue;
+        }
         let why = foreign::line(why);
         printer.say(format!("{place}: {why}, so what is shown of it is what was known at the last apply"));
     }
@@ -247,7 +258,7 @@ fn text(place: &Host, row: &Value) -> String {
     let of = |key: &str| foreign::line(row[key].as_str().unwrap_or("–")).into_owned();
     let sign = match row["state"].as_str() {
         Some("good") if row["asked"] == true => "✔",
-        Some("good") => "·",
+        Some("good" | OFF) => "·",
         _ => "✗",
     };
     let names: Vec<&str> = row["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -1,9 +1,10 @@
-//! `doctor`: what is wrong between here and the site, hop by hop, and then inside of it.
+//! `doctor`: what is wrong between here and the site, hop by hop; then with the nodes themselves, and inside of the site.
 
 use std::time::Duration;
 
 use blueprint::model::Target;
 use foreign::{indented, line};
+use managers::checkup::{Found, Grade, Seen};
 use managers::health::Check;
 use managers::privileges;
 use managers::privileges::granted::Granted;
@@ -14,7 +15,7 @@ use transport::Command;
 
 use crate::args::{Doctor, Global};
 use crate::commands::plan::typed;
-use crate::commands::{certs, health, sealing};
+use crate::commands::{certs, checkup, health, sealing};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::hostkey;
 use crate::opening;
@@ -72,6 +73,19 @@ impl Findings {
                 }
             }
         }
+    }
+
+    /// What the nodes say of themselves.
+    fn nodes(&mut self, seen: &[Seen], unseen: &[(String, CommandError)]) {
+        for (name, error) in unseen {
+            self.bad(&format!("node {name}"), error);
+        }
+        let found = checkup::found(seen);
+        self.bad += found.iter().filter(|it| it.finding.grade == Grade::Bad).count();
+        if !self.printer.json {
+            checkup::show(&found, self.printer.verbose, self.printer);
+        }
+        self.rows.extend(found.iter().map(Found::json));
     }
 
     /// What `health` sees.
@@ -157,8 +171,16 @@ pub async fn run(global: &Global, options: &Doctor, printer: Printer) -> Outcome
             let inventory =
                 hops(&connection, &paper.loaded.blueprint.target, (&paper, &trust), global, &mut findings)
                     .await;
+            let holds = findings.bad == 0;
+            if let Some((_, inventory)) = &inventory
+                && inventory.commands
+                && !connection.simulated()
+            {
+                let (seen, unseen) = checkup::look(&connection, inventory).await;
+                findings.nodes(&seen, &unseen);
+            }
             // The way there holds, so what is there can be looked at: as `health` does.
-            if let Some(inventory) = inventory.filter(|_| findings.bad == 0) {
+            if let Some((Waits::Nothing, inventory)) = inventory.filter(|_| holds) {
                 let planned = Site::new(paper, connection, inventory, opening::environment())?;
                 let health = planned.health(&[]).await;
                 planned.close().await;
@@ -262,13 +284,20 @@ fn few(all: &[&str]) -> String {
     }
 }
 
+/// Whether the site is as the blueprint wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Nothing,
+    Something,
+}
+
 async fn hops(
     connection: &Connection,
     target: &Target,
     (paper, trust): (&OnPaper, &plan::Trust),
     global: &Global,
     findings: &mut Findings,
-) -> Option<plan::Inventory> {
+) -> Option<(Waits, plan::Inventory)> {
     let reader = connection.reader();
     match reader.version().await {
         Ok(version) => {
@@ -322,21 +351,17 @@ async fn hops(
                     onward(connection, name, findings).await;
                 }
             }
+            managers::look_for(&connection.ways, &paper.desired, &mut inventory).await;
             let templates = &inventory.facts(&inventory.node).templates;
-            if templates.is_empty() {
-                let error = CommandError::failed(
-                    "plan::no-template",
-                    format!("{} has no container template", inventory.node),
-                )
-                .hint(
-                    "on the node: pveam update && pveam download local debian-12-standard_…; or the token may not see it, \
-                     which takes Datastore.Audit on its storage",
-                );
-                findings.bad("templates", &error);
-            } else {
-                findings.good("templates", &templates.iter().cloned().collect::<Vec<_>>().join(", "));
-            }
-            let options = plan::Options { now: jiff::Timestamp::now(), targets: vec![], destroy: false };
+            let have = templates.iter().cloned().collect::<Vec<_>>().join(", ");
+            let none = "none on the node yet; one that a guest is made of is fetched first";
+            findings.good("templates", if templates.is_empty() { none } else { &have });
+            let options = plan::Options {
+                now: jiff::Timestamp::now(),
+                targets: vec![],
+                destroy: false,
+                no_restart: false,
+            };
             let plan = plan::plan(&paper.desired, &inventory, &managers::kinds(), &options);
             for problem in &plan.problems {
                 let error = CommandError::failed(&problem.code, &problem.message).hint(&problem.hint);
@@ -347,7 +372,8 @@ async fn hops(
                 n => findings.good("site", &format!("{n} step(s) wait: {} plan", typed(global))),
             }
             // What is not there yet is no trouble: the plan says so.
-            (plan.steps.is_empty() && plan.problems.is_empty()).then_some(inventory)
+            let waits = !plan.steps.is_empty() || !plan.problems.is_empty();
+            Some((if waits { Waits::Something } else { Waits::Nothing }, inventory))
         }
     }
 }

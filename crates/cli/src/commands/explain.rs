@@ -41,14 +41,15 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
         return Err(CommandError::usage("explain::unknown", format!("`{what}` is no key of a blueprint, no resource and no feature"))
             .hint("phoenix-cli explain containers, phoenix-cli explain features, or an address from phoenix-cli graph"));
     };
+    let costs = managers::keys::fields::costs(&with_setting(&found.path, what));
     if printer.json {
         printer.data_json(&json!({
             "key": found.path, "type": found.kind, "required": found.required, "default": found.default,
             "description": found.description, "example": found.example, "values": found.values,
-            "keys": found.children, "takes-effect": managers::keys::fields::costs(&found.path),
+            "keys": found.children, "takes-effect": costs,
         }));
     } else {
-        printer.data(key(&found));
+        printer.data(key(&found, &costs));
     }
     Ok(0)
 }
@@ -66,7 +67,15 @@ pub(super) fn wired(folder: &Utf8Path) -> Option<(Blueprint, Desired)> {
     Some((loaded.blueprint, desired))
 }
 
-fn key(found: &blueprint::Explanation) -> String {
+/// A key's place with the name of Proxmox VE's setting that was asked for: `vms.NAME.settings.audio0`.
+fn with_setting(path: &str, what: &str) -> String {
+    match (path.strip_suffix(".settings.NAME"), what.rsplit('.').next()) {
+        (Some(guest), Some(name)) => format!("{guest}.settings.{name}"),
+        _ => path.to_owned(),
+    }
+}
+
+fn key(found: &blueprint::Explanation, costs: &[String]) -> String {
     let mut out = format!("{}\n  {}\n\n  type      {}\n", found.path, found.description, found.kind);
     if found.required {
         out.push_str("  required\n");
@@ -77,7 +86,7 @@ fn key(found: &blueprint::Explanation) -> String {
     if let Some(example) = &found.example {
         let _ = writeln!(out, "  example   {example}");
     }
-    for cost in managers::keys::fields::costs(&found.path) {
+    for cost in costs {
         let _ = writeln!(out, "  changes   {cost}");
     }
     for (heading, list) in [("values", &found.values), ("keys", &found.children)] {

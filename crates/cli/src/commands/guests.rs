@@ -111,9 +111,15 @@ pub async fn shell(global: &Global, options: &args::Shell, printer: Printer) -> 
         // Where nobody can be asked on which node the guest is, it may be on this one.
         line = Some(connection.ways.terminal(id, &attach).await.unwrap_or(attach));
     }
-    let login = connection.login(line.as_deref());
+    let login = match inside.filter(|id| connection.ways.knows_vm(*id)).and_then(|id| connection.login_in(id))
+    {
+        Some(login) => Some(login.map_err(CommandError::from)),
+        None => connection
+            .login(line.as_deref())
+            .map(|login| login.map_err(|e| CommandError::from_error("transport::failed", &e))),
+    };
     connection.hand_over().await;
-    let argv = login.ok_or_else(no_way)?.map_err(|e| CommandError::from_error("transport::failed", &e))?;
+    let argv = login.ok_or_else(no_way)??;
     let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
     Err(CommandError::from_error("transport::ssh", &error).hint("is OpenSSH's client installed?"))
 }

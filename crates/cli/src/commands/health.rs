@@ -12,7 +12,7 @@ use crate::printer::{Printer, hung, paint};
 
 /// Looks at everything and says how it is.
 pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> Outcome {
-    let planned = opening::look(global, printer).await?;
+    let planned = opening::glance(global, printer).await?;
     let result = planned.health(&options.targets).await;
     planned.close().await;
     let health = result?;

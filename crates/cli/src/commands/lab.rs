@@ -6,10 +6,10 @@ use std::os::unix::process::CommandExt as _;
 
 use blueprint::model::Blueprint;
 use camino::Utf8PathBuf;
-use lab::up::{self, Event, LabSpec, Network, Ports};
+use lab::up::{self, Deed, Event, LabSpec, Network, Ports};
 use serde_json::json;
 
-use crate::args::{Global, LabCommand, LabDown, LabUp};
+use crate::args::{Global, LabCommand, LabDown, LabUp, MachineCommand};
 use crate::error::{CommandError, Outcome};
 use crate::opening;
 use crate::printer::Printer;
@@ -25,6 +25,7 @@ pub async fn run(global: &Global, command: LabCommand, printer: Printer) -> Outc
             let error = std::process::Command::new(&argv[0]).args(&argv[1..]).exec();
             Err(CommandError::from_error("lab::shell", &error))
         }
+        LabCommand::Machine(options) => machine(global, options.command, printer).await,
         LabCommand::Serve(raw) => raw_entry("serve", raw.args).await,
         LabCommand::Forward(raw) => raw_entry("forward", raw.args).await,
         LabCommand::Node(raw) => raw_entry("node", raw.args).await,
@@ -57,9 +58,11 @@ fn folder_of(global: &Global, printer: Printer) -> Result<Utf8PathBuf, CommandEr
 
 /// What the lab must have for this site: its networks, its storages, and where its gateway is.
 fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError> {
-    let networks: Vec<Network> = blueprint
-        .networks
-        .values()
+    // The bridges without cards that the blueprint declares of the node, it makes.
+    let links = blueprint.hypervisor.iter().flat_map(|node| node.network.values());
+    let inner: Vec<&str> = links.filter(|it| it.parts().is_empty()).map(|it| it.name.as_str()).collect();
+    let lans = blueprint.networks.values().filter(|network| !inner.contains(&&*network.bridge));
+    let networks: Vec<Network> = lans
         .map(|n| Network {
             bridge: n.bridge.to_string(),
             subnet: n.subnet,
@@ -77,7 +80,9 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         .hint("take `vlan` out for the lab"));
     }
     let declared = blueprint.guests.values().flat_map(|guest| guest.storages());
-    let mut storages: Vec<String> = declared.filter(|name| *name != "local").map(str::to_owned).collect();
+    // What the blueprint declares, it makes.
+    let others = declared.filter(|name| *name != "local" && !blueprint.storages.contains_key(*name));
+    let mut storages: Vec<String> = others.map(str::to_owned).collect();
     storages.sort();
     storages.dedup();
     let catalog = &blueprint.features;
@@ -103,7 +108,20 @@ fn spec(blueprint: &Blueprint, options: &LabUp) -> Result<LabSpec, CommandError>
         https_target,
         program: None,
         cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
+        machine: machine_spec(blueprint, options),
     })
+}
+
+/// Whether its node is a machine: as was typed, else as the blueprint says, else as it is already.
+fn machine_spec(blueprint: &Blueprint, options: &LabUp) -> Option<up::MachineSpec> {
+    let said = match &blueprint.target {
+        blueprint::model::Target::Lab(lab) => lab.machine,
+        blueprint::model::Target::Proxmox(_) => None,
+    };
+    let now = || up::NodeRecord::read(&site::lab_folder(blueprint)).is_some_and(|record| record.machine);
+    let usual = up::MachineSpec::default();
+    let spec = up::MachineSpec { disks: options.disks.unwrap_or(usual.disks), ..usual };
+    (options.machine || said.unwrap_or_else(now)).then_some(spec)
 }
 
 /// How many nodes the lab has: as was typed, else as the blueprint says, else as it has already.
@@ -144,23 +162,48 @@ fn ports(blueprint: &Blueprint, options: &LabUp) -> Ports {
     }
 }
 
+fn tell(event: Event, printer: Printer) {
+    match event {
+        Event::Doing { what, usually } => {
+            printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)));
+        }
+        Event::Note(note) => printer.say(format!("  {note}")),
+    }
+}
+
+/// Does something to the machine that the node is.
+async fn machine(global: &Global, command: MachineCommand, printer: Printer) -> Outcome {
+    let deed = match command {
+        MachineCommand::Cut => Deed::Cut,
+        MachineCommand::Boot => Deed::Boot,
+        MachineCommand::Reset => Deed::Reset,
+        MachineCommand::Reinstall => Deed::Reinstall,
+        MachineCommand::Pull(one) => Deed::Pull(one.part),
+        MachineCommand::Insert(one) => Deed::Insert(one.part),
+        MachineCommand::Replace(one) => Deed::Replace(one.part),
+    };
+    let report = |event: Event| tell(event, printer);
+    let said = up::machine(&folder_of(global, printer)?, deed, &report).await.map_err(|e| wrong(&e))?;
+    if printer.json {
+        printer.data_json(&json!({ "said": said }));
+    } else {
+        printer.say(format!("✔ {said}"));
+    }
+    Ok(0)
+}
+
 async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     let loaded = opening::load(global, printer)?;
     let spec = spec(&loaded.blueprint, options)?;
     if spec.folder.starts_with(site::state(&loaded.blueprint.root)) {
         site::made_state(&loaded.blueprint.root)?;
     }
-    let report = |event: Event| match event {
-        Event::Doing { what, usually } => {
-            printer.say(format!("… {what} (usually {} s)", usually.as_secs().max(1)));
-        }
-        Event::Note(note) => printer.say(format!("  {note}")),
-    };
+    let report = |event: Event| tell(event, printer);
     let result = if options.simulated {
         up::up_simulated(&spec, &report).await
     } else {
         match up::up(&spec, &report).await {
-            Err(error) if error.simulated_helps() => {
+            Err(error) if error.simulated_helps() && spec.machine.is_none() => {
                 printer.warn(format!("no real containers here: {error}"));
                 if let Some(hint) = error.hint() {
                     printer.say(format!("  hint: {hint}"));
@@ -217,6 +260,19 @@ async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
     Ok(0)
 }
 
+/// The parts of a machine that can be pulled, a line each.
+fn parts(hardware: &up::Hardware) -> Vec<String> {
+    let line = |name: &str, there: bool, what: String| {
+        let pulled = if there { "" } else { "  (pulled)" };
+        format!("  {name:<7} {what}{pulled}")
+    };
+    let disk = |disk: &up::Disk| {
+        line(&disk.name, disk.there, format!("{} GiB  /dev/disk/by-id/{}", disk.bytes >> 30, disk.by_id()))
+    };
+    let links = hardware.links.iter().map(|link| line(&link.name, link.there, link.mac.clone()));
+    hardware.disks.iter().map(disk).chain(links).collect()
+}
+
 async fn status(global: &Global, printer: Printer) -> Outcome {
     let status = up::status(&folder_of(global, printer)?).await.map_err(|e| wrong(&e))?;
     if printer.json {
@@ -228,7 +284,11 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
         "{} {} · {} · {}",
         if status.running { "●" } else { "○" },
         status.record.node,
-        if simulated { "simulated: guests are records, nothing runs in them" } else { "real LXC containers" },
+        match simulated {
+            true => "simulated: guests are records, nothing runs in them",
+            false if status.record.machine => "a machine of its own, with real LXC containers",
+            false => "real LXC containers",
+        },
         status.record.endpoint,
     ));
     let ports = status.record.ports;
@@ -242,6 +302,9 @@ async fn status(global: &Global, printer: Printer) -> Outcome {
     for (name, service) in &status.services {
         let trouble = service.trouble.iter().map(|why| format!("  ({why})")).collect::<String>();
         printer.data(format!("  {name}: {}{trouble}", service.url()));
+    }
+    for part in status.hardware.iter().flat_map(parts) {
+        printer.data(part);
     }
     for guest in &status.guests {
         let line = format!(

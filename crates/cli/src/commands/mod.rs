@@ -4,7 +4,9 @@ mod adopt;
 mod apply;
 mod artifacts;
 mod backup;
+mod bootstrap;
 mod certs;
+mod checkup;
 mod completions;
 mod consent;
 mod destroy;
@@ -68,6 +70,7 @@ fn carry_out(global: &Global, command: Command, printer: Printer) -> Outcome {
         Command::Logs(options) => wait(logs::run(global, &options, printer)),
         Command::Trace(options) => wait(trace::run(global, &options, printer)),
         Command::Doctor(options) => wait(doctor::run(global, &options, printer)),
+        Command::Bootstrap(options) => wait(bootstrap::run(global, &options, printer)),
         Command::Secrets(options) => wait(secrets::run(global, &options.what, printer)),
         Command::Backup(options) => wait(backup::backup(global, &options.what, printer)),
         Command::Restore(options) => wait(backup::restore(global, &options.what, printer)),

@@ -17,7 +17,7 @@ pub fn typed(global: &Global) -> String {
 /// `drift`: the plan, after a look inside.
 pub async fn drift(global: &Global, options: args::Drift, printer: Printer) -> Outcome {
     let args::Drift { target, out, detailed_exitcode } = options;
-    let chosen = args::Chosen { target, exclude: Vec::new() };
+    let chosen = args::Chosen { target, ..args::Chosen::default() };
     let options = args::Plan { chosen, out, detailed_exitcode, deep: true, ..args::Plan::default() };
     run(global, &options, printer).await
 }
@@ -37,7 +37,7 @@ pub fn plan_for(
     chosen: &args::Chosen,
     destroy: bool,
 ) -> Result<(plan::Plan, Vec<plan::Address>), CommandError> {
-    let mut plan = site.plan(&chosen.target, destroy)?;
+    let mut plan = site.plan_so(&chosen.target, destroy, chosen.no_restart)?;
     let left = site.leave_out(&mut plan, &chosen.exclude)?;
     Ok((plan, left))
 }

@@ -61,10 +61,14 @@ fn used(paper: &OnPaper) -> BTreeMap<String, Used> {
         }
     }
     for container in desired.guests.values() {
-        for feature in &container.features {
-            for reference in &known::secrets_of(feature) {
-                add(reference, Address::feature(&feature.name, &container.host()).to_string());
-            }
+        let user = container.vm().and_then(|vm| vm.user.as_ref());
+        if let Some((user, reference)) = user.and_then(|user| Some((user, user.password.as_ref()?))) {
+            add(reference, format!("{} (user {})", container.resource(), user.name));
+        }
+    }
+    for (address, feature) in desired.features() {
+        for reference in &known::secrets_of(feature) {
+            add(reference, address.to_string());
         }
     }
     all

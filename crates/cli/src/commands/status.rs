@@ -40,7 +40,7 @@ pub async fn run(global: &Global, options: &args::Status, printer: Printer) -> O
 }
 
 async fn once(global: &Global, printer: Printer) -> Outcome {
-    let planned = opening::look(global, printer).await?;
+    let planned = opening::glance(global, printer).await?;
     let runs = running::look(&planned.connection, &planned.blueprint).await;
     planned.close().await;
     let mut runs = runs?;

@@ -4,3 +4,4 @@
 mod cli;
 mod containers;
 mod secret;
+mod typed;

@@ -145,7 +145,7 @@ pub(crate) async fn make(appliance: &Appliance, target: &Utf8Path, log: &TaskLog
         let (tmp, root) = (work.join("tmp"), work.join("root"));
         fs::create_dir_all(&tmp).map_err(io)?;
         let settings = format!("{MACHINE_APT}/apt.conf.d/99machine");
-        base::bootstrap(&appliance.release, &sources, settings.as_str().into(), &tmp, &root)
+        base::bootstrap(&appliance.release, &sources, settings.as_str().into(), &tmp, &root, base::GUEST)
             .await
             .map_err(failed)?;
         let packed = work.join(&appliance.template);

@@ -60,6 +60,9 @@ pub(crate) struct Mount {
     /// The volume's size, where one is given.
     pub bytes: Option<u64>,
     pub read_only: bool,
+    /// Whose files are whose in it.
+    #[serde(default)]
+    pub idmap: Option<String>,
 }
 
 /// Splits a property string into its default value and its keys: `tank:1,mp=/srv` has the default `tank:1`.
@@ -113,6 +116,9 @@ pub(crate) fn volume_path(volume: &str, id: u32) -> Result<Utf8PathBuf, TaskErro
     } else {
         Utf8Path::new("/mnt/pve").join(storage)
     };
+    if name.starts_with("snippets/") {
+        return Ok(base.join(name));
+    }
     let images = base.join("images");
     Ok(if name.contains('/') {
         images.join(name)
@@ -139,6 +145,7 @@ impl Mount {
             target: target.into(),
             bytes: keys.get("size").and_then(|s| bytes(s)),
             read_only: keys.get("ro").is_some_and(|v| *v == "1"),
+            idmap: keys.get("idmap").map(|v| (*v).to_owned()),
         })
     }
 }

@@ -16,6 +16,7 @@ use super::files::Files;
 use super::guest::{Guest, Mount};
 use super::rootfs::RootFs;
 use super::sources::{Source, for_release, parse};
+use crate::up::folders::OUTSIDE;
 
 /// Written beside the LXC configuration, for the processes that act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,19 @@ fn mounted(target: &Utf8Path) -> io::Result<bool> {
     Ok(text.lines().any(|line| line.split(' ').nth(1) == Some(target.as_str())))
 }
 
+/// Says where a folder has to be that shows other owners, where it is the lab that keeps it from that.
+fn elsewhere(source: &Utf8Path, error: io::Error) -> io::Error {
+    /// `OVERLAYFS_SUPER_MAGIC`, linux/magic.h.
+    const OVERLAY: i64 = 0x794c_7630;
+    let overlay = rustix::fs::statfs(source.as_str()).is_ok_and(|facts| facts.f_type == OVERLAY);
+    let places = OUTSIDE.map(|name| format!("/{name}")).join(", ");
+    if overlay {
+        io::Error::other(format!("{error}; on the lab's node, folders below {places} can"))
+    } else {
+        error
+    }
+}
+
 /// Mounts one volume below `rootfs`.
 fn mount(rootfs: &Utf8Path, mount: &Mount, shift: u32) -> io::Result<()> {
     let inside = mount.target.as_str().trim_matches('/');
@@ -93,6 +107,12 @@ fn mount(rootfs: &Utf8Path, mount: &Mount, shift: u32) -> io::Result<()> {
     if mount.image && !mount.read_only && shift > 0 && fs::metadata(&target)?.uid() == 0 {
         let (uid, gid) = (rustix::fs::Uid::from_raw(shift), rustix::fs::Gid::from_raw(shift));
         rustix::fs::chown(target.as_str(), Some(uid), Some(gid))?;
+    }
+    if let Some(idmap) = &mount.idmap {
+        let [users, groups] = super::idmap::maps(idmap, shift)
+            .ok_or_else(|| io::Error::other(format!("unable to parse idmap '{idmap}'")))?;
+        run("perl", &["-e", super::idmap::SCRIPT, target.as_str(), &users, &groups])
+            .map_err(|error| elsewhere(&mount.source, error))?;
     }
     if !mount.image && mount.read_only {
         run("mount", &["-n", "--options=remount,bind,ro", target.as_str()])?;

@@ -8,10 +8,12 @@
 mod appliances;
 mod cgroup;
 mod config;
+mod copy;
 mod disk;
 mod download;
 mod files;
 mod guest;
+mod idmap;
 mod inside;
 mod net;
 mod rootfs;
@@ -39,7 +41,7 @@ use run::run;
 pub(crate) use run::{output, run_for};
 
 use crate::node::Checksum;
-use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
+use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog, VolumeCopy};
 
 /// The longest that unpacking a template may take.
 const UNPACK: Duration = Duration::from_secs(600);
@@ -234,6 +236,10 @@ impl Runtime for LxcRuntime {
         RuntimeKind::Containers
     }
 
+    fn has_bridge(&self, name: &str) -> bool {
+        net::bridge_exists(name).is_ok()
+    }
+
     async fn create(
         &self,
         id: u32,
@@ -271,6 +277,20 @@ impl Runtime for LxcRuntime {
             let _ = self.destroy(id, config, &TaskLog::default()).await;
         }
         result
+    }
+
+    async fn copy_volume(
+        &self,
+        id: u32,
+        _config: &Config,
+        one: &VolumeCopy,
+        _log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        copy::copy(id, one).await
+    }
+
+    async fn rename_volume(&self, id: u32, from: &str, to: &str) -> Result<(), TaskError> {
+        copy::rename(id, from, to)
     }
 
     async fn start(&self, id: u32, config: &Config, log: &TaskLog) -> Result<(), TaskError> {

@@ -53,6 +53,19 @@ pub(crate) async fn run(api: &Api, arguments: &[&str]) -> Result<Done, Failure> 
             Ok(done.into_done())
         }
         "destroy" => Ok(api.call_and_wait("DELETE", &guest, &options).await?.into_done()),
+        "template" => {
+            Ok(api.call_and_wait("POST", &format!("{guest}/template"), &options).await?.into_done())
+        }
+        "clone" => {
+            let usage = "pct clone <vmid> <newid> [OPTIONS]";
+            let Some(new) = words.get(2) else {
+                return Ok(Done::failed(255, format!("400 not enough arguments\n{usage}\n")));
+            };
+            let mut options = options;
+            options.insert("newid".to_owned(), (*new).to_owned());
+            let made = api.call_and_wait("POST", &format!("{guest}/clone"), &options).await;
+            Ok(made.map_or_else(|e| refused(e, usage), super::client::CallOutcome::into_done))
+        }
         "create" | "restore" => {
             let mut options = options;
             options.insert("vmid".to_owned(), id.to_string());

@@ -26,7 +26,9 @@ use crate::containers::{LxcRuntime, run_for};
 use crate::runtime::{AgentError, Config, Machines, NewDisk, Power, TaskError, TaskLog};
 use process::RUN;
 pub(crate) use process::running;
+pub(crate) use programs::{PACKAGES as PROGRAMS, name as programs_name};
 use qemu::{Drive, Net};
+pub(crate) use talk::ask;
 
 /// The longest that a start may take until the process is there.
 const START: Duration = Duration::from_secs(60);

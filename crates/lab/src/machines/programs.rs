@@ -11,7 +11,7 @@ use crate::containers::steps;
 use crate::runtime::{TaskError, TaskLog};
 
 /// What is in that root.
-const PACKAGES: &str = "qemu-system-x86,qemu-utils,genisoimage";
+pub(crate) const PACKAGES: &str = "qemu-system-x86,qemu-utils,genisoimage";
 
 /// Counted up when it is made in another way: an older one is then not used.
 const FORMAT: u32 = 1;
@@ -19,8 +19,13 @@ const FORMAT: u32 = 1;
 /// Runs a program in that root, with the folders of the node that it needs.
 const ENTER: &str = include_str!("enter.sh");
 
+/// What that root is called, in the folder of all that is made for machines.
+pub(crate) fn name() -> String {
+    format!("programs-{FORMAT}")
+}
+
 fn root() -> Utf8PathBuf {
-    Utf8Path::new(MACHINES).join(format!("programs-{FORMAT}"))
+    Utf8Path::new(MACHINES).join(name())
 }
 
 /// Makes them, where they are not there.

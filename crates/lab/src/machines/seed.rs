@@ -43,7 +43,41 @@ fn vendor(apt: &Utf8Path) -> std::io::Result<String> {
     }
     files.sort_by_key(|file| file["path"].to_string());
     // JSON is YAML.
-    Ok(format!("#cloud-config\n{}\n", json!({ "locale": false, "write_files": files })))
+    // What somebody else has it told beside that counts, too, and more.
+    let merged = "list(append)+dict(no_replace,recurse_list)+str()";
+    let told = json!({ "locale": false, "write_files": files, "merge_how": merged });
+    Ok(format!("#cloud-config\n{told}\n"))
+}
+
+/// Two texts for cloud-init as one.
+fn both(first: &str, second: &str) -> String {
+    let edge = "==phoenix-lab==";
+    let part = |text: &str| {
+        let encoded = base64::encode(text.as_bytes());
+        format!("--{edge}\nContent-Type: text/cloud-config\nContent-Transfer-Encoding: base64\n\n{encoded}\n")
+    };
+    format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"{edge}\"\n\n{}{}--{edge}--\n",
+        part(first),
+        part(second)
+    )
+}
+
+/// What a file of the node says in the place of what Proxmox VE writes itself (`cicustom`).
+fn custom(config: &Config, what: &str) -> Result<Option<String>, TaskError> {
+    let Some(volume) = config.get("cicustom").and_then(|files| {
+        files
+            .split(',')
+            .filter_map(|part| part.split_once('='))
+            .find(|(key, _)| *key == what)
+            .map(|(_, volume)| volume)
+    }) else {
+        return Ok(None);
+    };
+    let path = volumes::file(volume)?.path;
+    let text =
+        fs::read_to_string(path).map_err(|_| TaskError(format!("volume '{volume}' does not exist")))?;
+    Ok(Some(text))
 }
 
 /// Writes it anew. It is readable by root alone: there are keys and hashes of passwords in it.
@@ -63,8 +97,14 @@ pub(super) async fn write(id: u32, config: &Config) -> Result<(), TaskError> {
             text.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::trim).collect();
         config.insert("nameserver".to_owned(), servers.join(" "));
     }
-    let seed = seed(id, &config);
-    let vendor = vendor(Utf8Path::new(MACHINE_APT)).map_err(io)?;
+    let mut seed = seed(id, &config);
+    for (what, text) in [("user", &mut seed.user), ("network", &mut seed.network), ("meta", &mut seed.meta)] {
+        if let Some(own) = custom(&config, what)? {
+            *text = own;
+        }
+    }
+    let own = vendor(Utf8Path::new(MACHINE_APT)).map_err(io)?;
+    let vendor = custom(&config, "vendor")?.map_or_else(|| own.clone(), |text| both(&text, &own));
     let make = |folder: &Utf8Path| {
         use fs_err::os::unix::fs::OpenOptionsExt as _;
         fs::create_dir_all(folder)?;
@@ -110,6 +150,12 @@ mod tests {
         assert_eq!(told["locale"], false);
         let [file] = told["write_files"].as_array().unwrap().as_slice() else { panic!("{told}") };
         assert_eq!(file["path"], "/etc/apt/apt.conf.d/90proxy");
+        // A reader of MIME finds both texts, in order.
+        let both = both("#cloud-config\n{}\n", &text);
+        let parts: Vec<&str> = both.split("--==phoenix-lab==").collect();
+        assert_eq!(parts.len(), 4);
+        let last = parts[2].split("\n\n").nth(1).unwrap();
+        assert_eq!(base64::decode(last.trim()).unwrap(), text.as_bytes());
         let content = base64::decode(file["content"].as_str().unwrap()).unwrap();
         assert!(String::from_utf8(content).unwrap().contains(":3142"));
     }

@@ -56,9 +56,14 @@ impl Lines {
 
 /// Has a machine's process do something. A refusal is in its words.
 pub(super) async fn qmp(id: u32, command: &str, arguments: Value) -> Result<Value, TaskError> {
-    let socket = super::socket(id, "qmp");
+    let asked = ask(&super::socket(id, "qmp"), command, arguments).await;
+    asked.map_err(|why| TaskError(format!("VM {id} qmp command '{command}' failed - {why}")))
+}
+
+/// Has the process of QEMU that listens there do something: its answer, or why there is none.
+pub(crate) async fn ask(socket: &Utf8Path, command: &str, arguments: Value) -> Result<Value, String> {
     let asked = async {
-        let mut lines = Lines::open(&socket).await?;
+        let mut lines = Lines::open(socket).await?;
         // It says hello first, and listens to nothing before it was told what is understood.
         lines.send(b"", "qmp_capabilities", Value::Null).await?;
         let _ready = lines.answer().await?;
@@ -66,10 +71,9 @@ pub(super) async fn qmp(id: u32, command: &str, arguments: Value) -> Result<Valu
         lines.answer().await
     };
     match timeout(ANSWER, asked).await {
-        Ok(Ok(Ok(value))) => Ok(value),
-        Ok(Ok(Err(text))) => Err(TaskError(format!("VM {id} qmp command '{command}' failed - {text}"))),
-        Ok(Err(error)) => Err(TaskError(format!("VM {id} qmp command '{command}' failed - {error}"))),
-        Err(_) => Err(TaskError(format!("VM {id} qmp command '{command}' failed - got timeout"))),
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("got timeout".to_owned()),
     }
 }
 

@@ -43,6 +43,9 @@ pub(super) fn file(volume: &str) -> Result<File, TaskError> {
     if let Some(iso) = name.strip_prefix("iso/") {
         return Ok(File { path: base.join("template/iso").join(iso), format: "raw".to_owned() });
     }
+    if name.starts_with("snippets/") {
+        return Ok(File { path: base.join(name), format: "raw".to_owned() });
+    }
     // Of one that is based on another, the last part is its own.
     let own = name.rsplit('/').next().unwrap_or(name);
     let id = own.split('-').find_map(|part| part.parse::<u32>().ok()).ok_or_else(|| refused(volume))?;

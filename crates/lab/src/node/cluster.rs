@@ -191,7 +191,8 @@ pub(crate) fn time(call: &Call<'_>) -> Value {
 pub(crate) fn network(call: &Call<'_>) -> Value {
     let wanted = call.get("type");
     let bridge = |wanted: &str| matches!(wanted, "bridge" | "any_bridge" | "any_local_bridge");
-    let all = call.node.bridges.iter().enumerate().filter(|_| wanted.is_none_or(bridge));
+    let bridges = call.node.bridges();
+    let all = bridges.iter().enumerate().filter(|_| wanted.is_none_or(bridge));
     let out = all.map(|(at, bridge)| {
         let mut entry = json!({
             "iface": bridge.name, "type": "bridge", "method": "manual", "method6": "manual", "autostart": 1,
@@ -207,4 +208,30 @@ pub(crate) fn network(call: &Call<'_>) -> Value {
         entry
     });
     Value::Array(out.collect())
+}
+
+/// The options of the datacenter, as far as they are kept here: its notes. Not everybody is shown them (recorded: "no privileges |
+/// cluster options").
+pub(crate) fn options(call: &Call<'_>) -> Value {
+    let state = call.node.state();
+    let mut out = json!({ "allowed-tags": [] });
+    if call.node.may_in(&state.keep, call.auth, "/", "Sys.Audit") {
+        out["description"] = state.keep.notes.as_str().into();
+        out["mac_prefix"] = "BC:24:11".into();
+    }
+    out
+}
+
+/// Changes them.
+pub(crate) fn change_options(call: &Call<'_>) -> Outcome {
+    call.node.change(|keep| {
+        if super::formats::list(call.get("delete").unwrap_or_default()).any(|key| key == "description") {
+            keep.notes.clear();
+        }
+        if let Some(notes) = call.get("description") {
+            // Kept as a comment, a line each (PVE::DataCenterConfig).
+            keep.notes = notes.lines().map(|line| format!("{line}\n")).collect();
+        }
+        Ok(super::error::Answer::null())
+    })
 }

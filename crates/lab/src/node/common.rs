@@ -56,6 +56,8 @@ struct Common {
     access: Access,
     pools: BTreeMap<String, Pool>,
     storages: BTreeMap<String, Storage>,
+    #[serde(default)]
+    notes: String,
 }
 
 /// Which state of it a node has seen last.
@@ -164,13 +166,13 @@ impl Cluster {
             }
         };
         let Some((version, common)) = newer else { return false };
-        let Common { access, pools, mut storages } = common;
+        let Common { access, pools, mut storages, notes } = common;
         for storage in storages.values_mut().filter(|storage| !storage.is_shared()) {
             let own = keep.storages.get_mut(&storage.id);
             let own = own.map(|own| (std::mem::take(&mut own.templates), std::mem::take(&mut own.images)));
             (storage.templates, storage.images) = own.unwrap_or_default();
         }
-        (keep.access, keep.pools, keep.storages) = (access, pools, storages);
+        (keep.access, keep.pools, keep.storages, keep.notes) = (access, pools, storages, notes);
         *last = Some(version);
         true
     }
@@ -181,6 +183,7 @@ impl Cluster {
             access: keep.access.clone(),
             pools: keep.pools.clone(),
             storages: keep.storages.clone(),
+            notes: keep.notes.clone(),
         };
         match &self.backend {
             Backend::Memory(memory) => {

@@ -193,6 +193,14 @@ impl GuestConf {
         self.current.get(key)
     }
 
+    /// Whether a snapshot has this volume.
+    pub(crate) fn is_in_snapshot(&self, volume: &str) -> bool {
+        let value = |line: &str| {
+            line.split_once(": ").is_some_and(|(_, value)| value.split(',').next() == Some(volume))
+        };
+        self.rest.lines().any(value)
+    }
+
     /// An option that is a whole number.
     pub(crate) fn number(&self, key: &str) -> Option<u64> {
         self.get(key)?.parse().ok()

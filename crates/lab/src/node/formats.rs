@@ -17,8 +17,10 @@ pub(crate) enum Error {
 }
 
 #[cfg(test)]
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 36] = [
+    "absolute-path",
     "address-list",
+    "certificate-fingerprint",
     "config-id-list",
     "device",
     "disk-key",
@@ -39,8 +41,10 @@ const NAMES: [&str; 32] = [
     "pem-string",
     "poolid",
     "privileges",
+    "prune-backups",
     "roleid",
     "startup",
+    "storage-content",
     "storage-id",
     "tag-list",
     "timezone",
@@ -69,6 +73,18 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Error> {
         },
         "node" => ok(proxmox::is_node_name(value), "value does not look like a valid node name"),
         "storage-id" => storage_id(value),
+        "absolute-path" => ok(value.starts_with('/'), "value does not look like a valid absolute path"),
+        "certificate-fingerprint" => pattern(
+            value.split(':').count() == 32
+                && value
+                    .split(':')
+                    .all(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit())),
+        ),
+        "storage-content" => match list(value).find(|one| !CONTENT.contains(one)) {
+            Some(unknown) => Err(Error::Format(format!("invalid content type '{unknown}'"))),
+            None => Ok(()),
+        },
+        "prune-backups" => prune_backups(value),
         "poolid" => ok(poolid(value), "value does not look like a valid pool name"),
         "userid" => ok(userid(value), &format!("value '{value}' does not look like a valid user name")),
         "roleid" => ok(plain(value), &format!("role name '{value}' contains invalid characters")),
@@ -256,6 +272,27 @@ pub(crate) fn parse_size(value: &str) -> Option<u64> {
 /// Prints a size with the largest unit that divides it.
 pub(crate) fn print_size(bytes: u64) -> String {
     Size(bytes).to_string()
+}
+
+/// What may lie on storages (PVE::Storage::Plugin, `$vtype_to...`).
+const CONTENT: [&str; 8] = ["images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none"];
+
+/// Which backups stay, in the words of PVE::JSONSchema (recorded: "create dir prune bogus", "keep-all and others").
+fn prune_backups(value: &str) -> Result<(), Error> {
+    let mut seen = Vec::new();
+    for part in value.split(',') {
+        let (key, count) = part.split_once('=').unwrap_or((part, ""));
+        if count.parse::<u32>().is_err() {
+            return Err(Error::Format(format!(
+                "format error\nprune-backups.{key}: type check ('integer') failed - got '{count}'"
+            )));
+        }
+        seen.push(key);
+    }
+    match seen.contains(&"keep-all") && seen.len() > 1 {
+        true => Err(Error::Format("keep-all cannot be set together with other options.".to_owned())),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

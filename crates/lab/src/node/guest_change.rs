@@ -197,7 +197,7 @@ pub(crate) fn check_protection(conf: &GuestConf, what: &str) -> Result<(), Strin
     if conf.flag("protection") { Err(format!("{what} - protection mode enabled")) } else { Ok(()) }
 }
 
-fn check_digest(call: &Call<'_>, digest: &str) -> Result<(), ApiError> {
+pub(super) fn check_digest(call: &Call<'_>, digest: &str) -> Result<(), ApiError> {
     match call.get("digest") {
         Some(given) if given != digest => {
             Err(ApiError::die("detected modified configuration - file changed by other user? Try again."))
@@ -271,7 +271,8 @@ fn queue(
                 return Err(format!("unable to delete required option '{key}'"));
             }
             "unprivileged" => return Err(format!("unable to delete read-only option: '{key}'")),
-            key if is_volume_key(key) || is_unused(key) => {
+            // Not those that are unused (recorded: "delete unused0 protected").
+            key if is_volume_key(key) => {
                 check_protection(conf, &format!("can't remove CT {id} drive '{key}'"))?;
             }
             _ => {}
@@ -325,6 +326,7 @@ pub(crate) async fn apply(
 ) -> Result<(), Failed> {
     let mut freed = Vec::new();
     let mut new_mount = None;
+    let mut refused = None;
     for key in std::mem::take(&mut conf.pending_delete) {
         if running && !hotplugs(&key) && !is_unused(&key) {
             conf.pending_delete.insert(key);
@@ -332,7 +334,7 @@ pub(crate) async fn apply(
         }
         let Some(value) = conf.current.options.remove(&key) else { continue };
         if is_unused(&key) {
-            if !names(&conf, &value) {
+            if !names(&conf, &value) && !conf.is_in_snapshot(&value) {
                 freed.push(value);
             }
         } else if let Some(mount) = Mount::parse(&key, &value).filter(|_| is_volume_key(&key)) {
@@ -346,8 +348,16 @@ pub(crate) async fn apply(
             conf.pending.options.insert(key, value);
             continue;
         }
+        // The device is taken out before the new one is found to be impossible, which then waits (recorded: "running: memory and
+        // net0 on a missing bridge").
+        if running && let Some(text) = missing_bridge(node, [(&key, &value)].into_iter()) {
+            conf.current.options.remove(&key);
+            conf.pending.options.insert(key.clone(), value);
+            refused = refused.or(Some(Failed { key: Some(key), text }));
+            continue;
+        }
         let replaced = conf.current.options.insert(key.clone(), value.clone());
-        if !is_volume_key(&key) {
+        if !is_volume_key(&key) || new_root(&key, &value) {
             continue;
         }
         let mount = Mount::parse(&key, &value).ok_or_else(|| format!("unable to parse '{key}'"))?;
@@ -364,7 +374,14 @@ pub(crate) async fn apply(
         }
         new_mount = Some(key);
     }
-    let made = allocate_new(node, id, &mut conf, log)?;
+    // A root that is to be made anew is only written down, and not made (recorded: "rootfs: a new volume").
+    let root = conf.current.options.get("rootfs").filter(|value| new_root("rootfs", value)).cloned();
+    if root.is_some() {
+        conf.current.options.remove("rootfs");
+    }
+    let made = allocate_new(node, id, &mut conf, log);
+    conf.current.options.extend(root.map(|root| ("rootfs".to_owned(), root)));
+    let made = made?;
     if conf.current != old.current {
         let (before, after) = (&old.current.options, &conf.current.options);
         if let Err(TaskError(text)) = node.runtime.reconfigure(id, before, after, &freed, running, log).await
@@ -373,7 +390,14 @@ pub(crate) async fn apply(
             let changed = || {
                 after.iter().find(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key.clone())
             };
-            return Err(Failed { key: new_mount.or_else(changed).filter(|_| running), text });
+            let key = new_mount.or_else(changed).filter(|_| running);
+            // What a running container does not take goes on waiting.
+            if let Some(key) = &key {
+                let mut kept = old.clone();
+                kept.pending.options.extend(after.get(key).map(|value| (key.clone(), value.clone())));
+                node.write_guest(id, &kept)?;
+            }
+            return Err(Failed { key, text });
         }
     }
     if !freed.is_empty() {
@@ -382,7 +406,35 @@ pub(crate) async fn apply(
     if conf != *old {
         node.write_guest(id, &conf)?;
     }
-    Ok(())
+    if let Some(failed) = refused {
+        return Err(failed);
+    }
+    // Written it is all the same, and whatever is changed after it is told the same (recorded: "memory and net0 on a missing
+    // bridge").
+    match missing_bridge(node, conf.current.options.iter()).filter(|_| !running) {
+        Some(text) => Err(text.into()),
+        None => Ok(()),
+    }
+}
+
+/// What is said of the first network device that is on a bridge which the node does not have.
+pub(super) fn missing_bridge<'o>(
+    node: &Inner,
+    options: impl Iterator<Item = (&'o String, &'o String)>,
+) -> Option<String> {
+    let bridge = |(key, value): (&String, &String)| {
+        let net = is_net(key).then(|| Property::parse("net", key, value).ok()).flatten()?;
+        net.get("bridge").map(str::to_owned)
+    };
+    let mut bridges = options.filter_map(bridge);
+    let missing = bridges.find(|bridge| !node.has_bridge(bridge))?;
+    Some(format!("bridge '{missing}' does not exist"))
+}
+
+/// Whether a value asks for a new root.
+fn new_root(key: &str, value: &str) -> bool {
+    let mount = Mount::parse(key, value).filter(|_| key == "rootfs");
+    mount.is_some_and(|mount| matches!(mount.source(), Source::New(..)))
 }
 
 /// Whether any option names the volume.
@@ -393,7 +445,7 @@ fn names(conf: &GuestConf, volume: &str) -> bool {
 }
 
 /// Keeps a volume that is no longer mounted as `unusedN`.
-fn retire(conf: &mut GuestConf, mount: &Mount) {
+pub(super) fn retire(conf: &mut GuestConf, mount: &Mount) {
     if matches!(mount.source(), Source::Volume(_)) && !names(conf, &mount.volume) {
         let free = (0..).map(|n| format!("unused{n}")).find(|key| !conf.current.options.contains_key(key));
         conf.current.options.insert(free.unwrap_or_default(), mount.volume.clone());

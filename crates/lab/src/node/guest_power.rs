@@ -1,15 +1,14 @@
-//! Starting, stopping, rebooting, turning into a template, destroying.
+//! Starting, stopping, rebooting, destroying.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Inner;
 use super::error::{ApiError, Outcome};
-use super::guest_change::{apply, check_lock, check_protection};
+use super::guest_change::{apply, check_lock, check_protection, missing_bridge};
 use super::guest_create::warn_of_nesting;
 use super::router::Call;
-use super::schema::Property;
-use super::storage::{Mount, Source, is_volume_key};
-use super::{Inner, guest_read};
+use super::storage::{Mount, Source};
 use crate::runtime::{TaskError, TaskLog};
 
 /// How long a shutdown waits where it is not told (API: `timeout`, default 60).
@@ -53,13 +52,14 @@ pub(crate) async fn bring_up(node: &Arc<Inner>, id: u32, log: &TaskLog) -> Resul
         apply(node, id, &stored.conf, stored.conf.clone(), false, log).await.map_err(|failed| failed.text)?;
     }
     let conf = &node.guest(id)?.conf;
-    for (key, value) in conf.current.options.range("net".to_owned().."neu".to_owned()) {
-        let bridge =
-            Property::parse("net", key, value).ok().and_then(|net| net.get("bridge").map(str::to_owned));
-        if let Some(bridge) = bridge.filter(|bridge| !node.bridges.iter().any(|known| known.name == *bridge))
-        {
-            return Err(format!("bridge '{bridge}' does not exist"));
-        }
+    if let Some(text) = missing_bridge(node, conf.current.options.iter()) {
+        return Err(text);
+    }
+    // What was written down as the root, and is no volume.
+    let root = conf.get("rootfs").and_then(|value| Mount::parse("rootfs", value));
+    if let Some(root) = root.filter(|root| matches!(root.source(), Source::New(..))) {
+        let name = root.volume.split_once(':').map_or("", |(_, name)| name);
+        return Err(format!("unable to parse directory volume name '{name}'"));
     }
     warn_of_nesting(node, id, conf, log);
     node.runtime.start(id, &conf.current.options, log).await.map_err(|error| error.0)
@@ -112,45 +112,6 @@ pub(crate) async fn reboot(call: &Call<'_>) -> Outcome {
         }
         bring_up(&node, id, &log).await.map_err(TaskError)
     }))
-}
-
-pub(crate) async fn template(call: &Call<'_>) -> Outcome {
-    let id = call.vmid();
-    let node = call.node.clone();
-    let stored = guest_read::conf_of(call)?;
-    check_lock(&stored.conf).map_err(ApiError::die)?;
-    if stored.conf.flag("template") {
-        return Err(ApiError::die("you can't convert a template to a template"));
-    }
-    if runs(&node, id).await {
-        return Err(ApiError::die("you can't convert a CT to template if the CT is running"));
-    }
-    // A task it is, but one whose UPID the answer does not tell.
-    let _ = call.task("vztemplate", id, move |log| async move {
-        let _held = node.flock(id).await.map_err(TaskError)?;
-        let stored = node.guest(id).map_err(TaskError)?;
-        let mut conf = stored.conf.clone();
-        for (key, value) in stored.conf.current.options.iter().filter(|(key, _)| is_volume_key(key)) {
-            let Some(mount) =
-                Mount::parse(key, value).filter(|mount| matches!(mount.source(), Source::Volume(_)))
-            else {
-                continue;
-            };
-            let base = mount.volume.replace(&format!("vm-{id}-disk-"), &format!("base-{id}-disk-"));
-            let size = node.change(|keep| {
-                let volume = keep.volumes.remove(&mount.volume)?;
-                let size = volume.size;
-                keep.volumes.insert(base.clone(), volume);
-                Some(size)
-            });
-            conf.current.options.insert(key.clone(), mount.with(base, size.unwrap_or_default()).print());
-        }
-        conf.current.options.insert("template".to_owned(), "1".to_owned());
-        let (before, after) = (&stored.conf.current.options, &conf.current.options);
-        node.runtime.reconfigure(id, before, after, &[], false, &log).await?;
-        node.write_guest(id, &conf).map_err(TaskError)
-    });
-    Ok(super::error::Answer::null())
 }
 
 pub(crate) async fn destroy(call: &Call<'_>) -> Outcome {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proxmox::config::GuestKind;
 
-use super::storage::Volume;
+use super::storage::{Template, Volume};
 use super::{Auth, Inner, Node, NodeError, etc, formats, lock, qemu, storage, tasks};
 
 /// How long a change of a guest waits for another one that is just being written (PVE::AbstractConfig, `lock_config`).
@@ -100,6 +100,17 @@ impl Node {
         state.etc.write(id, &conf).is_ok()
     }
 
+    /// Whether a storage has a file of no other kind, `snippets/x.yaml`, from now on: one that somebody put there on the node.
+    pub(crate) fn set_snippet(&self, volume: &str, there: bool) {
+        let Some((on, name)) = volume.split_once(':') else { return };
+        let mut state = self.inner.state();
+        let Some(storage) = state.keep.storages.get_mut(on) else { return };
+        storage.images.retain(|image| image.name != name);
+        if there {
+            storage.images.push(Template { name: name.to_owned(), size: 1024, ctime: 0 });
+        }
+    }
+
     /// Somebody backs a guest up for this long: a task that holds its lock. False when there is no such guest.
     pub fn back_up(&self, id: u32, time: Duration) -> bool {
         if !self.set_guest_lock(id, Some("backup")) {
@@ -117,7 +128,7 @@ impl Node {
 
 impl Inner {
     /// Takes the short lock under which a container's file is changed.
-    pub(super) async fn flock(&self, id: u32) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+    pub(super) async fn flock(&self, id: u32) -> Result<tokio::sync::OwnedRwLockWriteGuard<()>, String> {
         self.flock_of(GuestKind::Container, id, LOCK_WAIT).await
     }
 
@@ -127,19 +138,23 @@ impl Inner {
         kind: GuestKind,
         id: u32,
         limit: Duration,
-    ) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+    ) -> Result<tokio::sync::OwnedRwLockWriteGuard<()>, String> {
         let own = lock(&self.locks).entry(id).or_default().clone();
-        tokio::time::timeout(limit, own.lock_owned()).await.map_err(|_| {
-            let file = match kind {
-                GuestKind::Container => format!("/run/lock/lxc/pve-config-{id}.lock"),
-                GuestKind::Vm => format!("/var/lock/qemu-server/lock-{id}.conf"),
-            };
-            format!("can't lock file '{file}' - got timeout")
-        })
+        tokio::time::timeout(limit, own.write_owned()).await.map_err(|_| no_lock(kind, id))
+    }
+
+    /// A virtual machine's, together with others who only read it (PVE::AbstractConfig, `lock_config_shared`).
+    pub(super) async fn flock_shared(
+        &self,
+        id: u32,
+        limit: Duration,
+    ) -> Result<tokio::sync::OwnedRwLockReadGuard<()>, String> {
+        let own = lock(&self.locks).entry(id).or_default().clone();
+        tokio::time::timeout(limit, own.read_owned()).await.map_err(|_| no_lock(GuestKind::Vm, id))
     }
 
     /// As long as a change waits for it.
-    pub(super) async fn flock_vm(&self, id: u32) -> Result<tokio::sync::OwnedMutexGuard<()>, String> {
+    pub(super) async fn flock_vm(&self, id: u32) -> Result<tokio::sync::OwnedRwLockWriteGuard<()>, String> {
         self.flock_of(GuestKind::Vm, id, LOCK_WAIT).await
     }
 
@@ -160,4 +175,13 @@ impl Inner {
     pub(super) fn write_guest(&self, id: u32, conf: &etc::GuestConf) -> Result<(), String> {
         self.state().etc.write(id, conf).map_err(|error| format!("unable to write guest {id}: {error}"))
     }
+}
+
+/// What is said where a lock was not to be had in time.
+fn no_lock(kind: GuestKind, id: u32) -> String {
+    let file = match kind {
+        GuestKind::Container => format!("/run/lock/lxc/pve-config-{id}.lock"),
+        GuestKind::Vm => format!("/var/lock/qemu-server/lock-{id}.conf"),
+    };
+    format!("can't lock file '{file}' - got timeout")
 }

@@ -15,11 +15,14 @@ mod file_api;
 mod firewall;
 mod formats;
 mod guest_change;
+mod guest_clone;
 mod guest_create;
+mod guest_move;
 mod guest_power;
 mod guest_read;
 mod guests;
 mod kept_files;
+mod mappings;
 mod options;
 mod peer;
 mod pools;
@@ -28,10 +31,12 @@ mod router;
 mod schema;
 mod storage;
 mod storage_api;
+mod storage_define;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use camino::Utf8PathBuf;
 use proxmox::exchange::{Request, Response};
@@ -46,12 +51,14 @@ pub use common::{Cluster, Member};
 pub(crate) use guest_read::link_local;
 pub use guests::GuestText;
 pub use kept_files::{Checksum, Uploaded, begin_of, verify_image};
+pub use mappings::Mapping;
 pub use options::{Bridge, Clock, Hardware, NodeOptions};
 pub(crate) use peer::Peer;
 pub use peer::introduce;
 pub(crate) use qemu::{Net, nets, seed};
 pub(crate) use schema::decode;
 pub use storage::{Storage, Template};
+pub use storage_define::Grounds;
 pub use tasks::{TaskPlan, TaskTwist};
 
 use crate::runtime::Runtime;
@@ -76,6 +83,9 @@ struct Keep {
     pools: BTreeMap<String, Pool>,
     storages: BTreeMap<String, Storage>,
     volumes: BTreeMap<String, Volume>,
+    /// The notes of the datacenter.
+    #[serde(default)]
+    notes: String,
     /// The template a guest was made from, by guest.
     made_from: BTreeMap<u32, String>,
 }
@@ -107,11 +117,15 @@ struct Inner {
     runtime: Arc<dyn Runtime>,
     clock: Clock,
     hardware: Hardware,
-    bridges: Vec<Bridge>,
+    bridges: RwLock<Arc<[Bridge]>>,
+    /// Whether a new connection from outside gets to it: its network may be cut.
+    reached: AtomicBool,
+    mappings: Vec<Mapping>,
+    grounds: Option<Grounds>,
     folder: Option<Utf8PathBuf>,
     state: Mutex<State>,
     rng: Mutex<ChaCha8Rng>,
-    locks: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Mutex<HashMap<u32, Arc<tokio::sync::RwLock<()>>>>,
     tasks: Mutex<Tasks>,
     plan: Mutex<Option<Arc<dyn TaskPlan>>>,
     /// The certificate it made for itself, in PEM.
@@ -166,6 +180,7 @@ impl Node {
             pools: BTreeMap::new(),
             storages: options.storages.into_iter().map(|storage| (storage.id.clone(), storage)).collect(),
             volumes: BTreeMap::new(),
+            notes: String::new(),
             made_from: BTreeMap::new(),
         });
         let tasks = Tasks::open(options.state.as_deref())?;
@@ -181,7 +196,10 @@ impl Node {
             runtime,
             clock: options.clock,
             hardware: options.hardware,
-            bridges: options.bridges,
+            bridges: RwLock::new(options.bridges.into()),
+            reached: AtomicBool::new(true),
+            mappings: options.mappings,
+            grounds: options.grounds,
             folder: options.state,
             state: Mutex::new(state),
             rng: Mutex::new(rng),
@@ -296,6 +314,18 @@ impl Node {
         all
     }
 
+    /// The definitions of its cluster's storages, by name: type and options.
+    pub fn definitions(&self) -> BTreeMap<String, (String, BTreeMap<String, String>)> {
+        let state = self.inner.current();
+        let all = state.keep.storages.values();
+        all.map(|storage| (storage.id.clone(), (storage.kind.clone(), storage.options.clone()))).collect()
+    }
+
+    /// The notes of its datacenter.
+    pub fn notes(&self) -> String {
+        self.inner.current().keep.notes.clone()
+    }
+
     /// Waits for the end of a task and returns its exit status; none when there is no such task.
     pub async fn task_end(&self, upid: &str) -> Option<String> {
         let task = lock(&self.inner.tasks).get(upid)?;
@@ -340,8 +370,24 @@ impl Node {
     }
 
     /// Its bridges.
-    pub fn bridges(&self) -> &[Bridge] {
-        &self.inner.bridges
+    pub fn bridges(&self) -> Arc<[Bridge]> {
+        self.inner.bridges()
+    }
+
+    /// Has it have these bridges from now on, and be reached from outside by new connections or not: what its network is.
+    pub fn set_network(&self, bridges: Vec<Bridge>, reached: bool) {
+        *self.inner.bridges.write().unwrap_or_else(PoisonError::into_inner) = bridges.into();
+        self.inner.reached.store(reached, Ordering::Relaxed);
+    }
+
+    /// Whether a new connection from outside gets to it, as far as its network goes.
+    pub fn is_reached(&self) -> bool {
+        self.inner.reached.load(Ordering::Relaxed)
+    }
+
+    /// The type of each task that ended in this process, and how long it took, in seconds.
+    pub fn task_times(&self) -> Vec<(String, f64)> {
+        lock(&self.inner.tasks).times()
     }
 
     /// Waits until no task runs.
@@ -378,6 +424,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
+    fn bridges(&self) -> Arc<[Bridge]> {
+        self.bridges.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there is such a bridge: one that it was made with, or that its network has by now.
+    fn has_bridge(&self, name: &str) -> bool {
+        self.bridges().iter().any(|known| known.name == name) || self.runtime.has_bridge(name)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

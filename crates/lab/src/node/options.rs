@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use camino::Utf8PathBuf;
 use tokio::time::Instant;
 
-use super::{Cluster, Storage};
+use super::storage_define::Grounds;
+use super::{Cluster, Mapping, Storage};
 
 /// A bridge of the node's network.
 #[derive(Debug, Clone)]
@@ -88,6 +89,10 @@ pub struct NodeOptions {
     pub storages: Vec<Storage>,
     /// Its bridges.
     pub bridges: Vec<Bridge>,
+    /// The resource mappings of its cluster.
+    pub mappings: Vec<Mapping>,
+    /// What storages can be made of. None: folders alone, and nobody looks whether they are there.
+    pub grounds: Option<Grounds>,
     /// The directory that stands for `/etc/pve`. None: in memory.
     pub etc: Option<Utf8PathBuf>,
     /// The folder for users, pools, storages and tasks. None: in memory.
@@ -108,6 +113,8 @@ impl NodeOptions {
             seed: None,
             storages: Vec::new(),
             bridges: vec![Bridge { name: "vmbr0".to_owned(), cidr: Some("10.10.10.1/24".to_owned()) }],
+            mappings: Vec::new(),
+            grounds: Some(Grounds::default()),
             etc: None,
             state: None,
             clock: Clock::real(),

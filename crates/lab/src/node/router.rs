@@ -10,8 +10,8 @@ use super::error::{Answer, ApiError, Outcome};
 use super::kept_files::Uploaded;
 use super::schema::{self, Who};
 use super::{
-    Auth, Inner, access_api, appliances, certificates, cluster, firewall, guest_change, guest_create,
-    guest_power, guest_read, peer, pools, qemu, storage_api, tasks,
+    Auth, Inner, access_api, appliances, certificates, cluster, firewall, guest_change, guest_clone,
+    guest_create, guest_move, guest_power, guest_read, mappings, peer, pools, qemu, storage_api, tasks,
 };
 
 /// One call with its checked parameters.
@@ -158,6 +158,9 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Get, "/cluster/resources") => cluster::resources(call).await,
         (Get, "/cluster/nextid") => cluster::next_id(call),
         (Get, "/cluster/status") => Ok(peer::status(call, cluster::status(call)).await.into()),
+        (Get, "/cluster/mapping/pci") => mappings::list(call, "pci"),
+        (Get, "/cluster/mapping/usb") => mappings::list(call, "usb"),
+        (Get, "/cluster/mapping/dir") => mappings::list(call, "dir"),
         (Get, "/cluster/tasks") => tasks::cluster(call),
         (Get, "/nodes") => Ok(cluster::nodes(call).into()),
         (Get, "/nodes/{node}/status") => Ok(cluster::node_status(call).into()),
@@ -182,8 +185,10 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
             guest_read::conf_of(call)?;
             Ok(json!({"hasFeature": 0}).into())
         }
-        (Post, "/nodes/{node}/lxc/{vmid}/template") => guest_power::template(call).await,
+        (Post, "/nodes/{node}/lxc/{vmid}/clone") => guest_clone::clone(call).await,
+        (Post, "/nodes/{node}/lxc/{vmid}/template") => guest_clone::template(call).await,
         (Put, "/nodes/{node}/lxc/{vmid}/resize") => guest_change::resize(call).await,
+        (Post, "/nodes/{node}/lxc/{vmid}/move_volume") => guest_move::move_volume(call).await,
         (Get, "/nodes/{node}/lxc/{vmid}/status/current") => guest_read::status(call).await,
         (Post, "/nodes/{node}/lxc/{vmid}/status/start") => guest_power::start(call).await,
         (Post, "/nodes/{node}/lxc/{vmid}/status/stop") => guest_power::stop(call).await,
@@ -193,7 +198,11 @@ async fn dispatch(call: &Call<'_>, method: Method, path: &str) -> Outcome {
         (Get, "/nodes/{node}/tasks/{upid}/status") => tasks::status(call),
         (Get, "/nodes/{node}/tasks/{upid}/log") => tasks::log(call),
         (Delete, "/nodes/{node}/tasks/{upid}") => tasks::stop(call),
-        (_, path) if path.contains("storage") => storage_api::handle(call, method, path),
+        (Get, "/cluster/options") => Ok(cluster::options(call).into()),
+        (Put, "/cluster/options") => cluster::change_options(call),
+        (_, path) if path.contains("storage") || path.contains("/scan/") => {
+            storage_api::handle(call, method, path)
+        }
         (_, path) if path.starts_with("/pools") => pools::handle(call, method, path).await,
         (_, path) => Err(ApiError::not_implemented(method, path)),
     }

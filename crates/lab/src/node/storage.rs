@@ -64,7 +64,13 @@ impl Storage {
     }
 
     pub(crate) fn content(&self) -> &str {
-        self.options.get("content").map_or("images,rootdir", String::as_str)
+        let default = match self.kind.as_str() {
+            "pbs" => "backup",
+            // Recorded: "read rec-lvm"; and PVE::Storage, `plugindata` of the plugins.
+            "lvm" | "nfs" | "cifs" => "images",
+            _ => "images,rootdir",
+        };
+        self.options.get("content").map_or(default, String::as_str)
     }
 
     pub(crate) fn is_enabled(&self, node: &str) -> bool {
@@ -74,12 +80,18 @@ impl Storage {
 
     /// Whether what lies on it is the same on each node of the cluster, and not a disk of each of them.
     pub(crate) fn is_shared(&self) -> bool {
-        self.options.get("shared").is_some_and(|flag| flag == "1")
+        matches!(self.kind.as_str(), "nfs" | "cifs" | "pbs")
+            || self.options.get("shared").is_some_and(|flag| flag == "1")
     }
 
     /// Whether its volumes are files in a folder.
     pub(crate) fn has_files(&self) -> bool {
-        matches!(self.kind.as_str(), "dir" | "btrfs")
+        matches!(self.kind.as_str(), "dir" | "btrfs" | "nfs" | "cifs")
+    }
+
+    /// Whether a task says it when a file is made (`qemu-img create`); on btrfs it does not.
+    pub(crate) fn tells_of_files(&self) -> bool {
+        self.kind == "dir"
     }
 
     /// The volume's name below the storage, for guest `id`'s disk `n`.
@@ -301,7 +313,7 @@ impl Keep {
         let free = (0..).map(|n| found.volume_name(guest, n));
         let name = free.into_iter().find(|name| !self.volumes.contains_key(&format!("{storage}:{name}")));
         let name = name.unwrap_or_default();
-        if found.has_files() {
+        if found.tells_of_files() {
             let path = found.options.get("path").map_or("", String::as_str);
             log.line(format!("Formatting '{path}/images/{name}', fmt=raw size={size} preallocation=off"));
         }
@@ -311,6 +323,28 @@ impl Keep {
         let volume = format!("{storage}:{name}");
         self.volumes.insert(volume.clone(), Volume { size, guest, ctime: now, image: false });
         Ok(volume)
+    }
+
+    /// Whether a storage can have volumes of containers that are based on a template's (PVE::Storage, `volume_has_feature` with
+    /// the formats `raw` and `subvol`; recorded: "linked clone on dir").
+    pub(crate) fn has_clones(&self, storage: &str) -> bool {
+        self.storages
+            .get(storage)
+            .is_some_and(|it| ["btrfs", "zfspool", "lvmthin"].contains(&it.kind.as_str()))
+    }
+
+    /// What a volume of `guest` is called that is based on a template's: on ZFS it says on which.
+    pub(crate) fn linked(&self, base: &str, guest: u32) -> String {
+        let (storage, name) = base.split_once(':').unwrap_or((base, ""));
+        let found = self.storages.get(storage);
+        let before = match found.map(|it| it.kind.as_str()) {
+            Some("zfspool") => format!("{name}/"),
+            _ => String::new(),
+        };
+        let named = |n: usize| found.map_or_else(String::new, |it| it.volume_name(guest, n));
+        let taken = |name: &String| self.volumes.keys().any(|known| known.ends_with(name.as_str()));
+        let own = (0..).map(named).find(|name| !taken(name)).unwrap_or_default();
+        format!("{storage}:{before}{own}")
     }
 
     /// Makes a volume larger.

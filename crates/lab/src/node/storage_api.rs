@@ -4,27 +4,31 @@ use proxmox::exchange::Method;
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 
-use super::error::{Answer, ApiError, Outcome};
+use super::error::{ApiError, Outcome};
 use super::kept_files::{KINDS, Kind};
 use super::router::Call;
 use super::storage::Storage;
-use super::{Keep, etc, file_api};
+use super::{Keep, etc, file_api, storage_define};
 use crate::runtime::TaskError;
-
-/// The kinds of storage that can be made here.
-const OFFERED: [&str; 3] = ["btrfs", "dir", "zfspool"];
 
 pub(crate) fn handle(call: &Call<'_>, method: Method, path: &str) -> Outcome {
     match (method, path) {
         (Method::Get, "/storage") => definitions(call),
-        (Method::Post, "/storage") => create(call),
+        (Method::Post, "/storage") => storage_define::create(call),
         (Method::Get, "/storage/{storage}") => {
             let state = call.node.state();
             let storage = known(&state.keep, call.text("storage"))?;
             Ok(definition(storage, &digest(&state.keep)).into())
         }
-        (Method::Put, "/storage/{storage}") => update(call),
-        (Method::Delete, "/storage/{storage}") => delete(call),
+        (Method::Put, "/storage/{storage}") => storage_define::update(call),
+        (Method::Delete, "/storage/{storage}") => storage_define::delete(call),
+        (
+            Method::Get,
+            "/nodes/{node}/scan/zfs"
+            | "/nodes/{node}/scan/lvm"
+            | "/nodes/{node}/scan/lvmthin"
+            | "/nodes/{node}/scan/nfs",
+        ) => storage_define::scan(call, path),
         (Method::Get, "/nodes/{node}/storage") => statuses(call),
         (Method::Get, "/nodes/{node}/storage/{storage}/status") => {
             let state = call.node.state();
@@ -47,7 +51,7 @@ fn known<'a>(keep: &'a Keep, id: &str) -> Result<&'a Storage, ApiError> {
 }
 
 /// The SHA-1 of `storage.cfg` as it would be written.
-fn digest(keep: &Keep) -> String {
+pub(super) fn digest(keep: &Keep) -> String {
     let mut text = String::new();
     for storage in keep.storages.values() {
         text.push_str(&format!("{}: {}\n", storage.kind, storage.id));
@@ -65,8 +69,8 @@ fn definition(storage: &Storage, digest: &str) -> Value {
     out.insert("type".to_owned(), storage.kind.as_str().into());
     out.insert("digest".to_owned(), digest.into());
     for (key, value) in &storage.options {
-        let flag = matches!(key.as_str(), "disable" | "shared" | "sparse");
-        out.insert(key.clone(), if flag { u8::from(value == "1").into() } else { value.as_str().into() });
+        let number = value.parse::<i64>().ok().filter(|_| storage_define::is_number(key));
+        out.insert(key.clone(), number.map_or_else(|| value.as_str().into(), Value::from));
     }
     Value::Object(out)
 }
@@ -89,83 +93,24 @@ fn definitions(call: &Call<'_>) -> Outcome {
     Ok(Value::Array(out.collect()).into())
 }
 
-fn options(call: &Call<'_>) -> impl Iterator<Item = (String, String)> {
-    let own = ["storage", "type", "delete", "digest", "mkdir"];
-    call.params
-        .iter()
-        .filter(move |(key, _)| !own.contains(&key.as_str()))
-        .map(|(k, v)| (k.clone(), v.clone()))
-}
-
-fn create(call: &Call<'_>) -> Outcome {
-    let (id, kind) = (call.text("storage"), call.text("type"));
-    let place = if kind == "zfspool" { "pool" } else { "path" };
-    if !OFFERED.contains(&kind) {
-        return Err(ApiError::die(format!(
-            "create storage failed: this node does not offer storages of type '{kind}'"
-        )));
-    }
-    if call.get(place).is_none() {
-        return Err(ApiError::parameter(place, "property is missing and it is not optional"));
-    }
-    call.node.change(|keep| {
-        if keep.storages.contains_key(id) {
-            return Err(ApiError::die(format!("create storage failed: storage ID '{id}' already defined")));
-        }
-        let mut storage = Storage::new(id, kind, "", "images,rootdir");
-        storage.options.clear();
-        storage.options.extend(options(call));
-        // One machine, one disk: what the first storage has, the new one has too.
-        if let Some(other) = keep.storages.values().next() {
-            (storage.total, storage.used) = (other.total, other.used);
-        }
-        keep.storages.insert(id.to_owned(), storage);
-        Ok(json!({"storage": id, "type": kind}).into())
-    })
-}
-
-fn update(call: &Call<'_>) -> Outcome {
-    let id = call.text("storage");
-    call.node.change(|keep| {
-        let digest = digest(keep);
-        if call.get("digest").is_some_and(|given| given != digest) {
-            let text = "detected modified configuration - file changed by other user? Try again.";
-            return Err(ApiError::die(format!("update storage failed: {text}")));
-        }
-        let storage = keep
-            .storages
-            .get_mut(id)
-            .ok_or_else(|| ApiError::die(format!("update storage failed: storage '{id}' does not exist")))?;
-        for key in super::formats::list(call.get("delete").unwrap_or_default()) {
-            storage.options.remove(key);
-        }
-        storage.options.extend(options(call));
-        Ok(json!({"storage": id, "type": storage.kind}).into())
-    })
-}
-
-fn delete(call: &Call<'_>) -> Outcome {
-    let id = call.text("storage");
-    call.node.change(|keep| match keep.storages.remove(id) {
-        Some(_) => Ok(Answer::null()),
-        None => Err(ApiError::die(format!("delete storage failed: storage '{id}' does not exist"))),
-    })
-}
-
 fn status(keep: &Keep, storage: &Storage, node: &str) -> Map<String, Value> {
-    let used = keep.used(storage).min(storage.total);
+    let enabled = storage.is_enabled(node);
+    let (total, used) = if enabled { (storage.total, keep.used(storage).min(storage.total)) } else { (0, 0) };
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
     put("storage", storage.id.as_str().into());
     put("type", storage.kind.as_str().into());
-    put("content", storage.content().into());
-    put("shared", 0.into());
-    put("enabled", u8::from(storage.is_enabled(node)).into());
-    put("active", u8::from(storage.is_enabled(node)).into());
-    put("total", storage.total.into());
+    // Recorded: "status of a disabled storage".
+    put("content", if enabled { storage.content() } else { "none" }.into());
+    put("shared", u8::from(storage.is_shared()).into());
+    put("enabled", u8::from(enabled).into());
+    put("active", u8::from(enabled).into());
+    put("total", total.into());
     put("used", used.into());
-    put("avail", (storage.total - used).into());
-    put("used_fraction", (used as f64 / storage.total.max(1) as f64).into());
+    put("avail", (total - used).into());
+    if enabled {
+        put("used_fraction", (used as f64 / total.max(1) as f64).into());
+    }
     out
 }
 

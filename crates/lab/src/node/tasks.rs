@@ -50,6 +50,8 @@ struct Head {
 struct End {
     /// When and how it ended.
     status: Option<(u64, String)>,
+    /// How long it took.
+    took: Duration,
 }
 
 /// One task.
@@ -121,7 +123,7 @@ impl Tasks {
             let done = CancellationToken::new();
             done.cancel();
             let status = line.end.unwrap_or_else(|| (line.head.starttime, CUT_OFF.to_owned()));
-            let end = Mutex::new(End { status: Some(status) });
+            let end = Mutex::new(End { status: Some(status), took: Duration::ZERO });
             out.add(Arc::new(Task { head: line.head, log, end, stop: CancellationToken::new(), done }));
         }
         out.file = Some(file);
@@ -136,6 +138,12 @@ impl Tasks {
 
     pub(crate) fn get(&self, upid: &str) -> Option<Arc<Task>> {
         self.by_upid.get(upid).cloned()
+    }
+
+    /// The type of each task, and how long it took, in seconds.
+    pub(crate) fn times(&self) -> Vec<(String, f64)> {
+        let time = |task: &Arc<Task>| (task.head.kind.clone(), lock(&task.end).took.as_secs_f64());
+        self.list.iter().map(time).collect()
     }
 
     pub(crate) fn unfinished(&self) -> Vec<Arc<Task>> {
@@ -176,6 +184,7 @@ where
     let upid = task.head.upid.clone();
     let work = work(log.clone());
     let node = node.clone();
+    let begin = tokio::time::Instant::now();
     tokio::spawn(async move {
         let result = tokio::select! {
             result = twisted(work, &twists, &log) => result,
@@ -197,7 +206,7 @@ where
             }
         };
         let endtime = node.clock.now();
-        lock(&task.end).status = Some((endtime, status.clone()));
+        *lock(&task.end) = End { status: Some((endtime, status.clone())), took: begin.elapsed() };
         let file = lock(&node.tasks).file.clone();
         if let Some(file) = file {
             write(&file, &Line { head: task.head.clone(), end: Some((endtime, status)), log: log.lines() });

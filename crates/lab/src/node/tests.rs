@@ -1,5 +1,6 @@
 //! What the recordings of a real node show, as small tests of the project's own. Each runs on a paused clock.
 
+mod clones;
 mod files;
 
 use std::sync::Arc;

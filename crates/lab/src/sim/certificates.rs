@@ -56,9 +56,8 @@ pub(super) fn script(inside: &mut Inside, text: &str) -> Option<Ran> {
             actions += 1;
         }
         // What is taken off the node: all of it.
-        if text.contains(&format!("mark={MARK}\n")) {
-            inside.files.retain(|path, _| path != MARK && !path.starts_with(STORE));
-            inside.features.clear();
+        if text.contains(&format!("rm -rf {STORE} ")) || text.contains(&format!(" {STORE} ")) {
+            inside.files.retain(|path, _| !path.starts_with(STORE));
             actions += 1;
         }
         let printed = (0, b"phoenix: removed certificates\n".to_vec(), Vec::new());
@@ -112,6 +111,17 @@ pub(super) fn remembers(script: &str) -> bool {
 /// Writes it down.
 pub(super) fn remember(inside: &mut Inside, stdin: &[u8]) -> Ran {
     inside.files.insert(MARK.to_owned(), stdin.to_vec());
+    Ran { printed: (0, Vec::new(), Vec::new()), actions: 1 }
+}
+
+/// Whether a script forgets what was done on the node.
+pub(super) fn forgets(script: &str) -> bool {
+    script.starts_with(&format!("rm -f {MARK} "))
+}
+
+/// Forgets it.
+pub(super) fn forget(inside: &mut Inside) -> Ran {
+    inside.files.remove(MARK);
     Ran { printed: (0, Vec::new(), Vec::new()), actions: 1 }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const NODE: u32 = 0;
 
 /// The header line of a script that Phoenix renders from a guest's features begins with this; JSON follows.
 const HEADER: &str = "# phoenix-script: ";
+/// What makes a guest forget who it is, before it becomes a template, says so.
+const FORGETS: &str = "# phoenix-forget: ";
 /// The header is among the first lines.
 const HEADER_LINES: usize = 20;
 
@@ -105,6 +107,14 @@ impl Inside {
             ["true"] => (0, Vec::new(), Vec::new()).into(),
             ["false"] => (1, Vec::new(), Vec::new()).into(),
             ["echo", rest @ ..] => (0, format!("{}\n", rest.join(" ")).into_bytes(), Vec::new()).into(),
+            ["tee", path] => {
+                self.files.insert((*path).to_owned(), stdin.to_vec());
+                (0, Vec::new(), Vec::new()).into()
+            }
+            ["rm", path] => {
+                self.files.remove(*path);
+                (0, Vec::new(), Vec::new()).into()
+            }
             ["cat"] => (0, stdin.to_vec(), Vec::new()).into(),
             ["cat", path] => match self.files.get(*path) {
                 Some(content) => (0, content.clone(), Vec::new()).into(),
@@ -117,6 +127,7 @@ impl Inside {
             ["systemctl", "is-system-running", ..] => (0, b"running\n".to_vec(), Vec::new()).into(),
             ["sh" | "/bin/sh", "-s", ..] => self.script(stdin),
             ["sh", "-c", script] if certificates::remembers(script) => certificates::remember(self, stdin),
+            ["sh", "-c", script] if certificates::forgets(script) => certificates::forget(self),
             _ => {
                 let program = words.first().copied().unwrap_or_default();
                 if id == NODE {
@@ -135,6 +146,11 @@ impl Inside {
         let text = String::from_utf8_lossy(script);
         let header = text.lines().take(HEADER_LINES).find_map(|line| line.strip_prefix(HEADER));
         let Some(header) = header else {
+            if text.contains(FORGETS) {
+                self.files
+                    .retain(|path, _| !(path.starts_with("/etc/ssh/ssh_host_") || path == "/etc/machine-id"));
+                return (0, Vec::new(), Vec::new()).into();
+            }
             if let Some(ran) = certificates::script(self, &text) {
                 return ran;
             }

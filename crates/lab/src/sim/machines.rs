@@ -10,8 +10,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::agent::{Said, Talk};
+use super::guest::NODE;
+use super::login::OTHER_KEY;
 use super::runtime::SimRuntime;
+use crate::node::nets;
 use crate::runtime::{AgentError, Config, DiskSource, Machines, NewDisk, Power, TaskError, TaskLog};
+
+/// Where a machine has its own key, and those that may enter.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+const AUTHORIZED: &str = "/root/.ssh/authorized_keys";
+/// What says that a machine was started before.
+const BEGAN: &str = "/var/lib/cloud/instance";
+/// Where the node has files that machines are told.
+pub(super) const SNIPPETS: &str = "/var/lib/vz/snippets";
 
 /// A machine that runs.
 #[derive(Debug)]
@@ -63,6 +74,80 @@ impl SimRuntime {
         guests.machines.running.insert(id, machine);
     }
 
+    /// The machine that ssh gets into at an address. An error is what ssh says instead.
+    pub(super) fn enter(&self, address: &str, host: &str, client: &str) -> Result<u32, String> {
+        let guests = self.guests();
+        let has = |machine: &Running| {
+            nets(&machine.config)
+                .iter()
+                .any(|net| net.address.as_deref().and_then(|it| it.split('/').next()) == Some(address))
+        };
+        let found = guests.machines.running.iter().find(|(_, machine)| has(machine));
+        let Some((id, machine)) = found.filter(|(_, machine)| !machine.paused) else {
+            return Err(format!("ssh: connect to host {address} port 22: No route to host"));
+        };
+        let listens = machine.agent.is_some_and(|since| since <= Instant::now());
+        if !listens || guests.machines.silent.contains(id) {
+            return Err(format!("ssh: connect to host {address} port 22: Connection refused"));
+        }
+        let inside = guests.inside.get(id);
+        let file = |path: &str| {
+            inside.and_then(|it| it.files.get(path)).map(|it| String::from_utf8_lossy(it).into_owned())
+        };
+        if file(HOST_KEY).as_deref() != Some(host) {
+            return Err(OTHER_KEY.to_owned());
+        }
+        match file(AUTHORIZED).is_some_and(|keys| keys.lines().any(|key| key.starts_with(client))) {
+            true => Ok(*id),
+            false => Err(format!("root@{address}: Permission denied (publickey)")),
+        }
+    }
+
+    /// What cloud-init does with what it is told at a first start beside what the node writes itself.
+    fn first_start(&self, id: u32, config: &Config) {
+        let name = config
+            .get("cicustom")
+            .and_then(|custom| custom.split_once(":snippets/"))
+            .map(|(_, name)| name.to_owned());
+        let mut guests = self.guests();
+        // A machine that was there before remembers that.
+        let done = guests.inside.entry(id).or_default().files.contains_key(BEGAN);
+        guests.inside.entry(id).or_default().files.insert(BEGAN.to_owned(), Vec::new());
+        let path = name.map(|name| format!("{SNIPPETS}/{name}"));
+        let text = path.and_then(|path| guests.inside.get(&NODE)?.files.get(&path).cloned());
+        let told = text.and_then(|text| {
+            serde_json::from_str::<Value>(String::from_utf8_lossy(&text).strip_prefix("#cloud-config\n")?)
+                .ok()
+        });
+        let Some(told) = told.filter(|_| !done) else { return };
+        let files = &mut guests.inside.entry(id).or_default().files;
+        if let Some(key) = told["ssh_keys"]["ed25519_public"].as_str() {
+            files.insert(HOST_KEY.to_owned(), key.as_bytes().to_vec());
+        }
+        for file in told["write_files"].as_array().into_iter().flatten() {
+            if let (Some(path), Some(content)) = (file["path"].as_str(), file["content"].as_str()) {
+                files.insert(path.to_owned(), content.as_bytes().to_vec());
+            }
+        }
+    }
+
+    /// The files of the node that machines are told at their first start.
+    pub fn snippets(&self) -> Vec<String> {
+        let guests = self.guests();
+        let files = guests.inside.get(&NODE).into_iter().flat_map(|node| node.files.keys());
+        files.filter(|path| path.starts_with(SNIPPETS)).cloned().collect()
+    }
+
+    /// Gives a machine another host key, as if somebody else had its address.
+    pub fn other_host_key(&self, id: u32) {
+        self.guests()
+            .inside
+            .entry(id)
+            .or_default()
+            .files
+            .insert(HOST_KEY.to_owned(), b"ssh-ed25519 other".to_vec());
+    }
+
     /// What a running machine has of its own disk to start from.
     fn starts(&self, config: &Config) -> bool {
         let text = config.get("boot").map_or("", String::as_str);
@@ -71,6 +156,12 @@ impl SimRuntime {
         let blank = &self.guests().machines.blank;
         order.filter(|key| !key.starts_with("net")).filter_map(volume).any(|volume| !blank.contains(&volume))
     }
+}
+
+/// Whose a volume is, by its name: `vm-301-disk-0`, `base-301-disk-0`.
+fn guest_of(volume: &str) -> Option<u32> {
+    let name = volume.rsplit(['/', ':']).next()?;
+    name.split('-').nth(1)?.parse().ok()
 }
 
 #[async_trait]
@@ -84,6 +175,11 @@ impl Machines for SimRuntime {
             let copies = matches!(disk.source, DiskSource::Copy(_) | DiskSource::Image(_));
             let time = if copies { self.times().create } else { self.times().change };
             self.take(id, 10, time).await;
+            if let DiskSource::Copy(from) | DiskSource::Linked(from) = &disk.source
+                && let Some(other) = guest_of(from).filter(|other| *other != id)
+            {
+                self.copy_inside(other, id, "");
+            }
             let blank = &mut self.guests().machines.blank;
             let is_blank = match &disk.source {
                 DiskSource::Blank => true,
@@ -126,6 +222,9 @@ impl Machines for SimRuntime {
         let agent = system.then(|| Instant::now() + self.drawn(id, 12, self.times().agent));
         let config = config.clone();
         let name = config.get("name").cloned().unwrap_or_default();
+        if system {
+            self.first_start(id, &config);
+        }
         let mut guests = self.guests();
         guests.running.insert(id, Instant::now());
         guests.inside.entry(id).or_default().name = name;

@@ -10,19 +10,25 @@ mod certificates;
 mod exchange;
 mod faults;
 mod firewall;
+mod guard;
 mod guest;
+mod login;
 mod machines;
+mod network;
 mod qm;
 mod runtime;
 mod shell;
 mod ssh;
 mod world;
+mod zfs;
 
 pub use exchange::SimExchange;
 pub use faults::{Fault, Faults, Made};
+pub use login::SimLogin;
 pub use runtime::{SimRuntime, Times};
 pub use shell::SimShell;
 pub use world::{NARROW_TOKEN, Other, ROOT_TOKEN, World, WorldOptions};
+pub use zfs::SimZfs;
 
 /// A number that follows from the seed and from what it is for, and from nothing else: not from the order in which
 /// tasks happen to run.

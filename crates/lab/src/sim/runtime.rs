@@ -10,9 +10,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::guest::{Inside, NODE, Ran};
-use super::{certificates, draw, machines};
+use super::{SimZfs, certificates, draw, login, machines};
 use crate::node::{Checksum, Clock, verify_image};
-use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog};
+use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog, VolumeCopy};
 
 /// What the node itself is called where certificates are asked for.
 const ITSELF: &str = "hypervisor";
@@ -94,6 +94,8 @@ pub(super) struct Guests {
     pub running: BTreeMap<u32, Instant>,
     pub inside: BTreeMap<u32, Inside>,
     pub machines: machines::All,
+    /// What the node has of ZFS.
+    pub zfs: SimZfs,
     slots: BTreeMap<String, Arc<Semaphore>>,
     /// How often each thing was done to each guest: part of what times are drawn from.
     counts: BTreeMap<(u32, u64), u64>,
@@ -101,6 +103,8 @@ pub(super) struct Guests {
     catalogue: Vec<Appliance>,
     /// What the web has, by address.
     web: BTreeMap<String, Vec<u8>>,
+    /// What the next copy of a container's volume fails with.
+    uncopied: Option<String>,
 }
 
 /// The runtime of the simulated lab. Cloning it gives another handle on the same guests.
@@ -154,6 +158,11 @@ impl SimRuntime {
         self.guests().running.insert(id, Instant::now());
     }
 
+    /// Has the next copy of a container's volume fail with this, as a program of the node says it.
+    pub fn fail_next_copy(&self, why: &str) {
+        self.guests().uncopied = Some(why.to_owned());
+    }
+
     /// Puts a file into a guest, which `cat` then shows.
     pub fn put_file(&self, id: u32, path: &str, content: impl Into<Vec<u8>>) {
         self.guests().inside.entry(id).or_default().files.insert(path.to_owned(), content.into());
@@ -167,6 +176,18 @@ impl SimRuntime {
     /// Deletes a file of a guest.
     pub fn lose_file(&self, id: u32, path: &str) {
         self.guests().inside.entry(id).or_default().files.remove(path);
+    }
+
+    /// The node's disks and pools, for whoever sets a scene or looks at the end.
+    pub fn zfs<T>(&self, with: impl FnOnce(&mut SimZfs) -> T) -> T {
+        with(&mut self.guests().zfs)
+    }
+
+    /// What is in a guest is in its copy, too.
+    pub(super) fn copy_inside(&self, from: u32, to: u32, name: &str) {
+        let mut guests = self.guests();
+        let inside = guests.inside.get(&from).cloned().unwrap_or_default();
+        guests.inside.insert(to, Inside { name: name.to_owned(), ..inside });
     }
 
     pub(super) fn times(&self) -> &Times {
@@ -263,6 +284,30 @@ impl Runtime for SimRuntime {
             log.line(format!("done: SHA256:0000000000000000000000000000000000000000000 root@{name}"));
         }
         self.guests().inside.insert(id, Inside { name: name.to_owned(), ..Inside::default() });
+        Ok(())
+    }
+
+    async fn copy_volume(
+        &self,
+        id: u32,
+        config: &Config,
+        copy: &VolumeCopy,
+        _log: &TaskLog,
+    ) -> Result<(), TaskError> {
+        let time = if copy.linked { self.times.change } else { self.times.create };
+        self.take(id, 14, time).await;
+        if let Some(why) = self.guests().uncopied.take() {
+            return Err(TaskError(why));
+        }
+        // What moves stays what it is.
+        if copy.of != id {
+            let name = config.get("hostname").map_or("", String::as_str);
+            self.copy_inside(copy.of, id, name);
+        }
+        Ok(())
+    }
+
+    async fn rename_volume(&self, _id: u32, _from: &str, _to: &str) -> Result<(), TaskError> {
         Ok(())
     }
 
@@ -390,13 +435,35 @@ impl Runtime for SimRuntime {
         stdin: &[u8],
     ) -> Result<(i32, Vec<u8>, Vec<u8>), TaskError> {
         self.take(id, 8, self.times.exec).await;
+        if let [program, address, host, client, argv @ ..] = argv
+            && id == NODE
+            && program == login::PROGRAM
+        {
+            let id = match self.enter(address, host, client) {
+                Ok(id) => id,
+                Err(said) => return Ok((login::NO_CONNECTION, Vec::new(), format!("{said}\n").into_bytes())),
+            };
+            let ran = self.run_inside(id, argv, stdin);
+            let actions = u32::try_from(ran.actions).unwrap_or(u32::MAX);
+            self.take(id, 9, self.times.action.saturating_mul(actions)).await;
+            return Ok(ran.printed);
+        }
         // The node itself, by its number here, always runs.
         if id != NODE && !self.guests().running.contains_key(&id) {
             return Err(TaskError(format!("container '{id}' not running!")));
+        }
+        if id == NODE
+            && let Some(printed) = self.guests().zfs.run(argv)
+        {
+            return Ok(printed);
         }
         let ran = self.run_inside(id, argv, stdin);
         let actions = u32::try_from(ran.actions).unwrap_or(u32::MAX);
         self.take(id, 9, self.times.action.saturating_mul(actions)).await;
         Ok(ran.printed)
+    }
+
+    fn zfs_places(&self) -> BTreeSet<String> {
+        self.guests().zfs.places()
     }
 }

@@ -8,13 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proxmox::config::GuestKind;
 use proxmox::exchange::Request;
-use proxmox::firewall::change;
+use proxmox::firewall::change::FIREWALL;
 use proxmox::inventory::Printed;
+use proxmox::network::NETWORK;
 use transport::{CarriedLine, Command, Entering, Error, Held, Output, Runner, Stream};
 
 use super::faults::{Fault, Faults};
-use super::firewall::{self, SimFirewall};
+use super::firewall;
+use super::guard::SimGuard;
 use super::guest::NODE;
+use super::machines::SNIPPETS;
+use super::network::{self, SimNetwork};
 use super::ssh;
 use crate::frontends::{pveum_call, split};
 use crate::node::{Auth, Node};
@@ -22,6 +26,9 @@ use crate::node::{Auth, Node};
 /// The purpose of the command that reads all configuration files (`proxmox::inventory`). Its program is Perl, which is
 /// not run here; what it would print is made from the node's files.
 const READING: &str = "reading the guests' configuration";
+
+/// What looks at the node's network is called so.
+const NETWORK_LOOK: &str = "network";
 
 /// Who holds a lock file of the node, by its path: the words on the command line that took it.
 type Locks = Arc<Mutex<BTreeMap<String, String>>>;
@@ -47,7 +54,8 @@ pub struct SimShell {
 struct Machine {
     node: Node,
     locks: Locks,
-    firewall: SimFirewall,
+    firewall: SimGuard,
+    network: SimNetwork,
     /// What it lacks of what any other node has: folders and devices.
     absent: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -60,10 +68,11 @@ impl SimShell {
 
     /// On the first of the nodes of a cluster, likewise; [`SimShell::on`] is on another.
     pub fn cluster(first: Node, others: Vec<Node>) -> Self {
-        let machine = |node| Machine {
+        let machine = |node: Node| Machine {
+            network: SimNetwork::new(node.clone()),
             node,
             locks: Locks::default(),
-            firewall: SimFirewall::default(),
+            firewall: SimGuard::default(),
             absent: Arc::default(),
         };
         Self {
@@ -84,6 +93,22 @@ impl SimShell {
     /// Has the node lack a `folder:PATH` or a `device:PATH`: it has all others.
     pub fn take_away(&self, item: &str) {
         self.here().absent.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned());
+    }
+
+    /// What the file of the node's network says.
+    pub fn network(&self) -> Option<String> {
+        self.here().network.text()
+    }
+
+    /// Writes that file by hand, and brings it into force; `None` takes it away.
+    pub fn write_network(&self, text: Option<String>) {
+        self.here().network.write(text);
+    }
+
+    /// Has the node's network be otherwise: `staged`, `no-ifupdown`; `sourced` with a text; `called` with a card's name and the one
+    /// that a new kernel gives it.
+    pub fn network_is(&self, word: &str, rest: &str) {
+        self.here().network.be(word, rest);
     }
 
     /// Whether the node lacks what is asked for.
@@ -197,6 +222,22 @@ impl SimShell {
             let remembered = self.node().runtime().exec(NODE, &remembered, &[]).await;
             let mark = remembered.ok().filter(|(status, ..)| *status == 0).map(|(_, text, _)| text);
             let mark = mark.as_deref().map(String::from_utf8_lossy);
+            let mut seen = BTreeMap::new();
+            for look in command.argv.get(6..).unwrap_or_default().chunks_exact(2) {
+                if look[0] == NETWORK_LOOK {
+                    seen.insert(look[0].as_str(), Ok(self.here().network.printed()));
+                    continue;
+                }
+                let argv = ["sh", "-c", &look[1], &look[0]].map(str::to_owned);
+                // What the node does not know it does not have.
+                if let Ok((status, text, _)) = self.node().runtime().exec(NODE, &argv, &[]).await {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    seen.insert(look[0].as_str(), if status == 0 { Ok(text) } else { Err(text) });
+                }
+            }
+            let seen = seen
+                .iter()
+                .map(|(name, seen)| (*name, seen.as_ref().map(String::as_str).map_err(String::as_str)));
             let stdout = proxmox::inventory::printed(&Printed {
                 guests: guests.collect(),
                 firewall: firewall.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
@@ -205,6 +246,7 @@ impl SimShell {
                 node: Some(self.node().name()),
                 unconfirmed: unconfirmed.as_deref(),
                 mark: mark.as_deref(),
+                seen: seen.collect(),
             });
             return Output { stdout, ..Output::default() };
         }
@@ -215,7 +257,21 @@ impl SimShell {
         }
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match words.as_slice() {
-            ["perl", "-e", _, words @ ..] if command.purpose == change::PURPOSE => {
+            ["sh", "-c", _, NETWORK_LOOK] => {
+                Output { stdout: self.here().network.printed().into_bytes(), ..Output::default() }
+            }
+            ["sh", "-c", _, "pins", pairs @ ..] => {
+                let output = self.here().network.keep(pairs);
+                self.faults.note(n, "pins".to_owned(), 200);
+                output
+            }
+            ["perl", "-e", _, words @ ..] if command.purpose == NETWORK.purpose => {
+                let output = network::change(&self.here().network, words, &command.stdin);
+                let what = format!("network {}", words.first().copied().unwrap_or_default());
+                self.faults.note(n, what, if output.status == 0 { 200 } else { 500 });
+                output
+            }
+            ["perl", "-e", _, words @ ..] if command.purpose == FIREWALL.purpose => {
                 let output = self.here().firewall.run(self.node(), words, &command.stdin);
                 let what = format!("firewall {}", words.first().copied().unwrap_or_default());
                 self.faults.note(n, what, if output.status == 0 { 200 } else { 500 });
@@ -244,6 +300,11 @@ impl SimShell {
                 Output { stdout, ..Output::default() }
             }
             ["true"] => Output::default(),
+            ["sh", "-c", _, "phoenix-first-start", verb, volume, id] => {
+                let output = self.first_start(verb, volume, id, &command.stdin).await;
+                self.faults.note(n, format!("first start {verb} {id}"), output.status);
+                output
+            }
             ["sh", "-c", _, "ground", items @ ..] => {
                 let stdout: String =
                     items.iter().filter(|it| self.lacks(it)).map(|it| format!("{it}\n")).collect();
@@ -260,6 +321,25 @@ impl SimShell {
                 }
                 output
             }
+        }
+    }
+
+    /// What a machine is told at its first start, put where the node reads it, and taken away.
+    async fn first_start(&self, verb: &str, volume: &str, id: &str, text: &[u8]) -> Output {
+        let Some(path) = volume.split_once(":snippets/").map(|(_, name)| format!("{SNIPPETS}/{name}")) else {
+            return failed(2, &format!("unable to parse volume ID '{volume}'\n"));
+        };
+        if verb == "end" {
+            let done = self.guest_command("qm", "set", id, &["--delete", "cicustom"]).await;
+            if done.status != 0 {
+                return done;
+            }
+        }
+        self.node().set_snippet(volume, verb == "begin");
+        let argv = [if verb == "begin" { "tee" } else { "rm" }, path.as_str()].map(str::to_owned);
+        match self.node().runtime().exec(NODE, &argv, text).await {
+            Ok((status, _, stderr)) => Output { status, stdout: Vec::new(), stderr },
+            Err(error) => failed(2, &format!("{error}\n")),
         }
     }
 

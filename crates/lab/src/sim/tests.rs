@@ -65,7 +65,7 @@ async fn both_readers_of_the_configuration_agree() {
     let world = World::new(1).expect("in memory");
     world.add_guests(100, 50, World::guest_file).expect("in memory");
     world.add_vms(200, 10, World::vm_file).expect("in memory");
-    let by_files = proxmox::inventory::read_by_files(&world.shell).await.expect("read");
+    let by_files = proxmox::inventory::read_by_files(&world.shell, &[]).await.expect("read");
     assert_eq!(by_files.guests.len(), 60);
     let reader = proxmox::client::Reader::new(Arc::new(world.exchange.clone()));
     let by_api = proxmox::inventory::read_by_api(&reader).await.expect("read");
@@ -129,7 +129,7 @@ async fn scripts_on_the_node() {
     assert_eq!((unknown.status, unknown.tail(1).raw()), (127, "sh: 1: nginx: not found"));
     let made: Vec<String> = world.faults.made().into_iter().map(|made| made.what).collect();
     assert_eq!(made, ["exec node"; 3], "what changes something is on record");
-    assert!(proxmox::inventory::read_by_files(&world.shell).await.is_ok());
+    assert!(proxmox::inventory::read_by_files(&world.shell, &[]).await.is_ok());
 }
 
 /// T-6: what takes root goes through `pct set` on the node.
@@ -309,7 +309,7 @@ async fn a_thousand_guests_are_read_fast() {
 /// P-20: a change that cuts the way in is felt by new connections alone, and goes back by itself.
 #[tokio::test(start_paused = true)]
 async fn a_firewall_that_shuts_everybody_out_is_taken_back() {
-    use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
+    use proxmox::firewall::change::{self, Applied, Confirmed, FIREWALL, FileChange};
     let world = World::new(1).expect("in memory");
     let reader = proxmox::client::Reader::new(Arc::new(world.exchange.clone()));
     let shut = "[OPTIONS]\n\nenable: 1\n\n";
@@ -319,19 +319,19 @@ async fn a_firewall_that_shuts_everybody_out_is_taken_back() {
         new: new.map(str::to_owned),
     };
     let apply = async |changes: &[FileChange]| {
-        let command = change::apply("workshop", changes, Duration::from_secs(60));
+        let command = FIREWALL.apply("workshop", changes, Duration::from_secs(60), &[]);
         change::applied(&world.shell.run(&command).await.expect("it runs")).expect("an answer")
     };
     let Applied::Armed(token) = apply(&[change(None, Some(shut))]).await else { panic!("not armed") };
     assert!(world.shell.fresh().await.is_err() && reader.fresh().await.is_err());
     // What was there before stays.
     assert!(world.shell.run(&Command::new("asking", ["true"])).await.is_ok());
-    let seen = proxmox::inventory::read_by_files(&world.shell).await.expect("read");
+    let seen = proxmox::inventory::read_by_files(&world.shell, &[]).await.expect("read");
     assert_eq!((seen.firewall["cluster.fw"].as_str(), seen.unconfirmed.as_deref()), (shut, Some("workshop")));
     tokio::time::sleep(Duration::from_secs(61)).await;
     world.shell.fresh().await.expect("open again");
     reader.fresh().await.expect("open again");
-    let late = world.shell.run(&change::confirm(&token)).await.expect("it runs");
+    let late = world.shell.run(&FIREWALL.confirm(&token)).await.expect("it runs");
     assert_eq!(change::confirmed(&late), Ok(Confirmed::Restored));
 
     let open = format!("{shut}[RULES]\n\nIN ACCEPT -p tcp -dport 22,8006\n");
@@ -339,7 +339,7 @@ async fn a_firewall_that_shuts_everybody_out_is_taken_back() {
     world.shell.fresh().await.expect("open");
     reader.fresh().await.expect("open");
     for _ in 0..2 {
-        let done = world.shell.run(&change::confirm(&token)).await.expect("it runs");
+        let done = world.shell.run(&FIREWALL.confirm(&token)).await.expect("it runs");
         assert_eq!(change::confirmed(&done), Ok(Confirmed::Yes));
     }
     tokio::time::sleep(Duration::from_secs(61)).await;

@@ -13,11 +13,11 @@ pub const ROOT_TOKEN: &str = "root@pam!root";
 /// A separated token of the user `phoenix@pve`; both have the role `Phoenix` on `/`.
 pub const NARROW_TOKEN: &str = "phoenix@pve!cli";
 
-/// The privileges of the role `Phoenix`: enough for containers, and nothing that takes root (recorded with a real node).
+/// The privileges of the role `Phoenix`: enough for guests and storages, and nothing that takes root (recorded with a real node).
 const ROLE: &str = "VM.Allocate,VM.Clone,VM.Config.Disk,VM.Config.CPU,VM.Config.Memory,VM.Config.Network,\
     VM.Config.Options,VM.Config.Cloudinit,VM.Config.HWType,VM.Config.CDROM,VM.PowerMgmt,VM.Audit,VM.Snapshot,VM.Backup,\
     VM.GuestAgent.Audit,VM.GuestAgent.Unrestricted,Datastore.AllocateSpace,Datastore.AllocateTemplate,Datastore.Audit,\
-    Sys.Audit,Sys.Modify,SDN.Use,Mapping.Use,Pool.Allocate,Pool.Audit";
+    Datastore.Allocate,Sys.Audit,Sys.Modify,SDN.Use,Mapping.Use,Pool.Allocate,Pool.Audit";
 
 /// The time at which every simulated world begins: 23 November 2026, 08:00 UTC.
 const BEGIN: u64 = 1_795_420_800;

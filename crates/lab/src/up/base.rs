@@ -1,5 +1,6 @@
 //! The node's base and the guests' template, built once from the machine's own Debian and kept in a cache.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,7 +18,7 @@ const FORMAT: u32 = 2;
 pub(crate) const BUILD: Duration = Duration::from_secs(1800);
 
 /// What every guest begins with, as Proxmox VE's standard template does.
-const GUEST: &str = "systemd,systemd-sysv,dbus,ifupdown,iproute2,iputils-ping,procps,ca-certificates,netbase,\
+pub(crate) const GUEST: &str = "systemd,systemd-sysv,dbus,ifupdown,iproute2,iputils-ping,procps,ca-certificates,netbase,\
                      openssh-server,tzdata,isc-dhcp-client,libkmod2";
 
 /// What the node has in addition.
@@ -104,6 +105,11 @@ impl MachineApt {
             .collect();
         Ok(Self { sources, settings: settings(&dump), keyrings })
     }
+
+    /// All of the sources.
+    pub(crate) fn text(&self) -> String {
+        self.sources.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n")
+    }
 }
 
 /// The settings about fetching that were really set, without apt's own long defaults.
@@ -169,8 +175,7 @@ async fn build(folder: &Utf8Path, base: &Base, release: &Release, report: Report
 
     report(Event::doing("building a small Debian for the guests", 65));
     let guest = work.join("guest");
-    let sources = apt.sources.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n");
-    bootstrap(&release.codename, &sources, &conf, &work.join("tmp"), &guest).await?;
+    bootstrap(&release.codename, &apt.text(), &conf, &work.join("tmp"), &guest, GUEST).await?;
 
     report(Event::doing("adding the node's programs to it", 15));
     let node = work.join("node");
@@ -187,18 +192,19 @@ async fn build(folder: &Utf8Path, base: &Base, release: &Release, report: Report
     fs::rename(&work, folder).map_err(io("putting the base in place"))
 }
 
-/// Makes a guest's Debian of that release in `root`, from `sources` of apt and a file of apt's settings. `tmp` is a folder that
-/// is there.
+/// Makes a Debian of that release in `root`, with these packages, from `sources` of apt and a file of apt's settings. `tmp` is a
+/// folder that is there.
 pub(crate) async fn bootstrap(
     codename: &str,
     sources: &str,
     conf: &Utf8Path,
     tmp: &Utf8Path,
     root: &Utf8Path,
+    packages: &str,
 ) -> Result<(), Error> {
     let tmp = format!("TMPDIR={tmp}");
     let aptopt = format!("--aptopt={conf}");
-    let include = format!("--include={GUEST}");
+    let include = format!("--include={packages}");
     let argv = [
         "env",
         &tmp,
@@ -219,7 +225,7 @@ pub(crate) async fn bootstrap(
         root.as_str(),
         "-",
     ];
-    run("building the guests' Debian", &argv, sources.as_bytes(), BUILD).await.map(drop)
+    run("building a Debian", &argv, sources.as_bytes(), BUILD).await.map(drop)
 }
 
 /// Cleans what was made in `root`, packs it into a template, and removes it.
@@ -260,25 +266,37 @@ pub(crate) fn made_folder(cache: &Utf8Path) -> Utf8PathBuf {
 }
 
 async fn install_node(node: &Utf8Path, apt: &MachineApt) -> Result<(), Error> {
-    let io = |what: &str| Error::io(what.to_owned());
-    let policy = node.join("usr/sbin/policy-rc.d");
-    fs::write(&policy, "#!/bin/sh\nexit 101\n")
-        .map_err(io("keeping services from starting during the build"))?;
-    run("keeping services from starting", &["chmod", "755", policy.as_str()], b"", BUILD).await?;
-    let resolver: String = super::machine::resolvers().iter().map(|a| format!("nameserver {a}\n")).collect();
-    fs::write(node.join("etc/resolv.conf"), resolver).map_err(io("writing the build's resolver"))?;
-    fs::write(node.join("etc/apt/apt.conf.d/99machine"), &apt.settings)
-        .map_err(io("writing apt's settings"))?;
+    prepare_install(node, apt)?;
     let mut argv = vec!["env", "DEBIAN_FRONTEND=noninteractive", "chroot", node.as_str(), "apt-get", "-qq"];
     argv.extend(["-o", "Dpkg::Options::=--force-unsafe-io", "install", "-y"]);
     argv.extend(NODE);
     run("installing the node's programs", &argv, b"", BUILD).await?;
     run("emptying apt's cache", &["chroot", node.as_str(), "apt-get", "clean"], b"", BUILD).await?;
-    fs::remove_file(&policy).map_err(io("letting services start again"))
+    finish_install(node)
+}
+
+/// Keeps services from starting while packages are installed in `root`.
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// Lets apt install something in `root` that no system runs in.
+pub(crate) fn prepare_install(root: &Utf8Path, apt: &MachineApt) -> Result<(), Error> {
+    let io = |what: &str| Error::io(what.to_owned());
+    let policy = root.join(POLICY);
+    fs::write(&policy, "#!/bin/sh\nexit 101\n")
+        .and_then(|()| fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o755)))
+        .map_err(io("keeping services from starting during the build"))?;
+    let resolver: String = super::machine::resolvers().iter().map(|a| format!("nameserver {a}\n")).collect();
+    fs::write(root.join("etc/resolv.conf"), resolver).map_err(io("writing the build's resolver"))?;
+    fs::write(root.join("etc/apt/apt.conf.d/99machine"), &apt.settings).map_err(io("writing apt's settings"))
+}
+
+/// Lets services start again.
+pub(crate) fn finish_install(root: &Utf8Path) -> Result<(), Error> {
+    fs::remove_file(root.join(POLICY)).map_err(Error::io("letting services start again"))
 }
 
 /// Removes what belongs to the machine or to one installation alone.
-async fn clean(root: &Utf8Path) -> Result<(), Error> {
+pub(crate) async fn clean(root: &Utf8Path) -> Result<(), Error> {
     let failed = |what: &Utf8Path| Error::io(format!("cleaning `{what}`"));
     for gone in [
         // mmdebstrap copies the machine's.

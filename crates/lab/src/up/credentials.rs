@@ -19,11 +19,11 @@ pub const TOKEN: &str = "phoenix@pve!cli";
 pub const ROLE: &str = "Phoenix";
 
 /// The privileges of [`ROLE`], and no others: guests (make, change, start, look, snapshot, back up, ask their agents),
-/// space and templates on storages, the node's state, bridges, pools.
+/// storages, with space and templates on them, the node's state, bridges, pools.
 pub const PRIVILEGES: &str = "VM.Allocate,VM.Clone,VM.Config.Disk,VM.Config.CPU,VM.Config.Memory,VM.Config.Network,\
     VM.Config.Options,VM.Config.Cloudinit,VM.Config.HWType,VM.Config.CDROM,VM.PowerMgmt,VM.Audit,VM.Snapshot,VM.Backup,\
     VM.GuestAgent.Audit,VM.GuestAgent.Unrestricted,Datastore.AllocateSpace,Datastore.AllocateTemplate,Datastore.Audit,\
-    Sys.Audit,Sys.Modify,SDN.Use,Pool.Allocate,Pool.Audit";
+    Datastore.Allocate,Sys.Audit,Sys.Modify,SDN.Use,Pool.Allocate,Pool.Audit";
 
 /// What the API on the node is started with: `lab.json` in its folder, mode 0600.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

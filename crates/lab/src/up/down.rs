@@ -9,7 +9,7 @@ use transport::Runner;
 
 use super::error::{Error, run};
 use super::process::Process;
-use super::{base, forward, machine, spec};
+use super::{base, forward, hardware, machine, spec};
 
 /// What [`down`] found and removed, for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,9 +25,10 @@ impl Removed {
 }
 
 /// All that a lab puts into its folder. Nothing else in there is touched.
-const PARTS: [&str; 29] = [
+const PARTS: [&str; 37] = [
     "bin",
     "upper",
+    "folders",
     "work",
     "olwork",
     "lxc",
@@ -55,6 +56,13 @@ const PARTS: [&str; 29] = [
     "id_ed25519",
     "id_ed25519.pub",
     "serve.log",
+    hardware::FILE,
+    "hardware.new",
+    hardware::DISKS,
+    hardware::STAGE,
+    hardware::PROGRAM,
+    "program.new",
+    "console.log",
 ];
 
 /// Ends the lab in `folder` and removes all that belongs to it, in the folder and outside of it. Right after a crash
@@ -160,6 +168,7 @@ async fn sweep_lab(id: &str, folder: Option<&Utf8Path>, removed: &mut Removed) -
         run("removing the address translation", &["nft", "delete", "table", "ip", id], b"", quick).await?;
         removed.add(format!("the nft table {id}"));
     }
+    hardware::tidy(id);
     if remove_cgroups(id).await? {
         removed.add(format!("the cgroups {id}"));
     }
@@ -168,6 +177,18 @@ async fn sweep_lab(id: &str, folder: Option<&Utf8Path>, removed: &mut Removed) -
         remove_lxc_lock(folder, id);
     }
     Ok(())
+}
+
+/// The cgroup that a machine's process is put into, by which it is found again.
+pub(crate) fn cgroup(id: &str) -> Utf8PathBuf {
+    let root = Utf8Path::new("/sys/fs/cgroup");
+    let own = |name: &str| root.join(name).is_dir();
+    // Where controllers have hierarchies of their own, any will do.
+    let hierarchy = ["systemd", "pids", "memory"].into_iter().find(|name| own(name));
+    match hierarchy {
+        Some(hierarchy) if !root.join("cgroup.controllers").exists() => root.join(hierarchy).join(id),
+        _ => root.join(id),
+    }
 }
 
 fn cgroups(id: &str) -> Vec<Utf8PathBuf> {

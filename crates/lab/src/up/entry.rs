@@ -118,6 +118,7 @@ async fn up(folder: &Utf8PathBuf, rest: &[String]) -> Result<(), super::Error> {
             std::env::var("PHOENIX_CACHE").ok().as_deref(),
             std::env::var("HOME").ok().as_deref(),
         ),
+        machine: rest.iter().any(|a| a == "--machine").then(super::MachineSpec::default),
     };
     let report = |event: Event| {
         let mut err = std::io::stderr();

@@ -115,6 +115,42 @@ pub enum Error {
         /// The folder.
         folder: Utf8PathBuf,
     },
+    /// The lab in the folder has a node of the other kind than is asked for.
+    #[error("`{folder}` holds a lab whose node is {has}")]
+    NodeKind {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// What it is.
+        has: &'static str,
+    },
+    /// What only a machine has was asked of a container.
+    #[error("the node of the lab in `{folder}` is no machine")]
+    NotMachine {
+        /// The folder.
+        folder: Utf8PathBuf,
+    },
+    /// Machines are made for one kind of processor.
+    #[error("the lab's machine needs a computer of amd64, and this is {architecture}")]
+    NoMachine {
+        /// What it is.
+        architecture: &'static str,
+    },
+    /// What a machine's system disk began as is gone.
+    #[error("`{image}`, which the machine's system is kept apart from, is not there any more")]
+    NoImage {
+        /// The image's folder.
+        image: Utf8PathBuf,
+    },
+    /// A part of a machine.
+    #[error("`{name}` {why}")]
+    Part {
+        /// What was named.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+        /// What there is.
+        known: String,
+    },
     /// The node's API answered with an error.
     #[error("the lab's node refused {what}: {said}")]
     Node {
@@ -140,6 +176,15 @@ impl Error {
             Self::Nodes { has, .. } => format!(
                 "keep them: `phoenix-cli lab up --nodes {has}`; or remove it with all its guests first: `phoenix-cli lab down`"
             ),
+            Self::NodeKind { .. } => "remove it with all its guests first: `phoenix-cli lab down`".to_owned(),
+            Self::NotMachine { .. } => {
+                "make one: `phoenix-cli lab down`, then `phoenix-cli lab up --machine`".to_owned()
+            }
+            Self::NoMachine { .. } => "take a lab of containers: `phoenix-cli lab up`".to_owned(),
+            Self::NoImage { .. } => {
+                "install it anew, with its other disks as they are: `phoenix-cli lab up`".to_owned()
+            }
+            Self::Part { known, .. } => format!("it has {known}"),
             Self::Busy { .. } => "wait for it to end, then try again".to_owned(),
             Self::PortTaken { what, .. } => {
                 format!(

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::Error;
+use super::hardware;
 use super::process::{Process, start_detached};
 use super::published::{Listening, taken, wanted};
 use super::spec::{Names, Ports};
@@ -85,6 +86,9 @@ pub(crate) async fn start(folder: &Utf8Path, ports: Ports) -> Result<(), Error> 
 /// The first process of the node, when it runs.
 pub(crate) async fn node_init(folder: &Utf8Path, id: &str) -> Option<Process> {
     use transport::Runner;
+    if hardware::Hardware::read(folder).is_some() {
+        return hardware::process(id);
+    }
     let path = folder.join("lxc");
     let command = transport::Command::new(
         "asking for the node's process",
@@ -121,10 +125,10 @@ pub async fn forward(args: ForwardArgs, ready: impl FnOnce() + Send) -> Result<(
     let _ = rustix::process::setsid();
     let folder = &args.folder;
     let names = super::record(folder).map_or_else(|| Names::of(folder, 0), |r| r.names);
-    let namespace = Arc::new(Mutex::new(None));
+    let ways: Ways = Arc::new(Mutex::new(None));
     let gone = || Error::NotRunning { folder: folder.clone() };
     let mut init = node_init(folder, &names.id).await.ok_or_else(gone)?;
-    enter(&namespace, init)?;
+    enter(&ways, folder, &names.id, init)?;
 
     for (what, port) in args.ports.named() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -135,12 +139,11 @@ pub async fn forward(args: ForwardArgs, ready: impl FnOnce() + Send) -> Result<(
             let text = fs::read(&file).ok()?;
             serde_json::from_slice::<Targets>(&text).ok()?.get(what).copied().flatten()
         };
-        tokio::spawn(accept(listener, target, Arc::clone(&namespace)));
+        tokio::spawn(accept(listener, target, Arc::clone(&ways)));
     }
     let process = Process::this().ok_or_else(gone)?;
     let changes = signal(SignalKind::hangup()).map_err(Error::io("listening to signals"))?;
-    let mut services =
-        Services { folder: folder.clone(), namespace: Arc::clone(&namespace), open: BTreeMap::new() };
+    let mut services = Services { folder: folder.clone(), ways: Arc::clone(&ways), open: BTreeMap::new() };
     services.settle(process).await?;
     tokio::spawn(services.follow(process, changes));
     replace(&folder.join("forward.json"), &Forwarder { process, ports: args.ports })?;
@@ -159,16 +162,30 @@ pub async fn forward(args: ForwardArgs, ready: impl FnOnce() + Send) -> Result<(
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
-        enter(&namespace, init)?;
+        enter(&ways, folder, &names.id, init)?;
     }
 }
 
-type Namespace = Arc<Mutex<Option<Arc<OwnedFd>>>>;
+/// How the node's network is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    /// It is a namespace of this computer.
+    Namespace(Arc<OwnedFd>),
+    /// It is a machine's.
+    Machine(Arc<hardware::Doors>),
+}
 
-fn enter(namespace: &Namespace, init: Process) -> Result<(), Error> {
-    let file = fs::File::open(format!("/proc/{}/ns/net", init.pid()))
-        .map_err(Error::io("opening the node's network"))?;
-    *namespace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(file.into_parts().0.into()));
+type Ways = Arc<Mutex<Option<Way>>>;
+
+fn enter(ways: &Ways, folder: &Utf8Path, id: &str, init: Process) -> Result<(), Error> {
+    let way = if hardware::Hardware::read(folder).is_some() {
+        Way::Machine(Arc::new(hardware::Doors::new(hardware::socket(id))))
+    } else {
+        let file = fs::File::open(format!("/proc/{}/ns/net", init.pid()))
+            .map_err(Error::io("opening the node's network"))?;
+        Way::Namespace(Arc::new(file.into_parts().0.into()))
+    };
+    *ways.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
     Ok(())
 }
 
@@ -183,7 +200,7 @@ async fn wait_for_end(init: Process) {
 /// The TCP services that are published, each with the port that is listened on.
 struct Services {
     folder: Utf8PathBuf,
-    namespace: Namespace,
+    ways: Ways,
     open: BTreeMap<String, (u16, AbortOnDropHandle<()>)>,
 }
 
@@ -209,7 +226,7 @@ impl Services {
                 Ok(listener) => {
                     let (folder, own) = (self.folder.clone(), name.clone());
                     let target = move || Some(super::published::wanted(&folder).services.get(&own)?.target);
-                    let task = tokio::spawn(accept(listener, target, Arc::clone(&self.namespace)));
+                    let task = tokio::spawn(accept(listener, target, Arc::clone(&self.ways)));
                     self.open.insert(name.clone(), (service.port, AbortOnDropHandle::new(task)));
                 }
                 Err(error) => {
@@ -239,7 +256,7 @@ async fn listen(port: u16) -> std::io::Result<TcpListener> {
 async fn accept(
     listener: TcpListener,
     target: impl Fn() -> Option<SocketAddrV4> + Send + Sync + 'static,
-    namespace: Namespace,
+    ways: Ways,
 ) {
     let target = Arc::new(target);
     loop {
@@ -248,18 +265,29 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (target, namespace) = (Arc::clone(&target), Arc::clone(&namespace));
+        let (target, ways) = (Arc::clone(&target), Arc::clone(&ways));
         tokio::spawn(async move {
             // Nothing is published there, or nobody answers: the client sees a closed connection.
             let Some(target) = target() else { return };
-            let _ = pump(client, target, namespace).await;
+            let _ = pump(client, target, ways).await;
         });
     }
 }
 
-async fn pump(mut client: AsyncTcpStream, target: SocketAddrV4, namespace: Namespace) -> std::io::Result<()> {
-    let handle = namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(handle) = handle else { return Ok(()) };
+async fn pump(mut client: AsyncTcpStream, target: SocketAddrV4, ways: Ways) -> std::io::Result<()> {
+    let way = ways.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut lab = match way {
+        Some(Way::Namespace(handle)) => connect(handle, target).await?,
+        Some(Way::Machine(doors)) => doors.connect(target).await?,
+        None => return Ok(()),
+    };
+    client.set_nodelay(true)?;
+    lab.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut client, &mut lab).await.map(drop)
+}
+
+/// Connects from within a network namespace.
+async fn connect(handle: Arc<OwnedFd>, target: SocketAddrV4) -> std::io::Result<AsyncTcpStream> {
     let (give, take) = tokio::sync::oneshot::channel();
     // A thread for this connection alone: entering a namespace changes the thread for good.
     std::thread::Builder::new().name("into the lab".to_owned()).spawn(move || {
@@ -273,9 +301,5 @@ async fn pump(mut client: AsyncTcpStream, target: SocketAddrV4, namespace: Names
         // The other side may have gone away meanwhile.
         let _ = give.send(connected());
     })?;
-    let stream = take.await.map_err(std::io::Error::other)??;
-    let mut lab = AsyncTcpStream::from_std(stream)?;
-    client.set_nodelay(true)?;
-    lab.set_nodelay(true)?;
-    tokio::io::copy_bidirectional(&mut client, &mut lab).await.map(drop)
+    AsyncTcpStream::from_std(take.await.map_err(std::io::Error::other)??)
 }

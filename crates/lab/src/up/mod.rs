@@ -12,7 +12,9 @@ mod dhcp;
 mod down;
 mod entry;
 mod error;
+pub(crate) mod folders;
 mod forward;
+mod hardware;
 mod join;
 mod machine;
 mod neighbour;
@@ -38,6 +40,7 @@ pub use down::{Removed, down, sweep};
 pub use entry::entry;
 pub use error::Error;
 pub use forward::{ForwardArgs, forward};
+pub use hardware::{Deed, Disk, Hardware, Link, MachineSpec, machine};
 pub use preflight::{PACKAGES, apt_command, check};
 pub use published::{PublishedService, TcpService, publish_services, published};
 pub use serve::{ServeArgs, serve};
@@ -133,6 +136,9 @@ pub struct NodeRecord {
     /// The names of the other nodes of its cluster. Their API and their ssh are reached through it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
+    /// Whether the node is a machine of its own, and no container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub machine: bool,
     /// The template that guests can be made from.
     pub template: Option<String>,
     /// The networks.
@@ -217,9 +223,19 @@ pub async fn up(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRecord, Found
     }
 }
 
-/// Refuses to make another number of nodes of a lab that is there: its guests would be lost.
+/// Refuses to make another number of nodes, or another kind, of a lab that is there: its guests would be lost.
 fn check_nodes(spec: &LabSpec) -> Result<(), Error> {
+    if spec.machine.is_some() && !spec.others.is_empty() {
+        return Err(Error::Folder {
+            folder: spec.folder.clone(),
+            why: "can hold one node that is a machine, and no more",
+        });
+    }
     match NodeRecord::read(&spec.folder) {
+        Some(old) if old.machine != spec.machine.is_some() => Err(Error::NodeKind {
+            folder: spec.folder.clone(),
+            has: if old.machine { "a machine" } else { "a container" },
+        }),
         Some(old) if old.others != spec.others => Err(Error::Nodes {
             folder: spec.folder.clone(),
             has: 1 + old.others.len(),
@@ -227,6 +243,14 @@ fn check_nodes(spec: &LabSpec) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Held by whoever does something to a lab.
+async fn start_lock(folder: &Utf8Path) -> Result<machine::Lock, Error> {
+    if !folder.exists() {
+        return Err(Error::NotRunning { folder: folder.to_owned() });
+    }
+    folder_lock(folder).await
 }
 
 async fn folder_lock(folder: &Utf8Path) -> Result<machine::Lock, Error> {
@@ -255,6 +279,9 @@ async fn repair(spec: &LabSpec, report: Report<'_>) -> Result<Option<(NodeRecord
         found => found?,
     };
     let connected = async {
+        if spec.machine.is_some() {
+            return Ok(());
+        }
         machine::connect(&known.names, upstream(spec).1).await?;
         join::join(spec, &known.names).await
     };
@@ -313,6 +340,9 @@ async fn forwarder(spec: &LabSpec) -> Result<Found, Error> {
 /// What the node asks for names, and what this machine's end of the uplink passes such queries on to, when the machine's
 /// own name server has an address that one of the lab's networks hides.
 fn upstream(spec: &LabSpec) -> (Vec<Ipv4Addr>, Option<Ipv4Addr>) {
+    if spec.machine.is_some() {
+        return (vec![hardware::NAMES], None);
+    }
     let servers = machine::resolvers();
     let hidden = servers.iter().find(|server| spec.networks.iter().any(|n| n.subnet.contains(server)));
     match hidden {
@@ -340,19 +370,35 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
     for part in own.chain(["bin", "lxc"].map(|part| folder.join(part))) {
         fs::create_dir_all(&part).map_err(Error::io(format!("making `{part}`")))?;
     }
+    for node in &nodes {
+        folders::prepare(&node.folder)?;
+    }
     base::prepare_templates(folder, &spec.cache)?;
     install_program(spec).await?;
     let apt = MachineApt::read(&release).await?;
+    let apt = if spec.machine.is_some() { hardware::apt_of(&apt) } else { apt };
     let (resolvers, pass_dns_to) = upstream(spec);
-    node_files::fill(spec, &apt, &resolvers).await?;
+    node_files::fill(spec, &apt, &resolvers, &base).await?;
     credentials::prepare(spec)?;
     publish_https(folder, spec.https_target)?;
-    machine::forwarding_on().await?;
-    for node in &nodes {
-        start_node(spec, node, &names, &base).await?;
+    if let Some(machine) = spec.machine {
+        let parts = hardware::prepare(spec, machine, &base, &names, report).await?;
+        hardware::program_disk(folder, &base).await?;
+        report(Event::doing("turning the machine on", 1));
+        hardware::power_on(folder, &names, &parts).await?;
+        if !hardware::helped(&names.id).await {
+            report(Event::Note(
+                "this computer's processor does not help machines: it is emulated, and slow".to_owned(),
+            ));
+        }
+    } else {
+        machine::forwarding_on().await?;
+        for node in &nodes {
+            start_node(spec, node, &names, &base).await?;
+        }
+        machine::connect(&names, pass_dns_to).await?;
+        join::join(spec, &names).await?;
     }
-    machine::connect(&names, pass_dns_to).await?;
-    join::join(spec, &names).await?;
     forward::start(folder, spec.ports).await?;
     let mut record = NodeRecord {
         runtime: RuntimeKind::Containers,
@@ -368,6 +414,7 @@ async fn start(spec: &LabSpec, report: Report<'_>) -> Result<NodeRecord, Error> 
         }),
         node: spec.node.clone(),
         others: spec.others.clone(),
+        machine: spec.machine.is_some(),
         template: Some(format!("local:vztmpl/{}", base.template)),
         networks: spec.networks.clone(),
         ports: spec.ports,

@@ -82,6 +82,7 @@ mod tests {
         let refused = ask(&narrow, Method::Post, "/pools", &pool).await.unwrap();
         assert_eq!((refused.status, &refused.body["errors"]["poolid"].is_string()), (400, &true));
         let storage = [("storage", "more"), ("type", "dir"), ("path", "/more")];
+        world.node.set_role("Phoenix", "Datastore.Audit");
         let refused = ask(&narrow, Method::Post, "/storage", &storage).await.unwrap();
         assert_eq!(refused.reason, "Permission check failed (/storage, Datastore.Allocate)");
         assert_eq!(ask(&Auth::root(), Method::Post, "/storage", &storage).await.unwrap().status, 200);

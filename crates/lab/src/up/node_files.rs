@@ -7,13 +7,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
-use super::base::MachineApt;
+use super::base::{Base, MachineApt};
 use super::cluster_files;
 use super::dhcp;
 use super::error::{Error, run};
+use super::folders;
+use super::hardware;
 use super::neighbour::CLUSTER;
 use super::spec::{LabSpec, Names, NodePlan};
-use crate::containers::MACHINE_APT;
+use crate::containers::{MACHINE_APT, MADE};
 use crate::node::Member;
 
 /// Where the lab's program lies in the node.
@@ -34,11 +36,20 @@ pub(super) struct Upper<'a> {
 }
 
 /// Writes the files of all nodes. `resolvers` are what the first node asks for names.
-pub(crate) async fn fill(spec: &LabSpec, apt: &MachineApt, resolvers: &[Ipv4Addr]) -> Result<(), Error> {
+pub(crate) async fn fill(
+    spec: &LabSpec,
+    apt: &MachineApt,
+    resolvers: &[Ipv4Addr],
+    base: &Base,
+) -> Result<(), Error> {
     let nodes = spec.nodes();
     for node in nodes {
         let root = node.folder.join("upper");
-        Upper { root, spec, node }.fill(apt, resolvers).await?;
+        let upper = Upper { root, spec, node };
+        upper.fill(apt, resolvers).await?;
+        if spec.machine.is_some() {
+            upper.machine(base)?;
+        }
     }
     cluster_files::fill(spec).await
 }
@@ -109,6 +120,35 @@ impl Upper<'_> {
         self.apt(apt)
     }
 
+    /// What a node that is a machine has in place of what LXC's configuration does for a container.
+    fn machine(&self, base: &Base) -> Result<(), Error> {
+        let program = Utf8Path::new(NODE_PROGRAM).parent().unwrap_or(Utf8Path::new("/"));
+        let template = format!("/var/lib/vz/template/cache/{}", base.template);
+        let fstab = format!(
+            "LABEL={} / ext4 errors=remount-ro 0 1\nLABEL={} {program} ext4 ro 0 0\n{program}/{}/{} {template} none bind,ro 0 0\n",
+            hardware::LABEL,
+            hardware::PROGRAM_LABEL,
+            hardware::TEMPLATES,
+            base.template,
+        );
+        self.write("/etc/fstab", fstab, 0o644)?;
+        self.write(&template, "", 0o644)?;
+        // Guests answer on the machine's own link, so that what is published reaches them.
+        let sysctl = "net.ipv4.ip_forward=1\nnet.ipv4.conf.eth0.proxy_arp=1\n";
+        self.write("/etc/sysctl.d/lab.conf", sysctl, 0o644)?;
+        // Emulated, beside other work, devices and services take minutes: the usual 90 seconds end in an emergency shell.
+        let patience = "[Manager]\nDefaultDeviceTimeoutSec=15min\nDefaultTimeoutStartSec=15min\n";
+        self.write("/etc/systemd/system.conf.d/lab.conf", patience, 0o644)?;
+        self.write("/etc/modules-load.d/lab.conf", "loop\nfuse\ntun\nzfs\n", 0o644)?;
+        for folder in [program.as_str(), "/var/lib/vz/images", "/mnt/pve", MADE] {
+            let folder = self.root.join(folder.trim_start_matches('/'));
+            fs::create_dir_all(&folder).map_err(Error::io(format!("making `{folder}`")))?;
+        }
+        let shared = self.root.join(folders::SHARED.0);
+        fs::create_dir_all(&shared).map_err(Error::io(format!("making `{shared}`")))?;
+        folders::give(&shared)
+    }
+
     /// `/etc/pve` of a node that is alone.
     fn own_pve(&self) -> Result<(), Error> {
         let node = &self.node.name;
@@ -131,6 +171,14 @@ impl Upper<'_> {
 
     fn interfaces(&self) -> String {
         let mut out = "auto lo\niface lo inet loopback\n".to_owned();
+        if self.spec.machine.is_some() {
+            let _ = write!(
+                out,
+                "\nauto eth0\niface eth0 inet static\n\taddress {}/24\n\tgateway {}\n\niface eth1 inet manual\n",
+                hardware::ADDRESS,
+                hardware::GATEWAY,
+            );
+        }
         for (number, network) in self.node.networks.iter().enumerate() {
             let (bridge, prefix) = (&network.bridge, network.subnet.network_length());
             // Writing to a String cannot fail.
@@ -288,13 +336,7 @@ pub(crate) fn host_key(folder: &Utf8Path) -> Result<String, Error> {
 }
 
 /// The LXC configuration of the node itself.
-pub(crate) fn lxc_config(
-    spec: &LabSpec,
-    node: &NodePlan,
-    names: &Names,
-    base: &super::base::Base,
-    mtu: u32,
-) -> String {
+pub(crate) fn lxc_config(spec: &LabSpec, node: &NodePlan, names: &Names, base: &Base, mtu: u32) -> String {
     let (id, folder) = (&names.id, &node.folder);
     // In the lab's own cgroup, all of them.
     let cgroup = if node.is_first() { String::new() } else { format!("{}-", node.name) };
@@ -354,7 +396,10 @@ pub(crate) fn lxc_config(
         from = base.templates.join(&base.template),
         to = format_args!("var/lib/vz/template/cache/{}", base.template),
     );
-    out += &bind(&super::base::made_folder(&spec.cache), crate::containers::MADE, "bind");
+    out += &bind(&super::base::made_folder(&spec.cache), MADE, "bind");
+    for name in folders::OUTSIDE {
+        out += &bind(&folders::place(folder, name), name, "bind");
+    }
     out += &bind(&folder.join("images"), "/var/lib/vz/images", "bind");
     out += &bind(&folder.join("storage"), "/mnt/pve", "bind");
     out += &bind(&folder.join("state"), NODE_STATE, "bind");
@@ -370,7 +415,6 @@ pub(crate) fn lxc_config(
 
 #[cfg(test)]
 mod tests {
-    use super::super::base::Base;
     use super::*;
 
     fn lab(others: &[&str]) -> LabSpec {
@@ -390,6 +434,7 @@ mod tests {
             https_target: None,
             program: None,
             cache: "/srv/cache".into(),
+            machine: None,
         }
     }
 
@@ -412,6 +457,7 @@ mod tests {
             "lxc.rootfs.path = overlay:/base/node:/srv/lab/nodes/pve2/upper",
             &format!("lxc.cgroup.dir.container = {id}/pve2-payload"),
             "lxc.mount.entry = /srv/lab/bin usr/local/lib/phoenix-lab none bind,ro,create=dir 0 0",
+            "lxc.mount.entry = /srv/lab/nodes/pve2/folders/srv srv none bind,create=dir 0 0",
             "lxc.mount.entry = /srv/lab/nodes/pve2/images var/lib/vz/images none bind,create=dir 0 0",
         ] {
             assert!(second.lines().any(|l| l == line), "`{line}` is missing in\n{second}");
@@ -425,6 +471,35 @@ mod tests {
         );
         assert_eq!(more.len(), 1 + cluster_files::SHARED.len());
         assert!(alone.lines().all(|line| first.contains(line)), "{alone}");
+    }
+
+    /// A machine's own link is its way out, and everything else is as in a container.
+    #[test]
+    fn a_machine_has_links_mounts_and_modules_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let spec = LabSpec { machine: Some(super::super::MachineSpec::default()), ..lab(&[]) };
+        let upper = Upper { root: root.to_owned(), spec: &spec, node: spec.nodes()[0].clone() };
+        let interfaces = upper.interfaces();
+        assert!(
+            interfaces.contains("iface eth0 inet static\n\taddress 198.18.0.2/24\n\tgateway 198.18.0.1\n")
+        );
+        assert!(interfaces.contains("iface vmbr0 inet static\n\taddress 10.0.0.254/24\n"));
+        let base = Base {
+            node: "/base/node".into(),
+            templates: "/base/templates".into(),
+            template: "debian.tar.zst".into(),
+        };
+        // Only root may give the shared folder away, which is the last of it.
+        let _ = upper.machine(&base);
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(
+            read("etc/fstab"),
+            "LABEL=phoenix-node / ext4 errors=remount-ro 0 1\nLABEL=phoenix-program /usr/local/lib/phoenix-lab ext4 ro 0 0\n\
+             /usr/local/lib/phoenix-lab/templates/debian.tar.zst /var/lib/vz/template/cache/debian.tar.zst none bind,ro 0 0\n"
+        );
+        assert!(read("etc/sysctl.d/lab.conf").contains("eth0.proxy_arp=1"));
+        assert!(read("etc/modules-load.d/lab.conf").contains("zfs"));
     }
 
     #[test]

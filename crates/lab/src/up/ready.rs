@@ -15,10 +15,12 @@ use super::credentials::{certificate, served};
 use super::process::Process;
 use super::spec::members;
 use super::{Error, Event, NodeRecord, Report};
-use crate::node::{Member, fingerprint};
+use crate::node::{Member, SERVED, fingerprint};
 
 /// A node boots in three seconds; a machine under load gets more.
 const LIMIT: Duration = Duration::from_secs(90);
+/// One that is a machine boots in seconds, too; emulated it takes a minute, and several beside other work.
+const MACHINE_LIMIT: Duration = Duration::from_secs(900);
 
 /// Believes the one certificate that the lab shows.
 #[derive(Debug)]
@@ -101,6 +103,15 @@ async fn ask_api(port: u16, pin: &str, token: &str) -> Result<(), String> {
 
 /// Runs a program on the first node, whose words need no quoting, over ssh as a client does.
 async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path, program: &[&str]) -> Result<(), String> {
+    said_by_ssh(ssh, folder, program).await.map(drop)
+}
+
+/// The same: what it printed.
+pub(super) async fn said_by_ssh(
+    ssh: &super::NodeSsh,
+    folder: &Utf8Path,
+    program: &[&str],
+) -> Result<String, String> {
     use transport::Runner;
     let mut argv = vec!["ssh".to_owned(), "-F".into(), "none".into()];
     argv.extend(["-o", "BatchMode=yes", "-o", "ConnectTimeout=5"].map(str::to_owned));
@@ -109,11 +120,33 @@ async fn ask_ssh(ssh: &super::NodeSsh, folder: &Utf8Path, program: &[&str]) -> R
     argv.extend(program.iter().map(|&word| word.to_owned()));
     let command = transport::Command::new("logging in on the node", argv).limit(Duration::from_secs(15));
     let output = transport::Local.run(&command).await.map_err(|e| e.to_string())?;
-    if output.success() { Ok(()) } else { Err(output.tail(1).joined()) }
+    if output.success() { Ok(output.text().into_owned()) } else { Err(output.tail(1).joined()) }
+}
+
+/// Puts the certificates of a machine's API where those of a container's are: below the lab's folder.
+async fn fetch_certificates(ssh: &super::NodeSsh, folder: &Utf8Path) -> Result<(), String> {
+    let (own, served) =
+        (super::NODE_STATE.to_owned() + "/pve-ssl.pem", format!("{}/{SERVED}", super::NODE_STATE));
+    let state = folder.join("state");
+    for (path, needed) in [(own, true), (served, false)] {
+        let name = Utf8Path::new(&path).file_name().unwrap_or_default();
+        match said_by_ssh(ssh, folder, &["cat", &path]).await {
+            Ok(text) => fs_err::write(state.join(name), text).map_err(|error| error.to_string())?,
+            Err(said) if needed => return Err(said),
+            // There was one, and it is not shown any more.
+            Err(_) => drop(fs_err::remove_file(state.join(name))),
+        }
+    }
+    Ok(())
 }
 
 /// Asks until it is answered, one of the parts has ended, or the time is up.
-async fn until<F>(what: &str, parts: &[Process], mut ask: impl FnMut() -> F) -> Result<(), Error>
+async fn until<F>(
+    what: &str,
+    limit: Duration,
+    parts: &[Process],
+    mut ask: impl FnMut() -> F,
+) -> Result<(), Error>
 where
     F: Future<Output = Result<(), String>>,
 {
@@ -127,8 +160,8 @@ where
         if parts.iter().any(|part| !part.alive()) {
             return Err(Error::Ended { what: what.to_owned(), last });
         }
-        if began.elapsed() > LIMIT {
-            return Err(Error::TimedOut { what: what.to_owned(), limit: LIMIT, last });
+        if began.elapsed() > limit {
+            return Err(Error::TimedOut { what: what.to_owned(), limit, last });
         }
         // Nothing tells from outside when a service begins to listen.
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -143,11 +176,17 @@ pub(crate) async fn wait(
     parts: &[Process],
     report: Report<'_>,
 ) -> Result<(), Error> {
+    let limit = if node.machine { MACHINE_LIMIT } else { LIMIT };
+    if let Some(ssh) = node.ssh.as_ref().filter(|_| node.machine) {
+        report(Event::doing("waiting for the machine to start", 20));
+        until("a log-in over the node's ssh", limit, parts, || ask_ssh(ssh, folder, &["true"])).await?;
+        until("the certificate of the node's API", limit, parts, || fetch_certificates(ssh, folder)).await?;
+    }
     report(Event::doing("waiting for the node's API", 3));
     let token = fs_err::read_to_string(&node.token_file).map_err(Error::io("reading the lab's token"))?;
     let token = token.trim();
     let port = node.ports.api;
-    until("an answer of the node's API", parts, || async move {
+    until("an answer of the node's API", limit, parts, || async move {
         // Written by the API, in a folder that only the lab writes to.
         let pin = served(folder).ok_or("the API has not started yet")?;
         ask_api(port, &pin, token).await
@@ -156,14 +195,14 @@ pub(crate) async fn wait(
     node.fingerprint = certificate(folder).unwrap_or_default();
     if let Some(ssh) = &node.ssh {
         report(Event::doing("waiting for the node's ssh", 1));
-        until("a log-in over the node's ssh", parts, || ask_ssh(ssh, folder, &["true"])).await?;
+        until("a log-in over the node's ssh", limit, parts, || ask_ssh(ssh, folder, &["true"])).await?;
         let members = members(&node.node, &node.others, &node.networks);
         if !members.is_empty() {
             report(Event::doing("waiting for the other nodes", 2));
         }
         for other in members.get(1..).unwrap_or_default() {
             let what = format!("an answer of {} to {}", other.name, node.node);
-            until(&what, parts, || ask_other(ssh, folder, other)).await?;
+            until(&what, limit, parts, || ask_other(ssh, folder, other)).await?;
         }
     }
     Ok(())
@@ -210,6 +249,7 @@ mod tests {
             ssh: None,
             node: "pve1".to_owned(),
             others: Vec::new(),
+            machine: false,
             template: None,
             networks: Vec::new(),
             ports: Ports { api: server.address().unwrap().port(), ssh: 0, https: 0 },

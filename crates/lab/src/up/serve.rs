@@ -95,6 +95,7 @@ fn options(settings: &Settings, folder: &Utf8Path, at: usize) -> NodeOptions {
 fn real(folder: &Utf8Path, settings: &Settings) -> Result<Node, Error> {
     let mut options = options(settings, folder, 0);
     options.etc = Some("/etc/pve".into());
+    options.grounds = None;
     options.hardware = hardware(settings);
     if !settings.cluster.is_empty() {
         options.cluster = Some(Cluster::in_folder(settings.cluster.clone(), folder.join(CLUSTER)));
@@ -172,7 +173,8 @@ fn simulate_templates(storages: &mut [Storage]) {
 
 /// `local` with the templates, and the storages that the site names. Volumes of all of them are raw images.
 fn storages(settings: &Settings) -> Vec<Storage> {
-    let mut local = Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,import,backup,rootdir,images");
+    let mut local =
+        Storage::new("local", "dir", "/var/lib/vz", "vztmpl,iso,import,backup,rootdir,images,snippets");
     local.files = Some("/var/lib/vz".into());
     let others = settings.storages.iter().filter(|name| *name != "local").map(|name| {
         let (kind, place) = match name.as_str() {

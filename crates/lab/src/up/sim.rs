@@ -82,6 +82,7 @@ pub async fn up_simulated(spec: &LabSpec, report: Report<'_>) -> Result<(NodeRec
         ssh: None,
         node: spec.node.clone(),
         others: spec.others.clone(),
+        machine: false,
         template: TEMPLATES.last().map(|name| format!("local:vztmpl/{name}")),
         networks: spec.networks.clone(),
         ports: only_api,

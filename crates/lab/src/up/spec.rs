@@ -92,6 +92,8 @@ pub struct LabSpec {
     pub program: Option<Utf8PathBuf>,
     /// Where bases and templates are kept; see [`super::cache_folder`].
     pub cache: Utf8PathBuf,
+    /// What the node has where it is a machine of its own; none where it is a container.
+    pub machine: Option<super::MachineSpec>,
 }
 
 /// How many nodes a lab can have.

@@ -9,7 +9,7 @@ use proxmox::config::GuestKind;
 use serde::Serialize;
 
 use super::spec::{NodePlan, members, nodes};
-use super::{Error, NodeRecord, PublishedService, dhcp, forward, record};
+use super::{Error, Hardware, NodeRecord, PublishedService, dhcp, forward, record};
 use crate::runtime::RuntimeKind;
 
 /// One guest of a lab.
@@ -47,6 +47,9 @@ pub struct Status {
     pub disk: u64,
     /// The guests.
     pub guests: Vec<GuestStatus>,
+    /// What the node is made of, where it is a machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
 }
 
 /// Looks at the lab in `folder`.
@@ -69,6 +72,9 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
     let leases =
         dhcp::leases(&fs::read_to_string(folder.join("state").join(dhcp::LEASES)).unwrap_or_default());
     let mut guests = Vec::new();
+    if let (Some(ssh), true, Some(_)) = (&node.ssh, node.machine, init) {
+        guests = guests_of_machine(ssh, folder).await;
+    }
     for (at, plan) in plans(folder, &node).into_iter().enumerate() {
         let running = match (inits.get(at).copied().flatten(), simulated) {
             (Some(init), _) => guests_running(init.pid()),
@@ -90,6 +96,7 @@ pub async fn status(folder: &Utf8Path) -> Result<Status, Error> {
         services: super::published(folder),
         uptime: init.or(simulated).and_then(super::process::Process::seconds),
         disk: disk_use(folder),
+        hardware: Hardware::read(folder),
         guests,
         record: node,
     })
@@ -129,6 +136,19 @@ fn guests_of(
         Some(guest(kind, id, &text, running.contains(&id), leases))
     });
     guests.collect()
+}
+
+/// The guests of a node that is a machine, as it says itself; none while it does not answer.
+async fn guests_of_machine(ssh: &super::NodeSsh, folder: &Utf8Path) -> Vec<GuestStatus> {
+    let asked = ["pvesh", "get", "/cluster/resources", "--type", "vm", "--output-format", "json"];
+    let said = super::ready::said_by_ssh(ssh, folder, &asked).await.unwrap_or_default();
+    let all: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap_or_default();
+    let guest = |one: &serde_json::Value| {
+        let id = u32::try_from(one["vmid"].as_u64()?).ok()?;
+        let name = one["name"].as_str().unwrap_or_default().to_owned();
+        Some(GuestStatus { id, name, running: one["status"] == "running", address: None, node: None })
+    };
+    all.iter().filter_map(guest).collect()
 }
 
 /// The guests whose monitors, or machines' processes, listen in the node's network namespace.

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod firewall;
+mod hardware;
 mod machines;
 mod offers;
 
@@ -83,6 +84,7 @@ impl Lab {
             https_target: None,
             program: Some(program()),
             cache: up::cache_folder(var("PHOENIX_CACHE").as_deref(), var("HOME").as_deref()),
+            machine: None,
         };
         Self { before: machine(), _parent: parent, spec }
     }
@@ -425,7 +427,7 @@ async fn a_crash_of_the_node_leaves_nothing_and_loses_nothing() {
     lab.create(121, "10.0.0.21", true).await;
     lab.on_node("pct start 121");
     lab.until("pct exec 121 -- systemctl is-system-running --wait");
-    lab.on_node("pct exec 121 -- sh -c 'echo kept > /root/kept; sync'");
+    lab.on_node("pct exec 121 -- sh -c 'echo kept > /root/kept; sync'; echo kept > /srv/shared/kept");
 
     let kill = |pid: u32| Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(kill(lab.node_process()).success());
@@ -433,6 +435,7 @@ async fn a_crash_of_the_node_leaves_nothing_and_loses_nothing() {
     let (_, found) = lab.up().await;
     assert_eq!(found, Found::Nothing);
     assert_eq!(lab.until("pct exec 121 -- cat /root/kept"), "kept\n");
+    assert_eq!(lab.on_node("cat /srv/shared/kept"), "kept\n");
 
     // What a killed lab left goes without it, too, and its folder still holds all that starts it again.
     assert!(kill(lab.node_process()).success());
@@ -494,6 +497,7 @@ async fn two_labs_stand_side_by_side() {
     assert_eq!((status.guests[0].id, status.guests[0].running), (122, true));
 
     offers::an_address(&one).await;
+    offers::templates_and_clones(&one).await;
     offers::another_release(&one).await;
     offers::files_on_a_storage(&one).await;
 

@@ -5,3 +5,4 @@ mod containers;
 mod fidelity;
 mod keys;
 mod replay;
+mod storages;

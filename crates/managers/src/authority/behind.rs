@@ -13,7 +13,9 @@ use crate::certificates::CertificateMark;
 pub fn behind(desired: &Desired, inventory: &Inventory) -> Vec<Address> {
     let mut behind = Vec::new();
     for guest in desired.guests.values() {
-        let there = inventory.guests.get(&guest.id).and_then(|there| there.mark.as_ref());
+        // A template stays as it is; what is wanted in its clones is put there.
+        let there = inventory.guests.get(&guest.id).filter(|there| !(there.template && guest.golden));
+        let there = there.and_then(|there| there.mark.as_ref());
         let ours = |mark: &&Mark| mark.site == desired.site && mark.address == guest.resource();
         let Some(mark) = there.filter(ours) else { continue };
         if mark.root.as_ref().is_some_and(|root| desired.roots_before.contains(root)) {

@@ -1,6 +1,6 @@
-//! What the authority in a guest has signed for later. It bounds how long a certificate lives, and not when it begins: a guest
-//! that is taken for a minute can have some made for the time after, until what signs them ends. Nobody who is well asks for
-//! such, so that there are any is worth a word.
+//! What the authority in a guest has signed for later. By itself step-ca bounds how long a certificate lives, and not when it
+//! begins: a guest that was taken for a minute could have some made for the time after. It asks before it signs now
+//! (`catalog/step-ca/begins`), so there are those of before, or none; nobody who is well asks for such, and any is worth a word.
 
 use std::fmt;
 

@@ -104,6 +104,9 @@ pub struct Introduction {
     pub names: Vec<String>,
     /// The longest life of one, in seconds.
     pub life: u64,
+    /// The name that it had before, under which it is to have none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
 }
 
 /// Whether the site's root is needed for a certificate that is to be put somewhere.
@@ -244,6 +247,9 @@ impl Manager for Certificates {
         let Some(certificate) = seen.desired.certificates.get(address.name()) else {
             return Status::by_plan(address, seen.plan);
         };
+        if seen.desired.is_on_off(&certificate.on) {
+            return Status::new(address, "its guest is off").more(json!({ "due": false }));
+        }
         let mark = certificate.on.guest().and_then(|guest| seen.mark(guest));
         status_of(address, certificate, mark, seen.now)
     }
@@ -328,6 +334,7 @@ fn gone(
             guest: container.name.to_string(),
             names: Vec::new(),
             life: 0,
+            was: None,
         });
         let told = introductions.get(&*container.name).cloned().or(nothing);
         removing::propose(world, container, had.into_iter(), told.as_ref(), proposal);
@@ -346,6 +353,7 @@ pub(crate) fn introductions(desired: &Desired) -> std::collections::BTreeMap<&st
             guest: name.to_string(),
             names: Vec::new(),
             life: authority.life.as_secs(),
+            was: desired.guests.get(name).and_then(|guest| guest.was.as_ref()).map(ToString::to_string),
         });
         entry.names.extend(certificate.names.iter().cloned());
     }
@@ -360,6 +368,9 @@ pub(crate) fn due(
 ) -> Option<(Action, String)> {
     match there {
         None => Some((Action::Create, "nothing has it yet".to_owned())),
+        Some(m) if m.fingerprint == plan::mark::RENAMED => {
+            Some((Action::Update, "its guest has a new name".to_owned()))
+        }
         Some(m) if m.fingerprint != certificate.fingerprint => {
             Some((Action::Update, "its names, life or authority change".to_owned()))
         }

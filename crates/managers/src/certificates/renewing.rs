@@ -104,7 +104,11 @@ pub(crate) async fn introduce(
     let register = Command::new(format!("introducing {} to the authority", introduction.guest), argv)
         .stdin(told.to_string())
         .limit(WORD);
-    site.output_of(introduction.authority, &register).await.map(drop)
+    site.output_of(introduction.authority, &register).await?;
+    let Some(was) = &introduction.was else { return Ok(()) };
+    let forget =
+        Command::new(format!("having the authority forget {was}"), [authority::PROGRAM, "forget", was]);
+    site.output_of(introduction.authority, &forget.limit(WORD)).await.map(drop)
 }
 
 /// What was fetched, read from disk by the guest itself.

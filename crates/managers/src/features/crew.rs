@@ -17,6 +17,7 @@ use transport::{Command, Sent};
 use super::heard::{Ended, Heard};
 use super::{Action, Change, Mode, Outcome, Rendered, Script, removal, script};
 use super::{known, room};
+use crate::hypervisor::memory;
 use crate::settle::Pauses;
 use crate::worksite::{HostRunner, SCRIPT_LIMIT, WantedArtifact, Worksite};
 
@@ -27,41 +28,51 @@ const READY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeatureWork {
-    /// A guest is to have it.
+    /// A host is to have it.
     Install(Install),
-    /// A guest is no longer to have it.
+    /// A host is no longer to have it.
     Remove(Removal),
 }
 
-/// What is installed in a guest.
+/// What features are put on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum On {
+    /// A guest, by its id.
+    Guest(u32),
+    /// The node that commands lead to, by its name.
+    Node(String),
+}
+
+/// What is installed on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Install {
-    /// The guest.
-    pub id: u32,
+    /// The host.
+    pub on: On,
     /// What the mark will say.
     pub fingerprint: String,
     /// The feature, rendered.
     pub rendered: Value,
 }
 
-/// What is taken away from a guest.
+/// What is taken away from a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
-    /// The guest.
-    pub id: u32,
+    /// The host.
+    pub on: On,
     /// The feature's name.
     pub name: String,
     /// The packages that the features it is to have list: they stay.
     pub needed: Vec<String>,
 }
 
-/// What a step installs, and the id of the guest; `None` for any other step.
-pub fn installed(step: &Step) -> Option<(u32, Rendered)> {
+/// What a step installs, and on what; `None` for any other step.
+pub fn installed(step: &Step) -> Option<(On, Rendered)> {
     if step.address.kind() != kinds::FEATURE {
         return None;
     }
     let Ok(FeatureWork::Install(install)) = apply::work(step) else { return None };
-    Some((install.id, serde_json::from_value(install.rendered).ok()?))
+    Some((install.on, serde_json::from_value(install.rendered).ok()?))
 }
 
 /// The crew for features.
@@ -132,6 +143,28 @@ impl FeatureCrew {
         Self { site }
     }
 
+    /// The way to a host, after a look whether it is the site's own.
+    async fn runner(&self, on: &On, steps: &[&Step]) -> Result<HostRunner, Failure> {
+        match on {
+            On::Guest(id) => self.site.guest_runner(*id, guest_of(steps).as_ref()).await,
+            On::Node(_) => self.site.node_runner(),
+        }
+    }
+
+    /// Has the host remember something else.
+    async fn remember(
+        &self,
+        on: &On,
+        host: &HostRunner,
+        progress: &Progress,
+        change: impl Fn(&mut Mark) + Send + Sync,
+    ) -> Result<(), Failure> {
+        match on {
+            On::Guest(id) => self.site.change_mark(*id, progress, |_, mark| change(mark)).await,
+            On::Node(node) => memory::change(&self.site, host, node, change).await,
+        }
+    }
+
     /// Tells each action to the step of its feature.
     fn tell(progress: &Progress, steps: &[&Step], action: &Action) {
         if let Some(step) = steps.iter().find(|s| s.address.name() == action.feature) {
@@ -150,14 +183,14 @@ impl FeatureCrew {
             .map(|work| serde_json::from_value(work.rendered.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| apply::crew::unreadable(&error))?;
-        let Some(id) = works.first().map(|work| work.id) else { return Ok(Vec::new()) };
+        let Some(on) = works.first().map(|work| &work.on) else { return Ok(Vec::new()) };
         let doing = |what: String| {
             for step in steps {
                 progress.for_step(&step.address).doing(what.clone());
             }
         };
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let host = self.site.guest_runner(id, guest_of(steps).as_ref()).await?;
+        let host = self.runner(on, steps).await?;
         let heard = bring(&self.site, &host, &rendered, progress, &doing, &tell).await?;
         let fine = |name: &str| heard.features.get(name).is_some_and(|ended| ended.result == Outcome::Ok);
         let mut applied = Vec::new();
@@ -167,16 +200,16 @@ impl FeatureCrew {
             let codes = known::codes(&self.site, &step.address, &feature.secrets)?;
             applied.push((feature.name.as_str(), work.fingerprint.as_str(), codes));
         }
-        let remember = |_: &mut String, mark: &mut Mark| {
+        let remember = |mark: &mut Mark| {
             for (name, fingerprint, codes) in &applied {
                 mark.remember(&Address::new(kinds::FEATURE, name), *fingerprint);
                 mark.remember_secrets(name, codes.clone());
             }
         };
-        self.site.change_mark(id, progress, remember).await?;
+        self.remember(on, &host, progress, remember).await?;
         let mut results = Vec::new();
         for feature in &rendered {
-            match heard.outcome(&feature.name, &id) {
+            match heard.outcome(&feature.name, &host) {
                 Ok(changed) => results.push(Ok(Done::new(actions(changed)))),
                 Err(failure) => {
                     let hint =
@@ -201,21 +234,23 @@ impl FeatureCrew {
             progress.for_step(&step.address).doing(format!("removing {}", names.join(", ")));
         }
         let tell = |action: &Action| Self::tell(progress, steps, action);
-        let host = self.site.guest_runner(first.id, guest_of(steps).as_ref()).await?;
+        let host = self.runner(&first.on, steps).await?;
         let heard = take_away(&host, &names, &first.needed, progress, &tell).await?;
         let removed: Vec<Result<String, Failure>> =
             names.iter().map(|name| heard.removed(name, &host)).collect();
-        self.site
-            .change_mark(first.id, progress, |_, mark| {
-                for (name, _) in names.iter().zip(&removed).filter(|(_, result)| result.is_ok()) {
-                    mark.forget(&Address::new(kinds::FEATURE, name));
-                }
-            })
-            .await?;
+        let forget = |mark: &mut Mark| {
+            for (name, _) in names.iter().zip(&removed).filter(|(_, result)| result.is_ok()) {
+                mark.forget(&Address::new(kinds::FEATURE, name));
+            }
+        };
+        self.remember(&first.on, &host, progress, forget).await?;
         let mut results = Vec::new();
         for result in removed {
             let failed = result.is_err();
-            let hint = format!("phoenix-cli shell {}", first.id);
+            let hint = match &first.on {
+                On::Guest(id) => format!("phoenix-cli shell {id}"),
+                On::Node(_) => host.typed("journalctl -b -p warning"),
+            };
             results.push(result.map(Done::new).map_err(|failure| failure.hint(hint)));
             if failed {
                 break;

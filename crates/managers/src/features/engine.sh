@@ -731,10 +731,14 @@ reload_units() {
 
 # unit NAME ENABLED RUNNING
 unit() {
-	local is active
+	local is active was file=$1
 	is=$(systemctl is-enabled "$1" 2>/dev/null)
 	active=$(systemctl is-active "$1" 2>/dev/null)
-	remember unit "$1" "${is:-none}/${active:-none}" - || return 1
+	was=${active:-none}
+	# One that the feature brought did not run before, whoever has started it by now.
+	case $file in *.*) ;; *) file=$file.service ;; esac
+	case $recorded in *"${nl}file$tab/etc/systemd/system/$file${tab}new$tab"*) was=inactive ;; esac
+	remember unit "$1" "${is:-none}/$was" - || return 1
 	if [ "$2" = true ]; then
 		case $is in
 		enabled | enabled-runtime | static | alias | indirect | generated | transient) ;;

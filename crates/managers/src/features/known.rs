@@ -10,11 +10,11 @@ use blueprint::model::SecretRef;
 use plan::desired::Feature;
 use plan::inventory::{Secret, SecretNow};
 use plan::site_key::Purpose;
-use plan::{Address, Change, Desired, Inventory, Mark, Problem, SiteKey, wire};
+use plan::{Address, Change, Desired, Host, Inventory, Mark, Problem, SiteKey, wire};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::worksite::{NOT_MADE, Secrets, Worksite};
+use crate::worksite::{NOT_ASKED, NOT_MADE, Secrets, Worksite};
 
 /// How much of a code is kept, in digits of base 16. It tells values apart, and vouches for nothing; descriptions are short.
 const KEPT: usize = 16;
@@ -43,7 +43,7 @@ fn name(group: &[SecretRef]) -> String {
 }
 
 /// The code of the values of secrets, for a feature on a guest.
-fn code(key: &SiteKey, feature: &Address, group: &[SecretRef], values: &[SecretString]) -> String {
+pub(crate) fn code(key: &SiteKey, feature: &Address, group: &[SecretRef], values: &[SecretString]) -> String {
     let references = serde_json::to_string(group).unwrap_or_default();
     let mut parts = vec![feature.as_str().as_bytes(), references.as_bytes()];
     parts.extend(values.iter().map(|value| value.expose_secret().as_bytes()));
@@ -66,21 +66,29 @@ pub(super) fn codes(
     groups(secrets).map(of).collect()
 }
 
-/// What secrets are now, for a feature on a guest. None is made.
-fn now(key: &SiteKey, feature: &Address, group: &[SecretRef], secrets: &dyn Secrets) -> Secret {
-    let (mut values, mut missing, mut unknown) = (Vec::new(), Vec::new(), None);
+/// What secrets are now, for a feature on a guest; nothing where that was not asked. None is made.
+pub(crate) fn now(
+    key: &SiteKey,
+    feature: &Address,
+    group: &[SecretRef],
+    secrets: &dyn Secrets,
+) -> Option<Secret> {
+    let (mut values, mut missing, mut unknown, mut asked) = (Vec::new(), Vec::new(), None, true);
     for reference in group {
         match secrets.resolve(reference) {
             Ok(value) => values.push(value),
             Err(failure) if failure.code == NOT_MADE => missing.push(reference.name()),
+            Err(failure) if failure.code == NOT_ASKED => asked = false,
             Err(failure) => unknown = unknown.or(Some(failure.errors.join(": "))),
         }
     }
-    match unknown {
-        _ if !missing.is_empty() => Secret { name: missing.join(", "), now: SecretNow::Missing },
-        Some(why) => Secret { name: name(group), now: SecretNow::Unknown(why) },
-        None => Secret { name: name(group), now: SecretNow::Code(code(key, feature, group, &values)) },
-    }
+    let (name, now) = match unknown {
+        _ if !missing.is_empty() => (missing.join(", "), SecretNow::Missing),
+        Some(why) => (name(group), SecretNow::Unknown(why)),
+        None if !asked => return None,
+        None => (name(group), SecretNow::Code(code(key, feature, group, &values))),
+    };
+    Some(Secret { name, now })
 }
 
 /// The secrets that a feature uses.
@@ -90,18 +98,14 @@ pub fn secrets_of(feature: &Feature) -> Vec<SecretRef> {
     all.into_iter().flatten().filter_map(|one| serde_json::from_value(one.clone()).ok()).collect()
 }
 
-/// Finds out what the secrets are now that features were applied with. None is made.
+/// Finds out what the secrets are now that features and storages were applied with. None is made.
 pub fn look(desired: &Desired, inventory: &mut Inventory, key: Option<&SiteKey>, secrets: &dyn Secrets) {
     inventory.secrets.clear();
     let Some(key) = key else { return };
     let mut all = BTreeMap::new();
-    for guest in desired.guests.values() {
-        let there = inventory.guests.get(&guest.id).and_then(|there| there.mark.as_ref());
-        let Some(mark) = there.filter(|m| m.site == desired.site && m.address == guest.resource()) else {
-            continue;
-        };
-        for feature in &guest.features {
-            let address = Address::feature(&feature.name, &guest.host());
+    let mut ask = |features: &[Feature], host: &Host, mark: &Mark| {
+        for feature in features {
+            let address = Address::feature(&feature.name, host);
             let Some(applied) = mark.fingerprint(&address) else { continue };
             let same = applied == feature.fingerprint;
             let had = |id: &str| mark.secrets(&feature.name).is_some_and(|codes| codes.contains_key(id));
@@ -110,12 +114,22 @@ pub fn look(desired: &Desired, inventory: &mut Inventory, key: Option<&SiteKey>,
             let asked =
                 groups(&used).map(|group| (stands_for(group), group)).filter(|(id, _)| same || had(id));
             let of_it: BTreeMap<_, _> =
-                asked.map(|(id, group)| (id, now(key, &address, group, secrets))).collect();
+                asked.filter_map(|(id, group)| Some((id, now(key, &address, group, secrets)?))).collect();
             if !of_it.is_empty() {
                 all.insert(address, of_it);
             }
         }
+    };
+    for guest in desired.guests.values() {
+        let there = inventory.guests.get(&guest.id).and_then(|there| there.mark.as_ref());
+        if let Some(mark) = there.filter(|m| m.site == desired.site && m.address == guest.resource()) {
+            ask(&guest.features, &guest.host(), mark);
+        }
     }
+    if let Some(mark) = inventory.reached().hypervisor.as_ref().filter(|mark| mark.site == desired.site) {
+        ask(&desired.on_node, &Host::THE_NODE, mark);
+    }
+    all.extend(crate::storages::secret::look(desired, inventory, key, secrets));
     inventory.secrets = all;
 }
 
@@ -126,6 +140,8 @@ pub(super) struct Compared<'a> {
     pub changed: Vec<Differs<'a>>,
     /// Those that it was made with, and that are gone.
     missing: Vec<&'a str>,
+    /// Those that whoever plans cannot have, each with why.
+    withheld: Vec<(&'a str, &'a str)>,
 }
 
 /// A secret that is not as it was.
@@ -146,7 +162,7 @@ pub(super) fn compare<'a>(inventory: &'a Inventory, mark: &Mark, feature: &Addre
             (SecretNow::Code(now), Some(was)) if now == was => {}
             (SecretNow::Code(_), was) => compared.changed.push(Differs { name, known: was.is_some() }),
             (SecretNow::Missing, _) => compared.missing.push(name),
-            (SecretNow::Unknown(_), _) => {}
+            (SecretNow::Unknown(why), _) => compared.withheld.push((name, why)),
         }
     }
     compared
@@ -182,6 +198,16 @@ impl Compared<'_> {
         reasons
     }
 
+    /// What is known of its step before it is tried: without its secrets it fails.
+    pub fn doubts(&self, feature: &Address) -> Vec<String> {
+        let doubt = |(name, why): &(&str, &str)| {
+            format!(
+                "{feature} needs the secret {name}, which cannot be had here; its step fails, and the others are done: {why}"
+            )
+        };
+        self.withheld.iter().map(doubt).collect()
+    }
+
     /// The same as values that change; what they are is not said.
     pub fn changes(&self) -> Vec<Change> {
         let change = |one: &Differs<'_>| {
@@ -212,7 +238,7 @@ mod tests {
         Inventory { secrets: [(feature.clone(), of_it)].into(), ..Inventory::default() }
     }
 
-    /// Each has its name as its value; what begins with a dash is not made, and with a slash not to be had.
+    /// Each has its name as its value; what begins with a dash is not made, with a slash not to be had, with a plus not asked.
     #[derive(Debug)]
     struct Named;
 
@@ -220,6 +246,7 @@ mod tests {
         fn resolve(&self, reference: &SecretRef) -> Result<SecretString, Failure> {
             match reference.name() {
                 name if name.starts_with('-') => Err(Failure::new(NOT_MADE, "not made")),
+                name if name.starts_with('+') => Err(Failure::new(NOT_ASKED, "not asked")),
                 name if name.starts_with('/') => Err(Failure::new("secrets::unavailable", "no such file")),
                 name => Ok(name.into()),
             }
@@ -257,14 +284,18 @@ mod tests {
         assert_eq!(groups(&users(MOST)).count(), MOST);
         assert_eq!((groups(&users(MOST + 1)).count(), groups(&[]).count()), (1, 0));
         let mut many = users(40);
-        let before = now(&key, &feature, &many, &Named);
+        let now = |many: &[SecretRef]| now(&key, &feature, many, &Named);
+        let before = now(&many).unwrap();
         assert!(matches!(before.now, SecretNow::Code(_)) && before.name == "(one of 40)", "{before:?}");
         many[7] = SecretRef::Generate("/gone".into());
-        assert!(matches!(now(&key, &feature, &many, &Named).now, SecretNow::Unknown(_)));
+        assert!(matches!(now(&many).unwrap().now, SecretNow::Unknown(_)));
         // What is lost is said by its name, whatever else cannot be had.
         many[8] = SecretRef::Generate("-lost".into());
-        let lost = now(&key, &feature, &many, &Named);
+        let lost = now(&many).unwrap();
         assert_eq!((lost.name.as_str(), lost.now), ("-lost", SecretNow::Missing));
+        // What was not asked is not told of: neither as changed nor as unknown.
+        assert_eq!(now(&[SecretRef::Generate("+pass".into())]), None);
+        assert_eq!(now(&[SecretRef::Generate("+pass".into()), SecretRef::Generate("db".into())]), None);
     }
 
     #[test]
@@ -286,8 +317,17 @@ mod tests {
         let changed = inventory(code("bb"));
         assert_eq!(compare(&changed, &mark, &feature).reasons(), ["its secret db has changed"]);
         let unset = inventory(SecretNow::Unknown("the variable is not set".to_owned()));
-        assert!(compare(&unset, &mark, &feature).changed.is_empty());
+        let withheld = compare(&unset, &mark, &feature);
+        assert!(withheld.changed.is_empty() && withheld.problem(&feature).is_none());
         assert_eq!(unknown(&unset).len(), 1);
+        // Where its step is planned for another reason, it is said before it is tried.
+        assert_eq!(
+            withheld.doubts(&feature),
+            [
+                "feature.postgres@container.db needs the secret db, which cannot be had here; its step fails, and the others are done: the \
+              variable is not set"
+            ]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use futures::{StreamExt as _, stream};
 use plan::desired::{Feature, Guest};
 use plan::inventory::Unread;
-use plan::{Address, Desired, Inventory, Mark, address};
+use plan::{Address, Desired, Host, Inventory, Mark, address};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use transport::Runner;
@@ -18,6 +18,7 @@ use transport::Runner;
 use super::check::check;
 use super::heard::Heard;
 use super::{Action, ActionKind, Change, Outcome, Rendered};
+use crate::hypervisor;
 use crate::ways::Ways;
 use crate::worksite::Secrets;
 
@@ -88,8 +89,8 @@ pub struct OnNode<'a> {
     pub mark: &'a Mark,
     /// Commands on it.
     pub node: &'a dyn Runner,
-    /// Who has the secrets that files hold.
-    pub secrets: &'a dyn Secrets,
+    /// What is not as the features there have it, each difference as a sentence, by feature.
+    pub features: &'a BTreeMap<String, Vec<String>>,
 }
 
 impl Looker<'_> {
@@ -103,8 +104,8 @@ impl Looker<'_> {
             targets.is_empty()
                 || all.any(|a| targets.iter().any(|t| address::matches(t, &a, Some(container.id))))
         };
-        let ours = |container: &&Guest| self.applied(container).next().is_some();
-        let guests = self.desired.guests.values().filter(wanted).filter(ours);
+        let ours = |container: &&Guest| !container.golden && self.applied(container).next().is_some();
+        let guests = self.desired.guests.values().filter(|guest| guest.started).filter(wanted).filter(ours);
         let guests = guests.map(|container| (Some(&container.name), self.at_guest(container).boxed()));
         let mut asked: Vec<(_, BoxFuture<'_, Looked>)> = guests.collect();
         if let Some(mark) = self.node_mark().filter(|_| self.is_node_named(targets)) {
@@ -120,15 +121,17 @@ impl Looker<'_> {
 
     /// What the node remembers, where something of this site's is on it and is to be.
     fn node_mark(&self) -> Option<&Mark> {
-        let mark = self.inventory.reached().hypervisor.as_ref().filter(|_| self.desired.hypervisor.is_some());
+        let wanted = self.desired.hypervisor.is_some() || !self.desired.on_node.is_empty();
+        let mark = self.inventory.reached().hypervisor.as_ref().filter(|_| wanted);
         mark.filter(|mark| mark.site == self.desired.site)
     }
 
     /// Whether the node is among what is looked at.
     fn is_node_named(&self, targets: &[String]) -> bool {
-        let Some(node) = &self.desired.hypervisor else { return false };
-        let features = node.features.iter().map(|f| Address::feature(&f.name, &node.certificate.on));
-        let mut all = features.chain([Address::hypervisor_certificate()]);
+        let certificate = self.desired.hypervisor.iter();
+        let mut all = (certificate.flat_map(|node| &node.features).chain(&self.desired.on_node))
+            .map(|f| Address::feature(&f.name, &Host::THE_NODE))
+            .chain([Address::hypervisor_certificate()]);
         targets.is_empty() || all.any(|a| targets.iter().any(|t| address::matches(t, &a, None)))
     }
 
@@ -136,8 +139,34 @@ impl Looker<'_> {
         let Some(node) = self.ways.first() else {
             return Looked::unseen("what is on the node", "there is no way to run commands on the node");
         };
-        let on = OnNode { desired: self.desired, mark, node: &**node, secrets: &*self.secrets };
-        let mut looked = Looked::default();
+        let certificate =
+            self.desired.hypervisor.iter().filter(|wanted| hypervisor::is_applied(wanted, mark));
+        let kept: Vec<Feature> =
+            certificate.flat_map(|wanted| &wanted.features).chain(&self.desired.on_node).cloned().collect();
+        if kept.is_empty() {
+            return Looked::default();
+        }
+        let seen = match rendered(&kept) {
+            Ok(mut rendered) => {
+                // The node gets no programs.
+                rendered.iter_mut().for_each(|feature| feature.artifacts.clear());
+                asked(&**node, &rendered, &*self.secrets, "looking at what is on the node".to_owned()).await
+            }
+            Err(why) => Err(why),
+        };
+        let features = match seen {
+            Ok(features) => features,
+            Err(why) => return Looked::unseen("what is on the node", why),
+        };
+        let mut looked = Looked { node: true, ..Looked::default() };
+        for feature in &self.desired.on_node {
+            let address = Address::feature(&feature.name, &Host::THE_NODE);
+            let same = mark.fingerprint(&address) == Some(&*feature.fingerprint);
+            if let Some(found) = features.get(&feature.name).filter(|found| same && !found.is_empty()) {
+                looked.found.insert(address, found.clone());
+            }
+        }
+        let on = OnNode { desired: self.desired, mark, node: &**node, features: &features };
         for manager in crate::managers() {
             looked.add(manager.look_at_node(on).await);
         }

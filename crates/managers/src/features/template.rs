@@ -1,10 +1,22 @@
 //! Templates: strict about what is not defined, and their errors say where.
 
+use std::sync::LazyLock;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 use super::error::RenderError;
 use super::{quote, size};
+
+/// What several features have in their files, each once: `{% include "phoenix/NAME" %}`.
+const PARTS: [(&str, &str); 3] = [
+    ("phoenix/haproxy-globals", include_str!("parts/haproxy-globals")),
+    ("phoenix/haproxy-whose", include_str!("parts/haproxy-whose")),
+    ("phoenix/haproxy.service", include_str!("parts/haproxy.service")),
+];
+
+/// What all features have in common, read once.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
 /// Renders the templates of one feature.
 pub(super) struct Templates {
@@ -14,24 +26,7 @@ pub(super) struct Templates {
 
 impl Templates {
     pub(super) fn new(feature: &str) -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-        // Only delimiters of one's own can be wrong, and there are none.
-        if let Ok(syntax) = syntax.build() {
-            environment.set_syntax(syntax);
-        }
-        // For errors that name what is not defined.
-        environment.set_debug(true);
-        quote::add_filters(&mut environment);
-        environment.add_filter("bytes", size::bytes);
-        // What cannot be is refused where it would be written, before anything is contacted.
-        environment.add_function("fail", |message: String| {
-            Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
-        });
-        Self { feature: feature.to_owned(), environment }
+        Self { feature: feature.to_owned(), environment: ENVIRONMENT.clone() }
     }
 
     /// Renders `source`, which stands in `file`.
@@ -46,6 +41,31 @@ impl Templates {
             }
         })
     }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    // Only delimiters of one's own can be wrong, and there are none.
+    if let Ok(syntax) = syntax.build() {
+        environment.set_syntax(syntax);
+    }
+    // For errors that name what is not defined.
+    environment.set_debug(true);
+    quote::add_filters(&mut environment);
+    environment.add_filter("bytes", size::bytes);
+    // What cannot be is refused where it would be written, before anything is contacted.
+    environment.add_function("fail", |message: String| {
+        Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    for (name, source) in PARTS {
+        // One that cannot be read would be missed by the features that include it, which tests render.
+        let _ = environment.add_template(name, source);
+    }
+    environment
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use futures::future::try_join_all;
 use plan::Step;
 use plan::address::kinds;
 use proxmox::firewall::FirewallFile;
-use proxmox::firewall::change::{self, Applied, Confirmed, FileChange};
+use proxmox::firewall::change::{FIREWALL, FileChange};
 use proxmox::inventory::is_firewall_name;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-use transport::{Command, Output, Runner};
+use transport::{Command, Runner};
 
 use super::diff::FirewallWork;
+use crate::guarded::{Codes, Guarded};
 use crate::settle;
 use crate::worksite::Worksite;
 
@@ -30,10 +31,24 @@ pub const GUARD: Duration = Duration::from_secs(60);
 pub const IN_FORCE: Duration = Duration::from_secs(20);
 /// How long the nftables backend of Proxmox VE may need (proxmox-firewall looks every five seconds). It does not say.
 const NFTABLES: Duration = Duration::from_secs(7);
-/// How long another site's change may need to be confirmed, or to be taken back.
-const BUSY: Duration = Duration::from_secs(90);
-/// How often a new connection is tried before it counts as cut.
-const TRIES: u32 = 2;
+/// How the files are changed.
+const GUARDED: Guarded = Guarded {
+    guard: &FIREWALL,
+    wait: GUARD,
+    busy: Duration::from_secs(90),
+    what: "the firewall",
+    things: "rules",
+    codes: Codes {
+        modified: "firewall::modified",
+        busy: "firewall::busy",
+        cut: "firewall::way-cut",
+        failed: "firewall::failed",
+        // Nothing is brought into force here but by Proxmox VE itself.
+        refused: "firewall::failed",
+    },
+    cut_hint: "name the networks that manage the node in `firewall.management`, then phoenix-cli apply",
+    failed_hint: "on the node: systemctl status pve-cluster; then phoenix-cli apply",
+};
 
 /// What a waiting step is told.
 type Told = Result<Done, Failure>;
@@ -99,74 +114,13 @@ impl FirewallCrew {
         })?;
         let node = &**first;
         progress.doing(format!("writing {} file(s) of the firewall", files.len()));
-        let token = self.write(node, files, progress).await?;
         let proven = async {
             let nodes = self.nodes_of(first, files).await?;
-            try_join_all(nodes.iter().map(|node| self.in_force(&**node, files, progress))).await?;
-            self.get_through(node, progress).await
+            try_join_all(nodes.iter().map(|node| self.in_force(&**node, files, progress))).await.map(drop)
         };
-        match proven.await {
-            Ok(()) => {}
-            Err(failure) => return Err(take_back(node, &token, failure).await),
-        }
-        let confirm = change::confirm(&token);
-        let told = understood(node, &confirm, change::confirmed).await;
-        match told {
-            Ok(Confirmed::Yes) => {
-                let nftables = files.iter().any(uses_nftables);
-                let how =
-                    if nftables { "written; this node does not say what is in force" } else { "in force" };
-                Ok(Done::new(how))
-            }
-            Ok(Confirmed::Restored) => Err(Failure::new(
-                "firewall::way-cut",
-                format!(
-                    "the node was not told within {} s that all is well: the old rules are back",
-                    GUARD.as_secs()
-                ),
-            )
-            .hint("phoenix-cli apply tries again")),
-            Err(failure) => Err(take_back(node, &token, failure).await),
-        }
-    }
-
-    /// Writes the files, with the guard armed.
-    async fn write(
-        &self,
-        node: &dyn Runner,
-        files: &[FileChange],
-        progress: &Progress,
-    ) -> Result<String, Failure> {
-        let command = change::apply(&self.site.site, files, GUARD);
-        let begin = Instant::now();
-        let mut pauses = settle::Pauses::up_to(settle::PAUSE);
-        let mut waited = false;
-        loop {
-            match understood(node, &command, change::applied).await? {
-                Applied::Armed(token) => return Ok(token),
-                Applied::Modified(name) => {
-                    return Err(Failure::new(
-                        "firewall::modified",
-                        format!("somebody changed {name} since the plan was made; nothing was written"),
-                    )
-                    .hint("phoenix-cli plan shows what is there now"));
-                }
-                Applied::Busy(_) if begin.elapsed() < BUSY => {
-                    if !waited {
-                        progress.waiting("another site's change of the firewall to be confirmed", BUSY);
-                        waited = true;
-                    }
-                    pauses.pause().await;
-                }
-                Applied::Busy(site) => {
-                    return Err(Failure::new(
-                        "firewall::busy",
-                        format!("a change of the site `{site}` waits to be confirmed, and keeps waiting"),
-                    )
-                    .hint("end the other run, then phoenix-cli apply"));
-                }
-            }
-        }
+        GUARDED.change(&self.site, node, (files, &[]), progress, proven).await?;
+        let nftables = files.iter().any(uses_nftables);
+        Ok(Done::new(if nftables { "written; this node does not say what is in force" } else { "in force" }))
     }
 
     /// The nodes that have to put files in force: the first one, and those that the guests are on.
@@ -235,73 +189,12 @@ impl FirewallCrew {
             pauses.pause().await;
         }
     }
-
-    /// The proof: new connections, to ssh and to the API.
-    async fn get_through(&self, node: &dyn Runner, progress: &Progress) -> Result<(), Failure> {
-        progress.doing("making new connections to the node");
-        let mut last = None;
-        for _ in 0..TRIES {
-            let ssh =
-                node.fresh().await.map_err(|e| settle::transport_failure("making a new ssh connection", &e));
-            let both = match ssh {
-                Ok(()) => {
-                    let api = self.site.reader().fresh().await;
-                    api.map_err(|e| settle::failure("making a new connection to the API", &e))
-                }
-                Err(failure) => Err(failure),
-            };
-            match both {
-                Ok(()) => return Ok(()),
-                Err(failure) => last = Some(failure),
-            }
-        }
-        let cause = last.map(|failure| failure.errors).unwrap_or_default();
-        let mut failure =
-            Failure::new("firewall::way-cut", "with the new rules no new connection gets to the node");
-        failure.errors.extend(cause);
-        Err(failure
-            .hint("name the networks that manage the node in `firewall.management`, then phoenix-cli apply"))
-    }
 }
 
 /// Whether the node's firewall is the one of nftables, which has no word on what is in force.
 fn uses_nftables(file: &FileChange) -> bool {
     let host = file.name.starts_with("host:");
     host && FirewallFile::parse(file.new.as_deref().unwrap_or_default()).option("nftables") == Some("1")
-}
-
-/// Runs a command that may be run again, until its answer can be read.
-async fn understood<T>(
-    node: &dyn Runner,
-    command: &Command,
-    read: fn(&Output) -> Result<T, String>,
-) -> Result<T, Failure> {
-    let mut said = String::new();
-    let mut pauses = settle::Pauses::up_to(settle::PAUSE);
-    // An answer that was cut off is asked for again; what fails three times fails for good.
-    for _ in 0..3 {
-        match read(&settle::command(node, command).await?) {
-            Ok(answer) => return Ok(answer),
-            Err(words) => said = words,
-        }
-        pauses.pause().await;
-    }
-    Err(Failure::new("firewall::failed", "the node could not change the firewall's files")
-        .with_output(said)
-        .hint("on the node: systemctl status pve-cluster; then phoenix-cli apply"))
-}
-
-/// Has the old files put back now, over the connection that is still there; the node does it by itself otherwise.
-async fn take_back(node: &dyn Runner, token: &str, mut failure: Failure) -> Failure {
-    let cancel = change::cancel(token).limit(Duration::from_secs(10));
-    let back = node.run(&cancel).await.ok().and_then(|output| change::confirmed(&output).ok());
-    failure.errors.push(match back {
-        Some(Confirmed::Restored) => "the old rules are back".to_owned(),
-        // It cannot be, since it was never confirmed.
-        Some(Confirmed::Yes) => "the new rules stay: they were confirmed".to_owned(),
-        None => format!("the node puts the old rules back within {} s", GUARD.as_secs()),
-    });
-    failure
 }
 
 #[async_trait]

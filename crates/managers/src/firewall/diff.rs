@@ -146,7 +146,8 @@ impl Declared<'_> {
         }
         self.site(proposal);
         let ends = Ends::new(self.world.desired, self.firewall, &self.world.inventory.reached().addresses);
-        for container in self.world.desired.guests.values() {
+        // One that becomes a template has no rules of its own, which its clones would have, too.
+        for container in self.world.desired.guests.values().filter(|guest| !guest.golden) {
             self.guest(container, &ends, proposal);
         }
         self.note_believed(proposal);

@@ -27,6 +27,12 @@ use plan::desired::{Desired, Firewall, Guest};
 
 use super::rules::{addresses, shown};
 
+/// Every address.
+const EVERY: Option<Ipv4Cidr> = match Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0) {
+    Ok(every) => Some(every),
+    Err(_) => None,
+};
+
 /// The options of a guest's file.
 pub fn options(guest: &Guest) -> impl Iterator<Item = (&'static str, String)> {
     let dhcp = guest.spec.nets.values().any(|nic| nic.address == NicAddress::Dhcp);
@@ -55,10 +61,12 @@ pub fn sets(
         let Some(declared) = guest.spec.nets.get(slot) else { continue };
         let mut allowed = declared.allowed_addresses.clone();
         if declared.address == NicAddress::Dhcp {
-            let ends = [nic.subnet.first_address(), nic.subnet.last_address()];
+            // Of a bridge alone nobody knows which network gives the address.
+            let Some(subnet) = nic.subnet.or(EVERY) else { continue };
+            let ends = [subnet.first_address(), subnet.last_address()];
             let others = desired.guests.values().flat_map(addresses);
             let taken = others.chain(node.iter().copied()).chain(firewall.taken.iter().copied()).chain(ends);
-            allowed.extend(except(nic.subnet, &taken.collect()));
+            allowed.extend(except(subnet, &taken.collect()));
         }
         if !allowed.is_empty() {
             sets.insert(format!("ipfilter-net{slot}"), allowed.iter().map(shown).collect());

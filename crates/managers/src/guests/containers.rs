@@ -137,7 +137,10 @@ pub static ROWS: [Row<Guest>; 29] = [
         privilege: "VM.Config.Network",
         ..Row::new("searchdomain", "`search-domains`, or `site.domain`", |c, _| text(c.searchdomain.clone()))
     },
-    Row { form: Form::Property(&STARTUP), ..Row::new("startup", "`startup`", |c, _| startup(c)) },
+    Row {
+        form: Form::Property(&STARTUP),
+        ..Row::new("startup", "`startup`, or who needs whom", |c, _| startup(c))
+    },
     Row {
         form: Form::Number,
         default: Some("512"),
@@ -279,7 +282,7 @@ pub(super) fn number(value: Option<impl ToString>) -> Wanted {
 }
 
 /// A setting by its name on the node. A list's members stand one a line in blueprints, and are joined by NUL there.
-fn setting(guest: &Guest, name: &str) -> Wanted {
+pub(super) fn setting(guest: &Guest, name: &str) -> Wanted {
     text(guest.settings.get(name).map(|value| value.trim_end().replace('\n', "\0")).unwrap_or_default())
 }
 
@@ -307,7 +310,7 @@ pub(super) fn flag(on: bool) -> Wanted {
 
 /// Its place in the order of starts, which both kinds have alike.
 pub(super) fn startup(guest: &Guest) -> Wanted {
-    let startup = guest.startup.unwrap_or_default();
+    let startup = guest.startup;
     let number = |n: Option<u32>| n.map(|n| n.to_string());
     parts([("order", number(startup.order)), ("up", number(startup.up)), ("down", number(startup.down))])
 }
@@ -501,7 +504,11 @@ mod tests {
         }
         // Every setting of the node's is in the table of names, and has its row unless it is refused.
         for setting in blueprint::settings::of(blueprint::model::GuestKind::Container) {
-            let key = if setting.numbered { format!("{}0", setting.name) } else { setting.name.to_owned() };
+            let key = if setting.numbered.is_some() {
+                format!("{}0", setting.name)
+            } else {
+                setting.name.to_owned()
+            };
             let refused = matches!(setting.covered, blueprint::settings::Covered::Refused(_));
             assert_eq!(keys::row(&ROWS, &key).is_none(), refused, "{key}");
         }

@@ -15,6 +15,7 @@ use plan::{Action, Address, Change, Consent, Desired, Grade, GuestKind, Mark, Pr
 use serde_json::{Value, json};
 
 use super::change::{self, Looked};
+use super::clone;
 use super::collide::{self, Others};
 use super::make::create;
 use super::table::Table;
@@ -109,6 +110,10 @@ impl Kind for Guests {
                 proposal.relies_on(resource.clone(), state(&resource));
                 diff_guest(world, wanted, &ours, &strangers, &mut others, proposal);
             }
+            super::renamed::note(world, self.0.kind, &ours, proposal);
+            if self.0.kind == GuestKind::Vm {
+                super::boot::note(world, proposal);
+            }
         }
         if !others.is_empty() {
             let all: Vec<String> = others.iter().map(|(guest, key)| format!("{guest} {key}")).collect();
@@ -119,10 +124,12 @@ impl Kind for Guests {
         } else {
             world.desired.guests.values().map(Wanted::resource).collect()
         };
+        let going: BTreeMap<u32, &Address> =
+            ours.iter().filter(|(a, _)| !wanted.contains(**a)).map(|(a, g)| (g.id, *a)).collect();
         for (address, guest) in ours.iter().filter(|(a, _)| !wanted.contains(**a)) {
             proposal.relies_on((*address).clone(), state(address));
             let (step, work) = delete(address, guest, world.options.destroy);
-            proposal.step(step, &work);
+            proposal.step(clone::after_its_clones(world, guest, &going, step), &work);
         }
     }
 
@@ -137,8 +144,8 @@ impl Kind for Guests {
             return Err(format!("it says that it is about another guest than {id}"));
         }
         let Some(gone) = gone else {
-            let restarts = matches!(&work, GuestWork::Update(update) if update.restart);
-            return Ok((if restarts { Grade::Restart } else { Grade::Live }, Consent::NotNeeded));
+            let stops = matches!(&work, GuestWork::Update(update) if update.stop);
+            return Ok((if stops { Grade::Restart } else { Grade::Live }, Consent::NotNeeded));
         };
         let there = inventory.guests.get(&gone.id);
         let grade = match (&work, there) {
@@ -190,6 +197,9 @@ fn ours<'a>(
             [only] => Some(*only),
             several => several.iter().find(|g| Some(g.id) == wanted).copied(),
         };
+        if super::renamed::is_twice(address, guests, proposal) {
+            continue;
+        }
         let others: Vec<String> =
             guests.iter().filter(|g| one.is_none_or(|o| o.id != g.id)).map(|g| g.id.to_string()).collect();
         if let Some(one) = one {
@@ -250,16 +260,18 @@ fn diff_guest(
                 other.config.is_none() && other.mark.is_none() && other.vm == (wanted.kind == GuestKind::Vm);
             proposal.problem(match unread {
                 true => unreadable(wanted, other),
-                false => taken(&world.desired.site, wanted, other),
+                false => taken(world, wanted, other),
             });
             return;
         };
         after.push((*going).clone());
     }
     match there {
+        None if wanted.was.is_some() => proposal.problem(super::renamed::nobody(wanted)),
         None => {
             let mut reasons = vec![format!("new in {}", wanted.declared)];
             reasons.extend(after.iter().map(|a| format!("takes the id of {a}")));
+            super::renamed::could_be(wanted, &after, proposal);
             create(world, wanted, None, reasons, after, proposal);
         }
         Some(guest) if guest.vm != (wanted.kind == GuestKind::Vm) => proposal.problem(Problem {
@@ -272,9 +284,25 @@ fn diff_guest(
             hint: "give it another name or id".into(),
         }),
         Some(guest) if guest.config.is_none() => proposal.problem(unreadable(wanted, guest)),
+        Some(guest) if guest.id != wanted.id && guest.was.is_some() => {
+            proposal.problem(super::renamed::another_id(wanted, guest));
+        }
         Some(guest) if guest.id != wanted.id => {
             let reasons = vec![format!("its id changes from {} to {}", guest.id, wanted.id)];
             create(world, wanted, Some(guest), reasons, after, proposal);
+        }
+        // The planner says what of it is no longer as it was made, and that it stays.
+        Some(guest) if guest.template && wanted.golden => {
+            let nothing = Mark::new(&world.desired.site, wanted.resource());
+            let Some(looked) = Looked::at(world, wanted, guest, &nothing) else { return };
+            let changes = looked.compare(wanted).differences.into_iter().flat_map(|it| it.changes);
+            let step = changes.fold(Step::new(wanted.resource(), Action::Update), Step::change);
+            if !step.changes.is_empty() {
+                proposal.step(step, &GuestWork::Update(Box::default()));
+            }
+        }
+        Some(guest) if guest.lock.as_deref().is_some_and(|lock| ["clone", "create"].contains(&lock)) => {
+            proposal.problem(clone::left_half(wanted, guest));
         }
         Some(guest) if guest.template => proposal.problem(Problem {
             address: wanted.resource(),
@@ -330,7 +358,8 @@ fn adopt(wanted: &Wanted) -> String {
     )
 }
 
-fn taken(site: &str, wanted: &Wanted, other: &Guest) -> Problem {
+fn taken(world: World<'_>, wanted: &Wanted, other: &Guest) -> Problem {
+    let site = &*world.desired.site;
     if let Some(claim) = &other.claim {
         return Problem {
             address: wanted.resource(),
@@ -351,6 +380,11 @@ fn taken(site: &str, wanted: &Wanted, other: &Guest) -> Problem {
         Some(mark) => {
             hint = if mark.is_newer(site) {
                 "use the newer Phoenix that was here last: this one would forget what that one did".to_owned()
+            } else if mark.site == site && world.desired.guest(&mark.address).is_none() {
+                format!(
+                    "if it is to go, destroy it first: phoenix-cli apply --target {0} --allow-destroy {0}",
+                    mark.address
+                )
             } else if mark.site == site {
                 format!(
                     "if {0} is to have another id, apply that first, with --target {0}; or give {1} another `id`",
@@ -362,7 +396,7 @@ fn taken(site: &str, wanted: &Wanted, other: &Guest) -> Problem {
             };
             format!("{} of the site `{}`", mark.address, mark.site)
         }
-        None if other.lock.as_deref() == Some("create") => {
+        None if other.lock.as_deref().is_some_and(|lock| ["create", "clone"].contains(&lock)) => {
             hint = format!(
                 "if no task makes it any more, remove what is left: {1} unlock {0} && {1} destroy {0}",
                 other.id,
@@ -399,10 +433,13 @@ pub(super) fn step(wanted: &Wanted, action: Action, grade: Grade, reasons: Vec<S
 /// Marks a step as one that takes root; whether there is a way to run root's commands. Without one it is tried with the
 /// credential there is: root@pam's password can do it.
 pub(super) fn takes_root(world: World<'_>, step: &mut Step, why: &str) -> bool {
-    step.root = Some(if world.inventory.commands {
-        why.to_owned()
-    } else {
-        format!("{why}; there is no ssh to the node, so the credential must be root@pam's own")
+    let no_ssh = "; there is no ssh to the node, so the credential must be root@pam's own";
+    let end = if world.inventory.commands { "" } else { no_ssh };
+    let before = step.root.take().map(|root| root.strip_suffix(no_ssh).unwrap_or(&root).to_owned());
+    step.root = Some(match before {
+        Some(before) if before.split("; ").any(|one| one == why) => format!("{before}{end}"),
+        Some(before) => format!("{before}; {why}{end}"),
+        None => format!("{why}{end}"),
     });
     world.inventory.commands
 }

@@ -1,16 +1,19 @@
 //! Making a guest, where there is none or where what is there cannot become it.
 
+use std::collections::BTreeMap;
+
+use blueprint::model::Enter;
 use plan::desired::Guest as Wanted;
 use plan::inventory::Guest;
 use plan::planner::{Proposal, World};
-use plan::{Action, Address, Change, Consent, Grade, Mark, Problem};
+use plan::{Action, Address, Change, Consent, Grade, Mark, Problem, Step};
 use proxmox::property::{PropertyString, VolumeSource, container::MOUNT, machine::DISK};
 use serde_json::Value;
 
 use super::diff::{self, guest_protected, step};
 use super::table::Table;
 use super::work::{Create, GuestWork, Params, Placement, WaitsFor};
-use super::{offer, table};
+use super::{boot, clone, entry, first_start, offer, table};
 use crate::keys::Around;
 use crate::privileges::or_unseen;
 
@@ -19,7 +22,7 @@ pub(super) fn create(
     world: World<'_>,
     wanted: &Wanted,
     there: Option<&Guest>,
-    mut reasons: Vec<String>,
+    reasons: Vec<String>,
     after: Vec<Address>,
     proposal: &mut Proposal,
 ) {
@@ -30,6 +33,10 @@ pub(super) fn create(
     let node = node.map_or_else(|| inventory.node.clone(), ToString::to_string);
     if let Some(problem) = no_node(world, wanted, &node) {
         proposal.problem(problem);
+        return;
+    }
+    if let Some(image) = world.desired.cloned_from(wanted) {
+        clone::create(world, wanted, image, &node, Anew { there, reasons, after }, proposal);
         return;
     }
     let there_is = inventory.facts(&node);
@@ -59,7 +66,8 @@ pub(super) fn create(
         });
         return;
     };
-    let around = Around { storage: &storage, medium: origin.medium.as_deref() };
+    let around =
+        Around { storage: &storage, medium: origin.medium.as_deref(), second: origin.second.as_deref() };
     let written = crate::keys::written(table.rows, wanted, around);
     let made = written.iter().filter_map(|(row, _, value)| crate::keys::made_on(row.form, value));
     let storages = std::iter::once(storage.clone()).chain(made);
@@ -71,29 +79,17 @@ pub(super) fn create(
         proposal.problem(problem);
         return;
     }
-    let lost = there.map(|there| volumes(table, there)).unwrap_or_default();
-    let grade = match there {
-        None => Grade::Live,
-        Some(_) if lost.is_empty() => Grade::Rebuild,
-        Some(_) => Grade::DataLoss,
-    };
-    reasons.extend(lost);
-    let action = if there.is_some() { Action::Replace } else { Action::Create };
-    let mut step = step(wanted, action, grade, reasons, &node);
-    step.needs = after;
-    step.needs.extend(origin.needs);
+    let mut step = Anew { there, reasons, after }.step(world, wanted, &node).needs(origin.needs);
     step.holds.push(format!("storage:{storage}"));
-    if let Some(guest) = there {
-        if guest.id != wanted.id {
-            step.holds.push(format!("guest:{}", guest.id));
-        }
-        step.consent =
-            if guest_protected(guest) || wanted.protected { diff::protected() } else { Consent::Needed };
-    }
     let (mut params, mut root, mut grow) = (origin.params, Params::new(), Params::new());
+    let mut secrets = BTreeMap::new();
     for (row, key, value) in written {
+        if let Some(reference) = table::secret(wanted, row) {
+            secrets.insert(key, reference);
+            continue;
+        }
         // It holds the mark, too.
-        if row.name == "description" {
+        if row.name == "description" || boot::is_left(world, wanted, row) {
             continue;
         }
         // The first disk is a copy, which then grows.
@@ -126,15 +122,70 @@ pub(super) fn create(
         Change::new("size", Value::Null, table::size(wanted, &storage)),
     ];
     step.changes.extend(origin.shown);
-    let work = GuestWork::Create(Create {
+    if !wanted.started {
+        step.changes.push(Change::new("state", Value::Null, "stopped"));
+    }
+    let first_start = match first_start::of(world, wanted, &node) {
+        Ok(first_start) => first_start,
+        Err(problem) => {
+            proposal.problem(*problem);
+            return;
+        }
+    };
+    if first_start.is_some() {
+        diff::takes_root(world, &mut step, first_start::BY_ROOT);
+    }
+    let work = GuestWork::Create(Box::new(Create {
         placement: Placement { id: wanted.id, node },
         replaces: there.map(|g| Placement { id: g.id, node: g.node.clone() }),
+        clone: None,
         params,
+        secrets,
+        set: Params::new(),
         root,
         grow,
         waits_for: waits_for(wanted),
-    });
+        off: !wanted.started,
+        first_start,
+    }));
     proposal.step(step, &work);
+}
+
+/// A guest that is made, and what stands in its place.
+pub(super) struct Anew<'a> {
+    /// What is destroyed before.
+    pub there: Option<&'a Guest>,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// What has to be done before.
+    pub after: Vec<Address>,
+}
+
+impl Anew<'_> {
+    /// The step, with what it costs and the consent it takes.
+    pub(super) fn step(self, world: World<'_>, wanted: &Wanted, node: &str) -> Step {
+        let Self { there, mut reasons, after } = self;
+        let lost = there.map(|there| volumes(table::of(wanted), there)).unwrap_or_default();
+        let grade = match there {
+            None => Grade::Live,
+            Some(_) if lost.is_empty() => Grade::Rebuild,
+            Some(_) => Grade::DataLoss,
+        };
+        reasons.extend(lost);
+        let action = if there.is_some() { Action::Replace } else { Action::Create };
+        let mut step = step(wanted, action, grade, reasons, node).needs(after);
+        if let Some(guest) = there {
+            if guest.id != wanted.id {
+                step.holds.push(format!("guest:{}", guest.id));
+            }
+            step.consent = match clone::hangs_on(world, guest) {
+                Some(why) => Consent::Refused(why),
+                None if guest_protected(guest) || wanted.protected => diff::protected(),
+                None => Consent::Needed,
+            };
+        }
+        step
+    }
 }
 
 /// Why nothing can be made on a node, where that is so.
@@ -167,8 +218,19 @@ fn copied(value: &str, volume: &str) -> String {
 /// What is waited for after its start: a virtual machine in which something is installed must have come up.
 pub(super) fn waits_for(wanted: &Wanted) -> WaitsFor {
     match wanted.vm() {
-        Some(vm) if vm.agent && !wanted.features.is_empty() => WaitsFor::Agent,
+        Some(vm) if !wanted.features.is_empty() || first_start::is_told(vm) => entered_by(wanted),
         _ => WaitsFor::Nothing,
+    }
+}
+
+/// How a virtual machine is entered; a container is by its node.
+pub(crate) fn entered_by(wanted: &Wanted) -> WaitsFor {
+    let Some(vm) = wanted.vm() else { return WaitsFor::Nothing };
+    let minutes = vm.answers_within.unwrap_or(entry::MINUTES);
+    match vm.enter {
+        Enter::Agent => WaitsFor::Agent(minutes),
+        Enter::Ssh => WaitsFor::Ssh(minutes),
+        Enter::Not => WaitsFor::Nothing,
     }
 }
 

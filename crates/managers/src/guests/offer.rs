@@ -30,7 +30,10 @@ pub(super) fn unusable(
         return None;
     }
     let content = table::of(wanted).content;
-    let fits = |name: &str| there.get(name).is_some_and(|s| s.active && s.content.contains(content));
+    // What the blueprint declares will be as it says: its step comes before.
+    let declared = |name: &str| world.desired.storages.get(name).map(|s| s.is_on(node) && s.holds(content));
+    let seen = |name: &str| there.get(name).is_some_and(|s| s.active && s.content.contains(content));
+    let fits = |name: &str| declared(name).unwrap_or_else(|| seen(name));
     let name = storages.find(|n| !fits(n))?;
     let message = match there.get(&name) {
         None => format!("{node} has no storage `{name}`"),

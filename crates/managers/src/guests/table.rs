@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use blueprint::model::SecretRef;
 use plan::desired::{Guest as Wanted, Nic};
 use plan::inventory::NodeFacts;
 use plan::planner::World;
@@ -55,6 +56,8 @@ pub struct Origin {
     pub import: Option<String>,
     /// The volume of the medium in its drive.
     pub medium: Option<String>,
+    /// The volume of the medium in its second drive.
+    pub second: Option<String>,
     /// What must be there first.
     pub needs: Vec<Address>,
     /// As people see it.
@@ -85,6 +88,14 @@ pub fn of_kind(kind: GuestKind) -> &'static Table {
 /// The table of a guest.
 pub(super) fn of(guest: &Wanted) -> &'static Table {
     of_kind(guest.kind)
+}
+
+/// The secret that is the value of a key, by reference.
+pub(super) fn secret(guest: &Wanted, row: &Row<Wanted>) -> Option<SecretRef> {
+    if !matches!(row.form, keys::Form::Secret) {
+        return None;
+    }
+    super::vms::password(guest.vm()?).cloned()
 }
 
 /// The text for people in its description.

@@ -1,18 +1,23 @@
 //! The keys of a virtual machine's configuration that Phoenix sets. Facts about them: qemu-server (`PVE/QemuServer.pm`,
 //! `PVE/QemuServer/*.pm`), and what a real node of Proxmox VE 9.2 answered to each, stopped and running, by token and by root.
 
-use blueprint::model::{Bus, Passed, Slot, Vm};
-use plan::desired::{Guest, Nic};
-use plan::planner::World;
-use plan::{Change, GuestKind, Problem};
-use proxmox::property::container::STARTUP;
-use proxmox::property::machine::{AGENT, BOOT, DISK, IP_CONFIG, MODELS, NET, PCI, USB, VIRTIOFS};
-use serde_json::Value;
+mod origin;
+mod plugs;
+mod said;
 
-use super::containers::{flag, number, parts, startup, text};
-use super::table::{self, FirstDisk, Origin, Table, Tasks};
-use crate::images;
-use crate::keys::{Around, Form, Others, Row, Shown, Takes, Value as Wanting, Wanted};
+use blueprint::model::{Bus, Slot, Vm};
+use plan::GuestKind;
+use plan::desired::{Guest, Nic};
+use proxmox::property::container::STARTUP;
+use proxmox::property::machine::{AGENT, BOOT, DISK, IP_CONFIG, NET, PCI, SMBIOS, USB, VIRTIOFS};
+
+use super::containers::{flag, number, parts, setting, startup, text};
+use super::table::{self, FirstDisk, Table, Tasks};
+use crate::keys::{Around, Form, HIDDEN, Others, Row, Shown, Takes, Value as Wanting, Wanted};
+pub(super) use origin::media;
+use plugs::{DISK_PARTS, PLUGGED, PLUGS_USB, TAKEN_OVER, balloons, plugs, plugs_the_same, plugs_usb};
+pub(super) use said::password;
+use said::{SMBIOS_PARTS, boot, encoded, net, one, raw, settings, slots, smbios};
 
 /// Virtual machines.
 pub static TABLE: Table = Table {
@@ -26,7 +31,7 @@ pub static TABLE: Table = Table {
         Some(FirstDisk { key: slot.to_string(), storage: disk.storage.as_deref(), size_mib: disk.size_mib })
     },
     content: "images",
-    origin,
+    origin: origin::origin,
     command: "qm",
     tasks: Tasks { create: "qmcreate", start: "qmstart", shutdown: "qmshutdown", destroy: "qmdestroy" },
 };
@@ -36,7 +41,9 @@ const FIRST: [&str; 3] = ["scsi0", "virtio0", "sata0"];
 
 /// The drive for cloud-init, and the one for a medium.
 const CLOUD_INIT: &str = "ide2";
-const MEDIUM: &str = "ide0";
+pub(super) const MEDIUM: &str = "ide0";
+/// The drive of a second medium.
+pub(super) const SECOND: &str = "ide3";
 
 fn is_drive(key: &str) -> bool {
     ["efidisk0", "tpmstate0"].contains(&key) || key.parse::<Slot>().is_ok()
@@ -57,8 +64,31 @@ macro_rules! option {
     };
 }
 
+/// A setting without a key of its own in blueprints, which waits for a restart and is changed by who may set options: what most
+/// are (KEYS-QEMU).
+macro_rules! setting {
+    ($key:literal) => {
+        Row {
+            takes: Takes::Restart,
+            others: Others::Value,
+            ..Row::new($key, concat!("`settings.", $key, "`"), |g, _| setting(g, $key))
+        }
+    };
+}
+
+/// A setting that only root@pam may change, whatever it is (KEYS-QEMU: "only root can set").
+macro_rules! roots {
+    ($key:literal) => {
+        Row {
+            root: Some(|_, _, _| Some(concat!($key, " is root@pam's to set"))),
+            root_words: "always",
+            ..setting!($key)
+        }
+    };
+}
+
 /// The blueprint's words for a virtual machine, as far as they become keys.
-pub static ROWS: [Row<Guest>; 51] = [
+pub static ROWS: [Row<Guest>; 77] = [
     Row {
         privilege: "VM.Config.Options",
         ..Row::new("name", "`hostname`", |g, _| text(g.hostname.to_string()))
@@ -76,6 +106,8 @@ pub static ROWS: [Row<Guest>; 51] = [
         privilege: "VM.Config.CPU",
         ..option!("sockets", "`sockets`")
     },
+    // Without CPUs among what `hotplug` says: KEYS-QEMU, "vcpus".
+    Row { form: Form::Number, privilege: "VM.Config.CPU", ..option!("vcpus", "`vcpus`") },
     Row { privilege: "VM.Config.CPU", ..option!("cpu", "`cpu`") },
     // In force at once: KEYS-QEMU, "cpulimit", "cpuunits".
     Row {
@@ -116,51 +148,77 @@ pub static ROWS: [Row<Guest>; 51] = [
     Row {
         form: Form::Number,
         shown: Shown::Mib,
+        at_once: Some((balloons, "while there is a balloon and stays one")),
         privilege: "VM.Config.Memory",
         ..option!("balloon", "`balloon`")
     },
-    Row { form: Form::Number, privilege: "VM.Config.Memory", ..option!("shares", "`shares`") },
+    // KEYS-QEMU, "shares": at once.
+    Row {
+        form: Form::Number,
+        takes: Takes::Live,
+        privilege: "VM.Config.Memory",
+        ..option!("shares", "`shares`")
+    },
     Row {
         root: Some(|_, _, _| Some("huge pages are root@pam's to give")),
         root_words: "always",
         privilege: "VM.Config.Memory",
         ..option!("hugepages", "`hugepages`")
     },
-    Row { default: Some("seabios"), privilege: HARDWARE, ..option!("bios", "`bios`, `uefi`") },
+    Row { default: Some("seabios"), ..option!("bios", "`bios`, `uefi`") },
     Row { privilege: HARDWARE, ..option!("machine", "`machine`") },
     Row {
         default: Some("lsi"),
-        others: Others::Nothing,
+        // A clone has what its template has, and cannot do without.
+        others: Others::Kept,
         privilege: HARDWARE,
         ..option!("scsihw", "`scsi-controller`")
     },
     Row { privilege: HARDWARE, ..option!("vga", "`vga`") },
     Row { privilege: HARDWARE, ..option!("rng0", "`rng`") },
     Row { privilege: HARDWARE, ..option!("watchdog", "`watchdog`") },
-    Row { default: Some("other"), others: Others::Nothing, ..option!("ostype", "`os`") },
-    Row { takes: Takes::Live, ..option!("hotplug", "`hotplug`") },
+    Row { default: Some("other"), others: Others::Kept, ..option!("ostype", "`os`") },
+    Row {
+        at_once: Some((plugs_the_same, "where memory and processors are in it as before")),
+        privilege: HARDWARE,
+        ..option!("hotplug", "`hotplug`")
+    },
     Row {
         form: Form::Flag,
-        takes: Takes::Live,
+        at_once: Some((plugs_usb, PLUGS_USB)),
         default: Some("1"),
         privilege: HARDWARE,
         ..option!("tablet", "`tablet`")
     },
     Row { form: Form::Flag, default: Some("0"), ..option!("localtime", "`localtime`") },
-    Row { form: Form::Flag, default: Some("1"), ..option!("acpi", "`acpi`") },
+    Row { form: Form::Flag, default: Some("1"), privilege: HARDWARE, ..option!("acpi", "`acpi`") },
     Row { form: Form::Flag, default: Some("1"), privilege: HARDWARE, ..option!("kvm", "`kvm`") },
     Row { privilege: HARDWARE, ..option!("keyboard", "`keyboard`") },
     Row {
         form: Form::Property(&AGENT),
         default: Some("0"),
         takes: Takes::Restart,
+        others: Others::Parts(&["freeze-fs", "fstrim_cloned_disks", "type"]),
         ..Row::new("agent", "`agent`", |g, _| {
-            of(g, |vm| parts([("enabled", Some(u8::from(vm.agent).to_string()))]))
+            of(g, |vm| {
+                let said = |name| (name, vm.agent_options.get(name).cloned());
+                let on = Some(u8::from(vm.agent).to_string());
+                parts([("enabled", on), said("freeze-fs"), said("fstrim_cloned_disks"), said("type")])
+            })
         })
+    },
+    // The node draws a UUID for each, which stays.
+    Row {
+        form: Form::Property(&SMBIOS),
+        takes: Takes::Restart,
+        others: Others::Parts(&SMBIOS_PARTS),
+        privilege: HARDWARE,
+        ..Row::new("smbios1", "`smbios`", |g, _| of(g, smbios))
     },
     Row {
         form: Form::Property(&BOOT),
         takes: Takes::Restart,
+        privilege: "VM.Config.Disk",
         ..Row::new("boot", "`boot`", |g, _| of(g, |vm| parts([("order", boot(vm))])))
     },
     Row { form: Form::Flag, default: Some("0"), ..Row::new("onboot", "`onboot`", |g, _| flag(g.onboot)) },
@@ -169,52 +227,71 @@ pub static ROWS: [Row<Guest>; 51] = [
         default: Some("0"),
         ..Row::new("protection", "`protected`", |g, _| flag(g.protected))
     },
-    Row { form: Form::Property(&STARTUP), ..Row::new("startup", "`startup`", |g, _| startup(g)) },
+    // Of a token it takes Sys.Modify on /, which is more than a narrow one should have: PRIVILEGES, FACTS-2.
+    Row {
+        form: Form::Property(&STARTUP),
+        root: Some(|_, _, _| {
+            Some("the place of a virtual machine in the order of starts is root@pam's to set")
+        }),
+        root_words: "always",
+        ..Row::new("startup", "`startup`, or who needs whom", |g, _| startup(g))
+    },
     Row {
         form: Form::Members,
         others: Others::Members,
         ..Row::new("tags", "`tags`", |g, _| text(g.tags.iter().cloned().collect::<Vec<_>>().join(";")))
     },
     Row {
-        others: Others::Parts(&["rate", "link_down"]),
+        others: Others::Parts(&["rate", "link_down", "queues"]),
         numbered: true,
         form: Form::Property(&NET),
         shown: Shown::Parts,
+        takes: Takes::Restart,
+        at_once: Some((
+            |now, _, _| plugs(now, "network"),
+            "with `network` in `hotplug`, which is the default",
+        )),
         privilege: "VM.Config.Network",
-        ..Row::new("net", "`networks`, `address`", |g, _| {
+        ..Row::new("net", "`networks`, `network`, `address`, `mac`", |g, _| {
             g.nets.iter().map(|(slot, it)| (Some(*slot), net(it))).collect()
         })
     },
-    disks("scsi", Takes::Plugged, |g, around| slots(g, around, Bus::Scsi)),
-    disks("virtio", Takes::Plugged, |g, around| slots(g, around, Bus::Virtio)),
-    disks("sata", Takes::Restart, |g, around| slots(g, around, Bus::Sata)),
+    Row { at_once: PLUGGED, ..disks("scsi", |g, around| slots(g, around, Bus::Scsi)) },
+    Row { at_once: PLUGGED, ..disks("virtio", |g, around| slots(g, around, Bus::Virtio)) },
+    Row { at_once: TAKEN_OVER, ..disks("sata", |g, around| slots(g, around, Bus::Sata)) },
     // Before the disks on the same bus: both are drives of their own.
     Row {
         numbered: false,
         fixed: true,
+        from: "`cloud-init`",
         gone: Some("it is made anew when it is wanted again"),
-        ..disks(CLOUD_INIT, Takes::Restart, |g, around| {
+        ..disks(CLOUD_INIT, |g, around| {
             let cloud_init = |vm: &Vm| vm.cloud_init.then(|| format!("{}:cloudinit", around.storage));
             of(g, |vm| cloud_init(vm).map(volume).unwrap_or_default())
         })
     },
     Row {
         takes: Takes::Restart,
+        at_once: Some((|_, old, new| old.is_some() && new.is_some(), "where another medium is put in")),
         form: Form::Property(&DISK),
         privilege: "VM.Config.CDROM",
-        ..Row::new(MEDIUM, "`iso`", |g, around| {
-            let medium = |iso: &String| {
-                let volume = around.medium.unwrap_or(iso).to_owned();
-                parts([("file", Some(volume)), ("media", Some("cdrom".into()))])
-            };
-            of(g, |vm| vm.iso.as_ref().map(medium).unwrap_or_default())
+        ..Row::new(MEDIUM, "`iso`", |g, around| of(g, |vm| in_drive(vm.iso.as_ref(), around.medium)))
+    },
+    Row {
+        takes: Takes::Restart,
+        at_once: Some((|_, old, new| old.is_some() && new.is_some(), "where another medium is put in")),
+        form: Form::Property(&DISK),
+        privilege: "VM.Config.CDROM",
+        ..Row::new(SECOND, "`second-iso`", |g, around| {
+            of(g, |vm| in_drive(vm.second_iso.as_ref(), around.second))
         })
     },
-    disks("ide", Takes::Restart, |g, around| slots(g, around, Bus::Ide)),
+    Row { at_once: TAKEN_OVER, ..disks("ide", |g, around| slots(g, around, Bus::Ide)) },
     Row {
         numbered: false,
         fixed: true,
-        ..disks("efidisk0", Takes::Restart, |g, around| {
+        from: "`uefi`",
+        ..disks("efidisk0", |g, around| {
             of(g, |vm| {
                 let Some(efi) = &vm.efi else { return Vec::new() };
                 parts([
@@ -228,7 +305,8 @@ pub static ROWS: [Row<Guest>; 51] = [
     Row {
         numbered: false,
         fixed: true,
-        ..disks("tpmstate0", Takes::Restart, |g, around| {
+        from: "`tpm`",
+        ..disks("tpmstate0", |g, around| {
             of(g, |vm| {
                 let Some(storage) = &vm.tpm else { return Vec::new() };
                 parts([
@@ -240,14 +318,23 @@ pub static ROWS: [Row<Guest>; 51] = [
     },
     Row {
         privilege: "VM.Config.Cloudinit",
-        ..Row::new("ciuser", "`user`", |g, _| {
+        ..Row::new("ciuser", "`user.name`", |g, _| {
             of(g, |vm| vm.user.as_ref().map_or_else(Vec::new, |user| text(user.name.clone())))
         })
     },
     Row {
         privilege: "VM.Config.Cloudinit",
-        ..Row::new("sshkeys", "`user`", |g, _| {
+        ..Row::new("sshkeys", "`user.ssh-keys`", |g, _| {
             of(g, |vm| vm.user.as_ref().map_or_else(Vec::new, |user| text(encoded(&user.keys.join("\n")))))
+        })
+    },
+    // KEYS-QEMU, "cipassword": read back as `**********`, and a hash in the file.
+    Row {
+        form: Form::Secret,
+        others: Others::Value,
+        privilege: "VM.Config.Cloudinit",
+        ..Row::new("cipassword", "`user.password`", |g, _| {
+            of(g, |vm| if password(vm).is_some() { text(HIDDEN.to_owned()) } else { Vec::new() })
         })
     },
     Row {
@@ -255,7 +342,7 @@ pub static ROWS: [Row<Guest>; 51] = [
         form: Form::Property(&IP_CONFIG),
         takes: Takes::Restart,
         privilege: "VM.Config.Cloudinit",
-        ..Row::new("ipconfig", "`networks`, `address`", |g, _| {
+        ..Row::new("ipconfig", "`networks.NAME.address`, `address`", |g, _| {
             let config = |(slot, nic): (&u8, &Nic)| {
                 let gateway = nic.gateway.map(|it| it.to_string());
                 (Some(*slot), Wanting::Parts(vec![("ip", Some(nic.ip.clone())), ("gw", gateway)]))
@@ -305,7 +392,8 @@ pub static ROWS: [Row<Guest>; 51] = [
             raw(old, new, |host| host != "spice").then_some("a USB device of the node is root@pam's to give")
         }),
         root_words: "a device of the node without a mapping",
-        ..passed("usb", "`usb`", |g, _| of(g, |vm| vm.usb.iter().map(slot_of_passed).collect()))
+        at_once: Some((plugs_usb, PLUGS_USB)),
+        ..passed("usb", "`usb`", |g, _| of(g, |vm| vm.usb.iter().map(|it| one(it, &USB)).collect()))
     },
     Row {
         form: Form::Property(&PCI),
@@ -313,22 +401,67 @@ pub static ROWS: [Row<Guest>; 51] = [
             raw(old, new, |_| true).then_some("a PCI device of the node is root@pam's to give")
         }),
         root_words: "a device of the node without a mapping",
-        ..passed("hostpci", "`pci`", |g, _| of(g, |vm| vm.pci.iter().map(slot_of_passed).collect()))
+        ..passed("hostpci", "`pci`", |g, _| of(g, |vm| vm.pci.iter().map(|it| one(it, &PCI)).collect()))
     },
     Row {
         form: Form::Property(&VIRTIOFS),
         privilege: "VM.Config.Disk",
-        ..passed("virtiofs", "`folders`", |g, _| of(g, |vm| vm.folders.iter().map(slot_of_passed).collect()))
+        ..passed("virtiofs", "`folders`", |g, _| {
+            of(g, |vm| vm.folders.iter().map(|it| one(it, &VIRTIOFS)).collect())
+        })
     },
+    // What has no key of its own. KEYS-QEMU: all pending while it runs but those that are marked so.
+    Row { form: Form::Flag, default: Some("1"), privilege: "VM.Config.Memory", ..setting!("allow-ksm") },
+    roots!("amd-sev"),
+    roots!("arch"),
+    roots!("args"),
+    Row { privilege: HARDWARE, ..setting!("audio0") },
+    Row { form: Form::Flag, default: Some("0"), ..setting!("autostart") },
+    Row { takes: Takes::Live, privilege: "VM.Config.Cloudinit", ..setting!("cicustom") },
+    Row { takes: Takes::Live, privilege: "VM.Config.Cloudinit", ..setting!("citype") },
+    Row {
+        form: Form::Flag,
+        default: Some("1"),
+        takes: Takes::Live,
+        privilege: "VM.Config.Cloudinit",
+        ..setting!("ciupgrade")
+    },
+    Row { form: Form::Flag, default: Some("0"), ..setting!("freeze") },
+    Row { privilege: HARDWARE, ..setting!("intel-tdx") },
+    roots!("ivshmem"),
+    Row { form: Form::Flag, default: Some("0"), ..roots!("keephugepages") },
+    Row { form: Form::Decimal, default: Some("0.1"), takes: Takes::Live, ..setting!("migrate_downtime") },
+    Row { form: Form::Number, default: Some("0"), takes: Takes::Live, ..setting!("migrate_speed") },
+    Row {
+        numbered: true,
+        privilege: "VM.Config.CPU",
+        takes: Takes::Restart,
+        others: Others::Value,
+        ..Row::new("numa", "`settings.numaN`", |g, _| settings(g, "numa"))
+    },
+    Row {
+        numbered: true,
+        takes: Takes::Restart,
+        others: Others::Value,
+        root: Some(|_, _, _| Some("a parallel port of the node is root@pam's to give")),
+        root_words: "always",
+        ..Row::new("parallel", "`settings.parallelN`", |g, _| settings(g, "parallel"))
+    },
+    Row { form: Form::Flag, default: Some("1"), ..setting!("reboot") },
+    roots!("spice_enhancements"),
+    Row { default: Some("now"), ..setting!("startdate") },
+    Row { form: Form::Flag, default: Some("0"), privilege: HARDWARE, ..setting!("tdf") },
+    Row { takes: Takes::Live, privilege: "VM.Config.Disk", ..setting!("vmstatestorage") },
     Row { form: Form::Prose, ..Row::new("description", "`description`", |g, _| text(table::description(g))) },
 ];
 
 /// A row of disks on one bus.
-const fn disks(name: &'static str, takes: Takes, wanted: fn(&Guest, Around<'_>) -> Wanted) -> Row<Guest> {
+const fn disks(name: &'static str, wanted: fn(&Guest, Around<'_>) -> Wanted) -> Row<Guest> {
     Row {
         numbered: true,
         form: Form::Volume(&DISK),
-        takes,
+        takes: Takes::Restart,
+        others: Others::Parts(&DISK_PARTS),
         gone: Some("its volume is kept as unused"),
         privilege: "VM.Config.Disk",
         ..Row::new(name, "`disks`", wanted)
@@ -360,7 +493,6 @@ fn is_the_nodes(key: &str) -> bool {
         "parent",
         "runningcpu",
         "runningmachine",
-        "smbios1",
         "snapstate",
         "snaptime",
         "template",
@@ -375,102 +507,15 @@ fn of(guest: &Guest, wanted: impl Fn(&Vm) -> Wanted) -> Wanted {
     guest.vm().map(wanted).unwrap_or_default()
 }
 
+/// A medium in a drive: as it is declared, or the volume that its name means.
+fn in_drive(declared: Option<&String>, volume: Option<&str>) -> Wanted {
+    let Some(declared) = declared else { return Vec::new() };
+    let volume = volume.unwrap_or(declared).to_owned();
+    parts([("file", Some(volume)), ("media", Some("cdrom".into()))])
+}
+
 fn volume(file: String) -> Wanted {
     parts([("file", Some(file))])
-}
-
-fn slot_of_passed((slot, device): (&u8, &Passed)) -> (Option<u8>, Wanting) {
-    (Some(*slot), Wanting::Parts(device.iter().map(|(name, value)| (*name, Some(value.clone()))).collect()))
-}
-
-/// The disks on a bus.
-fn slots(guest: &Guest, around: Around<'_>, bus: Bus) -> Wanted {
-    of(guest, |vm| {
-        let on_it = vm.disks.iter().filter(|(slot, _)| slot.bus == bus);
-        let all = on_it.map(|(slot, disk)| {
-            let storage = disk.storage.as_deref().unwrap_or(around.storage);
-            let mut parts =
-                vec![("file", Some(format!("{storage}:{}", blueprint::model::gib(disk.size_mib))))];
-            parts.extend(disk.options.iter().map(|(name, value)| (*name, Some(value.clone()))));
-            (Some(slot.number), Wanting::Parts(parts))
-        });
-        all.collect()
-    })
-}
-
-/// The devices to start from: the first disk, and then the medium.
-fn boot(vm: &Vm) -> Option<String> {
-    let implied = || {
-        let disk = vm.first_disk().map(|(slot, _)| slot.to_string());
-        let medium = vm.iso.as_ref().map(|_| MEDIUM.to_owned());
-        disk.into_iter().chain(medium).collect::<Vec<_>>()
-    };
-    let order = vm.boot.clone().unwrap_or_else(implied);
-    (!order.is_empty()).then(|| order.join(";"))
-}
-
-fn net(nic: &Nic) -> Wanting {
-    let model = nic.model.as_deref().unwrap_or(MODELS[0]);
-    // The model is the name of the part that holds the MAC: always with it, or the node would draw a new one (T-8).
-    let mut parts: Vec<(&'static str, Option<String>)> =
-        MODELS.into_iter().map(|name| (name, (name == model).then(|| nic.mac.clone()))).collect();
-    parts.extend([
-        ("bridge", Some(nic.bridge.to_string())),
-        ("firewall", nic.firewall.then(|| "1".to_owned())),
-        ("tag", nic.vlan.map(|it| it.to_string())),
-        ("mtu", nic.mtu.map(|it| it.to_string())),
-        ("rate", nic.rate.map(|it| it.to_string())),
-        ("link_down", nic.link_down.map(|it| u8::from(it).to_string())),
-    ]);
-    Wanting::Parts(parts)
-}
-
-/// Whether a change is about a device of the node that no mapping names. Source: qemu-server, `check_vm_modify_config_perm`.
-fn raw(old: Option<&str>, new: Option<&str>, counts: fn(&str) -> bool) -> bool {
-    let device = |text: Option<&str>| {
-        let parts: proxmox::property::PropertyString = text?.parse().ok()?;
-        PCI.get(&parts, "host").filter(|host| counts(host)).map(str::to_owned)
-    };
-    device(old).is_some() || device(new).is_some()
-}
-
-/// Public keys as the API takes them: percent-encoded, and then once more as all parameters are.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-/// The medium in its drive, on a node: where the blueprint calls it by the name of an image.
-pub(super) fn medium(world: World<'_>, wanted: &Guest, node: &str) -> Option<images::Source> {
-    let iso = wanted.vm()?.iso.as_ref()?;
-    images::image(world, iso, world.desired.node_of(wanted).as_ref(), node)?.ok()
-}
-
-/// The image of its first disk, and the medium in its drive.
-fn origin(world: World<'_>, wanted: &Guest, node: &str) -> Result<Origin, Box<Problem>> {
-    let Some(vm) = wanted.vm() else { return Ok(Origin::default()) };
-    let on = world.desired.node_of(wanted);
-    let source = |name: &String| match images::image(world, name, on.as_ref(), node) {
-        Some(source) => source.map_err(|lack| Box::new(lack.problem(wanted.resource()))),
-        // A volume that is there already.
-        None => Ok(images::Source { volume: name.clone(), step: None }),
-    };
-    let image = vm.image.as_ref().map(source).transpose()?;
-    let medium = vm.iso.as_ref().map(source).transpose()?;
-    let file = |source: &images::Source| source.volume.rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(Origin {
-        shown: image.as_ref().map(|image| Change::new("image", Value::Null, file(image))),
-        needs: [&image, &medium].into_iter().flatten().filter_map(|source| source.step.clone()).collect(),
-        import: image.map(|image| image.volume),
-        medium: medium.map(|medium| medium.volume),
-        ..Origin::default()
-    })
 }
 
 #[cfg(test)]
@@ -488,28 +533,27 @@ mod tests {
         // The drives are not disks that happen to be on the same bus.
         let name = |key: &str| keys::row(&ROWS, key).map(|row| row.name);
         assert_eq!((name("ide0"), name("ide1"), name("ide2")), (Some("ide0"), Some("ide"), Some("ide2")));
-        for key in ["net", "scsix", "args", "hookscript0"] {
+        // Every setting of the node's is in the table of names, and has its row unless it is refused, or another's old name.
+        use blueprint::settings::{Covered, of};
+        for setting in of(GuestKind::Vm) {
+            let key = if setting.numbered.is_some() {
+                format!("{}0", setting.name)
+            } else {
+                setting.name.to_owned()
+            };
+            let none = matches!(setting.covered, Covered::Refused(_))
+                || ["bootdisk", "cdrom", "smp"].contains(&&*key);
+            assert_eq!(keys::row(&ROWS, &key).is_none(), none, "{key}");
+            if setting.covered == Covered::Open {
+                let row = keys::row(&ROWS, &key).unwrap();
+                assert!(row.from.starts_with("`settings.") && row.others == Others::Value, "{key}");
+            }
+        }
+        for key in ["net", "scsix", "args0", "hookscript0"] {
             assert!(keys::row(&ROWS, key).is_none(), "{key}");
         }
         assert!(is_the_nodes("unused3") && is_the_nodes("vmgenid") && !is_the_nodes("cpu"));
         assert!(is_drive("scsi1") && is_drive("efidisk0") && !is_drive("scsihw") && !is_drive("net0"));
-    }
-
-    /// T-6: what a token may not do is known before it is tried.
-    #[test]
-    fn what_takes_root() {
-        let root = |key: &str, old: Option<&str>, new: Option<&str>| {
-            let row = keys::row(&ROWS, key).unwrap();
-            row.root.and_then(|root| root(&nobody(), old, new)).is_some()
-        };
-        assert!(root("usb0", None, Some("host=10c4:ea60")) && !root("usb0", None, Some("mapping=stick")));
-        assert!(!root("usb0", None, Some("host=spice")) && root("usb0", Some("host=1-2"), None));
-        assert!(
-            root("hostpci0", None, Some("host=0000:01:00"))
-                && !root("hostpci0", None, Some("mapping=gpu,pcie=1"))
-        );
-        assert!(root("serial0", None, Some("/dev/ttyS0")) && !root("serial0", None, Some("socket")));
-        assert!(root("affinity", None, Some("0-3")));
     }
 
     /// What a real node of Proxmox VE 9.2 gave back for what it was sent.
@@ -529,23 +573,5 @@ mod tests {
         ] {
             assert!(keys::same(&ROWS, key, sent, read), "{key}: {sent}, {read}");
         }
-    }
-
-    #[test]
-    fn keys_are_percent_encoded() {
-        assert_eq!(encoded("ssh-ed25519 AA+/= a@b\n"), "ssh-ed25519%20AA%2B%2F%3D%20a%40b%0A");
-    }
-
-    fn nobody() -> Guest {
-        let text = r#"{ "site": { "name": "w", "domain": "w.internal" }, "target": { "lab": {} },
-            "vms": { "a": { "networks": {} } } }"#;
-        let files = [("a.json".into(), text.as_bytes().to_vec())];
-        let catalog = blueprint::Catalog::from_files(crate::features::builtin()).unwrap();
-        let loaded =
-            blueprint::load_from_memory(files, &catalog).unwrap_or_else(|f| panic!("{}", f.to_text()));
-        let renderer = crate::features::renderer::Renderer::new(&loaded.blueprint);
-        let roots = plan::wire::Roots::default();
-        let desired = plan::wire::wire(&loaded.blueprint, &roots, &renderer).unwrap();
-        desired.guests["a"].clone()
     }
 }

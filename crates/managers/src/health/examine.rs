@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use blueprint::names::GuestName;
 use futures::stream::{self, StreamExt as _};
+use jiff::Timestamp;
 use plan::desired;
 use plan::{Address, Desired, Inventory, address};
 use tokio::time::{Instant, timeout};
@@ -14,6 +15,7 @@ use transport::{Command, Runner};
 
 use super::{Certificate, Guest, Health, Part, Service, Trouble, judge};
 use crate::authority;
+use crate::storages::{Fullness, fullness};
 use crate::trace::ask::{Question, Trust, outside};
 use crate::trace::chain::judge as judge_chain;
 use crate::trace::diagnose::World;
@@ -22,6 +24,7 @@ use crate::trace::look::Look;
 use crate::trace::question::Reply;
 use crate::trace::{Observer, rules};
 use crate::worksite::Prober;
+use crate::zfs::{self, PoolHealth};
 
 /// How many guests, services and certificates are looked at at once: fewer than the commands that run at once over one
 /// connection ([`transport::MAX_SESSIONS`]), so that none waits with its clock running.
@@ -51,6 +54,11 @@ pub struct Examiner<'a> {
 impl Examiner<'_> {
     fn wanted(&self, address: &Address, id: Option<u32>) -> bool {
         self.targets.is_empty() || self.targets.iter().any(|t| address::matches(t, address, id))
+    }
+
+    /// Whether a guest is to be looked at: one that is to be off is not, unless it is asked for by name.
+    fn runs(&self, guest: &str) -> bool {
+        !self.desired().is_off(guest)
     }
 
     fn desired(&self) -> &Desired {
@@ -122,17 +130,30 @@ async fn all_within<T, F: Future<Output = T>>(asked: impl Iterator<Item = F>) ->
 pub async fn examine(examiner: &Examiner<'_>) -> Health {
     let begin = Instant::now();
     let desired = examiner.desired();
-    let services: Vec<&String> =
-        desired.services.keys().filter(|n| examiner.wanted(&Address::service(n), None)).collect();
+    let services: Vec<&String> = desired
+        .services
+        .values()
+        .filter(|service| examiner.runs(&service.on))
+        .map(|service| &service.name)
+        .filter(|n| examiner.wanted(&Address::service(n), None))
+        .collect();
     let own = desired.hypervisor.iter().map(|node| &node.certificate).filter(|_| !examiner.simulated);
-    let certificates: Vec<&desired::Certificate> =
-        desired.certificates.values().chain(own).filter(|c| examiner.wanted(&c.resource(), None)).collect();
+    let certificates: Vec<&desired::Certificate> = desired
+        .certificates
+        .values()
+        .filter(|c| !desired.is_on_off(&c.on))
+        .chain(own)
+        .filter(|c| examiner.wanted(&c.resource(), None))
+        .collect();
     let guests: Vec<&GuestName> = desired
         .guests
         .values()
-        .filter(|c| examiner.wanted(&c.resource(), Some(c.id)))
+        // One that becomes a template never runs.
+        .filter(|c| !c.golden && examiner.wanted(&c.resource(), Some(c.id)))
+        .filter(|c| c.started || !examiner.targets.is_empty())
         .map(|c| &c.name)
         .collect();
+    let running: Vec<&GuestName> = guests.iter().copied().filter(|name| examiner.runs(name)).collect();
     // Of these something has to be known, whether they are asked for or not.
     let on_the_way: BTreeSet<&GuestName> = guests
         .iter()
@@ -178,13 +199,29 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     Health {
         at: world.now,
         guests: guests.iter().map(|name| guest_health(&world, name, &took, examiner.simulated)).collect(),
-        firewall: firewall(examiner, &world, &guests),
+        firewall: firewall(examiner, &world, &running),
         services,
         certificates,
         authority,
         names,
+        storages: storages(examiner),
+        pools: pools(examiner, world.now),
         took: begin.elapsed(),
     }
+}
+
+/// How full the storages are, and whether their nodes can use them, by what was read already.
+fn storages(examiner: &Examiner<'_>) -> Vec<Fullness> {
+    let all = examiner.desired().storages.values();
+    let wanted = all.filter(|storage| examiner.wanted(&Address::storage(&storage.name), None));
+    wanted.map(|storage| fullness(storage, examiner.inventory)).collect()
+}
+
+/// How the pools of ZFS are, by what was read already.
+fn pools(examiner: &Examiner<'_>, now: Timestamp) -> Vec<PoolHealth> {
+    let all = examiner.desired().pools.values();
+    let wanted = all.filter(|pool| examiner.wanted(&Address::pool(&pool.name), None));
+    wanted.filter_map(|pool| zfs::health(pool, examiner.inventory, now)).collect()
 }
 
 fn guest_health(world: &World<'_>, name: &str, took: &BTreeMap<String, Duration>, simulated: bool) -> Guest {
@@ -192,7 +229,8 @@ fn guest_health(world: &World<'_>, name: &str, took: &BTreeMap<String, Duration>
     let id = world.desired.guests.get(name).map_or(0, |c| c.id);
     // That there is nothing to look at in a simulated guest is no trouble of its.
     let unknown = simulated && look == Look::Unknown(SIMULATED.into());
-    let trouble = if unknown { None } else { judge::guest(world, name, id) };
+    let off = look == Look::Stopped && world.desired.is_off(name);
+    let trouble = if unknown || off { None } else { judge::guest(world, name, id) };
     Guest { name: name.to_owned(), answered: took.get(name).copied().unwrap_or_default(), look, trouble }
 }
 

@@ -35,6 +35,10 @@ pub enum Group {
     Names,
     /// The firewall's rules of a guest.
     Firewall,
+    /// A storage.
+    Storage,
+    /// A pool of ZFS.
+    Pool,
 }
 
 impl Group {
@@ -47,6 +51,8 @@ impl Group {
             Self::Authority => "authority",
             Self::Names => "names",
             Self::Firewall => "firewall",
+            Self::Storage => "storages",
+            Self::Pool => "pools",
         }
     }
 }
@@ -180,6 +186,10 @@ pub struct Health {
     pub names: Option<Part>,
     /// The rules of each guest, where Phoenix looks after the firewall.
     pub firewall: Vec<Rules>,
+    /// The storages that the blueprint declares.
+    pub storages: Vec<crate::storages::Fullness>,
+    /// The pools of ZFS that the blueprint declares.
+    pub pools: Vec<crate::zfs::PoolHealth>,
 }
 
 impl Health {
@@ -209,6 +219,8 @@ impl Health {
             .chain(self.authority.iter().map(|p| part(Group::Authority, p)))
             .chain(self.names.iter().map(|p| part(Group::Names, p)))
             .chain(firewall)
+            .chain(self.storages.iter().map(|s| check(Group::Storage, &s.name, s.words(), s.trouble())))
+            .chain(self.pools.iter().map(|p| check(Group::Pool, &p.name, p.words(), p.trouble())))
             .collect()
     }
 

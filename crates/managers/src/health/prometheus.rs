@@ -281,6 +281,8 @@ mod tests {
             authority: None,
             names: Some(Part { on: "dns".into(), answer: Err(trouble()) }),
             firewall: vec![Rules { guest: "notes".into(), missing: 2, seen: String::new(), trouble: None }],
+            storages: Vec::new(),
+            pools: Vec::new(),
         }
     }
 

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
-use plan::Step;
 use plan::address::kinds;
 use plan::desired::{Certificate, HYPERVISOR, Issuer, Served};
-use plan::mark::Mark;
-use plan::trust::Standing;
-use proxmox::inventory::MARK;
+use plan::{Address, Host, Step};
 use serde_json::json;
 use tokio::time::Instant;
 use transport::Command;
 
-use super::{HypervisorWork, Put};
+use super::{HypervisorWork, Put, memory};
 use crate::certificates::look::{parse, show};
 use crate::certificates::{CertificateMark, date, embedded, renewing};
 use crate::features::crew::{bring, take_away, words};
@@ -83,46 +80,21 @@ impl HypervisorCrew {
             }
         };
         is_shown(&host, &put.certificate, progress).await?;
-        let mut mark = put.mark.clone();
-        CertificateMark::remember(&mut mark, &marks);
-        self.remember(&host, &put.node, &mark).await?;
+        memory::change(&self.site, &host, &put.node, |mark| {
+            for (name, fingerprint) in put.mark.of_kind(kinds::FEATURE) {
+                mark.remember(&Address::feature(name, &put.certificate.on), fingerprint.clone());
+            }
+            CertificateMark::remember(mark, &marks);
+        })
+        .await?;
         let until = marks.first().map(|(_, mark)| date(mark.end)).unwrap_or_default();
         Ok(Done::new(format!("until {until}")))
     }
 
-    /// Last of all, so that whatever was cut off is done again.
-    async fn remember(&self, host: &HostRunner, node: &str, mark: &Mark) -> Result<(), Failure> {
-        let text = self.site.trust.for_node(node, &self.site.signed(mark)).map_err(|error| {
-            Failure::from_error("managers::unsealed", &error)
-                .while_doing("what the node is to remember cannot be sealed")
-                .hint("phoenix-cli apply makes the site's key")
-        })?;
-        let script = format!("umask 022\ncat >{MARK}.new && mv -f {MARK}.new {MARK}");
-        let command = Command::new("remembering what was done on the node", ["sh", "-c", &script])
-            .stdin(format!("{text}\n"))
-            .limit(LIMIT);
-        run_checked(host, &command).await
-    }
-
     /// Seals what the node remembers, and nothing else. It may be done twice.
     async fn seal(&self, node: &str) -> Result<Done, Failure> {
-        let host = self.site.node_runner()?;
-        let read = Command::new("reading what the node remembers", ["cat", MARK]).limit(LIMIT);
-        let output = settle::command(&*host.runner, &read).await?;
-        let read = plan::mark::read(&output.text())
-            .map_err(|error| Failure::from_error("managers::mark-unreadable", &error))?;
-        match self.site.trust.of_node(node, read) {
-            Standing::Ours(..) => Ok(Done::default()),
-            Standing::Old(mark) => {
-                self.remember(&host, node, &mark).await?;
-                Ok(Done::new("sealed"))
-            }
-            _ => Err(Failure::new(
-                "managers::not-ours",
-                format!("what the node remembers is not of the site `{}` any more", self.site.site),
-            )
-            .hint("phoenix-cli plan shows what is there now")),
-        }
+        memory::change(&self.site, &self.site.node_runner()?, node, |_| ()).await?;
+        Ok(Done::new("sealed"))
     }
 
     /// Without names, it is to have none any more.
@@ -135,6 +107,7 @@ impl HypervisorCrew {
 
     async fn remove(
         &self,
+        node: &str,
         authority: Option<u32>,
         features: &[String],
         progress: &Progress,
@@ -146,14 +119,22 @@ impl HypervisorCrew {
         }
         progress.doing("giving the node its own certificate back");
         let forget = Command::script("taking the certificate from the node's API", FORGET.to_owned());
-        run_checked(&host, &forget.limit(LIMIT)).await?;
+        super::checked(&host, &forget.limit(LIMIT)).await?;
         let tell = |action: &Action| progress.changed(words(action));
         let heard = take_away(&host, features, &[], progress, &tell).await?;
         for name in features {
             heard.removed(name, &host)?;
         }
-        let script = format!("mark={MARK}\n{REMOVE}");
-        run_checked(&host, &Command::script("removing the node's certificate", script).limit(LIMIT)).await?;
+        let command = Command::script("removing the node's certificate", REMOVE.to_owned());
+        super::checked(&host, &command.limit(LIMIT)).await?;
+        // Last of all, so that whatever was cut off is done again.
+        memory::change(&self.site, &host, node, |mark| {
+            for name in features {
+                mark.forget(&Address::feature(name, &Host::THE_NODE));
+            }
+            mark.forget(&Address::certificate(HYPERVISOR));
+        })
+        .await?;
         Ok(Done::new("removed"))
     }
 }
@@ -193,16 +174,6 @@ async fn is_shown(host: &HostRunner, certificate: &Certificate, progress: &Progr
         .hint(host.typed("journalctl -u phoenix-pveproxy -u pveproxy -n 30")))
 }
 
-async fn run_checked(host: &HostRunner, command: &Command) -> Result<(), Failure> {
-    let output = settle::command(&*host.runner, command).await?;
-    if output.success() {
-        return Ok(());
-    }
-    Err(Failure::new("hypervisor::refused", format!("failed while {}", command.purpose))
-        .with_output(output.tail(8))
-        .hint("phoenix-cli apply tries again"))
-}
-
 #[async_trait]
 impl Crew for HypervisorCrew {
     fn kind(&self) -> &'static str {
@@ -215,8 +186,8 @@ impl Crew for HypervisorCrew {
             results.push(match apply::work(step) {
                 Ok(HypervisorWork::Put(put)) => self.put(&put, progress).await,
                 Ok(HypervisorWork::Seal { node }) => self.seal(&node).await,
-                Ok(HypervisorWork::Remove { authority, features }) => {
-                    self.remove(authority, &features, progress).await
+                Ok(HypervisorWork::Remove { node, authority, features }) => {
+                    self.remove(&node, authority, &features, progress).await
                 }
                 Err(failure) => Err(failure),
             });

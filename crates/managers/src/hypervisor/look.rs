@@ -5,11 +5,7 @@ use plan::desired::{Feature, Hypervisor};
 use plan::{Address, Mark};
 
 use crate::certificates::{CertificateMark, look as certificates};
-use crate::features::look::{asked, rendered};
 use crate::{Looked, OnNode};
-
-/// What is looked at, as a person reads it.
-const WHAT: &str = "what is on the node";
 
 /// Looks at what the mark says is on the node as it is wanted now: what else there is to do, the plan knows. All of it is one
 /// resource, so all that is found is of its address.
@@ -19,10 +15,8 @@ pub(super) async fn look(on: OnNode<'_>) -> Looked {
         return Looked::default();
     }
     let mut looked = Looked { node: true, ..Looked::default() };
-    let mut found = match features(&wanted.features, on).await {
-        Ok(found) => found,
-        Err(why) => return Looked::unseen(WHAT, why),
-    };
+    let of_it = wanted.features.iter().filter_map(|feature| on.features.get(&feature.name));
+    let mut found: Vec<String> = of_it.flatten().cloned().collect();
     match certificates::look(on.node, &[&wanted.certificate]).await {
         Ok(seen) => {
             let seen = seen.iter().find(|seen| seen.name == wanted.certificate.name);
@@ -37,21 +31,11 @@ pub(super) async fn look(on: OnNode<'_>) -> Looked {
 }
 
 /// Whether all of it was put there as it is wanted.
-fn is_applied(wanted: &Hypervisor, mark: &Mark) -> bool {
+pub(crate) fn is_applied(wanted: &Hypervisor, mark: &Mark) -> bool {
     let Hypervisor { certificate, features, .. } = wanted;
     let there = CertificateMark::of(mark, &Address::certificate(&certificate.name));
     let same = |feature: &Feature| {
         mark.fingerprint(&Address::feature(&feature.name, &certificate.on)) == Some(&*feature.fingerprint)
     };
     there.is_some_and(|there| there.fingerprint == certificate.fingerprint) && features.iter().all(same)
-}
-
-/// What is not as these features have it.
-async fn features(wanted: &[Feature], on: OnNode<'_>) -> Result<Vec<String>, String> {
-    let mut rendered = rendered(wanted)?;
-    // The node gets no programs.
-    rendered.iter_mut().for_each(|feature| feature.artifacts.clear());
-    let purpose = "looking at what is on the node".to_owned();
-    let mut found = asked(on.node, &rendered, on.secrets, purpose).await?;
-    Ok(wanted.iter().flat_map(|feature| found.remove(&feature.name).unwrap_or_default()).collect())
 }

@@ -6,15 +6,18 @@
 
 mod crew;
 mod look;
+pub(crate) mod memory;
 mod placed;
 
 pub use crew::HypervisorCrew;
+pub(crate) use look::is_applied;
 pub use placed::{placed, read_placed};
 
 use std::sync::Arc;
 
-use apply::Crew;
+use apply::{Crew, Failure};
 use async_trait::async_trait;
+use blueprint::model::{RENEWS, TRUSTS};
 use plan::address::kinds;
 use plan::desired::{Certificate, Feature, HYPERVISOR, Issuer};
 use plan::inventory::Unread;
@@ -24,11 +27,13 @@ use plan::{Action, Address, Change, Desired, Inventory, Problem, Step};
 use proxmox::inventory::{Guests, MARK};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use transport::Command;
 
 use crate::certificates::{
     Anew, CertificateMark, date, due, facts_of, new_authority, promised, signing, status_of,
 };
-use crate::worksite::Worksite;
+use crate::settle;
+use crate::worksite::{HostRunner, Worksite};
 use crate::{Looked, Manager, OnNode, Seen, Status};
 
 /// The node's own resources, for planning.
@@ -48,6 +53,8 @@ pub enum HypervisorWork {
     },
     /// It is to have none of the workshop's.
     Remove {
+        /// The node's name.
+        node: String,
         /// The container whose authority admitted it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         authority: Option<u32>,
@@ -143,27 +150,22 @@ impl Kind for Hypervisors {
             ));
         }
         let Some(wanted) = wanted else {
-            if let Some(ours) = ours {
-                let features = ours.names(kinds::FEATURE).map(str::to_owned).collect();
+            // Others may have something there as well.
+            let keeps = |mark: &&Mark| mark.names(kinds::FEATURE).any(is_of_certificate);
+            if let Some(ours) = ours.filter(keeps) {
+                let node = world.inventory.command_node().to_owned();
+                let features = ours.names(kinds::FEATURE).filter(|name| is_of_certificate(name));
+                let features = features.map(str::to_owned).collect();
                 let signs = signs.filter(|_| !world.options.destroy);
                 let step = step(Action::Delete, "the node is to show its own certificate again")
                     .needs(signs.map(|c| Address::authority(&c.name)));
-                proposal.step(step, &HypervisorWork::Remove { authority: signs.map(|c| c.id), features });
+                proposal
+                    .step(step, &HypervisorWork::Remove { node, authority: signs.map(|c| c.id), features });
             }
             return;
         };
         if let Some(other) = there.filter(|mark| mark.site != world.desired.site) {
-            proposal.problem(Problem {
-                code: "hypervisor::another-site".into(),
-                address,
-                message: format!("the node's certificate is looked after by the site `{}`", other.site),
-                hint: match other.is_newer(&world.desired.site) {
-                    true => "use the newer Phoenix that was here last".into(),
-                    false => {
-                        "one site looks after a node: remove `hypervisor.certificate` from one of them".into()
-                    }
-                },
-            });
+            proposal.problem(another_site(address, other, &world.desired.site, "certificate"));
             return;
         }
         let certificate = &wanted.certificate;
@@ -250,8 +252,41 @@ fn placing(put: &Put, ends: Option<String>, action: Action, reason: String) -> S
         .change(promised(&put.certificate, ends))
 }
 
+/// What is wrong where the node is another site's to look after; `key` of `hypervisor` is what would change it.
+pub(crate) fn another_site(address: Address, other: &Mark, site: &str, key: &str) -> Problem {
+    let hint = match other.is_newer(site) {
+        true => "use the newer Phoenix that was here last".to_owned(),
+        false => format!("one site looks after a node: remove `hypervisor.{key}` from one of them"),
+    };
+    let message = format!("the node is looked after by the site `{}`", other.site);
+    Problem::new(address, "hypervisor::another-site", message, hint)
+}
+
+/// Whether a feature on the node is one of those that keep its certificate.
+pub(crate) fn is_of_certificate(feature: &str) -> bool {
+    [TRUSTS, RENEWS].contains(&feature)
+}
+
+/// With the node to itself: one at a time, and what it remembers is changed by nobody else meanwhile.
+pub(crate) fn hold(step: Step) -> Step {
+    Step { holds: vec![HYPERVISOR.to_owned()], ..step }
+}
+
+/// A command on the node that has to succeed.
+///
+/// # Errors
+/// When it does not, or the node cannot be reached.
+async fn checked(host: &HostRunner, command: &Command) -> Result<(), Failure> {
+    let output = settle::command(&*host.runner, command).await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(Failure::new("hypervisor::refused", format!("failed while {}", command.purpose))
+        .with_output(output.tail(8))
+        .hint("phoenix-cli apply tries again"))
+}
+
 /// The node's API starts anew, which a browser and Phoenix itself survive; no guest is touched.
 fn step(action: Action, reason: impl Into<String>) -> Step {
-    let step = Step::new(Address::hypervisor_certificate(), action).reason(reason).root(ROOT);
-    Step { holds: vec![HYPERVISOR.to_owned()], ..step }
+    hold(Step::new(Address::hypervisor_certificate(), action).reason(reason).root(ROOT))
 }

@@ -14,7 +14,9 @@ use proxmox::error::{Error, ErrorKind};
 use tokio::time::{Instant, sleep};
 use transport::Sent;
 
+use super::made::ImageWork;
 use super::{Fetch, From};
+use crate::guests::golden;
 use crate::settle::{self, Pauses, failure};
 use crate::worksite::Worksite;
 
@@ -279,8 +281,12 @@ impl Crew for ImageCrew {
     async fn carry_out(&self, steps: &[&Step], progress: &Progress) -> Vec<Result<Done, Failure>> {
         let mut results = Vec::new();
         for step in steps {
-            let result = match apply::work::<Fetch>(step) {
-                Ok(fetch) => self.fetch(&fetch, &progress.for_step(&step.address)).await,
+            let progress = progress.for_step(&step.address);
+            let result = match apply::work::<ImageWork>(step) {
+                Ok(ImageWork::Golden { template }) => {
+                    golden::crew(&self.site, template.kind).become_template(&template, &progress).await
+                }
+                Ok(ImageWork::Fetch(fetch)) => self.fetch(&fetch, &progress).await,
                 Err(failure) => Err(failure),
             };
             results.push(result);

@@ -5,7 +5,6 @@ use blueprint::names::NodeName;
 use plan::Address;
 use plan::desired::Image;
 use plan::host::Host;
-use plan::inventory::NodeFacts;
 use plan::planner::World;
 
 use super::{Fetch, From, names};
@@ -63,19 +62,47 @@ pub fn template(world: World<'_>, wanted: &str, on: Option<&NodeName>, node: &st
     Ok(found?.source(address))
 }
 
-/// The image that is declared under this name, on a guest's node; `None` where none is. `on` and `node` as of [`template`].
+/// The image that is declared under this name, on a guest's node, or a volume that is there. `on` and `node` as of [`template`].
 ///
 /// # Errors
 /// When it is not there and cannot be had.
-pub fn image(
-    world: World<'_>,
-    name: &str,
-    on: Option<&NodeName>,
-    node: &str,
-) -> Option<Result<Source, Lack>> {
+pub fn image(world: World<'_>, name: &str, on: Option<&NodeName>, node: &str) -> Result<Source, Lack> {
     let address = Address::image(name, &Host::Node(on.cloned()));
-    let image = world.desired.images.get(&address)?;
-    Some(declared(world, image, node).map(|found| found.source(address)))
+    match world.desired.images.get(&address) {
+        Some(image) => declared(world, image, node).map(|found| found.source(address)),
+        None => volume(world, name, node),
+    }
+}
+
+/// The storage of a volume, and what it is there, `local:import/debian-13.qcow2`; `None` where it is of another form.
+pub(super) fn volume_of(volume: &str) -> Option<(&str, Content)> {
+    let (storage, rest) = volume.split_once(':')?;
+    let content =
+        [Content::Disk, Content::Iso].into_iter().find(|it| rest.split('/').next() == Some(it.as_str()))?;
+    Some((storage, content))
+}
+
+/// A volume that no blueprint declares. Where its storage could not be looked into the node itself will say it.
+fn volume(world: World<'_>, volume: &str, node: &str) -> Result<Source, Lack> {
+    let facts = world.inventory.facts(node);
+    let there = Ok(Source { volume: volume.to_owned(), step: None });
+    let Some((storage, content)) = volume_of(volume) else { return there };
+    put_on(world, content, Some(storage), node)?;
+    let listed = facts.listed.contains(&(storage.to_owned(), content.as_str().to_owned()));
+    if !listed || facts.images.contains(volume) {
+        return there;
+    }
+    let begin = format!("{storage}:{}/", content.as_str());
+    let have: Vec<&str> = facts.images.iter().filter_map(|it| it.strip_prefix(&begin)).collect();
+    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+    let unseen = or_unseen("Datastore.Audit or Datastore.AllocateSpace", &format!("/storage/{storage}"));
+    Err(Lack {
+        code: "plan::no-image",
+        message: format!("{node} has no {volume}; {storage} has {have}"),
+        hint: format!(
+            "declare it under `images`, with a `url` or a `file`, and Phoenix puts it there; {unseen}"
+        ),
+    })
 }
 
 /// Where a template or an image of the blueprint is.
@@ -84,6 +111,13 @@ pub(super) fn declared(world: World<'_>, image: &Image, node: &str) -> Result<Fo
     let storage = image.storage.as_deref();
     let (stored, size, from) = match &image.from {
         ImageFrom::Catalogue(begin) => return of_catalogue(world, begin, storage, node),
+        ImageFrom::Golden(_) | ImageFrom::Guest(_) => {
+            return Err(Lack {
+                code: "plan::no-template",
+                message: format!("`{}` is a guest, and no file of {node}", image.name),
+                hint: "it can be `image` or `template` of a guest, which is a clone of it then".into(),
+            });
+        }
         ImageFrom::Url { url, sha256, stored } => {
             (stored, None, From::Url { url: url.clone(), sha256: sha256.clone() })
         }
@@ -103,7 +137,7 @@ pub(super) fn declared(world: World<'_>, image: &Image, node: &str) -> Result<Fo
     if let Some(volume) = first.or_else(|| fits.next()) {
         return Ok(Found::There(volume.clone()));
     }
-    let storage = put_on(facts, content, storage, node)?;
+    let storage = put_on(world, content, storage, node)?;
     Ok(Found::Missing(Box::new(Fetch { node: node.into(), storage, content, file: stored.clone(), from })))
 }
 
@@ -136,7 +170,7 @@ fn of_catalogue_only(
     let newest = facts.catalogue.as_ref().and_then(|catalogue| names::newest(begin, catalogue));
     let Some(file) = newest else { return Err(unknown(world, begin, node, wanted)) };
     let content = Content::Template;
-    let storage = put_on(facts, content, storage, node)?;
+    let storage = put_on(world, content, storage, node)?;
     let (node, file) = (node.to_owned(), file.to_owned());
     Ok(Found::Missing(Box::new(Fetch { node, storage, content, file, from: From::Catalogue })))
 }
@@ -187,7 +221,15 @@ fn shown(content: Content) -> &'static str {
 }
 
 /// The storage that a file is put on: the one that is wanted, else `local`, which a node has from the start, else the first.
-fn put_on(facts: &NodeFacts, content: Content, wanted: Option<&str>, node: &str) -> Result<String, Lack> {
+fn put_on(world: World<'_>, content: Content, wanted: Option<&str>, node: &str) -> Result<String, Lack> {
+    // What the blueprint declares will be as it says: its step comes before.
+    if let Some(declared) = wanted.and_then(|name| world.desired.storages.get(name))
+        && declared.is_on(node)
+        && declared.holds(content.as_str())
+    {
+        return Ok(declared.name.clone());
+    }
+    let facts = world.inventory.facts(node);
     let holds = |name: &str| {
         facts.storages.get(name).is_some_and(|it| it.active && it.content.contains(content.as_str()))
     };

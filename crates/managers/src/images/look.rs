@@ -11,10 +11,11 @@ use plan::inventory::{NodeFacts, Unread};
 use plan::{Desired, Inventory};
 use proxmox::client::{Appliance, Reader, Volume};
 
+use super::find::volume_of;
 use super::names;
 use crate::settle;
 
-/// Reads which images the storages have, where the site declares some, and the catalogues of nodes that do not have a template
+/// Reads which images the storages have, where the site declares some or a guest that is to be made names one, and the catalogues of nodes that do not have a template
 /// which is wanted. All at once, one round trip. What cannot be read is said.
 pub async fn look(reader: &Reader, desired: &Desired, inventory: &mut Inventory) {
     let images = wanted_images(desired, inventory);
@@ -22,15 +23,15 @@ pub async fn look(reader: &Reader, desired: &Desired, inventory: &mut Inventory)
     let listed = images.into_iter().map(|(node, storage, content)| async move {
         let list = || reader.volumes(&node, &storage, Some(content.as_str()));
         let volumes = settle::read("listing the images", list).await;
-        (node, storage, volumes)
+        (node, storage, content, volumes)
     });
     let asked = catalogues.into_iter().map(|node| async move {
         let list = settle::read("reading the catalogue of templates", || reader.appliances(&node)).await;
         (node, list)
     });
     let (listed, asked) = tokio::join!(join_all(listed), join_all(asked));
-    for (node, storage, volumes) in listed {
-        take_images(inventory, &node, &storage, volumes);
+    for (node, storage, content, volumes) in listed {
+        take_images(inventory, &node, &storage, content, volumes);
     }
     for (node, list) in asked {
         take_catalogue(inventory, &node, list);
@@ -44,11 +45,24 @@ fn node_of<'a>(image: &'a Image, inventory: &'a Inventory) -> &'a str {
 /// The storages that may have images which are declared.
 fn wanted_images(desired: &Desired, inventory: &Inventory) -> BTreeSet<(String, String, Content)> {
     let mut all = BTreeSet::new();
-    for image in desired.images.values().filter(|image| image.content != Content::Template) {
+    for image in desired.images.values().filter(|it| it.content != Content::Template && !it.from.is_cloned())
+    {
         let node = node_of(image, inventory);
         let storages = inventory.facts(node).storages.iter();
         let hold = storages.filter(|(_, it)| it.active && it.content.contains(image.content.as_str()));
         all.extend(hold.map(|(storage, _)| (node.to_owned(), storage.clone(), image.content)));
+    }
+    // Volumes that guests which are to be made name themselves.
+    let made = desired.guests.values().filter(|guest| !inventory.guests.contains_key(&guest.id));
+    for (guest, vm) in made.filter_map(|guest| Some((guest, guest.vm()?))) {
+        let node = desired.node_of(guest).map_or_else(|| inventory.node.clone(), |name| name.to_string());
+        let volumes =
+            [&vm.image, &vm.iso, &vm.second_iso].into_iter().flatten().filter_map(|name| volume_of(name));
+        all.extend(
+            volumes
+                .filter(|(storage, _)| inventory.facts(&node).storages.contains_key(*storage))
+                .map(|(storage, content)| (node.clone(), storage.to_owned(), content)),
+        );
     }
     all
 }
@@ -57,7 +71,7 @@ fn wanted_images(desired: &Desired, inventory: &Inventory) -> BTreeSet<(String, 
 fn wanted_catalogues(desired: &Desired, inventory: &Inventory) -> BTreeSet<String> {
     let declared = desired.images.values().filter_map(|image| match &image.from {
         ImageFrom::Catalogue(begin) => Some((node_of(image, inventory).to_owned(), begin.as_str())),
-        ImageFrom::Url { .. } | ImageFrom::File { .. } => None,
+        _ => None,
     });
     let templates = desired.images.values().filter(|image| image.content == Content::Template);
     let named: BTreeSet<&str> = templates.map(|image| image.name.as_str()).collect();
@@ -76,10 +90,17 @@ fn facts<'a>(inventory: &'a mut Inventory, node: &str) -> &'a mut NodeFacts {
     inventory.nodes.entry(node.to_owned()).or_default()
 }
 
-fn take_images(inventory: &mut Inventory, node: &str, storage: &str, volumes: Result<Vec<Volume>, Failure>) {
+fn take_images(
+    inventory: &mut Inventory,
+    node: &str,
+    storage: &str,
+    content: Content,
+    volumes: Result<Vec<Volume>, Failure>,
+) {
     match volumes {
         Ok(volumes) => {
             let facts = facts(inventory, node);
+            facts.listed.insert((storage.to_owned(), content.as_str().to_owned()));
             for volume in volumes {
                 facts.sizes.extend(volume.size.map(|size| (volume.volid.clone(), size)));
                 facts.images.insert(volume.volid);

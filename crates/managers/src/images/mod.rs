@@ -7,6 +7,7 @@
 mod crew;
 mod find;
 mod look;
+mod made;
 mod names;
 
 use std::sync::Arc;
@@ -123,6 +124,8 @@ impl Manager for Images {
             ImageFrom::Catalogue(begin) => (format!("the node's catalogue: {begin}"), None),
             ImageFrom::Url { url, stored, .. } => (url.clone(), Some(stored)),
             ImageFrom::File { path, stored, .. } => (path.to_string(), Some(stored)),
+            ImageFrom::Golden(name) => (desired.called(name).to_string(), None),
+            ImageFrom::Guest(id) => (format!("the guest {id}"), None),
         };
         let mut facts = json!({
             "declared": image.declared.to_string(), "node": node, "from": from, "content": image.content.as_str(),
@@ -157,13 +160,17 @@ impl Kind for Images {
         }
     }
 
-    fn telling(&self, _: &Step) -> Telling {
-        Telling { verb: Some("fetch"), ..Telling::default() }
+    fn telling(&self, step: &Step) -> Telling {
+        let verb = if made::is_one(step) { "make a template of" } else { "fetch" };
+        Telling { verb: Some(verb), ..Telling::default() }
     }
 }
 
 impl Images {
     fn diff_declared(&self, world: World<'_>, address: &Address, image: &Image, proposal: &mut Proposal) {
+        if image.from.is_cloned() {
+            return made::diff(world, address, image, proposal);
+        }
         let inventory = world.inventory;
         let node = image.node.as_ref().map_or(inventory.node.as_str(), |name| name);
         if inventory.is_offline(node) {
@@ -198,7 +205,9 @@ fn implied(world: World<'_>, proposal: &mut Proposal) {
         let Some(own) = guest.container() else { continue };
         let on = world.desired.node_of(guest);
         let address = Address::template(&own.template, &Host::Node(on.clone()));
-        let known = world.desired.images.contains_key(&address) || proposal.has(&address);
+        let known = world.desired.images.contains_key(&address)
+            || proposal.has(&address)
+            || world.desired.cloned_from(guest).is_some();
         if known || !proposal.makes_anew(&guest.resource()) {
             continue;
         }

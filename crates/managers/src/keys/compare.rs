@@ -1,11 +1,12 @@
 //! What of a guest's configuration is not as it is wanted, by the rows of its table. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plan::Change;
 use proxmox::property::{PropertyString, Size, VolumeSource};
 
-use super::{Around, Form, Others, Row, Shown, Takes, Value, Wanted, form, row};
+use super::{Around, AtOnce, Form, Others, Row, Shown, Takes, Value, Wanted, form, row};
 
 /// A configuration as it is.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct There<'a> {
     /// What is in force.
     pub now: &'a BTreeMap<String, String>,
     /// What will be after a restart: what waits counts as if it were there, since it has been asked for already.
-    pub then: BTreeMap<String, String>,
+    pub then: Cow<'a, BTreeMap<String, String>>,
     /// What the mark remembers: the values Phoenix set of keys that others set, too.
     pub set: &'a BTreeMap<String, String>,
 }
@@ -25,11 +26,11 @@ impl<'a> There<'a> {
         pending: &BTreeMap<String, Option<String>>,
         set: &'a BTreeMap<String, String>,
     ) -> Self {
-        let mut then = now.clone();
+        let mut then = Cow::Borrowed(now);
         for (key, value) in pending {
             match value {
-                Some(value) => then.insert(key.clone(), value.clone()),
-                None => then.remove(key),
+                Some(value) => then.to_mut().insert(key.clone(), value.clone()),
+                None => then.to_mut().remove(key),
             };
         }
         Self { now, then, set }
@@ -48,6 +49,8 @@ pub enum Deed {
     Revert,
     /// The volume grows to this size.
     Grow(String),
+    /// The volume moves to this storage.
+    Move(String),
 }
 
 /// When a difference takes effect in a guest that runs.
@@ -90,6 +93,13 @@ pub enum Trouble {
         /// The size that is wanted.
         wanted: String,
     },
+    /// There is no disk in it, but a medium.
+    Taken {
+        /// The key.
+        key: String,
+        /// What is there.
+        holds: String,
+    },
     /// Another volume or folder is there.
     Elsewhere {
         /// The key.
@@ -123,11 +133,12 @@ pub fn compare<'r, G>(rows: &'r [Row<G>], guest: &G, around: Around<'_>, there: 
             row.slot_differs(*slot, Some(value), there, &mut found);
         }
         let slots: BTreeSet<Option<u8>> = wanted.iter().map(|(slot, _)| *slot).collect();
-        // A key of another row may look like one of this.
-        let is_its = |key: &&String| super::row(rows, key).is_some_and(|its| std::ptr::eq(its, row));
-        let there_slots = there.then.keys().filter(is_its).filter_map(|key| row.slot(key));
-        for slot in there_slots.filter(|slot| !slots.contains(slot)) {
-            row.slot_differs(slot, None, there, &mut found);
+        // A key of another row may look like one of this. What is asked for is cheaper to tell than whose a key is.
+        let is_its = |key: &str| super::row(rows, key).is_some_and(|its| std::ptr::eq(its, row));
+        for key in there.then.keys() {
+            if let Some(slot) = row.slot(key).filter(|slot| !slots.contains(slot) && is_its(key)) {
+                row.slot_differs(slot, None, there, &mut found);
+            }
         }
     }
     found
@@ -154,6 +165,12 @@ pub fn is_ours<G>(rows: &[Row<G>], guest: &G, around: Around<'_>, there: &There<
     }
 }
 
+/// What waits for a restart under this key, as people read it, in the row's own words.
+pub fn waits_as_shown<G>(rows: &[Row<G>], key: &str, now: Option<&str>, then: Option<&str>) -> Change {
+    let Some(row) = row(rows, key) else { return Change::new(key, now, then) };
+    Change::new(row.called.unwrap_or(key), row.shown.value(now), row.shown.value(then))
+}
+
 /// A size as it is asked for: in GiB where it is a whole number of them.
 pub(crate) fn size_text(size: Size) -> String {
     if size.0.is_multiple_of(1 << 30) { format!("{}G", size.0 >> 30) } else { size.to_string() }
@@ -170,13 +187,15 @@ impl<G> Row<G> {
         for (slot, value) in &mut wanted {
             let Value::Parts(ours) = value else { continue };
             let key = self.key(*slot);
-            let parts = |text: Option<&String>| {
-                text.and_then(|text| text.parse::<PropertyString>().ok()).unwrap_or_default()
+            let parts = |of: &BTreeMap<String, String>| {
+                of.get(&key).and_then(|text| text.parse::<PropertyString>().ok()).unwrap_or_default()
             };
-            let [set, now, then] = [there.set, there.now, &there.then].map(|of| parts(of.get(&key)));
+            // Mostly Phoenix put nothing there, and nothing has to be read for that.
+            let set = there.set.contains_key(&key).then(|| parts(there.set));
             let put_there = |name: &str| {
                 let of = |parts: &PropertyString| schema.normal(name, schema.get(parts, name));
-                of(&set).is_some() && [of(&now), of(&then)].contains(&of(&set))
+                let set = set.as_ref().and_then(of);
+                set.is_some() && [of(&parts(there.now)), of(&parts(&there.then))].contains(&set)
             };
             ours.retain(|(name, value)| {
                 value.is_some() || !self.others.parts().contains(name) || put_there(name)
@@ -204,8 +223,20 @@ impl<G> Row<G> {
         Difference { row: self, key, changes, deed, waits, allocates: None }
     }
 
-    fn waits(&self, is_in_force: bool, is_new: bool) -> Waits {
+    /// When a change takes effect, to `new`.
+    fn waits(
+        &self,
+        key: &str,
+        new: Option<&str>,
+        there: &There<'_>,
+        is_in_force: bool,
+        is_new: bool,
+    ) -> Waits {
+        let at_once = |(is, _): (AtOnce, _)| is(there.now, there.now.get(key).map(String::as_str), new);
+        // What waits already is taken back, or waits on.
+        let waits = there.now.get(key) != there.then.get(key);
         match self.takes {
+            _ if !waits && self.at_once.is_some_and(at_once) => Waits::No,
             Takes::Restart if is_in_force => Waits::Back,
             Takes::Plugged if is_in_force && !is_new => Waits::Back,
             Takes::Restart => Waits::Restart,
@@ -266,7 +297,8 @@ impl<G> Row<G> {
             None if there.now.contains_key(&key) => Deed::Delete,
             None => Deed::Revert,
         };
-        let waits = self.waits(is_in_force, raw.is_none());
+        let to = if let Deed::Set(new) = &deed { Some(new.as_str()) } else { None };
+        let waits = self.waits(&key, to, there, is_in_force, raw.is_none());
         found.differences.push(self.found(key, changes, deed, waits));
     }
 
@@ -306,12 +338,18 @@ impl<G> Row<G> {
         let Some(raw) = there.then.get(&key) else {
             let fresh = self.form.write(&wanted, None);
             let change = Change::new(&key, serde_json::Value::Null, fresh.clone());
-            let mut difference = self.found(key, vec![change], Deed::Set(fresh), self.waits(false, true));
+            let waits = self.waits(&key, Some(&fresh), there, false, true);
+            let mut difference = self.found(key, vec![change], Deed::Set(fresh), waits);
             difference.allocates = wanted_source.and_then(|source| source.storage().map(str::to_owned));
             found.differences.push(difference);
             return;
         };
         let holds = source(&raw.parse().unwrap_or_default());
+        let parts: PropertyString = raw.parse().unwrap_or_default();
+        if !self.fixed && schema.get(&parts, "media") == Some("cdrom") {
+            found.troubles.push(Trouble::Taken { key, holds });
+            return;
+        }
         let (is_there, where_to) = match &wanted_source {
             Some(VolumeSource::Bind(folder)) => (*folder == holds, folder.clone()),
             Some(source) => {
@@ -321,8 +359,17 @@ impl<G> Row<G> {
             None => (false, String::new()),
         };
         if !is_there {
-            found.troubles.push(Trouble::Elsewhere { key, holds, wanted: where_to });
-            return;
+            let is_volume = |source: &VolumeSource| source.storage().is_some();
+            let moves =
+                wanted_source.as_ref().is_some_and(is_volume) && holds.parse().is_ok_and(|it| is_volume(&it));
+            if !moves {
+                found.troubles.push(Trouble::Elsewhere { key, holds, wanted: where_to });
+                return;
+            }
+            let from = holds.split(':').next().unwrap_or_default();
+            let change =
+                Change::new(format!("{}.storage", self.called.unwrap_or(&key)), from, where_to.clone());
+            found.differences.push(self.found(key.clone(), vec![change], Deed::Move(where_to), Waits::No));
         }
         if let Some(VolumeSource::New { size, .. }) = wanted_source
             && !self.fixed
@@ -335,7 +382,8 @@ impl<G> Row<G> {
         let new = self.form.write(&wanted, Some(raw));
         let in_force = there.now.get(&key).is_some_and(|now| self.form.satisfied(Some(now), &wanted));
         let change = Change::new(&key, raw.clone(), new.clone());
-        found.differences.push(self.found(key, vec![change], Deed::Set(new), self.waits(in_force, false)));
+        let waits = self.waits(&key, Some(&new), there, in_force, false);
+        found.differences.push(self.found(key, vec![change], Deed::Set(new), waits));
     }
 
     /// Grows a volume, or says that its size cannot be had.

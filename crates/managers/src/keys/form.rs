@@ -35,6 +35,8 @@ impl Form {
             Self::List => list(text).collect::<Vec<_>>().join(" "),
             Self::Members => members(text).into_keys().collect::<Vec<_>>().join(";"),
             Self::Prose => plan::mark::text(text),
+            // One is as good as another: nobody can tell.
+            Self::Secret => super::HIDDEN.to_owned(),
         }
     }
 

@@ -63,6 +63,41 @@ pub fn commands(site: &str, required: &BTreeSet<Requirement>) -> Vec<String> {
     all
 }
 
+/// Whether the token is made as well, whatever it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// It is made, in the place of one of that name: what it was is known to nobody who asks.
+    Anew,
+    /// It is there, and known.
+    Kept,
+}
+
+/// The same commands as one script for a POSIX shell, to be run as root on the node: it finds what is there already, and can be run
+/// again. It prints what Proxmox VE says of a token that is made, as JSON, and nothing else.
+pub fn script(site: &str, required: &BTreeSet<Requirement>, token: Token) -> String {
+    let mut script = SCRIPT.to_owned();
+    for command in commands(site, required) {
+        let line = if let Some(role) = command.strip_prefix("pveum role add ") {
+            format!("role {}", role.replace(" --privs ", " "))
+        } else if let Some(new) = command.strip_prefix("pveum user token add ") {
+            if token == Token::Kept {
+                continue;
+            }
+            format!("token {}", new.replace(" --privsep 1", ""))
+        } else if command.starts_with("pveum acl ") {
+            format!("must {command}")
+        } else {
+            format!("made {command}")
+        };
+        script.push_str(&line);
+        script.push('\n');
+    }
+    script
+}
+
+/// What the script is made of.
+const SCRIPT: &str = include_str!("commands.sh");
+
 /// What of it is wider than it would have to be, and how it becomes narrow.
 pub fn notes(required: &BTreeSet<Requirement>) -> Vec<String> {
     let has = |place: &Place| required.iter().any(|it| it.place == *place);
@@ -104,5 +139,74 @@ fn word(place: &Place) -> &'static str {
         Place::Storage(_) | Place::Storages | Place::Templates => "storage",
         Place::Bridge(..) => "bridges",
         Place::Mapping(..) => "mappings",
+        Place::Guest(_) => "template",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_has_every_command_once_and_can_be_run_again() {
+        let needs = |place, privilege| Requirement { place, privilege };
+        let required = BTreeSet::from([
+            needs(Place::Nodes, "Sys.Audit"),
+            needs(Place::Pool("workshop".into()), "VM.Allocate"),
+            needs(Place::Storage("tank".into()), "Datastore.AllocateSpace"),
+        ]);
+        // Stands in for Proxmox VE's own: what was made once is there already, and the last token counts.
+        let pveum = r#"pveum() {
+  echo "$*" >>"$LOG"
+  case "$1 $2" in
+    'role add' | 'user add' | 'pool add')
+      grep -qx "$1 $3" "$STATE" && { echo "create $1 failed: $1 '$3' already exists" >&2; return 255; }
+      echo "$1 $3" >>"$STATE" ;;
+    'user token')
+      if [ "$3" = remove ]; then sed -i '/^token$/d' "$STATE"; return 0; fi
+      grep -qx token "$STATE" && { echo 'Token already exists.' >&2; return 255; }
+      echo token >>"$STATE"
+      echo '{"value":"secret"}' ;;
+  esac
+}
+"#;
+        let folder = tempfile::tempdir().unwrap();
+        let run = |token| {
+            let text = format!("{pveum}{}", script("workshop", &required, token));
+            let mut command = std::process::Command::new("sh");
+            command
+                .arg("-c")
+                .arg(text)
+                .env("LOG", folder.path().join("log"))
+                .env("STATE", folder.path().join("state"));
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        fs_err::write(folder.path().join("state"), "").unwrap();
+        assert_eq!(run(Token::Anew), "{\"value\":\"secret\"}\n");
+        let first = fs_err::read_to_string(folder.path().join("log")).unwrap();
+        for command in commands("workshop", &required) {
+            let words = command.trim_start_matches("pveum ").replace('\'', "");
+            assert!(first.lines().any(|line| line.starts_with(&words)), "{words} is not in {first}");
+        }
+        // Once more, after a cut: another secret, and nothing fails.
+        assert_eq!(run(Token::Anew), "{\"value\":\"secret\"}\n");
+        assert_eq!(run(Token::Kept), "");
+        let all = fs_err::read_to_string(folder.path().join("log")).unwrap();
+        assert!(all.contains("role modify phoenix-workshop-guests --privs VM.Allocate"), "{all}");
+    }
+
+    #[test]
+    fn what_fails_says_so() {
+        let text = format!(
+            "pveum() {{ echo 'no such realm' >&2; return 2; }}\n{}",
+            script("a", &BTreeSet::new(), Token::Anew)
+        );
+        let output = std::process::Command::new("sh").arg("-c").arg(text).output().unwrap();
+        assert!(!output.status.success());
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("pveum user add phoenix-a@pve: no such realm")
+        );
     }
 }

@@ -35,6 +35,10 @@ pub enum On {
     Pool,
     /// The storage that a template or an image is put on.
     Image,
+    /// The guest that it is a clone of.
+    Source,
+    /// All storages: their definitions.
+    Storages,
 }
 
 /// When a call is made.
@@ -46,6 +50,12 @@ pub enum When {
     Cluster,
     /// Where the blueprint declares a template or an image that comes from there.
     Images(Origin),
+    /// For a guest that is a clone of another.
+    Clone,
+    /// For a guest that becomes a template.
+    Golden,
+    /// Where the blueprint declares storages.
+    Storages,
     /// Only where somebody asks for a change that is made once, and that the role does not cover: whoever may do it may
     /// reach beyond the pool.
     Once,
@@ -91,12 +101,30 @@ const fn call(method: Method, path: &'static str, takes: &'static [(&'static str
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 36] = [
+pub static CALLS: [Call; 56] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
     Call { when: When::Cluster, ..call(Method::Get, "/cluster/status", &[("Sys.Audit", On::Root)]) },
     call(Method::Get, "/cluster/resources", &[("VM.Audit", On::Guest), ("Pool.Audit", On::Pool)]),
+    // What everybody is shown of them tells no site anything: its notes take Sys.Audit, which a site with storages has.
+    call(Method::Get, "/cluster/options", &[]),
+    Call {
+        when: When::Storages,
+        ..call(Method::Put, "/cluster/options", &[("Sys.Audit", On::Root), ("Sys.Modify", On::Root)])
+    },
+    Call { when: When::Storages, ..call(Method::Get, "/storage", &[("Datastore.Audit", On::Storages)]) },
+    Call { when: When::Storages, ..call(Method::Post, "/storage", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Put, "/storage/{storage}", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Delete, "/storage/{storage}", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Get, "/nodes/{node}/scan/zfs", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Get, "/nodes/{node}/scan/lvm", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Get, "/nodes/{node}/scan/lvmthin", DEFINES) },
+    Call { when: When::Storages, ..call(Method::Get, "/nodes/{node}/scan/nfs", DEFINES) },
+    // Shown are those that the token may use, which it has to for its guests (`mappings`).
+    call(Method::Get, "/cluster/mapping/pci", &[]),
+    call(Method::Get, "/cluster/mapping/usb", &[]),
+    call(Method::Get, "/cluster/mapping/dir", &[]),
     call(
         Method::Get,
         "/nodes/{node}/storage",
@@ -107,6 +135,8 @@ pub static CALLS: [Call; 36] = [
         "/nodes/{node}/storage/{storage}/content",
         &[("Datastore.Audit", On::Template), ("Datastore.Audit", On::Image)],
     ),
+    // Of bridges, those that the token may use; asked where no commands can be run.
+    call(Method::Get, "/nodes/{node}/network", &[]),
     // Asked where a template that is wanted is not there, declared or not.
     Call { when: When::Images(Origin::Catalogue), ..call(Method::Get, "/nodes/{node}/aplinfo", &[]) },
     Call {
@@ -151,6 +181,17 @@ pub static CALLS: [Call; 36] = [
             ("Datastore.Audit", On::Template),
         ],
     ),
+    // The bridges of what is cloned count, too, and only then are there those of the clone (PVE::API2::LXC, `clone_vm`).
+    Call { when: When::Clone, ..call(Method::Post, "/nodes/{node}/lxc/{vmid}/clone", CLONE) },
+    Call { when: When::Clone, ..call(Method::Post, "/nodes/{node}/qemu/{vmid}/clone", CLONE) },
+    Call {
+        when: When::Golden,
+        ..call(Method::Post, "/nodes/{node}/lxc/{vmid}/template", &[("VM.Allocate", On::Guest)])
+    },
+    Call {
+        when: When::Golden,
+        ..call(Method::Post, "/nodes/{node}/qemu/{vmid}/template", &[("VM.Allocate", On::Guest)])
+    },
     call(Method::Put, "/nodes/{node}/lxc/{vmid}/config", &[("VM.Config.Options", On::Guest)]),
     // `disk` and `size` are looked at as if they were keys, and what is no other's is `VM.Config.Options` (recorded: "ct
     // resize").
@@ -162,6 +203,16 @@ pub static CALLS: [Call; 36] = [
             ("VM.Config.Options", On::Guest),
             ("Datastore.AllocateSpace", On::Disks),
         ],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/lxc/{vmid}/move_volume",
+        &[("VM.Config.Disk", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
+    ),
+    call(
+        Method::Post,
+        "/nodes/{node}/qemu/{vmid}/move_disk",
+        &[("VM.Config.Disk", On::Guest), ("Datastore.AllocateSpace", On::Disks)],
     ),
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/start", &[("VM.PowerMgmt", On::Guest)]),
     call(Method::Post, "/nodes/{node}/lxc/{vmid}/status/shutdown", &[("VM.PowerMgmt", On::Guest)]),
@@ -206,6 +257,13 @@ pub static CALLS: [Call; 36] = [
     },
 ];
 
+/// What defining storages takes.
+const DEFINES: &[(&str, On)] = &[("Datastore.Allocate", On::Storages)];
+
+/// What cloning takes.
+const CLONE: &[(&str, On)] =
+    &[("VM.Clone", On::Source), ("VM.Allocate", On::Guest), ("Datastore.AllocateSpace", On::Disks)];
+
 /// The kind of a call, by its method and path.
 pub fn kind_of(method: Method, path: &str) -> Option<&'static Call> {
     let path = path.split('?').next().unwrap_or_default();
@@ -235,6 +293,8 @@ pub(crate) fn taken_by(request: &str) -> Option<String> {
         On::Template => "the storage of its template",
         On::Pool => "its pool",
         On::Image => "the storage that it is put on",
+        On::Source => "what it is a clone of",
+        On::Storages => "/storage",
     };
     let words: Vec<String> =
         takes.iter().map(|(privilege, where_)| format!("{privilege} on {}", on(*where_))).collect();
@@ -255,6 +315,8 @@ pub enum Place {
     Nodes,
     /// All guests: those of the blueprint are in no pool.
     Guests,
+    /// One guest.
+    Guest(u32),
     /// A pool.
     Pool(String),
     /// A storage.
@@ -276,6 +338,7 @@ impl Place {
             Self::Root => "/".to_owned(),
             Self::Nodes => "/nodes".to_owned(),
             Self::Guests => "/vms".to_owned(),
+            Self::Guest(id) => format!("/vms/{id}"),
             Self::Pool(name) => format!("/pool/{name}"),
             Self::Storage(name) => format!("/storage/{name}"),
             Self::Storages => "/storage".to_owned(),
@@ -308,33 +371,45 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
     let made = CALLS.iter().filter(|call| match call.when {
         When::Always => true,
         When::Cluster => cluster,
-        When::Images(_) | When::Once => false,
+        When::Images(_) | When::Once | When::Clone | When::Golden | When::Storages => false,
     });
     let made: Vec<&Call> = made.collect();
+    let calls_when = |when: When| CALLS.iter().filter(move |call| call.when == when);
     let mut all = BTreeSet::new();
     for guest in desired.guests.values() {
         let own = guest.pool.clone().map_or(Place::Guests, Place::Pool);
-        let takes = made.iter().filter(|call| call.is_of(guest.kind)).flat_map(|call| call.takes);
+        let source = desired.cloned_from(guest).map(|image| source(image, desired));
+        let more = source.iter().flat_map(|_| calls_when(When::Clone));
+        let golden = guest.golden.then(|| calls_when(When::Golden)).into_iter().flatten();
+        let made = made.iter().copied().chain(more).chain(golden);
+        let takes = made.filter(|call| call.is_of(guest.kind)).flat_map(|call| call.takes);
         for (privilege, on) in takes {
             let places = match on {
                 On::Root => vec![Place::Root],
                 On::Nodes => vec![Place::Nodes],
                 On::Guest => vec![own.clone()],
                 On::Disks => disks(guest),
+                On::Template if source.is_some() => Vec::new(),
                 On::Template => vec![template(guest, desired)],
+                // What is cloned is seen, too.
+                On::Source => source.clone().into_iter().collect(),
                 On::Pool => guest.pool.clone().map(Place::Pool).into_iter().collect(),
-                On::Image => Vec::new(),
+                On::Image | On::Storages => Vec::new(),
             };
             all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
         }
         // Which storage it is, is in `disks`.
-        let around = Around { storage: "", medium: None };
+        let around = Around { storage: "", medium: None, second: None };
         for (row, _, _) in crate::keys::written(table::of_kind(guest.kind).rows, guest, around) {
             all.insert(Requirement { place: own.clone(), privilege: row.privilege });
         }
         for nic in guest.nets.values() {
             let place = Place::Bridge(nic.bridge.to_string(), nic.vlan);
             all.insert(Requirement { place, privilege: "SDN.Use" });
+        }
+        if let Some(storage) = guest.settings.get("vmstatestorage") {
+            let place = Place::Storage(storage.clone());
+            all.insert(Requirement { place, privilege: "Datastore.AllocateSpace" });
         }
         for (kind, name) in guest.vm().map(mappings).unwrap_or_default() {
             all.insert(Requirement { place: Place::Mapping(kind, name), privilege: "Mapping.Use" });
@@ -343,8 +418,21 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             all.insert(Requirement { place: Place::Root, privilege: "Sys.Modify" });
         }
     }
+    if !desired.storages.is_empty() {
+        for (privilege, on) in calls_when(When::Storages).flat_map(|call| call.takes) {
+            let place = if *on == On::Root { Place::Root } else { Place::Storages };
+            all.insert(Requirement { place, privilege });
+        }
+    }
     for image in desired.images.values() {
-        all.extend(of_image(image));
+        match image.from {
+            // It is read, and nothing else is done to it.
+            ImageFrom::Guest(id) => {
+                all.insert(Requirement { place: Place::Guest(id), privilege: "VM.Audit" });
+            }
+            ImageFrom::Golden(_) => {}
+            _ => all.extend(of_image(image)),
+        }
     }
     without_the_covered(all)
 }
@@ -354,7 +442,7 @@ fn of_image(image: &Image) -> impl Iterator<Item = Requirement> {
     let origin = match &image.from {
         ImageFrom::Catalogue(_) => Origin::Catalogue,
         ImageFrom::Url { .. } => Origin::Web,
-        ImageFrom::File { .. } => Origin::Folder,
+        _ => Origin::Folder,
     };
     let storage = image.storage.clone().map_or(Place::Templates, Place::Storage);
     let made = CALLS.iter().filter(move |call| matches!(call.when, When::Images(of) if of == origin));
@@ -365,6 +453,18 @@ fn of_image(image: &Image) -> impl Iterator<Item = Requirement> {
         let place = if *on == On::Nodes { Place::Nodes } else { storage.clone() };
         Requirement { place, privilege }
     })
+}
+
+/// Where a guest is that others are clones of.
+fn source(image: &Image, desired: &Desired) -> Place {
+    match &image.from {
+        ImageFrom::Guest(id) => Place::Guest(*id),
+        ImageFrom::Golden(name) => {
+            let pool = desired.guests.get(name).and_then(|golden| golden.pool.clone());
+            pool.map_or(Place::Guests, Place::Pool)
+        }
+        _ => Place::Guests,
+    }
 }
 
 /// The storages of a guest's disks.
@@ -414,10 +514,14 @@ fn without_the_covered(mut all: BTreeSet<Requirement>) -> BTreeSet<Requirement> 
     let space = "Datastore.AllocateSpace";
     let on = |place: &Place| all.contains(&Requirement { place: place.clone(), privilege: space });
     let everywhere = on(&Place::Storages);
+    let seen = all.contains(&Requirement { place: Place::Storages, privilege: "Datastore.Audit" });
     let covered = |it: &Requirement| match (&it.place, it.privilege) {
         (Place::Storage(_), "Datastore.AllocateSpace" | "Datastore.Audit") if everywhere => true,
-        (Place::Templates, "Datastore.Audit") => everywhere || on(&Place::Storage("local".to_owned())),
+        (Place::Templates, "Datastore.Audit") => {
+            everywhere || seen || on(&Place::Storage("local".to_owned()))
+        }
         (place @ Place::Storage(_), "Datastore.Audit") => on(place),
+        (Place::Guest(_), privilege) => all.contains(&Requirement { place: Place::Guests, privilege }),
         _ => false,
     };
     let covered: Vec<Requirement> = all.iter().filter(|it| covered(it)).cloned().collect();

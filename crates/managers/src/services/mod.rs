@@ -71,7 +71,13 @@ impl Manager for Services {
         };
         let mark = seen.mark(&service.on);
         let proven = mark.and_then(|m| m.fingerprint(address)) == Some(service.fingerprint.as_str());
-        let state = if proven { "proven at the last apply" } else { "not proven yet" };
+        let state = if seen.desired.is_off(&service.on) {
+            "its guest is off"
+        } else if proven {
+            "proven at the last apply"
+        } else {
+            "not proven yet"
+        };
         let url = (seen.url)(service);
         let line = format!("{url}  ({state})");
         let more = ServiceStatus {

@@ -91,7 +91,7 @@ impl Observer<'_> {
             return Err(failure);
         }
         // Of virtual machines the walk itself finds out.
-        let runs = |c: &&Guest| !told || c.kind == GuestKind::Vm || ids.contains(&c.id);
+        let runs = |c: &&Guest| c.started && (!told || c.kind == GuestKind::Vm || ids.contains(&c.id));
         Ok(self.desired.guests.values().filter(runs).map(|c| c.name.to_string()).collect())
     }
 
@@ -172,7 +172,7 @@ impl Observer<'_> {
     /// Which guests of the node have these MACs.
     async fn holders(&self, macs: &BTreeSet<String>, limit: Duration) -> BTreeMap<String, Holder> {
         let Some(node) = self.ways.first().filter(|_| !macs.is_empty()) else { return BTreeMap::new() };
-        match timeout(limit, read_by_files(&**node)).await {
+        match timeout(limit, read_by_files(&**node, &[])).await {
             Ok(Ok(read)) => macs
                 .iter()
                 .filter_map(|mac| Some((mac.clone(), diagnose::holder(mac, read.guests.values())?)))

@@ -2,6 +2,7 @@
 //! `containers`, what runs real programs in one called `programs`, so that they can be run, or left out, by these names.
 //! The golden plans are in `tests/plans.rs`, a test for each file.
 
+mod book;
 mod built;
 mod catalog;
 mod firewall;
@@ -10,6 +11,7 @@ mod kind;
 mod privileges;
 mod programs;
 mod properties;
+mod real;
 mod rendering;
 mod root;
 mod scan;

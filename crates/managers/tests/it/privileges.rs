@@ -40,6 +40,8 @@ fn what_calls_take_is_what_the_schema_says() {
         match &says["check"] {
             // Whoever may may: what it takes beside that, depends on what it is told.
             Value::Null => assert_eq!(says["user"], "all", "{place}: {says}"),
+            // Everybody is answered, and shown what the check allows.
+            Value::Array(_) if says["user"] == "all" => {}
             // A virtual machine is asked about only where the token is shown it.
             Value::Array(_) if call.path.contains("/qemu/") => {}
             check => {

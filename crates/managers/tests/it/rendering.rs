@@ -353,19 +353,36 @@ fn who_asks_for_certificates_is_told_whose() {
     }
     let proxies = json!(["mesh.guest.workshop.internal"]);
     let both = json!({ "proxies": proxies, "client-names": ["prometheus.guest.workshop.internal"] });
-    let web = "/etc/phoenix/node-exporter.yml";
-    let allowed = |more: Value| {
+    let front = "/etc/phoenix/node-exporter-tls.cfg";
+    let taken = |more: Value| {
         let rendered = made("node-exporter", more).unwrap();
-        content(&rendered, web).lines().find(|line| line.contains("allowed")).map(str::to_owned)
+        let rejects = content(&rendered, front).lines().filter(|line| line.contains(" reject "));
+        rejects.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
     };
-    let names = r#"["mesh.guest.workshop.internal", "prometheus.guest.workshop.internal"]"#;
-    assert_eq!(allowed(both.clone()).unwrap(), format!("  client_allowed_sans: {names}"));
-    assert_eq!(allowed(json!({ "client-names": ["*"], "proxies": proxies })), None);
+    let names = "mesh.guest.workshop.internal prometheus.guest.workshop.internal";
+    let unless = format!("tcp-request session reject unless {{ ssl_c_s_dn(CN) -m str {names} }}");
+    assert_eq!(taken(both.clone()), std::slice::from_ref(&unless));
+    assert!(taken(json!({ "client-names": ["*"], "proxies": proxies })).is_empty());
+    let users = json!({ "users": { "prometheus": { "generate": "x" } } });
+    assert!(taken(users).is_empty(), "they have a password");
+    // What was taken with a guest is refused, whoever is named.
+    let refused = json!([{ "issuer": "Workshop 1", "names": ["notes.guest.workshop.internal"] }, { "issuer": "Workshop 0", "names": [] }]);
     assert_eq!(
-        allowed(json!({ "users": { "prometheus": { "generate": "x" } } })),
-        None,
-        "they have a password"
+        taken(crate::given::but(both.clone(), json!({ "refused": refused }))),
+        [
+            unless,
+            "tcp-request session reject if { ssl_c_i_dn(CN) -m str \"Workshop 1\" } { ssl_c_s_dn(CN) -m str notes.guest.workshop.internal }"
+                .to_owned(),
+            "tcp-request session reject if { ssl_c_i_dn(CN) -m str \"Workshop 0\" }".to_owned(),
+        ]
     );
+    // Behind it the exporter has no port, and speaks TLS with nobody.
+    let rendered = made("node-exporter", both.clone()).unwrap();
+    assert!(
+        content(&rendered, "/etc/default/prometheus-node-exporter")
+            .contains("--web.systemd-socket --web.config")
+    );
+    assert!(!content(&rendered, "/etc/phoenix/node-exporter.yml").contains("tls_server_config"));
 
     let told = |more: Value| {
         let rendered = python(more).unwrap();
@@ -377,6 +394,97 @@ fn who_asks_for_certificates_is_told_whose() {
     assert_eq!(told(both).as_deref(), Some(all));
     assert_eq!(told(json!({ "client-names": ["*"] })).as_deref(), Some("*"));
     assert_eq!(told(json!({ "client-certificates": false })), None);
+}
+
+// Redis itself looks at who signed a certificate and not at whose it is, so it does not listen where that is to be known.
+#[test]
+fn redis_is_told_whose_certificates_it_takes() {
+    let made = |more: Value| {
+        let all = json!({
+            "password": { "generate": "x" }, "tls": true, "identity": crate::given::identity("cache", "guest-cache"),
+        });
+        try_with(&built_in("redis"), crate::given::but(all, more))
+    };
+    let refused = |more: Value| made(more).unwrap_err().to_string();
+    let whose = refused(json!({ "client-certificates": true }));
+    assert!(whose.contains("`client-certificates` needs to know whose: `client-names`"), "{whose}");
+    let names = json!(["notes.guest.workshop.internal", "wiki.guest.workshop.internal"]);
+    let alone = refused(json!({ "client-names": names }));
+    assert!(alone.contains("`client-names` has no effect without `client-certificates`"), "{alone}");
+    let clear = refused(json!({ "tls": false, "client-certificates": true, "client-names": names }));
+    assert!(clear.contains("`client-certificates` needs `tls`"), "{clear}");
+
+    let plain = made(json!({})).unwrap();
+    assert!(content(&plain, "/etc/redis/redis.conf").contains("tls-auth-clients no\n"));
+    assert!(!plain.packages.contains(&"haproxy".to_owned()));
+    let named = |more: Value| {
+        made(crate::given::but(json!({ "client-certificates": true, "client-names": names }), more)).unwrap()
+    };
+    let rules = |rendered: &Rendered| -> Vec<String> {
+        let text = content(rendered, "/etc/redis/tls.cfg").to_owned();
+        text.lines()
+            .filter_map(|line| Some(line.trim().strip_prefix("tcp-request session ")?.to_owned()))
+            .collect()
+    };
+    let one = named(json!({}));
+    assert!(content(&one, "/etc/redis/redis.conf").contains("port 0\n"));
+    assert!(!content(&one, "/etc/redis/redis.conf").contains("tls-"));
+    let unless =
+        "reject unless { ssl_c_s_dn(CN) -m str notes.guest.workshop.internal wiki.guest.workshop.internal }";
+    assert_eq!(rules(&one), [unless]);
+    let refused = json!([
+        { "issuer": "Phoenix workshop CA 1a2b3c", "names": [] },
+        { "issuer": "Phoenix workshop CA 4d5e6f", "names": ["wiki.guest.workshop.internal"] },
+    ]);
+    assert_eq!(
+        rules(&named(json!({ "client-names": ["*"], "refused": refused }))),
+        [
+            r#"reject if { ssl_c_i_dn(CN) -m str "Phoenix workshop CA 1a2b3c" }"#,
+            r#"reject if { ssl_c_i_dn(CN) -m str "Phoenix workshop CA 4d5e6f" } { ssl_c_s_dn(CN) -m str wiki.guest.workshop.internal }"#,
+        ]
+    );
+}
+
+// Whoever reaches Docker's API is root in its guest: nothing that a blueprint can say opens it beyond its socket, not by
+// words that would end a text either.
+#[test]
+fn no_parameter_opens_dockers_api() {
+    let odd = r#"/srv", "hosts": ["tcp://0.0.0.0:2375"], "x": ""#;
+    let all = json!({
+        "log-size": 1, "log-files": 1, "address-pools": [{ "base": "172.28.0.0/14", "size": 24 }],
+        "mirrors": ["tcp://0.0.0.0:2375", odd], "data-root": r#"/srv", "hosts": ["tcp:0"], "x": ""#, "storage-driver": "vfs", "live-restore": false,
+        "cleanup": "daily", "keep-images": 1, "resolvers": ["10.0.0.53"],
+    });
+    let docker = built_in("docker");
+    let said = parameters(all.clone());
+    let left: Vec<_> = docker.spec.parameters.keys().filter(|name| !said.contains_key(*name)).collect();
+    assert!(left.is_empty(), "a new parameter belongs here: {left:?}");
+    let rendered = try_with(&docker, all).unwrap();
+    let daemon: Value = serde_json::from_str(content(&rendered, "/etc/docker/daemon.json")).unwrap();
+    let keys: Vec<&String> = daemon.as_object().unwrap().keys().collect();
+    let known = [
+        "data-root",
+        "default-address-pools",
+        "dns",
+        "live-restore",
+        "log-driver",
+        "log-opts",
+        "registry-mirrors",
+        "storage-driver",
+    ];
+    let unknown: Vec<_> = keys.iter().filter(|key| !known.contains(&key.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    // Its unit is Debian's, which listens on the socket that systemd hands it; what is put beside it does not start it anew.
+    for file in rendered.files.iter().filter(|file| file.path.contains("docker.service.d")) {
+        let text = content(&rendered, &file.path);
+        assert!(!text.contains("ExecStart=") && !text.contains("-H"), "{text}");
+    }
+    // Portainer is given the socket as a file.
+    let identity = crate::given::identity("tools", "guest-tools");
+    let portainer =
+        with(&built_in("portainer"), json!({ "password": { "generate": "x" }, "identity": identity }));
+    let unit = content(&portainer, "/etc/systemd/system/portainer.service");
+    assert!(unit.contains("/var/run/docker.sock") && !unit.contains("tcp://"), "{unit}");
 }
 
 // With a name, a line of access goes by that certificate and by nothing else; without one, all is as it was.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use blueprint::model::{self, Location};
+use blueprint::model::{self, Location, Startup};
 use blueprint::values::Bridge;
 use cidr::Ipv4Cidr;
 use serde_json::Value;
@@ -22,9 +22,11 @@ pub struct Guest {
     pub spec: Arc<model::Guest>,
     /// Its id.
     pub id: u32,
+    /// Whether it becomes a template, which others are clones of, and never runs again.
+    pub golden: bool,
     /// Network devices by slot.
     pub nets: BTreeMap<u8, Nic>,
-    /// Tags, Phoenix' own included, lower case.
+    /// Tags, Phoenix' own included, as they are spelled: capitals make no difference between two.
     pub tags: BTreeSet<String>,
     /// Name servers; the node's own settings where empty.
     pub nameservers: Vec<Ipv4Addr>,
@@ -32,6 +34,8 @@ pub struct Guest {
     pub searchdomain: String,
     /// Its first fixed address.
     pub address: Option<Ipv4Addr>,
+    /// Its place in the order of starts: as it is declared, and else by who needs whom.
+    pub startup: Startup,
     /// What is installed in it, in order.
     pub features: Vec<Feature>,
 }
@@ -66,8 +70,8 @@ pub struct Nic {
     pub mac: String,
     /// `10.0.0.5/24` or `dhcp`.
     pub ip: String,
-    /// The subnet it is in.
-    pub subnet: Ipv4Cidr,
+    /// The subnet it is in; none where its bridge alone is known.
+    pub subnet: Option<Ipv4Cidr>,
     /// Gateway.
     pub gateway: Option<Ipv4Addr>,
     /// VLAN tag.
@@ -82,6 +86,8 @@ pub struct Nic {
     pub link_down: Option<bool>,
     /// The model, of a virtual machine's; `virtio` where absent.
     pub model: Option<String>,
+    /// How many queues it has, of a virtual machine's.
+    pub queues: Option<u32>,
 }
 
 /// A feature on a guest, rendered.

@@ -37,6 +37,11 @@ impl Image {
 }
 
 impl Desired {
+    /// What a guest is a clone of, where it is one: a template or an image that is a guest, wherever that is.
+    pub fn cloned_from(&self, guest: &Guest) -> Option<&Image> {
+        self.images.values().find(|image| image.from.is_cloned() && guest.is_made_of(image))
+    }
+
     /// The node that a guest is placed on; the one that answers where absent.
     pub fn node_of(&self, guest: &Guest) -> Option<NodeName> {
         guest.node.clone().or_else(|| self.node.clone())

@@ -19,6 +19,11 @@ impl Bearer {
         Self(id.to_string())
     }
 
+    /// The datacenter, whose notes carry what a site has there.
+    pub fn datacenter() -> Self {
+        Self("datacenter".to_owned())
+    }
+
     /// A node.
     pub fn node(name: &str) -> Self {
         Self(format!("node/{name}"))

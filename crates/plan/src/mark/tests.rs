@@ -325,3 +325,31 @@ fn root_and_secrets_are_remembered_and_go_with_their_feature() {
     mark.remember_secrets("base", BTreeMap::new());
     assert_eq!(mark.secrets("base"), None);
 }
+
+/// What is in a guest stays as it was under a new name; who signs for it knows it by its name, and is asked once more.
+#[test]
+fn a_new_name_keeps_what_was_applied() {
+    let (old, new) = (Address::container("ca"), Address::container("pki"));
+    let dated = serde_json::json!({ "f": "0123456789ab", "b": 1, "e": 2, "s": "03" });
+    let mut mark = Mark::new("workshop", old.clone());
+    mark.remember(&Address::authority("ca"), dated.clone());
+    mark.remember(&Address::certificate("notes"), dated.clone());
+    mark.remember(&Address::new(kinds::FEATURE, "base"), "aa");
+    let after = mark.clone().called(new.clone());
+    assert_eq!(after.address, new);
+    assert_eq!(after.entry(&Address::authority("pki")), Some(&dated));
+    assert_eq!(after.entry(&Address::authority("ca")), None);
+    assert_eq!(after.fingerprint(&Address::new(kinds::FEATURE, "base")), Some("aa"));
+    let certificate = after.entry(&Address::certificate("notes")).unwrap();
+    assert_eq!((&certificate["f"], &certificate["e"]), (&RENAMED.into(), &2.into()));
+}
+
+/// What a move has left is known to the run after it.
+#[test]
+fn volumes_that_moves_have_left_are_remembered() {
+    let mut mark = Mark::new("workshop", Address::container("notes"));
+    mark.left.insert("local:120/vm-120-disk-0.raw".to_owned());
+    assert_eq!(read(&written::plain(&mark, None)), mark);
+    mark.left.clear();
+    assert!(!written::plain(&mark, None).contains("left"));
+}

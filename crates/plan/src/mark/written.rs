@@ -7,7 +7,7 @@
 //!
 //! The seal ([`super::Seal`]) stands beside what it is made over, in a field of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +60,9 @@ struct Written {
     applied: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set: BTreeMap<String, String>,
+    /// Volumes that were moved away from.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    left: BTreeSet<String>,
     /// Certificates in short, in the place of `certificates`: name, fingerprint, begin and end (hexadecimal).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     packed: Vec<String>,
@@ -122,7 +125,7 @@ fn of_value(value: Value) -> Result<Read, serde_json::Error> {
 
 impl From<Mark> for Written {
     fn from(mark: Mark) -> Self {
-        let Mark { site, address, root, applied, secrets, set } = mark;
+        let Mark { site, address, root, applied, secrets, set, left } = mark;
         let mut written = Self {
             site,
             address,
@@ -135,6 +138,7 @@ impl From<Mark> for Written {
             services: BTreeMap::new(),
             applied: BTreeMap::new(),
             set,
+            left,
             packed: Vec::new(),
             seal: None,
         };
@@ -200,6 +204,7 @@ impl Written {
             mark.remember_secrets(&feature, codes);
         }
         mark.set = self.set;
+        mark.left = self.left;
         for (kind, all) in [(kinds::FEATURE, self.features), (kinds::SERVICE, self.services)] {
             for (name, fingerprint) in all {
                 mark.insert(kind, &name, fingerprint.into());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Style, counts, line, problems, sign, style, value};
-use crate::address::Address;
+use crate::address::{Address, kinds};
 use crate::desired::Desired;
 use crate::step::{Action, Consent, Grade, Plan, SITE_GOES, Step};
 use crate::targets::Guests;
@@ -37,7 +37,8 @@ pub struct View<'a> {
     pub before_summary: &'a str,
 }
 
-/// The plan by guest: a heading for each, what happens in it below, then what is the whole site's, and the summary.
+/// The plan by guest: the node first, a heading for each guest, what happens in it below, then what is the whole site's, and the
+/// summary.
 pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
     let plan = &*super::shown::shown(plan);
     let mut out = String::new();
@@ -59,20 +60,26 @@ pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
     if !plan.steps.is_empty() {
         out.push('\n');
     }
+    let others = groups.remove(&None).unwrap_or_default();
+    // What is installed on the node is told as what is in a guest.
+    let (on_node, others): (Vec<&Step>, Vec<&Step>) =
+        others.into_iter().partition(|step| step.address.kind() == kinds::FEATURE);
+    if !on_node.is_empty() {
+        let _ = writeln!(out, "{}", (view.paint)(Style::Change, "~ the node"));
+        within(&on_node, false, view, &mut out);
+    }
     let width = order.iter().flatten().map(|a| a.as_str().chars().count()).max().unwrap_or(0).min(32);
     for guest in order.iter().flatten() {
         let steps = groups.get(&Some(guest.clone())).map(Vec::as_slice).unwrap_or_default();
         one_guest(guest, steps, width, view, &mut out);
     }
-    if let Some(steps) = groups.get(&None) {
-        if order.len() > 1 {
-            let _ = writeln!(out, "{}", (view.paint)(Style::Strong, "for the whole site"));
-        }
-        for step in steps {
-            let head = format!("{} {}", sign(step), step.address);
-            let _ = writeln!(out, "{}  {}", (view.paint)(style(step), &head), step.reasons.join("; "));
-            own_changes(step, &mut out);
-        }
+    if !others.is_empty() && order.len() > 1 {
+        let _ = writeln!(out, "{}", (view.paint)(Style::Strong, "for the whole site"));
+    }
+    for step in others {
+        let head = format!("{} {}", sign(step), step.address);
+        let _ = writeln!(out, "{}  {}", (view.paint)(style(step), &head), step.reasons.join("; "));
+        own_changes(step, &mut out);
     }
     out.push_str(view.before_summary);
     for (n, note) in plan.notes.iter().enumerate() {
@@ -85,16 +92,32 @@ pub fn outline(plan: &Plan, desired: &Desired, view: &View<'_>) -> String {
 
 fn one_guest(guest: &Address, steps: &[&Step], width: usize, view: &View<'_>, out: &mut String) {
     let own = steps.iter().find(|step| step.address == *guest);
-    let head = format!("{} {:width$}", own.map_or('~', |step| sign(step)), guest.as_str());
-    let head = (view.paint)(own.map_or(Style::Change, |step| style(step)), &head);
-    let _ = writeln!(out, "{head}  {}", own.map_or_else(|| inside_only(steps, view), |step| fate(step)));
+    let restart = steps.iter().find(|step| step.address.kind() == kinds::RESTART);
+    let head = restart.or(own);
+    let said = match (own, restart) {
+        (Some(_), Some(restart)) => format!("change, and {}", fate(restart)),
+        (Some(step), None) | (None, Some(step)) => fate(step),
+        (None, None) => inside_only(steps, view),
+    };
+    let sign = format!("{} {:width$}", head.map_or('~', |step| sign(step)), guest.as_str());
+    let sign = (view.paint)(head.map_or(Style::Change, |step| style(step)), &sign);
+    let _ = writeln!(out, "{sign}  {said}");
     let anew = own.is_some_and(|step| matches!(step.action, Action::Create | Action::Replace));
-    if let Some(step) = own.filter(|step| !matches!(step.action, Action::Create | Action::Delete)) {
-        own_changes(step, out);
+    for step in own.into_iter().chain(restart) {
+        if !matches!(step.action, Action::Create | Action::Delete) {
+            own_changes(step, out);
+        }
     }
+    let others = steps.iter().filter(|step| step.address != *guest);
+    let others: Vec<&Step> = others.filter(|step| step.address.kind() != kinds::RESTART).copied().collect();
+    within(&others, anew, view, out);
+}
+
+/// What is done in a guest, or on the node, in few lines.
+fn within(steps: &[&Step], anew: bool, view: &View<'_>, out: &mut String) {
     // What is said of several things in the same words is said once.
     let mut lines: Vec<(String, Vec<String>, String)> = Vec::new();
-    for step in steps.iter().filter(|step| step.address != *guest) {
+    for step in steps {
         let telling = (view.telling)(step);
         let said = words(step, telling, anew, view);
         let label = label(step, telling);
@@ -135,7 +158,7 @@ fn fate(step: &Step) -> String {
             format!("create {}", facts.join(" · "))
         }
         Action::Update => "change".to_owned(),
-        Action::Restart => format!("change, and restart: {because}"),
+        Action::Restart => format!("restart: {because}"),
         Action::Replace => format!("destroy{data}, and make anew: {because}"),
         Action::Delete => format!("destroy{data}: {because}"),
         Action::Run => because,
@@ -180,24 +203,26 @@ pub(super) fn summary(plan: &Plan, view: &View<'_>) -> String {
     if let Some(why) = rooted.first().and_then(|step| step.root.as_deref()) {
         let all = rooted.iter().all(|step| step.root.as_deref() == Some(why));
         let why = if all { why } else { "each for its own reason (--full)" };
-        let said = format!("{} take root on the node: {why}", steps(rooted.len()));
+        let take = if rooted.len() == 1 { "takes" } else { "take" };
+        let said = format!("{} {take} root on the node: {why}", steps(rooted.len()));
         let _ = writeln!(out, "{}", (view.paint)(Style::Dim, &said));
     }
     let _ = writeln!(out, "{}", (view.paint)(Style::Strong, &headline(plan)));
-    let restarts: Vec<&str> = plan
-        .steps
-        .iter()
-        .filter(|s| s.grade == Grade::Restart && !matches!(s.consent, Consent::Refused(_)))
-        .map(|s| s.address.as_str())
-        .collect();
-    if !restarts.is_empty() {
-        let _ =
-            writeln!(out, "{}", (view.paint)(Style::Change, &format!("restarts {}", restarts.join(", "))));
+    let away = |stops: bool| -> Vec<&str> {
+        let away = plan.steps.iter().filter(|s| s.grade == Grade::Restart && s.stops() == stops);
+        away.filter(|s| !matches!(s.consent, Consent::Refused(_))).map(|s| s.address.name()).collect()
+    };
+    for (verb, names) in [("restarts", away(false)), ("stops", away(true))] {
+        if !names.is_empty() {
+            let _ = writeln!(out, "{}", (view.paint)(Style::Change, &format!("{verb} {}", names.join(", "))));
+        }
     }
     for step in destroyed(plan) {
         let data = if step.grade == Grade::DataLoss { ", with its data" } else { "" };
         let again = if step.action == Action::Replace { ", and makes it anew" } else { "" };
-        let said = format!("destroys {}{data}{again}: {}", step.address, step.reasons.join("; "));
+        let stays = step.grade < Grade::Rebuild && matches!(step.action, Action::Create | Action::Update);
+        let verb = if stays { "takes a risk with" } else { "destroys" };
+        let said = format!("{verb} {}{data}{again}: {}", step.address, step.reasons.join("; "));
         let _ = writeln!(out, "{}", (view.paint)(Style::Remove, &said));
     }
     for step in &plan.steps {
@@ -214,6 +239,7 @@ pub(super) fn summary(plan: &Plan, view: &View<'_>) -> String {
         let said = format!("takes consent: {} apply {}", view.command, asked.join(" "));
         let _ = writeln!(out, "{}", (view.paint)(Style::Hint, &said));
     }
+    out.push_str(&super::put_off(plan, view));
     out.push_str(&problems(plan, view.paint));
     out
 }
@@ -268,10 +294,11 @@ mod tests {
         let memory = json!([{ "path": "memory", "old": "1 GiB", "new": "2 GiB" }]);
         let mark = |old: Option<&str>| json!([{ "path": "fingerprint", "old": old, "new": "b" }]);
         let plan = plan(&[
+            step("feature.chrony@node", "run", "live", "what it renders to has changed", &mark(Some("a"))),
             step("container.web", "create", "live", "new in guests.json:3", &facts),
             step("feature.base@container.web", "run", "live", "new", &mark(None)),
             step("feature.nginx@container.web", "run", "live", "new", &mark(None)),
-            step("container.db", "restart", "restart", "differs from guests.json:5", &memory),
+            step("container.db", "update", "live", "differs from guests.json:5", &memory),
             step(
                 "feature.postgres@container.db",
                 "run",
@@ -297,9 +324,11 @@ mod tests {
         let expected = "\
 workshop on pve1
 
+~ the node
+    update chrony: now the parts of chrony
 + container.web  create 101 · 10.0.0.2/24 · 1 core · 4 GiB
     install base, nginx
-^ container.db   change, and restart: differs from guests.json:5
+~ container.db   change
     memory  1 GiB → 2 GiB
     update postgres: now the parts of postgres
 - container.old  destroy, with its data: no longer in the blueprint
@@ -307,8 +336,7 @@ workshop on pve1
 for the whole site
 + firewall.site  nothing filters the node yet
 
-8 steps: 2 to create, 1 to restart, 2 to destroy, 3 to run, 1 refused
-restarts container.db
+9 steps: 2 to create, 1 to change, 2 to destroy, 4 to run, 1 refused
 destroys container.old, with its data: no longer in the blueprint
 refused container.ca: it is protected
 takes consent: phoenix-cli apply --allow-destroy container.old

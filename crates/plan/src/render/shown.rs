@@ -28,7 +28,8 @@ pub(super) fn shown(plan: &Plan) -> Cow<'_, Plan> {
         look(&problem.message);
         look(&problem.hint);
     }
-    plan.notes.iter().chain([&plan.site]).for_each(|text| look(text));
+    let postponed = plan.postponed.iter().flat_map(|it| &it.reasons);
+    plan.notes.iter().chain(postponed).chain([&plan.site]).for_each(|text| look(text));
     if !found {
         return Cow::Borrowed(plan);
     }
@@ -50,7 +51,8 @@ pub(super) fn shown(plan: &Plan) -> Cow<'_, Plan> {
         // Phoenix' own words, some of which are lines to be copied.
         problem.hint = foreign::block(&problem.hint).into_owned();
     }
-    plan.notes.iter_mut().chain([&mut plan.site]).for_each(line);
+    let postponed = plan.postponed.iter_mut().flat_map(|it| &mut it.reasons);
+    plan.notes.iter_mut().chain(postponed).chain([&mut plan.site]).for_each(line);
     Cow::Owned(plan)
 }
 
@@ -109,6 +111,7 @@ mod tests {
             steps: vec![step],
             problems: vec![Problem::new(Address::container("b"), "x::y", nasty, "so\u{1b}[2J\nand so")],
             notes: vec![nasty.to_owned()],
+            postponed: vec![],
             basis: std::collections::BTreeMap::new(),
         };
         let text = super::super::text(&plan, "pve1", "phoenix-cli", &|_, piece| piece.to_owned());

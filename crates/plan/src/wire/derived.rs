@@ -234,7 +234,8 @@ pub(super) fn resolvers(blueprint: &Blueprint, container: &Guest, parts: &Parts)
         return vec![*address];
     }
     let mut all = Vec::new();
-    for network in container.nets.values().filter_map(|nic| blueprint.networks.get(&*nic.network)) {
+    for network in container.nets.values().filter_map(|nic| blueprint.networks.get(&**nic.network.as_ref()?))
+    {
         for server in &network.nameservers {
             if !all.contains(server) {
                 all.push(*server);

@@ -18,6 +18,8 @@ use crate::host::Host;
 
 /// Where name servers answer.
 const DNS: u16 = 53;
+/// Where a guest is entered.
+const SSH: u16 = 22;
 /// Where the workshop's authority answers.
 const CA: u16 = super::services::HTTPS;
 
@@ -102,6 +104,7 @@ pub(super) fn flows(
     let mut flows = Flows { guests: &blueprint.guests, all: Vec::new() };
     to_services(&mut flows, services);
     doors(&mut flows, parts);
+    entrances(&mut flows, blueprint);
     renewals(&mut flows, certificates);
     public_authority(&mut flows, certificates);
     needs(&mut flows, blueprint);
@@ -202,6 +205,15 @@ fn doors(flows: &mut Flows<'_>, parts: &Parts) {
         flows.names("dns.inside", &End::Inside, &at, "guests ask for names");
         flows.names("dns.outside", &End::Outside, &at, "those outside ask for names");
         flows.names("dns.node", &End::THE_NODE, &at, "Phoenix probes and traces from the node");
+    }
+}
+
+/// Into the machines that Phoenix enters by ssh.
+fn entrances(flows: &mut Flows<'_>, blueprint: &Blueprint) {
+    let by_ssh = |guest: &model::Guest| guest.vm().is_some_and(|vm| vm.enter == model::Enter::Ssh);
+    for guest in blueprint.guests.values().filter(|guest| by_ssh(guest)) {
+        let id = format!("enter.{}", guest.name);
+        flows.tcp(id, End::THE_NODE, flows.guest(&guest.name), &[SSH], "Phoenix enters it by ssh");
     }
 }
 

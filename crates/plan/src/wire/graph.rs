@@ -1,15 +1,16 @@
 //! What comes after what.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use blueprint::model::{Blueprint, RENEWS};
+use blueprint::model::{Blueprint, ImageFrom, MountSource, Pool, RENEWS, SCHEDULE, Storage};
 use blueprint::names::GuestName;
 
 use super::certificates::Certificates;
 use super::parts::{PACKAGES, Parts};
 use super::{Renderer, WireError};
 use crate::address::Address;
-use crate::desired::{Firewall, Guest, Hypervisor, Image, Issuer, Service};
+use crate::desired::{Feature, Firewall, Guest, Hypervisor, Image, Issuer, Resource, Service};
 use crate::graph::{EdgeKind, Graph};
 use crate::host::Host;
 
@@ -24,8 +25,12 @@ pub(super) struct Resources<'a> {
     pub services: &'a BTreeMap<String, Service>,
     pub certificates: &'a Certificates,
     pub hypervisor: Option<&'a Hypervisor>,
+    pub on_node: &'a [Feature],
     pub firewall: Option<&'a Firewall>,
     pub images: &'a BTreeMap<Address, Image>,
+    pub storages: &'a BTreeMap<String, Arc<Storage>>,
+    pub pools: &'a BTreeMap<String, Arc<Pool>>,
+    pub links: &'a BTreeMap<Address, Resource>,
 }
 
 /// Who needs whom, in no circle.
@@ -37,8 +42,13 @@ pub(super) fn graph(
 ) -> Result<Graph, WireError> {
     let mut graph = Graph::default();
     guests(&mut graph, blueprint, resources);
+    links(&mut graph, resources);
+    on_node(&mut graph, resources);
     // Only making a guest needs what it is made of, which its step says: the guest that is there does without.
     resources.images.keys().cloned().for_each(|image| graph.add(image));
+    storages(&mut graph, resources);
+    pools(&mut graph, resources);
+    golden(&mut graph, resources);
     names(&mut graph, parts, resources);
     packages(&mut graph, renderer, parts, resources);
     certificates(&mut graph, blueprint, renderer, resources);
@@ -75,6 +85,140 @@ fn guests(graph: &mut Graph, blueprint: &Blueprint, resources: &Resources<'_>) {
             // Healthy means: made, and everything in it installed.
             graph.edge(&guest, &last(other).unwrap_or_else(|| other.resource()), EdgeKind::Needs);
             graph.edge(&guest, &other.resource(), EdgeKind::BootsAfter);
+        }
+    }
+}
+
+/// The node's network comes before what is fetched over it, and a bridge before the guests on it.
+fn links(graph: &mut Graph, resources: &Resources<'_>) {
+    for (address, link) in resources.links {
+        graph.add(address.clone());
+        for need in &link.needs {
+            graph.edge(address, need, EdgeKind::Needs);
+        }
+        if let Some(first) = resources.on_node.first() {
+            graph.edge(&Address::feature(&first.name, &Host::THE_NODE), address, EdgeKind::Needs);
+        }
+    }
+    for guest in resources.guests.values() {
+        for nic in guest.nets.values() {
+            let bridge = Address::network(&nic.bridge);
+            if resources.links.contains_key(&bridge) {
+                graph.edge(&guest.resource(), &bridge, EdgeKind::Needs);
+            }
+        }
+    }
+}
+
+/// What guests are built on comes before them.
+fn on_node(graph: &mut Graph, resources: &Resources<'_>) {
+    let mut before: Option<Address> = None;
+    for feature in resources.on_node {
+        let address = Address::feature(&feature.name, &Host::THE_NODE);
+        graph.add(address.clone());
+        if let Some(before) = &before {
+            graph.edge(&address, before, EdgeKind::Needs);
+        }
+        before = Some(address);
+    }
+    let Some(last) = before else { return };
+    let guests = resources.guests.values().map(Guest::resource);
+    let storages = resources.storages.keys().map(|name| Address::storage(name));
+    for resource in guests.chain(storages) {
+        graph.edge(&resource, &last, EdgeKind::Needs);
+    }
+}
+
+/// What lies on a pool comes after it: datasets after the one that they are in, storages, guests that have a folder of one, and
+/// what is installed on the node, which may use them.
+fn pools(graph: &mut Graph, resources: &Resources<'_>) {
+    let place = |name: &str| {
+        let (pool, _) = name.split_once('/').unwrap_or((name, ""));
+        let pool = resources.pools.get(pool)?;
+        let mut name = name;
+        while name != pool.name && !pool.datasets.contains_key(name) {
+            name = name.rsplit_once('/')?.0;
+        }
+        Some(if name == pool.name { Address::pool(name) } else { Address::dataset(name) })
+    };
+    let mut all = Vec::new();
+    for pool in resources.pools.values() {
+        let address = Address::pool(&pool.name);
+        graph.add(address.clone());
+        all.push(address);
+        for name in pool.datasets.keys() {
+            let address = Address::dataset(name);
+            if let Some(above) = name.rsplit_once('/').and_then(|(above, _)| place(above)) {
+                graph.edge(&address, &above, EdgeKind::Needs);
+            }
+            all.push(address);
+        }
+    }
+    for storage in resources.storages.values().filter(|storage| storage.place.kind == "zfspool") {
+        if let Some(on) = storage.place.options.get("pool").and_then(|name| place(name)) {
+            graph.edge(&Address::storage(&storage.name), &on, EdgeKind::Needs);
+        }
+    }
+    for storage in resources.storages.values().filter(|storage| storage.place.kind == "dir") {
+        let path = storage.place.options.get("path").map_or("", String::as_str);
+        if let Some(on) = mounted_at(resources.pools, path) {
+            graph.edge(&Address::storage(&storage.name), &on, EdgeKind::Needs);
+        }
+    }
+    for guest in resources.guests.values() {
+        for mount in guest.container().into_iter().flat_map(|own| own.mounts.values()) {
+            let MountSource::Host(path) = &mount.source else { continue };
+            if let Some(on) = mounted_at(resources.pools, path.as_str()) {
+                graph.edge(&guest.resource(), &on, EdgeKind::Needs);
+            }
+        }
+    }
+    // What makes snapshots looks for itself what there is.
+    for feature in resources.on_node.iter().filter(|feature| feature.name != SCHEDULE) {
+        for pool in &all {
+            graph.edge(&Address::feature(&feature.name, &Host::THE_NODE), pool, EdgeKind::Needs);
+        }
+    }
+}
+
+/// The dataset, or the pool, that a folder of the node is on; none where it is on nothing that is declared.
+pub fn mounted_at(pools: &BTreeMap<String, Arc<Pool>>, path: &str) -> Option<Address> {
+    let inside =
+        |point: &str| path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let pool = |pool: &Pool| Some((pool.mountpoint(&pool.name)?, Address::pool(&pool.name)));
+    let all = pools.values().flat_map(|it| {
+        let datasets =
+            it.datasets.keys().filter_map(|name| Some((it.mountpoint(name)?, Address::dataset(name))));
+        pool(it).into_iter().chain(datasets)
+    });
+    all.filter(|(point, _)| inside(point)).max_by_key(|(point, _)| point.len()).map(|(_, address)| address)
+}
+
+/// What lies on a storage comes after it.
+fn storages(graph: &mut Graph, resources: &Resources<'_>) {
+    resources.storages.keys().for_each(|name| graph.add(Address::storage(name)));
+    for guest in resources.guests.values() {
+        for (name, _) in guest.keeps() {
+            if resources.storages.contains_key(name) {
+                graph.edge(&guest.resource(), &Address::storage(name), EdgeKind::Needs);
+            }
+        }
+    }
+    for (address, image) in resources.images {
+        if let Some(name) = image.storage.as_ref().filter(|name| resources.storages.contains_key(*name)) {
+            graph.edge(address, &Address::storage(name), EdgeKind::Needs);
+        }
+    }
+}
+
+/// A guest becomes a template when everything is in it.
+fn golden(graph: &mut Graph, resources: &Resources<'_>) {
+    for (address, image) in resources.images {
+        let ImageFrom::Golden(name) = &image.from else { continue };
+        let Some(guest) = resources.guests.get(name) else { continue };
+        graph.edge(address, &guest.resource(), EdgeKind::Needs);
+        if let Some(last) = last(guest) {
+            graph.edge(address, &last, EdgeKind::Needs);
         }
     }
 }
@@ -191,7 +335,7 @@ fn firewall(graph: &mut Graph, resources: &Resources<'_>) {
     }
     let site = Address::firewall("site");
     graph.add(site.clone());
-    for container in resources.guests.values() {
+    for container in resources.guests.values().filter(|guest| !guest.golden) {
         let address = Address::firewall(&container.name);
         graph.edge(&address, &container.resource(), EdgeKind::Needs);
         if address != site {

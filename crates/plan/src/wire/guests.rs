@@ -1,9 +1,9 @@
 //! Containers, definite, with their features rendered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blueprint::model::{self, Blueprint, FeatureUse, NicAddress, RENEWS};
+use blueprint::model::{self, Blueprint, FeatureUse, NicAddress, RENEWS, Startup};
 use blueprint::names::GuestName;
 
 use super::derived::{self, Known, key, resolvers};
@@ -19,12 +19,14 @@ pub(super) fn guests(
     blueprint: &Blueprint,
     renderer: &dyn Renderer,
     ids: &BTreeMap<GuestName, u32>,
+    places: &BTreeMap<GuestName, Startup>,
     known: &Known<'_>,
     findings: &mut Findings,
 ) -> BTreeMap<GuestName, Guest> {
     let mut guests = BTreeMap::new();
     for container in blueprint.guests.values() {
-        let guest = definite(blueprint, renderer, container, ids[&container.name], known);
+        let place = places.get(&container.name).copied().unwrap_or_default();
+        let guest = definite(blueprint, renderer, container, (ids[&container.name], place), known);
         if let Some(guest) = findings.ok(guest) {
             guests.insert(container.name.clone(), guest);
         }
@@ -36,7 +38,7 @@ fn definite(
     blueprint: &Blueprint,
     renderer: &dyn Renderer,
     container: &Arc<model::Guest>,
-    id: u32,
+    (id, startup): (u32, Startup),
     known: &Known<'_>,
 ) -> Result<Guest, WireError> {
     let own = values(Address::of_guest(container), &derived::derive_for_guest(known, container))?;
@@ -59,11 +61,14 @@ fn definite(
         fqdn: full_name(&container.hostname, &site.domain),
         address: address.map(|a| a.to_string()).unwrap_or_default(),
     };
-    let mut tags: BTreeSet<String> = container.tags.iter().map(|t| t.to_lowercase()).collect();
-    tags.insert(TAG.to_owned());
+    // The node keeps capitals or not, as its datacenter's `tag-style` says; they make no difference here.
+    let tags = container.tags.iter().filter(|tag| !tag.eq_ignore_ascii_case(TAG));
+    let spelled = tags.map(|tag| (tag.to_lowercase(), tag.clone())).chain([(TAG.to_owned(), TAG.to_owned())]);
+    let tags = spelled.collect::<BTreeMap<_, _>>().into_values().collect();
     Ok(Guest {
         kind: container.kind(),
         id,
+        golden: blueprint.is_golden(&container.name),
         nets: nets(blueprint, container)?,
         tags,
         nameservers: resolvers(blueprint, container, known.parts),
@@ -72,49 +77,64 @@ fn definite(
             None => blueprint.site.domain.to_string(),
         },
         address,
+        startup,
         features: features(container, certificates, derived, &facts, site, renderer)?,
         spec: Arc::clone(container),
     })
 }
 
+/// The address from which follows what a guest keeps: that of before, where it has a new name.
+pub(super) fn named_first(guest: &model::Guest) -> Address {
+    Address::new(guest.kind().as_str(), guest.was.as_ref().unwrap_or(&guest.name))
+}
+
 fn nets(blueprint: &Blueprint, container: &model::Guest) -> Result<BTreeMap<u8, Nic>, WireError> {
     let resource = Address::of_guest(container);
+    // A new name leaves it as it is.
+    let called = named_first(container);
     let first = container.nets.keys().next().copied().unwrap_or(0);
     let mut nets = BTreeMap::new();
     for (slot, nic) in &container.nets {
-        let Some(network) = blueprint.networks.get(&*nic.network) else {
-            return Err(WireError {
-                address: resource.to_string(),
-                message: format!("there is no network `{}`", nic.network),
-                hint: "declare it under `networks`".into(),
-            });
+        let network = match &nic.network {
+            None => None,
+            Some(name) => match blueprint.networks.get(&**name) {
+                Some(network) => Some(network),
+                None => {
+                    return Err(WireError {
+                        address: resource.to_string(),
+                        message: format!("there is no network `{name}`"),
+                        hint: "declare it under `networks`".into(),
+                    });
+                }
+            },
         };
         nets.insert(
             *slot,
             Nic {
                 name: nic.name.clone(),
-                bridge: network.bridge.clone(),
+                bridge: nic.bridge.clone(),
                 mac: nic.mac.map_or_else(
-                    || mac(&blueprint.site.name, &resource, *slot),
+                    || mac(&blueprint.site.name, &called, *slot),
                     |m| m.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":"),
                 ),
                 ip: match nic.address {
                     NicAddress::Static(inet) => format!("{}/{}", inet.address(), inet.network_length()),
                     NicAddress::Dhcp => "dhcp".to_owned(),
                 },
-                subnet: network.subnet,
+                subnet: network.map(|network| network.subnet),
                 // Only one default route: that of the first device.
                 gateway: match nic.address {
-                    NicAddress::Static(_) if *slot == first => network.gateway,
+                    NicAddress::Static(_) if *slot == first => network.and_then(|network| network.gateway),
                     _ => None,
                 },
-                vlan: network.vlan,
+                vlan: nic.vlan,
                 // Rules only count where the device is filtered (P-73).
                 firewall: nic.firewall || blueprint.firewall.is_some(),
                 mtu: nic.mtu,
                 rate: nic.rate,
                 link_down: nic.link_down,
                 model: nic.model.clone(),
+                queues: nic.queues,
             },
         );
     }

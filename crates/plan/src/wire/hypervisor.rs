@@ -1,15 +1,17 @@
-//! The node's own certificate: what its API shows, and what renews it there.
+//! The node itself: its own certificate, which its API shows, with what renews it there; and what is installed on it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use blueprint::model::{Blueprint, FeatureUse, Location, RENEWS, TRUSTS};
+use blueprint::model::{self, Blueprint, FeatureUse, Location, RENEWS, SCHEDULE, TRUSTS};
 use blueprint::names::GuestName;
 
 use super::certificates::print;
 use super::derived::{Known, renewed};
 use super::{Derived, GuestFacts, Renderer, WireError, full_name, values};
-use crate::desired::{Certificate, Feature, HYPERVISOR, Hypervisor, Issuer, Served};
+use crate::address::{Address, kinds};
+use crate::desired::{Certificate, Feature, HYPERVISOR, Hypervisor, Issuer, Resource, Served};
 use crate::host::Host;
 use crate::told::{self, Maybe, Told};
 
@@ -59,14 +61,7 @@ pub(super) fn hypervisor(
     }
     let own = values(certificate.resource(), &own)?;
     let derived = Derived { common: &known.common, own: &own };
-    let facts = GuestFacts {
-        host: Host::THE_NODE,
-        name: HYPERVISOR.to_owned(),
-        id: 0,
-        hostname: declared.hostname.to_string(),
-        fqdn: host,
-        address: declared.address.map(|address| address.to_string()).unwrap_or_default(),
-    };
+    let facts = facts(blueprint, declared);
     let mut features = Vec::new();
     for name in [TRUSTS, RENEWS] {
         let used = FeatureUse {
@@ -79,4 +74,71 @@ pub(super) fn hypervisor(
         features.push(Feature { name: used.name, fingerprint, payload, declared: None, stage: 0 });
     }
     Ok(Some(Hypervisor { certificate, features, declared: declared.declared.clone() }))
+}
+
+/// What is installed on the node, in order.
+pub(super) fn on_node(
+    blueprint: &Blueprint,
+    renderer: &dyn Renderer,
+    known: &Known<'_>,
+) -> Result<Vec<Feature>, WireError> {
+    let Some(declared) = &blueprint.hypervisor else { return Ok(Vec::new()) };
+    let own = values(Address::new(kinds::HYPERVISOR, "features"), &Told::default())?;
+    let derived = Derived { common: &known.common, own: &own };
+    let facts = facts(blueprint, declared);
+    let render = |used: FeatureUse| {
+        let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
+        let of_its_own = declared.features.iter().find(|one| one.name == used.name);
+        let of_zfs = || (used.name == SCHEDULE).then(|| declared.declared.clone());
+        let declared = of_its_own.map(|one| one.declared.clone()).or_else(of_zfs);
+        Ok(Feature { name: used.name, fingerprint, payload, declared, stage: 0 })
+    };
+    let mut uses = renderer.order(&declared.features)?;
+    if declared.zfs.values().any(|pool| pool.is_scheduled()) && !uses.iter().any(|one| one.name == SCHEDULE) {
+        uses.push(FeatureUse {
+            name: SCHEDULE.to_owned(),
+            parameters: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            declared: declared.declared.clone(),
+        });
+    }
+    uses.into_iter().map(render).collect()
+}
+
+/// The links of the node that are declared. What is of a bond, of a bridge or on a VLAN comes after what it is of.
+pub(super) fn links(blueprint: &Blueprint) -> Result<BTreeMap<Address, Resource>, WireError> {
+    let declared = blueprint.hypervisor.iter().flat_map(|node| node.network.values());
+    declared.map(|link| link_of(blueprint, link)).collect()
+}
+
+fn link_of(blueprint: &Blueprint, link: &model::Link) -> Result<(Address, Resource), WireError> {
+    let address = Address::network(&link.name);
+    let wanted = serde_json::to_value(link).map_err(|error| WireError {
+        address: address.to_string(),
+        message: format!("the link cannot be written down: {error}"),
+        hint: format!("phoenix-cli explain {address}"),
+    })?;
+    let parts = link.parts().iter().filter_map(|port| match port {
+        model::Port::Name(name) => Some(name),
+        model::Port::Mac(_) => None,
+    });
+    let below = match &link.is {
+        model::LinkIs::Vlan { on, .. } => Some(on),
+        _ => None,
+    };
+    let is_declared = |name: &&String| blueprint.hypervisor.iter().any(|it| it.network.contains_key(*name));
+    let needs = parts.chain(below).filter(is_declared).map(|name| Address::network(name)).collect();
+    Ok((address, Resource { wanted: Arc::new(wanted), needs, declared: Some(link.declared.clone()) }))
+}
+
+/// What templates know of the node.
+fn facts(blueprint: &Blueprint, declared: &model::Hypervisor) -> GuestFacts {
+    GuestFacts {
+        host: Host::THE_NODE,
+        name: HYPERVISOR.to_owned(),
+        id: 0,
+        hostname: declared.hostname.to_string(),
+        fqdn: full_name(&declared.hostname, &blueprint.site.domain),
+        address: declared.address.map(|address| address.to_string()).unwrap_or_default(),
+    }
 }

@@ -6,7 +6,7 @@ use blueprint::model::Blueprint;
 use blueprint::names::GuestName;
 use sha2::{Digest, Sha256};
 
-use super::Findings;
+use super::{Findings, guests};
 use crate::address::Address;
 
 /// Where ids of guests that declare none are taken from, unless the site says otherwise: six digits.
@@ -21,7 +21,7 @@ pub(super) fn ids(blueprint: &Blueprint, findings: &mut Findings) -> BTreeMap<Gu
     let mut ids = BTreeMap::new();
     for (name, container) in &blueprint.guests {
         let id = container.id.unwrap_or_else(|| {
-            let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, Address::of_guest(container)));
+            let hash = Sha256::digest(format!("{}/{}", blueprint.site.name, guests::named_first(container)));
             let start = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) % size;
             // That there is a free one has been checked on paper.
             let id = (0..size)

@@ -3,6 +3,7 @@
 //! the blueprint to the desired state. Start at [`wire`]: each of its steps is a function of what those before it
 //! returned.
 
+mod boot;
 mod certificates;
 mod derived;
 mod flows;
@@ -25,9 +26,16 @@ use crate::address::Address;
 use crate::desired::Desired;
 use crate::host::Host;
 use crate::told::{Refused, Told};
+pub use graph::mounted_at;
+
 use derived::Known;
 use graph::Resources;
 use parts::Parts;
+
+/// The ids of a blueprint's guests, by name: declared, or as they are derived.
+pub fn ids_of(blueprint: &Blueprint) -> BTreeMap<blueprint::names::GuestName, u32> {
+    ids::ids(blueprint, &mut Findings::default())
+}
 
 /// The folder in a guest that holds its certificates, one folder each.
 pub const CERTIFICATES: &str = "/etc/phoenix/certificates";
@@ -227,13 +235,17 @@ pub fn wire(
             return Err(findings.errors);
         }
     };
-    let guests = guests::guests(blueprint, renderer, &ids, &known, &mut findings);
+    let places = boot::order(blueprint, &parts, &certificates);
+    let guests = guests::guests(blueprint, renderer, &ids, &places, &known, &mut findings);
     let hypervisor = findings.ok(hypervisor::hypervisor(blueprint, renderer, &ids, &known)).flatten();
+    let on_node = findings.ok(hypervisor::on_node(blueprint, renderer, &known)).unwrap_or_default();
     let node = match &blueprint.target {
         Target::Proxmox(target) => target.node.clone(),
         Target::Lab(_) => None,
     };
     let images = images::images(blueprint, node.as_ref());
+    let pools = blueprint.hypervisor.as_ref().map(|node| node.zfs.clone()).unwrap_or_default();
+    let links = findings.ok(hypervisor::links(blueprint)).unwrap_or_default();
     let notes = findings.notes()?;
     let services = services.fingerprinted(&guests, &certificates);
     let resources = Resources {
@@ -241,8 +253,12 @@ pub fn wire(
         services: &services,
         certificates: &certificates,
         hypervisor: hypervisor.as_ref(),
+        on_node: &on_node,
         firewall: firewall.as_ref(),
         images: &images,
+        storages: &blueprint.storages,
+        pools: &pools,
+        links: &links,
     };
     let graph = graph::graph(blueprint, renderer, &parts, &resources).map_err(|error| vec![error])?;
     Ok(Desired {
@@ -252,7 +268,10 @@ pub fn wire(
         guests,
         certificates: certificates.by_name,
         hypervisor,
+        on_node,
+        pools,
         services,
+        storages: blueprint.storages.clone(),
         images,
         names: names.inside,
         outside_names: names.outside,
@@ -261,8 +280,7 @@ pub fn wire(
         dns: parts.dns,
         firewall,
         flows,
-        // No kind of its own follows from keys of the blueprint yet.
-        resources: BTreeMap::new(),
+        resources: links,
         notes,
         graph,
     })

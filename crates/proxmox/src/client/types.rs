@@ -209,6 +209,58 @@ impl Storage {
     }
 }
 
+/// The definition of a storage, as the cluster has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "serde_json::Map<String, Value>")]
+pub struct Definition {
+    /// Its name.
+    pub storage: String,
+    /// As in `zfspool`, `dir`, `btrfs`.
+    pub kind: String,
+    /// Its options, as they stand in `storage.cfg`; passwords are not among them.
+    pub options: BTreeMap<String, String>,
+}
+
+impl From<serde_json::Map<String, Value>> for Definition {
+    fn from(line: serde_json::Map<String, Value>) -> Self {
+        let mut options: BTreeMap<String, String> = line
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let text = match value {
+                    // `content-dirs` comes taken apart (recorded, "read rec-b9").
+                    Value::Object(parts) => {
+                        let parts = parts
+                            .into_iter()
+                            .filter_map(|(k, v)| Some(format!("{k}={}", lenient::as_text(&v)?)));
+                        parts.collect::<Vec<_>>().join(",")
+                    }
+                    other => lenient::as_text(&other)?,
+                };
+                Some((key, text))
+            })
+            .collect();
+        options.remove("digest");
+        let mut take = |key: &str| options.remove(key).unwrap_or_default();
+        Self { storage: take("storage"), kind: take("type"), options }
+    }
+}
+
+/// Something that a storage can be made of.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Offer {
+    /// What it is called: a pool or dataset of ZFS, a volume group, a thin pool, the path of an export.
+    #[serde(alias = "pool", alias = "vg", alias = "lv", alias = "path")]
+    pub name: String,
+}
+
+/// The options of the datacenter, as far as they are of interest here.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Options {
+    /// Its notes; not there where the caller is not shown them (recorded: "no privileges | cluster options").
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
 /// A line of a storage's `/content`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Volume {
@@ -225,6 +277,23 @@ pub struct Volume {
     /// The guest it belongs to.
     #[serde(default, deserialize_with = "lenient::maybe_id")]
     pub vmid: Option<u32>,
+}
+
+/// A resource mapping of the cluster: a name for a device or a folder of its nodes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Mapping {
+    /// Its name.
+    pub id: String,
+    /// What it is on each node: `node=pve1,path=0000:01:00.0,id=8086:7000`.
+    #[serde(default)]
+    pub map: Vec<String>,
+}
+
+impl Mapping {
+    /// Whether it has something on a node.
+    pub fn is_on(&self, node: &str) -> bool {
+        self.map.iter().any(|entry| entry.split(',').any(|part| part.strip_prefix("node=") == Some(node)))
+    }
 }
 
 /// A line of a node's `/aplinfo`: a template that can be had.

@@ -207,7 +207,7 @@ impl Writer {
         self.task(Method::Post, guest.path(&["snapshot", name, "rollback"]), Vec::new()).await
     }
 
-    /// Moves a container's volume (`rootfs`, `mp0`) to another storage. The old volume is removed.
+    /// Moves a volume (`rootfs`, `mp0`, `scsi0`) to another storage. The old volume is kept as unused.
     ///
     /// # Errors
     /// As [`Writer::send`].
@@ -216,8 +216,44 @@ impl Writer {
             GuestKind::Container => ("move_volume", "volume"),
             GuestKind::Vm => ("move_disk", "disk"),
         };
-        let params = vec![param(key, &volume), param("storage", &storage), param("delete", &1)];
+        let params = vec![param(key, &volume), param("storage", &storage)];
         self.task(Method::Post, guest.path(&[last]), params).await
+    }
+
+    /// Defines a storage.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn create_storage(&self, params: Params) -> Result<(), Error> {
+        self.send(Method::Post, path(["storage"]), params).await.map(drop)
+    }
+
+    /// Changes the definition of a storage.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn change_storage(&self, storage: &str, params: Params) -> Result<(), Error> {
+        self.send(Method::Put, path(["storage", storage]), params).await.map(drop)
+    }
+
+    /// Removes the definition of a storage. What lies on it stays; nothing is looked at.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn remove_storage(&self, storage: &str) -> Result<(), Error> {
+        self.send(Method::Delete, path(["storage", storage]), Vec::new()).await.map(drop)
+    }
+
+    /// Writes the notes of the datacenter; without a text there are none any more.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn write_notes(&self, notes: &str) -> Result<(), Error> {
+        let params = match notes.is_empty() {
+            true => vec![param("delete", &"description")],
+            false => vec![param("description", &notes)],
+        };
+        self.send(Method::Put, path(["cluster", "options"]), params).await.map(drop)
     }
 
     /// Makes a pool.

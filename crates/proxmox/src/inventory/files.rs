@@ -26,6 +26,15 @@ const ARMED: &str = "/run/phoenix-firewall/armed";
 /// What was done on the node itself, as whoever did it keeps it there.
 pub const MARK: &str = "/etc/phoenix/hypervisor.json";
 
+/// What else is looked at on the node in the same command: a line of shell, which changes nothing, and prints what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// What it is called in [`Guests::seen`]: one word.
+    pub name: &'static str,
+    /// The script, for a POSIX shell. It has 20 s, and exits with something else than 0 where it cannot tell.
+    pub script: &'static str,
+}
+
 /// Why the files could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,25 +77,29 @@ impl FilesError {
     }
 }
 
-/// Reads all guests of the cluster with one command on any of its nodes.
+/// Reads all guests of the cluster with one command on any of its nodes, and what else is to be seen on that node.
 ///
 /// A guest that migrates at this very moment may be missed or be seen on either node; where it matters,
 /// `/cluster/resources` tells.
 ///
 /// # Errors
 /// When the command fails or its output is not whole. Nothing is ever concluded from half of it.
-pub async fn read_by_files(runner: &dyn Runner) -> Result<Guests, FilesError> {
-    read_by_files_below(runner, ROOT).await
+pub async fn read_by_files(runner: &dyn Runner, looks: &[Look]) -> Result<Guests, FilesError> {
+    read_by_files_below(runner, ROOT, looks).await
 }
 
 /// As [`read_by_files`], with the cluster file system somewhere else.
 ///
 /// # Errors
 /// As [`read_by_files`].
-pub async fn read_by_files_below(runner: &dyn Runner, root: &str) -> Result<Guests, FilesError> {
-    let command =
-        Command::new("reading the guests' configuration", ["perl", "-e", SCRIPT, root, ARMED, MARK])
-            .limit(Duration::from_secs(60));
+pub async fn read_by_files_below(
+    runner: &dyn Runner,
+    root: &str,
+    looks: &[Look],
+) -> Result<Guests, FilesError> {
+    let fixed = ["perl", "-e", SCRIPT, root, ARMED, MARK];
+    let words = fixed.into_iter().chain(looks.iter().flat_map(|look| [look.name, look.script]));
+    let command = Command::new("reading the guests' configuration", words).limit(Duration::from_secs(60));
     let output = runner.run(&command).await?;
     if !output.success() {
         return Err(FilesError::Failed { place: runner.place(), reason: output.tail(3).joined() });
@@ -134,6 +147,11 @@ fn take(guests: &mut Guests, state: &str, path: &str, content: &[u8]) -> Option<
         ("note", "node") => guests.node = Some(text.into_owned()),
         ("note", "unconfirmed") => guests.unconfirmed = text.split(' ').next().map(str::to_owned),
         ("note", "mark") => guests.mark = Some(text.into_owned()),
+        (_, path) if path.starts_with("seen ") => {
+            let name = path["seen ".len()..].to_owned();
+            let text = text.into_owned();
+            guests.seen.insert(name, if state == "note" { Ok(text) } else { Err(text) });
+        }
         ("note", _) => return None,
         _ => match (cluster_file(path)?, state) {
             (ClusterFile::Guest { node, kind, id }, "error") => {
@@ -241,6 +259,8 @@ pub struct Printed<'a> {
     pub unconfirmed: Option<&'a str>,
     /// What [`MARK`] holds.
     pub mark: Option<&'a str>,
+    /// What each [`Look`] saw, by its name.
+    pub seen: BTreeMap<&'a str, Result<&'a str, &'a str>>,
 }
 
 /// The whole output for these files: for a node that is only simulated.
@@ -268,7 +288,14 @@ pub fn printed(node: &Printed<'_>) -> Vec<u8> {
     for (name, text) in &more {
         give("note", name, text.as_bytes());
     }
-    let count = files.len() + 2 + more.len();
+    for (name, seen) in &node.seen {
+        let (state, text) = match seen {
+            Ok(text) => ("note", text),
+            Err(text) => ("error", text),
+        };
+        give(state, &format!("seen {name}"), text.as_bytes());
+    }
+    let count = files.len() + 2 + more.len() + node.seen.len();
     bytes.extend(format!("end {count}\n").into_bytes());
     bytes
 }
@@ -294,6 +321,7 @@ mod tests {
                 node: Some("pve1"),
                 unconfirmed: Some("workshop"),
                 mark: Some("{}\n"),
+                seen: [("pools", Ok("tank\n")), ("links", Err(""))].into(),
             });
             let guests = parse(&whole).unwrap();
             let texts = guests.firewall.iter().map(|(name, text)| (name.clone(), text.as_str()));
@@ -303,6 +331,8 @@ mod tests {
             prop_assert_eq!(guests.node.as_deref(), Some("pve1"));
             prop_assert_eq!(guests.unconfirmed.as_deref(), Some("workshop"));
             prop_assert_eq!(guests.mark.as_deref(), Some("{}\n"));
+            prop_assert_eq!(&guests.seen["pools"], &Ok("tank\n".to_owned()));
+            prop_assert_eq!(&guests.seen["links"], &Err(String::new()));
             prop_assert_eq!(guests.way_in, Some(WayIn { client: Ipv4Addr::new(192, 0, 2, 7).into(), port: 22 }));
             prop_assert_eq!(guests.guests.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
             for (id, text) in &files {

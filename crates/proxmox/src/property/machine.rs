@@ -4,7 +4,7 @@
 use super::{Form, Schema, Sub};
 
 /// The models of network devices. The model is the name of the sub-key that holds the MAC address.
-pub const MODELS: [&str; 4] = ["virtio", "e1000", "rtl8139", "vmxnet3"];
+pub const MODELS: [&str; 5] = ["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3"];
 
 /// `netN`.
 pub const NET: Schema = Schema {
@@ -14,6 +14,7 @@ pub const NET: Schema = Schema {
     subs: &[
         Sub::new("virtio", Form::Mac),
         Sub::new("e1000", Form::Mac),
+        Sub::new("e1000e", Form::Mac),
         Sub::new("rtl8139", Form::Mac),
         Sub::new("vmxnet3", Form::Mac),
         Sub::new("bridge", Form::Text),
@@ -41,7 +42,15 @@ pub const DISK: Schema = Schema {
         Sub::new("efitype", Form::Text),
         Sub::filled("format", Form::Text),
         Sub::filled("import-from", Form::Text),
+        Sub::new("iops_rd", Form::Number),
+        Sub::new("iops_rd_max", Form::Number),
+        Sub::new("iops_wr", Form::Number),
+        Sub::new("iops_wr_max", Form::Number),
         Sub::off("iothread"),
+        Sub::new("mbps_rd", Form::Decimal),
+        Sub::new("mbps_rd_max", Form::Decimal),
+        Sub::new("mbps_wr", Form::Decimal),
+        Sub::new("mbps_wr_max", Form::Decimal),
         Sub::filled("media", Form::Text),
         Sub::filled("ms-cert", Form::Text),
         Sub::off("pre-enrolled-keys"),
@@ -83,9 +92,27 @@ pub const AGENT: Schema = Schema {
     bare: false,
     subs: &[
         Sub::off("enabled"),
+        Sub { name: "freeze-fs", form: Form::Flag, default: Some("1"), filled: false },
         Sub { name: "freeze-fs-on-backup", form: Form::Flag, default: Some("1"), filled: false },
         Sub::off("fstrim_cloned_disks"),
         Sub::new("type", Form::Text),
+    ],
+};
+
+/// `smbios1`: what the guest reads of who made it. With `base64` all texts but the UUID are so.
+pub const SMBIOS: Schema = Schema {
+    what: "SMBIOS of a virtual machine",
+    default_key: None,
+    bare: false,
+    subs: &[
+        Sub::new("uuid", Form::Text),
+        Sub::off("base64"),
+        Sub::new("family", Form::Text),
+        Sub::new("manufacturer", Form::Text),
+        Sub::new("product", Form::Text),
+        Sub::new("serial", Form::Text),
+        Sub::new("sku", Form::Text),
+        Sub::new("version", Form::Text),
     ],
 };
 
@@ -104,10 +131,15 @@ pub const PCI: Schema = Schema {
     bare: false,
     subs: &[
         Sub::new("host", Form::Text),
+        Sub::new("device-id", Form::Text),
         Sub::new("mapping", Form::Text),
+        Sub::new("mdev", Form::Text),
         Sub::off("pcie"),
         Sub { name: "rombar", form: Form::Flag, default: Some("1"), filled: false },
         Sub::new("romfile", Form::Text),
+        Sub::new("sub-device-id", Form::Text),
+        Sub::new("sub-vendor-id", Form::Text),
+        Sub::new("vendor-id", Form::Text),
         Sub::off("x-vga"),
     ],
 };

@@ -4,7 +4,7 @@ use crate::support::{Scripted, data, refusal};
 use camino::Utf8Path;
 use proxmox::client::Reader;
 use proxmox::config::GuestKind;
-use proxmox::inventory::{FilesError, Guests, read_by_api, read_by_files_below};
+use proxmox::inventory::{FilesError, Guests, Look, read_by_api, read_by_files_below};
 use serde_json::{Value, json};
 use transport::Local;
 
@@ -125,7 +125,18 @@ async fn both_readers_give_the_same() {
     // In no encoding that could be written back.
     fs_err::write(root.join("firewall/301.fw"), b"[RULES]\nIN DROP # \xe9\n").unwrap();
     fs_err::os::unix::fs::symlink("nodes/pve1", root.join("local")).unwrap();
-    let by_files = read_by_files_below(&Local, root.as_str()).await.unwrap();
+    let looks = [
+        Look { name: "pools", script: r#"printf 'tank\n%s' "$0""# },
+        Look { name: "links", script: "echo half; exit 3" },
+        Look { name: "nothing", script: ":" },
+    ];
+    let by_files = read_by_files_below(&Local, root.as_str(), &looks).await.unwrap();
+    let seen = [
+        ("pools", Ok("tank\npools".to_owned())),
+        ("links", Err("half\n".to_owned())),
+        ("nothing", Ok(String::new())),
+    ];
+    assert_eq!(by_files.seen, seen.map(|(name, seen)| (name.to_owned(), seen)).into());
     assert_eq!(by_files.node.as_deref(), Some("pve1"));
     let container = &by_files.guests[&201];
     assert_eq!((container.node.as_str(), container.kind), ("pve1", GuestKind::Container));
@@ -159,15 +170,15 @@ async fn no_guest_is_concluded_from_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let root = Utf8Path::from_path(dir.path()).unwrap();
     // The cluster file system is not mounted: that is no empty cluster.
-    let error = read_by_files_below(&Local, root.as_str()).await.unwrap_err();
+    let error = read_by_files_below(&Local, root.as_str(), &[]).await.unwrap_err();
     assert!(matches!(error, FilesError::Failed { .. }), "{error:?}");
     // A node without guests is.
     fs_err::create_dir_all(root.join("nodes/pve1")).unwrap();
-    let empty = read_by_files_below(&Local, root.as_str()).await.unwrap();
+    let empty = read_by_files_below(&Local, root.as_str(), &[]).await.unwrap();
     assert_eq!(empty.as_the_api_shows(), Guests::default());
     // A file that is there and cannot be read is told.
     fs_err::create_dir_all(root.join("nodes/pve1/lxc/101.conf")).unwrap();
-    let guests = read_by_files_below(&Local, root.as_str()).await.unwrap();
+    let guests = read_by_files_below(&Local, root.as_str(), &[]).await.unwrap();
     assert_eq!((guests.guests.len(), guests.unread.len()), (0, 1), "{guests:?}");
 
     let exchange = Scripted::new(|request| match request.path.as_str() {

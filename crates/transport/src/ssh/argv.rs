@@ -82,6 +82,9 @@ impl Ssh {
     fn base_with(&self, socket: &str, persist: Option<Duration>) -> Vec<String> {
         let mut argv: Vec<String> =
             ["ssh", "-T", "-x", "-a", "-S"].into_iter().chain([socket]).map(str::to_owned).collect();
+        if let Some(jump) = &self.jump {
+            argv.splice(1..1, self.by_jump(jump.client()));
+        }
         let mut option = |value: String| argv.extend(["-o".to_owned(), value]);
         // ControlPersist=no: the connection ends with the process that holds it, never by a timer of its own.
         option(match persist {
@@ -95,6 +98,27 @@ impl Ssh {
         for fixed in ["ServerAliveInterval=5", "ServerAliveCountMax=3", "PermitLocalCommand=no"] {
             option(fixed.to_owned());
         }
+        argv.extend(self.options.target(&self.known_hosts()));
+        argv
+    }
+
+    /// The options of a connection that is carried by a channel of another one, which `client` opens: ssh with its options,
+    /// without the destination.
+    pub(super) fn by_jump(&self, mut client: Vec<String>) -> Vec<String> {
+        let Some(jump) = &self.jump else { return Vec::new() };
+        let (host, port) = (self.options.host(), self.options.port);
+        let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        client.extend(["-W".to_owned(), target, "--".to_owned(), jump.options.destination.clone()]);
+        // A shell reads it (`exec LINE`), after ssh has expanded `%`.
+        let line = shell_words::join(&client).replace('%', "%%");
+        let proxy = format!("ProxyCommand={line}");
+        // Whatever is set for other hosts: keys, agents, forwarding, another way there.
+        ["-F", "none", "-o", "IdentityAgent=none", "-o", &proxy].map(str::to_owned).into()
+    }
+
+    /// ssh with the options of a connection of its own, which may ask a person.
+    pub(super) fn alone(&self) -> Vec<String> {
+        let mut argv: Vec<String> = ["ssh", "-x", "-a", "-S", "none"].map(str::to_owned).into();
         argv.extend(self.options.target(&self.known_hosts()));
         argv
     }
@@ -126,7 +150,9 @@ impl Ssh {
     /// The options of a client of the shared connection, which never makes a connection of its own.
     pub(super) fn client(&self) -> Vec<String> {
         let mut argv = self.base();
-        argv.extend(["-o", "ControlMaster=no", "-o", "ProxyCommand=false"].map(str::to_owned));
+        // The first one counts: a client goes no way of its own.
+        argv.splice(1..1, ["-o", "ProxyCommand=false"].map(str::to_owned));
+        argv.extend(["-o", "ControlMaster=no"].map(str::to_owned));
         argv
     }
 

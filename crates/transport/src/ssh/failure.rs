@@ -14,8 +14,14 @@ pub(super) fn place(options: &SshOptions) -> String {
 /// The words that count: the last lines that say something, without the banner of a changed host key.
 pub(crate) fn words(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> =
+    let mut lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@')).collect();
+    // Where another connection carries it, it tells why, and these only that nobody is there.
+    let empty =
+        |line: &&str| line.starts_with("kex_exchange_identification") || line.contains("UNKNOWN port 65535");
+    if lines.iter().any(|line| !empty(line)) {
+        lines.retain(|line| !empty(line));
+    }
     match lines[lines.len().saturating_sub(2)..].join("; ") {
         none if none.is_empty() => format!("ssh ended with status {} and said nothing", output.status),
         some => some,
@@ -32,6 +38,11 @@ pub(super) fn connecting(options: &SshOptions, output: &Output) -> Error {
     let key_refused = said("Host key verification failed") || said("REMOTE HOST IDENTIFICATION HAS CHANGED");
     if key_refused && (options.host_key.is_some() || said("HAS CHANGED")) {
         return Error::HostKey { place, reason };
+    }
+    // The connection that carries it says no more than this.
+    if said("Stdio forwarding request failed") {
+        let reason = format!("it refused a connection to port {}, or is not there", options.port);
+        return Error::Connect { place, reason, hint: None };
     }
     let hint = if key_refused {
         format!("declare the host's key in the site, or accept it once by hand: {by_hand}")

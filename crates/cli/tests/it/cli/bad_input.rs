@@ -128,8 +128,10 @@ fn plan_files_that_are_none() {
         ("{\"version\": 1}", "plan::version", "of version 1"),
         ("{\"version\": 3}", "plan::version", "of version 3"),
         ("{\"version\": 4}", "plan::version", "of version 4"),
+        ("{\"version\": 5}", "plan::version", "of version 5"),
+        ("{\"version\": 6}", "plan::version", "of version 6"),
         // What this one reads, and nothing else in it.
-        ("{\"version\": 5}", "plan::file", "bad.plan"),
+        ("{\"version\": 7}", "plan::file", "bad.plan"),
     ] {
         env.write("bad.plan", text);
         let said = env.run(&["apply", "bad.plan", "--json"]).ended(2);
@@ -204,6 +206,10 @@ fn explain_answers_and_suggests() {
     let env = TestEnv::site();
     for (what, part) in [
         ("containers.memory", "MiB"),
+        ("vms.memory", "changes   at a restart"),
+        ("vms.balloon", "changes   at once while there is a balloon"),
+        ("types.memory", "of a virtual machine: at a restart"),
+        ("vms.settings.args", "takes root on the node: always"),
         ("containers", "address"),
         ("feature.static-site", "root"),
         ("container.notes", "10.0.0.120"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 53] = [
+const COMMANDS: [&[&str]; 62] = [
     &[],
     &["init"],
     &["validate"],
@@ -24,6 +24,7 @@ const COMMANDS: [&[&str]; 53] = [
     &["schema"],
     &["history"],
     &["doctor"],
+    &["bootstrap"],
     &["certs"],
     &["trace"],
     &["health"],
@@ -49,6 +50,14 @@ const COMMANDS: [&[&str]; 53] = [
     &["rotate"],
     &["lab", "status"],
     &["lab", "shell"],
+    &["lab", "machine"],
+    &["lab", "machine", "cut"],
+    &["lab", "machine", "boot"],
+    &["lab", "machine", "reset"],
+    &["lab", "machine", "reinstall"],
+    &["lab", "machine", "pull"],
+    &["lab", "machine", "insert"],
+    &["lab", "machine", "replace"],
     &["version"],
     &["completions"],
     &["certs", "root"],
@@ -109,6 +118,7 @@ fn bad_usage_ends_with_2_and_says_what_is_right() {
     for (args, word) in [
         (&["aply"][..], "apply"),
         (&["plan", "--targt", "x"], "--target"),
+        (&["validate", "."], "--site ."),
         (&["graph", "--format", "png"], "mermaid"),
         (&["completions", "tcsh"], "bash"),
         (&["exec", "notes"], "COMMAND"),

@@ -134,10 +134,17 @@ impl Site {
         output
     }
 
-    /// What it prints when it succeeds, as it must.
+    /// What it prints when it succeeds, as it must. Where it does not, its last lines are in the panic: whoever reads only
+    /// that still sees what the program said.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(output.status.success(), "{args:?} ended with {:?}", output.status.code());
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let failed = said.lines().filter(|line| line.starts_with('✘'));
+            let last = said.lines().rev().take(25).collect::<Vec<_>>();
+            let lines: Vec<&str> = failed.chain(last.into_iter().rev()).collect();
+            panic!("{args:?} ended with {:?}\n{}", output.status.code(), lines.join("\n"));
+        }
         String::from_utf8(output.stdout).unwrap()
     }
 

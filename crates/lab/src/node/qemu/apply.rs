@@ -12,6 +12,7 @@ use crate::node::Inner;
 use crate::node::etc::GuestConf;
 use crate::node::formats::list;
 use crate::node::guest_change::{is_net, is_unused};
+use crate::node::mappings;
 use crate::node::schema::Property;
 use crate::runtime::TaskError;
 
@@ -90,19 +91,15 @@ fn decide(
         }
         "tablet" => plug("usb"),
         key if is_numbered(key, "usb") => {
-            if let Some(mapping) =
-                new.and_then(|new| Property::parse("vmusb", key, new).ok()?.get("mapping").map(str::to_owned))
-            {
-                return Err(Refused(format!("USB device mapping not found for '{mapping}'")));
+            if let Some(usb) = new.and_then(|new| Property::parse("vmusb", key, new).ok()) {
+                mappings::can_start(node, key, "usb", &usb).map_err(Refused)?;
             }
             plug("usb")
         }
         key if is_net(key) => {
             let bridge =
                 new.and_then(|new| Property::parse("vmnet", key, new).ok()?.get("bridge").map(str::to_owned));
-            match bridge
-                .filter(|bridge| can("network") && !node.bridges.iter().any(|known| known.name == *bridge))
-            {
+            match bridge.filter(|bridge| can("network") && !node.has_bridge(bridge)) {
                 Some(bridge) => return Err(Refused(format!("interface {bridge} does not exist"))),
                 None => plug("network"),
             }
@@ -140,8 +137,8 @@ fn decide(
             }
             Now::Done { plug: true }
         }
-        // Where there was no balloon, none can be had without a start.
-        "balloon" if new.is_some() && old != Some("0") => Now::Done { plug: true },
+        // Having one, or having none any more, takes a start (recorded: "balloon=0", "delete").
+        "balloon" if old != Some("0") && new.is_some_and(|new| new != "0") => Now::Done { plug: true },
         key if drive::is_key(key) => return drive_now(conf, key, old, new, can("disk")),
         _ => Now::Later,
     })

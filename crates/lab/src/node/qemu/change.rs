@@ -175,6 +175,10 @@ async fn queue(node: &Arc<Inner>, id: u32, wishes: &Wishes, log: &TaskLog) -> Re
         if drive::is_key(key) && conf.get(key).is_some() {
             check_protection(&conf, &format!("can't remove drive '{key}'"))?;
         }
+        // Recorded: "delete unused0 that a snapshot holds".
+        if let Some(volume) = conf.get(key).filter(|volume| is_unused(key) && conf.is_in_snapshot(volume)) {
+            return Err(format!("unable to delete '{volume}' - volume is still in use (snapshot?)"));
+        }
         // Of a machine, what only waits is gone (recorded: "acpi=0, delete").
         forget(node, id, &mut conf, key);
         if conf.get(key).is_some() {

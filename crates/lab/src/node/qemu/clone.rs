@@ -7,7 +7,7 @@ use proxmox::config::GuestKind;
 
 use super::change::check_lock;
 use super::create::{reserve, undo};
-use super::disks::{self, format_of};
+use super::disks::{self, Form, format_of};
 use super::drive::{self, Drive};
 use super::power::runs;
 use crate::node::Inner;
@@ -87,10 +87,23 @@ pub(super) async fn clone(call: &Call<'_>) -> Outcome {
     for (key, value) in conf.current.options.iter().filter(|(key, _)| is_net(key)) {
         check_bridge(call, &Property::parse("vmnet", key, value).unwrap_or_default())?;
     }
-    reserve(node, new, pool, "clone")?;
-    let node = node.clone();
+    let taken = format!("unable to create VM {new}: config file already exists");
+    if node.state().etc.owner(new).is_some() {
+        return Err(ApiError::die(taken));
+    }
+    let (node, pool) = (node.clone(), pool.map(str::to_owned));
     Ok(call.task("qmclone", id, move |log| async move {
+        // Nobody changes the one that is copied. While it is off, others may copy it, too.
+        let shared = match runs(&node, id).await {
+            true => (Some(node.flock_of(GuestKind::Vm, id, SOURCE_WAIT).await.map_err(TaskError)?), None),
+            false => (None, Some(node.flock_shared(id, SOURCE_WAIT).await.map_err(TaskError)?)),
+        };
+        let _target = node.flock_of(GuestKind::Vm, new, SOURCE_WAIT).await.map_err(TaskError)?;
+        let source = node.guest_of(GuestKind::Vm, id).map_err(TaskError)?;
+        check_lock(&source.conf).map_err(TaskError)?;
+        reserve(&node, new, pool.as_deref(), "clone").map_err(|_| TaskError(taken))?;
         let done = make(&node, id, new, &copy, &log).await;
+        drop(shared);
         if let Err(error) = done {
             undo(&node, new).await;
             return Err(TaskError(format!("clone failed: {error}")));
@@ -105,9 +118,6 @@ fn is_base(volume: &str) -> bool {
 }
 
 async fn make(node: &Arc<Inner>, id: u32, new: u32, copy: &Copy, log: &TaskLog) -> Result<(), String> {
-    // Nobody changes the one that is copied, and nobody else copies it.
-    let _source = node.flock_of(GuestKind::Vm, id, SOURCE_WAIT).await?;
-    let _target = node.flock_vm(new).await?;
     let source = node.guest_of(GuestKind::Vm, id)?.conf.clone();
     log.line(format!("creating a clone of VM {id} with ID {new}"));
     let mut conf = GuestConf::empty(GuestKind::Vm);
@@ -189,9 +199,11 @@ async fn one(
     log.line(format!("create full clone of drive {} ({volume})", drive.key));
     let storage = copy.storage.as_deref().unwrap_or(own);
     let files = node.state().keep.storages.get(storage).is_some_and(Storage::has_files);
-    let format = copy.format.as_deref().unwrap_or(format_of(volume));
-    let format = (!cloudinit).then_some(if files { format } else { "raw" });
-    let made = disks::reserve(node, storage, new, bytes, format)?;
+    let format = if files { copy.format.as_deref().unwrap_or(format_of(volume)) } else { "raw" };
+    let form = if cloudinit { Form::Cloudinit(format) } else { Form::Disk(format) };
+    // A cloud-init drive is made anew (PVE::QemuServer, `clone_disk`).
+    let bytes = if cloudinit { drive::CLOUDINIT } else { bytes };
+    let made = disks::reserve(node, storage, new, bytes, form)?;
     disks::formatting(node, &made, bytes, log);
     log.line(format!("allocated target volume '{made}'"));
     if !cloudinit {

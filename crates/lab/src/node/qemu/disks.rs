@@ -37,9 +37,20 @@ impl Storage {
     }
 
     /// What its cloud-init drive is called.
-    fn cloudinit_name(&self, id: u32) -> String {
-        if self.has_files() { format!("{id}/vm-{id}-cloudinit.qcow2") } else { format!("vm-{id}-cloudinit") }
+    fn cloudinit_name(&self, id: u32, format: &str) -> String {
+        if self.has_files() {
+            format!("{id}/vm-{id}-cloudinit.{format}")
+        } else {
+            format!("vm-{id}-cloudinit")
+        }
     }
+}
+
+/// What a new volume is, and its format: `qcow2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form<'a> {
+    Disk(&'a str),
+    Cloudinit(&'a str),
 }
 
 /// `qcow2` of `tank:301/vm-301-disk-0.qcow2`; `raw` where the name has none.
@@ -128,15 +139,15 @@ pub(super) fn reserve(
     storage: &str,
     id: u32,
     bytes: u64,
-    format: Option<&str>,
+    form: Form<'_>,
 ) -> Result<String, String> {
     let now = node.clock.now();
     node.change(|keep| {
         let found =
             keep.storages.get(storage).ok_or_else(|| format!("storage '{storage}' does not exist"))?;
-        let name = match format {
-            None => found.cloudinit_name(id),
-            Some(format) => {
+        let name = match form {
+            Form::Cloudinit(format) => found.cloudinit_name(id, format),
+            Form::Disk(format) => {
                 let taken = |n: usize| {
                     ["raw", "qcow2", "vmdk"].iter().any(|format| {
                         keep.volumes.contains_key(&format!("{storage}:{}", found.image_name(id, n, format)))
@@ -159,7 +170,7 @@ pub(super) fn reserve(
 pub(super) fn formatting(node: &Inner, volume: &str, bytes: u64, log: &TaskLog) {
     let Some((storage, name)) = volume.split_once(':') else { return };
     let state = node.state();
-    let Some(found) = state.keep.storages.get(storage).filter(|found| found.has_files()) else { return };
+    let Some(found) = state.keep.storages.get(storage).filter(|found| found.tells_of_files()) else { return };
     let path = found.options.get("path").map_or("", String::as_str);
     let how = match format_of(volume) {
         "qcow2" => format!(
@@ -224,7 +235,8 @@ async fn plan(
     };
     let files = node.state().keep.storages.get(storage).is_some_and(Storage::has_files);
     let format = format.map(|format| if files { format } else { "raw" });
-    let volume = reserve(node, storage, id, bytes, format)?;
+    let form = format.map_or(Form::Cloudinit("qcow2"), Form::Disk);
+    let volume = reserve(node, storage, id, bytes, form)?;
     formatting(node, &volume, bytes, log);
     if matches!(source, DiskSource::Image(_) | DiskSource::Copy(_)) {
         log.line(format!("allocated target volume '{volume}'"));

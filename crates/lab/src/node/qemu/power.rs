@@ -15,6 +15,7 @@ use crate::node::error::{ApiError, Outcome};
 use crate::node::etc::GuestConf;
 use crate::node::formats::list;
 use crate::node::guest_change::{check_protection, is_net};
+use crate::node::mappings;
 use crate::node::router::Call;
 use crate::node::schema::Property;
 use crate::runtime::{Power, TaskError, TaskLog};
@@ -95,24 +96,17 @@ fn check(node: &Inner, conf: &GuestConf, log: &TaskLog) -> Result<(), String> {
         return Err("NUMA needs to be enabled for memory hotplug".to_owned());
     }
     for (key, value) in options {
-        // Nothing is mapped on this node.
-        let (format, of) = match key {
-            key if is_numbered(key, "hostpci") => ("vmhostpci", "PCI"),
-            key if is_numbered(key, "usb") => ("vmusb", "USB"),
+        let (format, kind) = match key {
+            key if is_numbered(key, "hostpci") => ("vmhostpci", "pci"),
+            key if is_numbered(key, "usb") => ("vmusb", "usb"),
+            key if is_numbered(key, "virtiofs") => ("vmvirtiofs", "dir"),
             _ => continue,
         };
-        if let Some(mapping) = Property::parse(format, key, value)?.get("mapping") {
-            return Err(format!("{of} device mapping not found for '{mapping}'"));
-        }
-    }
-    if let Some((key, value)) = options.iter().find(|(key, _)| is_numbered(key, "virtiofs")) {
-        let shared = Property::parse("vmvirtiofs", key, value)?;
-        return Err(format!("Directory ID {} does not exist.", shared.get("dirid").unwrap_or_default()));
+        mappings::can_start(node, key, kind, &Property::parse(format, key, value)?)?;
     }
     for (key, value) in options.iter().filter(|(key, _)| is_net(key)) {
         let net = Property::parse("vmnet", key, value)?;
-        let missing =
-            net.get("bridge").filter(|bridge| !node.bridges.iter().any(|known| known.name == **bridge));
+        let missing = net.get("bridge").filter(|bridge| !node.has_bridge(bridge));
         if let Some(bridge) = missing {
             return Err(format!("bridge '{bridge}' does not exist"));
         }

@@ -354,14 +354,14 @@ async fn copies_and_what_is_based_on_a_template() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_copy_after_the_other() {
+async fn one_that_runs_is_copied_once_at_a_time() {
     let it = Asked::new();
     assert_eq!(it.create(301, &[]).await, "OK");
-    assert_eq!(it.task(Method::Post, "/301/template", &[]).await, "OK");
+    assert_eq!(it.task(Method::Post, "/301/status/start", &[]).await, "OK");
     let full = |id: &'static str| [("newid", id), ("full", "1")];
     let first = it.call(Method::Post, "/301/clone", &full("302")).await;
     let second = it.task(Method::Post, "/301/clone", &full("303")).await;
-    assert_eq!(second, "clone failed: can't lock file '/var/lock/qemu-server/lock-301.conf' - got timeout");
+    assert_eq!(second, "can't lock file '/var/lock/qemu-server/lock-301.conf' - got timeout");
     let first = it.world.node.task_end(first.body["data"].as_str().expect("a UPID")).await;
     assert_eq!(first.as_deref(), Some("OK"));
     assert_eq!(it.call(Method::Get, "/303/config", &[]).await.status, 500, "nothing is left of it");

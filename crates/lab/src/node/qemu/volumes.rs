@@ -3,7 +3,7 @@
 use proxmox::config::GuestKind;
 
 use super::change::{STALE, check_lock, skips_lock};
-use super::disks::{self, format_of};
+use super::disks::{self, Form, format_of};
 use super::drive::{self, Drive};
 use crate::node::error::{ApiError, Outcome};
 use crate::node::formats::parse_size;
@@ -100,8 +100,17 @@ pub(super) async fn move_disk(call: &Call<'_>) -> Outcome {
             "copying volume '{volume}' from current storage '{from}' to target storage '{target}'"
         ));
         log.line(format!("create full clone of drive {key} ({volume})"));
-        let named = (!drive::is_cloudinit_volume(&volume)).then_some(format.as_str());
-        let new = disks::reserve(&node, &target, id, bytes, named).map_err(TaskError)?;
+        // `clone_disk` of qemu-server.
+        if key == "tpmstate0" && super::power::runs(&node, id).await {
+            return Err(TaskError(
+                "storage migration failed: cannot move TPM state while VM is running".into(),
+            ));
+        }
+        let form = match drive::is_cloudinit_volume(&volume) {
+            true => Form::Cloudinit(&format),
+            false => Form::Disk(&format),
+        };
+        let new = disks::reserve(&node, &target, id, bytes, form).map_err(TaskError)?;
         disks::formatting(&node, &new, bytes, &log);
         disks::transferred(bytes, &log);
         let disk = NewDisk { volume: new.clone(), bytes, source: DiskSource::Copy(volume.clone()) };

@@ -101,7 +101,7 @@ async fn commands_run_on_the_node_that_they_are_sent_to() {
     other.runtime.set_running(120);
 
     // The one command that reads all files sees both nodes, and the API the same.
-    let files = inventory::read_by_files(&world.shell).await.expect("read");
+    let files = inventory::read_by_files(&world.shell, &[]).await.expect("read");
     assert_eq!(files.guests[&120].node, "pve2");
     let by_api = inventory::read_by_api(&Reader::new(Arc::new(world.exchange.clone()))).await.expect("read");
     assert_eq!(by_api, files.as_the_api_shows());

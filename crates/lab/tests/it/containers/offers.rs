@@ -139,3 +139,31 @@ pub async fn files_on_a_storage(lab: &Lab) {
     assert_eq!(files, "a.iso\nown.iso\n", "nothing else is left");
     lab.on_node("rm /var/lib/vz/template/iso/*; systemctl stop lab-web");
 }
+
+/// A container becomes a template, and has a linked and a full clone: copies that start, each with an identity and a network of its
+/// own. About half a minute.
+pub async fn templates_and_clones(lab: &Lab) {
+    lab.create(124, "10.0.0.124", false).await;
+    lab.on_node("pct start 124");
+    lab.until("pct exec 124 -- sh -c 'test -s /etc/machine-id && echo kept >/root/kept'");
+    lab.on_node("pct shutdown 124 && pct template 124");
+    lab.until("pct config 124 | grep -q 'template: 1'");
+    let config = lab.call(Method::Get, "/nodes/pve1/lxc/124/config", &[]).await;
+    assert!(config["rootfs"].as_str().unwrap().contains("basevol-124-disk-0"), "{config:#}");
+    let net = "name=eth0,bridge=vmbr0,ip=10.0.0.";
+    for (id, full) in [("125", "0"), ("126", "1")] {
+        let params = [("newid", id), ("full", full), ("hostname", "clone")];
+        lab.task(Method::Post, "/nodes/pve1/lxc/124/clone", &params).await;
+        lab.on_node(&format!("pct set {id} --net0 {net}{id}/24 && pct start {id}"));
+    }
+    let of = |id: u32| {
+        lab.until(&format!("pct exec {id} -- sh -c 'test -s /etc/machine-id && grep -q kept /root/kept'"));
+        lab.on_node(&format!("pct exec {id} -- cat /etc/machine-id"))
+    };
+    assert_ne!(of(125), of(126));
+    assert_eq!(lab.on_node("pct exec 126 -- hostname").trim(), "clone");
+    for id in [125, 126] {
+        lab.on_node(&format!("pct stop {id} && pct destroy {id}"));
+    }
+    lab.on_node("pct destroy 124");
+}

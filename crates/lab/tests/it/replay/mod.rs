@@ -69,6 +69,7 @@ fn fits(pattern: &str, call: &str) -> bool {
 /// A node like the recorded one, and what is known about its tasks.
 pub struct Session {
     node: Node,
+    runtime: SimRuntime,
     tasks: Faults,
     /// Recorded UPIDs and ours.
     upids: BTreeMap<String, String>,
@@ -77,7 +78,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new() -> Self {
+    /// A node as it was for the first recordings, or for the `later` ones.
+    pub fn new(later: bool) -> Self {
         let content = "rootdir,backup,snippets,images,iso,vztmpl";
         let mut local = Storage::new("local", "dir", "/var/lib/vz", &format!("{content},import"));
         local.options.insert("prune-backups".into(), "keep-all=1".into());
@@ -92,14 +94,28 @@ impl Session {
         let btr = Storage::new("btr", "btrfs", "/mnt/btr", "images,rootdir");
         let mut options = NodeOptions::new("pve1");
         options.seed = Some(1);
-        options.storages = vec![local, tank, btr];
+        // Of later recordings.
+        let mut dir = Storage::new("rec-dir", "dir", "/srv/rec-dir", content);
+        dir.templates =
+            vec![Template { name: "rec-tiny_1.0_amd64.tar.gz".into(), size: 1 << 20, ctime: 1_795_420_868 }];
+        let btrfs = Storage::new("rec-btrfs", "btrfs", "/var/lib/pve/rec-btrfs", "images,rootdir");
+        let other = Storage::new("rec-tt", "dir", "/srv/rec-tt", content);
+        options.storages = match later {
+            true => vec![dir, btrfs, other],
+            false => vec![local, tank, btr],
+        };
         options.clock = Clock::at(1_795_420_900);
         options.hardware = Hardware { cpus: 2, memory: 25_276_514_304, address: "10.10.10.1".into() };
-        let node = Node::open(options, Arc::new(SimRuntime::new(1, Times::default()))).expect("in memory");
+        let runtime = SimRuntime::new(1, Times::default());
+        let node = Node::open(options, Arc::new(runtime.clone())).expect("in memory");
         node.set_token("root@pam!conf", "secret", false);
+        if later {
+            node.set_token("phoenix@pve!judge", "secret", false);
+            node.grant("phoenix@pve", "/", "PVEAdmin");
+        }
         let tasks = Faults::none();
         node.set_task_plan(Some(Arc::new(tasks.clone())));
-        Self { node, tasks, upids: BTreeMap::new(), digests: BTreeMap::new() }
+        Self { node, runtime, tasks, upids: BTreeMap::new(), digests: BTreeMap::new() }
     }
 
     /// Before this step the world is made as it was when the step was recorded: what the recorded machine's kernel did, and
@@ -113,13 +129,24 @@ impl Session {
             }
             // Its template task lost a race with the start that followed.
             "container-lifecycle:48" => next_task(TaskTwist::FailBefore("lost the race".into())),
-            // The clone held the lock, and left a clone.
-            "container-errors:40" => assert!(self.node.set_guest_lock(210, Some("disk"))),
-            "container-errors:46" => {
-                self.node.set_guest_lock(210, None);
-                let text = "arch: amd64\nhostname: ct210\nmemory: 512\nostype: debian\nprotection: 0\n\
-                            rootfs: tank:215/vm-215-disk-0.raw,size=1G\nswap: 512\nunprivileged: 1\n";
-                self.node.put_guest(215, text).expect("in memory");
+            // Its kernel could not mount what is copied a second time.
+            "lxc:105" | "container-running-changes:32" => {
+                let (options, new) = if place == "lxc:105" { ("ro", 102) } else { ("ro,noload", 222) };
+                self.runtime.fail_next_copy(&format!(
+                    "command 'mount -o {options} /dev/loop1 /var/lib/lxc/{new}/.copy-volume-2//' failed: exit code 32"
+                ));
+            }
+            // By then it was a template.
+            "container-running-changes:31" | "keys-lxc:4078" | "keys-lxc:4129" => self.node.idle().await,
+            // What was made before this part of the recording.
+            "keys-qemu:4370" => {
+                let text = "balloon: 0\nboot: order=scsi0\ncores: 1\ncpu: qemu64\ndescription: second\n\
+                            ide2: rec-dir:672/vm-672-cloudinit.qcow2,media=cdrom,size=4M\nkvm: 0\nmemory: 128\nname: rec672\n\
+                            net0: virtio=BC:24:11:06:C1:CF,bridge=vmbr0\nscsi0: rec-dir:672/vm-672-disk-0.qcow2,size=64M\n\
+                            scsi1: rec-dir:672/vm-672-disk-1.raw,size=64M\nscsihw: virtio-scsi-single\nserial0: socket\n\
+                            smbios1: uuid=5cf2b2a1-4a11-4b72-a283-da3bc1c45a02\nunused1: rec-btrfs:672/vm-672-disk-0.raw\n\
+                            vmgenid: dbcedf22-ff9d-4e8a-97e3-c1ae828b1bc8\n";
+                self.node.put_vm(672, text).expect("in memory");
             }
             // The guest was up by then, and did not listen to what shuts it down.
             "vm-lifecycle:28" => tokio::time::sleep(Duration::from_secs(60)).await,
@@ -195,6 +222,7 @@ fn identity(scenario: &str, step: usize, record: &Value) -> Auth {
         ("container-errors", 69 | 70, _) | ("acc", 11 | 12, _) => Auth::of("nobody@pve!no"),
         ("acc", 5..=10, _) => Auth::of("alice@pve!t2"),
         (_, _, Some("root@pam ticket")) => Auth::root(),
+        (_, _, Some("token")) => Auth::of("phoenix@pve!judge"),
         (_, _, Some("limited token")) => Auth::of("phoenix@pve!cli"),
         _ => Auth::of("root@pam!conf"),
     }

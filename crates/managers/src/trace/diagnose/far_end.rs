@@ -27,6 +27,11 @@ pub fn down(world: &World<'_>, guest: &str) -> Option<Cause> {
             format!("{it} is not there", it = world.called(guest)),
             format!("phoenix-cli apply --target {it}", it = world.called(guest)),
         )),
+        Look::Stopped if world.desired.is_off(guest) => Some(Cause::new(
+            "trace::guest-off",
+            format!("{it} is off, as the blueprint has it", it = world.called(guest)),
+            format!("take \"started\": false out of {guest}, and phoenix-cli apply"),
+        )),
         Look::Stopped => Some(Cause::new(
             "trace::guest-stopped",
             format!("{it} is stopped", it = world.called(guest)),

@@ -6,6 +6,7 @@
 mod checking;
 pub mod gateway;
 mod links;
+mod on_nodes;
 mod package_cache;
 mod page;
 mod proxy;

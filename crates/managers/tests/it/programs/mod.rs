@@ -6,4 +6,5 @@ mod drift;
 pub mod features;
 mod lock;
 mod mesh;
+mod network;
 mod spoofing;

@@ -74,12 +74,18 @@ pub fn run(text: &str) -> String {
         }
     }
     let mut options = plain(now());
+    let mut folder = None;
     let (mut authority, mut authority_before) = (scenarios::authority(), scenarios::authority());
     for line in option_lines {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("target", pattern) => options.targets.push(pattern.to_owned()),
             ("destroy", "") => options.destroy = true,
-            ("now", time) => options.now = time.parse().unwrap(),
+            ("now", time) => {
+                options.now = time.parse().unwrap();
+                let (kept, apart) = scenarios::authority_apart();
+                (authority_before, authority) = (apart.clone(), apart);
+                folder = Some(kept);
+            }
             ("root-stage", number) => {
                 let (stages, number) = (scenarios::stages(), number.parse::<usize>().unwrap());
                 (authority_before, authority) = (stages[number - 1].clone(), stages[number].clone());
@@ -105,6 +111,7 @@ pub fn run(text: &str) -> String {
             found
         }
     };
+    drop(folder);
     let kept = all.iter().filter(|(name, _)| !EXPECTED.contains(&name.as_str()));
     let kept = kept.map(|(name, body)| (name.as_str(), body.trim_end().to_owned()));
     let new = found.iter().map(|(name, body)| (*name, body.trim_end().to_owned()));
@@ -155,6 +162,10 @@ fn checked(wanted: &Site, seen: &Inventory, options: &Options) -> Plan {
 
 /// Where everything was applied there is nothing to do (T-7, T-13).
 pub async fn settles(wanted: &Site) {
+    // One that was another is not made from nothing.
+    if wanted.desired.guests.values().any(|guest| guest.was.is_some()) {
+        return;
+    }
     let there = There::applied(wanted).await;
     let plan = plan_of(&wanted.desired, &there.look_for(&wanted.desired).await, &plain(scenarios::now()));
     assert!(

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use transport::{Command, Error, MAX_SESSIONS, Runner, Sent, Ssh, SshOptions};
+use transport::{Command, Error, KeyPair, MAX_SESSIONS, Runner, Sent, Ssh, SshOptions};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -73,14 +74,11 @@ fn user() -> String {
     String::from_utf8(id.stdout).unwrap().trim().to_owned()
 }
 
+/// A key pair of our own making, which the real programs use.
 fn keygen(path: &Utf8Path) -> String {
-    let made = std::process::Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path.as_str()])
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let public = fs_err::read_to_string(format!("{path}.pub")).unwrap();
-    public.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    let pair = KeyPair::generate().unwrap();
+    private::write(path, pair.private.expose_secret().as_bytes()).unwrap();
+    pair.public
 }
 
 /// Starts a server, or says why this test cannot run.
@@ -142,6 +140,7 @@ macro_rules! server {
 }
 
 mod kept;
+mod through;
 
 fn sh(script: &str) -> Command {
     Command::new("testing", ["sh", "-c", script])

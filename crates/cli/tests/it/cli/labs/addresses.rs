@@ -8,7 +8,7 @@ use super::{Lab, TestEnv};
 fn graph(lab: &Lab) -> Vec<String> {
     let graph = lab.run(&["graph", "--json"]).ended(0).json();
     let nodes = graph["nodes"].as_array().unwrap();
-    assert!(nodes.len() > 10, "{graph}");
+    assert!(nodes.len() > 1, "{graph}");
     let addresses: Vec<String> = nodes.iter().map(|node| node.as_str().unwrap().to_owned()).collect();
     for format in ["mermaid", "dot"] {
         let picture = lab.run(&["graph", "--format", format]).ended(0).out;
@@ -31,7 +31,9 @@ fn states(lab: &Lab) -> Vec<(String, String)> {
         let resources = status["resources"].as_array().unwrap().iter();
         let own: Vec<&Value> =
             resources.filter(|one| one["address"].as_str().unwrap().starts_with(kind)).collect();
-        assert!(!own.is_empty() && status[list].as_array().unwrap().iter().eq(own), "{status:#}");
+        // Not every site has services.
+        assert!(list == "services" || !own.is_empty(), "{status:#}");
+        assert!(status[list].as_array().unwrap().iter().eq(own), "{status:#}");
     }
     states
 }

@@ -98,9 +98,40 @@ fn a_whole_life() {
     lab.run(&["up", "--json"]).ended(4).error("consent::nobody-to-ask", "--yes");
     lab.run(&["up", "--yes"]).ended(0);
 
+    a_restart_is_put_off(&lab);
     a_feature_goes(&lab);
     a_container_goes(&lab);
     all_of_it_goes(&lab);
+}
+
+/// T-16: what takes a restart is written and waits; the run says for whom, `status` shows it, and the command that was told does
+/// it.
+fn a_restart_is_put_off(lab: &Lab) {
+    lab.env.edit("guests.json", "\"id\": 121,", "\"id\": 121, \"search-domains\": [\"example.org\"],");
+    let put_off = lab.run(&["apply", "--no-restart"]).ended(0);
+    let waits = "status waits for a restart (searchdomain applies at a restart): phoenix-cli";
+    assert!(put_off.err.contains(waits) && put_off.err.contains("apply --target status"), "{put_off:#?}");
+    let again = lab.run(&["up", "--yes", "--no-restart"]).ended(0);
+    assert!(again.err.contains("nothing to do") && again.err.contains(waits), "{again:#?}");
+    let plan = lab.run(&["plan", "--no-restart", "--detailed-exitcode", "--json"]).ended(0).json();
+    assert!(addresses(&plan).is_empty() && plan["postponed"][0]["address"] == "restart.status", "{plan}");
+    let status = lab.run(&["status", "--json"]).ended(0).json();
+    let pending: Vec<&Value> =
+        status["containers"].as_array().unwrap().iter().map(|it| &it["pending"]).collect();
+    assert!(pending.contains(&&serde_json::json!(["searchdomain"])), "{status:#}");
+    let shown = lab.run(&["status"]).ended(0);
+    assert!(shown.out.contains("running, waits for a restart: searchdomain"), "{shown:#?}");
+    let shown = lab.run(&["plan"]).ended(0);
+    let lines: Vec<&str> = shown.out.lines().filter(|line| line.starts_with("^ container.status")).collect();
+    assert!(
+        matches!(*lines, [line] if line.ends_with("restart: searchdomain applies at a restart")),
+        "{shown:#?}"
+    );
+    assert!(shown.out.contains("restarts status"), "{shown:#?}");
+    lab.run(&["plan", "--target", "restart.status"]).ended(0);
+    lab.run(&["apply", "--target", "status"]).ended(0);
+    let plan = lab.run(&["plan", "--json"]).ended(0).json();
+    assert!(addresses(&plan).is_empty(), "{plan}");
 }
 
 /// By guest, each in a few lines; the counts last; every step with `--full`.

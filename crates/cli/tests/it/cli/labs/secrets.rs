@@ -60,10 +60,45 @@ fn a_value_that_changes_behind_its_reference_is_a_step() {
         assert!(reasons.to_string().contains("its secret ") && reasons.to_string().contains("has changed"));
         let shown = lab.run(&["plan", "--full"]).ended(0);
         assert!(!shown.out.contains("another-password"), "{shown:#?}");
+        // A program is run for who plans.
         let doctor = lab.run(&["doctor"]).ended(0);
-        assert!(doctor.out.contains("step(s) wait"), "{doctor:#?}");
+        assert_eq!(doctor.out.contains("step(s) wait"), !reference.contains("command"), "{doctor:#?}");
         lab.run(&["apply"]).ended(0);
         assert_eq!(lab.reasons(|args| lab.run(args)), None, "{reference}");
+    }
+}
+
+/// It may ask a person, or a key that has to be touched.
+#[test]
+fn a_program_that_prints_a_secret_is_run_once_and_not_for_who_only_looks() {
+    let lab = workshop(r#"{ "command": ["sh", "print"] }"#);
+    lab.env.write("print", "echo asked >>asked; cat printed");
+    lab.env.write("printed", "a-password");
+    let asked = |args: &[&str]| {
+        lab.env.write("asked", "");
+        let said = lab.run(args);
+        (lab.env.read("asked").lines().count(), said)
+    };
+    assert_eq!(asked(&["apply"]).0, 1);
+    lab.env.write("printed", "another-password");
+    for args in [&["status"][..], &["doctor"], &["certs"], &["secrets", "list"]] {
+        let (times, said) = asked(args);
+        said.ended(0);
+        assert_eq!(times, 0, "{args:?}");
+    }
+    for args in [&["plan"][..], &["apply"]] {
+        let (times, said) = asked(args);
+        let said = said.ended(0);
+        assert!(format!("{}{}", said.out, said.err).contains("nginx-gateway"), "{args:?}: {said:#?}");
+        assert_eq!(times, 1, "{args:?}");
+    }
+    // One that fails is not asked again, either.
+    lab.env.write("print", "echo asked >>asked; exit 1");
+    for args in [&["plan"][..], &["apply"]] {
+        let (times, said) = asked(args);
+        let said = said.ended(0);
+        assert_eq!(times, 1, "{args:?}: what it does not need is applied");
+        assert!(args == ["apply"] || said.out.contains("is not known"), "{said:#?}");
     }
 }
 
@@ -88,6 +123,34 @@ fn a_variable_that_changes_is_a_step_and_one_that_is_not_set_is_not() {
     );
     with("another-password")(&["apply"]).ended(0);
     assert_eq!(lab.reasons(with("another-password")), None);
+}
+
+/// Two people work on a site, and one of them cannot have a secret.
+#[test]
+fn who_cannot_have_a_secret_is_told_what_fails_and_applies_the_rest() {
+    let lab = workshop(r#"{ "env": "ANNA" }"#);
+    let anna = |args: &[&str]| Said::of(&lab.env.command(args).env("ANNA", "a-password").output().unwrap());
+    anna(&["apply"]).ended(0);
+    // The other one changes what needs it, and what does not.
+    lab.env.edit("guests.json", "\"bypass\": true", "\"bypass\": true, \"websocket\": false");
+    let new = r#""containers": { "extra": { "id": 130, "type": "small", "address": "10.0.0.30" },"#;
+    lab.env.edit("guests.json", "\"containers\": {", new);
+    let plan = lab.run(&["plan", "--json"]).ended(0).json();
+    let told = format!(
+        "{GATEWAY} needs the secret ANNA, which cannot be had here; its step fails, and the others are done"
+    );
+    assert!(plan["notes"].to_string().contains(&told), "{plan:#}");
+    let said = lab.run(&["apply", "--no-probe"]).ended(1);
+    assert!(format!("{}{}", said.out, said.err).contains("ANNA"), "{said:#?}");
+    let rest = lab.run(&["plan", "--json"]).ended(0).json();
+    let waiting: Vec<&str> =
+        rest["steps"].as_array().unwrap().iter().filter_map(|step| step["address"].as_str()).collect();
+    assert!(
+        waiting.contains(&GATEWAY) && waiting.iter().all(|address| !address.contains("extra")),
+        "{waiting:?}"
+    );
+    anna(&["apply"]).ended(0);
+    assert_eq!(lab.reasons(anna), None);
 }
 
 #[test]

@@ -65,8 +65,8 @@ pub fn renews_by_itself(site: &Site, before: &str) {
 pub fn gets_its_own_back(site: &Site) {
     site.edit(
         "site.json",
-        r#""hypervisor": { "certificate": true }"#,
-        r#""hypervisor": { "certificate": false }"#,
+        r#""hypervisor": { "certificate": true"#,
+        r#""hypervisor": { "certificate": false"#,
     );
     let plan = site.json(&["plan", "--json"]);
     let steps = plan["steps"].as_array().unwrap();
@@ -78,6 +78,13 @@ pub fn gets_its_own_back(site: &Site) {
     assert!(steps[0]["root"].is_string(), "it says why it takes root on the node");
     site.ok(&["apply"]);
     assert_eq!(answers(site), "000", "the workshop's root does not vouch for the node's own");
+    // What is installed there has nothing to do with it, and goes by itself.
+    let features = r#", "features": [{ "sysctl": { "settings": { "net.ipv4.conf.all.log_martians": 1 } } }]"#;
+    assert_eq!(site.node("sysctl -n net.ipv4.conf.all.log_martians").trim(), "1");
+    site.edit("site.json", features, "");
+    let plan = site.json(&["plan", "--json"]);
+    assert_eq!(plan["steps"][0]["address"], "feature.sysctl@node", "{plan}");
+    site.ok(&["apply"]);
     let left = site.node(
         "ls -d /etc/phoenix /var/lib/phoenix /usr/local/lib/phoenix /etc/systemd/system/phoenix-[cp]* \
          /usr/local/share/ca-certificates/* /etc/pve/local/pveproxy-ssl.* 2>/dev/null || true",

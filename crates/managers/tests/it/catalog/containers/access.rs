@@ -139,23 +139,116 @@ fn the_node_exporter_tells_whom_it_may() {
     let renewed = guest.certify();
     assert_eq!(guest.served(9100, ""), renewed);
     assert_eq!(guest.invocation("prometheus-node-exporter"), before);
-    // Those who ask can be asked for a certificate, too.
-    let mutual = |more: Value| {
-        let all = json!({ "tls": true, "client-certificates": true, "identity": Guest::identity() });
-        exporter(crate::given::but(all, more))
-    };
-    // The one of Debian 12 cannot look at whose it is, and says so before anything changes.
-    let named = mutual(json!({ "proxies": ["mesh.guest.workshop.internal"] }));
-    let ran = guest.run(&apply(&named));
-    let error = ran.failed().error("node-exporter").unwrap();
-    assert!(error.contains("cannot look at whose certificate it is shown"), "{error}");
-    assert_eq!(code(&format!("-u 'prometheus:pass word' {root} {there}")), "200", "it is as it was");
-    let mutual = mutual(json!({ "client-names": ["*"] }));
-    guest.run(&apply(&mutual)).ok();
-    guest.fails(&format!("curl -sS {root} {there}/metrics"));
-    let own = Guest::identity();
-    let shown = format!("--cert {} --key {}", own.certificate, own.key);
-    assert_eq!(code(&format!("{shown} {root} {there}")), "200");
     guest.reboot();
     guest.sh("systemctl is-active prometheus-node-exporter");
+}
+
+// The attack: somebody is root in another guest, which has a certificate of the workshop.
+#[test]
+fn the_node_exporter_takes_the_certificates_that_are_named_and_no_others() {
+    let Some(guest) = Guest::new("the_node_exporter_takes_the_certificates_that_are_named_and_no_others")
+    else {
+        return;
+    };
+    guest.certify();
+    let root = "--cacert /usr/local/share/ca-certificates/phoenix-workshop.crt";
+    let there = format!("--resolve {NAME}:9100:10.0.0.53 https://{NAME}:9100");
+    let code = |more: &str| {
+        let ask = format!("curl -sS -o /dev/null -m 5 -w '%{{http_code}}' {more} {root} {there}/metrics");
+        String::from_utf8_lossy(&guest.output(&ask).stdout).into_owned()
+    };
+    let tls = |more: Value| {
+        exporter(crate::given::but(json!({ "tls": true, "identity": Guest::identity() }), more))
+    };
+    // It was open to whoever is there, and had the port to itself.
+    guest.run(&apply(&tls(json!({})))).ok();
+    assert_eq!(code(""), "200");
+
+    let [mesh, prometheus, wiki, evil] = [
+        "mesh.guest.workshop.internal",
+        "prometheus.guest.workshop.internal",
+        "wiki.guest.workshop.internal",
+        "mesh.guest.workshop.internal.evil",
+    ];
+    let names = [mesh, prometheus, wiki, evil];
+    for name in names {
+        guest.leaf(&format!("/root/{name}"), name);
+    }
+    let shown = |name: &str| format!("--cert /root/{name}.crt --key /root/{name}.key");
+    let who = |more: &str| names.map(|name| code(&format!("{more} {}", shown(name))));
+    let named = |more: Value| {
+        let all = json!({ "client-certificates": true, "proxies": [mesh], "client-names": [prometheus] });
+        tls(crate::given::but(all, more))
+    };
+    let ran = guest.run(&apply(&named(json!({}))));
+    let restarted = |words: &[String]| {
+        words.iter().filter(|word| word.starts_with("unit restart")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(restarted(&ran.ok().words()), ["unit restart prometheus-node-exporter"]);
+    guest.run(&apply(&named(json!({})))).nothing_to_do();
+    assert_eq!(who(""), ["200", "200", "000", "000"]);
+    assert_eq!(code(""), "000", "without any");
+    guest.fails("curl -sS -m 5 http://10.0.0.53:9100/metrics");
+    // More of a chain than there is to it says nothing of whose it is.
+    guest.sh(&format!("cd /root; cat {wiki}.crt {mesh}.crt >both.crt; cp {wiki}.key both.key"));
+    assert_eq!(code(&shown("both")), "000");
+    // Nothing listens beside it, and root has no part in it; nor has another user of the guest.
+    assert_eq!(guest.sh("ss -Hltnp | awk '/exporter|haproxy/ { print $4 }'"), "0.0.0.0:9100\n");
+    assert_eq!(guest.sh("ps -o user= -C haproxy,prometheus-node-exporter | sort -u").trim(), "prometheus");
+    guest.fails("setpriv --reuid=65534 --regid=65534 --clear-groups curl -sS -m 5 --unix-socket /run/prometheus-node-exporter.sock http://localhost/metrics");
+
+    // A password is asked for after that, and one that changes restarts nothing.
+    let with = |password: &str| named(json!({ "users": { "prometheus": { "env": password } } }));
+    guest.run(&apply(&with("first"))).ok();
+    let [before, front] =
+        ["prometheus-node-exporter", "prometheus-node-exporter-tls"].map(|unit| guest.invocation(unit));
+    guest.run(&apply(&with("pass word"))).ok();
+    assert_eq!(who(""), ["401", "401", "000", "000"], "a certificate is no password");
+    assert_eq!(who("-u 'prometheus:first'"), ["401", "401", "000", "000"]);
+    assert_eq!(who("-u 'prometheus:pass word'"), ["200", "200", "000", "000"]);
+    assert_eq!(guest.invocation("prometheus-node-exporter"), before);
+    assert_eq!(guest.invocation("prometheus-node-exporter-tls"), front);
+
+    // What was given out and may have been taken: of one guest, then of whoever signed it.
+    let issuer = guest.sh(&format!(
+        "openssl x509 -in /root/{mesh}.crt -noout -issuer -nameopt multiline | sed -n 's/^ *commonName *= //p'"
+    ));
+    let refused = |names: Value| {
+        let one = json!({ "issuer": issuer.trim(), "names": names });
+        let ran = guest.run(&apply(&named(json!({ "client-names": ["*"], "refused": [one] }))));
+        assert!(!restarted(&ran.ok().words()).contains(&"unit restart prometheus-node-exporter".to_owned()));
+        who("")
+    };
+    assert_eq!(refused(json!([wiki])), ["200", "200", "000", "200"]);
+    assert_eq!(refused(json!([])), ["000"; 4]);
+
+    // Who is taken off the list is cut off; a renewed certificate is served after a reload, with nobody cut off.
+    guest.run(&apply(&named(json!({ "client-names": [wiki] })))).ok();
+    assert_eq!(who(""), ["200", "000", "200", "000"]);
+    let front = guest.invocation("prometheus-node-exporter-tls");
+    let renewed = guest.certify();
+    guest.sh("systemctl reload prometheus-node-exporter-tls");
+    guest.comes_to_serve(9100, &format!("-cert /root/{wiki}.crt -key /root/{wiki}.key"), &renewed);
+    assert_eq!(guest.invocation("prometheus-node-exporter-tls"), front);
+    // What HAProxy does not understand is not put in use.
+    let ran = guest.run(&apply(&named(json!({ "listen": "10.0.0.999" }))));
+    let error = ran.failed().error("node-exporter").unwrap();
+    assert!(error.contains("the old files are back") && error.contains("10.0.0.999"), "{error}");
+    assert_eq!(who(""), ["200", "000", "200", "000"]);
+
+    // It comes up with the guest, and what is not asked for any more is gone, with the exporter at its port.
+    guest.reboot();
+    guest.sh(
+        "ip link add eth0 type veth peer name far0; ip link set eth0 up; ip link set far0 up; ip address add 10.0.0.53/24 dev eth0
+         systemctl is-active prometheus-node-exporter prometheus-node-exporter-tls",
+    );
+    assert_eq!(who(""), ["200", "000", "200", "000"]);
+    guest.run(&apply(&tls(json!({})))).ok();
+    guest.run(&apply(&tls(json!({})))).nothing_to_do();
+    assert_eq!(code(""), "200");
+    guest.fails("systemctl -q is-active prometheus-node-exporter.socket");
+    guest.fails("test -e /etc/systemd/system/prometheus-node-exporter-tls.service || pgrep haproxy");
+    // For the proxy in the same guest it listens for that alone.
+    guest.run(&apply(&named(json!({ "loopback": [9100] })))).ok();
+    assert_eq!(guest.sh("ss -Hltnp | awk '/exporter|haproxy/ { print $4 }'"), "127.0.0.1:9100\n");
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::guest::{Guest, NAME};
 use crate::catalog::{apply, try_with, with};
+use crate::given;
 
 /// A password that nothing may misread.
 const ODD: &str = r#"o'd"d $(x) \ %s"#;
@@ -277,16 +278,100 @@ fn redis_speaks_tls_by_the_guests_own_certificate() {
     guest.sh("systemctl reload redis-server");
     assert_eq!(guest.served(6379, ""), renewed);
     assert_eq!(guest.invocation("redis-server"), before);
-    // Clients can be asked for a certificate, too.
-    let mutual = redis(json!({ "tls": true, "client-certificates": true, "identity": Guest::identity() }));
-    guest.run(&apply(&mutual)).ok();
-    assert_ne!(ask(&guest, ODD, &with_tls, "GET page"), "kept");
-    let own = Guest::identity();
-    let shown = format!("{with_tls} --cert {} --key {}", own.certificate, own.key);
-    assert_eq!(ask(&guest, ODD, &shown, "GET page"), "kept");
-    // Any guest has a certificate of the workshop; it opens nothing to who has not the password as well.
-    guest.leaf("/root/wiki", "wiki.guest.workshop.internal");
-    let other = format!("{with_tls} --cert /root/wiki.crt --key /root/wiki.key");
-    assert!(ask(&guest, "wrong", &other, "GET page").contains("WRONGPASS"));
-    assert_eq!(ask(&guest, ODD, &other, "GET page"), "kept");
+}
+
+// The attack: somebody is root in another guest, which has a certificate of the workshop, and found the password.
+#[test]
+fn redis_takes_the_certificates_that_are_named_and_no_others() {
+    let Some(guest) = Guest::new("redis_takes_the_certificates_that_are_named_and_no_others") else { return };
+    guest.certify();
+    let tls = |more: Value| redis(given::but(json!({ "tls": true, "identity": Guest::identity() }), more));
+    guest.run(&apply(&tls(json!({})))).ok();
+    let with_tls =
+        format!("--tls --sni {NAME} --cacert /usr/local/share/ca-certificates/phoenix-workshop.crt");
+    assert_eq!(ask(&guest, ODD, &with_tls, "SET page kept"), "OK");
+    let names = [
+        "notes.guest.workshop.internal",
+        "wiki.guest.workshop.internal",
+        "notes.guest.workshop.internal.evil",
+    ];
+    for name in names {
+        guest.leaf(&format!("/root/{name}"), name);
+    }
+    let asked = |name: &str, password: &str| {
+        let pair = format!("{with_tls} --cert /root/{name}.crt --key /root/{name}.key");
+        ask(&guest, password, &pair, "GET page")
+    };
+    let who = |password: &str| names.map(|name| asked(name, password) == "kept");
+
+    let named = |more: Value| {
+        let all = json!({ "client-certificates": true, "client-names": [names[0]] });
+        tls(given::but(all, more))
+    };
+    guest.run(&apply(&named(json!({})))).ok();
+    guest.run(&apply(&named(json!({})))).nothing_to_do();
+    assert_eq!(who(ODD), [true, false, false]);
+    assert!(asked(names[0], "wrong").contains("WRONGPASS"), "a certificate is no password");
+    assert_ne!(ask(&guest, ODD, &with_tls, "GET page"), "kept", "without any");
+    assert_ne!(ask(&guest, ODD, "", "GET page"), "kept", "in clear");
+    // More of a chain than there is to it says nothing of whose it is.
+    guest.sh(&format!("cd /root; cat {1}.crt {0}.crt >both.crt; cp {1}.key both.key", names[0], names[1]));
+    assert_ne!(asked("both", ODD), "kept");
+    // Nothing listens beside it, and root has no part in it.
+    let listening = guest.sh("ss -Hltnp | awk '/redis|haproxy/ { print $4 }' | sort");
+    assert_eq!(listening, "10.0.0.53:6379\n127.0.0.1:6379\n");
+    assert_eq!(guest.sh("ps -o user= -C haproxy | sort -u").trim(), "redis");
+
+    // What was given out and may have been taken: of one guest, then of whoever signed it.
+    let issuer = guest
+        .sh("openssl x509 -in /root/notes.guest.workshop.internal.crt -noout -issuer -nameopt multiline \
+         | sed -n 's/^ *commonName *= //p'");
+    let refused = |names: Value| {
+        let one = json!({ "issuer": issuer.trim(), "names": names });
+        guest.run(&apply(&named(json!({ "client-names": ["*"], "refused": [one] })))).ok();
+        who(ODD)
+    };
+    assert_eq!(refused(json!([names[1]])), [true, false, true]);
+    assert_eq!(refused(json!(["*.workshop.internal"])), [true; 3]);
+    assert_eq!(refused(json!([])), [false; 3]);
+
+    // Who is taken off the list is cut off, too.
+    guest.run(&apply(&named(json!({})))).ok();
+    guest.sh(&format!(
+        "sleep 60 | openssl s_client -quiet -connect 10.0.0.53:6379 -cert /root/{0}.crt -key /root/{0}.key >/dev/null 2>&1 &",
+        names[0]
+    ));
+    let held = || guest.sh("ss -Htn state established '( sport = :6379 )' | wc -l").trim().to_owned();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while held() != "1" {
+        assert!(std::time::Instant::now() < until, "nobody got in");
+    }
+    let wiki = named(json!({ "client-names": [names[1]] }));
+    assert_eq!(
+        guest.run(&apply(&wiki)).ok().words(),
+        ["file update /etc/redis/tls.cfg", "unit restart redis-tls"]
+    );
+    assert_eq!(who(ODD), [false, true, false]);
+    assert_eq!(held(), "0");
+
+    // A renewed certificate is served after a reload, with nobody cut off.
+    let before = guest.invocation("redis-tls");
+    let renewed = guest.certify();
+    guest.sh("systemctl reload redis-server redis-tls");
+    guest.comes_to_serve(6379, &format!("-cert /root/{0}.crt -key /root/{0}.key", names[1]), &renewed);
+    assert_eq!(guest.invocation("redis-tls"), before);
+
+    // It comes up with the guest, when its address is there; and what is not asked for any more is gone, with Redis at its port.
+    guest.reboot();
+    guest.fails("systemctl -q is-active redis-tls");
+    guest.sh(
+        "ip link add eth0 type veth peer name far0; ip link set eth0 up; ip link set far0 up; ip address add 10.0.0.53/24 dev eth0
+         for i in $(seq 100); do systemctl -q is-active redis-tls && exit; sleep 0.1; done; exit 1",
+    );
+    assert_eq!(who(ODD), [false, true, false]);
+    assert_ne!(guest.sh("systemctl is-active haproxy || true"), "active\n");
+    guest.run(&apply(&tls(json!({})))).ok();
+    guest.run(&apply(&tls(json!({})))).nothing_to_do();
+    assert_eq!(ask(&guest, ODD, &with_tls, "GET page"), "kept");
+    guest.fails("test -e /etc/systemd/system/redis-tls.service || pgrep haproxy");
 }

@@ -14,7 +14,7 @@ const INCLUDE: &str = "systemd-sysv,iproute2,openssl,curl,ca-certificates,procps
 
 /// What the features under test install, kept as packages in the guest so that no test asks the network.
 const PACKAGES: &str = "dnsmasq-base ldnsutils docker.io fuse-overlayfs iptables apparmor ca-certificates \
-                        postgresql-15 redis-server prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static";
+                        postgresql-15 redis-server haproxy prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static";
 
 /// What user numbers are shifted by, as Proxmox VE does.
 const SHIFT: u32 = 100_000;
@@ -262,6 +262,16 @@ impl Guest {
              -CAfile /usr/local/share/ca-certificates/phoenix-workshop.crt </dev/null 2>/root/tls | openssl x509 -noout -serial \
              || {{ cat /root/tls >&2; exit 1; }}"
         ))
+    }
+
+    /// Waits until this serial number is served: after a reload of HAProxy the next worker takes a moment to be there.
+    #[track_caller]
+    pub fn comes_to_serve(&self, port: u16, more: &str, serial: &str) {
+        let begin = Instant::now();
+        while self.served(port, more) != serial {
+            assert!(begin.elapsed() < Duration::from_secs(5), "the renewed certificate is not served");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

@@ -194,8 +194,69 @@ fn a_key_that_was_copied_gets_nothing_more_once_its_guest_is_rotated() {
     assert!(!gets_one(&w));
 }
 
-// A guest that is taken for a minute has certificates made for the time after. step-ca signs them, so they are told of until
-// they begin, or what signed them is succeeded; what is asked for in the ordinary way is not.
+/// What somebody asks for with the key that was copied from a guest.
+fn asks(w: &Workshop, more: &str) -> super::workshop::Said {
+    w.root.sh("cp /var/lib/phoenix/certificates/identity.jwk /root/taken; rm -f /root/got.crt");
+    w.say(
+        &format!(
+            "export HOME=/root STEPPATH=/root/step; ca='--ca-url https://ca.workshop.internal --root /usr/local/share/ca-certificates/phoenix-workshop.crt'; \
+             token=$(step ca token notes.workshop.internal --offline --kid \"$(sed -n 's/.*\"kid\": *\"\\([^\"]*\\)\".*/\\1/p' /root/taken)\" \
+             --key /root/taken --issuer guest-notes $ca --not-after 5m) && \
+             STEP_TOKEN=$token step ca certificate notes.workshop.internal /root/got.crt /root/got.key $ca --force {more}"
+        ),
+        b"",
+    )
+}
+
+// A guest that is taken for a minute asks for certificates for the time after. None is signed, whoever asks and how; and what
+// begins now is.
+#[test]
+fn certificates_for_later_are_refused() {
+    let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
+    w.declare(&[certificate("notes", &["notes"], 3600)], None);
+    w.certificates("renew notes").ok();
+    for more in ["--not-before 24h --not-after 1h", "--not-before 2m --not-after 30m"] {
+        let said = asks(&w, more);
+        assert!(said.code != Some(0) && said.err.contains("forbidden"), "{more}: {said:?}");
+        assert_eq!(w.root.sh("ls /root/got.crt 2>/dev/null || true"), "", "{more}");
+    }
+    let why = w
+        .root
+        .sh("grep -c 'a certificate is not signed: it begins later than now' /run/test-units/step-ca.log");
+    assert_eq!(why, "2\n");
+    asks(&w, "--not-after 30m").ok();
+    asks(&w, "--not-before 10s --not-after 30m").ok();
+    // By ACME, too.
+    let _ = spoofing(&w);
+    w.apply(&[rendered("step-ca", json!({ "acme-names": ["printer.workshop.internal"] }))]).ok();
+    w.root.sh("mkdir -p /srv/root/.well-known /var/lib/phoenix/acme-challenge; ln -s /var/lib/phoenix/acme-challenge /srv/root/.well-known/");
+    let by_acme = |more: &str| {
+        w.say(
+            &format!(
+                "export HOME=/root STEPPATH=/root/step; step ca certificate printer.workshop.internal /root/got.crt /root/got.key --force \
+                 --acme https://ca.workshop.internal/acme/acme/directory --root /usr/local/share/ca-certificates/phoenix-workshop.crt \
+                 --webroot /srv/root {more}"
+            ),
+            b"",
+        )
+    };
+    by_acme("").ok();
+    assert_ne!(by_acme("--not-before 24h --not-after 25h").code, Some(0));
+    assert_eq!(Signed::parse(&w.authority("later", b"").ok()).unwrap(), Signed::default());
+
+    // Where nobody says that it begins now, nothing is signed, and that does not last.
+    w.root.sh("kill $(ss -Hltnp 'sport = :4430' | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u)");
+    assert!(w.authority("probe", b"").refused().contains("does not sign"));
+    assert_eq!(w.certificates("renew --force notes").code, Some(1));
+    for _ in 0..2 {
+        w.authority("guard", b"");
+    }
+    w.until(60, "the authority", || w.authority("probe", b"").code == Some(0));
+    w.certificates("renew --force notes").ok();
+}
+
+// What was signed for later before that was refused is told of until it begins, or what signed it is succeeded; what is asked
+// for in the ordinary way is not.
 #[test]
 fn certificates_for_later_are_seen() {
     let Some(w) = Workshop::with_authority(&["notes"], 3600) else { return };
@@ -204,18 +265,13 @@ fn certificates_for_later_are_seen() {
     assert_eq!(later(), Signed::default(), "nothing has been asked for yet");
     w.certificates("renew notes").ok();
     assert_eq!(later(), Signed::default());
-    w.root.sh("cp /var/lib/phoenix/certificates/identity.jwk /root/taken");
+    // As it was.
+    w.root.sh(
+        "sed -i 's/time + 60/time + 1e9/' /usr/local/lib/phoenix/authority-begins; systemctl restart step-ca",
+    );
+    w.until(30, "the authority", || w.authority("probe", b"").code == Some(0));
     let taken = |from: &str| {
-        w.say(
-            &format!(
-                "export HOME=/root STEPPATH=/root/step; ca='--ca-url https://ca.workshop.internal --root /usr/local/share/ca-certificates/phoenix-workshop.crt'; \
-                 token=$(step ca token notes.workshop.internal --offline --kid \"$(sed -n 's/.*\"kid\": *\"\\([^\"]*\\)\".*/\\1/p' /root/taken)\" \
-                 --key /root/taken --issuer guest-notes $ca --not-after 5m) && \
-                 STEP_TOKEN=$token step ca certificate notes.workshop.internal /root/got.crt /root/got.key $ca --force --not-before {from} --not-after 1h"
-            ),
-            b"",
-        )
-        .ok();
+        asks(&w, &format!("--not-before {from} --not-after 1h")).ok();
         let got = pki::CertificateFacts::parse(&w.root.sh("cat /root/got.crt")).unwrap();
         assert!(got.not_before > Timestamp::now(), "it is for later: {got:?}");
         got
