@@ -9,7 +9,7 @@ mod packages;
 mod proxmox;
 mod system;
 
-use super::{Check, Finding, View};
+use super::{Check, Finding};
 
 /// All checks, a list for each group.
 pub const CHECKS: [&[Check]; 8] = [
