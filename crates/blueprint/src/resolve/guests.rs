@@ -306,7 +306,19 @@ fn nets(
     }
     let mut nets: BTreeMap<u8, Nic> = BTreeMap::new();
     for (slot, nic) in wanted {
-        let network = nic.network.as_ref().or(only.as_ref().filter(|_| nic.bridge.is_none()));
+        // An address that lies in one of several networks says which.
+        let around = || match nic.address {
+            Some(Address::Static(address)) => {
+                let mut around = networks.iter().filter(|(_, it)| it.subnet.contains(&address));
+                around.next().filter(|_| around.next().is_none()).map(|(name, _)| Label(name.clone()))
+            }
+            _ => None,
+        };
+        let implied = match (&nic.network, &nic.bridge) {
+            (None, None) => only.clone().or_else(around),
+            _ => None,
+        };
+        let network = nic.network.as_ref().or(implied.as_ref());
         let Some((network, bridge)) = placed(network, nic, networks) else {
             if network.is_none() && !entry.damaged && !namespace.blind {
                 let message = match namespace.networks.len() {

@@ -365,7 +365,7 @@ pub enum DiskForm {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NicSource {
-    /// The network. Where absent, the only one there is, or none where a `bridge` is named.
+    /// The network. Where absent, the only one there is, or the one that the address is in; none where a `bridge` is named.
     pub network: Option<Label>,
     /// The bridge on the node. Where absent, the network's.
     pub bridge: Option<Bridge>,

@@ -53,6 +53,17 @@ fn the_site_that_init_writes_is_valid() {
 }
 
 #[test]
+fn an_address_says_which_of_several_networks() {
+    let more = r#"{
+      "networks": {"inner": {"bridge": "vmbr1", "subnet": "10.1.0.0/24", "gateway": "10.1.0.1"}},
+      "containers": {"one": {"address": "10.0.0.20"}, "two": {"address": "10.1.0.20"}}
+    }"#;
+    let blueprint = load_files(&[("site.json", SITE), ("more.json", more)]);
+    let is_in = |guest: &str| blueprint.guests[guest].nets[&0].network.clone();
+    assert_eq!((is_in("one").as_deref(), is_in("two").as_deref()), (Some("lan"), Some("inner")));
+}
+
+#[test]
 fn the_first_workshop_is_what_init_writes() {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-workshop");
     for (path, text) in init::site_files(init::DEFAULT_NAME) {

@@ -111,7 +111,7 @@ pub const CODES: &[CodeInfo] = &[
         "zfs::no-disk",
         "the node has no disk of that name",
         "No link in `/dev/disk/by-id` has the name that is declared, or it leads to no disk.",
-        "On the node: `ls -l /dev/disk/by-id`. Is it plugged in?",
+        "Is it plugged in? On the node: `ls -l /dev/disk/by-id`.",
     ),
     code(
         "zfs::no-snapshots",

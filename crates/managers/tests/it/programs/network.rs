@@ -23,6 +23,8 @@ const INNER: &str = "\nauto vmbr1\niface vmbr1 inet static\n\taddress 10.1.0.1/2
 fn node() -> Option<Root> {
     let root = Root::new()?;
     root.put(FILE, BEFORE.as_bytes());
+    // The links of these namespaces, and not of the machine around them.
+    root.sh("mount -t sysfs sysfs /sys");
     // What a node's network is brought up by, as it starts.
     root.sh("mkdir -p /run/network; ip link set lo up");
     root.sh("ip link add enp5s0 type veth peer name cable && ip link set cable up");
