@@ -166,8 +166,9 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
         )
         .chain(certificates.iter().filter_map(|c| c.on.guest()))
         .collect();
+    let on_node = !examiner.simulated && examiner.targets.is_empty() && !desired.on_node.is_empty();
     let node = async {
-        match certificates.iter().any(|c| c.on.is_node()) {
+        match certificates.iter().any(|c| c.on.is_node()) || on_node {
             true => Some(examiner.observer.look_at_node().await),
             false => None,
         }
@@ -199,6 +200,7 @@ pub async fn examine(examiner: &Examiner<'_>) -> Health {
     Health {
         at: world.now,
         guests: guests.iter().map(|name| guest_health(&world, name, &took, examiner.simulated)).collect(),
+        node: on_node.then(|| judge::node(&world)).flatten(),
         firewall: firewall(examiner, &world, &running),
         services,
         certificates,

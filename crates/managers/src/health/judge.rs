@@ -7,11 +7,11 @@ use plan::{Address, Desired};
 use proxmox::firewall::Direction;
 use proxmox::firewall::judge::enabled;
 
-use super::{Certificate, Rules, Trouble};
+use super::{Certificate, Node, Rules, Trouble};
 use crate::authority::later::Signed;
 use crate::trace::chain::judge;
-use crate::trace::diagnose::{World, ago, trouble, wrong_clock};
-use crate::trace::look::{Look, OnDisk, Renewal, Seen};
+use crate::trace::diagnose::{World, ago, trouble, units_of, wrong_clock};
+use crate::trace::look::{Look, OnDisk, Renewal, Seen, Unit};
 use crate::trace::rules::{self, has_flow};
 
 /// A disk that is so full needs somebody's attention before programs fail for it, percent.
@@ -44,6 +44,45 @@ pub fn guest(world: &World<'_>, name: &str, id: u32) -> Option<Trouble> {
         .or_else(|| wrong_clock(world, name, seen).map(Into::into))
         .or_else(|| filled(world, name, id, seen))
         .or_else(|| not_patched(world, name, seen))
+}
+
+/// How what is installed on the node itself is, by the units that it keeps running; nothing where it keeps none.
+pub fn node(world: &World<'_>) -> Option<Node> {
+    let ours = units_of(&world.desired.on_node);
+    if ours.is_empty() {
+        return None;
+    }
+    let seen = match world.node.as_ref()? {
+        Look::Seen(seen) => seen,
+        other => {
+            let why = match other {
+                Look::Unknown(why) => why.as_str(),
+                _ => "commands on it do not come to an end",
+            };
+            let text = format!("the node could not be looked at: {why}");
+            let trouble = Trouble::new("health::unknown", text, "phoenix-cli doctor tries each hop");
+            return Some(Node { running: 0, units: ours.len(), trouble: Some(trouble) });
+        }
+    };
+    let is = |name: &String| seen.units.iter().find(|unit| unit.name == *name);
+    let running = ours.iter().filter(|name| is(name).is_some_and(Unit::fine)).count();
+    let first = ours.iter().find(|name| !is(name).is_some_and(Unit::fine));
+    let trouble = first.map(|name| {
+        let (code, how) = match is(name) {
+            Some(unit) if unit.load == "not-found" => ("trace::unit-missing", "is not installed".to_owned()),
+            Some(unit) if unit.failed() => {
+                let said = unit.telling().map(|line| format!(": {line}")).unwrap_or_default();
+                ("trace::unit-failed", format!("failed{said}"))
+            }
+            _ => ("trace::unit-stopped", "does not run".to_owned()),
+        };
+        Trouble::new(
+            code,
+            format!("on the node, {name} {how}"),
+            format!("on the node: systemctl restart {name}, and journalctl -u {name} says more"),
+        )
+    });
+    Some(Node { running, units: ours.len(), trouble })
 }
 
 /// Security updates that have not been installed for days.
@@ -281,6 +320,45 @@ mod tests {
     use plan::Host;
 
     use super::*;
+
+    #[test]
+    fn a_unit_of_the_node_that_does_not_run_is_named() {
+        let feature = |units: serde_json::Value| desired::Feature {
+            name: "chrony".into(),
+            fingerprint: String::new(),
+            payload: std::sync::Arc::new(serde_json::json!({ "units": units })),
+            declared: None,
+            stage: 0,
+        };
+        let on_node = vec![feature(
+            serde_json::json!({ "chrony": {}, "smartmontools": {}, "once": { "running": false } }),
+        )];
+        let desired = Desired { on_node, ..Desired::default() };
+        let judged = |units: &[(&str, &str)]| {
+            let unit = |(name, active): &(&str, &str)| Unit {
+                name: format!("{name}.service"),
+                load: "loaded".into(),
+                active: (*active).into(),
+                result: if *active == "failed" { "exit-code" } else { "success" }.into(),
+                ..Unit::default()
+            };
+            let seen = Seen { units: units.iter().map(unit).collect(), ..Seen::default() };
+            let mut world = World::new(&desired, "", Timestamp::UNIX_EPOCH);
+            world.node = Some(Look::Seen(Box::new(seen)));
+            let node = node(&world).unwrap();
+            (node.running, node.units, node.trouble.map(|trouble| trouble.text))
+        };
+        assert_eq!(judged(&[("chrony", "active"), ("smartmontools", "active")]), (2, 2, None));
+        let (running, _, text) = judged(&[("chrony", "active"), ("smartmontools", "failed")]);
+        assert_eq!((running, text.as_deref()), (1, Some("on the node, smartmontools.service failed")));
+        // Somebody else's that failed is not ours to judge.
+        let (running, _, text) =
+            judged(&[("chrony", "inactive"), ("smartmontools", "active"), ("other", "failed")]);
+        assert_eq!((running, text.as_deref()), (1, Some("on the node, chrony.service does not run")));
+        assert_eq!(judged(&[("chrony", "active")]).0, 1);
+        let none = Desired::default();
+        assert!(super::node(&World::new(&none, "", Timestamp::UNIX_EPOCH)).is_none());
+    }
 
     const SENDS: &str =
         "[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -dest 10.0.0.2 -p tcp -dport 80 # phoenix:workshop:one\n";

@@ -23,6 +23,8 @@ pub use judge::with_trust;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
+    /// The node itself.
+    Node,
     /// A guest.
     Guest,
     /// A service.
@@ -45,6 +47,7 @@ impl Group {
     /// Its heading.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Node => "node",
             Self::Guest => "guests",
             Self::Service => "services",
             Self::Certificate => "certificates",
@@ -117,6 +120,17 @@ pub struct Guest {
     pub trouble: Option<Trouble>,
 }
 
+/// How what is installed on the node itself is.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// How many of the units that it keeps running run.
+    pub running: usize,
+    /// How many it keeps running.
+    pub units: usize,
+    /// What is wrong with them.
+    pub trouble: Option<Trouble>,
+}
+
 /// How a service is.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -174,6 +188,8 @@ pub struct Health {
     pub at: Timestamp,
     /// How long it took to find out.
     pub took: Duration,
+    /// What is installed on the node itself, where that keeps anything running.
+    pub node: Option<Node>,
     /// The guests.
     pub guests: Vec<Guest>,
     /// The services.
@@ -213,7 +229,11 @@ impl Health {
             .map(|c| check(Group::Certificate, &c.name, c.seen.clone(), c.trouble.clone()));
         let firewall =
             self.firewall.iter().map(|r| check(Group::Firewall, &r.guest, r.seen.clone(), r.trouble.clone()));
-        guests
+        let node = self.node.iter().map(|node| {
+            let seen = format!("{} of {} units run", node.running, node.units);
+            check(Group::Node, "features", seen, node.trouble.clone())
+        });
+        node.chain(guests)
             .chain(services)
             .chain(certificates)
             .chain(self.authority.iter().map(|p| part(Group::Authority, p)))

@@ -44,8 +44,16 @@ fn number(value: i64) -> f64 {
     value as f64
 }
 
+fn count(of: usize) -> f64 {
+    number(i64::try_from(of).unwrap_or(i64::MAX))
+}
+
+fn percent(of: u64) -> f64 {
+    f64::from(u32::try_from(of).unwrap_or_default()) / 100.0
+}
+
 fn ratio(used: Filled) -> f64 {
-    f64::from(u32::try_from(used.percent()).unwrap_or_default()) / 100.0
+    percent(used.percent())
 }
 
 impl Health {
@@ -110,9 +118,38 @@ impl Health {
             "phoenix_firewall_missing_rules",
             "How many flows have no rule.",
             "guest",
-            self.firewall
-                .iter()
-                .map(|r| (r.guest.as_str(), number(i64::try_from(r.missing).unwrap_or(i64::MAX)))),
+            self.firewall.iter().map(|r| (r.guest.as_str(), count(r.missing))),
+        );
+        page.gauge(
+            "phoenix_node_units_down",
+            "How many units that features keep running on the node do not run.",
+            "",
+            self.node.iter().map(|node| ("", count(node.units - node.running))),
+        );
+        page.gauge(
+            "phoenix_storage_used_ratio",
+            "How full the storage is, on the node where it is the fullest.",
+            "storage",
+            self.storages.iter().filter_map(|s| Some((s.name.as_str(), percent(s.percent?)))),
+        );
+        let pools = || self.pools.iter();
+        page.gauge(
+            "phoenix_pool_up",
+            "Whether the pool is imported and all its disks are well.",
+            "pool",
+            pools().map(|p| (p.name.as_str(), flag(p.state == "ONLINE"))),
+        );
+        page.gauge(
+            "phoenix_pool_used_ratio",
+            "How full the pool is.",
+            "pool",
+            pools().map(|p| (p.name.as_str(), percent(p.percent))),
+        );
+        page.gauge(
+            "phoenix_pool_days_since_scrub",
+            "How many days ago the pool was last read and compared.",
+            "pool",
+            pools().filter_map(|p| Some((p.name.as_str(), number(p.scrubbed?)))),
         );
         page.0
     }
@@ -189,7 +226,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::{Certificate, Guest, Health, Part, Rules, Service, Trouble};
+    use super::super::{Certificate, Guest, Health, Node, Part, Rules, Service, Trouble};
     use super::*;
     use crate::trace::look::Clock;
 
@@ -281,6 +318,7 @@ mod tests {
             authority: None,
             names: Some(Part { on: "dns".into(), answer: Err(trouble()) }),
             firewall: vec![Rules { guest: "notes".into(), missing: 2, seen: String::new(), trouble: None }],
+            node: Some(Node { running: 2, units: 3, trouble: Some(trouble()) }),
             storages: Vec::new(),
             pools: Vec::new(),
         }
@@ -289,8 +327,9 @@ mod tests {
     #[test]
     fn the_page_is_what_prometheus_reads() {
         let page = health().prometheus();
-        assert_eq!(valid(&page), Ok(16), "{page}");
+        assert_eq!(valid(&page), Ok(17), "{page}");
         for line in [
+            "phoenix_node_units_down 1",
             "# TYPE phoenix_guest_up gauge",
             "phoenix_guest_up{guest=\"notes\"} 1",
             "phoenix_guest_up{guest=\"od\\\"d\\\\\"} 0",

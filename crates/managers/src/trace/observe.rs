@@ -228,18 +228,24 @@ impl Observer<'_> {
         let container = self.desired.guests.get(guest);
         match container.and_then(|container| Some((container, self.ways.guest(container.id).ok()?))) {
             Some((container, inside)) => {
-                look_at(&inside, &units_of(container), certificates, self.clock).await
+                look_at(&inside, &units_of(&container.features), certificates, self.clock).await
             }
             None => Look::Unknown("there is no way to run commands on the node".into()),
         }
     }
 
-    /// What the node says about itself and its own certificate.
+    /// What the node says about itself, what is installed on it and its own certificate.
     pub async fn look_at_node(&self) -> Look {
         let Some(node) = self.ways.first() else {
             return Look::Unknown("there is no way to run commands on the node".into());
         };
-        look_at(&**node, &OF_THE_NODE.map(str::to_owned), &[HYPERVISOR.to_owned()], self.clock).await
+        let mut units = units_of(&self.desired.on_node);
+        let mut certificates = Vec::new();
+        if self.desired.hypervisor.is_some() {
+            units.extend(OF_THE_NODE.map(str::to_owned));
+            certificates.push(HYPERVISOR.to_owned());
+        }
+        look_at(&**node, &units, &certificates, self.clock).await
     }
 }
 

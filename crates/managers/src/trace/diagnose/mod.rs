@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
-use plan::desired::Guest;
+use plan::desired::Feature;
 use plan::{Address, Desired, Host};
 
 use super::declared::Need;
@@ -132,14 +132,13 @@ impl<'a> World<'a> {
 
     /// The units that features keep running in a guest.
     pub fn units(&self, guest: &str) -> Vec<String> {
-        self.desired.guests.get(guest).map(units_of).unwrap_or_default()
+        self.desired.guests.get(guest).map(|guest| units_of(&guest.features)).unwrap_or_default()
     }
 }
 
-/// The units that features keep running in a container, by their full names.
-pub fn units_of(container: &Guest) -> Vec<String> {
-    let mut all: Vec<String> = container
-        .features
+/// The units that features keep running where they are, by their full names.
+pub fn units_of(features: &[Feature]) -> Vec<String> {
+    let mut all: Vec<String> = features
         .iter()
         .filter_map(|feature| feature.payload.get("units")?.as_object())
         .flatten()

@@ -110,7 +110,8 @@ impl Bench {
     /// A guest in which all is well.
     pub fn guest(&self, name: &str) -> Guest {
         let container = &self.desired.guests[name];
-        let mut guest = Guest { units: managers::trace::diagnose::units_of(container), ..Guest::default() };
+        let mut guest =
+            Guest { units: managers::trace::diagnose::units_of(&container.features), ..Guest::default() };
         for (slot, nic) in &container.nets {
             guest.device(*slot, &nic.name, "BROADCAST,MULTICAST,UP,LOWER_UP", &nic.mac, Some(&nic.ip));
         }
