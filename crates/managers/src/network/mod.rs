@@ -1,10 +1,10 @@
 //! The node's network: bridges, bonds, VLANs and cards of `/etc/network/interfaces`, each of them a resource.
 //!
-//! All that changes is one change of one file, with a guard ([`crate::guarded`]): the node takes it back by itself unless a new
+//! All that changes is one change of one file, with a guard (`guarded`): the node takes it back by itself unless a new
 //! connection gets through after it (P-20). What is not declared stays byte for byte. A link that was there before it was
 //! declared is taken over, and stays when it is not declared any more; one that was made goes. Which is which, the node remembers
-//! ([`crate::hypervisor`]). Start at [`stanza`] for how a link is edited, at [`way`] for what is never cut in silence, at [`diff`] for
-//! the plan and at [`crew`] for how it is carried out.
+//! ([`crate::hypervisor`]). Start at `stanza` for how a link is edited, at `way` for what is never cut in silence, at `diff` for
+//! the plan and at `crew` for how it is carried out.
 
 mod crew;
 mod diff;

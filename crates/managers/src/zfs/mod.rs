@@ -5,8 +5,8 @@
 //! says what the site looks after. Only what both name is ever destroyed; what is declared and not in the mark (the node was
 //! installed anew) is taken over where its disks are exactly those that are declared.
 //!
-//! `read.sh` looks, in the one command that reads everything on the node; [`read`] and [`vdevs`] understand it; [`disks`] judges
-//! whether a disk may be taken; [`pools`] and [`datasets`] find what differs; [`crew`] carries it out, and looks once more before
+//! `read.sh` looks, in the one command that reads everything on the node; `read` and `vdevs` understand it; `disks` judges
+//! whether a disk may be taken; `pools` and `datasets` find what differs; `crew` carries it out, and looks once more before
 //! each command that cannot be taken back.
 
 mod commands;
