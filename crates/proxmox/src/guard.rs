@@ -1,6 +1,6 @@
 //! Changing files on a node so that nobody is locked out: all of them in one command, each whole or not at all, and with a guard
 //! that puts the old ones back by itself unless it is told in time that all is well (P-20). [`crate::firewall::change`] and
-//! [`crate::network::change`] use it.
+//! [`crate::network::NETWORK`] use it.
 //!
 //! Start at [`Guard::apply`]. The guard is armed before the first file is written. It is told by a command of its own, over a
 //! connection that was made after the change: if that gets through, the way in is open. Files that are not what the plan was made
