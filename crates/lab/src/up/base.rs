@@ -206,6 +206,9 @@ pub(crate) async fn bootstrap(
     let aptopt = format!("--aptopt={conf}");
     let include = format!("--include={packages}");
     let argv = [
+        // What it mounts goes with it, however it ends: a build that was cut off can be removed.
+        "unshare",
+        "--mount",
         "env",
         &tmp,
         "mmdebstrap",

@@ -45,9 +45,18 @@ fn make_base() -> Result<PathBuf, String> {
     let unfinished = cache.join(format!("features-root-{sum}.unfinished"));
     let _ = fs_err::remove_dir_all(&unfinished);
     let target = unfinished.to_str().ok_or("a path that is not UTF-8")?;
+    // What it mounts goes with it, however it ends.
     run(
-        "mmdebstrap",
-        &["--quiet", "--variant=minbase", &format!("--include={INCLUDE}"), "bookworm", target],
+        "unshare",
+        &[
+            "--mount",
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            &format!("--include={INCLUDE}"),
+            "bookworm",
+            target,
+        ],
     )?;
     fs_err::rename(&unfinished, &root).map_err(|e| e.to_string())?;
     Ok(root)

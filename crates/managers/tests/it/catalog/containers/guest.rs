@@ -51,8 +51,11 @@ fn make_base() -> Result<PathBuf, String> {
     let download =
         format!("chroot \"$1\" apt-get -q -y --no-install-recommends --download-only install {PACKAGES}");
     run(
-        "mmdebstrap",
+        "unshare",
         &[
+            // What it mounts goes with it, however it ends.
+            "--mount",
+            "mmdebstrap",
             "--quiet",
             "--variant=minbase",
             "--skip=cleanup/apt,cleanup/apt/lists",
