@@ -63,26 +63,18 @@ fn an_inner_network_is_made_changed_and_never_cuts_the_way_in() {
         site.on_node("pct exec 120 -- ping -c1 -W2 10.1.0.1").status.success()
     });
 
-    // The card of the way in on another bridge, without its address: it is asked about, and nothing is done.
-    declare(
-        &site,
-        r#"{ "vmbr1": { "ports": ["eth0"], "address": "10.1.0.1/24", "nat": true, "mtu": 1400 } }"#,
-    );
+    // The way in under an address that nobody knows: it is asked about, and nothing is done.
+    let inner = r#"{ "vmbr1": { "ports": [], "address": "10.1.0.1/24", "nat": true, "mtu": 1400 } }"#;
+    declare(&site, &inner.replace(" } }", r#" }, "eth0": { "address": "198.51.100.2/24" } }"#));
     let planned = site.ok(&["plan"]);
     assert!(planned.contains("this cuts the way to the node"), "{planned}");
     let held = site.run(&["apply"]);
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert!(!held.status.success() && said.contains("no consent to destroy network.vmbr1"), "{said}");
-    // With consent it is tried, and the node takes it back by itself.
-    let text = site.node("cat /etc/network/interfaces");
-    let cut = site.run(&["apply", "--allow-destroy", "network.vmbr1"]);
-    assert!(!cut.status.success(), "{}", String::from_utf8_lossy(&cut.stderr));
-    wait_for("the way in to be back", Duration::from_secs(200), || {
-        let now = site.on_node("cat /etc/network/interfaces; ls /run/phoenix-network/armed");
-        String::from_utf8_lossy(&now.stdout) == text
-    });
-    declare(&site, r#"{ "vmbr1": { "ports": [], "address": "10.1.0.1/24", "nat": true, "mtu": 1400 } }"#);
-    assert_eq!(site.steps(), [""; 0], "the old network is not as it was");
+    assert!(!held.status.success() && said.contains("no consent to destroy network.eth0"), "{said}");
+    // That the node takes back what cuts is tried with real programs elsewhere: into this lab one gets past its network.
+    assert!(!site.node("cat /etc/network/interfaces").contains("198.51.100.2"));
+    declare(&site, inner);
+    assert_eq!(site.steps(), [""; 0], "something was done");
 
     site.ok(&["destroy", "--confirm", "workshop"]);
     assert_eq!(site.node("cat /etc/network/interfaces"), before);
