@@ -52,6 +52,8 @@ impl Ground {
                 ["disk", disk] => self.plug(disk),
                 ["no-disk", disk] => drop(self.plugged.remove(disk)),
                 ["no-zfs"] => self.plugged.clear(),
+                ["gpu", address, kind] => self.card(address, kind, None),
+                ["gpu", address, kind, driver] => self.card(address, kind, Some(driver)),
                 ["way-in", client] => self.client = Some(client.parse().expect("an address")),
                 ["offers", template] => self.offers.push(("system".into(), template.into())),
                 ["offers", template, section] => self.offers.push((section.into(), template.into())),
@@ -76,6 +78,14 @@ impl Ground {
     }
 }
 
+impl Ground {
+    /// With a graphics card of this kind, of 24 GiB.
+    fn card(&mut self, address: &str, kind: &str, driver: Option<&str>) {
+        let card = (kind.to_owned(), 24 << 10, driver.map(str::to_owned));
+        self.cards.insert(address.to_owned(), card);
+    }
+}
+
 impl There {
     /// Has happen what a line says. `life` is how long certificates live, in seconds.
     ///
@@ -92,7 +102,7 @@ impl There {
         match words.first().copied().unwrap_or_default() {
             // How nodes are made is said in `Ground`.
             "node" | "no-node" | "no-image" | "bridge" | "way-in" | "template" | "storage-of"
-            | "template-on" | "offers" | "web" | "disk" | "no-disk" | "no-zfs" => {}
+            | "template-on" | "offers" | "web" | "disk" | "no-disk" | "no-zfs" | "gpu" => {}
             "empty" => self.clear().await,
             "disk-holds" => {
                 self.world.runtime.zfs(|zfs| zfs.format(words[1], words[2], words.get(3).copied()));
@@ -103,6 +113,21 @@ impl There {
             "pool-gone" => self.world.runtime.zfs(|zfs| zfs.lose(words[1])),
             "dataset" => self.world.runtime.zfs(|zfs| zfs.foreign(words[1])),
             "property" => self.world.runtime.zfs(|zfs| zfs.set(words[1], words[2], words[3])),
+            "gpu-plugged" => self.world.runtime.gpus(|gpus| gpus.plug(words[1], words[2], 24 << 10)),
+            "gpu-gone" => self.world.runtime.gpus(|gpus| gpus.pull(words[1])),
+            "gpu-driver" => self.world.runtime.gpus(|gpus| gpus.driver(words[1], words[2])),
+            "gpu-beside" => self.world.runtime.gpus(|gpus| gpus.beside(words[1], words[2], words[3])),
+            "gpu-group" => {
+                let group = words[2].parse().unwrap_or_else(|_| panic!("no group in `{line}`"));
+                self.world.runtime.gpus(|gpus| gpus.group(words[1], group));
+            }
+            "gpu-node-lost" => self.world.runtime.gpus(|gpus| gpus.lose(words[1])),
+            "iommu-off" => self.world.runtime.gpus(lab::sim::SimGpus::no_iommu),
+            "nvidia" => self.world.runtime.gpus(|gpus| gpus.nvidia(words[1])),
+            "mapping" => {
+                let params = [("id", words[1]), ("map", words[2])];
+                self.by_hand(Method::Post, "/cluster/mapping/pci", &params).await?;
+            }
             // Its system disk is another one.
             "reinstalled" => {
                 self.world.runtime.zfs(lab::sim::SimZfs::reinstall);
@@ -462,8 +487,12 @@ fn change_to_inventory(line: &str, words: &[&str], rest: impl Fn(usize) -> Strin
         ),
         "vm" => {
             let (id, name) = (id(), words[2].to_owned());
+            // With a key of its configuration, where that is said.
+            let key = words.get(3).map(|key| ((*key).to_owned(), words[4].to_owned()));
             Box::new(move |seen: &mut Inventory| {
-                let config = Some(BTreeMap::from([("name".to_owned(), name.clone())]));
+                let mut config = BTreeMap::from([("name".to_owned(), name.clone())]);
+                config.extend(key.clone());
+                let config = Some(config);
                 let (node, name) = (seen.node.clone(), name.clone());
                 let guest = Guest {
                     id,

@@ -76,6 +76,9 @@ fn datacenter(world: &World, site: &Site, out: &mut String) {
     for (name, (kind, options)) in world.node.definitions() {
         let _ = writeln!(out, "storage {name}: {kind} {options:?}");
     }
+    for mapping in world.node.mappings() {
+        let _ = writeln!(out, "mapping {}/{}: {:?}", mapping.kind, mapping.id, mapping.map);
+    }
     let notes = mark::notes::split(&world.node.notes(), &site.desired.site);
     let _ = writeln!(out, "notes: {:?}", notes.rest);
     let Some(read) = notes.own else { return };

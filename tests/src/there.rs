@@ -59,6 +59,10 @@ pub struct Ground {
     pub places: Vec<Place>,
     /// Disks beside the one that the node is installed on: their names and their serial numbers.
     pub plugged: BTreeMap<String, String>,
+    /// Graphics cards, by address: kind (`nvidia`, `amd`, `intel`), memory in MiB, and the driver where it is not the usual one.
+    pub cards: BTreeMap<String, (String, u64, Option<String>)>,
+    /// The version of NVIDIA's driver that is loaded.
+    pub nvidia: Option<String>,
 }
 
 impl Ground {
@@ -77,7 +81,10 @@ impl Ground {
             for (kind, part, devices) in
                 [("pci", "mapping", &own.pci), ("usb", "mapping", &own.usb), ("dir", "dirid", &own.folders)]
             {
-                let named = devices.values().filter_map(|device| device.get(part));
+                // What the blueprint declares, Phoenix makes.
+                let made =
+                    |name: &&String| desired.gpus.values().any(|gpu| gpu.mapping.as_ref() == Some(*name));
+                let named = devices.values().filter_map(|device| device.get(part)).filter(|name| !made(name));
                 ground.mappings.extend(named.map(|name| (kind, name.clone())));
             }
         }
@@ -107,6 +114,13 @@ impl Ground {
         let mut ground = Self::default();
         for disk in desired.pools.values().flat_map(|pool| pool.disks()) {
             ground.plug(disk);
+        }
+        for gpu in desired.gpus.values() {
+            let driver = gpu.pass.then(|| "vfio-pci".to_owned());
+            ground
+                .cards
+                .insert(gpu.pci.clone(), ("nvidia".to_owned(), gpu.memory_mib.unwrap_or(48 << 10), driver));
+            ground.nvidia = gpu.driver.clone().or(ground.nvidia.take());
         }
         for guest in desired.guests.values() {
             ground.others.extend(guest.node.as_ref().or(desired.node.as_ref()).map(ToString::to_string));
@@ -162,6 +176,13 @@ impl Ground {
         for (disk, serial) in &self.plugged {
             world.runtime.zfs(|zfs| zfs.plug(disk, serial, 4 << 40));
         }
+        world.runtime.gpus(|gpus| {
+            for (address, (kind, memory, driver)) in &self.cards {
+                gpus.plug(address, kind, *memory);
+                driver.iter().for_each(|driver| gpus.driver(address, driver));
+            }
+            self.nvidia.iter().for_each(|version| gpus.nvidia(version));
+        });
         for runtime in once(&world.runtime).chain(world.others.iter().map(|other| &other.runtime)) {
             self.offers.iter().for_each(|(section, template)| runtime.offer(section, template));
             for (url, content) in &self.web {

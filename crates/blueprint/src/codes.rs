@@ -75,6 +75,15 @@ codes! {
         "A group of disks has a number that its layout takes, all groups of a pool have the same, each disk is in one place, a dataset \
          is in one that is declared, and no two are mounted in one place.",
         "Correct what is underlined; `phoenix-cli explain hypervisor.zfs` says what each key means.";
+    GPU = "gpu", "a graphics card that cannot be used as it is declared",
+        "A card is shared by containers, which takes the node's driver, or passed through to a virtual machine, which takes that no \
+         driver of the node has it: one card is never both. Each is declared once, and of the machines that have one only one is on.",
+        "Say `use` of the card as those who use it need it, or give them another card; `phoenix-cli explain hypervisor.gpus` says what \
+         each key means.";
+    GPU_MEMORY = "gpu-memory", "a graphics card has less memory than its guests take",
+        "What the guests that share a card say that their models take is added up, of those that are not off. Where it is more than \
+         the card has, the last of them to start fails, or all of them do at the worst moment.",
+        "Take smaller models, or let one of the guests be off with `\"started\": false`, or move it to another card.";
     GOLDEN = "golden", "a guest that cannot be a template",
         "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
          is in each of its clones. So it has no services, nobody can need that it is healthy, and nothing is put in it that is one \

@@ -15,12 +15,14 @@ use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::values::{Bridge, Domain, Label};
 
+mod gpu;
 mod guest;
 mod link;
 mod machine;
 mod storage;
 mod zfs;
 
+pub use gpu::{GPU_NODES, Gpu, GpuUse, VFIO, memory_of, shared};
 pub use guest::{
     Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup, gib,
 };
@@ -309,6 +311,8 @@ pub struct Hypervisor {
     pub features: Vec<FeatureUse>,
     /// Its pools of ZFS, by name.
     pub zfs: BTreeMap<String, Arc<Pool>>,
+    /// Its graphics cards, by name.
+    pub gpus: BTreeMap<String, Arc<Gpu>>,
     /// Its links that are declared, by name.
     pub network: BTreeMap<String, Link>,
     /// Where it is declared.

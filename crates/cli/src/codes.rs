@@ -5,6 +5,7 @@
 
 mod authority;
 mod command;
+mod gpu;
 mod guests;
 mod inside;
 mod lab;
@@ -16,9 +17,10 @@ mod zfs;
 use blueprint::codes::CodeInfo;
 
 /// The lists, one a file.
-const LISTS: [&[CodeInfo]; 9] = [
+const LISTS: [&[CodeInfo]; 10] = [
     authority::CODES,
     command::CODES,
+    gpu::CODES,
     guests::CODES,
     inside::CODES,
     lab::CODES,

@@ -10,6 +10,7 @@ pub mod form;
 
 use std::collections::BTreeMap;
 
+use blueprint::source::DeviceSource;
 use proxmox::property::{PropertyString, Schema, VolumeSource};
 
 /// A key's value, as the blueprint asks for it.
@@ -34,6 +35,8 @@ pub struct Around<'a> {
     pub medium: Option<&'a str>,
     /// The same of the medium in its second drive.
     pub second: Option<&'a str>,
+    /// The device files of the graphics cards that it uses.
+    pub cards: &'a [DeviceSource],
 }
 
 /// What the API shows in the place of a secret, and what stands for its value here.

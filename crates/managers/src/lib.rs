@@ -16,6 +16,7 @@ pub mod certificates;
 pub mod checkup;
 pub mod features;
 pub mod firewall;
+pub mod gpus;
 mod guarded;
 pub mod guests;
 pub mod health;
@@ -111,6 +112,7 @@ pub trait Manager: Debug + Send + Sync {
 pub async fn look_for(ways: &Ways, desired: &Desired, inventory: &mut Inventory) {
     guests::ground::look(ways, desired, inventory).await;
     storages::look(ways.reader(), desired, inventory).await;
+    gpus::look(ways.reader(), desired, inventory).await;
     images::look(ways.reader(), desired, inventory).await;
 }
 
@@ -123,6 +125,7 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &RESTARTS,
         &zfs::Pools,
         &zfs::Datasets,
+        &gpus::Cards,
         &storages::Storages,
         &images::TEMPLATES,
         &images::IMAGES,

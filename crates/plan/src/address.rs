@@ -31,6 +31,8 @@ pub mod kinds {
     pub const POOL: &str = "pool";
     /// Datasets of ZFS on the node.
     pub const DATASET: &str = "dataset";
+    /// Graphics cards of the node.
+    pub const GPU: &str = "gpu";
     /// Links of the node: its network.
     pub const NETWORK: &str = "network";
     /// Restarts of guests, by the guests' names: no resources, but steps of their own.
@@ -157,6 +159,11 @@ impl Address {
     /// The address of a dataset of ZFS on the node, by its whole name: `dataset.tank/media`.
     pub fn dataset(name: &str) -> Self {
         Self::on(kinds::DATASET, name, &Host::THE_NODE)
+    }
+
+    /// The address of a graphics card of the node.
+    pub fn gpu(name: &str) -> Self {
+        Self::on(kinds::GPU, name, &Host::THE_NODE)
     }
 
     /// The address of a link of the node: a bridge, a bond, a VLAN, a card.

@@ -63,6 +63,9 @@ pub struct Datacenter {
     /// The definitions of storages that were shown, by name. `None` where nobody asked, or they could not be read: they are asked
     /// for where the site declares storages, or has some.
     pub storages: Option<BTreeMap<String, Definition>>,
+    /// The resource mappings of PCI devices that were shown, by name, with what each is on its nodes. `None` where nobody asked, or
+    /// they could not be read: they are asked for where the site passes a graphics card through, or has done so.
+    pub mappings: Option<BTreeMap<String, Vec<String>>>,
     /// What the nodes offer storages to be made of, by node and what was looked for (`zfs`, `lvm`, `lvmthin GROUP`, `nfs SERVER`):
     /// what there is, or why it could not be looked for. Only asked for storages that are to be made.
     pub offers: BTreeMap<(String, String), Result<BTreeSet<String>, String>>,

@@ -9,6 +9,7 @@ mod clones;
 mod cluster;
 mod destroy;
 mod firewall;
+mod gpus;
 mod images;
 mod inplace;
 mod inside;

@@ -17,6 +17,9 @@ use transport::{Command, Runner as _};
 
 use super::site;
 
+/// Where a graphics card is.
+const CARD: &str = "0000:04:00.0";
+
 /// A site whose containers are in a pool, on storages that are named; on nodes that are named, where there are several.
 fn files(memory: &str, node: Option<&str>, privileged: bool, web: bool) -> Files {
     let site = json!({
@@ -80,6 +83,10 @@ async fn world(nodes: u8, typed: &[String]) -> World {
         storage.options.insert("content".to_owned(), "images,rootdir,vztmpl,iso,import".to_owned());
     }
     let mut world = options.nodes(nodes).build().expect("in memory");
+    world.runtime.gpus(|gpus| {
+        gpus.plug(CARD, "nvidia", 24 << 10);
+        gpus.driver(CARD, "vfio-pci");
+    });
     world.runtime.offer("system", "alpine-3.22-default_20250617_amd64.tar.xz");
     world.runtime.publish("https://images.example.org/x.tar.zst", "hello");
     for line in typed {
@@ -167,7 +174,12 @@ fn kinds() -> Vec<(&'static str, u8, Files)> {
         "files": { "dir": "/srv/files", "content": ["iso"] }, "fast": { "zfspool": "tank/vms" },
     });
     storages.insert("guests.json".to_owned(), guests.to_string().into_bytes());
+    let mut cards = files("512M", None, false, false);
+    let mut guests: Value = serde_json::from_slice(&cards["guests.json"]).unwrap();
+    guests["hypervisor"] = json!({ "gpus": { "card0": { "pci": CARD, "use": "pass" } } });
+    cards.insert("guests.json".to_owned(), guests.to_string().into_bytes());
     vec![
+        ("a graphics card", 1, cards),
         ("storages", 1, storages),
         ("a golden guest and its clone", 1, cloned),
         ("templates and images", 1, images),

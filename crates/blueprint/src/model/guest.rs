@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, FeatureUse, Image, Location, Service, Vm};
+use super::{Content, FeatureUse, GpuUse, Image, Location, Service, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::source::{ConsoleSource, DeviceSource, MountOption};
@@ -90,6 +90,8 @@ pub struct Guest {
     pub protected: bool,
     /// Settings by Proxmox VE's own names, which have no key of their own.
     pub settings: BTreeMap<String, String>,
+    /// The graphics cards that it uses.
+    pub gpus: Vec<GpuUse>,
     /// The resource pool.
     pub pool: Option<String>,
     /// Of one that is a clone: whether it has only what is written after it was made.

@@ -7,6 +7,7 @@ use cidr::Ipv4Inet;
 
 use super::Context;
 use super::features::{self, Contents};
+use super::gpus;
 use super::machines;
 use super::merge::{Merged, circle_error, short_need};
 use super::services;
@@ -128,20 +129,29 @@ fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
     }
 }
 
+/// What is known beside guests.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub networks: &'a BTreeMap<String, Network>,
+    pub contents: &'a Contents,
+    pub acme: Option<&'a Acme>,
+    pub gpus: Option<&'a gpus::Gpus>,
+}
+
 /// Makes a guest of its merged settings.
 pub(super) fn guest(
     name: &str,
     mut merged: Merged,
-    networks: &BTreeMap<String, Network>,
-    contents: &Contents,
-    acme: Option<&Acme>,
+    around: Around<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<Guest> {
+    let Around { networks, contents, acme, gpus } = around;
     let namespace = context.namespace;
     let entry = namespace.guests.get(name)?;
     let source = entry.value.as_ref()?;
     let nets = nets(name, entry, &merged, networks, context);
     let features = features::of_host(name, entry, &merged.features, contents, context);
+    let cards = gpus::of_guest(name, entry, source.of, merged.settings.gpu.as_ref(), gpus, context);
     let of = match source.of {
         GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
         GuestKind::Vm => {
@@ -152,7 +162,8 @@ pub(super) fn guest(
             }
             let (settings, written) = (&merged.settings, &merged.nets);
             let fixed = nets.values().any(|nic| matches!(nic.address, NicAddress::Static(_)));
-            let around = machines::Around { features: !features.is_empty(), fixed };
+            let passed = cards.iter().filter_map(|it| gpus?.get(&it.card)?.mapping.clone()).collect();
+            let around = machines::Around { features: !features.is_empty(), fixed, passed };
             Of::Vm(Box::new(machines::vm(name, entry, settings, written, around, context)))
         }
     };
@@ -183,6 +194,7 @@ pub(super) fn guest(
         description: settings.description.map(|text| text.0),
         protected: settings.protected.unwrap_or(false),
         settings: own_settings(source.of, settings.settings),
+        gpus: cards,
         pool: settings.pool.map(|p| p.0),
         linked: settings.clone == Some(CloneSource::Linked),
         needs: merged.needs.into_iter().map(Into::into).collect(),

@@ -29,12 +29,14 @@ const DRIVES: [&str; 2] = ["ide0", "ide2"];
 const SECOND: &str = "ide3";
 
 /// What is known of a virtual machine beside its own settings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Around {
     /// Whether something is to be installed in it.
     pub features: bool,
     /// Whether it has a fixed address.
     pub fixed: bool,
+    /// The mappings of the graphics cards that it has.
+    pub passed: Vec<String>,
 }
 
 /// How Phoenix gets into it. What cannot be is said.
@@ -42,7 +44,7 @@ fn enter(
     name: &str,
     entry: &Entry<'_, GuestSource>,
     settings: &GuestSettings,
-    around: Around,
+    around: &Around,
     context: &mut Context<'_, '_>,
 ) -> Enter {
     let agent = settings.agent.is_none_or(AgentForm::enabled);
@@ -106,6 +108,39 @@ fn enter(
     enter
 }
 
+/// Its PCI devices: those that are declared, and the graphics cards in the slots that are free.
+fn cards(
+    name: &str,
+    entry: &Entry<'_, GuestSource>,
+    settings: &GuestSettings,
+    around: &Around,
+    context: &mut Context<'_, '_>,
+) -> BTreeMap<u8, Passed> {
+    let mut all = slots("pci", 15, settings.pci.as_ref(), |slot, it| pci(entry, slot, it, context));
+    if around.passed.is_empty() {
+        return all;
+    }
+    if let Some(machine) = settings.machine.as_ref().filter(|it| !it.0.contains("q35")) {
+        let message = format!(
+            "`{name}` has a graphics card, which takes a machine with PCI Express, and is `{machine}`"
+        );
+        let draft = Draft::error(codes::GPU, entry.spot(&["machine"]), message)
+            .related(entry.spot(&["gpu"]), "the card");
+        context.push(draft.hint("leave `machine` out, or say \"q35\""));
+    }
+    for mapping in &around.passed {
+        let Some(free) = (0..=15).find(|slot| !all.contains_key(slot)) else {
+            let message = format!("`{name}` has no slot left for a graphics card");
+            context.push(
+                Draft::error(codes::GPU, entry.spot(&["gpu"]), message).hint("16 PCI devices are the most"),
+            );
+            break;
+        };
+        all.insert(free, Passed::from([("mapping", mapping.clone()), ("pcie", "1".to_owned())]));
+    }
+    all
+}
+
 /// The packages that cloud-init installs.
 fn packages(
     entry: &Entry<'_, GuestSource>,
@@ -133,7 +168,8 @@ pub(super) fn vm(
     around: Around,
     context: &mut Context<'_, '_>,
 ) -> Vm {
-    let enter = enter(name, entry, settings, around, context);
+    let enter = enter(name, entry, settings, &around, context);
+    let cards = cards(name, entry, settings, &around, context);
     for (slot, nic) in nets {
         if nic.name.is_some() {
             let spot = entry.key_spot(&["networks", &format!("net{slot}"), "name"]);
@@ -184,7 +220,7 @@ pub(super) fn vm(
         user: settings.user.as_ref().and_then(|source| user(entry, source, context)),
         serials: slots("serial", 3, settings.serial.as_ref(), |_, text| Some(text.0.clone())),
         usb: slots("usb", 13, settings.usb.as_ref(), |slot, it| usb(entry, slot, it, context)),
-        pci: slots("pci", 15, settings.pci.as_ref(), |slot, it| pci(entry, slot, it, context)),
+        pci: cards,
         folders: slots("folder", 9, settings.folders.as_ref(), |_, it| Some(folder(it))),
         boot,
         agent: settings.agent.is_none_or(AgentForm::enabled),
@@ -193,7 +229,7 @@ pub(super) fn vm(
         enter,
         answers_within: settings.answers_within,
         packages: packages(entry, settings, context),
-        options: options(settings, is_clone(settings, context)),
+        options: options(settings, is_clone(settings, context), !around.passed.is_empty()),
     }
 }
 
@@ -301,7 +337,7 @@ fn limits(source: &DiskLimitsSource) -> [(&'static str, Option<String>); 8] {
 }
 
 /// The keys that Proxmox VE takes as they are.
-fn options(settings: &GuestSettings, is_clone: bool) -> BTreeMap<&'static str, String> {
+fn options(settings: &GuestSettings, is_clone: bool, has_card: bool) -> BTreeMap<&'static str, String> {
     fn text<T: Display>(value: Option<T>) -> Option<String> {
         value.map(|value| value.to_string())
     }
@@ -319,7 +355,7 @@ fn options(settings: &GuestSettings, is_clone: bool) -> BTreeMap<&'static str, S
         ("keyboard", text(settings.keyboard.as_ref())),
         ("kvm", flag(settings.kvm)),
         ("localtime", flag(settings.localtime)),
-        ("machine", text(settings.machine.as_ref())),
+        ("machine", text(settings.machine.as_ref()).or_else(|| has_card.then(|| "q35".to_owned()))),
         ("numa", flag(settings.numa)),
         ("ostype", text(settings.os).or_else(|| default(defaults::OS))),
         (

@@ -157,7 +157,7 @@ impl Merged {
             )*};
         }
         inherit!(template cores cpulimit cpuunits memory swap disk nameservers search_domains timezone hookscript
-            started onboot startup description unprivileged protected pool clone);
+            started onboot startup description unprivileged protected gpu pool clone);
         // By name, as parameters of features are.
         if let Some(theirs) = &theirs.settings {
             let own = own.settings.get_or_insert_default();

@@ -3,6 +3,7 @@
 mod around;
 mod features;
 mod flows;
+mod gpus;
 mod guests;
 mod images;
 mod links;
@@ -27,7 +28,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, Guests, RENEWS, SCHEDULE};
+use crate::model::{Authority, Blueprint, GPU_NODES, Guests, RENEWS, SCHEDULE, VFIO, shared};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -91,8 +92,13 @@ pub(crate) fn resolve(
     let guests: Guests = guests
         .into_iter()
         .filter_map(|(name, merged)| {
-            let guest =
-                guests::guest(&name, merged, &networks, &contents, certificates.acme.as_ref(), &mut context)?;
+            let around = guests::Around {
+                networks: &networks,
+                contents: &contents,
+                acme: certificates.acme.as_ref(),
+                gpus: hypervisor.as_ref().map(|node| &node.gpus),
+            };
+            let guest = guests::guest(&name, merged, around, &mut context)?;
             Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
@@ -109,6 +115,7 @@ pub(crate) fn resolve(
     guests::check_needs(&mut context, &guests);
     renames::check(&guests, &mut context);
     off::check(&guests, hypervisor.as_ref(), &mut context);
+    gpus::check(hypervisor.as_ref(), &guests, &mut context);
     if let Some(firewall) = firewall.as_ref().filter(|firewall| firewall.zero_trust) {
         flows::check_needs(&guests, &flows, &mut context);
         flows::check_packages(firewall, &guests, &mut context);
@@ -128,6 +135,13 @@ pub(crate) fn resolve(
     }
     if hypervisor.as_ref().is_some_and(|node| node.zfs.values().any(|pool| pool.is_scheduled())) {
         used.extend(features.closure(SCHEDULE));
+    }
+    if hypervisor.as_ref().is_some_and(|node| node.gpus.values().any(|gpu| gpu.pass)) {
+        used.extend(features.closure(VFIO));
+    }
+    let cards = hypervisor.iter().flat_map(|node| node.gpus.values());
+    if shared(cards.map(AsRef::as_ref), &guests).next().is_some() {
+        used.extend(features.closure(GPU_NODES));
     }
     let features =
         used.into_iter().filter_map(|name| features.get(&name).map(|f| (name, Arc::clone(f)))).collect();

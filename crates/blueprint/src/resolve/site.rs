@@ -206,6 +206,7 @@ pub(super) fn hypervisor(
         certificate,
         features,
         zfs: super::zfs::pools(entry, source, context),
+        gpus: super::gpus::gpus(entry, source, context),
         hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
         address: source.address.map(|address| address.0).or_else(follows),
         network,
@@ -215,6 +216,7 @@ pub(super) fn hypervisor(
         ("certificate", certificate, "the node's certificate cannot be put in place"),
         ("features", !hypervisor.features.is_empty(), "nothing can be installed on the node"),
         ("zfs", !hypervisor.zfs.is_empty(), "nothing can be done with the node's disks"),
+        ("gpus", !hypervisor.gpus.is_empty(), "nothing is known of the node's graphics cards"),
         ("network", !hypervisor.network.is_empty(), "the node's network cannot be changed"),
     ];
     for (key, _, what) in wanted.into_iter().filter(|(_, wanted, _)| *wanted && no_commands) {

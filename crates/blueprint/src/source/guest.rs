@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::container::{ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm};
+use super::gpu::GpuForm;
 use super::image::CloneSource;
 use super::machine::{
     AgentForm, BiosSource, ControllerSource, EnterSource, FolderSource, HugePagesSource, NicModelSource,
@@ -176,6 +177,10 @@ guest_settings! {
         /// its own.
         #[schemars(extend("default" = serde_json::json!([])))]
         needs: Option<Vec<Text>>,
+        /// Graphics cards of the node that it uses (`hypervisor.gpus`): one by name or number, with `memory`, or a list. Containers
+        /// share cards, which takes root on the node; a virtual machine has one to itself.
+        #[schemars(extend("examples" = serde_json::json!(["card0", 0, {"card": "card0", "memory": "10G"}, ["card0", "card1"]])))]
+        gpu: Option<GpuForm>,
         /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
         /// away again; what somebody else set stays. No place for secrets: plans show them.
         #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}, {"audio0": "device=intel-hda"}])))]

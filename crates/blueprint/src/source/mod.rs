@@ -4,6 +4,7 @@
 //! shows are held against the ones that are used by a test.
 
 mod container;
+mod gpu;
 mod guest;
 mod image;
 mod link;
@@ -22,6 +23,7 @@ pub use container::{
     AllWord, ConsoleMode, ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm, OwnerSource,
     OwnerWord,
 };
+pub use gpu::{CardForm, GpuForm, GpuOfGuestSource, GpuOneForm, GpuSource, GpuUseSource};
 pub use guest::{
     ContainerSource, DiskForm, DiskSource, FeatureSource, MountSource, NicSource, OptionsSource,
     StartupSource, TypeSource, VmSource,
@@ -198,6 +200,9 @@ pub struct HypervisorSource {
     /// root.
     #[schemars(extend("propertyNames" = zfs::pool_name()))]
     pub zfs: Option<BTreeMap<String, PoolSource>>,
+    /// Its graphics cards, by names of your choice. What uses one says `gpu`. Needs `ssh` as root.
+    #[schemars(extend("propertyNames" = name(), "examples" = serde_json::json!([{"card0": {"pci": "0000:01:00.0", "memory": "24G"}}])))]
+    pub gpus: Option<BTreeMap<String, GpuSource>>,
     /// Its links, by name, as `/etc/network/interfaces` has them: bridges, bonds, VLANs and cards. What is not declared here stays as
     /// it is. A change comes into force at once, and is taken back by the node itself unless a new connection gets through after
     /// it. Needs `ssh` as root.

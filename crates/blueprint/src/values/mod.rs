@@ -10,11 +10,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+mod gpus;
 mod links;
 mod machines;
 mod texts;
 mod zfs;
 
+pub use gpus::{DriverVersion, PciAddress, slot_of};
 pub use links::{Inet4, Inet6, Ipv6};
 pub use machines::{
     DiskSerial, Graphics, Hotplug, Keyboard, Machine, MappingName, PciHost, PciId, Processor, Processors,
@@ -143,6 +145,8 @@ text_values! {
     Keep, "keep", "^[1-9][0-9]{0,3}[dw]$", "a time of days or weeks such as \"14d\"", "14d";
     ZfsPoolName, "zfs-pool", "^[A-Za-z][A-Za-z0-9_.-]*$", "the name of a pool such as \"tank\"", "tank";
     DatasetName, "zfs-dataset", "^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9][A-Za-z0-9_.:-]*)*$", "the name of a dataset below its pool such as \"media/films\"", "media/films";
+    PciAddress, "pci-address", "^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]$", "the address of a PCI device such as \"0000:01:00.0\"", "0000:01:00.0";
+    DriverVersion, "driver-version", "^[0-9]{1,4}([.][0-9]{1,4}){1,2}$", "the version of a driver such as \"570.133.07\"", "570.133.07";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 

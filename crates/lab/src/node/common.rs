@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::etc::{Seen, Stored, seen};
-use super::{Inner, Keep, Node, Pool, State, Storage, lock};
+use super::{Inner, Keep, Mapping, Node, Pool, State, Storage, lock};
 
 /// How long a change waits for the other nodes' (PVE::Cluster, `cfs_lock`).
 const WAIT: Duration = Duration::from_secs(10);
@@ -58,6 +58,8 @@ struct Common {
     storages: BTreeMap<String, Storage>,
     #[serde(default)]
     notes: String,
+    #[serde(default)]
+    mappings: Vec<Mapping>,
 }
 
 /// Which state of it a node has seen last.
@@ -166,13 +168,14 @@ impl Cluster {
             }
         };
         let Some((version, common)) = newer else { return false };
-        let Common { access, pools, mut storages, notes } = common;
+        let Common { access, pools, mut storages, notes, mappings } = common;
         for storage in storages.values_mut().filter(|storage| !storage.is_shared()) {
             let own = keep.storages.get_mut(&storage.id);
             let own = own.map(|own| (std::mem::take(&mut own.templates), std::mem::take(&mut own.images)));
             (storage.templates, storage.images) = own.unwrap_or_default();
         }
         (keep.access, keep.pools, keep.storages, keep.notes) = (access, pools, storages, notes);
+        keep.mappings = mappings;
         *last = Some(version);
         true
     }
@@ -184,6 +187,7 @@ impl Cluster {
             pools: keep.pools.clone(),
             storages: keep.storages.clone(),
             notes: keep.notes.clone(),
+            mappings: keep.mappings.clone(),
         };
         match &self.backend {
             Backend::Memory(memory) => {

@@ -86,6 +86,9 @@ struct Keep {
     /// The notes of the datacenter.
     #[serde(default)]
     notes: String,
+    /// The resource mappings of the cluster.
+    #[serde(default)]
+    mappings: Vec<Mapping>,
     /// The template a guest was made from, by guest.
     made_from: BTreeMap<u32, String>,
 }
@@ -120,7 +123,6 @@ struct Inner {
     bridges: RwLock<Arc<[Bridge]>>,
     /// Whether a new connection from outside gets to it: its network may be cut.
     reached: AtomicBool,
-    mappings: Vec<Mapping>,
     grounds: Option<Grounds>,
     folder: Option<Utf8PathBuf>,
     state: Mutex<State>,
@@ -181,6 +183,7 @@ impl Node {
             storages: options.storages.into_iter().map(|storage| (storage.id.clone(), storage)).collect(),
             volumes: BTreeMap::new(),
             notes: String::new(),
+            mappings: options.mappings,
             made_from: BTreeMap::new(),
         });
         let tasks = Tasks::open(options.state.as_deref())?;
@@ -198,7 +201,6 @@ impl Node {
             hardware: options.hardware,
             bridges: RwLock::new(options.bridges.into()),
             reached: AtomicBool::new(true),
-            mappings: options.mappings,
             grounds: options.grounds,
             folder: options.state,
             state: Mutex::new(state),
@@ -324,6 +326,11 @@ impl Node {
     /// The notes of its datacenter.
     pub fn notes(&self) -> String {
         self.inner.current().keep.notes.clone()
+    }
+
+    /// The resource mappings of its cluster.
+    pub fn mappings(&self) -> Vec<Mapping> {
+        self.inner.current().keep.mappings.clone()
     }
 
     /// Waits for the end of a task and returns its exit status; none when there is no such task.

@@ -10,6 +10,7 @@ mod certificates;
 mod exchange;
 mod faults;
 mod firewall;
+mod gpus;
 mod guard;
 mod guest;
 mod login;
@@ -24,6 +25,7 @@ mod zfs;
 
 pub use exchange::SimExchange;
 pub use faults::{Fault, Faults, Made};
+pub use gpus::SimGpus;
 pub use login::SimLogin;
 pub use runtime::{SimRuntime, Times};
 pub use shell::SimShell;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::guest::{Inside, NODE, Ran};
-use super::{SimZfs, certificates, draw, login, machines};
+use super::{SimGpus, SimZfs, certificates, draw, login, machines};
 use crate::node::{Checksum, Clock, verify_image};
 use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog, VolumeCopy};
 
@@ -96,6 +96,8 @@ pub(super) struct Guests {
     pub machines: machines::All,
     /// What the node has of ZFS.
     pub zfs: SimZfs,
+    /// The graphics cards of the node.
+    pub gpus: SimGpus,
     slots: BTreeMap<String, Arc<Semaphore>>,
     /// How often each thing was done to each guest: part of what times are drawn from.
     counts: BTreeMap<(u32, u64), u64>,
@@ -181,6 +183,11 @@ impl SimRuntime {
     /// The node's disks and pools, for whoever sets a scene or looks at the end.
     pub fn zfs<T>(&self, with: impl FnOnce(&mut SimZfs) -> T) -> T {
         with(&mut self.guests().zfs)
+    }
+
+    /// The node's graphics cards, likewise.
+    pub fn gpus<T>(&self, with: impl FnOnce(&mut SimGpus) -> T) -> T {
+        with(&mut self.guests().gpus)
     }
 
     /// What is in a guest is in its copy, too.
@@ -454,6 +461,11 @@ impl Runtime for SimRuntime {
         }
         if id == NODE
             && let Some(printed) = self.guests().zfs.run(argv)
+        {
+            return Ok(printed);
+        }
+        if id == NODE
+            && let Some(printed) = self.guests().gpus.run(argv)
         {
             return Ok(printed);
         }

@@ -17,7 +17,7 @@ pub const NARROW_TOKEN: &str = "phoenix@pve!cli";
 const ROLE: &str = "VM.Allocate,VM.Clone,VM.Config.Disk,VM.Config.CPU,VM.Config.Memory,VM.Config.Network,\
     VM.Config.Options,VM.Config.Cloudinit,VM.Config.HWType,VM.Config.CDROM,VM.PowerMgmt,VM.Audit,VM.Snapshot,VM.Backup,\
     VM.GuestAgent.Audit,VM.GuestAgent.Unrestricted,Datastore.AllocateSpace,Datastore.AllocateTemplate,Datastore.Audit,\
-    Datastore.Allocate,Sys.Audit,Sys.Modify,SDN.Use,Mapping.Use,Pool.Allocate,Pool.Audit";
+    Datastore.Allocate,Sys.Audit,Sys.Modify,SDN.Use,Mapping.Use,Mapping.Modify,Pool.Allocate,Pool.Audit";
 
 /// The time at which every simulated world begins: 23 November 2026, 08:00 UTC.
 const BEGIN: u64 = 1_795_420_800;

@@ -306,18 +306,15 @@ if at 'who may log in'; then
 	done
 fi
 
+# shellcheck disable=SC2317,SC2329 # each_card calls it, which stands before this (gpus/cards.sh)
+card() {
+	title=
+	if here lspci; then title=$(run 3 lspci -s "$1" | sed 's/^[^ ]* [^:]*: //'); fi
+	fact gpu "$1" "$2" "$3" "$4" "$title"
+	found=1
+}
 if at 'graphics cards'; then
-	for it in "$root"/sys/bus/pci/devices/*; do
-		case $(cat "$it/class" 2>/dev/null) in 0x03*) ;; *) continue ;; esac
-		slot=${it##*/}
-		vendor=$(cat "$it/vendor")
-		device=$(cat "$it/device")
-		driver=$(readlink "$it/driver" 2>/dev/null)
-		title=
-		if here lspci; then title=$(run 3 lspci -s "$slot" | sed 's/^[^ ]* [^:]*: //'); fi
-		fact gpu "$slot" "${vendor#0x}" "${device#0x}" "${driver##*/}" "$title"
-		found=1
-	done
+	each_card
 	if [ -n "${found-}" ]; then
 		library=$(find "$root/usr/lib/x86_64-linux-gnu" "$root/usr/lib64" -maxdepth 1 -name 'libnvidia-ml.so.[0-9]*.*' 2>/dev/null | sed 's#.*/libnvidia-ml\.so\.##' | sort -V | tail -n 1)
 		module=

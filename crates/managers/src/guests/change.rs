@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use blueprint::source::DeviceSource;
 use plan::address::kinds;
 use plan::desired::Guest as Wanted;
 use plan::inventory::Guest;
@@ -27,6 +28,8 @@ pub(super) struct Looked<'a> {
     medium: Option<images::Source>,
     /// The same of its second drive.
     second: Option<images::Source>,
+    /// The device files of its graphics cards.
+    cards: Vec<DeviceSource>,
 }
 
 impl<'a> Looked<'a> {
@@ -45,7 +48,8 @@ impl<'a> Looked<'a> {
         // What names no storage of its own is made where the first disk is to be.
         let storage = declared.unwrap_or(now).to_owned();
         let [medium, second] = vms::media(world, wanted, &guest.node).map(|found| found?.ok());
-        Some(Self { there, storage, medium, second })
+        let cards = crate::gpus::devices(world, wanted, Some(guest));
+        Some(Self { there, storage, medium, second, cards })
     }
 
     /// What differs.
@@ -56,7 +60,7 @@ impl<'a> Looked<'a> {
     fn around(&self) -> Around<'_> {
         let [medium, second] =
             [&self.medium, &self.second].map(|it| it.as_ref().map(|it| it.volume.as_str()));
-        Around { storage: &self.storage, medium, second }
+        Around { storage: &self.storage, medium, second, cards: &self.cards }
     }
 }
 

@@ -78,7 +78,8 @@ pub(super) fn create(
         }
     }
     let [medium, second] = media.each_ref().map(|found| found.as_ref().map(|it| it.volume.as_str()));
-    let around = Around { storage: &storage, medium, second };
+    let cards = crate::gpus::devices(world, wanted, anew.there);
+    let around = Around { storage: &storage, medium, second, cards: &cards };
     let copied = copied(table, &source, (storage != own).then_some(storage.as_str()));
     let mut mark = Mark::new(&world.desired.site, wanted.resource());
     mark.set = table::remembered(wanted, around);
@@ -290,8 +291,8 @@ fn to_be(world: World<'_>, golden: &Wanted, there: Option<&Guest>, image: &Image
         let disk = (table.disk)(golden).and_then(|disk| disk.storage);
         let storage =
             disk.or_else(|| table::storage(table, world.inventory.facts(&node))).unwrap_or_default();
-        let written =
-            crate::keys::written(table.rows, golden, Around { storage, medium: None, second: None });
+        let around = Around { storage, medium: None, second: None, cards: &[] };
+        let written = crate::keys::written(table.rows, golden, around);
         written.into_iter().map(|(row, key, value)| (key, allocated(row.form, &value, golden.id))).collect()
     });
     Source { id: golden.id, node, config, needs: Some(image.resource()) }

@@ -80,7 +80,7 @@ pub static ROWS: [Row<Guest>; 29] = [
         others: Others::Value,
         root: Some(|_, _, _| Some("passing on a device of the node is root@pam's to do")),
         root_words: "all of it",
-        ..Row::new("dev", "`devices`", |g, _| of(g, devices))
+        ..Row::new("dev", "`devices`, `gpu`", |g, around| of(g, |own| devices(own, around.cards)))
     },
     Row {
         form: Form::Property(&FEATURES),
@@ -290,7 +290,8 @@ fn console(container: &Container, value: impl Fn(&ConsoleSource) -> Option<Strin
     text(container.console.as_ref().and_then(value).unwrap_or_default())
 }
 
-fn devices(container: &Container) -> Wanted {
+/// Those that are declared, and those of graphics cards in the slots that are free.
+fn devices(container: &Container, cards: &[DeviceSource]) -> Wanted {
     let number = |number: Option<u32>| number.map(|n| n.to_string());
     let one = |device: &DeviceSource| {
         Wanting::Parts(vec![
@@ -301,7 +302,9 @@ fn devices(container: &Container) -> Wanted {
             ("deny-write", device.deny_write.filter(|on| *on).map(|_| "1".to_owned())),
         ])
     };
-    container.devices.iter().map(|(slot, device)| (Some(*slot), one(device))).collect()
+    let free = (0..=u8::MAX).filter(|slot| !container.devices.contains_key(slot));
+    let declared = container.devices.iter().map(|(slot, device)| (Some(*slot), one(device)));
+    declared.chain(free.zip(cards).map(|(slot, device)| (Some(slot), one(device)))).collect()
 }
 
 pub(super) fn flag(on: bool) -> Wanted {

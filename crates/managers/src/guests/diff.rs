@@ -249,6 +249,9 @@ fn diff_guest(
     let in_the_way = world.inventory.guests.get(&wanted.id).filter(|g| there.is_none_or(|t| t.id != g.id));
     collide::check(strangers, wanted, there, proposal);
     super::ground::check(world, wanted, proposal);
+    if !crate::gpus::check(world, wanted, there, proposal) {
+        return;
+    }
     // What goes makes room: a renamed container is another one that takes the id of the first.
     let mut after = Vec::new();
     if let Some(other) = in_the_way {

@@ -202,6 +202,11 @@ pub(super) fn check(world: World<'_>, container: &Container, proposal: &mut Prop
         {
             continue;
         }
+        if mapping(&item)
+            .is_some_and(|(kind, name)| kind == "pci" && crate::gpus::makes_mapping(world.desired, name))
+        {
+            continue;
+        }
         let elsewhere = absent.contains(&format!("{item}@"));
         if !elsewhere && !absent.contains(&item) {
             continue;

@@ -66,8 +66,13 @@ pub(super) fn create(
         });
         return;
     };
-    let around =
-        Around { storage: &storage, medium: origin.medium.as_deref(), second: origin.second.as_deref() };
+    let cards = crate::gpus::devices(world, wanted, there);
+    let around = Around {
+        storage: &storage,
+        medium: origin.medium.as_deref(),
+        second: origin.second.as_deref(),
+        cards: &cards,
+    };
     let written = crate::keys::written(table.rows, wanted, around);
     let made = written.iter().filter_map(|(row, _, value)| crate::keys::made_on(row.form, value));
     let storages = std::iter::once(storage.clone()).chain(made);
@@ -122,6 +127,7 @@ pub(super) fn create(
         Change::new("size", Value::Null, table::size(wanted, &storage)),
     ];
     step.changes.extend(origin.shown);
+    step.changes.extend(crate::gpus::shown(wanted, &cards));
     if !wanted.started {
         step.changes.push(Change::new("state", Value::Null, "stopped"));
     }

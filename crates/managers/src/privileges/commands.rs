@@ -138,7 +138,7 @@ fn word(place: &Place) -> &'static str {
         Place::Guests | Place::Pool(_) => "guests",
         Place::Storage(_) | Place::Storages | Place::Templates => "storage",
         Place::Bridge(..) => "bridges",
-        Place::Mapping(..) => "mappings",
+        Place::Mappings | Place::Mapping(..) => "mappings",
         Place::Guest(_) => "template",
     }
 }

@@ -39,6 +39,8 @@ pub enum On {
     Source,
     /// All storages: their definitions.
     Storages,
+    /// The resource mappings of PCI devices.
+    Mappings,
 }
 
 /// When a call is made.
@@ -56,6 +58,8 @@ pub enum When {
     Golden,
     /// Where the blueprint declares storages.
     Storages,
+    /// Where the blueprint passes graphics cards through.
+    Gpus,
     /// Only where somebody asks for a change that is made once, and that the role does not cover: whoever may do it may
     /// reach beyond the pool.
     Once,
@@ -101,7 +105,7 @@ const fn call(method: Method, path: &'static str, takes: &'static [(&'static str
 }
 
 /// Every kind of call that Phoenix makes of the API.
-pub static CALLS: [Call; 56] = [
+pub static CALLS: [Call; 59] = [
     call(Method::Get, "/version", &[]),
     call(Method::Get, "/access/permissions", &[]),
     call(Method::Get, "/nodes", &[]),
@@ -123,6 +127,9 @@ pub static CALLS: [Call; 56] = [
     Call { when: When::Storages, ..call(Method::Get, "/nodes/{node}/scan/nfs", DEFINES) },
     // Shown are those that the token may use, which it has to for its guests (`mappings`).
     call(Method::Get, "/cluster/mapping/pci", &[]),
+    Call { when: When::Gpus, ..call(Method::Post, "/cluster/mapping/pci", MAPS) },
+    Call { when: When::Gpus, ..call(Method::Put, "/cluster/mapping/pci/{id}", MAPS) },
+    Call { when: When::Gpus, ..call(Method::Delete, "/cluster/mapping/pci/{id}", MAPS) },
     call(Method::Get, "/cluster/mapping/usb", &[]),
     call(Method::Get, "/cluster/mapping/dir", &[]),
     call(
@@ -260,6 +267,9 @@ pub static CALLS: [Call; 56] = [
 /// What defining storages takes.
 const DEFINES: &[(&str, On)] = &[("Datastore.Allocate", On::Storages)];
 
+/// What making mappings takes.
+const MAPS: &[(&str, On)] = &[("Mapping.Modify", On::Mappings)];
+
 /// What cloning takes.
 const CLONE: &[(&str, On)] =
     &[("VM.Clone", On::Source), ("VM.Allocate", On::Guest), ("Datastore.AllocateSpace", On::Disks)];
@@ -295,6 +305,7 @@ pub(crate) fn taken_by(request: &str) -> Option<String> {
         On::Image => "the storage that it is put on",
         On::Source => "what it is a clone of",
         On::Storages => "/storage",
+        On::Mappings => "/mapping/pci",
     };
     let words: Vec<String> =
         takes.iter().map(|(privilege, where_)| format!("{privilege} on {}", on(*where_))).collect();
@@ -327,6 +338,8 @@ pub enum Place {
     Templates,
     /// A bridge, or a VLAN of it.
     Bridge(String, Option<u16>),
+    /// All resource mappings of PCI devices.
+    Mappings,
     /// A resource mapping: its kind (`pci`, `usb`, `dir`) and name.
     Mapping(&'static str, String),
 }
@@ -344,6 +357,7 @@ impl Place {
             Self::Storages => "/storage".to_owned(),
             Self::Templates => "/storage/local".to_owned(),
             Self::Bridge(name, None) => format!("/sdn/zones/localnetwork/{name}"),
+            Self::Mappings => "/mapping/pci".to_owned(),
             Self::Mapping(kind, name) => format!("/mapping/{kind}/{name}"),
             Self::Bridge(name, Some(vlan)) => format!("/sdn/zones/localnetwork/{name}/{vlan}"),
         }
@@ -351,7 +365,7 @@ impl Place {
 
     /// Whether what is below it is meant, too.
     pub fn propagates(&self) -> bool {
-        matches!(self, Self::Nodes | Self::Guests | Self::Pool(_) | Self::Storages)
+        matches!(self, Self::Nodes | Self::Guests | Self::Pool(_) | Self::Storages | Self::Mappings)
     }
 }
 
@@ -371,7 +385,7 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
     let made = CALLS.iter().filter(|call| match call.when {
         When::Always => true,
         When::Cluster => cluster,
-        When::Images(_) | When::Once | When::Clone | When::Golden | When::Storages => false,
+        When::Images(_) | When::Once | When::Clone | When::Golden | When::Storages | When::Gpus => false,
     });
     let made: Vec<&Call> = made.collect();
     let calls_when = |when: When| CALLS.iter().filter(move |call| call.when == when);
@@ -394,12 +408,12 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
                 // What is cloned is seen, too.
                 On::Source => source.clone().into_iter().collect(),
                 On::Pool => guest.pool.clone().map(Place::Pool).into_iter().collect(),
-                On::Image | On::Storages => Vec::new(),
+                On::Image | On::Storages | On::Mappings => Vec::new(),
             };
             all.extend(places.into_iter().map(|place| Requirement { place, privilege }));
         }
         // Which storage it is, is in `disks`.
-        let around = Around { storage: "", medium: None, second: None };
+        let around = Around { storage: "", medium: None, second: None, cards: &[] };
         for (row, _, _) in crate::keys::written(table::of_kind(guest.kind).rows, guest, around) {
             all.insert(Requirement { place: own.clone(), privilege: row.privilege });
         }
@@ -423,6 +437,10 @@ pub fn required(desired: &Desired, cluster: bool) -> BTreeSet<Requirement> {
             let place = if *on == On::Root { Place::Root } else { Place::Storages };
             all.insert(Requirement { place, privilege });
         }
+    }
+    if desired.gpus.values().any(|gpu| gpu.pass) {
+        let takes = calls_when(When::Gpus).flat_map(|call| call.takes);
+        all.extend(takes.map(|(privilege, _)| Requirement { place: Place::Mappings, privilege }));
     }
     for image in desired.images.values() {
         match image.from {

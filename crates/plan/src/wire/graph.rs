@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blueprint::model::{Blueprint, ImageFrom, MountSource, Pool, RENEWS, SCHEDULE, Storage};
+use blueprint::model::{Blueprint, Gpu, ImageFrom, MountSource, Pool, RENEWS, SCHEDULE, Storage};
 use blueprint::names::GuestName;
 
 use super::certificates::Certificates;
@@ -30,6 +30,7 @@ pub(super) struct Resources<'a> {
     pub images: &'a BTreeMap<Address, Image>,
     pub storages: &'a BTreeMap<String, Arc<Storage>>,
     pub pools: &'a BTreeMap<String, Arc<Pool>>,
+    pub gpus: &'a BTreeMap<String, Arc<Gpu>>,
     pub links: &'a BTreeMap<Address, Resource>,
 }
 
@@ -48,6 +49,7 @@ pub(super) fn graph(
     resources.images.keys().cloned().for_each(|image| graph.add(image));
     storages(&mut graph, resources);
     pools(&mut graph, resources);
+    gpus(&mut graph, resources);
     golden(&mut graph, resources);
     names(&mut graph, parts, resources);
     packages(&mut graph, renderer, parts, resources);
@@ -177,6 +179,16 @@ fn pools(graph: &mut Graph, resources: &Resources<'_>) {
     for feature in resources.on_node.iter().filter(|feature| feature.name != SCHEDULE) {
         for pool in &all {
             graph.edge(&Address::feature(&feature.name, &Host::THE_NODE), pool, EdgeKind::Needs);
+        }
+    }
+}
+
+/// Who uses a graphics card comes after it.
+fn gpus(graph: &mut Graph, resources: &Resources<'_>) {
+    resources.gpus.keys().for_each(|name| graph.add(Address::gpu(name)));
+    for guest in resources.guests.values() {
+        for used in &guest.gpus {
+            graph.edge(&guest.resource(), &Address::gpu(&used.card), EdgeKind::Needs);
         }
     }
 }

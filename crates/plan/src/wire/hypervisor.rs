@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use blueprint::model::{self, Blueprint, FeatureUse, Location, RENEWS, SCHEDULE, TRUSTS};
+use blueprint::model::{self, Blueprint, FeatureUse, GPU_NODES, Location, RENEWS, SCHEDULE, TRUSTS, VFIO};
 use blueprint::names::GuestName;
+use serde_json::Value;
 
 use super::certificates::print;
 use super::derived::{Known, renewed};
@@ -89,18 +90,29 @@ pub(super) fn on_node(
     let render = |used: FeatureUse| {
         let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
         let of_its_own = declared.features.iter().find(|one| one.name == used.name);
-        let of_zfs = || (used.name == SCHEDULE).then(|| declared.declared.clone());
-        let declared = of_its_own.map(|one| one.declared.clone()).or_else(of_zfs);
+        let by_itself =
+            || [SCHEDULE, VFIO, GPU_NODES].contains(&&*used.name).then(|| declared.declared.clone());
+        let declared = of_its_own.map(|one| one.declared.clone()).or_else(by_itself);
         Ok(Feature { name: used.name, fingerprint, payload, declared, stage: 0 })
     };
     let mut uses = renderer.order(&declared.features)?;
-    if declared.zfs.values().any(|pool| pool.is_scheduled()) && !uses.iter().any(|one| one.name == SCHEDULE) {
-        uses.push(FeatureUse {
-            name: SCHEDULE.to_owned(),
-            parameters: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            declared: declared.declared.clone(),
-        });
+    let passed: Vec<Value> =
+        declared.gpus.values().filter(|gpu| gpu.pass).map(|gpu| gpu.slot().into()).collect();
+    let cards = declared.gpus.values().map(AsRef::as_ref);
+    let shared: Vec<Value> =
+        model::shared(cards, &blueprint.guests).map(|gpu| gpu.pci.as_str().into()).collect();
+    let cards = |all: Vec<Value>| BTreeMap::from([("cards".to_owned(), Value::Array(all))]);
+    let by_themselves = [
+        (SCHEDULE, declared.zfs.values().any(|pool| pool.is_scheduled()), BTreeMap::new()),
+        (VFIO, !passed.is_empty(), cards(passed)),
+        (GPU_NODES, !shared.is_empty(), cards(shared)),
+    ];
+    for (name, wanted, parameters) in by_themselves {
+        if wanted && !uses.iter().any(|one| one.name == name) {
+            let contents = BTreeMap::new();
+            let declared = declared.declared.clone();
+            uses.push(FeatureUse { name: name.to_owned(), parameters, contents, declared });
+        }
     }
     uses.into_iter().map(render).collect()
 }

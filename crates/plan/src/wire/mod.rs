@@ -245,6 +245,7 @@ pub fn wire(
     };
     let images = images::images(blueprint, node.as_ref());
     let pools = blueprint.hypervisor.as_ref().map(|node| node.zfs.clone()).unwrap_or_default();
+    let gpus = blueprint.hypervisor.as_ref().map(|node| node.gpus.clone()).unwrap_or_default();
     let links = findings.ok(hypervisor::links(blueprint)).unwrap_or_default();
     let notes = findings.notes()?;
     let services = services.fingerprinted(&guests, &certificates);
@@ -258,6 +259,7 @@ pub fn wire(
         images: &images,
         storages: &blueprint.storages,
         pools: &pools,
+        gpus: &gpus,
         links: &links,
     };
     let graph = graph::graph(blueprint, renderer, &parts, &resources).map_err(|error| vec![error])?;
@@ -270,6 +272,7 @@ pub fn wire(
         hypervisor,
         on_node,
         pools,
+        gpus,
         services,
         storages: blueprint.storages.clone(),
         images,

@@ -244,6 +244,32 @@ impl Writer {
         self.send(Method::Delete, path(["storage", storage]), Vec::new()).await.map(drop)
     }
 
+    /// Makes a resource mapping of PCI devices.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn create_pci_mapping(&self, id: &str, map: &str, description: &str) -> Result<(), Error> {
+        let params = vec![param("id", &id), param("map", &map), param("description", &description)];
+        self.send(Method::Post, path(["cluster", "mapping", "pci"]), params).await.map(drop)
+    }
+
+    /// Changes what a resource mapping of PCI devices leads to.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn change_pci_mapping(&self, id: &str, map: &str) -> Result<(), Error> {
+        let params = vec![param("map", &map)];
+        self.send(Method::Put, path(["cluster", "mapping", "pci", id]), params).await.map(drop)
+    }
+
+    /// Removes a resource mapping of PCI devices.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub async fn remove_pci_mapping(&self, id: &str) -> Result<(), Error> {
+        self.send(Method::Delete, path(["cluster", "mapping", "pci", id]), Vec::new()).await.map(drop)
+    }
+
     /// Writes the notes of the datacenter; without a text there are none any more.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The example of every feature, which the book shows: a blueprint that is valid and can be planned as it stands.
 
 use blueprint::catalog::ParameterType;
+use blueprint::model::{GPU_NODES, SCHEDULE, VFIO};
 use blueprint::{Loaded, load_from_memory};
 use camino::Utf8PathBuf;
 use managers::features::renderer::Renderer;
@@ -72,8 +73,9 @@ fn every_feature_has_an_example_that_can_be_planned() {
             let list = map.get("features").and_then(Value::as_array);
             list.into_iter().flatten().any(|f| f == name || f.get(name).is_some())
         });
-        // The schedule comes by itself with the pools that ask for it.
-        assert!(used || name == blueprint::model::SCHEDULE, "the example of {name} does not use it");
+        // These come by themselves with the pools and the cards that ask for them.
+        let by_itself = [SCHEDULE, VFIO, GPU_NODES].contains(&name);
+        assert!(used || by_itself, "the example of {name} does not use it");
         let mut files = named(&example);
         files.push(("site.json".into(), SITE.as_bytes().to_vec()));
         files.push(("example.json".into(), text.as_bytes().to_vec()));

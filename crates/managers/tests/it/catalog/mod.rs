@@ -19,6 +19,7 @@ mod containers {
     mod python;
 }
 mod examples;
+mod gpus;
 /// In a throw-away root.
 mod programs {
     mod engine;
