@@ -75,6 +75,11 @@ codes! {
         "A group of disks has a number that its layout takes, all groups of a pool have the same, each disk is in one place, a dataset \
          is in one that is declared, and no two are mounted in one place.",
         "Correct what is underlined; `phoenix-cli explain hypervisor.zfs` says what each key means.";
+    BAD_SHARE = "bad-share", "a share that cannot be as it is declared",
+        "A share is a folder of the node with a name of its own, which is not the system's, on which no storage keeps disks of guests, \
+         and in which nobody writes who is not meant to. A dataset that is shared is mounted somewhere, and a virtual machine mounts \
+         a share by NFS, from a network that its `nfs` names.",
+        "Correct what is underlined; `phoenix-cli explain hypervisor.shares` says what each key means.";
     GOLDEN = "golden", "a guest that cannot be a template",
         "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
          is in each of its clones. So it has no services, nobody can need that it is healthy, and nothing is put in it that is one \

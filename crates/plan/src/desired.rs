@@ -45,6 +45,8 @@ pub struct Desired {
     pub on_node: Vec<Feature>,
     /// The pools of ZFS on the node, by name.
     pub pools: BTreeMap<String, Arc<blueprint::model::Pool>>,
+    /// The folders of the node that others use, by name.
+    pub shares: BTreeMap<String, Arc<blueprint::model::Share>>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
     /// The storages of the datacenter, by name.

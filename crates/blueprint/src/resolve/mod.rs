@@ -9,12 +9,14 @@ mod links;
 mod machines;
 mod made;
 mod merge;
+mod mounts;
 mod names;
 mod networks;
 mod off;
 mod parts;
 mod renames;
 mod services;
+mod shares;
 mod site;
 mod storages;
 mod zfs;
@@ -27,7 +29,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, Guests, RENEWS, SCHEDULE};
+use crate::model::{Authority, Blueprint, Guests, RENEWS, SCHEDULE, SHARE_MOUNTS};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -91,13 +93,20 @@ pub(crate) fn resolve(
     let guests: Guests = guests
         .into_iter()
         .filter_map(|(name, merged)| {
-            let guest =
-                guests::guest(&name, merged, &networks, &contents, certificates.acme.as_ref(), &mut context)?;
+            let around = guests::Around {
+                networks: &networks,
+                contents: &contents,
+                acme: certificates.acme.as_ref(),
+                target: target.as_ref(),
+                node: hypervisor.as_ref(),
+            };
+            let guest = guests::guest(&name, merged, around, &mut context)?;
             Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
     if let Some(node) = &hypervisor {
         links::check_used(&node.network, &networks, &guests, &mut context);
+        shares::check_storages(&node.shares, &node.zfs, &storages, &mut context);
     }
     let firewall = flows::firewall(&guests, &mut context);
     images::check_used(&guests, &images, &mut context);
@@ -128,6 +137,11 @@ pub(crate) fn resolve(
     }
     if hypervisor.as_ref().is_some_and(|node| node.zfs.values().any(|pool| pool.is_scheduled())) {
         used.extend(features.closure(SCHEDULE));
+    }
+    let shares = hypervisor.iter().flat_map(|node| node.shares.values());
+    used.extend(shares.flat_map(|share| share.features()).flat_map(|name| features.closure(name)));
+    if guests.values().any(|guest| !guest.shares.is_empty()) {
+        used.extend(features.closure(SHARE_MOUNTS));
     }
     let features =
         used.into_iter().filter_map(|name| features.get(&name).map(|f| (name, Arc::clone(f)))).collect();

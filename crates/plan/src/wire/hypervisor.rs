@@ -9,7 +9,7 @@ use blueprint::names::GuestName;
 
 use super::certificates::print;
 use super::derived::{Known, renewed};
-use super::{Derived, GuestFacts, Renderer, WireError, full_name, values};
+use super::{Derived, GuestFacts, Renderer, WireError, full_name, shares, values};
 use crate::address::{Address, kinds};
 use crate::desired::{Certificate, Feature, HYPERVISOR, Hypervisor, Issuer, Resource, Served};
 use crate::host::Host;
@@ -83,26 +83,32 @@ pub(super) fn on_node(
     known: &Known<'_>,
 ) -> Result<Vec<Feature>, WireError> {
     let Some(declared) = &blueprint.hypervisor else { return Ok(Vec::new()) };
-    let own = values(Address::new(kinds::HYPERVISOR, "features"), &Told::default())?;
+    let own = values(Address::new(kinds::HYPERVISOR, "features"), &shares::told(&declared.shares))?;
     let derived = Derived { common: &known.common, own: &own };
     let facts = facts(blueprint, declared);
+    let by_itself = FeatureUse {
+        name: SCHEDULE.to_owned(),
+        parameters: BTreeMap::new(),
+        contents: BTreeMap::new(),
+        declared: declared.declared.clone(),
+    };
+    let mut wanted: Vec<FeatureUse> = Vec::new();
+    if declared.zfs.values().any(|pool| pool.is_scheduled()) {
+        wanted.push(by_itself.clone());
+    }
+    wanted.extend(shares::features(&declared.shares, &by_itself));
+    let from: Vec<String> = wanted.iter().map(|one| one.name.clone()).collect();
     let render = |used: FeatureUse| {
         let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
         let of_its_own = declared.features.iter().find(|one| one.name == used.name);
-        let of_zfs = || (used.name == SCHEDULE).then(|| declared.declared.clone());
-        let declared = of_its_own.map(|one| one.declared.clone()).or_else(of_zfs);
+        let by_itself = || from.contains(&used.name).then(|| declared.declared.clone());
+        let declared = of_its_own.map(|one| one.declared.clone()).or_else(by_itself);
         Ok(Feature { name: used.name, fingerprint, payload, declared, stage: 0 })
     };
-    let mut uses = renderer.order(&declared.features)?;
-    if declared.zfs.values().any(|pool| pool.is_scheduled()) && !uses.iter().any(|one| one.name == SCHEDULE) {
-        uses.push(FeatureUse {
-            name: SCHEDULE.to_owned(),
-            parameters: BTreeMap::new(),
-            contents: BTreeMap::new(),
-            declared: declared.declared.clone(),
-        });
-    }
-    uses.into_iter().map(render).collect()
+    // After what is said, in their own order; what one says of a feature itself is kept.
+    wanted.retain(|one| !declared.features.iter().any(|own| own.name == one.name));
+    let all: Vec<FeatureUse> = declared.features.iter().cloned().chain(wanted).collect();
+    renderer.order(&all)?.into_iter().map(render).collect()
 }
 
 /// The links of the node that are declared. What is of a bond, of a bridge or on a VLAN comes after what it is of.

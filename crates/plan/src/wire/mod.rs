@@ -14,6 +14,7 @@ mod ids;
 mod images;
 mod parts;
 mod services;
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -245,6 +246,7 @@ pub fn wire(
     };
     let images = images::images(blueprint, node.as_ref());
     let pools = blueprint.hypervisor.as_ref().map(|node| node.zfs.clone()).unwrap_or_default();
+    let shares = shares::of(blueprint);
     let links = findings.ok(hypervisor::links(blueprint)).unwrap_or_default();
     let notes = findings.notes()?;
     let services = services.fingerprinted(&guests, &certificates);
@@ -270,6 +272,7 @@ pub fn wire(
         hypervisor,
         on_node,
         pools,
+        shares,
         services,
         storages: blueprint.storages.clone(),
         images,
