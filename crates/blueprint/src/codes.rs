@@ -84,6 +84,11 @@ codes! {
         "What the guests that share a card say that their models take is added up, of those that are not off. Where it is more than \
          the card has, the last of them to start fails, or all of them do at the worst moment.",
         "Take smaller models, or let one of the guests be off with `\"started\": false`, or move it to another card.";
+    BAD_SHARE = "bad-share", "a share that cannot be as it is declared",
+        "A share is a folder of the node with a name of its own, which is not the system's, on which no storage keeps disks of guests, \
+         and in which nobody writes who is not meant to. A dataset that is shared is mounted somewhere, and a virtual machine mounts \
+         a share by NFS, from a network that its `nfs` names.",
+        "Correct what is underlined; `phoenix-cli explain hypervisor.shares` says what each key means.";
     GOLDEN = "golden", "a guest that cannot be a template",
         "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
          is in each of its clones. So it has no services, nobody can need that it is healthy, and nothing is put in it that is one \

@@ -8,7 +8,6 @@ pub(crate) fn of(place: &str, key: &str) -> Option<String> {
     match (place, key) {
         ("vms", "template") => vm("`image`, or `iso`"),
         ("vms", "disk" | "storage") => vm("`disks`, such as \"disks\": {\"scsi0\": \"32G\"}"),
-        ("vms", "mounts") => vm("`disks` for volumes, and `folders` for folders of the node"),
         ("vms", "devices") => vm("`pci` and `usb`"),
         ("vms", "unprivileged" | "nesting" | "swap") => {
             Some("that is for containers alone: a virtual machine has a kernel of its own".to_owned())

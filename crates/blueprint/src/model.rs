@@ -19,6 +19,7 @@ mod gpu;
 mod guest;
 mod link;
 mod machine;
+mod share;
 mod storage;
 mod zfs;
 
@@ -28,6 +29,7 @@ pub use guest::{
 };
 pub use link::{Link, LinkIs, Port};
 pub use machine::{Bus, Efi, Enter, Passed, Slot, User, Vm, VmDisk};
+pub use share::{Export, NFS_SERVER, Named, SAMBA, SHARE_FOLDERS, SHARE_MOUNTS, Share, SharedMount, Smb};
 pub use storage::{Place, STORAGE_TYPES, Storage, StorageType};
 pub use zfs::{Dataset, Layout, Pool, SCHEDULE, SCRUB, SNAPSHOTS};
 
@@ -315,6 +317,8 @@ pub struct Hypervisor {
     pub gpus: BTreeMap<String, Arc<Gpu>>,
     /// Its links that are declared, by name.
     pub network: BTreeMap<String, Link>,
+    /// Its folders that others use, by name.
+    pub shares: BTreeMap<String, Arc<Share>>,
     /// Where it is declared.
     pub declared: Location,
 }

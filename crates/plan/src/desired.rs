@@ -47,6 +47,8 @@ pub struct Desired {
     pub pools: BTreeMap<String, Arc<blueprint::model::Pool>>,
     /// The graphics cards of the node, by name.
     pub gpus: BTreeMap<String, Arc<blueprint::model::Gpu>>,
+    /// The folders of the node that others use, by name.
+    pub shares: BTreeMap<String, Arc<blueprint::model::Share>>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
     /// The storages of the datacenter, by name.

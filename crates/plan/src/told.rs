@@ -85,6 +85,21 @@ pub struct Told {
     /// Whether this is the node itself and no guest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hypervisor: Option<bool>,
+    /// On the node: the folders of shares, and to whom they belong. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_folders: Option<Vec<ShareFolder>>,
+    /// On the node: what it exports by NFS. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exports: Option<Vec<Export>>,
+    /// On the node: what it shares by SMB. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smb_shares: Option<Vec<SmbShare>>,
+    /// On the node: all users of those, each once. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smb_users: Option<Vec<User>>,
+    /// The shares that this guest mounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_mounts: Option<Vec<ShareMount>>,
     /// The name servers that the guest asks; none where they are the node's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolvers: Option<Vec<Ipv4Addr>>,
@@ -328,6 +343,92 @@ pub struct User {
     /// The password. In a file's template it is the password itself, and `crypt` makes its hash.
     #[schemars(with = "String")]
     pub password: Secret,
+}
+
+/// The folder of a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShareFolder {
+    /// The share's name.
+    pub share: String,
+    /// The folder.
+    pub path: String,
+    /// Where the dataset is mounted that it is on; empty where that is not declared.
+    pub mounted: String,
+    /// The user to whom it belongs.
+    pub owner: String,
+    /// The user's number.
+    pub uid: u32,
+    /// Its group.
+    pub group: String,
+    /// The group's number.
+    pub gid: u32,
+    /// Its mode, `2770`.
+    pub mode: String,
+}
+
+/// A folder that is exported by NFS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The share's name.
+    pub share: String,
+    /// The folder.
+    pub path: String,
+    /// Where the dataset is mounted that it is on; empty where that is not declared.
+    pub mounted: String,
+    /// Who may mount it: addresses and subnets.
+    pub to: Vec<String>,
+    /// Whether it may be written.
+    pub write: bool,
+    /// Whether root of a client is root.
+    pub no_root_squash: bool,
+    /// The number of the owner, who root of a client is otherwise.
+    pub uid: u32,
+    /// The number of the group.
+    pub gid: u32,
+}
+
+/// A folder that is shared by SMB.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SmbShare {
+    /// The share's name.
+    pub share: String,
+    /// The folder.
+    pub path: String,
+    /// Where the dataset is mounted that it is on; empty where that is not declared.
+    pub mounted: String,
+    /// The user to whom what is in it belongs.
+    pub owner: String,
+    /// The group.
+    pub group: String,
+    /// Who opens it.
+    pub users: Vec<String>,
+    /// From where: addresses and subnets.
+    pub from: Vec<String>,
+    /// Whether it may be written.
+    pub write: bool,
+    /// Whether everybody on the node may write what is new in it.
+    pub open: bool,
+}
+
+/// A share that a guest mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShareMount {
+    /// The share's name.
+    pub share: String,
+    /// Where it appears.
+    pub path: String,
+    /// What is mounted by NFS, `10.0.0.13:/srv/media`; empty where the node shows a container the folder itself.
+    pub source: String,
+    /// Whether it can be written.
+    pub write: bool,
+    /// The number of the user in the guest who is its owner there.
+    pub uid: u32,
+    /// The number of that user's group.
+    pub gid: u32,
 }
 
 /// A secret by reference; what takes its place in templates is put in where scripts are made.

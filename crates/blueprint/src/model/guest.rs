@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use cidr::Ipv4Inet;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, FeatureUse, GpuUse, Image, Location, Service, Vm};
+use super::{Content, FeatureUse, GpuUse, Image, Location, Service, SharedMount, Vm};
 use crate::catalog::Feature;
 use crate::names::{GuestName, NodeName};
 use crate::source::{ConsoleSource, DeviceSource, MountOption};
@@ -100,6 +100,8 @@ pub struct Guest {
     pub needs: Vec<GuestName>,
     /// What is installed in it, in order, with parameters.
     pub features: Vec<FeatureUse>,
+    /// The shares of the node that it mounts.
+    pub shares: Vec<SharedMount>,
     /// The services it runs, by name.
     pub services: BTreeMap<String, Service>,
     /// Where it is declared.

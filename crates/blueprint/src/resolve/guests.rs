@@ -10,20 +10,18 @@ use super::features::{self, Contents};
 use super::gpus;
 use super::machines;
 use super::merge::{Merged, circle_error, short_need};
+use super::mounts;
 use super::services;
 use crate::codes;
 use crate::cycles;
 use crate::model::{
-    Acme, Container, Disk, FeatureUse, Guest, GuestKind, Guests, Mount, MountSource as Shown, Network, Nic,
-    NicAddress, Of, Owner, Startup,
+    Acme, Container, Disk, FeatureUse, Guest, GuestKind, Guests, Hypervisor, Network, Nic, NicAddress, Of,
+    SHARE_MOUNTS, Startup, Target,
 };
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::settings;
-use crate::source::{
-    CloneSource, CoresForm, DiskForm, GuestSource, MountSource, NicSource, OptionsSource, OwnerForm,
-    OwnerSource, OwnerWord,
-};
+use crate::source::{CloneSource, CoresForm, DiskForm, GuestSource, NicSource, OptionsSource};
 use crate::tree::Node;
 use crate::values::{Address, Bridge, Label, Mac, Text};
 
@@ -66,7 +64,7 @@ pub(super) fn check_written<T>(
             }
         }
         for (slot, mount) in &merged.mounts {
-            check_mount(entry, &format!("mp{slot}"), mount, context);
+            mounts::check_mount(entry, &format!("mp{slot}"), mount, context);
         }
         let kinds = kinds(entry);
         for (setting, value) in merged.settings.settings.iter().flatten() {
@@ -93,31 +91,6 @@ pub(super) fn check_written<T>(
     }
 }
 
-fn check_mount<T>(entry: &Entry<'_, T>, slot: &str, mount: &MountSource, context: &mut Context<'_, '_>) {
-    let written = |key: &str| {
-        entry.node().get("mounts").and_then(|m| m.get(slot)).is_some_and(|m| m.get(key).is_some())
-    };
-    let spot = |key: &str| entry.key_spot(&["mounts", slot, key]);
-    if written("host") {
-        for key in ["size", "storage"] {
-            if written(key) {
-                let message = format!("`host` and `{key}` exclude each other in `{slot}`");
-                let draft = Draft::error(codes::BAD_MOUNT, spot(key), message)
-                    .related(spot("host"), "a folder of the node");
-                context.push(draft.hint("a folder of the node has no storage and no size"));
-            }
-        }
-        if mount.backup == Some(true) {
-            let message = format!("`{slot}` cannot be in backups: it is a folder of the node");
-            context.push(Draft::error(codes::BAD_MOUNT, spot("backup"), message));
-        }
-    } else if !written("size") {
-        let message = format!("the mount point `{slot}` needs the key `size`, or `host`");
-        let draft = Draft::error(codes::BAD_MOUNT, entry.key_spot(&["mounts", slot]), message);
-        context.push(draft.hint("`size` makes a volume of its own, `host` shows a folder of the node"));
-    }
-}
-
 /// Where a key of a network device stands: in `networks`, or in the short form.
 fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
     let name = format!("net{slot}");
@@ -129,13 +102,14 @@ fn nic_spot<T>(entry: &Entry<'_, T>, slot: u8, key: &str) -> Spot {
     }
 }
 
-/// What is known beside guests.
-#[derive(Clone, Copy)]
+/// What of the site a guest is made with.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'a> {
     pub networks: &'a BTreeMap<String, Network>,
     pub contents: &'a Contents,
     pub acme: Option<&'a Acme>,
-    pub gpus: Option<&'a gpus::Gpus>,
+    pub target: Option<&'a Target>,
+    pub node: Option<&'a Hypervisor>,
 }
 
 /// Makes a guest of its merged settings.
@@ -145,15 +119,21 @@ pub(super) fn guest(
     around: Around<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<Guest> {
-    let Around { networks, contents, acme, gpus } = around;
     let namespace = context.namespace;
     let entry = namespace.guests.get(name)?;
     let source = entry.value.as_ref()?;
-    let nets = nets(name, entry, &merged, networks, context);
-    let features = features::of_host(name, entry, &merged.features, contents, context);
+    let nets = nets(name, entry, &merged, around.networks, context);
+    let mut features = features::of_host(name, entry, &merged.features, around.contents, context);
+    let gpus = around.node.map(|node| &node.gpus);
     let cards = gpus::of_guest(name, entry, source.of, merged.settings.gpu.as_ref(), gpus, context);
+    let shares = mounts::shared(name, entry, &merged, &nets, around, context);
+    // A container that nothing is put in need not be one in which anything can be.
+    let looks = source.of == GuestKind::Vm || !features.is_empty();
+    if !shares.is_empty() && looks && !features.iter().any(|it| it.name == SHARE_MOUNTS) {
+        features.insert(0, mounts::by_itself(entry, context));
+    }
     let of = match source.of {
-        GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, context)),
+        GuestKind::Container => Of::Container(own(name, entry, &mut merged, &features, around.node, context)),
         GuestKind::Vm => {
             if matches!(merged.settings.cores, Some(CoresForm::All(_))) {
                 let message = format!("the virtual machine `{name}` cannot have all cores of its node");
@@ -163,8 +143,8 @@ pub(super) fn guest(
             let (settings, written) = (&merged.settings, &merged.nets);
             let fixed = nets.values().any(|nic| matches!(nic.address, NicAddress::Static(_)));
             let passed = cards.iter().filter_map(|it| gpus?.get(&it.card)?.mapping.clone()).collect();
-            let around = machines::Around { features: !features.is_empty(), fixed, passed };
-            Of::Vm(Box::new(machines::vm(name, entry, settings, written, around, context)))
+            let known = machines::Around { features: !features.is_empty(), fixed, passed };
+            Of::Vm(Box::new(machines::vm(name, entry, settings, written, known, context)))
         }
     };
     let settings = merged.settings;
@@ -199,7 +179,8 @@ pub(super) fn guest(
         linked: settings.clone == Some(CloneSource::Linked),
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
-        services: services::services(entry, source, acme, context),
+        shares,
+        services: services::services(entry, source, around.acme, context),
         declared: entry.location(context.report),
         of,
     })
@@ -218,9 +199,10 @@ fn own(
     entry: &Entry<'_, GuestSource>,
     merged: &mut Merged,
     features: &[FeatureUse],
+    node: Option<&Hypervisor>,
     context: &mut Context<'_, '_>,
 ) -> Container {
-    let mounts = mounts(name, entry, merged, context);
+    let mounts = mounts::mounts(name, entry, merged, node, context);
     let of_machines = |nic: &NicSource| [("model", nic.model.is_some()), ("queues", nic.queues.is_some())];
     for (slot, nic) in &merged.nets {
         for (key, _) in of_machines(nic).into_iter().filter(|(_, said)| *said) {
@@ -452,78 +434,6 @@ fn check_address(
             None => draft,
         });
     }
-}
-
-fn mounts(
-    name: &str,
-    entry: &Entry<'_, GuestSource>,
-    merged: &Merged,
-    context: &mut Context<'_, '_>,
-) -> BTreeMap<u8, Mount> {
-    let mut mounts: BTreeMap<u8, Mount> = BTreeMap::new();
-    for (slot, mount) in &merged.mounts {
-        let source = match (&mount.host, mount.size) {
-            (Some(host), None) => Shown::Host(host.0.clone()),
-            (None, Some(size)) => {
-                let storage = mount.storage.as_ref().map(|s| s.0.clone());
-                Shown::Volume(Disk { storage, size_mib: size.mib })
-            }
-            // Reported where it is written.
-            _ => continue,
-        };
-        let path = mount.path.0.trim_end_matches('/').to_owned();
-        if let Some((other, _)) = mounts.iter().find(|(_, m)| m.path == path) {
-            let message = format!("`mp{other}` and `mp{slot}` of `{name}` both have the path `{path}`");
-            let spot = entry.spot(&["mounts", &format!("mp{slot}"), "path"]);
-            context.push(Draft::error(codes::BAD_MOUNT, spot, message));
-        }
-        let unprivileged = merged.settings.unprivileged.unwrap_or(true);
-        let cannot = match (mount.quota, mount.owner) {
-            // Accepted, and then it does not start (recorded: "start with quota=1 unprivileged").
-            (Some(true), _) if unprivileged || mount.host.is_some() => {
-                Some(("quota", "quotas count in volumes of privileged containers alone"))
-            }
-            (_, Some(_)) if !unprivileged => {
-                Some(("owner", "in a privileged container numbers are the node's"))
-            }
-            _ => None,
-        };
-        if let Some((key, why)) = cannot {
-            let spot = entry.spot(&["mounts", &format!("mp{slot}"), key]);
-            let message = format!("`mp{slot}` of `{name}` cannot have `{key}`");
-            context.push(Draft::error(codes::BAD_MOUNT, spot, message).hint(why));
-        }
-        let backup = mount.backup.unwrap_or(mount.host.is_none());
-        let read_only = mount.read_only.unwrap_or(false);
-        let MountSource { ref options, acl, quota, replicate, shared, .. } = *mount;
-        let options = options.clone();
-        mounts.insert(
-            *slot,
-            Mount {
-                path,
-                source,
-                read_only,
-                backup,
-                options,
-                acl,
-                quota,
-                replicate,
-                shared,
-                owner: owner(mount),
-            },
-        );
-    }
-    mounts
-}
-
-fn owner(mount: &MountSource) -> Option<Owner> {
-    Some(match mount.owner? {
-        OwnerForm::Word(OwnerWord::Same) => Owner::Same,
-        OwnerForm::One(OwnerSource { uid, gid, host_uid, host_gid }) => {
-            let gid = gid.unwrap_or(uid);
-            Owner::One { users: (uid, host_uid.unwrap_or(uid)), groups: (gid, host_gid.unwrap_or(gid)) }
-        }
-    })
 }
 
 /// Checks what must differ between guests.

@@ -10,12 +10,14 @@ mod links;
 mod machines;
 mod made;
 mod merge;
+mod mounts;
 mod names;
 mod networks;
 mod off;
 mod parts;
 mod renames;
 mod services;
+mod shares;
 mod site;
 mod storages;
 mod zfs;
@@ -28,7 +30,7 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, GPU_NODES, Guests, RENEWS, SCHEDULE, VFIO, shared};
+use crate::model::{Authority, Blueprint, GPU_NODES, Guests, RENEWS, SCHEDULE, SHARE_MOUNTS, VFIO, shared};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -96,7 +98,8 @@ pub(crate) fn resolve(
                 networks: &networks,
                 contents: &contents,
                 acme: certificates.acme.as_ref(),
-                gpus: hypervisor.as_ref().map(|node| &node.gpus),
+                target: target.as_ref(),
+                node: hypervisor.as_ref(),
             };
             let guest = guests::guest(&name, merged, around, &mut context)?;
             Some((guest.name.clone(), Arc::new(guest)))
@@ -104,6 +107,7 @@ pub(crate) fn resolve(
         .collect();
     if let Some(node) = &hypervisor {
         links::check_used(&node.network, &networks, &guests, &mut context);
+        shares::check_storages(&node.shares, &node.zfs, &storages, &mut context);
     }
     let firewall = flows::firewall(&guests, &mut context);
     images::check_used(&guests, &images, &mut context);
@@ -142,6 +146,11 @@ pub(crate) fn resolve(
     let cards = hypervisor.iter().flat_map(|node| node.gpus.values());
     if shared(cards.map(AsRef::as_ref), &guests).next().is_some() {
         used.extend(features.closure(GPU_NODES));
+    }
+    let shares = hypervisor.iter().flat_map(|node| node.shares.values());
+    used.extend(shares.flat_map(|share| share.features()).flat_map(|name| features.closure(name)));
+    if guests.values().any(|guest| !guest.shares.is_empty()) {
+        used.extend(features.closure(SHARE_MOUNTS));
     }
     let features =
         used.into_iter().filter_map(|name| features.get(&name).map(|f| (name, Arc::clone(f)))).collect();

@@ -202,11 +202,13 @@ pub(super) fn hypervisor(
     let features = features::of_host("the node", entry, &declared, contents, context);
     let network = super::links::links(entry, source, context);
     let no_commands = matches!(target, Some(Target::Proxmox(ProxmoxTarget { ssh: None, .. })));
+    let zfs = super::zfs::pools(entry, source, context);
     let hypervisor = Hypervisor {
         certificate,
         features,
-        zfs: super::zfs::pools(entry, source, context),
         gpus: super::gpus::gpus(entry, source, context),
+        shares: super::shares::shares(entry, source, &zfs, networks, context),
+        zfs,
         hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
         address: source.address.map(|address| address.0).or_else(follows),
         network,
@@ -217,6 +219,11 @@ pub(super) fn hypervisor(
         ("features", !hypervisor.features.is_empty(), "nothing can be installed on the node"),
         ("zfs", !hypervisor.zfs.is_empty(), "nothing can be done with the node's disks"),
         ("gpus", !hypervisor.gpus.is_empty(), "nothing is known of the node's graphics cards"),
+        (
+            "shares",
+            source.shares.as_ref().is_some_and(|all| !all.is_empty()),
+            "nothing can be shared on the node",
+        ),
         ("network", !hypervisor.network.is_empty(), "the node's network cannot be changed"),
     ];
     for (key, _, what) in wanted.into_iter().filter(|(_, wanted, _)| *wanted && no_commands) {

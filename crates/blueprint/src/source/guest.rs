@@ -21,7 +21,7 @@ use crate::model::GuestKind;
 use crate::values::{
     Address, AddressRange, Bridge, Description, DeviceName, DiskSize, Domain, FileSystem, Graphics,
     GuestPath, Hotplug, Ipv4, Keyboard, Label, Mac, Machine, MemorySize, NodeLabel, PoolName, Processor,
-    Processors, Randomness, SerialPort, StorageName, Tag, Text, Timezone, VolumeId, Watchdog,
+    Processors, Randomness, SerialPort, ShareName, StorageName, Tag, Text, Timezone, VolumeId, Watchdog,
 };
 
 /// The settings of guests, said once: those of every guest, and those of each kind. A type has all of them, so that one type
@@ -181,6 +181,9 @@ guest_settings! {
         /// share cards, which takes root on the node; a virtual machine has one to itself.
         #[schemars(extend("examples" = serde_json::json!(["card0", 0, {"card": "card0", "memory": "10G"}, ["card0", "card1"]])))]
         gpu: Option<GpuForm>,
+        /// Mount points by slot, `mp0` to `mp255`. A virtual machine has those of shares alone.
+        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "mount-slot"})))]
+        mounts: Option<BTreeMap<String, MountSource>>,
         /// Settings of Proxmox VE that have no key of their own here, by their names there. What is no longer said is taken
         /// away again; what somebody else set stays. No place for secrets: plans show them.
         #[schemars(extend("examples" = serde_json::json!([{"entrypoint": "/usr/bin/tini -- /app", "env": "MODE=quiet"}, {"audio0": "device=intel-hda"}])))]
@@ -198,9 +201,6 @@ guest_settings! {
         /// The root disk: its size (`8G` is GiB, `512M` MiB), or an object with `storage` and `size`. It can grow, not shrink.
         #[schemars(extend("default" = "8G"))]
         disk: Option<DiskForm>,
-        /// Mount points by slot, `mp0` to `mp255`.
-        #[schemars(extend("propertyNames" = serde_json::json!({"pattern": "^mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$", "x-parse": "mount-slot"})))]
-        mounts: Option<BTreeMap<String, MountSource>>,
         /// What the container may do beyond the usual.
         options: Option<OptionsSource>,
         /// Devices of the node that it may use, by slot, `dev0` to `dev255`. Needs root on the node.
@@ -406,7 +406,8 @@ pub struct NicSource {
     pub link_down: Option<bool>,
 }
 
-/// A mount point: a volume of its own (`size`, perhaps `storage`), or a folder of the node (`host`).
+/// A mount point: a volume of its own (`size`, perhaps `storage`), a folder of the node (`host`), or one that is a share of it
+/// (`share`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MountSource {
@@ -418,8 +419,9 @@ pub struct MountSource {
     pub storage: Option<StorageName>,
     /// A folder of the node. Needs root on the node.
     pub host: Option<GuestPath>,
-    /// Whether it can only be read.
-    #[schemars(extend("default" = false))]
+    /// A share of the node: of a container the folder itself, of a virtual machine by NFS. A container needs root on the node for it.
+    pub share: Option<ShareName>,
+    /// Whether it can only be read. Where absent, it can be written; that of a share only where the share has `write`.
     pub read_only: Option<bool>,
     /// Whether backups include it. True by default for a volume; a folder of the node is never included.
     pub backup: Option<bool>,
@@ -435,7 +437,8 @@ pub struct MountSource {
     /// Whether every node of the cluster has it under this name, so that the container can move there.
     pub shared: Option<bool>,
     /// Whose files on the node are whose in an unprivileged container, so that these may write there: `{"uid": 1000}`, or
-    /// `same` for everybody. Without it, files of the node belong to nobody inside. Needs Proxmox VE 9.2.
+    /// `same` for everybody. Without it, files of the node belong to nobody inside; those of a share, which are its owner's on the
+    /// node, to root. Needs Proxmox VE 9.2.
     #[schemars(extend("examples" = serde_json::json!([{"uid": 1000, "gid": 1000}])))]
     pub owner: Option<OwnerForm>,
 }

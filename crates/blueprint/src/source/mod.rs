@@ -10,6 +10,7 @@ mod image;
 mod link;
 mod machine;
 mod service;
+mod share;
 mod storage;
 mod target;
 mod zfs;
@@ -37,6 +38,7 @@ pub use machine::{
     VmDiskForm, VmDiskSource,
 };
 pub use service::{AccessSource, ExposeSource, LimitsSource, ProtocolSource, ServiceSource};
+pub use share::{DatasetShareSource, ExportSource, ShareSource, SmbSource};
 pub use storage::{
     CifsSource, NfsSource, PbsSource, PreallocationSource, PruneSource, StorageContentSource, StorageSource,
 };
@@ -208,6 +210,10 @@ pub struct HypervisorSource {
     /// it. Needs `ssh` as root.
     #[schemars(extend("propertyNames" = link_name(), "examples" = serde_json::json!([{"vmbr1": {"ports": [], "address": "10.1.0.1/24", "nat": true}}])))]
     pub network: Option<BTreeMap<String, LinkSource>>,
+    /// Folders of it that others use, by name. A dataset says the same itself, as `share`. What brings it about is put on the node by
+    /// itself. Needs `ssh` as root.
+    #[schemars(extend("propertyNames" = share::share_name(), "examples" = serde_json::json!([{"media": {"folder": "/srv/media", "smb": {"users": ["heads"], "write": true}}}])))]
+    pub shares: Option<BTreeMap<String, ShareSource>>,
 }
 
 /// Who signs the workshop's certificates.

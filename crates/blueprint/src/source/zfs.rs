@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::share::DatasetShareSource;
 use crate::values::{DiskName, Keep, Text, ZfsSize};
 
 /// A pool of ZFS: disks that hold datasets together. Phoenix makes it, grows it, replaces its disks, and imports it where it is
@@ -124,6 +125,9 @@ pub struct DatasetSource {
     /// Where it is mounted: an absolute path, or `none`. Where absent: below where the one is that it is in, `/tank/media`.
     #[schemars(extend("examples" = ["/srv/media"]))]
     pub mountpoint: Option<Text>,
+    /// Who else uses it: guests, by the share's name, and others by NFS and SMB.
+    #[schemars(extend("examples" = [{ "nfs": { "to": ["net.lan"], "write": true }, "smb": { "users": ["heads"], "write": true } }]))]
+    pub share: Option<DatasetShareSource>,
     /// Properties under the names that ZFS has for them (zfsprops(7)). What is removed here is what it has from the one that it
     /// is in again.
     #[schemars(extend("examples" = [{ "atime": "off" }]))]

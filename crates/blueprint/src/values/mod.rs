@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 mod gpus;
 mod links;
 mod machines;
+mod shares;
 mod texts;
 mod zfs;
 
@@ -22,6 +23,7 @@ pub use machines::{
     DiskSerial, Graphics, Hotplug, Keyboard, Machine, MappingName, PciHost, PciId, Processor, Processors,
     Randomness, SerialPort, UsbHost, Watchdog,
 };
+pub use shares::{ClientName, FolderMode, ShareName, SharePath, UnixName};
 pub(crate) use texts::ssh_destination;
 pub use texts::{
     Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, FileSystem,
@@ -114,6 +116,11 @@ text_values! {
     HttpUrl, "http-url", r"^https?://[^/@\s]+/[^\s]*$", "a web address such as \"https://images.example.org/debian-13.qcow2\"", "https://images.example.org/debian-13.qcow2";
     Sha256, "sha256", r"^[0-9A-Fa-f]{64}$", "a SHA-256, 64 hexadecimal digits", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     StorageName, "storage-name", r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the name of a storage such as \"tank-vms\"", "tank-vms";
+    ShareName, "share-name", "^[a-z0-9]([a-z0-9-]{0,24}[a-z0-9])?$", "the name of a share such as \"media\"", "media";
+    SharePath, "share-path", "^/[A-Za-z0-9/_.:@+-]+$", "a folder of the node such as \"/srv/media\"", "/srv/media";
+    FolderMode, "folder-mode", "^[0-7]{4}$", "a mode such as \"2770\"", "2770";
+    UnixName, "unix-name", "^[a-z_][a-z0-9_-]{0,31}$", "a user or a group of the node such as \"heads\"", "heads";
+    ClientName, "client-name", r"^(net\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[0-9.]+(/[0-9]{1,2})?)$", "a network such as \"net.lan\", or a subnet such as \"192.168.1.0/24\"", "net.lan";
     Uuid, "uuid", r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$", "a UUID such as \"7a9c3c1e-5f0b-4c53-9d0a-2f4d6e1b8c77\"", "7a9c3c1e-5f0b-4c53-9d0a-2f4d6e1b8c77";
     Variable, "variable", r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable such as \"PHOENIX_PVE_TOKEN\"", "PHOENIX_PVE_TOKEN";
     SecretName, "secret-name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "a name of letters, digits, `.`, `_` and `-`", "database-password";

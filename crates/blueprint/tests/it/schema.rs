@@ -178,7 +178,7 @@ fn the_defaults_shown_are_the_defaults_used() {
         r#""containers": {{"a": {{{}, "networks": {{"net0": {{"address": {}, "firewall": {}}}}},
             "options": {{"keyctl": {}, "fuse": {}, "mknod": {}}},
             "services": {{"s": {{"port": 1, "protocol": {}, "expose": {}, "path": {}}}}},
-            "mounts": {{"mp0": {{"path": "/x", "size": "1G", "read-only": {}}}}}}}}}"#,
+            "mounts": {{"mp0": {{"path": "/x", "size": "1G"}}}}}}}}"#,
         written.join(", "),
         shown("NicSource", "address"),
         shown("NicSource", "firewall"),
@@ -188,7 +188,6 @@ fn the_defaults_shown_are_the_defaults_used() {
         shown("ServiceSource", "protocol"),
         shown("ServiceSource", "expose"),
         shown("ServiceSource", "path"),
-        shown("MountSource", "read-only"),
     ));
     let strip = |guest: std::sync::Arc<blueprint::model::Guest>| {
         let mut guest = std::sync::Arc::unwrap_or_clone(guest);

@@ -428,12 +428,16 @@ impl Renderer<'_> {
         Ok(out)
     }
 
+    /// Paths; a text may be several, one a line.
     fn data(&self, sources: &[String]) -> Result<Vec<String>, RenderError> {
         let mut out = Vec::new();
         for (i, source) in sources.iter().enumerate() {
-            let path = self.path(&format!("data[{i}]"), source, None)?;
-            if !path.is_empty() {
-                out.push(path);
+            let place = format!("data[{i}]");
+            for path in self.text(&place, source, None)?.lines().filter(|path| !path.is_empty()) {
+                if let Some(reason) = bad_path(path) {
+                    return Err(self.bad(&place, format!("{reason}: `{path}`")));
+                }
+                out.push(path.to_owned());
             }
         }
         Ok(out)

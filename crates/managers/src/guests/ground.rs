@@ -253,13 +253,14 @@ pub(super) fn check(world: World<'_>, container: &Container, proposal: &mut Prop
     }
 }
 
-/// Whether a folder is where a dataset is mounted that the blueprint declares.
+/// Whether a folder is a share's, or where a dataset is mounted that the blueprint declares: both are made before guests.
 fn is_made(world: World<'_>, node: &str, folder: &str) -> bool {
     let pools = &world.desired.pools;
     let all = pools.values().flat_map(|pool| {
         std::iter::once(&pool.name).chain(pool.datasets.keys()).map(move |it| pool.mountpoint(it))
     });
-    node == world.inventory.command_node() && all.flatten().any(|path| path == folder)
+    let shared = || world.desired.shares.values().any(|share| share.path == folder);
+    node == world.inventory.command_node() && (all.flatten().any(|path| path == folder) || shared())
 }
 
 /// What is said of a mapping that is not there, or has nothing on the node.

@@ -7,7 +7,7 @@ use super::{Row, Takes};
 use crate::guests::table;
 
 /// What changing keys of a guest costs that are no keys of its configuration, or not by their row; by their place in it.
-pub static FIELDS: [(&str, &str); 27] = [
+pub static FIELDS: [(&str, &str); 28] = [
     ("answers-within", "nothing there changes: the next start is waited for so long"),
     ("clone", "when it is made, and never after"),
     ("disk.size", "at once: it grows in place, and never shrinks"),
@@ -20,6 +20,10 @@ pub static FIELDS: [(&str, &str); 27] = [
     ("id", "made anew, with consent: its volumes go with it"),
     ("image", "when it is made"),
     ("mounts.NAME.host", "never in place: take it out and apply, then put it in again"),
+    (
+        "mounts.NAME.share",
+        "of a container never in place: take it out and apply, then put it in again; of a virtual machine at once",
+    ),
     ("mounts.NAME.size", "at once: it grows in place, and never shrinks"),
     ("mounts.NAME.storage", STOPPED),
     ("needs", "nothing there changes: the order of the work follows it"),

@@ -7,7 +7,7 @@ use plan::address::kinds;
 use plan::inventory::zfs::Zfs;
 use plan::planner::{Proposal, World};
 use plan::step::{Consent, Grade};
-use plan::{Action, Address, Change, Inventory, Problem};
+use plan::{Action, Address, Change, Host, Inventory, Problem};
 use serde_json::Value;
 
 use super::health::SNAPPED;
@@ -251,6 +251,9 @@ fn removed(world: World<'_>, zfs: &Zfs, name: &str, proposal: &mut Proposal) {
         Ok(all) => needs.extend(all),
         Err(problem) => return proposal.problem(*problem),
     }
+    // What shared it has to let go first.
+    let shares = [model::SHARE_FOLDERS, model::NFS_SERVER, model::SAMBA];
+    needs.extend(shares.map(|feature| Address::feature(feature, &Host::THE_NODE)));
     if let Some(problem) = mounted_in(world, zfs, name, &address, proposal) {
         return proposal.problem(problem);
     }

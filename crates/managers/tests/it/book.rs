@@ -30,6 +30,22 @@ fn every_blueprint_of_the_page_about_virtual_machines() {
 }
 
 #[test]
+fn the_blueprint_of_the_page_about_shares() {
+    let site = r#"{
+        "site": { "name": "workshop", "domain": "workshop.internal" },
+        "target": { "proxmox": { "endpoint": "https://10.0.0.13:8006", "token": { "env": "TOKEN" }, "ssh": "root@10.0.0.13" } }
+    }"#;
+    let book = include_str!("../../../../docs/src/shares.md");
+    let shown = book.split("```jsonc\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let text = format!("{{\n{shown}}}\n");
+    let catalog = Catalog::from_files(managers::features::builtin()).unwrap();
+    let files = [("site.json", site), ("shares.json", &text)];
+    let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec()));
+    let loaded = blueprint::load_from_memory(files, &catalog);
+    assert!(loaded.is_ok(), "{text}\n{}", loaded.err().map(|failed| failed.to_text()).unwrap_or_default());
+}
+
+#[test]
 fn every_blueprint_of_the_page_about_the_network() {
     let book = include_str!("../../../../docs/src/network.md");
     let shown: Vec<&str> =

@@ -16,6 +16,7 @@ mod rendering;
 mod root;
 mod scan;
 mod seeds;
+mod shares;
 mod support;
 mod told;
 mod trace;

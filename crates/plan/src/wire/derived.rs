@@ -152,6 +152,12 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
         ),
         authority: Some(None.into()),
         hypervisor: Some(false),
+        // The node's own.
+        share_folders: None,
+        exports: None,
+        smb_shares: None,
+        smb_users: None,
+        share_mounts: None,
         // Each guest's own.
         resolvers: None,
     }
@@ -161,6 +167,7 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
 pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
+    own.share_mounts = super::shares::mounts(container);
     let name = container.name.as_str();
     if parts.is_package_cache(name) {
         own.package_cache = Some(String::new());

@@ -11,7 +11,7 @@ use super::certificates::Certificates;
 use super::derived::resolvers;
 use super::parts::{Parts, address_of};
 use super::services::Services;
-use super::{Findings, WireError};
+use super::{Findings, WireError, shares};
 use crate::address::Address;
 use crate::desired::{End, Firewall, Flow, Issuer, Speaks, Transport, ViaKind};
 use crate::host::Host;
@@ -108,6 +108,7 @@ pub(super) fn flows(
     renewals(&mut flows, certificates);
     public_authority(&mut flows, certificates);
     needs(&mut flows, blueprint);
+    shared(&mut flows, blueprint);
     outwards(&mut flows, blueprint, parts);
     for (name, flow) in &blueprint.flows {
         let protocol = if flow.udp { Transport::Udp } else { Transport::Tcp };
@@ -167,6 +168,26 @@ fn to_services(flows: &mut Flows<'_>, services: &Services) {
             &ports,
             "Phoenix probes and traces from the node",
         );
+    }
+}
+
+/// To the node's shares, from where they may be reached; and from who mounts one, wherever that is.
+fn shared(flows: &mut Flows<'_>, blueprint: &Blueprint) {
+    let Some(node) = &blueprint.hypervisor else { return };
+    for share in node.shares.values() {
+        for (way, from, port) in shares::doors(share) {
+            for net in from {
+                let id = format!("share.{}.{way}.{net:#}", share.name).replace('/', "-");
+                flows.tcp(id, End::Net(*net), End::THE_NODE, &[port], format!("the share {}", share.name));
+            }
+        }
+    }
+    for guest in blueprint.guests.values() {
+        for mount in guest.shares.iter().filter(|mount| mount.source.is_some()) {
+            let id = format!("share.{}.nfs.{}", mount.share, guest.name);
+            let reason = format!("{} mounts the share {}", Address::of_guest(guest), mount.share);
+            flows.tcp(id, flows.guest(&guest.name), End::THE_NODE, &[shares::NFS], reason);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::certificates::print;
 use super::derived::{Known, renewed};
-use super::{Derived, GuestFacts, Renderer, WireError, full_name, values};
+use super::{Derived, GuestFacts, Renderer, WireError, full_name, shares, values};
 use crate::address::{Address, kinds};
 use crate::desired::{Certificate, Feature, HYPERVISOR, Hypervisor, Issuer, Resource, Served};
 use crate::host::Host;
@@ -84,37 +84,50 @@ pub(super) fn on_node(
     known: &Known<'_>,
 ) -> Result<Vec<Feature>, WireError> {
     let Some(declared) = &blueprint.hypervisor else { return Ok(Vec::new()) };
-    let own = values(Address::new(kinds::HYPERVISOR, "features"), &Told::default())?;
+    let own = values(Address::new(kinds::HYPERVISOR, "features"), &shares::told(&declared.shares))?;
     let derived = Derived { common: &known.common, own: &own };
     let facts = facts(blueprint, declared);
+    let by_itself = FeatureUse {
+        name: SCHEDULE.to_owned(),
+        parameters: BTreeMap::new(),
+        contents: BTreeMap::new(),
+        declared: declared.declared.clone(),
+    };
+    let mut wanted: Vec<FeatureUse> = Vec::new();
+    if declared.zfs.values().any(|pool| pool.is_scheduled()) {
+        wanted.push(by_itself.clone());
+    }
+    wanted.extend(shares::features(&declared.shares, &by_itself));
+    wanted.extend(of_cards(blueprint, declared, &by_itself));
+    let from: Vec<String> = wanted.iter().map(|one| one.name.clone()).collect();
     let render = |used: FeatureUse| {
         let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;
         let of_its_own = declared.features.iter().find(|one| one.name == used.name);
-        let by_itself =
-            || [SCHEDULE, VFIO, GPU_NODES].contains(&&*used.name).then(|| declared.declared.clone());
+        let by_itself = || from.contains(&used.name).then(|| declared.declared.clone());
         let declared = of_its_own.map(|one| one.declared.clone()).or_else(by_itself);
         Ok(Feature { name: used.name, fingerprint, payload, declared, stage: 0 })
     };
-    let mut uses = renderer.order(&declared.features)?;
-    let passed: Vec<Value> =
-        declared.gpus.values().filter(|gpu| gpu.pass).map(|gpu| gpu.slot().into()).collect();
+    // After what is said, in their own order; what one says of a feature itself is kept.
+    wanted.retain(|one| !declared.features.iter().any(|own| own.name == one.name));
+    let all: Vec<FeatureUse> = declared.features.iter().cloned().chain(wanted).collect();
+    renderer.order(&all)?.into_iter().map(render).collect()
+}
+
+/// The features that graphics cards need on the node, like `by_itself`, with the cards that each is about.
+fn of_cards(
+    blueprint: &Blueprint,
+    declared: &model::Hypervisor,
+    by_itself: &FeatureUse,
+) -> impl Iterator<Item = FeatureUse> {
+    let passed = declared.gpus.values().filter(|gpu| gpu.pass).map(|gpu| gpu.slot().into());
     let cards = declared.gpus.values().map(AsRef::as_ref);
-    let shared: Vec<Value> =
-        model::shared(cards, &blueprint.guests).map(|gpu| gpu.pci.as_str().into()).collect();
-    let cards = |all: Vec<Value>| BTreeMap::from([("cards".to_owned(), Value::Array(all))]);
-    let by_themselves = [
-        (SCHEDULE, declared.zfs.values().any(|pool| pool.is_scheduled()), BTreeMap::new()),
-        (VFIO, !passed.is_empty(), cards(passed)),
-        (GPU_NODES, !shared.is_empty(), cards(shared)),
-    ];
-    for (name, wanted, parameters) in by_themselves {
-        if wanted && !uses.iter().any(|one| one.name == name) {
-            let contents = BTreeMap::new();
-            let declared = declared.declared.clone();
-            uses.push(FeatureUse { name: name.to_owned(), parameters, contents, declared });
-        }
-    }
-    uses.into_iter().map(render).collect()
+    let shared = model::shared(cards, &blueprint.guests).map(|gpu| gpu.pci.as_str().into());
+    let both: [(&str, Vec<Value>); 2] = [(VFIO, passed.collect()), (GPU_NODES, shared.collect())];
+    both.into_iter().filter(|(_, cards)| !cards.is_empty()).map(|(name, cards)| FeatureUse {
+        name: name.to_owned(),
+        parameters: BTreeMap::from([("cards".to_owned(), Value::Array(cards))]),
+        ..by_itself.clone()
+    })
 }
 
 /// The links of the node that are declared. What is of a bond, of a bridge or on a VLAN comes after what it is of.

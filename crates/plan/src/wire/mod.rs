@@ -14,6 +14,7 @@ mod ids;
 mod images;
 mod parts;
 mod services;
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -246,6 +247,7 @@ pub fn wire(
     let images = images::images(blueprint, node.as_ref());
     let pools = blueprint.hypervisor.as_ref().map(|node| node.zfs.clone()).unwrap_or_default();
     let gpus = blueprint.hypervisor.as_ref().map(|node| node.gpus.clone()).unwrap_or_default();
+    let shares = shares::of(blueprint);
     let links = findings.ok(hypervisor::links(blueprint)).unwrap_or_default();
     let notes = findings.notes()?;
     let services = services.fingerprinted(&guests, &certificates);
@@ -273,6 +275,7 @@ pub fn wire(
         on_node,
         pools,
         gpus,
+        shares,
         services,
         storages: blueprint.storages.clone(),
         images,

@@ -11,6 +11,7 @@ mod package_cache;
 mod page;
 mod proxy;
 mod record;
+mod shares;
 mod static_site;
 mod updates;
 

@@ -20,7 +20,8 @@ use managers::features::{Action, Outcome, Report, parse_report};
 
 const INCLUDE: &str = "nginx-light,libnginx-mod-stream,curl,ca-certificates,iproute2,openssl,python3-minimal,libpython3-stdlib,\
      jq,gpg,gpg-agent,socat,dehydrated,pebble,apt-cacher-ng,\
-     procps,chrony,openssh-server,sudo,unattended-upgrades,smartmontools,locales,ifupdown2,nftables";
+     procps,chrony,openssh-server,sudo,unattended-upgrades,smartmontools,locales,ifupdown2,nftables,\
+     samba,smbclient,nfs-kernel-server";
 
 /// The unpacked base, made once and kept in the cache, or why there is none.
 fn base() -> Result<&'static Path, &'static str> {
