@@ -65,7 +65,13 @@ async fn arrive(world: &World, site: &Site) -> String {
     assert!(ended.done(), "{:#?}\n{ended:?}\n{}", ended.failures(), world.story());
     let again = run(world, site, &consent).await;
     assert!(again.plan().steps.is_empty() && again.plan().problems.is_empty(), "{:#?}", again.plan());
-    state::describe(world, site).await
+    described(world, site).await
+}
+
+/// What is there, without when machines were made.
+async fn described(world: &World, site: &Site) -> String {
+    let text = state::describe(world, site).await;
+    text.lines().filter(|line| !line.starts_with("  meta:")).map(|line| format!("{line}\n")).collect()
 }
 
 /// What is there after `first` and then `then`, and how many calls each took.
@@ -79,7 +85,7 @@ fn changed(first: Option<&Site>, happens: fn(&World), then: &Site) -> (String, u
         let before = world.faults.calls();
         let ended = run(&world, then, &Try { all_granted: true, ..Try::default() }).await;
         assert!(ended.done(), "{:#?}\n{ended:?}", ended.failures());
-        (state::describe(&world, then).await, before, world.faults.calls() - before)
+        (described(&world, then).await, before, world.faults.calls() - before)
     })
 }
 
