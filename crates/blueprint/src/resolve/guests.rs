@@ -144,7 +144,7 @@ pub(super) fn guest(
             let fixed = nets.values().any(|nic| matches!(nic.address, NicAddress::Static(_)));
             let passed = cards.iter().filter_map(|it| gpus?.get(&it.card)?.mapping.clone()).collect();
             let known = machines::Around { features: !features.is_empty(), fixed, passed };
-            Of::Vm(Box::new(machines::vm(name, entry, settings, written, known, context)))
+            Of::Vm(Box::new(machines::vm(name, entry, settings, written, &known, context)))
         }
     };
     let settings = merged.settings;

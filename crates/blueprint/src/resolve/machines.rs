@@ -165,11 +165,11 @@ pub(super) fn vm(
     entry: &Entry<'_, GuestSource>,
     settings: &GuestSettings,
     nets: &BTreeMap<u8, NicSource>,
-    around: Around,
+    around: &Around,
     context: &mut Context<'_, '_>,
 ) -> Vm {
-    let enter = enter(name, entry, settings, &around, context);
-    let cards = cards(name, entry, settings, &around, context);
+    let enter = enter(name, entry, settings, around, context);
+    let cards = cards(name, entry, settings, around, context);
     for (slot, nic) in nets {
         if nic.name.is_some() {
             let spot = entry.key_spot(&["networks", &format!("net{slot}"), "name"]);

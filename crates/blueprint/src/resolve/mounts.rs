@@ -134,12 +134,8 @@ fn owner(mount: &MountSource, share: Option<&Arc<Share>>) -> Option<Owner> {
         Some(share) => (Some(share.owner.id), Some(share.group.id)),
         None => (None, None),
     };
-    let said = match mount.owner {
-        Some(said) => said,
-        None => {
-            let (users, groups) = (users?, groups?);
-            return Some(Owner::One { users: (0, users), groups: (0, groups) });
-        }
+    let Some(said) = mount.owner else {
+        return Some(Owner::One { users: (0, users?), groups: (0, groups?) });
     };
     Some(match said {
         OwnerForm::Word(OwnerWord::Same) => Owner::Same,
