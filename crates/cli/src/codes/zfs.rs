@@ -153,6 +153,6 @@ pub const CODES: &[CodeInfo] = &[
         "zfs::unread",
         "the node could not say what pools it has",
         "The command that looks failed or took too long. A pool whose disks are away can hold it up.",
-        "On the node: `zpool status`; does that answer?",
+        "Does `zpool status` answer on the node? What holds it up, `dmesg` tells there.",
     ),
 ];

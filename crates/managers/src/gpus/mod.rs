@@ -1,10 +1,10 @@
 //! Graphics cards of the node: shared by containers, which get its device files, or passed through to one virtual machine, which
 //! gets it by a resource mapping.
 //!
-//! What a card is, the node tells ([`seen`], read by `read.sh` in the one command that reads everything): which driver has it, which
+//! What a card is, the node tells (`seen`, read by `read.sh` in the one command that reads everything): which driver has it, which
 //! device files are its own, which IOMMU group it is in. So which `/dev/nvidiaN` or `/dev/dri/renderDN` a container gets follows from
-//! what is seen and not from a guess ([`uses`]), and what is missing is a problem before anything is built (P-62): a device is never
-//! optional. A mapping is made and kept by a step of the card ([`diff`], [`crew`]); which is the site's, the node's mark says.
+//! what is seen and not from a guess (`uses`), and what is missing is a problem before anything is built (P-62): a device is never
+//! optional. A mapping is made and kept by a step of the card (`diff`, `crew`); which is the site's, the node's mark says.
 //!
 //! Nothing here changes who drives a card: that is the feature `vfio` of the node, and takes a start of the node (P-22).
 

@@ -401,7 +401,9 @@ pub static ROWS: [Row<Guest>; 77] = [
             raw(old, new, |_| true).then_some("a PCI device of the node is root@pam's to give")
         }),
         root_words: "a device of the node without a mapping",
-        ..passed("hostpci", "`pci`, `gpu`", |g, _| of(g, |vm| vm.pci.iter().map(|it| one(it, &PCI)).collect()))
+        ..passed("hostpci", "`pci`, `gpu`", |g, _| {
+            of(g, |vm| vm.pci.iter().map(|it| one(it, &PCI)).collect())
+        })
     },
     Row {
         form: Form::Property(&VIRTIOFS),

@@ -126,8 +126,8 @@ fn of_rows(path: &str, of_guest: Option<&str>, kind: GuestKind) -> Vec<String> {
         })
     };
     let rows: Vec<&Row<_>> = table::of_kind(kind).rows.iter().filter(names).collect();
-    // A container has it in its configuration, too.
-    if rows.is_empty() && within("timezone") {
+    // A container has them in its configuration, too.
+    if rows.is_empty() && (within("timezone") || within("mounts")) {
         return vec!["at once, inside, by its features".to_owned()];
     }
     let mut all: Vec<(String, Vec<&str>)> = Vec::new();
