@@ -6,10 +6,11 @@ use serde_json::json;
 use super::{Case, case};
 
 /// What is no key of its configuration, or is not changed in place: by its path, why.
-pub(super) const NOT_HERE: [(&str, &str); 18] = [
+pub(super) const NOT_HERE: [(&str, &str); 19] = [
     ("address", "short for `networks.net0.address`"),
     ("clone", "when it is made: `clones`"),
     ("features", "installed in it: `changes`"),
+    ("gpu", "cards of the node: `gpus`"),
     ("id", "made anew: golden plan id-changes"),
     ("mac", "short for `networks.net0.mac`"),
     ("mounts.NAME.host", "never in place: golden plan volume-to-host-folder"),

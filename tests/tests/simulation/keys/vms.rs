@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use super::{Case, case};
 
 /// What is no key of its configuration, or is not changed in place: by its path, why.
-pub(super) const NOT_HERE: [(&str, &str); 20] = [
+pub(super) const NOT_HERE: [(&str, &str); 22] = [
     ("answers-within", "how long `apply` waits: `machines`"),
     ("clone", "when it is made: `clones`"),
     ("cloud-init", "it takes others along: `the_drive_of_cloud_init_goes`"),
     ("enter", "when it is made: golden plan vm-enters-by-ssh"),
     ("features", "installed by its agent: `machines`"),
+    ("gpu", "cards of the node: `gpus`"),
     ("id", "made anew: golden plan id-changes"),
     ("image", "when it is made: golden plan vm-image-changes"),
     ("mac", "short for `networks.net0.mac`"),
     ("address", "short for `networks.net0.address`"),
     ("network", "short for `networks.net0.network`"),
+    ("mounts", "of shares, inside: golden plan shares-first"),
     ("needs", "an order of work"),
     ("networks.NAME.allowed-addresses", "the firewall's"),
     ("networks.NAME.name", "refused: a virtual machine names its devices itself"),
