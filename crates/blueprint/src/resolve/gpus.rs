@@ -149,7 +149,7 @@ fn card<'g>(form: &CardForm, gpus: &'g Gpus, spot: Spot, context: &mut Context<'
     match form {
         CardForm::Name(name) => {
             let found = gpus.get(&name.0);
-            if found.is_none() {
+            if found.is_none() && !context.is_damaged("gpus", &name.0) {
                 let names: Vec<&str> = gpus.keys().map(String::as_str).collect();
                 context.dangling(spot, "graphics card", &name.0, &names);
             }

@@ -55,6 +55,12 @@ impl Context<'_, '_> {
         Spot { file: self.site_wide, span: Span::default() }
     }
 
+    /// Whether the node has something of this name in a list of its, which was not understood: then that is what is wrong.
+    pub fn is_damaged(&self, list: &str, name: &str) -> bool {
+        let entry = self.namespace.hypervisor.as_ref().filter(|entry| entry.damaged);
+        entry.is_some_and(|entry| entry.spot(&[list, name]).span != entry.spot(&[list]).span)
+    }
+
     /// Reports a reference to something that no file defines; says nothing while a file could not be read.
     pub fn dangling(&mut self, spot: Spot, what: &str, name: &str, names: &[&str]) {
         if self.namespace.blind {

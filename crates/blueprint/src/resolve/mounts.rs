@@ -189,7 +189,9 @@ pub(super) fn shared(
         let Some(share) = shares.and_then(|all| all.get(&said.0)) else {
             let names: Vec<&str> =
                 shares.into_iter().flat_map(|all| all.keys()).map(String::as_str).collect();
-            context.dangling(one.spot("share"), "share", &said.0, &names);
+            if !context.is_damaged("shares", &said.0) {
+                context.dangling(one.spot("share"), "share", &said.0, &names);
+            }
             continue;
         };
         let path = mount.path.0.trim_end_matches('/').to_owned();
