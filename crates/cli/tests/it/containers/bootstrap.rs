@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking")]
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::{Site, lacking, write};
+use super::support::{Site, lacking, wait_for, write};
 
 /// What the node's console would show.
 struct Console {
@@ -34,8 +35,10 @@ fn from_a_password_to_a_plan() {
     println!("real containers: from_a_password_to_a_plan");
     lab.node(
         "echo root:p4ss-of-the-node | chpasswd && printf 'PermitRootLogin yes\\nPasswordAuthentication yes\\n' > \
-         /etc/ssh/sshd_config.d/00-test.conf && systemctl reload ssh",
+         /etc/ssh/sshd_config.d/00-test.conf && systemctl restart ssh",
     );
+    // One that is only reloaded says so before it listens again.
+    wait_for("the node's ssh server", Duration::from_secs(30), || lab.on_node("true").status.success());
     let Console { host_key, fingerprint } = console(&lab);
     let site = Site::of_init();
     let before = std::fs::read_to_string(site.path().join("site.json")).unwrap();
