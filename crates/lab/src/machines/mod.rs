@@ -58,6 +58,19 @@ pub(crate) fn listening(table: &str) -> std::collections::BTreeSet<u32> {
         .collect()
 }
 
+/// Whether this computer's processor runs machines itself, by what it says of itself (`/proc/cpuinfo`): Intel's VMX or AMD's SVM.
+/// A `/dev/kvm` without either is one that emulates in the kernel what it has to (PVM), in which a usual system starts never.
+fn virtualises(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().filter_map(|line| line.strip_prefix("flags")?.split_once(':'));
+    flags.flat_map(|(_, flags)| flags.split_whitespace()).any(|flag| matches!(flag, "vmx" | "svm"))
+}
+
+/// Whether machines can be run by the processor, as far as can be seen before one starts.
+pub(crate) fn has_kvm() -> bool {
+    Utf8Path::new("/dev/kvm").exists()
+        && fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| virtualises(&text))
+}
+
 /// Is there when it was found that `/dev/kvm` is of no use.
 fn no_kvm() -> Utf8PathBuf {
     Utf8Path::new(RUN).join("no-kvm")
@@ -158,7 +171,7 @@ impl Machines for LxcRuntime {
         fs::create_dir_all(RUN).map_err(|error| TaskError(format!("unable to make '{RUN}' - {error}")))?;
         seed::write(id, config).await?;
         // Where the processor does not help, or only seems to, the machine is emulated: that is seen when one starts.
-        let mut helps = qemu::wants_kvm(config) && Utf8Path::new("/dev/kvm").exists() && !no_kvm().exists();
+        let mut helps = qemu::wants_kvm(config) && has_kvm() && !no_kvm().exists();
         loop {
             let argv =
                 qemu::arguments(id, config, Utf8Path::new(RUN), helps, &image::own(), volumes::is_own)?;
@@ -283,6 +296,13 @@ impl Machines for LxcRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_says_whether_it_virtualises() {
+        assert!(virtualises("processor\t: 0\nflags\t\t: fpu vme svm lm\n"));
+        assert!(virtualises("flags\t\t: fpu vmx\nvmx flags\t: vnmi\n"));
+        assert!(!virtualises("flags\t\t: fpu vme lm hypervisor\nvmx flags\t: vnmi vmx\nbugs\t\t: svm\n"));
+    }
 
     #[test]
     fn what_listens_is_told_by_its_socket() {

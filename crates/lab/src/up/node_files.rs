@@ -16,6 +16,7 @@ use super::hardware;
 use super::neighbour::CLUSTER;
 use super::spec::{LabSpec, Names, NodePlan};
 use crate::containers::{MACHINE_APT, MADE};
+use crate::machines;
 use crate::node::Member;
 
 /// Where the lab's program lies in the node.
@@ -236,7 +237,7 @@ impl Upper<'_> {
             .push_str("c /dev/loop-control 0660 root disk - 10:237\nc /dev/fuse 0666 root root - 10:229\n");
         // For virtual machines: their network cards, and the processor's help where there is any.
         devices.push_str("c /dev/net/tun 0666 root root - 10:200\n");
-        if Utf8Path::new("/dev/kvm").exists() {
+        if machines::has_kvm() {
             devices.push_str("c /dev/kvm 0660 root root - 10:232\n");
         }
         self.write("/etc/tmpfiles.d/lab.conf", devices, 0o644)?;

@@ -22,7 +22,7 @@ use super::preflight::Release;
 use super::process::Process;
 use super::spec::{LabSpec, Names};
 use super::{Event, NodeRecord, Report, down, forward, ready, record, start_lock};
-use crate::machines::ask;
+use crate::machines::{self, ask};
 
 pub(crate) use doors::Doors;
 pub(crate) use image::{LABEL, PROGRAM_LABEL, apt_of};
@@ -192,7 +192,7 @@ pub(crate) async fn power_on(folder: &Utf8Path, names: &Names, parts: &Hardware)
     }
     let cgroup = down::cgroup(&names.id);
     // Where the processor does not help, or only seems to, the machine is emulated: that is seen when it starts.
-    let mut kvm = Utf8Path::new("/dev/kvm").exists();
+    let mut kvm = machines::has_kvm();
     loop {
         tidy(&names.id);
         let arguments = qemu::arguments(&names.id, parts, kvm);
