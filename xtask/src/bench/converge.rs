@@ -1,9 +1,14 @@
 //! A feature that is already there, applied once more: how often the guest is asked, and how long that takes.
 
 use std::error::Error;
+use std::sync::Arc;
+
+use lab::sim::{Times, WorldOptions};
+use plan::address::kinds;
+use plan::{Address, mark};
+use proxmox::config::{GuestConfig, GuestKind};
 
 use super::{Table, node, say, site::Site};
-use lab::sim::{Times, WorldOptions};
 
 /// Measures and adds its figures.
 pub(crate) fn measure(table: &mut Table) -> Result<(), Box<dyn Error>> {
@@ -14,8 +19,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<(), Box<dyn Error>> {
         // Its mark forgets what was applied; the guest itself does not.
         let files = world.node.configuration_files();
         let (id, text) = files.get(1).ok_or("the second guest is not there")?;
-        let forgotten: Vec<String> = text.lines().map(forget).collect();
-        world.node.put_guest(*id, &format!("{}\n", forgotten.join("\n")))?;
+        world.node.put_guest(*id, &forget(&site, *id, text)?)?;
         let before = world.faults.made().len();
         let ran = node::apply(&site, &world).await?;
         let made = world.faults.made();
@@ -32,13 +36,17 @@ pub(crate) fn measure(table: &mut Table) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A description's line without the fingerprints of features.
-fn forget(line: &str) -> String {
-    match (line.find("\"features\""), line.starts_with('#')) {
-        (Some(at), true) => {
-            let end = line[at..].find('}').map_or(line.len(), |n| at + n + 1);
-            format!("{}{}", &line[..at], line[end..].trim_start_matches(','))
-        }
-        _ => line.to_owned(),
+/// A guest's configuration file, whose mark does not know of features any more.
+fn forget(site: &Site, id: u32, file: &str) -> Result<String, Box<dyn Error>> {
+    let mut config = GuestConfig::parse(GuestKind::Container, file);
+    let (text, read) = mark::parse(config.current.description.as_deref().unwrap_or_default())?;
+    let mut mark = read.ok_or("the second guest has no mark")?.into_mark();
+    let features: Vec<Address> =
+        mark.names(kinds::FEATURE).map(|name| Address::new(kinds::FEATURE, name)).collect();
+    for feature in &features {
+        mark.forget(feature);
     }
+    let trust = plan::Trust::new(&*mark.site, Some(Arc::new(site.key()?)));
+    config.current.description = Some(trust.describe(id, None, &text, &mark)?);
+    Ok(config.to_string())
 }

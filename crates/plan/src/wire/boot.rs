@@ -3,7 +3,7 @@
 //! Ranks are far apart: who comes later needs to move nobody. A guest's follows from the part that it plays, and along `needs`
 //! each comes after the one that it needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blueprint::model::{Blueprint, Guest, GuestKind, Startup};
 use blueprint::names::GuestName;
@@ -44,23 +44,13 @@ pub(super) fn order(
         .flat_map(|guest| guest.needs.iter().map(move |need| (&guest.name, need)))
         .filter(|(_, need)| guests.contains_key(*need))
         .collect();
-    // What is needed early belongs to the early ones. Needs are in no circle, so each pass settles one more link of every chain.
+    // What is needed early belongs to the early ones, and who needs something comes after it.
     let mut ranks: BTreeMap<&GuestName, u32> = guests.keys().map(|name| (name, own(name))).collect();
-    for _ in guests {
-        for (guest, need) in &links {
-            let rank = ranks[*need].min(ranks[*guest]);
-            ranks.insert(*need, rank);
-        }
-    }
-    for _ in guests {
-        for (guest, need) in &links {
-            let rank = ranks[*guest].max(ranks[*need] + STEP);
-            ranks.insert(*guest, rank);
-        }
-    }
-    let is_needed = |name: &GuestName| {
-        is_foundation(name) || guests.values().any(|guest| guest.started && guest.needs.contains(name))
-    };
+    settle(&mut ranks, &links, |guest, need| (guest, need.min(guest)));
+    settle(&mut ranks, &links, |guest, need| (guest.max(need + STEP), need));
+    let needed: BTreeSet<&GuestName> =
+        guests.values().filter(|guest| guest.started).flat_map(|guest| &guest.needs).collect();
+    let is_needed = |name: &GuestName| is_foundation(name) || needed.contains(name);
     let place = |guest: &Guest| {
         let said = guest.startup.unwrap_or_default();
         let up = is_needed(&guest.name).then_some(match guest.kind() {
@@ -74,4 +64,24 @@ pub(super) fn order(
         }
     };
     guests.values().map(|guest| (guest.name.clone(), place(guest))).collect()
+}
+
+/// Passes along the links until all ranks fit: from those of a guest and of one that it needs, `fit` makes theirs. Needs are in no
+/// circle, so each pass settles one more link of every chain.
+fn settle<'a>(
+    ranks: &mut BTreeMap<&'a GuestName, u32>,
+    links: &[(&'a GuestName, &'a GuestName)],
+    fit: impl Fn(u32, u32) -> (u32, u32),
+) {
+    for _ in 0..ranks.len() {
+        let before = ranks.clone();
+        for (guest, need) in links {
+            let (Some(of_guest), Some(of_need)) = (ranks.get(guest), ranks.get(need)) else { continue };
+            let (of_guest, of_need) = fit(*of_guest, *of_need);
+            ranks.extend([(*guest, of_guest), (*need, of_need)]);
+        }
+        if *ranks == before {
+            break;
+        }
+    }
 }
