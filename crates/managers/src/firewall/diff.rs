@@ -23,9 +23,9 @@ use super::files::{Wanted, before, is_in, set_head, text, with, without};
 use super::rules::Ends;
 use super::way::Way;
 use super::{SITE, names, prefix};
-use crate::Manager;
 use crate::features::diff::mark_after;
 use crate::worksite::Worksite;
+use crate::{Manager, network};
 
 /// The cluster's file.
 const CLUSTER: &str = "cluster.fw";
@@ -145,7 +145,7 @@ impl Declared<'_> {
             return;
         }
         self.site(proposal);
-        let ends = Ends::new(self.world.desired, self.firewall, &self.world.inventory.reached().addresses);
+        let ends = Ends::new(self.world.desired, self.firewall, &network::addresses(self.world));
         // One that becomes a template has no rules of its own, which its clones would have, too.
         for container in self.world.desired.guests.values().filter(|guest| !guest.golden) {
             self.guest(container, &ends, proposal);
@@ -214,7 +214,7 @@ impl Declared<'_> {
         }
         let rules = way.rules(site, self.firewall, &cluster);
         let new_cluster = with(&cluster, site, &Wanted { options, rules, ..Wanted::default() });
-        let ends = Ends::new(world.desired, self.firewall, &inventory.reached().addresses);
+        let ends = Ends::new(world.desired, self.firewall, &network::addresses(world));
         // A node's rules come before the cluster's: what keeps the way open is in both.
         let mut rules = way.rules(site, self.firewall, &host);
         rules.extend(ends.of_node(policy_of(&new_cluster, Direction::Out)));

@@ -71,7 +71,7 @@ pub(super) fn diff(world: World<'_>, proposal: &mut Proposal) {
 }
 
 /// What the node remembers and is not wanted any more.
-fn gone(mark: &Mark, links: &[Link]) -> Vec<(String, Applied)> {
+pub(super) fn gone(mark: &Mark, links: &[Link]) -> Vec<(String, Applied)> {
     let names = mark.names(kinds::NETWORK).filter(|name| links.iter().all(|link| link.name != *name));
     names.filter_map(|name| Some((name.to_owned(), Applied::of(mark, name)?))).collect()
 }

@@ -6,6 +6,7 @@
 //! ([`crate::hypervisor`]). Start at `stanza` for how a link is edited, at `way` for what is never cut in silence, at `diff` for
 //! the plan and at `crew` for how it is carried out.
 
+mod addresses;
 mod crew;
 mod diff;
 mod force;
@@ -15,6 +16,7 @@ mod way;
 
 use std::sync::Arc;
 
+pub(crate) use addresses::addresses;
 use apply::Crew;
 use async_trait::async_trait;
 use blueprint::model::Link;
