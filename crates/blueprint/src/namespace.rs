@@ -10,7 +10,7 @@ use crate::source::{
     CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, ImageSource,
     NetworkSource, SiteSource, StorageSource, TargetSource, TemplateSource, TypeSource,
 };
-use crate::tree::{Member, Node};
+use crate::tree::{Member, Node, Span};
 
 /// Something that is defined in one of the files.
 #[derive(Debug)]
@@ -36,14 +36,18 @@ impl<T> Entry<'_, T> {
 
     /// Where a key at the end of a path stands; else the entry's own.
     pub fn key_spot(&self, path: &[&str]) -> Spot {
+        self.document.spot(self.key_span(path))
+    }
+
+    fn key_span(&self, path: &[&str]) -> Span {
         let mut node = &self.member.value;
         let mut span = self.member.key;
         for key in path {
-            let Some(member) = node.member(key) else { return self.key() };
+            let Some(member) = node.member(key) else { return self.member.key };
             span = member.key;
             node = &member.value;
         }
-        self.document.spot(span)
+        span
     }
 
     pub fn node(&self) -> &Node {
@@ -52,7 +56,12 @@ impl<T> Entry<'_, T> {
 
     /// Where it is declared, for people.
     pub fn location(&self, report: &Report) -> Location {
-        location(self.document, self.member.key.start, report)
+        self.location_of(&[], report)
+    }
+
+    /// Where a key at the end of a path is, for people; else the entry's own.
+    pub fn location_of(&self, path: &[&str], report: &Report) -> Location {
+        location(self.document, self.key_span(path).start, report)
     }
 }
 

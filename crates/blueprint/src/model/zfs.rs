@@ -95,6 +95,8 @@ pub struct Dataset {
     pub name: String,
     /// The properties that are said, by their names.
     pub properties: BTreeMap<String, String>,
+    /// Where it is declared.
+    pub declared: Location,
 }
 
 impl Pool {

@@ -50,7 +50,7 @@ pub(super) fn gpus(
             driver: source.driver.as_ref().map(|it| it.0.clone()),
             pass,
             mapping: pass.then(|| format!("phoenix-{site}-{name}")),
-            declared: entry.location(context.report),
+            declared: entry.location_of(&["gpus", name], context.report),
         };
         gpus.insert(name.clone(), Arc::new(gpu));
     }

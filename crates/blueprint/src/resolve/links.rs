@@ -94,7 +94,7 @@ fn link(at: &At<'_, '_>, source: &LinkSource, context: &mut Context<'_, '_>) -> 
         dhcp: source.dhcp.unwrap_or(false),
         mtu: source.mtu,
         nat: source.nat.unwrap_or(false),
-        declared: crate::namespace::location(at.entry.document, at.own().span.start, context.report),
+        declared: at.entry.location_of(&["network", at.name], context.report),
     })
 }
 

@@ -197,7 +197,7 @@ impl All<'_> {
         });
         let smb = said.smb.map(|smb| self.smb(smb, path, context));
         let mounted = mounted(self.pools, &folder);
-        let declared = self.entry.location(context.report);
+        let declared = self.entry.location_of(path, context.report);
         let share = Share {
             name: name.to_owned(),
             path: folder,

@@ -155,7 +155,7 @@ impl One<'_> {
             properties,
             root,
             datasets: self.datasets(source, context),
-            declared: self.entry.location(context.report),
+            declared: self.entry.location_of(&self.path(&[]), context.report),
         })
     }
 
@@ -201,7 +201,9 @@ impl One<'_> {
                 context.push(draft.hint(format!("add \"{above}\": {{}}")));
             }
             let name = format!("{}/{below}", self.name);
-            out.insert(name.clone(), Dataset { name, properties: self.properties(below, source, context) });
+            let properties = self.properties(below, source, context);
+            let declared = self.entry.location_of(&self.path(&["datasets", below]), context.report);
+            out.insert(name.clone(), Dataset { name, properties, declared });
         }
         out
     }

@@ -88,7 +88,7 @@ fn one(world: World<'_>, zfs: &Zfs, pool: &model::Pool, dataset: &Dataset, propo
         (None, _) if !imported && !proposal.makes_anew(&Address::pool(&pool.name)) => {
             (Action::Update, "its pool is imported first: it is made where it is not on it".to_owned())
         }
-        (None, None) => (Action::Create, format!("declared in {}", pool.declared)),
+        (None, None) => (Action::Create, format!("declared in {}", dataset.declared)),
         (None, Some(_)) => (Action::Create, "it is not there any more".to_owned()),
         (Some(_), None) => (Action::Update, "it is there already: it is the site's from now on".to_owned()),
         (Some(_), Some(_)) if !set.is_empty() || !inherit.is_empty() => {

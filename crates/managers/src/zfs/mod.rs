@@ -398,7 +398,7 @@ impl Manager for Datasets {
         let name = address.name();
         let pool = desired.pools.get(name.split('/').next()?)?;
         let dataset = pool.datasets.get(name)?;
-        let mut facts = json!({ "declared": pool.declared.to_string() });
+        let mut facts = json!({ "declared": dataset.declared.to_string() });
         facts["mounted"] = pool.mountpoint(name).unwrap_or_else(|| "nowhere".to_owned()).into();
         for (name, value) in &dataset.properties {
             facts[name] = value.as_str().into();

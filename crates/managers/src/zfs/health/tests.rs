@@ -4,8 +4,11 @@ use plan::inventory::NodeFacts;
 use super::*;
 
 fn wanted() -> model::Pool {
-    let films =
-        Dataset { name: "tank/media".into(), properties: [(SNAPSHOTS.to_owned(), "14d".to_owned())].into() };
+    let films = Dataset {
+        name: "tank/media".into(),
+        properties: [(SNAPSHOTS.to_owned(), "14d".to_owned())].into(),
+        declared: model::Location::default(),
+    };
     model::Pool {
         name: "tank".into(),
         layout: Layout::Mirror,
