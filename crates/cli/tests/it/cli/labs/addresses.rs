@@ -38,17 +38,24 @@ fn states(lab: &Lab) -> Vec<(String, String)> {
     states
 }
 
+/// It takes disks and a card, which this lab has not; `managers` applies it where they are.
+const HARDWARE: &str = "whole-host";
+
 #[test]
 fn every_address_of_every_example_is_explained_and_has_a_status() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
     let mut seen = 0;
     for example in std::fs::read_dir(examples).unwrap() {
-        let lab = Lab::of(TestEnv::example(example.unwrap().file_name().to_str().unwrap()));
+        let name = example.unwrap().file_name();
+        let lab = Lab::of(TestEnv::example(name.to_str().unwrap()));
         let addresses = graph(&lab);
         for address in &addresses {
             let said = lab.run(&["explain", address, "--json"]).ended(0).json();
             assert_eq!(said["address"], **address, "{said}");
             assert!(said["facts"].as_object().is_some_and(|facts| !facts.is_empty()), "{said}");
+        }
+        if name == HARDWARE {
+            continue;
         }
         let before = states(&lab);
         assert!(before.iter().map(|(address, _)| address).eq(&addresses), "{before:#?}\n{addresses:#?}");
