@@ -9,6 +9,7 @@ use crate::catalog::{apply, with};
 use crate::given::but;
 
 mod ollama;
+mod wheels;
 
 const GGUF: &str = include_str!("gguf.py");
 const UP: &str = include_str!("up.py");
@@ -65,7 +66,7 @@ fn llama_cpp_serves_a_model_that_is_known_by_its_sum() {
     let plain = llama(&program, one.clone(), json!({}));
     guest.run(&apply(&plain)).ok();
     let asked = guest.sh("grep one.gguf /srv/asked");
-    assert!(asked.starts_with("/one.gguf -\n/one.gguf bytes=100000-\n"), "{asked}");
+    assert!(asked.starts_with("/one.gguf -\n/one.gguf bytes=200000-\n"), "{asked}");
     let before = guest.invocation("llama-cpp");
     guest.run(&apply(&plain)).nothing_to_do();
     assert_eq!((guest.sh("grep one.gguf /srv/asked"), guest.invocation("llama-cpp")), (asked, before));

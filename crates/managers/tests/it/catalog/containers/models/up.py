@@ -1,10 +1,10 @@
-# Serves the folder /srv/up on a port, as a bad line does: each answer is cut off after 100,000 bytes, and the next may begin there. Who
+# Serves the folder /srv/up on a port, as a bad line does: each answer is cut off after 200,000 bytes, and the next may begin there. Who
 # asks for /guarded/ needs a token. What was asked is in /srv/asked.
 import http.server
 import re
 import sys
 
-MOST = 100_000
+MOST = 200_000
 
 
 class Up(http.server.BaseHTTPRequestHandler):
