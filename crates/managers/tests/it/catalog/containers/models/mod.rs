@@ -45,7 +45,7 @@ fn llama(program: &Value, model: Value, more: Value) -> Rendered {
 
 /// What the stand-in was started with.
 fn started(guest: &Guest) -> Value {
-    serde_json::from_str(&guest.sh("curl -sS -m 5 http://10.0.0.53:8080/stand-in")).unwrap()
+    serde_json::from_str(&guest.sh("curl -sS -m 5 http://127.0.0.1:8080/stand-in")).unwrap()
 }
 
 fn wrong(guest: &Guest, feature: &Rendered) -> String {
@@ -150,22 +150,21 @@ fn llama_cpp_serves_a_model_that_is_known_by_its_sum() {
 
 /// The same feature with the real program, on the processor.
 fn the_real_one(guest: &Guest, program: &std::ffi::OsStr, model: &Value) {
-    guest.sh(
-        "rm -rf /srv/pack/* && systemctl is-active -q up || systemd-run -q --unit=up python3 /srv/up.py 9000",
-    );
+    guest.sh("rm -rf /srv/pack && mkdir /srv/pack");
     guest.copy(std::path::Path::new(program), "/srv/pack/llama-server");
     // Larger than the pieces of the bad line.
-    guest.sh("chmod 755 /srv/pack/llama-server && tar -czf /srv/up/real.tar.gz -C /srv/pack . && sed -i 's/^MOST = .*/MOST = 1 << 30/' /srv/up.py && systemctl restart up");
+    guest.sh("chmod 755 /srv/pack/llama-server && tar -czf /srv/up/real.tar.gz -C /srv/pack .
+              sed -i 's/^MOST = .*/MOST = 1 << 30/' /srv/up.py; systemd-run -q --unit=up-whole python3 /srv/up.py 9000");
     let real = served(guest, "real.tar.gz");
     let more = json!({ "keys": { "anna": { "env": "ANNAS" } }, "parallel": 2, "cache": "f16" });
     let feature = llama(&real, model.clone(), more);
     guest.run(&apply(&feature)).ok();
     guest.run(&apply(&feature)).nothing_to_do();
-    let said = guest.sh("curl -sS -m 20 -H 'Authorization: Bearer ANNAS' -d '{\"prompt\":\"hello\",\"max_tokens\":4}' http://10.0.0.53:8080/v1/completions");
+    let said = guest.sh("curl -sS -m 20 -H 'Authorization: Bearer ANNAS' -d '{\"prompt\":\"hello\",\"max_tokens\":4}' http://127.0.0.1:8080/v1/completions");
     let said: Value = serde_json::from_str(&said).unwrap();
     assert!(said["usage"]["completion_tokens"].as_u64().is_some_and(|n| n >= 1), "{said}");
     // Word by word, and only for those who show a key.
-    let chat = "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":4,\"stream\":true}' http://10.0.0.53:8080/v1/chat/completions";
+    let chat = "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":4,\"stream\":true}' http://127.0.0.1:8080/v1/chat/completions";
     let said = guest.sh(&format!("curl -sS -m 20 -N -H 'Authorization: Bearer ANNAS' {chat}"));
     assert!(said.matches("data: {").count() >= 2 && said.trim_end().ends_with("data: [DONE]"), "{said}");
     let code = guest.sh(&format!("curl -sS -m 20 -o /dev/null -w '%{{http_code}}' {chat}"));
