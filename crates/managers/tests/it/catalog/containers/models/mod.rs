@@ -152,6 +152,11 @@ fn llama_cpp_serves_a_model_that_is_known_by_its_sum() {
 fn the_real_one(guest: &Guest, program: &std::ffi::OsStr, model: &Value) {
     guest.sh("rm -rf /srv/pack && mkdir /srv/pack");
     guest.copy(std::path::Path::new(program), "/srv/pack/llama-server");
+    // What it is mostly linked with, beside it as in the archives of releases.
+    let library = std::path::Path::new("/usr/lib/x86_64-linux-gnu/libgomp.so.1");
+    if library.exists() {
+        guest.copy(library, "/srv/pack/libgomp.so.1");
+    }
     // Larger than the pieces of the bad line.
     guest.sh("chmod 755 /srv/pack/llama-server && tar -czf /srv/up/real.tar.gz -C /srv/pack .
               sed -i 's/^MOST = .*/MOST = 1 << 30/' /srv/up.py; systemd-run -q --unit=up-whole python3 /srv/up.py 9000");
