@@ -100,6 +100,9 @@ pub struct Told {
     /// The shares that this guest mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_mounts: Option<Vec<ShareMount>>,
+    /// The graphics cards that this guest uses, in the order in which it names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Vec<Gpu>>,
     /// The name servers that the guest asks; none where they are the node's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolvers: Option<Vec<Ipv4Addr>>,
@@ -343,6 +346,24 @@ pub struct User {
     /// The password. In a file's template it is the password itself, and `crypt` makes its hash.
     #[schemars(with = "String")]
     pub password: Secret,
+}
+
+/// A graphics card that a guest uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gpu {
+    /// Its name under `hypervisor.gpus`.
+    pub card: String,
+    /// What the guest is to have of its memory, in bytes; 0 where that is not said.
+    pub memory: u64,
+    /// The memory that it has, in bytes; 0 where that is not said.
+    pub total: u64,
+    /// The version of NVIDIA's driver that the node has to have loaded; empty where that is not said.
+    pub driver: String,
+    /// The number of the group in the guest that alone may use it; 0 where everybody there may.
+    pub gid: u32,
+    /// Whether the guest, a machine, has it to itself.
+    pub alone: bool,
 }
 
 /// The folder of a share.

@@ -158,6 +158,7 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
         smb_shares: None,
         smb_users: None,
         share_mounts: None,
+        gpus: Some(Vec::new()),
         // Each guest's own.
         resolvers: None,
     }
@@ -168,6 +169,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
     let Known { blueprint, parts, services, names, .. } = *known;
     let mut own = Told { resolvers: Some(resolvers(blueprint, container, parts)), ..Told::default() };
     own.share_mounts = super::shares::mounts(container);
+    if !container.gpus.is_empty() {
+        own.gpus = Some(gpus(blueprint, container));
+    }
     let name = container.name.as_str();
     if parts.is_package_cache(name) {
         own.package_cache = Some(String::new());
@@ -228,6 +232,23 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
         own.names = Some(by_address(&names.inside));
     }
     own
+}
+
+/// The graphics cards that a guest uses.
+fn gpus(blueprint: &Blueprint, container: &Guest) -> Vec<told::Gpu> {
+    let cards = blueprint.hypervisor.as_ref().map(|hypervisor| &hypervisor.gpus);
+    let told = container.gpus.iter().map(|used| {
+        let card = cards.and_then(|cards| cards.get(&used.card));
+        told::Gpu {
+            card: used.card.clone(),
+            memory: used.memory_mib.map_or(0, |mib| mib * MIB),
+            total: card.and_then(|card| card.memory_mib).map_or(0, |mib| mib * MIB),
+            driver: card.and_then(|card| card.driver.clone()).unwrap_or_default(),
+            gid: used.gid.unwrap_or(0),
+            alone: card.is_some_and(|card| card.pass),
+        }
+    });
+    told.collect()
 }
 
 /// The name servers a guest asks, where they are known.

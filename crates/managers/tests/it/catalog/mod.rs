@@ -15,11 +15,13 @@ mod containers {
     mod dnsmasq;
     mod docker;
     mod guest;
+    mod models;
     mod portainer;
     mod python;
 }
 mod examples;
 mod gpus;
+mod models;
 /// In a throw-away root.
 mod programs {
     mod engine;

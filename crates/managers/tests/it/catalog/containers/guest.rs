@@ -211,6 +211,13 @@ impl Guest {
         assert!(child.wait().unwrap().success(), "{path}");
     }
 
+    /// Copies a file of this machine into it.
+    pub fn copy(&self, from: &Path, to: &str) {
+        let from = fs_err::File::open(from).unwrap().into_parts().0;
+        let status = self.command().args(["sh", "-c", "cat >\"$0\"", to]).stdin(from).status();
+        assert!(status.unwrap().success(), "{to}");
+    }
+
     /// Runs a script as Phoenix does: on the standard input of `sh`.
     pub fn run(&self, script: &[u8]) -> Ran {
         Ran::of(self.command().arg("sh"), script)
