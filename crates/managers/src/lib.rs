@@ -28,6 +28,7 @@ pub mod network;
 pub mod observe;
 pub mod own;
 pub mod privileges;
+pub mod reboots;
 pub mod services;
 pub mod settle;
 pub mod ssh;
@@ -136,6 +137,8 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &certificates::Certificates,
         &features::diff::Features,
         &services::Services,
+        // What the node is restarted for follows from the steps on it.
+        &reboots::Reboots,
     ];
     ALL
 }

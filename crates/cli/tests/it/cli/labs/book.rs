@@ -7,11 +7,12 @@ use super::{Lab, Said, TestEnv};
 use crate::typed::commands;
 
 /// Pages, each with the example that its commands are about.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("node.md", "workshop"),
     ("devices.md", "media-server"),
     ("images.md", "media-server"),
     ("network.md", "workshop"),
+    ("restarts.md", "workshop"),
     ("storages.md", "media-server"),
     ("vms.md", "machines"),
 ];
