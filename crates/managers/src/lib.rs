@@ -136,9 +136,9 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &hypervisor::Hypervisors,
         &certificates::Certificates,
         &features::diff::Features,
-        &services::Services,
         // What the node is restarted for follows from the steps on it.
         &reboots::Reboots,
+        &services::Services,
     ];
     ALL
 }

@@ -14,7 +14,7 @@ fn module_name() -> serde_json::Value {
 
 /// The schema of the name of a module's option.
 fn option_name() -> serde_json::Value {
-    serde_json::json!({ "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$", "x-parse": "variable" })
+    serde_json::json!({ "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$", "x-parse": "module-option" })
 }
 
 /// The node's kernel: which one starts, with what on its command line, and which modules. What counts only from the node's next

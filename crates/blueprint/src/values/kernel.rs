@@ -56,6 +56,17 @@ checked_texts! {
             ),
         }
     };
+    /// The name of a module's option.
+    ModuleOption => |text| {
+        let is = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        match is && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            true => Ok(()),
+            false => wrong(
+                format!("`{}` cannot be the name of a module's option", text.escape_debug()),
+                "as this prints it, on the node: modinfo -p MODULE; such as \"force_id\"",
+            ),
+        }
+    };
     /// What an option of a module is set to.
     ModuleValue => |text| {
         let odd = |c: char| c.is_whitespace() || !c.is_ascii() || "\"'#\\".contains(c);
@@ -110,6 +121,7 @@ mod tests {
         fn what_is_a_value_prints_back(text in "[0-9a-z=.,_ -]{0,14}") {
             if let Ok(value) = text.parse::<KernelVersion>() { prop_assert_eq!(value.to_string(), &*text); }
             if let Ok(value) = text.parse::<ModuleName>() { prop_assert_eq!(value.to_string(), &*text); }
+            if let Ok(value) = text.parse::<ModuleOption>() { prop_assert_eq!(value.to_string(), &*text); }
             if let Ok(value) = text.parse::<ModuleValue>() { prop_assert_eq!(value.to_string(), &*text); }
             if let Ok(value) = text.parse::<KernelWord>() {
                 prop_assert!(!text.contains(' '));

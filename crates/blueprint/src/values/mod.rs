@@ -19,7 +19,7 @@ mod texts;
 mod zfs;
 
 pub use gpus::{DriverVersion, PciAddress, slot_of};
-pub use kernel::{KernelVersion, KernelWord, ModuleName, ModuleValue};
+pub use kernel::{KernelVersion, KernelWord, ModuleName, ModuleOption, ModuleValue};
 pub use links::{Inet4, Inet6, Ipv6};
 pub use machines::{
     DiskSerial, Graphics, Hotplug, Keyboard, Machine, MappingName, PciHost, PciId, Processor, Processors,
@@ -159,6 +159,7 @@ text_values! {
     KernelVersion, "kernel-version", "^[0-9][A-Za-z0-9.+~_-]*$", "the version of a kernel such as \"6.14.8-2-pve\"", "6.14.8-2-pve";
     KernelWord, "kernel-word", r"^[A-Za-z0-9][A-Za-z0-9_.-]*(=[^\s]*)?$", "a word of the kernel's command line such as \"iommu=pt\"", "iommu=pt";
     ModuleName, "module", "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", "the name of a module such as \"nct6775\"", "nct6775";
+    ModuleOption, "module-option", "^[A-Za-z_][A-Za-z0-9_]{0,63}$", "the name of a module's option such as \"force_id\"", "force_id";
     ModuleValue, "module-value", r"^[^\s]+$", "the value of a module's option such as \"0xd420\"", "0xd420";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }

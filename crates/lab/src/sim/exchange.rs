@@ -69,6 +69,9 @@ impl SimExchange {
             tokio::time::sleep(self.latency).await;
         }
         if self.node.runtime().is_down() {
+            if fault == Some(Fault::KillAfter) {
+                return self.faults.die().await;
+            }
             let reason = "connection refused".to_owned();
             return Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason });
         }

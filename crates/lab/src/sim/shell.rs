@@ -175,6 +175,14 @@ impl SimShell {
         Ok((n, fault))
     }
 
+    /// What comes of a call to a node that is down.
+    async fn away<T>(&self, fault: Option<&Fault>) -> Result<T, Error> {
+        match fault {
+            Some(Fault::KillAfter) => self.faults.die().await,
+            _ => Err(self.refused()),
+        }
+    }
+
     /// A connection that is made now gets in only where the firewall lets it.
     fn closed(&self, command: &Command) -> Option<Error> {
         let new = command.purpose == transport::FRESH && !firewall::lets_in(self.node(), self.client, 22);
@@ -479,7 +487,7 @@ impl Runner for SimShell {
     ) -> Result<Output, Error> {
         let (n, fault) = self.before(command).await?;
         if self.node().runtime().is_down() {
-            return Err(self.refused());
+            return self.away(fault.as_ref()).await;
         }
         if let Some(error) = self.closed(command) {
             return Err(error);
@@ -504,7 +512,7 @@ impl Runner for SimShell {
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let (_, fault) = self.before(command).await?;
         if self.node().runtime().is_down() {
-            return Err(self.refused());
+            return self.away(fault.as_ref()).await;
         }
         let (there, command) = match self.across(command) {
             Some(Ok((there, command))) => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blueprint::model::{GPU_NODES, Gpu, GpuUse, VFIO};
+use blueprint::model::{GPU_NODES, Gpu, GpuUse, KERNEL, VFIO};
 use blueprint::source::DeviceSource;
 use blueprint::values::{DevicePath, FileMode};
 use plan::desired::Guest as Wanted;
@@ -26,6 +26,9 @@ const EVERYBODY: &str = "0666";
 
 /// The code of a card that the node's own driver has.
 const HELD: &str = "gpu::held";
+
+/// The code of a node whose devices cannot be passed through.
+const IOMMU_OFF: &str = "gpu::iommu-off";
 
 /// The driver that leaves a device to virtual machines.
 const STUB: &str = "vfio-pci";
@@ -161,7 +164,10 @@ pub(crate) fn check(
         good = match found {
             Ok(()) => good,
             // The restart of the node brings that about, once somebody agrees to it; everything else need not wait.
-            Err(it) if it.code == HELD && reboots::waits_for(world, VFIO) => {
+            Err(it)
+                if it.code == HELD && reboots::waits_for(world, VFIO)
+                    || it.code == IOMMU_OFF && reboots::waits_for(world, KERNEL) =>
+            {
                 proposal.note(format!(
                     "{} waits for the restart of the node: {}",
                     wanted.resource(),
@@ -257,10 +263,10 @@ fn passed(world: World<'_>, gpus: &Gpus, gpu: &Gpu, card: &Card) -> Result<(), W
         return in_group(gpu, card, &name).and_then(|()| free(world, card, &name));
     }
     Err(wrong(
-        "gpu::iommu-off",
+        IOMMU_OFF,
         format!("{name} cannot be passed through: the node's IOMMU is off"),
-        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS; with Intel also `intel_iommu=on` on the kernel's command line \
-         (/etc/kernel/cmdline and proxmox-boot-tool refresh, or /etc/default/grub and update-grub); then start the node anew",
+        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS; with Intel also on the kernel's command line: \
+         \"kernel\": { \"command-line\": [\"intel_iommu=on\"] } under `hypervisor`; then start the node anew",
     ))
 }
 

@@ -39,6 +39,8 @@ const LOOK: Look = Look { name: "restarts", script: seen::SCRIPT };
 
 /// Why it takes root.
 const ROOT: &str = "the node is restarted by a command on it";
+/// Why it takes root where that was done already.
+const ROOT_AFTER: &str = "what ran is written down on the node itself";
 
 /// Restarts of the node, for planning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -214,7 +216,7 @@ impl Kind for Reboots {
         }
         let node = world.inventory.command_node().to_owned();
         let work = |deed| RebootWork { node: node.clone(), deed, guests: guests(world) };
-        let step = |action| crate::hypervisor::hold(Step::new(Address::reboot(), action)).root(ROOT);
+        let step = |action, root| crate::hypervisor::hold(Step::new(Address::reboot(), action)).root(root);
         let begun = seen.begun_by(&world.desired.site);
         let goes_on = begun.is_some_and(|begun| begun.boot == seen.boot && world.options.restart_node);
         if let Some(begun) = begun.filter(|_| !goes_on) {
@@ -227,7 +229,7 @@ impl Kind for Reboots {
             for waits in &why {
                 proposal.note(format!("the node waits for a restart: {waits}"));
             }
-            return proposal.step(step(Action::Run).reason(reason), &work(RebootDeed::Resume));
+            return proposal.step(step(Action::Run, ROOT_AFTER).reason(reason), &work(RebootDeed::Resume));
         }
         if begun.is_some() {
             why.push("a restart was begun, and cut off".to_owned());
@@ -236,7 +238,7 @@ impl Kind for Reboots {
             return;
         }
         let stops = running(world).map(|all| Change::new("stops meanwhile", Value::Null, all));
-        let step = step(Action::Restart).grade(Grade::Restart).reasons(why).changes(stops);
+        let step = step(Action::Restart, ROOT).grade(Grade::Restart).reasons(why).changes(stops);
         proposal.step(step, &work(RebootDeed::Restart));
     }
 
