@@ -116,12 +116,26 @@ impl There {
             "gpu-plugged" => self.world.runtime.gpus(|gpus| gpus.plug(words[1], words[2], 24 << 10)),
             "gpu-gone" => self.world.runtime.gpus(|gpus| gpus.pull(words[1])),
             "gpu-driver" => self.world.runtime.gpus(|gpus| gpus.driver(words[1], words[2])),
+            "gpu-driver-from-restart" => {
+                self.world.runtime.gpus(|gpus| gpus.driver_from_restart(words[1], words[2]));
+            }
             "gpu-beside" => self.world.runtime.gpus(|gpus| gpus.beside(words[1], words[2], words[3])),
             "gpu-group" => {
                 let group = words[2].parse().unwrap_or_else(|_| panic!("no group in `{line}`"));
                 self.world.runtime.gpus(|gpus| gpus.group(words[1], group));
             }
             "gpu-node-lost" => self.world.runtime.gpus(|gpus| gpus.lose(words[1])),
+            // By hand: nothing is left that waits.
+            "node-restarted" => self.world.runtime.restarts(lab::sim::SimRestarts::restarted),
+            // A run that was killed after it stopped the guest of this id, or after that and the restart.
+            "restart-cut-off" => {
+                let guest = format!("container {}", words[1]);
+                self.world.runtime.restarts(|it| it.begin("workshop", &guest));
+                self.at_guest(Method::Post, words[1].parse().expect("an id"), "/status/stop", &[]).await?;
+                if words.get(2) == Some(&"restarted") {
+                    self.world.runtime.restarts(lab::sim::SimRestarts::restarted);
+                }
+            }
             "iommu-off" => self.world.runtime.gpus(lab::sim::SimGpus::no_iommu),
             "nvidia" => self.world.runtime.gpus(|gpus| gpus.nvidia(words[1])),
             "mapping" => {

@@ -42,6 +42,8 @@ pub struct Try {
     pub destroy: bool,
     /// Restarts are put off.
     pub no_restart: bool,
+    /// The node may be restarted.
+    pub restart_node: bool,
     /// It is killed at this event (from 1).
     pub dies_at: Option<usize>,
     /// A person stops it.
@@ -188,6 +190,7 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
         targets: options.targets.clone(),
         destroy: options.destroy,
         no_restart: options.no_restart,
+        restart_node: options.restart_node,
     };
     let plan = plan::plan(&site.desired, &inventory, &managers::kinds(), &wishes);
     if !plan.problems.is_empty() {

@@ -364,7 +364,13 @@ impl There {
 
     /// The same, where something may be in the way: then nothing is done, and it is said what.
     pub(crate) async fn try_apply(&mut self, site: &Site) -> Result<(), String> {
-        let options = Options { now: now(), targets: Vec::new(), destroy: false, no_restart: false };
+        let options = Options {
+            now: now(),
+            targets: Vec::new(),
+            destroy: false,
+            no_restart: false,
+            restart_node: false,
+        };
         let plan = plan::plan(&site.desired, &self.seen_by(site).await, &managers::kinds(), &options);
         if !plan.problems.is_empty() {
             return Err(format!("this cannot be applied: {:?}", plan.problems));

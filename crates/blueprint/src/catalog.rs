@@ -281,6 +281,28 @@ pub struct FileSpec {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
     pub runs: Vec<String>,
+    /// When what is in it counts.
+    #[serde(default, skip_serializing_if = "Counts::is_at_once")]
+    pub counts: Counts,
+}
+
+/// When what a feature puts on a node counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counts {
+    /// As soon as it is there, and what follows from it was done.
+    #[default]
+    AtOnce,
+    /// From the node's next start: until then the restart of the node is pending, and plans say so. Only for features that
+    /// are for nodes alone.
+    AtRestart,
+}
+
+impl Counts {
+    /// Whether nothing has to be waited for.
+    pub fn is_at_once(&self) -> bool {
+        *self == Self::AtOnce
+    }
 }
 
 /// A command that brings about something no file can.
@@ -305,6 +327,13 @@ pub struct CommandSpec {
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,
+    /// What takes back what it did, for a POSIX shell: it is run when the feature goes, or this command, after everything else
+    /// of it went. Whatever it takes is in this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// When what it brings about counts.
+    #[serde(default, skip_serializing_if = "Counts::is_at_once")]
+    pub counts: Counts,
 }
 
 /// How a unit should be.

@@ -211,6 +211,7 @@ impl Checker<'_> {
         for file in list(root, "files") {
             self.guest_path(file);
             self.mode(file);
+            self.counts(file);
             let sources: Vec<&str> =
                 ["template", "from", "content"].into_iter().filter(|k| file.get(k).is_some()).collect();
             if sources.len() != 1 && file.members().is_some() {
@@ -269,6 +270,15 @@ impl Checker<'_> {
         }
     }
 
+    /// What counts from a start of the node is of nodes alone: where a guest's own start is enough, what follows a change says so.
+    fn counts(&mut self, part: &Node) {
+        let waits = part.member("counts").filter(|it| it.value.text() == Some("at-restart"));
+        if let Some(member) = waits.filter(|_| self.feature.spec.is_for(HostKind::Guest)) {
+            let message = "only what is for nodes alone can count from the node's next start".to_owned();
+            self.bad(member.key, message, Some("\"hosts\": [\"node\"]".to_owned()));
+        }
+    }
+
     fn commands(&mut self, root: &Node) {
         let mut seen = BTreeSet::new();
         for command in list(root, "commands") {
@@ -291,6 +301,7 @@ impl Checker<'_> {
             .collect();
         // P-31: what is declared has an effect.
         for command in list(root, "commands") {
+            self.counts(command);
             if let Some(name) = command.get("name")
                 && idle.iter().any(|i| name.text() == Some(i))
             {

@@ -17,6 +17,7 @@ use crate::values::{Bridge, Domain, Label};
 
 mod gpu;
 mod guest;
+mod kernel;
 mod link;
 mod machine;
 mod share;
@@ -27,6 +28,7 @@ pub use gpu::{GPU_NODES, Gpu, GpuUse, VFIO, memory_of, shared};
 pub use guest::{
     Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup, gib,
 };
+pub use kernel::{KERNEL, Kernel};
 pub use link::{Link, LinkIs, Port};
 pub use machine::{Bus, Efi, Enter, Passed, Slot, User, Vm, VmDisk};
 pub use share::{Export, NFS_SERVER, Named, SAMBA, SHARE_FOLDERS, SHARE_MOUNTS, Share, SharedMount, Smb};
@@ -315,6 +317,8 @@ pub struct Hypervisor {
     pub zfs: BTreeMap<String, Arc<Pool>>,
     /// Its graphics cards, by name.
     pub gpus: BTreeMap<String, Arc<Gpu>>,
+    /// Its kernel.
+    pub kernel: Kernel,
     /// Its links that are declared, by name.
     pub network: BTreeMap<String, Link>,
     /// Its folders that others use, by name.

@@ -306,6 +306,9 @@ pub struct Chosen {
     /// Restart no guest: what takes that is written and waits, and `status` shows it
     #[arg(long)]
     pub no_restart: bool,
+    /// Restart the node where something counts only from its next start: its guests are shut down and started again
+    #[arg(long)]
+    pub restart_node: bool,
 }
 
 /// How a plan is made and carried out by `apply` and `up`.

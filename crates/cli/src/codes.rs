@@ -10,6 +10,7 @@ mod guests;
 mod inside;
 mod lab;
 mod node;
+mod reboot;
 mod run;
 mod storage;
 mod zfs;
@@ -17,7 +18,7 @@ mod zfs;
 use blueprint::codes::CodeInfo;
 
 /// The lists, one a file.
-const LISTS: [&[CodeInfo]; 10] = [
+const LISTS: [&[CodeInfo]; 11] = [
     authority::CODES,
     command::CODES,
     gpu::CODES,
@@ -25,6 +26,7 @@ const LISTS: [&[CodeInfo]; 10] = [
     inside::CODES,
     lab::CODES,
     node::CODES,
+    reboot::CODES,
     run::CODES,
     storage::CODES,
     zfs::CODES,

@@ -212,4 +212,9 @@ pub trait Runtime: Machines + Send + Sync + Debug {
     fn zfs_places(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }
+
+    /// Whether the node is down, so that nothing on it answers. What runs on a real one cannot tell.
+    fn is_down(&self) -> bool {
+        false
+    }
 }

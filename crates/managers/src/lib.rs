@@ -28,6 +28,7 @@ pub mod network;
 pub mod observe;
 pub mod own;
 pub mod privileges;
+pub mod reboots;
 pub mod services;
 pub mod settle;
 pub mod ssh;
@@ -135,6 +136,8 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &hypervisor::Hypervisors,
         &certificates::Certificates,
         &features::diff::Features,
+        // What the node is restarted for follows from the steps on it.
+        &reboots::Reboots,
         &services::Services,
     ];
     ALL

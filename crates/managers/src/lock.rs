@@ -7,12 +7,14 @@
 //! one call for all nodes; but what a killed run leaves there stands for two minutes, and whoever holds one has to come
 //! back for it every two minutes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apply::Failure;
-use transport::{Command, Error, Held};
+use transport::{Command, Error, Held, Runner};
 
 use crate::ways::Ways;
+use crate::worksite::HostRunner;
 
 /// `flock` holds the lock as long as `cat` waits for its input, which ends with the connection. The file tells who has
 /// it. `/run` is gone after a reboot, and so are the runs that a reboot ended.
@@ -50,10 +52,32 @@ pub async fn take(ways: &Ways, site: &str, owner: &str) -> Result<NodeLock, NotH
         return Err(NotHeld::NoWay);
     }
     let nodes = ways.locks().await.map_err(NotHeld::Unreachable)?;
+    take_on(&nodes, site, owner).await
+}
+
+/// Takes the lock again on the one node of those it is held on that was restarted, with which what held it ended; `None` where it
+/// was not held on that one.
+///
+/// # Errors
+/// Why it is not held there.
+pub(crate) async fn again(
+    ways: &Ways,
+    restarted: &HostRunner,
+    site: &str,
+) -> Result<Option<NodeLock>, NotHeld> {
+    let mut nodes = ways.locks().await.map_err(NotHeld::Unreachable)?;
+    nodes.retain(|node| node.place() == restarted.runner.place());
+    if nodes.is_empty() {
+        return Ok(None);
+    }
+    take_on(&nodes, site, "the run that restarted the node").await.map(Some)
+}
+
+async fn take_on(nodes: &[Arc<dyn Runner>], site: &str, owner: &str) -> Result<NodeLock, NotHeld> {
     let command = Command::new("taking the site's lock", ["sh", "-c", HOLD, "phoenix-lock", site, owner]);
     let command = command.limit(LIMIT);
     let mut held = Vec::new();
-    for node in &nodes {
+    for node in nodes {
         match node.hold(&command).await {
             Ok(Ok((line, guard))) if line.trim() == "locked" => held.push(guard),
             Ok(Ok((line, _))) => return Err(NotHeld::Taken(line)),

@@ -37,6 +37,8 @@ pub mod kinds {
     pub const NETWORK: &str = "network";
     /// Restarts of guests, by the guests' names: no resources, but steps of their own.
     pub const RESTART: &str = "restart";
+    /// The restart of the node, likewise.
+    pub const REBOOT: &str = "reboot";
 }
 
 /// The node that answers, behind the `@` of an address.
@@ -134,6 +136,11 @@ impl Address {
     /// The address of the restart of a guest.
     pub fn restart(guest: &str) -> Self {
         Self::new(kinds::RESTART, guest)
+    }
+
+    /// The address of the restart of the node: `reboot.node`.
+    pub fn reboot() -> Self {
+        Self::new(kinds::REBOOT, THE_NODE)
     }
 
     /// The address of a container template on a node: the one that is declared under this name, or whose file's name begins so.

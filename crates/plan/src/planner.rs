@@ -1,6 +1,7 @@
 //! The planner itself: asks each kind of resource for its differences, then orders, cuts to the targets, and checks.
 
 mod golden;
+mod reboot;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,8 @@ pub struct Options {
     pub destroy: bool,
     /// Whether restarts are put off ([`Plan::postpone_restarts`]).
     pub no_restart: bool,
+    /// Whether the node may be restarted. Without that consent it never is, and what waits for it goes on waiting.
+    pub restart_node: bool,
 }
 
 /// What a kind of resource looks at. There is no way from here to a node: a plan cannot change anything (P-14, I-2).
@@ -200,12 +203,12 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
         kind.diff(world, &mut proposal);
     }
     let Proposal { mut steps, conditional, mut problems, mut notes, basis } = proposal;
-    let mut postponed = Vec::new();
-    if options.no_restart {
-        let mut all: Vec<Step> = steps.into_values().collect();
-        postponed = step::postpone(&mut all);
-        steps = all.into_iter().map(|step| (step.address.clone(), step)).collect();
-    }
+    let (no_restart, no_reboot) = (options.no_restart, !options.restart_node);
+    let put_off =
+        |step: &Step| no_restart && step::restarts_guest(step) || no_reboot && step::restarts_node(step);
+    let mut all: Vec<Step> = steps.into_values().collect();
+    let mut postponed = step::postpone(&mut all, put_off);
+    steps = all.into_iter().map(|step| (step.address.clone(), step)).collect();
     let restarts = Restarts::among(desired, &steps);
     // To a fixed point: a step that joins may be the trigger of another.
     let mut open = conditional;
@@ -232,13 +235,16 @@ pub fn plan(desired: &Desired, inventory: &Inventory, kinds: &[&dyn Kind], optio
     }));
     connect(desired, &restarts, &mut steps);
     reverse_deletions(desired, &mut steps);
+    reboot::barrier(&mut steps);
     if !options.targets.is_empty() {
         let remembered = targets::remembered(desired, inventory);
         let kept = limit_to_targets(desired, inventory, &remembered, &mut steps, &options.targets);
         problems.retain(|p| kept.contains(&p.address));
         let guests = targets::Guests::new(desired);
-        postponed
-            .retain(|it| it.id.and_then(|id| guests.of_id(id)).is_some_and(|guest| kept.contains(&guest)));
+        postponed.retain(|it| {
+            let guest = it.id.and_then(|id| guests.of_id(id));
+            it.is_of_the_node() || guest.is_some_and(|guest| kept.contains(&guest))
+        });
         notes.extend(with_others(&remembered, &kept, &options.targets));
     }
     // What needs consent or is refused holds back what needs it; that is the foreman's business, not the plan's.
@@ -405,6 +411,8 @@ fn limit_to_targets(
     // A restart is named by its own address, too, which is no resource's.
     let restarts = steps.values().filter(|step| step.address.kind() == address::kinds::RESTART);
     open.extend(restarts.filter(|step| named(&step.address, step.id)).map(|step| step.address.clone()));
+    // That of the node was asked for by name already: it is in no plan otherwise.
+    open.extend(Some(Address::reboot()).filter(|reboot| steps.contains_key(reboot)));
     open.extend(gone);
     let mut keep: BTreeSet<Address> = BTreeSet::new();
     while let Some(next) = open.pop() {

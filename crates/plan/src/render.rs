@@ -135,6 +135,11 @@ fn put_off(plan: &Plan, view: &View<'_>) -> String {
 pub fn waiting(plan: &Plan, command: &str) -> Vec<String> {
     let line = |it: &Postponed| {
         let why = it.reasons.join("; ");
+        if it.is_of_the_node() {
+            return format!(
+                "the node waits for a restart ({why}): {command} apply --restart-node, which stops its guests for that time"
+            );
+        }
         format!("{0} waits for a restart ({why}): {command} apply --target {0}", it.guest())
     };
     plan.postponed.iter().map(line).collect()

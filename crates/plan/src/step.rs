@@ -295,9 +295,9 @@ pub struct Plan {
 /// A restart that was put off: what waits for it goes on waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Postponed {
-    /// The restart's own address: `restart.notes`.
+    /// The restart's own address: `restart.notes`, `reboot.node`.
     pub address: Address,
-    /// The guest's id.
+    /// The guest's id; none where it is the node that is to restart.
     pub id: Option<u32>,
     /// Why it is to restart, one sentence each.
     pub reasons: Vec<String>,
@@ -308,20 +308,35 @@ impl Postponed {
     pub fn guest(&self) -> &str {
         self.address.name()
     }
+
+    /// Whether it is the node's own.
+    pub fn is_of_the_node(&self) -> bool {
+        self.address.kind() == kinds::REBOOT
+    }
 }
 
-/// Takes the restarts out of `steps`.
-pub(crate) fn postpone(steps: &mut Vec<Step>) -> Vec<Postponed> {
-    let out = steps.extract_if(.., |step| step.address.kind() == kinds::RESTART).map(|step| Postponed {
+/// Takes the restarts out of `steps` that `which` is true of, by their addresses.
+pub(crate) fn postpone(steps: &mut Vec<Step>, which: impl Fn(&Step) -> bool) -> Vec<Postponed> {
+    let out = steps.extract_if(.., |step| which(step)).map(|step| Postponed {
         address: step.address,
         id: step.id,
         reasons: step.reasons,
     });
     let out: Vec<Postponed> = out.collect();
     for step in steps {
-        step.needs.retain(|need| need.kind() != kinds::RESTART);
+        step.needs.retain(|need| out.iter().all(|it| it.address != *need));
     }
     out
+}
+
+/// Whether a step restarts a guest.
+pub(crate) fn restarts_guest(step: &Step) -> bool {
+    step.address.kind() == kinds::RESTART
+}
+
+/// Whether a step restarts the node. One that only starts what an earlier run stopped for that does not.
+pub(crate) fn restarts_node(step: &Step) -> bool {
+    step.address.kind() == kinds::REBOOT && step.action == Action::Restart
 }
 
 /// Counts of steps.
@@ -388,8 +403,13 @@ impl Plan {
 
     /// Puts off what restarts guests: the values are written, and wait.
     pub fn postpone_restarts(&mut self) {
-        let more = postpone(&mut self.steps);
+        let more = postpone(&mut self.steps, restarts_guest);
         self.postponed.extend(more);
+    }
+
+    /// Whether the node restarts.
+    pub fn restarts_the_node(&self) -> bool {
+        self.steps.iter().any(restarts_node)
     }
 
     /// The addresses of all steps.

@@ -53,7 +53,7 @@ pub use passphrase::Passphrase;
 pub use pki::Stage;
 pub use saved::{Saved, read};
 pub use secrets::{Another, SiteSecrets};
-pub use site::{SPAN, Site};
+pub use site::{Restarts, SPAN, Site};
 pub use status::{ExtraGuest, Status};
 pub use trace::{Question, Traced};
 pub use urls::{at_the_port, tcp_services, url};

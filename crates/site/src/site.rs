@@ -32,6 +32,15 @@ pub const SPAN: &str = "phoenix.span";
 /// What is rotated where it is no guest.
 const INTERMEDIATE: &str = "intermediate";
 
+/// What a plan does about what only counts after a restart.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Restarts {
+    /// Guests are not restarted: what takes that is written, and waits.
+    pub put_off: bool,
+    /// The node may be restarted. Without that it never is.
+    pub node: bool,
+}
+
 /// A site, opened. [`Self::close`] it at the end.
 #[derive(Debug)]
 pub struct Site {
@@ -258,16 +267,18 @@ impl Site {
     /// # Errors
     /// When there is no such target.
     pub fn plan(&self, targets: &[String], destroy: bool) -> Result<Plan, Error> {
-        self.plan_so(targets, destroy, false)
+        self.plan_so(targets, destroy, Restarts::default())
     }
 
-    /// The same; with `no_restart`, restarts are put off.
+    /// The same, with wishes for what restarts.
     ///
     /// # Errors
     /// When there is no such target.
-    pub fn plan_so(&self, targets: &[String], destroy: bool, no_restart: bool) -> Result<Plan, Error> {
+    pub fn plan_so(&self, targets: &[String], destroy: bool, restarts: Restarts) -> Result<Plan, Error> {
         self.known(targets)?;
-        let options = plan::Options { now: Timestamp::now(), targets: targets.to_vec(), destroy, no_restart };
+        let Restarts { put_off: no_restart, node: restart_node } = restarts;
+        let targets = targets.to_vec();
+        let options = plan::Options { now: Timestamp::now(), targets, destroy, no_restart, restart_node };
         Ok(info_span!(target: SPAN, "planning")
             .in_scope(|| plan::plan(&self.desired, &self.inventory, &managers::kinds(), &options)))
     }

@@ -22,6 +22,7 @@ mod network;
 mod owned;
 mod privileges;
 mod renewal;
+mod restarts;
 mod roots;
 mod seeds;
 mod storages;

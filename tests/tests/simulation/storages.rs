@@ -238,7 +238,13 @@ fn another_password_is_a_step() {
             seen.judge(&site.trust());
             managers::look_for(&ways, &site.desired, &mut seen).await;
             managers::features::known::look(&site.desired, &mut seen, site.trust().key(), &Said(value));
-            let options = Options { now: now(), targets: Vec::new(), destroy: false, no_restart: false };
+            let options = Options {
+                now: now(),
+                targets: Vec::new(),
+                destroy: false,
+                no_restart: false,
+                restart_node: false,
+            };
             plan::plan(&site.desired, &seen, &managers::kinds(), &options)
         };
         assert_eq!(plan("hunter2-office").await.steps.len(), 0);

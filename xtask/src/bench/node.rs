@@ -72,8 +72,13 @@ pub(crate) async fn apply(site: &Site, world: &World) -> Result<Ran, Box<dyn Err
     let mut inventory = managers::observe(&ways).await?;
     let trust = Arc::new(plan::Trust::new(&*desired.site, Some(Arc::new(site.key()?))));
     inventory.judge(&trust);
-    let options =
-        plan::Options { now: Timestamp::now(), targets: Vec::new(), destroy: false, no_restart: false };
+    let options = plan::Options {
+        now: Timestamp::now(),
+        targets: Vec::new(),
+        destroy: false,
+        no_restart: false,
+        restart_node: false,
+    };
     let plan = plan::plan(&desired, &inventory, &managers::kinds(), &options);
     if let Some(problem) = plan.problems.first() {
         return Err(format!("{}: {}", problem.address, problem.message).into());

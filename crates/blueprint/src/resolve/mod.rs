@@ -6,6 +6,7 @@ mod flows;
 mod gpus;
 mod guests;
 mod images;
+mod kernel;
 mod links;
 mod machines;
 mod made;
@@ -30,7 +31,9 @@ use camino::Utf8PathBuf;
 use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
-use crate::model::{Authority, Blueprint, GPU_NODES, Guests, RENEWS, SCHEDULE, SHARE_MOUNTS, VFIO, shared};
+use crate::model::{
+    Authority, Blueprint, GPU_NODES, Guests, KERNEL, RENEWS, SCHEDULE, SHARE_MOUNTS, VFIO, shared,
+};
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
 use crate::suggest;
@@ -148,6 +151,9 @@ pub(crate) fn resolve(
     }
     if hypervisor.as_ref().is_some_and(|node| node.gpus.values().any(|gpu| gpu.pass)) {
         used.extend(features.closure(VFIO));
+    }
+    if hypervisor.as_ref().is_some_and(|node| !node.kernel.is_empty()) {
+        used.extend(features.closure(KERNEL));
     }
     let cards = hypervisor.iter().flat_map(|node| node.gpus.values());
     if shared(cards.map(AsRef::as_ref), &guests).next().is_some() {

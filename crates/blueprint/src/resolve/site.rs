@@ -207,6 +207,7 @@ pub(super) fn hypervisor(
         certificate,
         features,
         gpus: super::gpus::gpus(entry, source, context),
+        kernel: super::kernel::kernel(entry, source, context),
         shares: super::shares::shares(entry, source, &zfs, networks, context),
         zfs,
         hostname: source.hostname.clone().unwrap_or_else(|| values::Label(PVE.to_owned())),
@@ -219,6 +220,7 @@ pub(super) fn hypervisor(
         ("features", !hypervisor.features.is_empty(), "nothing can be installed on the node"),
         ("zfs", !hypervisor.zfs.is_empty(), "nothing can be done with the node's disks"),
         ("gpus", !hypervisor.gpus.is_empty(), "nothing is known of the node's graphics cards"),
+        ("kernel", !hypervisor.kernel.is_empty(), "nothing can be done with the node's kernel"),
         (
             "shares",
             source.shares.as_ref().is_some_and(|all| !all.is_empty()),

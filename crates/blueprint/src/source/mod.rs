@@ -7,6 +7,7 @@ mod container;
 mod gpu;
 mod guest;
 mod image;
+mod kernel;
 mod link;
 mod machine;
 mod service;
@@ -30,6 +31,7 @@ pub use guest::{
     StartupSource, TypeSource, VmSource,
 };
 pub use image::{CloneSource, FormatSource, ImageSource, TemplateSource};
+pub use kernel::{KernelSource, ModuleOptions};
 pub use link::{BondModeSource, LinkSource};
 pub use machine::{
     AgentForm, AgentSource, AgentTypeSource, AioSource, BiosSource, CacheSource, ControllerSource,
@@ -205,6 +207,9 @@ pub struct HypervisorSource {
     /// Its graphics cards, by names of your choice. What uses one says `gpu`. Needs `ssh` as root.
     #[schemars(extend("propertyNames" = name(), "examples" = serde_json::json!([{"card0": {"pci": "0000:01:00.0", "memory": "24G"}}])))]
     pub gpus: Option<BTreeMap<String, GpuSource>>,
+    /// Its kernel: which one starts, its command line, modules. Needs `ssh` as root.
+    #[schemars(extend("examples" = serde_json::json!([{"command-line": ["iommu=pt"], "blacklist": ["nouveau"]}])))]
+    pub kernel: Option<KernelSource>,
     /// Its links, by name, as `/etc/network/interfaces` has them: bridges, bonds, VLANs and cards. What is not declared here stays as
     /// it is. A change comes into force at once, and is taken back by the node itself unless a new connection gets through after
     /// it. Needs `ssh` as root.

@@ -11,6 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 mod gpus;
+mod kernel;
 mod links;
 mod machines;
 mod shares;
@@ -18,6 +19,7 @@ mod texts;
 mod zfs;
 
 pub use gpus::{DriverVersion, PciAddress, slot_of};
+pub use kernel::{KernelVersion, KernelWord, ModuleName, ModuleOption, ModuleValue};
 pub use links::{Inet4, Inet6, Ipv6};
 pub use machines::{
     DiskSerial, Graphics, Hotplug, Keyboard, Machine, MappingName, PciHost, PciId, Processor, Processors,
@@ -154,6 +156,11 @@ text_values! {
     DatasetName, "zfs-dataset", "^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9][A-Za-z0-9_.:-]*)*$", "the name of a dataset below its pool such as \"media/films\"", "media/films";
     PciAddress, "pci-address", "^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]$", "the address of a PCI device such as \"0000:01:00.0\"", "0000:01:00.0";
     DriverVersion, "driver-version", "^[0-9]{1,4}([.][0-9]{1,4}){1,2}$", "the version of a driver such as \"570.133.07\"", "570.133.07";
+    KernelVersion, "kernel-version", "^[0-9][A-Za-z0-9.+~_-]*$", "the version of a kernel such as \"6.14.8-2-pve\"", "6.14.8-2-pve";
+    KernelWord, "kernel-word", r"^[A-Za-z0-9][A-Za-z0-9_.-]*(=[^\s]*)?$", "a word of the kernel's command line such as \"iommu=pt\"", "iommu=pt";
+    ModuleName, "module", "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", "the name of a module such as \"nct6775\"", "nct6775";
+    ModuleOption, "module-option", "^[A-Za-z_][A-Za-z0-9_]{0,63}$", "the name of a module's option such as \"force_id\"", "force_id";
+    ModuleValue, "module-value", r"^[^\s]+$", "the value of a module's option such as \"0xd420\"", "0xd420";
     Text, "text", r"\S", "a text that is not empty", "local-zfs";
 }
 

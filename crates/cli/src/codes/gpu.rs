@@ -24,7 +24,8 @@ pub const CODES: &[CodeInfo] = &[
         "a card that is to be passed through has a driver of the node",
         "A virtual machine gets the card from `vfio-pci`. While the node's own driver has it, taking it away can hang the node, so \
          nothing is begun.",
-        "Apply the feature `vfio@node`, which comes by itself with `\"use\": \"pass\"`, and start the node anew.",
+        "Where a plan says that the node waits for a restart: `phoenix-cli apply --restart-node`. Otherwise the node has been started with the \
+         feature `vfio@node`, and its driver was quicker: what loads it so early, `dmesg` on the node says.",
     ),
     code(
         "gpu::iommu-group",

@@ -91,6 +91,12 @@ pub const CODES: &[CodeInfo] = &[
         "Set `\"protected\": false` and apply that first. To do the rest and leave it as it is: `--exclude ADDRESS`.",
     ),
     code(
+        "consent::restart-node",
+        "a plan out of a file restarts the node",
+        "The plan was made with `--restart-node`. Its guests stop for that time, so whoever carries the plan out says it again.",
+        "Add `--restart-node`, or make the plan again without it.",
+    ),
+    code(
         "consent::unreadable",
         "the answer cannot be read",
         "The terminal closed while a question was open. Nothing was done.",

@@ -27,6 +27,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
         let (plan, left) = match saved {
             Some(saved) => {
                 let mut plan = planned.accept(saved)?;
+                consent::to_the_restart(&plan, carrying.chosen.restart_node)?;
                 if carrying.chosen.no_restart {
                     plan.postpone_restarts();
                 }

@@ -67,6 +67,21 @@ pub fn nothing_protected(plan: &Plan) -> Result<(), CommandError> {
     .hint(format!("or leave it as it is, and do the rest: {}", out.join(" "))))
 }
 
+/// Refuses a plan out of a file that restarts the node, where that is not said again: the file may have been made long ago.
+///
+/// # Errors
+/// With what to type.
+pub fn to_the_restart(plan: &Plan, granted: bool) -> Result<(), CommandError> {
+    if granted || !plan.restarts_the_node() {
+        return Ok(());
+    }
+    Err(CommandError {
+        kind: ErrorKind::Consent,
+        ..CommandError::failed("consent::restart-node", "nothing was done: this plan restarts the node")
+    }
+    .hint("agree to it: --restart-node; or make the plan again without it"))
+}
+
 /// All consent the plan takes, with what is asked for now.
 ///
 /// # Errors

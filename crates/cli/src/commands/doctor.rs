@@ -361,6 +361,7 @@ async fn hops(
                 targets: vec![],
                 destroy: false,
                 no_restart: false,
+                restart_node: false,
             };
             let plan = plan::plan(&paper.desired, &inventory, &managers::kinds(), &options);
             for problem in &plan.problems {

@@ -1,7 +1,7 @@
 //! `plan`: what would be done, and why.
 
 use managers::features::look::Looked;
-use site::Site;
+use site::{Restarts, Site};
 
 use crate::args::{self, Global};
 use crate::commands::{consent, diff, show};
@@ -37,7 +37,8 @@ pub fn plan_for(
     chosen: &args::Chosen,
     destroy: bool,
 ) -> Result<(plan::Plan, Vec<plan::Address>), CommandError> {
-    let mut plan = site.plan_so(&chosen.target, destroy, chosen.no_restart)?;
+    let restarts = Restarts { put_off: chosen.no_restart, node: chosen.restart_node };
+    let mut plan = site.plan_so(&chosen.target, destroy, restarts)?;
     let left = site.leave_out(&mut plan, &chosen.exclude)?;
     Ok((plan, left))
 }

@@ -68,6 +68,13 @@ impl SimExchange {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
+        if self.node.runtime().is_down() {
+            if fault == Some(Fault::KillAfter) {
+                return self.faults.die().await;
+            }
+            let reason = "connection refused".to_owned();
+            return Err(ExchangeError::NeverSent { endpoint: self.endpoint(), reason });
+        }
         let response = match file {
             None => self.node.handle(&self.auth, request).await,
             Some(file) => {

@@ -16,6 +16,8 @@ pub struct SimGpus {
     nvidia: String,
     /// Device files that are not there.
     lost: BTreeSet<String>,
+    /// The drivers that have cards from the node's next start.
+    next: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,8 +34,8 @@ struct Card {
 
 impl Default for SimGpus {
     fn default() -> Self {
-        let (cards, lost) = (BTreeMap::new(), BTreeSet::new());
-        Self { cards, iommu: true, nvidia: "570.133.07".to_owned(), lost }
+        let (cards, lost, next) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { cards, iommu: true, nvidia: "570.133.07".to_owned(), lost, next }
     }
 }
 
@@ -65,6 +67,18 @@ impl SimGpus {
     pub fn driver(&mut self, address: &str, driver: &str) {
         if let Some(card) = self.cards.get_mut(address) {
             card.driver = Some(driver.to_owned()).filter(|it| it != "-");
+        }
+    }
+
+    /// Has another driver have a card from the node's next start.
+    pub fn driver_from_restart(&mut self, address: &str, driver: &str) {
+        self.next.insert(address.to_owned(), driver.to_owned());
+    }
+
+    /// The node starts anew.
+    pub(super) fn restart(&mut self) {
+        for (address, driver) in std::mem::take(&mut self.next) {
+            self.driver(&address, &driver);
         }
     }
 

@@ -3,7 +3,7 @@
 //! It runs nothing. It understands the header line of Phoenix's own scripts and a few small commands; everything else
 //! it says is not there, so that a test cannot pass on something that never ran.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -40,6 +40,9 @@ struct Feature {
     /// How many actions it takes where it was never applied. A script need not say: then it is one.
     #[serde(default = "one_action")]
     actions: u64,
+    /// Whether something of it counts from the host's next start.
+    #[serde(default, rename = "at-restart")]
+    at_restart: bool,
 }
 
 fn one_action() -> u64 {
@@ -55,6 +58,10 @@ pub(crate) struct Inside {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What it is called.
     pub name: String,
+    /// The features of those that have something that counts from the host's next start.
+    pub(super) at_restart: BTreeSet<String>,
+    /// Those of which such a thing changed just now.
+    pub(super) waits: Vec<String>,
     /// Begin and end of certificates that it fetches now, where an authority knows it.
     pub(super) period: Option<[i64; 2]>,
 }
@@ -172,6 +179,10 @@ impl Inside {
                 json!({"feature": feature.name, "result": "ok", "changed": changed})
             ));
             if !header.check {
+                if feature.at_restart {
+                    self.at_restart.insert(feature.name.clone());
+                    self.waits.extend((!same).then(|| feature.name.clone()));
+                }
                 self.features.insert(feature.name, feature.fingerprint);
             }
         }
@@ -181,6 +192,7 @@ impl Inside {
             out.push_str(&format!("{}\n", json!({"feature": name, "result": "ok", "changed": changed})));
             if !header.check {
                 self.features.remove(&name);
+                self.waits.extend(self.at_restart.take(&name));
             }
         }
         out.push_str(&format!("{}\n", json!({"result": "ok", "changed": all})));

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::guest::{Inside, NODE, Ran};
-use super::{SimGpus, SimZfs, certificates, draw, login, machines};
+use super::{SimGpus, SimRestarts, SimZfs, certificates, draw, login, machines};
 use crate::node::{Checksum, Clock, verify_image};
 use crate::runtime::{Appliance, Config, Runtime, RuntimeKind, TaskError, TaskLog, VolumeCopy};
 
@@ -42,6 +42,8 @@ pub struct Times {
     pub fetch: Duration,
     /// From a virtual machine's start until its guest agent answers.
     pub agent: Duration,
+    /// From the node's restart until it answers.
+    pub restart: Duration,
     /// How many templates are unpacked at once on one storage; the others wait.
     pub creates_per_storage: usize,
 }
@@ -62,6 +64,7 @@ impl Default for Times {
             action: ms(300),
             fetch: ms(20_000),
             agent: ms(12_000),
+            restart: ms(90_000),
             creates_per_storage: 4,
         }
     }
@@ -83,6 +86,7 @@ impl Times {
             action: zero,
             fetch: zero,
             agent: zero,
+            restart: zero,
             creates_per_storage: usize::MAX >> 4,
         }
     }
@@ -98,6 +102,8 @@ pub(super) struct Guests {
     pub zfs: SimZfs,
     /// The graphics cards of the node.
     pub gpus: SimGpus,
+    /// What is known of its restarts.
+    pub restarts: SimRestarts,
     slots: BTreeMap<String, Arc<Semaphore>>,
     /// How often each thing was done to each guest: part of what times are drawn from.
     counts: BTreeMap<(u32, u64), u64>,
@@ -190,6 +196,21 @@ impl SimRuntime {
         with(&mut self.guests().gpus)
     }
 
+    /// The node's restarts, likewise.
+    pub fn restarts<T>(&self, with: impl FnOnce(&mut SimRestarts) -> T) -> T {
+        with(&mut self.guests().restarts)
+    }
+
+    /// Restarts the node: what runs on it ends.
+    fn restart(&self) {
+        let time = self.drawn(NODE, 15, self.times.restart);
+        let mut guests = self.guests();
+        guests.running.clear();
+        guests.machines.running.clear();
+        guests.gpus.restart();
+        guests.restarts.restart(time);
+    }
+
     /// What is in a guest is in its copy, too.
     pub(super) fn copy_inside(&self, from: u32, to: u32, name: &str) {
         let mut guests = self.guests();
@@ -237,7 +258,12 @@ impl SimRuntime {
         let period = certificates::period(guests.inside.values(), name, self.clock.now());
         let inside = guests.inside.entry(id).or_default();
         inside.period = period;
-        inside.run(id, argv, stdin)
+        let ran = inside.run(id, argv, stdin);
+        let waits = std::mem::take(&mut inside.waits);
+        for feature in waits.into_iter().filter(|_| id == NODE) {
+            guests.restarts.wait_for(feature);
+        }
+        ran
     }
 }
 
@@ -464,6 +490,17 @@ impl Runtime for SimRuntime {
         {
             return Ok(printed);
         }
+        if id == NODE && argv.iter().map(String::as_str).skip(3).eq(["phoenix-restart", "reboot"]) {
+            self.restart();
+            return Ok((0, Vec::new(), Vec::new()));
+        }
+        if id == NODE {
+            let mut guests = self.guests();
+            let guests = &mut *guests;
+            if let Some(printed) = guests.restarts.run(argv, stdin, guests.inside.get(&NODE)) {
+                return Ok(printed);
+            }
+        }
         if id == NODE
             && let Some(printed) = self.guests().gpus.run(argv)
         {
@@ -477,5 +514,9 @@ impl Runtime for SimRuntime {
 
     fn zfs_places(&self) -> BTreeSet<String> {
         self.guests().zfs.places()
+    }
+
+    fn is_down(&self) -> bool {
+        self.guests().restarts.is_down()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxmox::config::GuestKind;
-use proxmox::exchange::Request;
+use proxmox::config::{GuestConfig, GuestKind};
+use proxmox::exchange::{Method, Request};
 use proxmox::firewall::change::FIREWALL;
 use proxmox::inventory::Printed;
 use proxmox::network::NETWORK;
@@ -175,6 +175,14 @@ impl SimShell {
         Ok((n, fault))
     }
 
+    /// What comes of a call to a node that is down.
+    async fn away<T>(&self, fault: Option<&Fault>) -> Result<T, Error> {
+        match fault {
+            Some(Fault::KillAfter) => self.faults.die().await,
+            _ => Err(self.refused()),
+        }
+    }
+
     /// A connection that is made now gets in only where the firewall lets it.
     fn closed(&self, command: &Command) -> Option<Error> {
         let new = command.purpose == transport::FRESH && !firewall::lets_in(self.node(), self.client, 22);
@@ -300,6 +308,11 @@ impl SimShell {
                 Output { stdout, ..Output::default() }
             }
             ["true"] => Output::default(),
+            ["sh", "-c", _, "phoenix-restart", "reboot"] => {
+                let output = self.restart(&command.argv).await;
+                self.faults.note(n, "restart node".to_owned(), output.status);
+                output
+            }
             ["sh", "-c", _, "phoenix-first-start", verb, volume, id] => {
                 let output = self.first_start(verb, volume, id, &command.stdin).await;
                 self.faults.note(n, format!("first start {verb} {id}"), output.status);
@@ -341,6 +354,38 @@ impl SimShell {
             Ok((status, _, stderr)) => Output { status, stdout: Vec::new(), stderr },
             Err(error) => failed(2, &format!("{error}\n")),
         }
+    }
+
+    /// Restarts the node: whatever held a lock on it has ended, and what starts with it starts once it is up again.
+    async fn restart(&self, argv: &[String]) -> Output {
+        if let Err(error) = self.node().runtime().exec(NODE, argv, &[]).await {
+            return failed(1, &format!("{error}\n"));
+        }
+        self.here().locks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let node = self.node().clone();
+        tokio::spawn(async move {
+            while node.runtime().is_down() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let mut starts: Vec<(u32, u32, &str)> = Vec::new();
+            for file in node.all_configuration_files() {
+                let config = GuestConfig::parse(file.kind, &file.text).current.values;
+                let order = config
+                    .get("startup")
+                    .and_then(|it| it.strip_prefix("order=")?.split(',').next()?.parse().ok());
+                let kind = if file.kind == GuestKind::Vm { "qemu" } else { "lxc" };
+                if file.node == node.name() && config.get("onboot").is_some_and(|it| it == "1") {
+                    starts.push((order.unwrap_or(u32::MAX), file.id, kind));
+                }
+            }
+            starts.sort_unstable();
+            for (_, id, kind) in starts {
+                let path = format!("/nodes/{}/{kind}/{id}/status/start", node.name());
+                let request = Request { method: Method::Post, path, params: Vec::new() };
+                node.handle(&Auth::root(), &request).await;
+            }
+        });
+        Output::default()
     }
 
     /// `pveum …`, which is the API as root on the node.
@@ -418,13 +463,18 @@ pub(super) fn failed(status: i32, stderr: &str) -> Output {
 struct SimHeld {
     locks: Locks,
     path: String,
+    owner: String,
 }
 
 impl Held for SimHeld {}
 
 impl Drop for SimHeld {
     fn drop(&mut self) {
-        self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Since a restart of the node it may be somebody else's.
+        if locks.get(&self.path) == Some(&self.owner) {
+            locks.remove(&self.path);
+        }
     }
 }
 
@@ -436,6 +486,9 @@ impl Runner for SimShell {
         line: &mut (dyn for<'a> FnMut(&'a str) + Send),
     ) -> Result<Output, Error> {
         let (n, fault) = self.before(command).await?;
+        if self.node().runtime().is_down() {
+            return self.away(fault.as_ref()).await;
+        }
         if let Some(error) = self.closed(command) {
             return Err(error);
         }
@@ -458,6 +511,9 @@ impl Runner for SimShell {
     /// `/run` in it, the rest of which names the owner.
     async fn hold(&self, command: &Command) -> Result<Result<(String, Box<dyn Held>), Output>, Error> {
         let (_, fault) = self.before(command).await?;
+        if self.node().runtime().is_down() {
+            return self.away(fault.as_ref()).await;
+        }
         let (there, command) = match self.across(command) {
             Some(Ok((there, command))) => {
                 let line = CarriedLine::of(&command.argv);
@@ -481,9 +537,9 @@ impl Runner for SimShell {
                 let stdout = format!("held by {owner}\n").into_bytes();
                 return Ok(Err(Output { status: 1, stdout, stderr: Vec::new() }));
             }
-            locks.insert(path.clone(), owner);
+            locks.insert(path.clone(), owner.clone());
         }
-        let held = SimHeld { locks: there.here().locks.clone(), path };
+        let held = SimHeld { locks: there.here().locks.clone(), path, owner };
         match fault {
             Some(Fault::KillAfter) => self.faults.die().await,
             // The connection broke, and with it the command ended: the lock is let go.

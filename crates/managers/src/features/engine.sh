@@ -13,6 +13,8 @@ unset TMPDIR
 state=/var/lib/phoenix
 record=/etc/phoenix/applied.json
 policy=/usr/sbin/policy-rc.d
+boot_id=/proc/sys/kernel/random/boot_id
+contained=/run/systemd/container
 nl='
 '
 tab=$(printf '\t')
@@ -90,7 +92,20 @@ begin_change() {
 
 # owe NOTES: reloads, restarts and commands that must follow, kept where a kill does not lose them.
 owe() {
-	[ "$1" = - ] || printf '%s\n' "$1" >>"$pending"
+	[ "$1" = - ] && return 0
+	case ",$1," in *,at-restart,*) at_restart || return 1 ;; esac
+	printf '%s\n' "$1" >>"$pending"
+}
+
+# at_restart: what is about to change counts from the next start of the machine. With it is written down which start this is, so
+# that it is known when the next one was. The kernel of a container is another's: there is nothing to wait for.
+at_restart() {
+	local out
+	[ ! -e "$contained" ] || return 0
+	out=$({
+		mkdir -p "$state/restart" && chmod 0700 "$state/restart" && cat "$boot_id" >"$state/restart/.new" &&
+			mv -fT "$state/restart/.new" "$state/restart/$feature"
+	} 2>&1) || fail "cannot write down that $feature counts from the next start: $out"
 }
 
 # due NOTES: the same for this run.
@@ -510,8 +525,8 @@ try() {
 		return 1
 	}
 	while IFS="$tab" read -r change number sum mode owner note path; do
-		owe "$note"
-		out=$(undo_save "$number" "$path" 2>&1) || error="failed to keep the old $path: $out"
+		owe "$note" || error=${error:-cannot write "$pending"}
+		[ -n "$error" ] || out=$(undo_save "$number" "$path" 2>&1) || error="failed to keep the old $path: $out"
 		if [ -n "$error" ] || ! place "$number" "$mode" "$owner" "$path" "$note"; then
 			undo_all
 			return 1
@@ -558,7 +573,7 @@ files() {
 	begin_change || return 1
 	if [ -z "$2" ]; then
 		while IFS="$tab" read -r change number sum mode owner note path; do
-			owe "$note"
+			owe "$note" || return 1
 			place "$number" "$mode" "$owner" "$path" "$note" || return 1
 			placed "$change$tab$number$tab$sum$tab$mode$tab$owner$tab$note$tab$path"
 		done <<-LINES
@@ -608,7 +623,7 @@ block() {
 	[ -e "$path" ] || change=create
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		owe "$4"
+		owe "$4" || return 1
 		fresh "$path" || return 1
 		local how=into
 		[ "$change" = update ] || how=new
@@ -658,7 +673,7 @@ prune() {
 	[ -n "$gone" ] || return 0
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		owe "$5"
+		owe "$5" || return 1
 	fi
 	while IFS= read -r path; do
 		if [ "$acting" = true ]; then
@@ -678,7 +693,7 @@ prune() {
 
 # ---- commands and units --------------------------------------------------------------------------------------------
 
-# command_ ID NAME RUN UNLESS NOTES
+# command_ ID NAME RUN UNLESS NOTES UNDO: the last is what its record says of how it is taken back.
 command_() {
 	local out
 	if ! is_due "run:$1"; then
@@ -687,8 +702,9 @@ command_() {
 	fi
 	if [ "$acting" = true ]; then
 		begin_change || return 1
+		if [ -n "${6:-}" ]; then remember undo "$feature/$1" new "$6" || return 1; fi
 		owe "run:$1"
-		owe "$5"
+		owe "$5" || return 1
 		out=$(run_text 900 "$3") || {
 			fail "\"$2\" failed: $(last "$out")"
 			return 1

@@ -2,7 +2,8 @@
 # ---- the record: what a feature made ---------------------------------------------------------------------------------
 #
 # A file for each feature, $state/made/FEATURE, with a line for each thing: kind, target, how, notes, between tabs.
-#   kind   package, user, folder, file, block:WORD, unit, artifact; `data` for what people keep in it; `old` where the
+#   kind   package, user, folder, file, block:WORD, unit, artifact; `undo` for what takes back a command, whose notes are its text in
+#          base64, behind `at-restart,` where that counts from the next start; `data` for what people keep in it; `old` where the
 #          feature was put here before there was a record, so that what was there before is not known
 #   how    new: made by this engine; kept: it was there, and a copy of it is below $state/kept/FEATURE; into: the block is
 #          in a file that was there; there: it was there and stays; of a unit: what it was before, as `disabled/inactive`
@@ -149,11 +150,11 @@ compared() {
 					}
 				}
 				was = mine(key) ? how[key] : other[key] != "" && other[key] != "kept" ? other[key] : ""
-				if (was == "") was = kind == "artifact" ? "new" : kind == "data" ? "-" : kind ~ /^block:/ ? "into" : kind == "unit" ? "" : "there"
+				if (was == "") was = kind == "artifact" ? "new" : kind == "data" ? "-" : kind ~ /^block:/ ? "into" : kind ~ /^(unit|undo)$/ ? "" : "there"
 				if (was != "") line(key, was, wanted[key])
 			}
-			split("unit file artifact block folder user package data", order, " ")
-			for (r = 1; r <= 8; r++)
+			split("unit file artifact block folder user package undo data", order, " ")
+			for (r = 1; r <= 9; r++)
 				for (i = n; i >= 1; i--) {
 					split(had[i], part, FS); kind = part[1]; sub(/:.*/, "", kind)
 					if (kind == order[r] && !(had[i] in put) && !(had[i] in wanted)) print "S", had[i], how[had[i]], note[had[i]]
@@ -221,6 +222,7 @@ take_back() {
 		folder/new) back_folder "$target" ;;
 		user/new) back_user "$target" ;;
 		package/new) packages="$packages $target" ;;
+		undo/new) back_command "$target" "$note" ;;
 		data/*) [ ! -e "$target" ] || stays folder path "$target" ;;
 		esac || return 1
 	done <<-LINES
@@ -296,7 +298,7 @@ back_file() {
 	fi
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		owe "$2"
+		owe "$2" || return 1
 		out=$(removed "$1" 2>&1) || {
 			fail "failed to remove $1: $out"
 			return 1
@@ -304,6 +306,21 @@ back_file() {
 	fi
 	gone "$1" "$2"
 	act file path "$1" remove
+}
+
+# back_command FEATURE/ID NOTES: what takes back a command.
+back_command() {
+	local out
+	if [ "$acting" = true ]; then
+		begin_change || return 1
+		case $2 in at-restart,*) owe at-restart || return 1 ;; esac
+		out=$(run_text 900 "$(printf '%s' "${2#at-restart,}" | base64 -d)") || {
+			fail "what takes back \"${1#*/}\" failed: $(last "$out")"
+			return 1
+		}
+		printf '%s\n' "$out" >&2
+	fi
+	act command name "undo ${1#*/}" run
 }
 
 # back_artifact PATH artifact:NAME: only what was put there from outside as this.
@@ -319,7 +336,7 @@ back_kept() {
 	[ -e "$copy" ] || [ -h "$copy" ] || return 0
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		owe "$2"
+		owe "$2" || return 1
 		fresh "$1" || return 1
 		out=$({ staged "$dir" restore "$copy" "${1##*/}" && rm -f -- "$copy"; } 2>&1) || {
 			fail "failed to put the old $1 back: $out"

@@ -462,7 +462,11 @@ impl Renderer<'_> {
             if command.after_units && !(reloads.is_empty() && restarts.is_empty()) {
                 return Err(self.bad(&place, "is run after the units, and reloads or restarts one"));
             }
-            out.push(CommandSpec { name, run, unless, after_units: command.after_units, reloads, restarts });
+            let undo = command.undo.as_ref();
+            let undo = undo.map(|text| self.text(&format!("{place}.undo"), text, None)).transpose()?;
+            let undo = undo.filter(|text| !text.is_empty());
+            let (after_units, counts) = (command.after_units, command.counts);
+            out.push(CommandSpec { name, run, unless, after_units, reloads, restarts, undo, counts });
         }
         Ok(out)
     }

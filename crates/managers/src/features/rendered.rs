@@ -64,6 +64,13 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// Whether something of it counts from the host's next start.
+    pub fn counts_at_restart(&self) -> bool {
+        self.files.iter().any(|file| file.at_restart)
+            || self.prunes.iter().any(|prune| prune.at_restart)
+            || self.commands.iter().any(|command| !command.counts.is_at_once())
+    }
+
     /// Has the group of `owner` read these keys; part of what the feature is from then on.
     pub fn own_keys(&mut self, owner: &str, paths: &[String]) {
         if paths.is_empty() {
@@ -148,6 +155,9 @@ pub struct RenderedFile {
     /// Commands that are run when it changes, by name.
     #[serde(default)]
     pub runs: Vec<String>,
+    /// Whether it counts from the host's next start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_restart: bool,
 }
 
 /// A place where only the features' own files may be.
@@ -168,4 +178,7 @@ pub struct RenderedPrune {
     /// Commands that are run when something is removed, by name.
     #[serde(default)]
     pub runs: Vec<String>,
+    /// Whether it counts from the host's next start that something is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_restart: bool,
 }

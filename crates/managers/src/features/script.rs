@@ -60,6 +60,9 @@ struct Header<'a> {
 struct HeaderFeature<'a> {
     name: &'a str,
     fingerprint: &'a str,
+    /// Whether something of it counts from the host's next start.
+    #[serde(rename = "at-restart", skip_serializing_if = "std::ops::Not::not")]
+    at_restart: bool,
 }
 
 /// Makes the script that brings a guest's features about, in the order given.
@@ -79,7 +82,11 @@ pub fn script<E: Into<Box<dyn Error + Send + Sync>>>(
     let header = Header {
         features: features
             .iter()
-            .map(|f| HeaderFeature { name: &f.name, fingerprint: &f.fingerprint })
+            .map(|f| HeaderFeature {
+                name: &f.name,
+                fingerprint: &f.fingerprint,
+                at_restart: f.counts_at_restart(),
+            })
             .collect(),
         remove: &[],
         check: mode == Mode::Check,
@@ -342,7 +349,7 @@ impl Writer<'_> {
             shell_quote(&prune.folder),
             if prune.pattern.is_some() { "'-maxdepth 1'" } else { "''" },
             shell_quote(prune.pattern.as_deref().unwrap_or("*")),
-            note_list(&prune.folder, &prune.reloads, &prune.restarts, &prune.runs)
+            note_list(&prune.folder, [&prune.reloads, &prune.restarts, &prune.runs], prune.at_restart)
         )
     }
 
@@ -381,11 +388,11 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
 }
 
 pub(super) fn notes(file: &RenderedFile) -> String {
-    note_list(&file.path, &file.reloads, &file.restarts, &file.runs)
+    note_list(&file.path, [&file.reloads, &file.restarts, &file.runs], file.at_restart)
 }
 
 /// What must follow a change, as the engine's words; `-` for nothing.
-fn note_list(path: &str, reloads: &[String], restarts: &[String], runs: &[String]) -> String {
+fn note_list(path: &str, [reloads, restarts, runs]: [&[String]; 3], at_restart: bool) -> String {
     let units = ["/etc/systemd/system/", "/usr/local/lib/systemd/", "/usr/lib/systemd/", "/lib/systemd/"];
     let mut notes = Vec::new();
     if units.iter().any(|folder| path.starts_with(folder)) {
@@ -394,23 +401,34 @@ fn note_list(path: &str, reloads: &[String], restarts: &[String], runs: &[String
     notes.extend(reloads.iter().map(|unit| format!("reload:{unit}")));
     notes.extend(restarts.iter().map(|unit| format!("restart:{unit}")));
     notes.extend(runs.iter().map(|name| format!("run:{}", id(name))));
+    notes.extend(at_restart.then(|| "at-restart".to_owned()));
     if notes.is_empty() { "-".to_owned() } else { notes.join(",") }
 }
 
 /// A command's name as one word.
-fn id(name: &str) -> String {
+pub(super) fn id(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
+/// What takes a command back, as a record has it.
+pub(super) fn undo(command: &CommandSpec) -> Option<String> {
+    let text = base64(command.undo.as_ref()?.as_bytes());
+    Some(if command.counts.is_at_once() { text } else { format!("at-restart,{text}") })
+}
+
 fn command(command: &CommandSpec) -> String {
-    format!(
+    let mut line = format!(
         "command_ {} {} {} {} {}",
         id(&command.name),
         shell_quote(&command.name),
         shell_quote(&command.run),
         shell_quote(command.unless.as_deref().unwrap_or_default()),
-        note_list("", &command.reloads, &command.restarts, &[])
-    )
+        note_list("", [&command.reloads, &command.restarts, &[]], !command.counts.is_at_once())
+    );
+    if let Some(undo) = undo(command) {
+        line = format!("{line} {}", shell_quote(&undo));
+    }
+    line
 }
 
 /// Units that files name and the feature does not look after itself.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::rendered::{Rendered, RenderedFile};
-use super::script::notes;
+use super::script::{id, notes, undo};
 
 /// The things of a feature, one a line, parents before what is in them: kind, target and notes between tabs, as
 /// `record.sh` has them.
@@ -47,6 +47,11 @@ pub(super) fn lines(feature: &Rendered) -> String {
     for unit in feature.units.keys() {
         line("unit", unit, "-");
     }
+    for command in &feature.commands {
+        if let Some(notes) = undo(command) {
+            line("undo", &format!("{}/{}", feature.name, id(&command.name)), &notes);
+        }
+    }
     out
 }
 
@@ -62,7 +67,7 @@ pub(super) fn is_for_packages(file: &RenderedFile) -> bool {
     ];
     let alone = file.block.is_none() && file.check.is_none() && file.owner == "root:root";
     let follows = [&file.reloads, &file.restarts, &file.runs].into_iter().any(|list| !list.is_empty());
-    alone && !follows && places.iter().any(|place| file.path.starts_with(place))
+    alone && !follows && !file.at_restart && places.iter().any(|place| file.path.starts_with(place))
 }
 
 /// Whether packages of features that come later can depend on what this one does: it says so, or it brings sources or

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blueprint::model::{GPU_NODES, Gpu, GpuUse, VFIO};
+use blueprint::model::{GPU_NODES, Gpu, GpuUse, KERNEL, VFIO};
 use blueprint::source::DeviceSource;
 use blueprint::values::{DevicePath, FileMode};
 use plan::desired::Guest as Wanted;
@@ -13,6 +13,7 @@ use plan::{Address, Change, GuestKind, Host, Problem};
 use serde_json::Value;
 
 use super::{Card, Gpus, Maker, mark_of, seen};
+use crate::reboots;
 
 /// What NVIDIA's driver has for all its cards together.
 const NVIDIA: [&str; 2] = ["/dev/nvidiactl", "/dev/nvidia-uvm"];
@@ -22,6 +23,12 @@ const NVIDIA_TOO: [&str; 2] = ["/dev/nvidia-uvm-tools", "/dev/nvidia-caps/"];
 const KFD: &str = "/dev/kfd";
 /// Who may use a card where no group is said: everybody in the container, as it is on a node of its own.
 const EVERYBODY: &str = "0666";
+
+/// The code of a card that the node's own driver has.
+const HELD: &str = "gpu::held";
+
+/// The code of a node whose devices cannot be passed through.
+const IOMMU_OFF: &str = "gpu::iommu-off";
 
 /// The driver that leaves a device to virtual machines.
 const STUB: &str = "vfio-pci";
@@ -121,7 +128,7 @@ pub(crate) fn check(
     if wanted.spec.gpus.is_empty() {
         return true;
     }
-    let mut say = |it: Wrong| {
+    let say = |it: Wrong, proposal: &mut Proposal| {
         proposal.problem(Problem::new(wanted.resource(), it.code, it.message, it.hint));
         false
     };
@@ -133,11 +140,12 @@ pub(crate) fn check(
     };
     let node = inventory.command_node();
     if on != node {
-        return say(wrong(
+        let elsewhere = wrong(
             "gpu::elsewhere",
             format!("it is on {on}, and its cards are in {node}, the node that `hypervisor` is about"),
             format!("place it there: \"node\": \"{node}\""),
-        ));
+        );
+        return say(elsewhere, proposal);
     }
     // Why nothing is known, is said of the cards.
     let Some(Ok(gpus)) = seen(inventory) else { return false };
@@ -153,9 +161,22 @@ pub(crate) fn check(
             GuestKind::Vm if wanted.spec.started => passed(world, &gpus, gpu, card),
             GuestKind::Vm => Ok(()),
         };
-        if let Err(it) = found {
-            good = say(it);
-        }
+        good = match found {
+            Ok(()) => good,
+            // The restart of the node brings that about, once somebody agrees to it; everything else need not wait.
+            Err(it)
+                if it.code == HELD && reboots::waits_for(world, VFIO)
+                    || it.code == IOMMU_OFF && reboots::waits_for(world, KERNEL) =>
+            {
+                proposal.note(format!(
+                    "{} waits for the restart of the node: {}",
+                    wanted.resource(),
+                    it.message
+                ));
+                false
+            }
+            Err(it) => say(it, proposal),
+        };
     }
     good
 }
@@ -242,10 +263,10 @@ fn passed(world: World<'_>, gpus: &Gpus, gpu: &Gpu, card: &Card) -> Result<(), W
         return in_group(gpu, card, &name).and_then(|()| free(world, card, &name));
     }
     Err(wrong(
-        "gpu::iommu-off",
+        IOMMU_OFF,
         format!("{name} cannot be passed through: the node's IOMMU is off"),
-        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS; with Intel also `intel_iommu=on` on the kernel's command line \
-         (/etc/kernel/cmdline and proxmox-boot-tool refresh, or /etc/default/grub and update-grub); then start the node anew",
+        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS; with Intel also on the kernel's command line: \
+         \"kernel\": { \"command-line\": [\"intel_iommu=on\"] } under `hypervisor`; then start the node anew",
     ))
 }
 
@@ -276,6 +297,10 @@ fn in_group(gpu: &Gpu, card: &Card, name: &str) -> Result<(), Wrong> {
 /// A driver of the node's must not have it.
 fn free(world: World<'_>, card: &Card, name: &str) -> Result<(), Wrong> {
     let Some(by) = card.driver.as_deref().filter(|by| *by != STUB) else { return Ok(()) };
+    // What comes after the restart finds it free.
+    if world.options.restart_node && reboots::waits_for(world, VFIO) {
+        return Ok(());
+    }
     let hint = match is_applied(world, VFIO) {
         true => {
             "the node is set to leave it alone, which counts from its next start: start it anew".to_owned()
@@ -285,11 +310,7 @@ fn free(world: World<'_>, card: &Card, name: &str) -> Result<(), Wrong> {
             Address::feature(VFIO, &Host::THE_NODE)
         ),
     };
-    Err(wrong(
-        "gpu::held",
-        format!("{name} is to be a machine's, and the node's own driver {by} has it"),
-        hint,
-    ))
+    Err(wrong(HELD, format!("{name} is to be a machine's, and the node's own driver {by} has it"), hint))
 }
 
 /// Whether a feature of the node is there as it is wanted.

@@ -53,7 +53,7 @@ impl GuestCrew {
         self.table
     }
 
-    pub(super) fn guest(&self, placement: &Placement) -> GuestRef {
+    pub(crate) fn guest(&self, placement: &Placement) -> GuestRef {
         GuestRef::new(&placement.node, self.kind(), placement.id)
     }
 
@@ -197,7 +197,7 @@ impl GuestCrew {
         Ok(settle::read("asking whether it runs", || self.site.reader().status(guest)).await?.running())
     }
 
-    pub(super) async fn start(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
+    pub(crate) async fn start(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
         let task = Task {
             site: &self.site,
             guest,
@@ -227,7 +227,7 @@ impl GuestCrew {
         Ok(if self.running(guest).await? == running { Seen::Done } else { Seen::NotDone })
     }
 
-    pub(super) async fn stop(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
+    pub(crate) async fn stop(&self, guest: &GuestRef, progress: &Progress) -> Result<(), Failure> {
         let task = Task {
             site: &self.site,
             guest,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use blueprint::model::{self, Blueprint, FeatureUse, GPU_NODES, Location, RENEWS, SCHEDULE, TRUSTS, VFIO};
+use blueprint::model::{
+    self, Blueprint, FeatureUse, GPU_NODES, KERNEL, Location, RENEWS, SCHEDULE, TRUSTS, VFIO,
+};
 use blueprint::names::GuestName;
 use serde_json::Value;
 
@@ -99,6 +101,10 @@ pub(super) fn on_node(
     }
     wanted.extend(shares::features(&declared.shares, &by_itself));
     wanted.extend(of_cards(blueprint, declared, &by_itself));
+    if !declared.kernel.is_empty() {
+        let (name, parameters) = (KERNEL.to_owned(), declared.kernel.parameters());
+        wanted.push(FeatureUse { name, parameters, ..by_itself.clone() });
+    }
     let from: Vec<String> = wanted.iter().map(|one| one.name.clone()).collect();
     let render = |used: FeatureUse| {
         let (fingerprint, payload) = renderer.render(&used, derived, &[], &facts, &known.site)?;

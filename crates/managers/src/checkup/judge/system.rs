@@ -62,7 +62,7 @@ fn reboot(view: &View<'_>) -> Finding {
     let (Some(boot), Some(node)) = (&view.facts.boot, &view.facts.node) else {
         return unread("what it starts with");
     };
-    let hint = "when it suits you: stop what should end in order, then: reboot";
+    let hint = "when it suits you, on the node: reboot, which shuts its guests down in their order; where a plan waits for it as well: phoenix-cli apply --restart-node";
     match &boot.newest {
         Some(newest) if *newest != node.kernel => {
             Finding::warn(format!("{} runs, and {newest} is installed", node.kernel), hint)

@@ -59,6 +59,7 @@ impl Renderer<'_> {
                     reloads: reloads.clone(),
                     restarts: restarts.clone(),
                     runs: Vec::new(),
+                    at_restart: false,
                 });
             }
         }
@@ -69,6 +70,7 @@ impl Renderer<'_> {
                 reloads,
                 restarts,
                 runs: Vec::new(),
+                at_restart: false,
             });
         }
         Ok(())
@@ -114,6 +116,7 @@ impl Renderer<'_> {
                 reloads: self.units(place, &spec.reloads)?,
                 restarts: self.units(place, &spec.restarts)?,
                 runs: self.runs(place, &spec.runs)?,
+                at_restart: !spec.counts.is_at_once(),
             });
         }
         Ok(())
@@ -156,6 +159,7 @@ impl Renderer<'_> {
             reloads: self.units(place, &spec.reloads)?,
             restarts: self.units(place, &spec.restarts)?,
             runs: self.runs(place, &spec.runs)?,
+            at_restart: !spec.counts.is_at_once(),
         }))
     }
 

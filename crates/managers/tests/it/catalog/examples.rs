@@ -1,7 +1,7 @@
 //! The example of every feature, which the book shows: a blueprint that is valid and can be planned as it stands.
 
 use blueprint::catalog::ParameterType;
-use blueprint::model::{GPU_NODES, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO};
+use blueprint::model::{GPU_NODES, KERNEL, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO};
 use blueprint::{Loaded, load_from_memory};
 use camino::Utf8PathBuf;
 use managers::features::renderer::Renderer;
@@ -74,7 +74,8 @@ fn every_feature_has_an_example_that_can_be_planned() {
             list.into_iter().flatten().any(|f| f == name || f.get(name).is_some())
         });
         // These come by themselves with what asks for them.
-        let by_itself = [GPU_NODES, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO].contains(&name);
+        let by_itself =
+            [GPU_NODES, KERNEL, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO].contains(&name);
         assert!(used || by_itself, "the example of {name} does not use it");
         let mut files = named(&example);
         files.push(("site.json".into(), SITE.as_bytes().to_vec()));

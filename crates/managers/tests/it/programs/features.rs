@@ -5,6 +5,7 @@
 // A file for each feature that has more to it than rendering.
 mod checking;
 pub mod gateway;
+mod kernel;
 mod links;
 mod on_nodes;
 mod package_cache;

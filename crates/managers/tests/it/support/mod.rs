@@ -94,7 +94,7 @@ pub fn plan_of(desired: &Desired, inventory: &Inventory, options: &Options) -> P
 
 /// Neither targets nor a wish to destroy.
 pub fn plain(now: Timestamp) -> Options {
-    Options { now, targets: Vec::new(), destroy: false, no_restart: false }
+    Options { now, targets: Vec::new(), destroy: false, no_restart: false, restart_node: false }
 }
 
 /// Each step comes after what it needs, and what it needs is there.

@@ -6,7 +6,7 @@
 //! === guests.json            a file of the blueprint; `=== FILE` for each. There is a site.json unless one is given
 //! === before guests.json     the same file as it was applied last; as now where absent. `(none)`: it was not there
 //! === world                  what happened since, a line each (`happened.rs` of the crate `scenarios`)
-//! === options                `target PATTERN`, `destroy`, `now TIME`, `root-changed`, `root-stage N` (of another root, 1 to 3)
+//! === options                `target PATTERN`, `destroy`, `restart-node`, `now TIME`, `root-changed`, `root-stage N` (of another root, 1 to 3)
 //! === plan                   the expected text. Or:
 //! === error                  what is wrong with the blueprint
 //! === json                   the expected public JSON, where it matters
@@ -80,6 +80,7 @@ pub fn run(text: &str) -> String {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("target", pattern) => options.targets.push(pattern.to_owned()),
             ("destroy", "") => options.destroy = true,
+            ("restart-node", "") => options.restart_node = true,
             ("now", time) => {
                 options.now = time.parse().unwrap();
                 let (kept, apart) = scenarios::authority_apart();

@@ -13,6 +13,7 @@ const PAGES: [(&str, &str); 7] = [
     ("images.md", "media-server"),
     ("models.md", "workshop"),
     ("network.md", "workshop"),
+    ("restarts.md", "workshop"),
     ("storages.md", "media-server"),
     ("vms.md", "machines"),
 ];
