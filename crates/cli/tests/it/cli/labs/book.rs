@@ -7,7 +7,7 @@ use super::{Lab, Said, TestEnv};
 use crate::typed::commands;
 
 /// Pages, each with the example that its commands are about.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("node.md", "workshop"),
     ("devices.md", "media-server"),
     ("images.md", "media-server"),
