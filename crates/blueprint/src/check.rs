@@ -304,8 +304,9 @@ impl<'a> Check<'a> {
             }
         }
         if schema.get("maxProperties").and_then(Value::as_u64) == Some(1) && members.len() != 1 {
-            // With an unknown key the one that is missing was probably misspelt: that error is enough.
-            if !(unknown && members.len() < 2) {
+            // Where all keys are unknown, the one that is missing was probably misspelt: those errors are enough.
+            let one_known = known.is_some_and(|known| members.keys().any(|key| known.contains_key(key)));
+            if !unknown || one_known {
                 self.not_one(node, members, known);
             }
             return None;
@@ -320,7 +321,10 @@ impl<'a> Check<'a> {
             known.into_iter().flat_map(Map::keys).map(String::as_str).filter(|k| !k.starts_with('$'));
         let place = self.whole_path();
         let kin = || kin::of(place.split('.').next()?, key);
-        let hint = kin().or_else(|| suggest::hint(key, "known keys here", candidates)).or_else(|| {
+        let near = suggest::nearest(key, candidates.clone()).is_some();
+        let deeper = || self.deeper(key, known).filter(|_| !near);
+        let listed = || suggest::hint(key, "known keys here", candidates);
+        let hint = kin().or_else(deeper).or_else(listed).or_else(|| {
             // Where there are too many to list them.
             (!place.is_empty()).then(|| format!("phoenix-cli explain {place} lists the keys"))
         });
@@ -329,6 +333,16 @@ impl<'a> Check<'a> {
         let draft =
             Draft::error(codes::UNKNOWN_KEY, self.spot(member.key), message).label(label).maybe_hint(hint);
         self.report.push(draft);
+    }
+
+    /// Where one of the known keys has an object with this key, and no other has: what to write instead.
+    fn deeper(&self, key: &str, known: Option<&Map<String, Value>>) -> Option<String> {
+        let has = |schema: &Value| {
+            resolve(self.root, schema).get("properties").is_some_and(|inner| inner.get(key).is_some())
+        };
+        let mut outer = known.into_iter().flatten().filter(|(_, schema)| has(schema)).map(|(outer, _)| outer);
+        let one = outer.next().filter(|_| outer.next().is_none())?;
+        Some(format!("it is a key of `{one}`: \"{one}\": {{ \"{key}\": … }}"))
     }
 
     fn key_is_good(&mut self, key: &str, member: &Member, schema: &Value) -> bool {
