@@ -65,7 +65,10 @@ last() { printf '%s\n' "$1" | tail -n 15; }
 run() {
 	local seconds="$1"
 	shift
-	timeout -k 10 "$seconds" "$@" </dev/null 3>&- 9>&- 2>&1
+	# What bounds it has the lock, too: a script that is killed leaves both running, and the next one waits for their end. The
+	# command itself has not, since it may leave something running for good.
+	# shellcheck disable=SC2016 # for that shell
+	timeout -k 10 "$seconds" sh -c 'exec "$@" 9>&-' sh "$@" </dev/null 3>&- 2>&1
 }
 
 # run_text SECONDS TEXT: the same for a line of shell.

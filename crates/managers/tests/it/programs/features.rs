@@ -471,6 +471,22 @@ fn two_scripts_never_run_at_once() {
     });
 }
 
+/// Two of a kind beside each other, apt's above all, leave what neither would.
+#[test]
+fn what_a_killed_script_began_is_waited_for() {
+    let Some(root) = Root::new() else { return };
+    let run = "mkdir /srv/busy && sleep 5 && rmdir /srv/busy && touch /srv/done";
+    let slow = json!({ "commands": [{ "name": "slow", "run": run, "unless": "test -e /srv/done" }] });
+    let text = apply(&[with(&own_feature("x", slow, &[]), json!({}))]);
+    let begun = [1.0, 4.0].into_iter().any(|seconds| {
+        root.run_killed(&text, seconds);
+        root.sh("ls /srv").contains("busy")
+    });
+    assert!(begun, "it was killed before it began with the command");
+    root.run(&text).ok();
+    assert_eq!(root.sh("ls /srv"), "done\n");
+}
+
 // ---- trust ---------------------------------------------------------------------------------------------------------
 
 fn certificate(root: &Root, name: &str) {
