@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR := $(TARGET)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down quick test test-containers check release bench gen book
+.PHONY: help setup up down quick test test-containers test-machine check release bench gen book
 
 help:
 	@echo 'make up [SITE=DIR]    build, start the lab, apply the site ($(SITE)), fetch it over HTTPS'
@@ -15,6 +15,7 @@ help:
 	@echo 'make quick            while working: does it compile, and the tests that need nothing else'
 	@echo 'make test             every test, on real containers too where there is root and LXC'
 	@echo 'make test-containers  only the tests on real containers'
+	@echo 'make test-machine     those of a node that is a machine: an hour or two where it is emulated'
 	@echo 'make check            formatting, lints, generated files, documentation'
 	@echo 'make release          the optimised binary, target/release/phoenix-cli'
 	@echo 'make bench            measure, print a table, write target/bench.jsonl'
@@ -43,6 +44,10 @@ quick:
 test-containers:
 	@tools/setup test
 	@tools/test containers
+
+test-machine:
+	@tools/setup test
+	@tools/test machine
 
 check:
 	@tools/setup test

@@ -136,6 +136,7 @@ impl There {
                     self.world.runtime.restarts(lab::sim::SimRestarts::restarted);
                 }
             }
+            "intel" => self.world.runtime.gpus(lab::sim::SimGpus::intel),
             "iommu-off" => self.world.runtime.gpus(lab::sim::SimGpus::no_iommu),
             "nvidia" => self.world.runtime.gpus(|gpus| gpus.nvidia(words[1])),
             "mapping" => {

@@ -54,6 +54,8 @@ pub struct Try {
     pub by: Option<usize>,
     /// What is inside guests is looked at before.
     pub deep: bool,
+    /// It is asked what secrets are now, as a site always does.
+    pub secrets: bool,
     /// What the site believes to be its own, where that is not what its key made.
     pub trust: Option<Arc<Trust>>,
 }
@@ -184,6 +186,9 @@ async fn whole(world: &World, site: &Site, options: &Try, life: Life) -> Ended {
             .await;
         inventory.found = looked.found;
         inventory.unread.extend(looked.unseen);
+    }
+    if options.secrets {
+        managers::features::known::look(&site.desired, &mut inventory, trust.key(), &NoSecrets);
     }
     let wishes = Options {
         now: now(),

@@ -48,6 +48,7 @@ pub async fn describe(world: &World, site: &Site) -> String {
             .map(|(name, c)| (name, (c.fingerprint, c.end - c.begin)))
             .collect();
         let _ = writeln!(out, "  certificates: {certificates:?}");
+        let _ = writeln!(out, "  stacks: {:?}", texts(&mark, kinds::STACK));
         let _ = writeln!(out, "  services: {:?}", texts(&mark, kinds::SERVICE));
         if mark.site == site.desired.site && running.contains(&id) {
             inside(world, site, id, &mark, &mut out).await;

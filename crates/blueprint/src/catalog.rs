@@ -234,6 +234,13 @@ pub struct FolderSpec {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,
+    /// With `from`: a command that must succeed with all of its files in place; if it fails, the old ones come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// Commands that are run when something in it changes, by name.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub runs: Vec<String>,
 }
 
 /// A file that is put in the guest.
@@ -334,6 +341,10 @@ pub struct CommandSpec {
     /// When what it brings about counts.
     #[serde(default, skip_serializing_if = "Counts::is_at_once")]
     pub counts: Counts,
+    /// With `counts`: the files in which it leaves that. Where they are set back to what they were at the node's start, nothing
+    /// waits for a restart any more; without them that is not known, and the restart stays pending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 /// How a unit should be.

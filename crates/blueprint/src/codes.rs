@@ -89,6 +89,11 @@ codes! {
          and in which nobody writes who is not meant to. A dataset that is shared is mounted somewhere, and a virtual machine mounts \
          a share by NFS, from a network that its `nfs` names.",
         "Correct what is underlined; `phoenix-cli explain hypervisor.shares` says what each key means.";
+    BAD_STACK = "bad-stack", "a stack that cannot be as it is declared",
+        "A stack is a project of Docker Compose on a guest that has Docker. Its compose file is there and can be read, somebody says each \
+         variable that it wants, what is said of variables and secrets is read by it, and the port of a service is one that a \
+         container publishes on the guest.",
+        "Correct what is underlined, or the compose file; `phoenix-cli explain stacks` says what each key means.";
     GOLDEN = "golden", "a guest that cannot be a template",
         "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
          is in each of its clones. So it has no services, nobody can need that it is healthy, and nothing is put in it that is one \

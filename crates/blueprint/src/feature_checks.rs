@@ -203,11 +203,29 @@ impl Checker<'_> {
                 let prefix = format!("{}/", path.trim_end_matches('/'));
                 feature.files.keys().any(|file| file.starts_with(&prefix))
             });
+            self.runs(folder);
+            for key in ["check", "runs"] {
+                if let Some(member) = folder.member(key).filter(|_| folder.get("from").is_none()) {
+                    self.bad(member.key, format!("`{key}` is only for folders with `from`"), None);
+                }
+            }
+        }
+    }
+
+    /// What is run when something changes is one of the feature's commands.
+    fn runs(&mut self, part: &Node) {
+        let commands: BTreeSet<String> = self.feature.spec.commands.iter().map(|c| c.name.clone()).collect();
+        for run in part.get("runs").into_iter().flat_map(one_or_many) {
+            if let Some(name) = run.text()
+                && !commands.contains(name)
+            {
+                let hint = suggest::hint(name, "there are", commands.iter().map(String::as_str));
+                self.bad(run.span, format!("there is no command `{name}`"), hint);
+            }
         }
     }
 
     fn files(&mut self, root: &Node) {
-        let commands: BTreeSet<String> = self.feature.spec.commands.iter().map(|c| c.name.clone()).collect();
         for file in list(root, "files") {
             self.guest_path(file);
             self.mode(file);
@@ -234,14 +252,7 @@ impl Checker<'_> {
             }
             self.from(file, ParameterType::File, |feature, path| feature.files.contains_key(path));
             self.each(file);
-            for run in file.get("runs").into_iter().flat_map(one_or_many) {
-                if let Some(name) = run.text()
-                    && !commands.contains(name)
-                {
-                    let hint = suggest::hint(name, "there are", commands.iter().map(String::as_str));
-                    self.bad(run.span, format!("there is no command `{name}`"), hint);
-                }
-            }
+            self.runs(file);
         }
     }
 
@@ -279,6 +290,22 @@ impl Checker<'_> {
         }
     }
 
+    /// What a command writes is asked for where that counts from a start of the node, and each file is a word.
+    fn writes(&mut self, command: &Node) {
+        let Some(member) = command.member("writes") else { return };
+        if command.get("counts").and_then(Node::text) != Some("at-restart") {
+            let message = "`writes` is only for what counts from the node's next start".to_owned();
+            self.bad(member.key, message, Some("\"counts\": \"at-restart\"".to_owned()));
+        }
+        for file in list(command, "writes") {
+            let text = file.text().unwrap_or_default();
+            if !text.starts_with('/') || text.contains(|c: char| c == ',' || c.is_whitespace()) {
+                let message = format!("`{text}` is not the whole path of a file, without blanks and commas");
+                self.bad(file.span, message, None);
+            }
+        }
+    }
+
     fn commands(&mut self, root: &Node) {
         let mut seen = BTreeSet::new();
         for command in list(root, "commands") {
@@ -289,8 +316,10 @@ impl Checker<'_> {
                 self.bad(name.span, format!("two commands have the name `{text}`"), None);
             }
         }
+        let spec = &self.feature.spec;
+        let files = spec.files.iter().flat_map(|f| &f.runs);
         let run: BTreeSet<&str> =
-            self.feature.spec.files.iter().flat_map(|f| &f.runs).map(String::as_str).collect();
+            files.chain(spec.folders.iter().flat_map(|f| &f.runs)).map(String::as_str).collect();
         let idle: Vec<String> = self
             .feature
             .spec
@@ -302,6 +331,7 @@ impl Checker<'_> {
         // P-31: what is declared has an effect.
         for command in list(root, "commands") {
             self.counts(command);
+            self.writes(command);
             if let Some(name) = command.get("name")
                 && idle.iter().any(|i| name.text() == Some(i))
             {

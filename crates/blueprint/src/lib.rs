@@ -17,6 +17,7 @@ pub mod source;
 pub mod values;
 
 mod check;
+mod compose;
 mod cycles;
 mod diagnostic;
 mod explain;

@@ -21,6 +21,7 @@ mod kernel;
 mod link;
 mod machine;
 mod share;
+mod stack;
 mod storage;
 mod zfs;
 
@@ -32,8 +33,9 @@ pub use kernel::{KERNEL, Kernel};
 pub use link::{Link, LinkIs, Port};
 pub use machine::{Bus, Efi, Enter, Passed, Slot, User, Vm, VmDisk};
 pub use share::{Export, NFS_SERVER, Named, SAMBA, SHARE_FOLDERS, SHARE_MOUNTS, Share, SharedMount, Smb};
+pub use stack::{DOCKER, LONGEST, STACK, Stack};
 pub use storage::{Place, STORAGE_TYPES, Storage, StorageType};
-pub use zfs::{Dataset, Layout, Pool, SCHEDULE, SCRUB, SNAPSHOTS};
+pub use zfs::{Dataset, Encryption, KEYS, Layout, Pool, SCHEDULE, SCRUB, SNAPSHOTS};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";
@@ -91,6 +93,8 @@ pub struct Blueprint {
     pub images: BTreeMap<String, Arc<Image>>,
     /// The guests, by name.
     pub guests: Guests,
+    /// The stacks, by name. Their services are among those of their guests.
+    pub stacks: BTreeMap<String, Arc<Stack>>,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
 }
@@ -507,6 +511,8 @@ pub struct SiteFile {
 pub struct Service {
     /// The name; with the site's domain, the name clients use.
     pub name: String,
+    /// The stack whose containers it is, where it is one's.
+    pub stack: Option<String>,
     /// The TCP port it listens on inside its guest.
     pub port: u16,
     /// Whether it speaks `http` or `https` there.

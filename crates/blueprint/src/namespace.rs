@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::codes;
-use crate::model::Location;
+use crate::model::{Location, Service};
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
 use crate::source::{
     CertificatesSource, FileSource, FirewallSource, FlowSource, GuestSource, HypervisorSource, ImageSource,
-    NetworkSource, SiteSource, StorageSource, TargetSource, TemplateSource, TypeSource,
+    NetworkSource, SiteSource, StackSource, StorageSource, TargetSource, TemplateSource, TypeSource,
 };
 use crate::tree::{Member, Node, Span};
 
@@ -23,23 +23,25 @@ pub(crate) struct Entry<'d, T> {
     pub damaged: bool,
 }
 
-impl<T> Entry<'_, T> {
-    /// Where the name stands.
-    pub fn key(&self) -> Spot {
-        self.document.spot(self.member.key)
-    }
+/// Where something is written, whatever it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'d> {
+    pub document: &'d Document,
+    member: &'d Member,
+}
 
+impl<'d> Written<'d> {
     /// Where the value a path of keys leads to stands, or the innermost one that exists.
-    pub fn spot(&self, path: &[&str]) -> Spot {
+    pub fn spot(self, path: &[&str]) -> Spot {
         self.document.spot(self.member.value.locate(path))
     }
 
-    /// Where a key at the end of a path stands; else the entry's own.
-    pub fn key_spot(&self, path: &[&str]) -> Spot {
+    /// Where a key at the end of a path stands; else the name.
+    pub fn key_spot(self, path: &[&str]) -> Spot {
         self.document.spot(self.key_span(path))
     }
 
-    fn key_span(&self, path: &[&str]) -> Span {
+    fn key_span(self, path: &[&str]) -> Span {
         let mut node = &self.member.value;
         let mut span = self.member.key;
         for key in path {
@@ -48,6 +50,32 @@ impl<T> Entry<'_, T> {
             node = &member.value;
         }
         span
+    }
+
+    pub fn node(self) -> &'d Node {
+        &self.member.value
+    }
+}
+
+impl<'d, T> Entry<'d, T> {
+    /// Where it is written.
+    pub fn written(&self) -> Written<'d> {
+        Written { document: self.document, member: self.member }
+    }
+
+    /// Where the name stands.
+    pub fn key(&self) -> Spot {
+        self.document.spot(self.member.key)
+    }
+
+    /// Where the value a path of keys leads to stands, or the innermost one that exists.
+    pub fn spot(&self, path: &[&str]) -> Spot {
+        self.written().spot(path)
+    }
+
+    /// Where a key at the end of a path stands; else the entry's own.
+    pub fn key_spot(&self, path: &[&str]) -> Spot {
+        self.written().key_spot(path)
     }
 
     pub fn node(&self) -> &Node {
@@ -61,7 +89,7 @@ impl<T> Entry<'_, T> {
 
     /// Where a key at the end of a path is, for people; else the entry's own.
     pub fn location_of(&self, path: &[&str], report: &Report) -> Location {
-        location(self.document, self.key_span(path).start, report)
+        location(self.document, self.written().key_span(path).start, report)
     }
 }
 
@@ -86,12 +114,21 @@ pub(crate) struct Namespace<'d> {
     pub types: BTreeMap<String, Entry<'d, TypeSource>>,
     /// Guests of every kind: their names are one namespace, as host names are.
     pub guests: BTreeMap<String, Entry<'d, GuestSource>>,
+    pub stacks: BTreeMap<String, Entry<'d, StackSource>>,
     pub flows: BTreeMap<String, Entry<'d, FlowSource>>,
     /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
     pub blind: bool,
 }
 
 impl<'d> Namespace<'d> {
+    /// Where a service of a guest is written: at the guest, or at the stack whose it is.
+    pub fn of_service(&self, guest: &str, service: &Service) -> Option<Written<'d>> {
+        match &service.stack {
+            Some(stack) => self.stacks.get(stack).map(Entry::written),
+            None => self.guests.get(guest).map(Entry::written),
+        }
+    }
+
     pub fn merge(documents: &'d [Document], typed: Vec<Option<FileSource>>, report: &mut Report) -> Self {
         let errors = report.error_spots();
         let mut all = Self::default();
@@ -108,6 +145,7 @@ impl<'d> Namespace<'d> {
             merger.single("certificates", typed.certificates, &mut all.certificates);
             merger.single("hypervisor", typed.hypervisor, &mut all.hypervisor);
             merger.single("firewall", typed.firewall, &mut all.firewall);
+            merger.several("stacks", "stack", typed.stacks, &mut all.stacks);
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
             merger.several("storages", "storage", typed.storages, &mut all.storages);

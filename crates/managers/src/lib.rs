@@ -32,6 +32,7 @@ pub mod reboots;
 pub mod services;
 pub mod settle;
 pub mod ssh;
+pub mod stacks;
 pub mod status;
 pub mod storages;
 pub mod trace;
@@ -135,6 +136,8 @@ pub fn managers() -> &'static [&'static dyn Manager] {
         &firewall::Firewalls,
         &hypervisor::Hypervisors,
         &certificates::Certificates,
+        // Before the features that they run in, which go after them.
+        &stacks::Stacks,
         &features::diff::Features,
         // What the node is restarted for follows from the steps on it.
         &reboots::Reboots,

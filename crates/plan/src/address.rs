@@ -35,6 +35,8 @@ pub mod kinds {
     pub const GPU: &str = "gpu";
     /// Links of the node: its network.
     pub const NETWORK: &str = "network";
+    /// Stacks of Docker containers.
+    pub const STACK: &str = "stack";
     /// Restarts of guests, by the guests' names: no resources, but steps of their own.
     pub const RESTART: &str = "restart";
     /// The restart of the node, likewise.
@@ -106,6 +108,16 @@ impl Address {
     /// The address of a service.
     pub fn service(name: &str) -> Self {
         Self::new(kinds::SERVICE, name)
+    }
+
+    /// The address of a stack.
+    pub fn stack(name: &str) -> Self {
+        Self::new(kinds::STACK, name)
+    }
+
+    /// The address of a stack as one guest has it: where another has one of the same name, too.
+    pub fn stack_on(name: &str, host: &Host) -> Self {
+        Self::on(kinds::STACK, name, host)
     }
 
     /// The address of the certificate authority in a guest.

@@ -6,6 +6,7 @@ mod flow;
 mod guest;
 mod image;
 mod service;
+mod stack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -21,6 +22,7 @@ pub use flow::{End, Firewall, Flow, Transport};
 pub use guest::{Feature, Guest, Nic};
 pub use image::Image;
 pub use service::{Limits, Rate, Service, Speaks, Via, ViaKind};
+pub use stack::Stack;
 
 use crate::address::Address;
 use crate::graph::{EdgeKind, Graph};
@@ -51,6 +53,8 @@ pub struct Desired {
     pub shares: BTreeMap<String, Arc<blueprint::model::Share>>,
     /// The services, by name.
     pub services: BTreeMap<String, Service>,
+    /// The stacks of Docker containers, by name.
+    pub stacks: BTreeMap<String, Stack>,
     /// The storages of the datacenter, by name.
     pub storages: BTreeMap<String, Arc<blueprint::model::Storage>>,
     /// The templates and images that the blueprint declares, where they are to be.

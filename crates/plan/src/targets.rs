@@ -3,23 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{self, Address, kinds};
-use crate::desired::{Certificate, Desired, Guest};
+use crate::desired::{Certificate, Desired, Guest, Stack};
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::mark::Mark;
 use crate::mark::notes::DATACENTER;
 use crate::step::{Plan, Step};
 
-/// All that is on a guest: its features, certificates, authority, services and its firewall. Nothing for what is no guest.
+/// All that is on a guest: its features, certificates, stacks, authority, services and its firewall. Nothing for what is no guest.
 pub fn on(desired: &Desired, guest: &Address) -> Vec<Address> {
     let Some(guest) = desired.guest(guest) else { return Vec::new() };
     let (name, host) = (&guest.name, guest.host());
     let features = guest.features.iter().map(|f| Address::feature(&f.name, &host));
     let certificates = desired.certificates.values().filter(|c| c.on == host).map(Certificate::resource);
     let services = desired.services.values().filter(|s| s.on == *name).map(|s| Address::service(&s.name));
+    let stacks = desired.stacks.values().filter(|s| s.on == *name).map(Stack::resource);
     let authority = desired.authority.iter().filter(|a| a.on == *name).map(|a| Address::authority(&a.on));
     let firewall = desired.firewall.iter().map(|_| Address::firewall(name));
-    features.chain(certificates).chain(services).chain(authority).chain(firewall).collect()
+    features.chain(certificates).chain(stacks).chain(services).chain(authority).chain(firewall).collect()
 }
 
 /// The guests by their ids, to find the one that a step is about.

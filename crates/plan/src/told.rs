@@ -100,6 +100,12 @@ pub struct Told {
     /// The shares that this guest mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_mounts: Option<Vec<ShareMount>>,
+    /// To what brings one stack about: that stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
+    /// Likewise: its secrets that are files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack_secrets: Option<Vec<Named<Secret>>>,
     /// The graphics cards that this guest uses, in the order in which it names them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<Gpu>>,
@@ -450,6 +456,42 @@ pub struct ShareMount {
     pub uid: u32,
     /// The number of that user's group.
     pub gid: u32,
+}
+
+/// A stack of Docker containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// Its name.
+    pub name: String,
+    /// What Docker Compose calls it.
+    pub project: String,
+    /// Whether a project of that name which somebody else made becomes its own.
+    pub adopts: bool,
+    /// The files that Compose reads, the later ones over the earlier, with a colon between two.
+    pub compose: String,
+    /// How long its containers may take until they run, in seconds.
+    pub within: u64,
+    /// Whether what ran before runs again where it fails.
+    pub restores: bool,
+    /// The file `.env` of its folder, as it is written; empty where there is none.
+    pub dotenv: String,
+    /// Variables that are no secrets.
+    pub env: Vec<Named<String>>,
+    /// Variables that are secrets.
+    pub secret_env: Vec<Named<Secret>>,
+}
+
+/// Something by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Named<T> {
+    /// The name.
+    pub name: String,
+    /// What it stands for; a secret's template has the secret itself.
+    #[schemars(with = "String")]
+    pub value: T,
 }
 
 /// A secret by reference; what takes its place in templates is put in where scripts are made.

@@ -78,11 +78,13 @@ impl OnPaper {
         lost.map_or(Ok(()), |lost| Err(lost.error()))
     }
 
-    /// The secrets that features and storages use.
+    /// The secrets that features, storages and datasets use.
     pub fn secrets(&self) -> BTreeSet<SecretRef> {
         let features = self.desired.guests.values().flat_map(|guest| &guest.features);
         let storages = self.desired.storages.values().filter_map(|storage| storage.password.clone());
-        features.flat_map(known::secrets_of).chain(storages).collect()
+        let datasets = self.desired.pools.values().flat_map(|pool| pool.datasets.values());
+        let keys = datasets.filter_map(|dataset| Some(dataset.encryption.as_ref()?.key.clone()));
+        features.flat_map(known::secrets_of).chain(storages).chain(keys).collect()
     }
 
     /// Puts a value in the place of a secret that the site's folder keeps: a generated one, or a file.

@@ -277,3 +277,27 @@ fn what_goes_waits_as_well() {
         assert!(put_off(&run(&world, &without, &consent).await).is_empty());
     });
 }
+
+/// What is set back before the restart waits for nothing, and nothing restarts for it, though that was agreed to.
+#[test]
+fn what_is_set_back_waits_no_more() {
+    virtually(async {
+        let with = |words: Value| {
+            site(&files(|node| {
+                node["vms"].as_object_mut().unwrap().clear();
+                node["hypervisor"] = json!({ "kernel": { "command-line": words } });
+            }))
+        };
+        let (first, changed) = (with(json!(["iommu=pt"])), with(json!(["iommu=pt", "nohz=off"])));
+        let world = world(1, Faults::none());
+        assert!(run(&world, &first, &agreed()).await.done());
+        let before = restarts(&world);
+        assert_eq!(put_off(&run(&world, &changed, &Try::default()).await), ["reboot.node"]);
+        assert_eq!(world.runtime.restarts(|it| it.waiting().len()), 1);
+        let ended = run(&world, &first, &agreed()).await;
+        assert!(ended.done() && !ended.plan().steps.is_empty(), "{ended:?}");
+        assert_eq!((restarts(&world), world.runtime.restarts(|it| it.waiting().len())), (before, 0));
+        let again = run(&world, &first, &Try::default()).await;
+        assert!(again.plan().steps.is_empty() && put_off(&again).is_empty(), "{:#?}", again.plan());
+    });
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Location;
+use super::{Location, SecretRef};
 
 /// The property of a pool's first dataset that says how often the pool is to be read and compared.
 pub const SCRUB: &str = "phoenix:scrub";
@@ -12,6 +12,10 @@ pub const SCRUB: &str = "phoenix:scrub";
 pub const SNAPSHOTS: &str = "phoenix:snapshots";
 /// The feature of the node that makes snapshots and scrubs as those properties say.
 pub const SCHEDULE: &str = "zfs-schedule";
+/// The feature of the node that loads keys of datasets at its start.
+pub const KEYS: &str = "zfs-keys";
+/// Where those keys lie.
+const KEY_FOLDER: &str = "/etc/phoenix/zfs-keys";
 
 /// How the disks of a group stand in for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,8 +99,31 @@ pub struct Dataset {
     pub name: String,
     /// The properties that are said, by their names.
     pub properties: BTreeMap<String, String>,
+    /// How it is encrypted, where it has a key of its own.
+    pub encryption: Option<Encryption>,
     /// Where it is declared.
     pub declared: Location,
+}
+
+/// How a dataset is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// Its key.
+    pub key: SecretRef,
+    /// Whether the key lies nowhere on the node, and is loaded after each start of it.
+    pub by_hand: bool,
+}
+
+impl Encryption {
+    /// The file on the node in which the key of a dataset lies. No dataset's name has a `+`.
+    pub fn file(dataset: &str) -> String {
+        format!("{KEY_FOLDER}/{}", dataset.replace('/', "+"))
+    }
+
+    /// What the property `keylocation` of a dataset says (zfsprops(7)).
+    pub fn location(&self, dataset: &str) -> String {
+        if self.by_hand { "prompt".to_owned() } else { format!("file://{}", Self::file(dataset)) }
+    }
 }
 
 impl Pool {
@@ -110,6 +137,12 @@ impl Pool {
     pub fn is_scheduled(&self) -> bool {
         self.root.contains_key(SCRUB)
             || self.datasets.values().any(|it| it.properties.contains_key(SNAPSHOTS))
+    }
+
+    /// Whether a key is to be loaded at the node's start.
+    pub fn has_keys(&self) -> bool {
+        let mut all = self.datasets.values().filter_map(|it| it.encryption.as_ref());
+        all.any(|it| !it.by_hand)
     }
 
     /// Where a dataset of it is mounted, or the pool itself; nothing where it is not.

@@ -45,11 +45,11 @@ pub(super) fn check(
     let (namespace, features) = (context.namespace, context.features);
     let proxies = parts::Proxies::of(containers, context);
     for (name, container) in containers {
-        let Some(entry) = namespace.guests.get(&**name) else { continue };
         let here = |service: &Service| proxies.of_service(service) == Some(name);
         let of_its_proxy =
             loopback::ports(container, flows, here, |name| features.get(name).map(AsRef::as_ref));
         for service in container.services.values() {
+            let Some(entry) = namespace.of_service(name, service) else { continue };
             let proxy = match service.expose {
                 Expose::Gateway => "gateway",
                 Expose::Mesh => "mesh",

@@ -9,7 +9,7 @@ use super::merge::FeatureDeclaration;
 use crate::catalog::{Feature, HostKind, Parameter, ParameterType};
 use crate::check;
 use crate::codes;
-use crate::model::{FeatureUse, SiteFile};
+use crate::model::{FeatureUse, STACK, SiteFile};
 use crate::namespace::Entry;
 use crate::parameters;
 use crate::report::{Draft, Spot};
@@ -60,6 +60,12 @@ fn check_entry<T>(
         };
         // What a broken description has for parameters is not known.
         if features.broken.contains(name) {
+            continue;
+        }
+        if name == STACK {
+            let message = "the feature `stack` comes by itself, one for each of `stacks`";
+            let draft = Draft::error(codes::BAD_STACK, entry.document.spot(element.span), message);
+            context.push(draft.hint("declare the stack under `stacks`, with this guest in `on`"));
             continue;
         }
         if !feature.spec.is_for(host) {

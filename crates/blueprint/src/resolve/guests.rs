@@ -180,7 +180,7 @@ pub(super) fn guest(
         needs: merged.needs.into_iter().map(Into::into).collect(),
         features,
         shares,
-        services: services::services(entry, source, around.acme, context),
+        services: services::services(entry.written(), None, source.services.as_ref(), around.acme, context),
         declared: entry.location(context.report),
         of,
     })

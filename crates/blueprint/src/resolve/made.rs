@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Context;
-use super::merge::circle_error;
+use super::merge::{circle_error, short_need};
 use crate::catalog::{Feature, ParameterType};
 use crate::codes;
 use crate::cycles;
@@ -133,6 +133,13 @@ fn check_golden(
     if !guest.services.is_empty() {
         let why = "which never runs, and has services".to_owned();
         refuse(entry.key_spot(&["services"]), why, "give them to the guests that are made of it");
+    }
+    for stack in context.namespace.stacks.values() {
+        let on = stack.value.as_ref().map(|source| short_need(&source.on.0));
+        if on == Some(&**name) {
+            let why = "which never runs, and a stack is on it".to_owned();
+            refuse(stack.spot(&["on"]), why, "put the stack on a guest that is made of it");
+        }
     }
     for (other, needs) in guests.iter().filter(|(_, other)| other.needs.contains(name)) {
         let why = format!("which never runs, and `{other}` needs that it is healthy");

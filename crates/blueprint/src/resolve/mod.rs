@@ -20,6 +20,7 @@ mod renames;
 mod services;
 mod shares;
 mod site;
+mod stacks;
 mod storages;
 mod zfs;
 
@@ -32,7 +33,8 @@ use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
 use crate::model::{
-    Authority, Blueprint, GPU_NODES, Guests, KERNEL, RENEWS, SCHEDULE, SHARE_MOUNTS, VFIO, shared,
+    Authority, Blueprint, GPU_NODES, Guests, KERNEL, KEYS, RENEWS, SCHEDULE, SHARE_MOUNTS, STACK, VFIO,
+    shared,
 };
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
@@ -100,7 +102,7 @@ pub(crate) fn resolve(
     let mut contents = features::Contents::default();
     features::check_declared(&mut context, &mut contents);
     let hypervisor = site::hypervisor(target.as_ref(), &networks, &contents, &mut context);
-    let guests: Guests = guests
+    let mut guests: Guests = guests
         .into_iter()
         .filter_map(|(name, merged)| {
             let around = guests::Around {
@@ -114,6 +116,7 @@ pub(crate) fn resolve(
             Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
+    let stacks = stacks::stacks(&mut guests, certificates.acme.as_ref(), &mut context);
     if let Some(node) = &hypervisor {
         links::check_used(&node.network, &networks, &guests, &mut context);
         shares::check_storages(&node.shares, &node.zfs, &storages, &mut context);
@@ -149,6 +152,9 @@ pub(crate) fn resolve(
     if hypervisor.as_ref().is_some_and(|node| node.zfs.values().any(|pool| pool.is_scheduled())) {
         used.extend(features.closure(SCHEDULE));
     }
+    if hypervisor.as_ref().is_some_and(|node| node.zfs.values().any(|pool| pool.has_keys())) {
+        used.extend(features.closure(KEYS));
+    }
     if hypervisor.as_ref().is_some_and(|node| node.gpus.values().any(|gpu| gpu.pass)) {
         used.extend(features.closure(VFIO));
     }
@@ -161,6 +167,9 @@ pub(crate) fn resolve(
     }
     let shares = hypervisor.iter().flat_map(|node| node.shares.values());
     used.extend(shares.flat_map(|share| share.features()).flat_map(|name| features.closure(name)));
+    if !stacks.is_empty() {
+        used.extend(features.closure(STACK));
+    }
     if guests.values().any(|guest| !guest.shares.is_empty()) {
         used.extend(features.closure(SHARE_MOUNTS));
     }
@@ -179,6 +188,7 @@ pub(crate) fn resolve(
         templates,
         images,
         guests,
+        stacks,
         features,
     })
 }

@@ -13,9 +13,8 @@ use std::collections::BTreeMap;
 use super::Context;
 use crate::codes;
 use crate::model::{Expose, Guests, Hypervisor, PVE, Target};
-use crate::namespace::Entry;
+use crate::namespace::Written;
 use crate::report::{Draft, Spot};
-use crate::source::GuestSource;
 use crate::tree::Node;
 
 /// The longest DNS name in characters (RFC 1035 2.3.4).
@@ -67,6 +66,7 @@ pub(super) fn check(
             Claim { container: Some(name), service: None, spot: hostname },
         ));
         for (service, settings) in &container.services {
+            let Some(entry) = namespace.of_service(name, settings) else { continue };
             let claim = Claim {
                 container: Some(name),
                 service: Some(service),
@@ -164,18 +164,14 @@ fn nodes(
 }
 
 /// The texts in a list of a service, and where they stand.
-fn texts<'d>(
-    entry: &'d Entry<'d, GuestSource>,
-    service: &str,
-    key: &str,
-) -> impl Iterator<Item = (&'d str, Spot)> {
-    let list = entry.member.value.get("services").and_then(|s| s.get(service)).and_then(|s| s.get(key));
+fn texts<'d>(entry: Written<'d>, service: &str, key: &str) -> impl Iterator<Item = (&'d str, Spot)> {
+    let list = entry.node().get("services").and_then(|s| s.get(service)).and_then(|s| s.get(key));
     let elements = list.map(Node::elements).unwrap_or_default();
     elements.iter().filter_map(|node| Some((node.text()?, entry.document.spot(node.span))))
 }
 
-fn alias_nodes<'d>(entry: &Entry<'d, GuestSource>, service: &str) -> &'d [Node] {
-    let services = entry.member.value.get("services");
+fn alias_nodes<'d>(entry: Written<'d>, service: &str) -> &'d [Node] {
+    let services = entry.node().get("services");
     services
         .and_then(|s| s.get(service))
         .and_then(|s| s.get("aliases"))
@@ -184,7 +180,7 @@ fn alias_nodes<'d>(entry: &Entry<'d, GuestSource>, service: &str) -> &'d [Node] 
 }
 
 /// P-31: what is declared has an effect.
-fn unused_alias(entry: &Entry<'_, GuestSource>, service: &str, context: &mut Context<'_, '_>) {
+fn unused_alias(entry: Written<'_>, service: &str, context: &mut Context<'_, '_>) {
     if let Some(alias) = alias_nodes(entry, service).first() {
         let message = format!("the service `{service}` has aliases, but is not exposed");
         let draft = Draft::error(codes::BAD_NAME, entry.document.spot(alias.span), message);
@@ -193,7 +189,7 @@ fn unused_alias(entry: &Entry<'_, GuestSource>, service: &str, context: &mut Con
 }
 
 fn aliases<'a>(
-    entry: &Entry<'_, GuestSource>,
+    entry: Written<'_>,
     claim: Claim<'a>,
     domain: Option<&str>,
     claims: &mut Vec<(String, Claim<'a>)>,

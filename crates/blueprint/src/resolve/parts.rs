@@ -82,8 +82,8 @@ pub(super) fn check(containers: &Guests, certificates: &CertificateSettings, con
         || !context.features.broken.is_empty();
     let exposed = |wanted: Expose| {
         containers.iter().find_map(|(name, container)| {
-            let (service, _) = container.services.iter().find(|(_, s)| s.expose == wanted)?;
-            let spot = namespace.guests.get(&**name)?.spot(&["services", service, "expose"]);
+            let (service, declared) = container.services.iter().find(|(_, s)| s.expose == wanted)?;
+            let spot = namespace.of_service(name, declared)?.spot(&["services", service, "expose"]);
             Some((service.clone(), spot))
         })
     };
@@ -185,7 +185,6 @@ fn choices(containers: &Guests, uncertain: bool, context: &mut Context<'_, '_>) 
     let gateways = gateways(containers, context);
     let names: Vec<&str> = gateways.iter().map(|c| c.name.as_str()).collect();
     for (name, container) in containers {
-        let Some(entry) = namespace.guests.get(&**name) else { continue };
         for service in container.services.values().filter(|s| s.expose == Expose::Gateway) {
             let (key, message) = match &service.gateway {
                 Some(said) if !names.contains(&said.as_str()) && !uncertain && !names.is_empty() => {
@@ -202,7 +201,8 @@ fn choices(containers: &Guests, uncertain: bool, context: &mut Context<'_, '_>) 
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("say \"gateway\": \"NAME\", one of: {}", names.join(", ")),
             };
-            let spot = entry.spot(&["services", &service.name, key]);
+            let Some(written) = namespace.of_service(name, service) else { continue };
+            let spot = written.spot(&["services", &service.name, key]);
             context.push(Draft::error(GATEWAY.code, spot, message).hint(hint));
         }
     }
@@ -248,8 +248,9 @@ fn addresses(containers: &Guests, context: &mut Context<'_, '_>) {
         if fixed(container) || entry.damaged {
             continue;
         }
-        for (service, _) in container.services.iter().filter(|(_, s)| s.expose != Expose::None) {
-            let spot: Spot = entry.spot(&["services", service, "expose"]);
+        for (service, declared) in container.services.iter().filter(|(_, s)| s.expose != Expose::None) {
+            let Some(written) = namespace.of_service(name, declared) else { continue };
+            let spot: Spot = written.spot(&["services", service, "expose"]);
             let message = format!("the service `{service}` is exposed, but `{name}` has no fixed address");
             let draft = Draft::error(codes::NO_FIXED_ADDRESS, spot, message)
                 .related(entry.key(), "the container")

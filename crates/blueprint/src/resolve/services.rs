@@ -1,31 +1,34 @@
 //! Services: what is declared of one must fit together, and have an effect (P-31).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::guests::defaults;
 use super::{Context, parts};
 use crate::codes;
-use crate::model::{Acme, Expose, Guests, Limits, Protocol, Service};
+use crate::model::{Acme, Expose, Guest, Guests, Limits, Protocol, Service};
 use crate::names::GuestName;
-use crate::namespace::{Entry, location};
+use crate::namespace::{Written, location};
 use crate::report::{Draft, Spot};
-use crate::source::{ExposeSource, GuestSource, ProtocolSource, ServiceSource};
+use crate::source::{ExposeSource, ProtocolSource, ServiceSource};
 
 /// The gateway's own ports: HTTPS, and the one that sends clients on to it.
 const GATEWAY_PORTS: [u16; 2] = [80, 443];
 
-/// Makes the services of a container.
+/// Makes the services of a guest, or of a stack.
 pub(super) fn services(
-    entry: &Entry<'_, GuestSource>,
-    source: &GuestSource,
+    entry: Written<'_>,
+    stack: Option<&str>,
+    sources: Option<&BTreeMap<String, ServiceSource>>,
     acme: Option<&Acme>,
     context: &mut Context<'_, '_>,
 ) -> BTreeMap<String, Service> {
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
-    for (name, written) in source.services.iter().flatten() {
+    for (name, written) in sources.into_iter().flatten() {
         let start = entry.key_spot(&["services", name]).span.start;
         let mut service = service(name, written);
         service.declared = location(entry.document, start, context.report);
+        service.stack = stack.map(str::to_owned);
         if let Some(other) = services.values().find(|s| s.port == service.port) {
             let message =
                 format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
@@ -38,12 +41,46 @@ pub(super) fn services(
     services
 }
 
+/// Adds the services of a stack to those of its guest: on another port, and of another name.
+pub(super) fn put_together(
+    guest: &mut Arc<Guest>,
+    own: BTreeMap<String, Service>,
+    entry: Written<'_>,
+    context: &mut Context<'_, '_>,
+) {
+    let guest = Arc::make_mut(guest);
+    for (name, service) in own {
+        let there = |other: &&Service| other.name == name || other.port == service.port;
+        let Some(other) = guest.services.values().find(there) else {
+            guest.services.insert(name, service);
+            continue;
+        };
+        let (code, key, message) = if other.name == name {
+            (
+                codes::DUPLICATE_NAME,
+                vec!["services", &*name],
+                format!("`{}` has a service `{name}` already", guest.name),
+            )
+        } else {
+            let message =
+                format!("the services `{}` and `{name}` are both on port {}", other.name, service.port);
+            (codes::DUPLICATE_PORT, vec!["services", &*name, "port"], message)
+        };
+        let mut draft = Draft::error(code, entry.spot(&key), message);
+        if let Some(written) = context.namespace.of_service(&guest.name, other) {
+            draft = draft.related(written.key_spot(&["services", &other.name]), "the other");
+        }
+        context.push(draft);
+    }
+}
+
 fn service(name: &str, written: &ServiceSource) -> Service {
     let access = written.access.clone().unwrap_or_default();
     let limits = written.limits.clone().unwrap_or_default();
     let users = access.basic.into_iter().flatten();
     Service {
         name: name.to_owned(),
+        stack: None,
         port: written.port,
         protocol: match written.protocol.unwrap_or(ProtocolSource::Http) {
             ProtocolSource::Http => Protocol::Http,
@@ -147,7 +184,7 @@ const CONDITIONS: [(&[&str], Needs); 19] = [
 ];
 
 fn check(
-    entry: &Entry<'_, GuestSource>,
+    entry: Written<'_>,
     written: &ServiceSource,
     service: &Service,
     acme: Option<&Acme>,
@@ -214,8 +251,8 @@ pub(super) fn check_together(containers: &Guests, context: &mut Context<'_, '_>)
     let mut ports: BTreeMap<(Option<&GuestName>, u16), (&str, Spot)> = BTreeMap::new();
     let mut public: BTreeMap<&str, (&str, Spot)> = BTreeMap::new();
     for (name, container) in containers {
-        let Some(entry) = namespace.guests.get(&**name) else { continue };
         for service in container.services.values() {
+            let Some(entry) = namespace.of_service(name, service) else { continue };
             if matches!(service.expose, Expose::Direct | Expose::None) {
                 continue;
             }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Dataset, Layout, Pool, SCRUB, SNAPSHOTS};
+use crate::model::{Dataset, Encryption, Layout, Pool, SCRUB, SNAPSHOTS};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
-use crate::source::{DatasetSource, DisksForm, HypervisorSource, LayoutSource, PoolSource, ScrubSource};
+use crate::source::{
+    DatasetSource, DisksForm, EncryptionSource, HypervisorSource, LayoutSource, PoolSource, ScrubSource,
+    SecretSource, UnlockSource,
+};
 use crate::values::{DiskName, Text, bytes};
 
 /// Sectors of 4 KiB, which all disks of these days have, whatever they say.
@@ -17,7 +20,11 @@ const ASHIFT: u8 = 12;
 const DEBIANS_SCRUB: &str = "org.debian:periodic-scrub";
 
 /// Properties of datasets that have a key of their own.
-const OF_KEYS: [(&str, &str); 5] = [
+const OF_KEYS: [(&str, &str); 9] = [
+    ("encryption", "encryption"),
+    ("keyformat", "encryption"),
+    ("keylocation", "encryption"),
+    ("pbkdf2iters", "encryption"),
     ("quota", "quota"),
     ("reservation", "reservation"),
     ("compression", "compression"),
@@ -201,9 +208,12 @@ impl One<'_> {
                 context.push(draft.hint(format!("add \"{above}\": {{}}")));
             }
             let name = format!("{}/{below}", self.name);
-            let properties = self.properties(below, source, context);
+            let mut properties = self.properties(below, source, context);
+            let encryption = source.encryption.as_ref().and_then(encryption);
+            let location = encryption.as_ref().map(|it| it.location(&name));
+            properties.extend(location.map(|location| ("keylocation".to_owned(), location)));
             let declared = self.entry.location_of(&self.path(&["datasets", below]), context.report);
-            out.insert(name.clone(), Dataset { name, properties, declared });
+            out.insert(name.clone(), Dataset { name, properties, encryption, declared });
         }
         out
     }
@@ -299,6 +309,12 @@ impl One<'_> {
             }
         }
     }
+}
+
+/// What is wrong with a reference is said where it stands.
+fn encryption(source: &EncryptionSource) -> Option<Encryption> {
+    let by_hand = source.unlock == Some(UnlockSource::ByHand);
+    Some(Encryption { key: SecretSource::reference(&source.key)?, by_hand })
 }
 
 fn is_mountpoint(path: &Text) -> bool {

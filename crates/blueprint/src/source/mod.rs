@@ -12,6 +12,7 @@ mod link;
 mod machine;
 mod service;
 mod share;
+mod stack;
 mod storage;
 mod target;
 mod zfs;
@@ -41,11 +42,14 @@ pub use machine::{
 };
 pub use service::{AccessSource, ExposeSource, LimitsSource, ProtocolSource, ServiceSource};
 pub use share::{DatasetShareSource, ExportSource, ShareSource, SmbSource};
+pub use stack::{GuestRef, OnFailureSource, StackSource, VariableForm};
 pub use storage::{
     CifsSource, NfsSource, PbsSource, PreallocationSource, PruneSource, StorageContentSource, StorageSource,
 };
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
-pub use zfs::{DatasetSource, DisksForm, LayoutSource, PoolSource, ScrubSource};
+pub use zfs::{
+    DatasetSource, DisksForm, EncryptionSource, LayoutSource, PoolSource, ScrubSource, UnlockSource,
+};
 
 pub(crate) use guest::{GuestSettings, GuestSource};
 
@@ -91,6 +95,9 @@ pub struct FileSource {
     /// Virtual machines, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub vms: Option<BTreeMap<String, VmSource>>,
+    /// Stacks of Docker containers, by name.
+    #[schemars(extend("propertyNames" = name()))]
+    pub stacks: Option<BTreeMap<String, StackSource>>,
     /// The firewall. Where present, who may talk to whom follows from services, `needs` and `flows`.
     pub firewall: Option<FirewallSource>,
     /// What may flow beyond what follows from services and `needs`, by name.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::SecretSource;
 use super::share::DatasetShareSource;
 use crate::values::{DiskName, Keep, Text, ZfsSize};
 
@@ -125,6 +126,9 @@ pub struct DatasetSource {
     /// Where it is mounted: an absolute path, or `none`. Where absent: below where the one is that it is in, `/tank/media`.
     #[schemars(extend("examples" = ["/srv/media"]))]
     pub mountpoint: Option<Text>,
+    /// Has all that is in it be encrypted, with the datasets in it. It cannot be changed later; the key can.
+    #[schemars(extend("examples" = [{ "key": { "generate": "tank-private" } }]))]
+    pub encryption: Option<EncryptionSource>,
     /// Who else uses it: guests, by the share's name, and others by NFS and SMB.
     #[schemars(extend("examples" = [{ "nfs": { "to": ["net.lan"], "write": true }, "smb": { "users": ["heads"], "write": true } }]))]
     pub share: Option<DatasetShareSource>,
@@ -132,4 +136,27 @@ pub struct DatasetSource {
     /// is in again.
     #[schemars(extend("examples" = [{ "atime": "off" }]))]
     pub properties: Option<BTreeMap<String, Text>>,
+}
+
+/// How a dataset is encrypted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EncryptionSource {
+    /// The key: one line of 8 to 512 bytes. Without it nobody reads the data again, so keep a copy elsewhere. A value that
+    /// changes becomes the new key, at once.
+    pub key: SecretSource,
+    /// How the key is there after a start of the node.
+    #[schemars(extend("default" = "at-start"))]
+    pub unlock: Option<UnlockSource>,
+}
+
+/// How the key of a dataset is there after a start of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnlockSource {
+    /// It lies on the node's system disk, in a file that only root reads, and is loaded before guests start. Disks of the pool
+    /// that are taken away alone tell nothing; the whole node does.
+    AtStart,
+    /// It lies nowhere on the node: `phoenix-cli apply` loads it after each start.
+    ByHand,
 }

@@ -29,8 +29,8 @@ pub use shares::{ClientName, FolderMode, ShareName, SharePath, UnixName};
 pub(crate) use texts::ssh_destination;
 pub use texts::{
     Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, FileSystem,
-    Fingerprint, GuestPath, HttpUrl, Label, NodeLabel, PoolName, PortName, SecretName, Sha256, SitePath,
-    SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid, Variable, VolumeId,
+    Fingerprint, GuestPath, HttpUrl, Label, NodeLabel, PoolName, PortName, ProjectName, SecretName, Sha256,
+    SitePath, SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid, Variable, VolumeId,
 };
 
 pub use zfs::{DatasetName, DiskName, Keep, ZfsPoolName, ZfsSize, bytes};
@@ -118,6 +118,7 @@ text_values! {
     HttpUrl, "http-url", r"^https?://[^/@\s]+/[^\s]*$", "a web address such as \"https://images.example.org/debian-13.qcow2\"", "https://images.example.org/debian-13.qcow2";
     Sha256, "sha256", r"^[0-9A-Fa-f]{64}$", "a SHA-256, 64 hexadecimal digits", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     StorageName, "storage-name", r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the name of a storage such as \"tank-vms\"", "tank-vms";
+    ProjectName, "project", "^[a-z0-9][a-z0-9_-]{0,62}$", "the name of a project such as \"notes\"", "notes";
     ShareName, "share-name", "^[a-z0-9]([a-z0-9-]{0,24}[a-z0-9])?$", "the name of a share such as \"media\"", "media";
     SharePath, "share-path", "^/[A-Za-z0-9/_.:@+-]+$", "a folder of the node such as \"/srv/media\"", "/srv/media";
     FolderMode, "folder-mode", "^[0-7]{4}$", "a mode such as \"2770\"", "2770";

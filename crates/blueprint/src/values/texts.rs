@@ -212,6 +212,14 @@ checked_texts! {
         let hint = "at least two of letters, digits and `_.-`; the first is a letter, the last a letter or a digit";
         if good { Ok(()) } else { wrong(format!("`{}` cannot be the name of a storage", text.escape_debug()), hint) }
     };
+    /// The name of a project of Docker Compose (Compose Specification, "Name top-level element").
+    ProjectName => |text| {
+        let hint = "lower-case letters, digits, `-` and `_`; the first is a letter or a digit";
+        if text.starts_with(['-', '_']) {
+            return wrong(format!("`{text}` cannot be the name of a project"), hint);
+        }
+        all(text, 63, "the name of a project", hint, false, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+    };
     /// A UUID.
     Uuid => |text| {
         let groups: Vec<&str> = text.split('-').collect();

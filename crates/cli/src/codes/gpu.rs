@@ -38,7 +38,7 @@ pub const CODES: &[CodeInfo] = &[
         "gpu::iommu-off",
         "the node's IOMMU is off",
         "Without an IOMMU a device could read and write all of the node's memory, so none can be passed through.",
-        "Switch on VT-d or AMD's IOMMU in the BIOS, with Intel also `intel_iommu=on` on the kernel's command line, and start the node anew.",
+        "Switch on VT-d or AMD's IOMMU in the BIOS, and start the node anew. What Intel's takes on the kernel's command line (`intel_iommu=on`) comes by itself, with `vfio@node`.",
     ),
     code(
         "gpu::mapping-in-use",

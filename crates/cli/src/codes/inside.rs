@@ -405,6 +405,13 @@ pub const CODES: &[CodeInfo] = &[
         "`phoenix-cli apply --again --target service.NAME` writes its file anew.",
     ),
     code(
+        "trace::stack-down",
+        "a stack does not run",
+        "A container of a stack has ended, or is not healthy by its own health check. Docker runs.",
+        "`phoenix-cli exec GUEST -- docker ps -a` shows all containers; `phoenix-cli apply --again --target stack.NAME` brings the stack up \
+         anew and shows the end of the log of what does not run.",
+    ),
+    code(
         "trace::tls",
         "no TLS can be spoken",
         "What answers at the port does not speak TLS, or breaks the handshake off for the reason that is shown.",

@@ -27,6 +27,12 @@ pub const CODES: &[CodeInfo] = &[
         "One site looks after a pool. Where the other one is gone, on the node: `zfs inherit phoenix:site POOL`.",
     ),
     code(
+        "zfs::bad-key",
+        "a secret cannot be a key",
+        "ZFS takes a line of 8 to 512 bytes as a passphrase, and the secret is none.",
+        "Name another secret, or have one made: `{ \"generate\": \"NAME\" }`.",
+    ),
+    code(
         "zfs::busy",
         "something uses a pool or a dataset",
         "What is in use cannot be taken away: a program has a file open there, or a guest or a share uses it. Nothing is forced.",
@@ -83,6 +89,12 @@ pub const CODES: &[CodeInfo] = &[
         "Name another disk; or free this one first, by hand.",
     ),
     code(
+        "zfs::encryption",
+        "whether a dataset is encrypted cannot be changed",
+        "ZFS decides it when the dataset is made. What is in it would have to be written anew, and nothing is ever rebuilt.",
+        "Declare another dataset as you want it, copy what is in the one of before, and take that one out.",
+    ),
+    code(
         "zfs::full",
         "a pool is nearly full",
         "More than 80 % of it is in use. From there on ZFS looks long for free room; on a full pool not even deleting works at once.",
@@ -106,6 +118,13 @@ pub const CODES: &[CodeInfo] = &[
         "a group of disks cannot become what is declared",
         "The layout of a group is fixed when it is made. Nothing is ever rebuilt for it.",
         "Declare it as it is. For another layout, make a new pool beside it and copy what is there (`zfs send`).",
+    ),
+    code(
+        "zfs::locked",
+        "the key of a dataset is not loaded",
+        "It is encrypted, and what is in it cannot be read until its key is loaded. One that is unlocked by hand is so after each start of \
+         the node.",
+        "`phoenix-cli apply` loads it. Where it is to be loaded at the start: `systemctl status phoenix-zfs-keys` on the node.",
     ),
     code(
         "zfs::no-disk",
@@ -154,5 +173,11 @@ pub const CODES: &[CodeInfo] = &[
         "the node could not say what pools it has",
         "The command that looks failed or took too long. A pool whose disks are away can hold it up.",
         "Does `zpool status` answer on the node? What holds it up, `dmesg` tells there.",
+    ),
+    code(
+        "zfs::wrong-key",
+        "a dataset has another key",
+        "The key that the blueprint names does not open it. What is in it is safe, and nobody reads it.",
+        "Apply with the key of before; then change it. The node's own copy is in `/etc/phoenix/zfs-keys`, where it is unlocked at the start.",
     ),
 ];

@@ -19,12 +19,13 @@ pub fn run(global: &Global, printer: Printer) -> Outcome {
             "valid": true, "site": desired.site, "errors": 0,
             "diagnostics": diagnostics::json(&loaded.warnings, &loaded.sources),
             "containers": containers, "vms": vms, "services": desired.services.len(),
-            "certificates": desired.certificates.len(),
+            "stacks": desired.stacks.len(), "certificates": desired.certificates.len(),
         }));
     } else {
         let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
         let mut all = vec![count(containers, "container")];
         all.extend((vms > 0).then(|| count(vms, "virtual machine")));
+        all.extend((!desired.stacks.is_empty()).then(|| count(desired.stacks.len(), "stack")));
         all.extend([
             count(desired.services.len(), "service"),
             count(desired.certificates.len(), "certificate"),

@@ -12,6 +12,8 @@ pub struct SimGpus {
     cards: BTreeMap<String, Card>,
     /// Whether devices can be passed through.
     iommu: bool,
+    /// Whether the processor is Intel's.
+    intel: bool,
     /// The version of NVIDIA's driver that is loaded.
     nvidia: String,
     /// Device files that are not there.
@@ -35,7 +37,7 @@ struct Card {
 impl Default for SimGpus {
     fn default() -> Self {
         let (cards, lost, next) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { cards, iommu: true, nvidia: "570.133.07".to_owned(), lost, next }
+        Self { cards, iommu: true, intel: false, nvidia: "570.133.07".to_owned(), lost, next }
     }
 }
 
@@ -101,6 +103,11 @@ impl SimGpus {
         self.iommu = false;
     }
 
+    /// Has the processor be Intel's.
+    pub fn intel(&mut self) {
+        self.intel = true;
+    }
+
     /// Has another version of NVIDIA's driver be loaded.
     pub fn nvidia(&mut self, version: &str) {
         version.clone_into(&mut self.nvidia);
@@ -122,6 +129,9 @@ impl SimGpus {
 
     fn print(&self) -> String {
         let mut out = format!("iommu\t{}\n", u8::from(self.iommu));
+        if self.intel {
+            out.push_str("cpu\tintel\n");
+        }
         let mut nodes: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         let is_nvidia = |card: &Card| card.driver.as_deref() == Some("nvidia");
         if self.cards.values().any(is_nvidia) {

@@ -61,9 +61,18 @@ pub(crate) struct Inside {
     /// The features of those that have something that counts from the host's next start.
     pub(super) at_restart: BTreeSet<String>,
     /// Those of which such a thing changed just now.
-    pub(super) waits: Vec<String>,
+    pub(super) waits: Vec<Waits>,
     /// Begin and end of certificates that it fetches now, where an authority knows it.
     pub(super) period: Option<[i64; 2]>,
+}
+
+/// A feature of which something changed that counts from the host's next start.
+#[derive(Debug, Clone)]
+pub(super) struct Waits {
+    pub(super) feature: String,
+    /// Its fingerprint before, where it was there; and now.
+    pub(super) was: Option<String>,
+    pub(super) is: Option<String>,
 }
 
 /// Exit status, output, error output.
@@ -181,7 +190,9 @@ impl Inside {
             if !header.check {
                 if feature.at_restart {
                     self.at_restart.insert(feature.name.clone());
-                    self.waits.extend((!same).then(|| feature.name.clone()));
+                    let was = self.features.get(&feature.name).cloned();
+                    let is = Some(feature.fingerprint.clone());
+                    self.waits.extend((!same).then(|| Waits { feature: feature.name.clone(), was, is }));
                 }
                 self.features.insert(feature.name, feature.fingerprint);
             }
@@ -191,8 +202,9 @@ impl Inside {
             all += changed;
             out.push_str(&format!("{}\n", json!({"feature": name, "result": "ok", "changed": changed})));
             if !header.check {
-                self.features.remove(&name);
-                self.waits.extend(self.at_restart.take(&name));
+                let was = self.features.remove(&name);
+                let counted = self.at_restart.take(&name);
+                self.waits.extend(counted.map(|feature| Waits { feature, was, is: None }));
             }
         }
         out.push_str(&format!("{}\n", json!({"result": "ok", "changed": all})));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::guest::Inside;
+use super::guest::{Inside, Waits};
 
 /// Exit status, output, error output.
 type Printed = (i32, Vec<u8>, Vec<u8>);
@@ -16,7 +16,8 @@ type Printed = (i32, Vec<u8>, Vec<u8>);
 #[derive(Debug, Default)]
 pub struct SimRestarts {
     boots: u64,
-    waits: BTreeMap<String, u64>,
+    /// In which start, and what the feature was at its begin.
+    waits: BTreeMap<String, (u64, Option<String>)>,
     written: Option<String>,
     down: Option<Instant>,
     /// Whether it does not come back.
@@ -31,7 +32,11 @@ impl SimRestarts {
 
     /// The features that changed something that counts from the next start.
     pub fn waiting(&self) -> Vec<&str> {
-        self.waits.iter().filter(|(_, boot)| **boot == self.boots).map(|(name, _)| name.as_str()).collect()
+        self.waits
+            .iter()
+            .filter(|(_, (boot, _))| *boot == self.boots)
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     /// What is written down of a restart that was begun.
@@ -54,9 +59,14 @@ impl SimRestarts {
         self.written = Some(format!("{} {site}\n{guest}\n", Self::boot(self.boots)));
     }
 
-    /// Something of a feature changed that counts from the next start.
-    pub(super) fn wait_for(&mut self, feature: String) {
-        self.waits.insert(feature, self.boots);
+    /// Something of a feature changed that counts from the next start: where it is what it was at this one, it waits no more.
+    pub(super) fn changed(&mut self, Waits { feature, was, is }: Waits) {
+        let known = self.waits.get(&feature).filter(|(boot, _)| *boot == self.boots);
+        let was = known.map_or(was, |(_, was)| was.clone());
+        match was == is {
+            true => drop(self.waits.remove(&feature)),
+            false => drop(self.waits.insert(feature, (self.boots, was))),
+        }
     }
 
     /// It goes down, for this long, and is in another start then.
@@ -86,7 +96,7 @@ impl SimRestarts {
             }
             ["sh", "-c", _, "phoenix-restart", "end"] => {
                 self.written = None;
-                self.waits.retain(|_, boot| *boot == self.boots);
+                self.waits.retain(|_, (boot, _)| *boot == self.boots);
                 Some(done())
             }
             _ => None,
@@ -95,8 +105,9 @@ impl SimRestarts {
 
     fn print(&self, node: Option<&Inside>) -> String {
         let mut out = format!("boot\t{}\n", Self::boot(self.boots));
-        for (name, boot) in &self.waits {
-            out.push_str(&format!("waits\t{name}\t{}\n", Self::boot(*boot)));
+        for (name, (boot, was)) in &self.waits {
+            let was = was.as_deref().unwrap_or("-");
+            out.push_str(&format!("waits\t{name}\t{}\t{was}\n", Self::boot(*boot)));
         }
         for name in node.into_iter().flat_map(|inside| &inside.at_restart) {
             out.push_str(&format!("counts\t{name}\n"));

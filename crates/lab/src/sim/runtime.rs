@@ -208,6 +208,8 @@ impl SimRuntime {
         guests.running.clear();
         guests.machines.running.clear();
         guests.gpus.restart();
+        let loads = guests.inside.get(&NODE).is_some_and(|node| node.features.contains_key("zfs-keys"));
+        guests.zfs.boot(loads);
         guests.restarts.restart(time);
     }
 
@@ -260,8 +262,8 @@ impl SimRuntime {
         inside.period = period;
         let ran = inside.run(id, argv, stdin);
         let waits = std::mem::take(&mut inside.waits);
-        for feature in waits.into_iter().filter(|_| id == NODE) {
-            guests.restarts.wait_for(feature);
+        for it in waits.into_iter().filter(|_| id == NODE) {
+            guests.restarts.changed(it);
         }
         ran
     }
@@ -486,7 +488,7 @@ impl Runtime for SimRuntime {
             return Err(TaskError(format!("container '{id}' not running!")));
         }
         if id == NODE
-            && let Some(printed) = self.guests().zfs.run(argv)
+            && let Some(printed) = self.guests().zfs.run(argv, stdin)
         {
             return Ok(printed);
         }

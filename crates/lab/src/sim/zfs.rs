@@ -5,6 +5,7 @@
 //! place has it at once.
 
 mod command;
+mod keys;
 mod print;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub struct SimZfs {
     /// Pools that are on disks and are not imported.
     exported: Vec<(String, Pool)>,
     made: u64,
+    /// The files in which keys lie that are loaded at the node's start.
+    files: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,8 @@ struct Vdev {
 struct Dataset {
     volume: bool,
     local: BTreeMap<String, String>,
+    /// The key, of one that has its own.
+    key: Option<keys::Key>,
 }
 
 impl Vdev {
@@ -134,8 +139,10 @@ impl SimZfs {
     pub fn reinstall(&mut self) {
         for (name, mut pool) in std::mem::take(&mut self.pools) {
             pool.elsewhere = true;
+            pool.lock();
             self.exported.push((name, pool));
         }
+        self.files.clear();
     }
 
     /// A pool is gone without a trace.
@@ -168,7 +175,13 @@ impl SimZfs {
             }
             for (name, dataset) in &pool.datasets {
                 out.push_str(&format!("  dataset {name}: {:?}\n", dataset.local));
+                if let Some(key) = &dataset.key {
+                    out.push_str(&format!("    {key:?}\n"));
+                }
             }
+        }
+        for (file, key) in &self.files {
+            out.push_str(&format!("key file {file}: {key}\n"));
         }
         for disk in &self.disks {
             // Which number a pool was given is nobody's business.
@@ -182,7 +195,7 @@ impl SimZfs {
     }
 
     /// What a command prints; nothing for what is not about ZFS.
-    pub(super) fn run(&mut self, argv: &[String]) -> Option<Printed> {
+    pub(super) fn run(&mut self, argv: &[String], stdin: &[u8]) -> Option<Printed> {
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let done = match words.as_slice() {
             ["sh", "-c", _, "zfs"] => return Some((0, self.print().into_bytes(), Vec::new())),
@@ -196,7 +209,13 @@ impl SimZfs {
             ["zpool", "add", "-o", _, pool, rest @ ..] => self.add(pool, rest),
             ["zpool", "remove", pool, name] => self.remove(pool, name),
             ["zpool", "destroy", pool] => self.destroy(pool),
-            ["zfs", "create", rest @ ..] => self.create_dataset(rest),
+            ["sh", "-c", _, "phoenix-zfs-key", verb, names @ ..] => self.key_files(verb, names, stdin),
+            ["zfs", "load-key", "-L", "prompt", name] => self.load_key(name, stdin),
+            ["zfs", "change-key", "-o", "keyformat=passphrase", "-o", setting, name] => {
+                self.change_key(setting, name, stdin)
+            }
+            ["zfs", "mount", "-a"] => self.mount_all(),
+            ["zfs", "create", rest @ ..] => self.create_dataset(rest, stdin),
             ["zfs", "set", settings @ .., name] => self.set_dataset(settings, name),
             ["zfs", "inherit", property, name] => self.inherit(property, name),
             ["zfs", "destroy", "-r", name] => self.destroy_dataset(name),

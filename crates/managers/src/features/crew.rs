@@ -68,6 +68,9 @@ pub struct Removal {
 
 /// What a step installs, and on what; `None` for any other step.
 pub fn installed(step: &Step) -> Option<(On, Rendered)> {
+    if step.address.kind() == kinds::STACK {
+        return crate::stacks::crew::installed(step).map(|(id, rendered)| (On::Guest(id), rendered));
+    }
     if step.address.kind() != kinds::FEATURE {
         return None;
     }

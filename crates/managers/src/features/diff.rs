@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::crew::{FeatureWork, Install, On, Removal};
 use super::{Rendered, known, moves};
 use crate::hypervisor::{hold, is_of_certificate};
+use crate::stacks;
 use crate::worksite::Worksite;
 use crate::{Manager, Seen, Status};
 
@@ -141,7 +142,12 @@ fn guest(world: World<'_>, container: &Guest, before: &[Address], proposal: &mut
     };
     // What goes may have what comes here: a port, a name. Where nothing comes, what takes its place elsewhere is proven first.
     let services = || world.desired.services.keys().map(|name| Address::service(name)).collect();
-    let after = if container.features.iter().any(|it| place.changes(it)) { Vec::new() } else { services() };
+    let mut after: Vec<Address> =
+        if container.features.iter().any(|it| place.changes(it)) { Vec::new() } else { services() };
+    // A stack goes before what it runs in.
+    after.extend(
+        mark.into_iter().flat_map(|mark| stacks::diff::unwanted(world, container, mark)).map(|(_, it)| it),
+    );
     let gone = place.gone(container.features.iter(), |_| true, (UNWANTED, &after), proposal);
     place.wanted(world, before, &gone, proposal);
 }

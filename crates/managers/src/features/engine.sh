@@ -22,6 +22,7 @@ total=0
 feature=
 fingerprint=
 pending=
+applied=
 undo=
 apt_updated=
 apt_tried=
@@ -86,6 +87,8 @@ begin_change() {
 		return 1
 	fi
 	open_record || return 1
+	applied=$([ ! -e "$record" ] || sed -n "s/^  \"$feature\": {\"fingerprint\":\"\([^\"]*\)\".*/\1/p" "$record")
+	if [ -z "$applied" ]; then if [ -s "$made" ] && [ "$recorded" != "$nl" ]; then applied='?'; else applied=-; fi; fi
 	write_record drop || {
 		fail "cannot write $record"
 		return 1
@@ -96,19 +99,69 @@ begin_change() {
 # owe NOTES: reloads, restarts and commands that must follow, kept where a kill does not lose them.
 owe() {
 	[ "$1" = - ] && return 0
-	case ",$1," in *,at-restart,*) at_restart || return 1 ;; esac
-	printf '%s\n' "$1" >>"$pending"
+	case ",$1," in *,at-restart,* | *,at-restart:*) at_restart "$1" || return 1 ;; esac
+	printf '%s\n' "$1" >>"$pending" || return 1
+	# A unit starts with what it has, but nothing runs a command again where the power was cut between a file and that.
+	case ",$1," in *,run:*) run 60 sync -- "$pending" >&2 ;; esac
 }
 
-# at_restart: what is about to change counts from the next start of the machine. With it is written down which start this is, so
-# that it is known when the next one was. The kernel of a container is another's: there is nothing to wait for.
+# at_restart NOTES: what is about to change counts from the next start of the machine. With it is written down which start this
+# is, so that it is known when the next one was. The kernel of a container is another's: there is nothing to wait for.
 at_restart() {
 	local out
 	[ ! -e "$contained" ] || return 0
 	out=$({
-		mkdir -p "$state/restart" && chmod 0700 "$state/restart" && cat "$boot_id" >"$state/restart/.new" &&
+		mkdir -p "$state/restart" && chmod 0700 "$state/restart" && counting "$1" >"$state/restart/.new" &&
 			mv -fT "$state/restart/.new" "$state/restart/$feature"
 	} 2>&1) || fail "cannot write down that $feature counts from the next start: $out"
+}
+
+# carried_on: what was begun in another start, and is only brought to its end now, counts from the start after this one.
+carried_on() {
+	case $notes in *,at-restart,* | *,at-restart:*) ;; *) return 0 ;; esac
+	case $(cat "$state/restart/$feature" 2>/dev/null) in
+	"$(cat "$boot_id")"*) ;;
+	*) at_restart at-restart ;;
+	esac
+}
+
+# counting NOTES: what is written down, so that what is set back before the next start is known to wait for nothing. A line with
+# this start and the fingerprint of what the feature was in it (`-` for none, `?` where that is not known); and for each file
+# that changes its digest before the first change, `?` where nothing tells what counted.
+counting() {
+	local boot lines='' word
+	boot=$(cat "$boot_id") || return 1
+	[ ! -e "$state/restart/$feature" ] || lines=$(cat "$state/restart/$feature")
+	case $lines in
+	"$boot "*) ;;
+	"$boot") lines="$boot ?$nl? -" ;;
+	*) lines="$boot $applied" ;;
+	esac
+	printf '%s\n' "$lines"
+	printf '%s\n' "$1" | tr ',' '\n' | sed -n -e 's/^at-restart$/-/p' -e 's/^at-restart://p' | while IFS= read -r word; do
+		case $lines$nl in *" $word$nl"*) continue ;; esac
+		printf '%s %s\n' "$(digest "$word")" "$word"
+	done
+}
+
+# digest PATH: of what is in a file; `-` where it is not there, `?` for none.
+digest() {
+	case $1 in
+	-) echo '?' ;;
+	*) if [ -e "$1" ]; then sha256sum <"$1" | cut -c 1-64; else echo -; fi ;;
+	esac
+}
+
+# set_back: where all that this feature changed is as it was at this start, it waits for nothing.
+set_back() {
+	local file="$state/restart/$feature" boot was sum path
+	[ -f "$file" ] || return 0
+	{
+		read -r boot was
+		[ -n "$was" ] && [ "$boot" = "$(cat "$boot_id")" ] || return 0
+		while read -r sum path; do [ "$sum" != '?' ] && [ "$sum" = "$(digest "$path")" ] || return 0; done
+	} <"$file"
+	rm -f -- "$file"
 }
 
 # due NOTES: the same for this run.
@@ -941,6 +994,7 @@ feature() {
 		notes=,$(sed '/^temp:/d' "$pending" | sort -u | tr '\n' ',')
 		notes=$(printf '%s' "$notes" | sed 's/,/,,/g')
 		[ "$acting" = true ] && { begin_change || :; }
+		[ "$acting" != true ] || [ -n "$error" ] || carried_on
 	fi
 	if [ -z "$error" ]; then
 		if "feature_$1"; then :; else error=${error:-failed}; fi
@@ -953,6 +1007,7 @@ feature() {
 	fi
 	if [ "$acting" = true ]; then
 		clean
+		set_back
 		if ! write_record keep; then
 			say "{\"feature\":\"$feature\",\"result\":\"failed\",\"changed\":$changed,\"error\":\"cannot write $record\"}"
 			return 1
@@ -987,7 +1042,11 @@ main() {
 		fi
 	fi
 	[ "$acting" = true ] && release_services
-	if all; then
+	local ok=1
+	all || ok=
+	# What is said to be there is there after a power cut, too. A container's file system is its node's, and all guests' at once.
+	if [ "$acting" = true ] && [ "$total" != 0 ] && [ ! -e "$contained" ]; then run 60 sync -f "$state" >&2; fi
+	if [ -n "$ok" ]; then
 		say "{\"result\":\"ok\",\"changed\":$total}"
 	else
 		say "{\"result\":\"failed\",\"changed\":$total}"

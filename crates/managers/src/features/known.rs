@@ -53,7 +53,7 @@ pub(crate) fn code(key: &SiteKey, feature: &Address, group: &[SecretRef], values
 }
 
 /// The codes of the secrets that a feature was just applied with.
-pub(super) fn codes(
+pub(crate) fn codes(
     site: &Worksite,
     feature: &Address,
     secrets: &[SecretRef],
@@ -103,39 +103,48 @@ pub fn look(desired: &Desired, inventory: &mut Inventory, key: Option<&SiteKey>,
     inventory.secrets.clear();
     let Some(key) = key else { return };
     let mut all = BTreeMap::new();
-    let mut ask = |features: &[Feature], host: &Host, mark: &Mark| {
-        for feature in features {
-            let address = Address::feature(&feature.name, host);
-            let Some(applied) = mark.fingerprint(&address) else { continue };
-            let same = applied == feature.fingerprint;
-            let had = |id: &str| mark.secrets(&feature.name).is_some_and(|codes| codes.contains_key(id));
-            let used = secrets_of(feature);
-            // Wanted as it was applied, it had all of its secrets; else what was not remembered may be new to it.
-            let asked =
-                groups(&used).map(|group| (stands_for(group), group)).filter(|(id, _)| same || had(id));
-            let of_it: BTreeMap<_, _> =
-                asked.filter_map(|(id, group)| Some((id, now(key, &address, group, secrets)?))).collect();
-            if !of_it.is_empty() {
-                all.insert(address, of_it);
-            }
+    let mut ask = |feature: &Feature, address: Address, applied: Option<&str>, mark: &Mark| {
+        let Some(applied) = applied else { return };
+        let same = applied == feature.fingerprint;
+        let had = |id: &str| mark.secrets(&feature.name).is_some_and(|codes| codes.contains_key(id));
+        let used = secrets_of(feature);
+        // Wanted as it was applied, it had all of its secrets; else what was not remembered may be new to it.
+        let asked = groups(&used).map(|group| (stands_for(group), group)).filter(|(id, _)| same || had(id));
+        let of_it: BTreeMap<_, _> =
+            asked.filter_map(|(id, group)| Some((id, now(key, &address, group, secrets)?))).collect();
+        if !of_it.is_empty() {
+            all.insert(address, of_it);
         }
     };
     for guest in desired.guests.values() {
         let there = inventory.guests.get(&guest.id).and_then(|there| there.mark.as_ref());
         if let Some(mark) = there.filter(|m| m.site == desired.site && m.address == guest.resource()) {
-            ask(&guest.features, &guest.host(), mark);
+            for feature in &guest.features {
+                let address = Address::feature(&feature.name, &guest.host());
+                let applied = mark.fingerprint(&address);
+                ask(feature, address, applied, mark);
+            }
+            for stack in desired.stacks.values().filter(|stack| stack.on == guest.name) {
+                let address = crate::stacks::feature_address(&stack.name, &stack.host);
+                ask(&stack.feature, address, mark.fingerprint(&stack.resource()), mark);
+            }
         }
     }
     if let Some(mark) = inventory.reached().hypervisor.as_ref().filter(|mark| mark.site == desired.site) {
-        ask(&desired.on_node, &Host::THE_NODE, mark);
+        for feature in &desired.on_node {
+            let address = Address::feature(&feature.name, &Host::THE_NODE);
+            let applied = mark.fingerprint(&address);
+            ask(feature, address, applied, mark);
+        }
     }
     all.extend(crate::storages::secret::look(desired, inventory, key, secrets));
+    all.extend(crate::zfs::encryption::look(desired, inventory, key, secrets));
     inventory.secrets = all;
 }
 
 /// How the secrets of a feature are, beside what its mark remembers of them.
 #[derive(Debug, Default)]
-pub(super) struct Compared<'a> {
+pub(crate) struct Compared<'a> {
     /// Those whose values are others now, or of which nothing is remembered.
     pub changed: Vec<Differs<'a>>,
     /// Those that it was made with, and that are gone.
@@ -146,14 +155,14 @@ pub(super) struct Compared<'a> {
 
 /// A secret that is not as it was.
 #[derive(Debug)]
-pub(super) struct Differs<'a> {
+pub(crate) struct Differs<'a> {
     name: &'a str,
     /// Whether it is known what it was.
     known: bool,
 }
 
 /// Holds the secrets of a feature against what a mark remembers.
-pub(super) fn compare<'a>(inventory: &'a Inventory, mark: &Mark, feature: &Address) -> Compared<'a> {
+pub(crate) fn compare<'a>(inventory: &'a Inventory, mark: &Mark, feature: &Address) -> Compared<'a> {
     let mut compared = Compared::default();
     let before = mark.secrets(feature.name());
     for (id, Secret { name, now }) in inventory.secrets.get(feature).into_iter().flatten() {

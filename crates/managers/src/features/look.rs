@@ -78,6 +78,8 @@ pub struct Within<'a> {
     pub container: &'a Guest,
     /// Commands in it.
     pub guest: &'a dyn Runner,
+    /// Who has the secrets that files hold.
+    pub secrets: &'a dyn Secrets,
 }
 
 /// The node itself, where something of the site's is on it.
@@ -219,7 +221,8 @@ impl Looker<'_> {
                 looked.found.insert(Address::feature(name, &container.host()), found);
             }
         }
-        let within = Within { desired: self.desired, mark, container, guest: &guest };
+        let within =
+            Within { desired: self.desired, mark, container, guest: &guest, secrets: &*self.secrets };
         for manager in crate::managers() {
             looked.add(manager.look(within).await);
         }

@@ -18,10 +18,12 @@ pub(super) enum Quote {
     Environment,
     /// JSON: a string. The configuration of Redis reads those as well.
     Json,
+    /// Between double quotation marks in the file `.env` of Docker Compose.
+    Dotenv,
 }
 
 impl Quote {
-    const ALL: [Self; 4] = [Self::Shell, Self::Sql, Self::Environment, Self::Json];
+    const ALL: [Self; 5] = [Self::Shell, Self::Sql, Self::Environment, Self::Json, Self::Dotenv];
 
     /// The filter's name, which is also what a placeholder says.
     fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Quote {
             Self::Sql => "sql",
             Self::Environment => "env",
             Self::Json => "json",
+            Self::Dotenv => "dotenv",
         }
     }
 
@@ -47,6 +50,15 @@ impl Quote {
                     out.push('\\');
                 }
                 out.push(c);
+                out
+            }),
+            Self::Dotenv => text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+                match c {
+                    '\n' => out.push_str(r"\n"),
+                    '\r' => out.push_str(r"\r"),
+                    '"' | '\\' | '$' => out.extend(['\\', c]),
+                    c => out.push(c),
+                }
                 out
             }),
             Self::Json => {
@@ -69,7 +81,7 @@ impl Quote {
         }
         match self {
             Self::Shell | Self::Sql => format!("'{out}'"),
-            Self::Environment | Self::Json => format!("\"{out}\""),
+            Self::Environment | Self::Json | Self::Dotenv => format!("\"{out}\""),
         }
     }
 }
@@ -164,11 +176,12 @@ pub(crate) fn shell_quote(text: &str) -> String {
     Quote::Shell.quote(text)
 }
 
-/// Adds the filters `sh`, `sql`, `env`, `json` and `crypt` to the templates.
+/// Adds the filters `sh`, `sql`, `env`, `dotenv`, `json` and `crypt` to the templates.
 pub(super) fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("sh", |text: String| shell_quote(&text));
     environment.add_filter("sql", |text: String| Quote::Sql.quote(&text));
     environment.add_filter("env", |text: String| Quote::Environment.quote(&text));
+    environment.add_filter("dotenv", |text: String| Quote::Dotenv.quote(&text));
     environment.add_filter(CRYPT, crypt_placeholder);
     environment.add_filter("json", |value: minijinja::Value| {
         let value = serde_json::to_value(&value)
@@ -256,6 +269,7 @@ mod tests {
         assert_eq!(shell_quote("@@secret:0@@"), "'@@secret:0:sh@@'", "its value is not known yet");
         assert_eq!(Quote::Sql.quote(r"o'b\"), r"'o''b\'");
         assert_eq!(Quote::Environment.quote(r#"a"$\"#), r#""a\"\$\\""#);
+        assert_eq!(Quote::Dotenv.quote("a\"$\\`\n'"), r#""a\"\$\\`\n'""#);
         assert_eq!(Quote::Json.quote("a\"\n\\@@secret:3@@"), r#""a\"\n\\@@secret:3:json@@""#);
         let value = serde_json::json!({ "a": ["x", 1, true, null], "b": {} });
         assert_eq!(json(&value).unwrap(), r#"{"a": ["x", 1, true, null], "b": {}}"#);

@@ -3,7 +3,7 @@
 #
 # A file for each feature, $state/made/FEATURE, with a line for each thing: kind, target, how, notes, between tabs.
 #   kind   package, user, folder, file, block:WORD, unit, artifact; `undo` for what takes back a command, whose notes are its text in
-#          base64, behind `at-restart,` where that counts from the next start; `data` for what people keep in it; `old` where the
+#          base64, behind `at-restart,` (or `at-restart:FILE,`) where that counts from the next start; `data` for what people keep in it; `old` where the
 #          feature was put here before there was a record, so that what was there before is not known
 #   how    new: made by this engine; kept: it was there, and a copy of it is below $state/kept/FEATURE; into: the block is
 #          in a file that was there; there: it was there and stays; of a unit: what it was before, as `disabled/inactive`
@@ -313,8 +313,8 @@ back_command() {
 	local out
 	if [ "$acting" = true ]; then
 		begin_change || return 1
-		case $2 in at-restart,*) owe at-restart || return 1 ;; esac
-		out=$(run_text 900 "$(printf '%s' "${2#at-restart,}" | base64 -d)") || {
+		case $2 in at-restart*,*) owe "${2%,*}" || return 1 ;; esac
+		out=$(run_text 900 "$(printf '%s' "${2##*,}" | base64 -d)") || {
 			fail "what takes back \"${1#*/}\" failed: $(last "$out")"
 			return 1
 		}
@@ -506,6 +506,7 @@ uninstall() {
 	total=$((total + changed))
 	if [ -z "$error" ] && [ "$acting" = true ]; then
 		clean
+		set_back
 		if ! write_record drop || ! rm -rf "$state/kept/$feature" || ! rm -f "$made" "$pending"; then error="cannot write to $state"; fi
 	fi
 	if [ -n "$error" ]; then

@@ -466,7 +466,8 @@ impl Renderer<'_> {
             let undo = undo.map(|text| self.text(&format!("{place}.undo"), text, None)).transpose()?;
             let undo = undo.filter(|text| !text.is_empty());
             let (after_units, counts) = (command.after_units, command.counts);
-            out.push(CommandSpec { name, run, unless, after_units, reloads, restarts, undo, counts });
+            let writes = command.writes.clone();
+            out.push(CommandSpec { name, run, unless, after_units, reloads, restarts, undo, counts, writes });
         }
         Ok(out)
     }

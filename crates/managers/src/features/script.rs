@@ -343,13 +343,14 @@ impl Writer<'_> {
         keep.sort_unstable();
         let list = keep.iter().fold(String::new(), |list, path| list + path + "\n");
         let number = self.next();
+        let counts = prune.at_restart.then(|| counted_by(""));
         self.line(format_args!("keep_{number}() {{\n\tcat <<'END'\n{list}END\n}}"));
         format!(
             "prune {number} {} {} {} {}",
             shell_quote(&prune.folder),
             if prune.pattern.is_some() { "'-maxdepth 1'" } else { "''" },
             shell_quote(prune.pattern.as_deref().unwrap_or("*")),
-            note_list(&prune.folder, [&prune.reloads, &prune.restarts, &prune.runs], prune.at_restart)
+            note_list(&prune.folder, [&prune.reloads, &prune.restarts, &prune.runs], counts)
         )
     }
 
@@ -388,11 +389,12 @@ fn filled(file: &RenderedFile, secrets: &[String]) -> Vec<u8> {
 }
 
 pub(super) fn notes(file: &RenderedFile) -> String {
-    note_list(&file.path, [&file.reloads, &file.restarts, &file.runs], file.at_restart)
+    let counts = file.at_restart.then(|| counted_by(&file.path));
+    note_list(&file.path, [&file.reloads, &file.restarts, &file.runs], counts)
 }
 
 /// What must follow a change, as the engine's words; `-` for nothing.
-fn note_list(path: &str, [reloads, restarts, runs]: [&[String]; 3], at_restart: bool) -> String {
+fn note_list(path: &str, [reloads, restarts, runs]: [&[String]; 3], counts: Option<String>) -> String {
     let units = ["/etc/systemd/system/", "/usr/local/lib/systemd/", "/usr/lib/systemd/", "/lib/systemd/"];
     let mut notes = Vec::new();
     if units.iter().any(|folder| path.starts_with(folder)) {
@@ -401,8 +403,23 @@ fn note_list(path: &str, [reloads, restarts, runs]: [&[String]; 3], at_restart: 
     notes.extend(reloads.iter().map(|unit| format!("reload:{unit}")));
     notes.extend(restarts.iter().map(|unit| format!("restart:{unit}")));
     notes.extend(runs.iter().map(|name| format!("run:{}", id(name))));
-    notes.extend(at_restart.then(|| "at-restart".to_owned()));
+    notes.extend(counts);
     if notes.is_empty() { "-".to_owned() } else { notes.join(",") }
+}
+
+/// That something counts from the next start, and the file by which it is known that it was set back before: only one whose path
+/// is a word of its own among such words.
+fn counted_by(file: &str) -> String {
+    let is_word = file.starts_with('/') && !file.contains(|c: char| c == ',' || c.is_whitespace());
+    if is_word { format!("at-restart:{file}") } else { "at-restart".to_owned() }
+}
+
+/// The same of a command.
+fn counts(command: &CommandSpec) -> Option<String> {
+    (!command.counts.is_at_once()).then(|| match command.writes.as_slice() {
+        [] => "at-restart".to_owned(),
+        files => files.iter().map(|file| counted_by(file)).collect::<Vec<_>>().join(","),
+    })
 }
 
 /// A command's name as one word.
@@ -413,17 +430,23 @@ pub(super) fn id(name: &str) -> String {
 /// What takes a command back, as a record has it.
 pub(super) fn undo(command: &CommandSpec) -> Option<String> {
     let text = base64(command.undo.as_ref()?.as_bytes());
-    Some(if command.counts.is_at_once() { text } else { format!("at-restart,{text}") })
+    Some(counts(command).map_or(text.clone(), |counts| format!("{counts},{text}")))
 }
 
 fn command(command: &CommandSpec) -> String {
+    let notes = note_list("", [&command.reloads, &command.restarts, &[]], None);
+    let notes = match counts(command) {
+        Some(counts) if notes == "-" => counts,
+        Some(counts) => format!("{notes},{counts}"),
+        None => notes,
+    };
     let mut line = format!(
         "command_ {} {} {} {} {}",
         id(&command.name),
         shell_quote(&command.name),
         shell_quote(&command.run),
         shell_quote(command.unless.as_deref().unwrap_or_default()),
-        note_list("", [&command.reloads, &command.restarts, &[]], !command.counts.is_at_once())
+        notes
     );
     if let Some(undo) = undo(command) {
         line = format!("{line} {}", shell_quote(&undo));

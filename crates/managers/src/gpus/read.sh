@@ -47,6 +47,7 @@ card() {
 }
 set -- "$root"/sys/class/iommu/*
 if [ -e "$1" ]; then fact iommu $#; else fact iommu 0; fi
+! grep -q '^vendor_id.*GenuineIntel' "$root/proc/cpuinfo" 2>/dev/null || fact cpu intel
 version=$(first "$root/sys/module/nvidia/version")
 [ "$version" = - ] || fact nvidia "$version"
 each_card

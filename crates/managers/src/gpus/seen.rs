@@ -11,6 +11,8 @@ pub(super) const SCRIPT: &str = concat!(include_str!("cards.sh"), include_str!("
 pub struct Gpus {
     /// How many IOMMUs are on: without one, no device can be passed through.
     pub iommus: u32,
+    /// Whether the processor is Intel's, whose IOMMU can be off by the kernel's command line.
+    pub intel: bool,
     /// The version of NVIDIA's driver that is loaded.
     pub nvidia: Option<String>,
     /// The cards, by address.
@@ -116,6 +118,7 @@ fn fact(gpus: &mut Gpus, words: &[&str]) -> Result<(), ()> {
     match words {
         ["end"] => {}
         ["iommu", count] => gpus.iommus = count.parse().map_err(drop)?,
+        ["cpu", "intel"] => gpus.intel = true,
         ["nvidia", version] => gpus.nvidia = Some((*version).to_owned()),
         ["card", address, vendor, device, subsystem, driver, group, boot, memory, minor] => {
             let card = Card {
@@ -162,6 +165,9 @@ impl fmt::Display for Gpus {
             value.map_or_else(|| "-".to_owned(), ToString::to_string)
         }
         writeln!(f, "iommu\t{}", self.iommus)?;
+        if self.intel {
+            writeln!(f, "cpu\tintel")?;
+        }
         if let Some(version) = &self.nvidia {
             writeln!(f, "nvidia\t{version}")?;
         }

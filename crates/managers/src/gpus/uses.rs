@@ -166,7 +166,7 @@ pub(crate) fn check(
             // The restart of the node brings that about, once somebody agrees to it; everything else need not wait.
             Err(it)
                 if it.code == HELD && reboots::waits_for(world, VFIO)
-                    || it.code == IOMMU_OFF && reboots::waits_for(world, KERNEL) =>
+                    || it.code == IOMMU_OFF && comes_on(world, &gpus) =>
             {
                 proposal.note(format!(
                     "{} waits for the restart of the node: {}",
@@ -179,6 +179,11 @@ pub(crate) fn check(
         };
     }
     good
+}
+
+/// Whether the IOMMU may be on from the node's next start, for what is on the kernel's command line then.
+fn comes_on(world: World<'_>, gpus: &Gpus) -> bool {
+    reboots::waits_for(world, KERNEL) || gpus.intel && reboots::waits_for(world, VFIO)
 }
 
 /// Whether containers can use a card.
@@ -265,8 +270,8 @@ fn passed(world: World<'_>, gpus: &Gpus, gpu: &Gpu, card: &Card) -> Result<(), W
     Err(wrong(
         IOMMU_OFF,
         format!("{name} cannot be passed through: the node's IOMMU is off"),
-        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS; with Intel also on the kernel's command line: \
-         \"kernel\": { \"command-line\": [\"intel_iommu=on\"] } under `hypervisor`; then start the node anew",
+        "switch on VT-d (Intel) or IOMMU (AMD) in the BIOS, and start the node anew; what Intel's takes on the kernel's command \
+         line comes by itself",
     ))
 }
 

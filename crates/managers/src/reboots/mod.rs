@@ -3,8 +3,9 @@
 //!
 //! What waits for a restart is known and not guessed: a feature says of its files and commands that they count from the node's next
 //! start, and the engine writes down, before it changes one, which start the node is in. While that is the start it is in still
-//! (`/proc/sys/kernel/random/boot_id`, another one after each), the restart is pending. `read.sh` tells, in the one command that
-//! reads everything.
+//! (`/proc/sys/kernel/random/boot_id`, another one after each), the restart is pending. It writes down as well what its files were
+//! before the first change, and where all of them are that again, nothing waits: an option that was set back. `read.sh` tells, in
+//! the one command that reads everything.
 //!
 //! What ran is written down on the node before the first guest is stopped, so that a run that is killed at any moment, also while
 //! the node is down, leaves the next one to start it again (`crew`).
@@ -28,7 +29,7 @@ use proxmox::inventory::{Guests, Look};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use seen::{Begun, Restarts, parse};
+pub use seen::{Begun, Restarts, Waits, parse};
 
 use crate::Manager;
 use crate::features::Rendered;
@@ -106,9 +107,10 @@ fn address_of(feature: &str) -> Address {
 }
 
 /// Whether putting a feature in place as it is wanted leaves something that waits for the node's next start.
-fn will_wait(world: World<'_>, feature: &Feature) -> bool {
+fn will_wait(world: World<'_>, seen: Option<&Restarts>, feature: &Feature) -> bool {
     let applied = mark_of(world).and_then(|mark| mark.fingerprint(&address_of(&feature.name)));
     applied != Some(feature.fingerprint.as_str())
+        && !seen.is_some_and(|seen| seen.is_set_back(&feature.name, Some(&feature.fingerprint)))
         && serde_json::from_value::<Rendered>(Value::clone(&feature.payload))
             .is_ok_and(|rendered| rendered.counts_at_restart())
 }
@@ -116,16 +118,27 @@ fn will_wait(world: World<'_>, feature: &Feature) -> bool {
 /// Whether what a feature of the node brings about waits for the node's next start, now or when this plan has put it in place.
 pub(crate) fn waits_for(world: World<'_>, feature: &str) -> bool {
     let recorded = seen(world.inventory).and_then(Result::ok);
-    recorded.is_some_and(|all| all.waiting().any(|name| name == feature))
-        || world.desired.on_node.iter().any(|it| it.name == feature && will_wait(world, it))
+    recorded.as_ref().is_some_and(|all| all.waiting().any(|name| name == feature))
+        || world
+            .desired
+            .on_node
+            .iter()
+            .any(|it| it.name == feature && will_wait(world, recorded.as_ref(), it))
 }
 
 /// Why the node is to be restarted, a sentence for each feature.
 fn reasons(world: World<'_>, seen: &Restarts, proposal: &Proposal) -> Vec<String> {
-    let recorded: BTreeSet<&str> = seen.waiting().collect();
     let wanted = &world.desired.on_node;
-    let new = wanted.iter().filter(|it| proposal.has(&address_of(&it.name)) && will_wait(world, it));
-    let goes = seen.counts.iter().filter(|name| proposal.removes(&address_of(name)));
+    let new = wanted.iter();
+    let new = new.filter(|it| proposal.has(&address_of(&it.name)) && will_wait(world, Some(seen), it));
+    let goes = seen.counts.iter();
+    let goes = goes.filter(|name| proposal.removes(&address_of(name)) && !seen.is_set_back(name, None));
+    // What this very plan sets back waits for nothing after it.
+    let set_back = |name: &str| match wanted.iter().find(|it| it.name == name) {
+        Some(it) => proposal.has(&address_of(name)) && seen.is_set_back(name, Some(&it.fingerprint)),
+        None => proposal.removes(&address_of(name)) && seen.is_set_back(name, None),
+    };
+    let recorded: BTreeSet<&str> = seen.waiting().filter(|name| !set_back(name)).collect();
     let waits = new.map(|it| it.name.as_str()).chain(goes.map(String::as_str));
     let all: BTreeSet<&str> = waits.chain(recorded).collect();
     all.into_iter().map(|name| format!("what {name} changes counts from its next start")).collect()

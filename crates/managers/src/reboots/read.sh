@@ -9,11 +9,11 @@ state=$root/var/lib/phoenix
 # Which start the node is in.
 read -r boot <"$root/proc/sys/kernel/random/boot_id" || exit 1
 printf 'boot\t%s\n' "$boot"
-# What changed that counts from the next one, and in which start that was.
+# What changed that counts from the next one, in which start that was, and the fingerprint that the feature had at its begin.
 for file in "$state/restart/"*; do
 	[ -f "$file" ] || continue
-	read -r id <"$file"
-	printf 'waits\t%s\t%s\n' "${file##*/}" "$id"
+	read -r id was <"$file"
+	printf 'waits\t%s\t%s\t%s\n' "${file##*/}" "$id" "${was:-?}"
 done
 # The features that have something of that kind, so that it waits when they go.
 for file in "$state/made/"*; do

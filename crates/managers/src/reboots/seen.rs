@@ -14,11 +14,20 @@ pub struct Restarts {
     /// Which start it is in: another word after each.
     pub boot: String,
     /// The features that changed something that counts from the next start, each with the start in which that was.
-    pub waits: BTreeMap<String, String>,
+    pub waits: BTreeMap<String, Waits>,
     /// The features that have something of that kind.
     pub counts: BTreeSet<String>,
     /// A restart that was begun and is not over.
     pub begun: Option<Begun>,
+}
+
+/// A change that counts from the next start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    /// In which start it was made.
+    pub boot: String,
+    /// What the feature was at the begin of that: its fingerprint, `-` where it was not there, `?` where that is not known.
+    pub was: String,
 }
 
 /// A restart that was begun. Printed, it is what is written down of it on the node.
@@ -35,7 +44,14 @@ pub struct Begun {
 impl Restarts {
     /// The features that wait for the next start.
     pub fn waiting(&self) -> impl Iterator<Item = &str> {
-        self.waits.iter().filter(|(_, boot)| **boot == self.boot).map(|(name, _)| name.as_str())
+        self.waits.iter().filter(|(_, waits)| waits.boot == self.boot).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a feature that waits for the next start is at its begin what it would be with this fingerprint, or gone where
+    /// that is `None`: then it waits for nothing once that is put in place.
+    pub fn is_set_back(&self, feature: &str, fingerprint: Option<&str>) -> bool {
+        let waits = self.waits.get(feature).filter(|waits| waits.boot == self.boot);
+        waits.is_some_and(|waits| waits.was == fingerprint.unwrap_or("-"))
     }
 
     /// The restart that this site began.
@@ -76,7 +92,9 @@ fn fact(all: &mut Restarts, words: &[&str]) -> Option<()> {
     match words {
         ["end"] => {}
         ["boot", boot] => all.boot = word(boot)?,
-        ["waits", name, boot] => drop(all.waits.insert(word(name)?, word(boot)?)),
+        ["waits", name, boot, was] => {
+            all.waits.insert(word(name)?, Waits { boot: word(boot)?, was: word(was)? });
+        }
         ["counts", name] => drop(all.counts.insert(word(name)?)),
         ["begun", boot, site] => {
             all.begun = Some(Begun { boot: word(boot)?, site: word(site)?, ran: Vec::new() });
@@ -100,7 +118,9 @@ impl fmt::Display for Begun {
 impl fmt::Display for Restarts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "boot\t{}", self.boot)?;
-        self.waits.iter().try_for_each(|(name, boot)| writeln!(f, "waits\t{name}\t{boot}"))?;
+        self.waits
+            .iter()
+            .try_for_each(|(name, waits)| writeln!(f, "waits\t{name}\t{}\t{}", waits.boot, waits.was))?;
         self.counts.iter().try_for_each(|name| writeln!(f, "counts\t{name}"))?;
         if let Some(Begun { boot, site, ran }) = &self.begun {
             writeln!(f, "begun\t{boot}\t{site}")?;
@@ -122,7 +142,8 @@ mod tests {
             .prop_map(|(vm, id)| (if vm { GuestKind::Vm } else { GuestKind::Container }, id));
         let begun = (word(), word(), prop::collection::vec(guest, 0..4))
             .prop_map(|(boot, site, ran)| Begun { boot, site, ran });
-        let waits = prop::collection::btree_map(word(), word(), 0..3);
+        let waited = (word(), word()).prop_map(|(boot, was)| Waits { boot, was });
+        let waits = prop::collection::btree_map(word(), waited, 0..3);
         let counts = prop::collection::btree_set(word(), 0..3);
         (word(), waits, counts, prop::option::of(begun)).prop_map(|(boot, waits, counts, begun)| Restarts {
             boot,
@@ -151,9 +172,11 @@ mod tests {
 
     #[test]
     fn only_what_changed_in_this_start_waits() {
-        let text = "boot\tb2\nwaits\tkernel\tb1\nwaits\tvfio\tb2\ncounts\tvfio\nbegun\tb1\tworkshop\nran\tcontainer 120\nend\n";
+        let text = "boot\tb2\nwaits\tkernel\tb1\tf1\nwaits\tvfio\tb2\tf2\ncounts\tvfio\nbegun\tb1\tworkshop\nran\tcontainer 120\nend\n";
         let all = parse(text).unwrap();
         assert_eq!(all.waiting().collect::<Vec<_>>(), ["vfio"]);
+        assert!(all.is_set_back("vfio", Some("f2")) && !all.is_set_back("vfio", None));
+        assert!(!all.is_set_back("kernel", Some("f1")), "that was before the last start");
         assert_eq!(all.begun_by("workshop").unwrap().ran, [(GuestKind::Container, 120)]);
         assert!(all.begun_by("other").is_none());
         assert!(parse("boot\tb2\nran\tcontainer 120\nend\n").is_err());

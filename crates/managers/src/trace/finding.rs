@@ -123,6 +123,7 @@ impl Cause {
             | "trace::unit-never-ran"
             | "trace::unit-stopped"
             | "trace::unit-failed"
+            | "trace::stack-down"
             | "trace::port-taken"
             | "trace::disk-full"
             | "trace::listens-elsewhere"

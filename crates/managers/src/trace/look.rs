@@ -70,6 +70,8 @@ pub struct Seen {
     pub renewals: BTreeMap<String, Renewal>,
     /// How its security updates stand, where it installs them by itself.
     pub updates: Option<Updates>,
+    /// What is the matter with its stacks of Docker containers, by name; those that are well are not there.
+    pub stacks: BTreeMap<String, String>,
     /// The rules of a firewall of its own.
     pub rules: String,
 }
@@ -286,6 +288,7 @@ impl Seen {
                 .map(|renewal| (renewal.name.clone(), renewal))
                 .collect(),
             updates: Updates::parse(get("updates")),
+            stacks: get("stacks").lines().filter_map(stack).collect(),
             rules: get("rules").to_owned(),
         })
     }
@@ -394,6 +397,12 @@ fn units(text: &str) -> Vec<Unit> {
         }
     }
     all
+}
+
+/// `notes: web is unhealthy`.
+fn stack(line: &str) -> Option<(String, String)> {
+    let (name, why) = line.split_once(": ")?;
+    Some((name.to_owned(), why.trim().to_owned()))
 }
 
 /// `@1764347002`; nothing, or 0, for what has never been.

@@ -70,6 +70,10 @@ if [ -x /usr/local/lib/phoenix/updates ]; then
 	part updates
 	run 6 /usr/local/lib/phoenix/updates state
 fi
+if [ -x /usr/local/lib/phoenix/docker-stack ]; then
+	part stacks
+	run 8 /usr/local/lib/phoenix/docker-stack troubles
+fi
 
 part failed
 failed=$(run 3 systemctl list-units --failed --type service --plain --no-legend --no-pager | sed 's/ .*//')

@@ -82,9 +82,28 @@ pub(super) fn properties(
 /// Makes a dataset.
 pub(super) fn create_dataset(site: &str, dataset: &str, said: &BTreeMap<String, String>) -> Vec<String> {
     let mut argv = words(&["zfs", "create", "-o", &format!("{MADE_BY}={site}")]);
+    // Where its key lies is said of what has one.
+    if said.contains_key("keylocation") {
+        argv.extend(words(&["-o", "encryption=on", "-o", "keyformat=passphrase"]));
+    }
     argv.extend(options("-o", said));
     argv.push(dataset.to_owned());
     argv
+}
+
+/// Loads the key of a dataset, which is on standard input.
+pub(super) fn load_key(dataset: &str) -> Vec<String> {
+    words(&["zfs", "load-key", "-L", "prompt", dataset])
+}
+
+/// Has a dataset have another key, which is on standard input. Where it lies is said afterwards.
+pub(super) fn change_key(dataset: &str) -> Vec<String> {
+    words(&["zfs", "change-key", "-o", "keyformat=passphrase", "-o", "keylocation=prompt", dataset])
+}
+
+/// Mounts what is mounted at every start of the node.
+pub(super) fn mount_all() -> Vec<String> {
+    words(&["zfs", "mount", "-a"])
 }
 
 /// Destroys a dataset with its snapshots. What else is in it was looked for before.

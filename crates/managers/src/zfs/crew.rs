@@ -2,6 +2,8 @@
 //! whether it was done: so a run that was cut off, or an answer that got lost, ends where it would have ended. Before what cannot
 //! be taken back, all is looked at once more.
 
+mod keys;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +12,16 @@ use apply::{Crew, Done, Failure, Progress};
 use async_trait::async_trait;
 use plan::inventory::zfs::{self, Zfs};
 use plan::{Address, Step};
+use secrecy::ExposeSecret as _;
 use transport::{Command, Output};
 
 use super::disks::{Allowed, judge};
+use super::encryption::KeyWork;
 use super::{
     AppliedDataset, AppliedPool, DatasetDeed, DatasetWork, LOOK, MADE_BY, PoolChange, PoolDeed, PoolWork,
     Said, Vdev, Wipe, applied, commands, datasets, pools, read, same,
 };
+use crate::features::known;
 use crate::hypervisor::memory;
 use crate::settle;
 use crate::worksite::{HostRunner, Worksite};
@@ -58,7 +63,9 @@ impl ZfsCrew {
             let work: DatasetWork = apply::work(step)?;
             let job = self.job(&work.node, progress)?;
             return match &work.deed {
-                DatasetDeed::Put { said, inherit } => job.put(&work.dataset, said, inherit).await,
+                DatasetDeed::Put { said, inherit, key } => {
+                    job.put(&work.dataset, said, inherit, key.as_ref()).await
+                }
                 DatasetDeed::Destroy => job.destroy_dataset(&work.dataset).await,
                 DatasetDeed::Forget => job.forget([Address::dataset(&work.dataset)]).await,
             };
@@ -89,7 +96,12 @@ fn changed(what: String) -> Failure {
 /// A command that failed, in words.
 fn refused(what: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let (code, hint) = if said.contains("is busy") {
+    let (code, hint) = if said.contains("Incorrect key provided") {
+        (
+            "zfs::wrong-key",
+            "the dataset has another key than the blueprint names: apply with the one of before, then change it",
+        )
+    } else if said.contains("is busy") {
         (
             "zfs::busy",
             "something uses it: on the node, fuser -vm says what of a mounted dataset; then phoenix-cli apply",
@@ -122,7 +134,18 @@ impl Job<'_> {
         argv: Vec<String>,
         done: impl Fn(&Zfs) -> bool + Send + Sync,
     ) -> Result<(), Failure> {
-        let command = Command::new(what, argv).limit(LIMIT);
+        self.through_with(what, argv, Vec::new(), done).await
+    }
+
+    /// The same for a command that reads something from its standard input.
+    async fn through_with(
+        &self,
+        what: &str,
+        argv: Vec<String>,
+        stdin: Vec<u8>,
+        done: impl Fn(&Zfs) -> bool + Send + Sync,
+    ) -> Result<(), Failure> {
+        let command = Command::new(what, argv).stdin(stdin).limit(LIMIT);
         let output = settle::command(&*self.host.runner, &command).await?;
         if output.success() || done(&self.look().await?) {
             return Ok(());
@@ -318,6 +341,12 @@ impl Job<'_> {
             self.progress.doing(format!("destroying the pool {pool}"));
             let gone = |zfs: &Zfs| !zfs.pools.contains_key(pool);
             self.through("destroying the pool", commands::destroy(pool), gone).await?;
+            let keys =
+                seen.below(pool).filter(|(name, it)| it.key.as_ref().is_some_and(|key| key.root == *name));
+            let keys: Vec<&str> = keys.map(|(name, _)| name).collect();
+            if !keys.is_empty() {
+                self.drop_keys(keys).await?;
+            }
         }
         let all = std::iter::once(Address::pool(pool)).chain(own.iter().map(|name| Address::dataset(name)));
         self.forget(all.collect::<Vec<_>>()).await?;
@@ -329,8 +358,9 @@ impl Job<'_> {
         name: &str,
         said: &std::collections::BTreeMap<String, String>,
         inherit: &BTreeSet<String>,
+        key: Option<&KeyWork>,
     ) -> Result<Done, Failure> {
-        let seen = self.look().await?;
+        let mut seen = self.look().await?;
         let pool = name.split('/').next().unwrap_or_default();
         if !seen.pools.contains_key(pool) {
             return Err(changed(format!("the pool {pool} is not there any more")));
@@ -339,7 +369,15 @@ impl Job<'_> {
         if seen.datasets.get(name).is_some_and(|it| it.volume) {
             return Err(changed(format!("{name} is a volume by now")));
         }
+        let key = match key {
+            Some(work) => Some((work, self.key(name, work, exists(&seen))?)),
+            None => None,
+        };
         if exists(&seen) {
+            if let Some((work, key)) = &key {
+                self.open(name, work, key, &seen).await?;
+                seen = self.look().await?;
+            }
             let (set, inherit) =
                 datasets::settings(said, inherit, seen.datasets.get(name).map(|it| &it.local));
             let is = |zfs: &Zfs| {
@@ -353,12 +391,23 @@ impl Job<'_> {
             }
         } else {
             self.progress.doing(format!("making {name}"));
+            let mut stdin = Vec::new();
+            if let Some((work, key)) = &key {
+                self.place_key(name, work, key).await?;
+                stdin = key.expose_secret().as_bytes().to_vec();
+            }
             let argv = commands::create_dataset(&self.site.site, name, said);
-            self.through("making the dataset", argv, exists).await?;
+            self.through_with("making the dataset", argv, stdin, exists).await?;
         }
         let address = Address::dataset(name);
-        let entry = AppliedDataset { said: said.keys().cloned().collect() };
+        let code = key.map(|(work, key)| {
+            let code = self.site.trust.key();
+            code.map(|code| known::code(code, &address, std::slice::from_ref(&work.secret), &[key]))
+                .unwrap_or_default()
+        });
         memory::change(self.site, &self.host, self.node, |mark| {
+            let before = applied::<AppliedDataset>(Some(&*mark), &address).and_then(|it| it.key);
+            let entry = AppliedDataset { key: code.clone().or(before), said: said.keys().cloned().collect() };
             // Plain texts always serialize.
             mark.remember(&address, serde_json::to_value(&entry).unwrap_or_default());
         })
@@ -377,7 +426,11 @@ impl Job<'_> {
             }
             self.progress.doing(format!("destroying {name}"));
             let gone = |zfs: &Zfs| !zfs.datasets.contains_key(name);
+            let encrypted = there.key.as_ref().is_some_and(|key| key.root == name);
             self.through("destroying the dataset", commands::destroy_dataset(name), gone).await?;
+            if encrypted {
+                self.drop_keys([name]).await?;
+            }
         }
         self.forget([Address::dataset(name)]).await?;
         Ok(Done::new(format!("{name} is destroyed")))

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::health::SNAPPED;
 use super::pools::{self, forgetting};
 use super::{
-    AppliedDataset, DatasetDeed, DatasetWork, MADE_BY, applied, mark_of, roughly, same, shown, step,
+    AppliedDataset, DatasetDeed, DatasetWork, MADE_BY, applied, encryption, mark_of, roughly, same, shown,
+    step,
 };
 
 pub(super) fn diff(world: World<'_>, proposal: &mut Proposal) {
@@ -47,7 +48,11 @@ pub(super) fn state(inventory: &Inventory, name: &str) -> String {
     };
     there.map_or_else(
         || "absent".to_owned(),
-        |it| format!("{}{}", if it.volume { "volume" } else { "dataset" }, said(it)),
+        |it| {
+            let key = it.key.as_ref().map(|key| format!(" key={} loaded={}", key.root, key.loaded));
+            let kind = if it.volume { "volume" } else { "dataset" };
+            format!("{kind}{}{}", key.unwrap_or_default(), said(it))
+        },
     )
 }
 
@@ -81,9 +86,17 @@ fn one(world: World<'_>, zfs: &Zfs, pool: &model::Pool, dataset: &Dataset, propo
             ),
         ));
     }
+    let mut key = match encryption::differs(world, dataset, there, known.as_ref()) {
+        Ok(key) => key,
+        Err(problem) => return proposal.problem(*problem),
+    };
     let before = known.as_ref().map(|it| it.said.clone()).unwrap_or_default();
     let (set, inherit) = settings(&dataset.properties, &before, there.map(|it| &it.local));
     let says = dataset.properties.keys().cloned().collect::<BTreeSet<_>>();
+    // Where the key lies changes with the file that it lies in.
+    if key.is_none() && set.contains_key("keylocation") {
+        key = encryption::placing(dataset).map(|work| ("its key is kept elsewhere".to_owned(), work));
+    }
     let (action, reason) = match (there, &known) {
         (None, _) if !imported && !proposal.makes_anew(&Address::pool(&pool.name)) => {
             (Action::Update, "its pool is imported first: it is made where it is not on it".to_owned())
@@ -91,6 +104,9 @@ fn one(world: World<'_>, zfs: &Zfs, pool: &model::Pool, dataset: &Dataset, propo
         (None, None) => (Action::Create, format!("declared in {}", dataset.declared)),
         (None, Some(_)) => (Action::Create, "it is not there any more".to_owned()),
         (Some(_), None) => (Action::Update, "it is there already: it is the site's from now on".to_owned()),
+        (Some(_), Some(_)) if key.is_some() => {
+            (Action::Update, key.as_ref().map(|(reason, _)| reason.clone()).unwrap_or_default())
+        }
         (Some(_), Some(_)) if !set.is_empty() || !inherit.is_empty() => {
             (Action::Update, "its properties change".to_owned())
         }
@@ -104,9 +120,13 @@ fn one(world: World<'_>, zfs: &Zfs, pool: &model::Pool, dataset: &Dataset, propo
     let nobodys = inherit.iter().map(|name| {
         Change::new(name.clone(), old(name), Value::Null).note("as the one that it is in has it")
     });
-    let step = step(address.clone(), action).reason(reason).changes(changes).changes(nobodys);
+    let secret = key.as_ref().map(|(_, work)| {
+        let is = Change::new("key", Value::Null, format!("the secret {}", work.secret.name()));
+        if there.is_none() { is.note("what is in it is lost without") } else { is }
+    });
+    let step = step(address.clone(), action).reason(reason).changes(changes).changes(nobodys).changes(secret);
     proposal.relies_on(address, state(world.inventory, name));
-    let deed = DatasetDeed::Put { said: dataset.properties.clone(), inherit };
+    let deed = DatasetDeed::Put { said: dataset.properties.clone(), inherit, key: key.map(|(_, work)| work) };
     let node = world.inventory.command_node().to_owned();
     proposal.step(step, &DatasetWork { node, dataset: name.clone(), deed });
 }

@@ -42,6 +42,17 @@ pub struct PoolHealth {
     trouble: Option<Trouble>,
 }
 
+/// A dataset whose key is not loaded, so that nobody reads what is in it.
+fn locked(pool: &model::Pool, zfs: &Zfs) -> Option<Trouble> {
+    let closed = |name: &&String| {
+        let key = zfs.datasets.get(*name).and_then(|it| it.key.as_ref());
+        key.is_some_and(|key| !key.loaded)
+    };
+    let name = pool.datasets.keys().find(closed)?;
+    let hint = format!("phoenix-cli apply --target dataset.{name} loads it");
+    Some(Trouble::new("zfs::locked", format!("the key of {name} is not loaded"), hint))
+}
+
 /// How a pool that is declared is; nothing where that could not be read.
 pub fn health(pool: &model::Pool, inventory: &Inventory, now: Timestamp) -> Option<PoolHealth> {
     let zfs = inventory.reached().zfs.as_ref()?;
@@ -67,6 +78,7 @@ pub fn health(pool: &model::Pool, inventory: &Inventory, now: Timestamp) -> Opti
     let scan = there.scan.as_deref().unwrap_or_default();
     let scrubbed = scrub_ended(scan).and_then(|at| days(at, now));
     let trouble = broken(zfs, &name, there)
+        .or_else(|| locked(pool, zfs))
         .or_else(|| full(&name, there))
         .or_else(|| unread(pool, scrubbed))
         .or_else(|| unsnapped(pool, zfs, now));

@@ -13,6 +13,7 @@ mod commands;
 mod crew;
 mod datasets;
 mod disks;
+pub(crate) mod encryption;
 mod health;
 mod pools;
 mod read;
@@ -34,6 +35,7 @@ use proxmox::inventory::{Guests, Look};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use encryption::KeyWork;
 pub use health::{FULL, PoolHealth, health};
 pub use read::parse;
 
@@ -217,6 +219,9 @@ pub enum DatasetDeed {
         said: BTreeMap<String, String>,
         /// Those that are not said any more.
         inherit: BTreeSet<String>,
+        /// What is done with its key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<KeyWork>,
     },
     /// It is destroyed with its snapshots.
     Destroy,
@@ -241,6 +246,9 @@ struct AppliedPool {
 /// What the node remembers of a dataset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct AppliedDataset {
+    /// The code of the key that it has.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     /// The properties that were set.
     #[serde(rename = "p", default, skip_serializing_if = "BTreeSet::is_empty")]
     said: BTreeSet<String>,
@@ -403,6 +411,9 @@ impl Manager for Datasets {
         for (name, value) in &dataset.properties {
             facts[name] = value.as_str().into();
         }
+        if let Some(encryption) = &dataset.encryption {
+            facts["encrypted with"] = format!("the secret {}", encryption.key.name()).into();
+        }
         Some(facts)
     }
 
@@ -410,6 +421,10 @@ impl Manager for Datasets {
         let by_plan = Status::by_plan(address, seen.plan);
         let zfs = seen.inventory.reached().zfs.as_ref();
         let Some(there) = zfs.and_then(|zfs| zfs.datasets.get(address.name())) else { return by_plan };
+        if there.key.as_ref().is_some_and(|key| !key.loaded) {
+            let locked = json!({ "used": there.used, "key": "not loaded" });
+            return by_plan.more(locked).line('!', "its key is not loaded");
+        }
         let words = format!("{} used, {} free", roughly(there.used), roughly(there.available));
         match seen.plan.steps.iter().any(|step| step.address == *address) {
             true => by_plan,

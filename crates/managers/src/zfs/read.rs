@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plan::inventory::zfs::{Dataset, Disk, Importable, Pool, Zfs};
+use plan::inventory::zfs::{Dataset, Disk, Importable, Key, Pool, Zfs};
 
 use super::vdevs;
 
@@ -79,9 +79,22 @@ pub fn parse(text: &str) -> Result<Option<Zfs>, String> {
             volume: kind == "volume",
             used: number(used),
             available: number(available),
-            local: BTreeMap::new(),
+            ..Dataset::default()
         };
         zfs.datasets.insert(name.to_owned(), dataset);
+    }
+    // Of each dataset, whose key it has is said first; `-` where it has none.
+    for line in lines("keys") {
+        let [name, property, value] = fields(line).ok_or_else(|| odd("keys", line))?;
+        let Some(dataset) = zfs.datasets.get_mut(name) else { continue };
+        match (property, &mut dataset.key) {
+            ("encryptionroot", key) if value != "-" => {
+                *key = Some(Key { root: value.to_owned(), ..Key::default() });
+            }
+            ("keystatus", Some(key)) => key.loaded = value == "available",
+            ("mounted", Some(key)) => key.mounted = value == "yes",
+            _ => {}
+        }
     }
     for line in lines("local") {
         // A value of somebody's own may have several lines, of which the first is enough.

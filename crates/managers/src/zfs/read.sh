@@ -22,6 +22,7 @@ if [ -n "$pools" ]; then
 	part status zpool status -pP || exit 1
 	part properties zpool get -Hpo name,property,value all || exit 1
 	part datasets zfs list -Hpo type,name,used,available -t filesystem,volume || exit 1
+	part keys zfs get -Hpo name,property,value -t filesystem,volume encryptionroot,keystatus,mounted || exit 1
 	part local zfs get -Hpo name,property,value -s local,received -t filesystem,volume all || exit 1
 fi
 # Looking for pools reads every disk, so only where one says that it is of a pool that is not imported.

@@ -7,15 +7,20 @@ use scenarios::{There, virtually};
 
 use crate::support::{self, Files, plain, plan_of, scenario};
 
-const EXAMPLES: [&str; 4] = ["docker-host", "media-server", "vpn-router", "whole-host"];
+const EXAMPLES: [&str; 5] = ["docker-host", "media-server", "stacks", "vpn-router", "whole-host"];
 
 #[test]
 fn what_people_have_can_be_said() {
     for name in EXAMPLES {
         let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
-        let paths = ["site.json", "features/router/feature.json", "pages/index.html"]
-            .into_iter()
-            .filter(|path| folder.join(path).is_file());
+        let all = [
+            "site.json",
+            "features/router/feature.json",
+            "pages/index.html",
+            "stacks/news/compose.yaml",
+            "stacks/notes/compose.yaml",
+        ];
+        let paths = all.into_iter().filter(|path| folder.join(path).is_file());
         let files: Files =
             paths.map(|path| (path.into(), fs_err::read(folder.join(path)).unwrap())).collect();
         let wanted =

@@ -64,6 +64,9 @@ pub struct Service {
     pub name: String,
     /// The guest that runs it.
     pub on: GuestName,
+    /// The stack whose containers it is, where it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
     /// The host names clients use, the first one leading.
     pub hosts: Vec<String>,
     /// Names of a public domain.

@@ -112,6 +112,19 @@ pub struct Dataset {
     pub available: u64,
     /// The properties that are said of itself, rather than of the one that it is in.
     pub local: BTreeMap<String, String>,
+    /// Its key, where it is encrypted.
+    pub key: Option<Key>,
+}
+
+/// The key of an encrypted dataset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Key {
+    /// The dataset whose key it is: itself, or one that it is in.
+    pub root: String,
+    /// Whether it is loaded.
+    pub loaded: bool,
+    /// Whether the dataset is mounted.
+    pub mounted: bool,
 }
 
 /// A disk.

@@ -159,6 +159,9 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
         smb_users: None,
         share_mounts: None,
         gpus: Some(Vec::new()),
+        // Each stack's own.
+        stack: None,
+        stack_secrets: None,
         // Each guest's own.
         resolvers: None,
     }

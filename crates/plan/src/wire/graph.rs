@@ -10,7 +10,7 @@ use super::certificates::Certificates;
 use super::parts::{PACKAGES, Parts};
 use super::{Renderer, WireError};
 use crate::address::Address;
-use crate::desired::{Feature, Firewall, Guest, Hypervisor, Image, Issuer, Resource, Service};
+use crate::desired::{Feature, Firewall, Guest, Hypervisor, Image, Issuer, Resource, Service, Stack};
 use crate::graph::{EdgeKind, Graph};
 use crate::host::Host;
 
@@ -23,6 +23,7 @@ fn last(guest: &Guest) -> Option<Address> {
 pub(super) struct Resources<'a> {
     pub guests: &'a BTreeMap<GuestName, Guest>,
     pub services: &'a BTreeMap<String, Service>,
+    pub stacks: &'a BTreeMap<String, Stack>,
     pub certificates: &'a Certificates,
     pub hypervisor: Option<&'a Hypervisor>,
     pub on_node: &'a [Feature],
@@ -55,6 +56,7 @@ pub(super) fn graph(
     packages(&mut graph, renderer, parts, resources);
     certificates(&mut graph, blueprint, renderer, resources);
     hypervisor(&mut graph, resources);
+    stacks(&mut graph, resources);
     services(&mut graph, resources);
     firewall(&mut graph, resources);
     let Some(circle) = graph.circle() else { return Ok(graph) };
@@ -318,6 +320,19 @@ fn hypervisor(graph: &mut Graph, resources: &Resources<'_>) {
     }
 }
 
+/// A stack comes after all that is in its guest.
+fn stacks(graph: &mut Graph, resources: &Resources<'_>) {
+    for stack in resources.stacks.values() {
+        let address = stack.resource();
+        graph.add(address.clone());
+        let Some(guest) = resources.guests.get(&stack.on) else { continue };
+        graph.edge(&address, &guest.resource(), EdgeKind::Needs);
+        if let Some(last) = last(guest) {
+            graph.edge(&address, &last, EdgeKind::Needs);
+        }
+    }
+}
+
 fn services(graph: &mut Graph, resources: &Resources<'_>) {
     for service in resources.services.values() {
         let address = Address::service(&service.name);
@@ -328,6 +343,9 @@ fn services(graph: &mut Graph, resources: &Resources<'_>) {
             if let Some(last) = last(container) {
                 graph.edge(&address, &last, EdgeKind::Needs);
             }
+        }
+        if let Some(stack) = &service.stack {
+            graph.edge(&address, &Address::stack(stack), EdgeKind::Needs);
         }
         let own = super::certificates::identity_of(&service.on);
         let public = super::certificates::public_of(&service.name);

@@ -44,23 +44,8 @@ fn definite(
     let own = values(Address::of_guest(container), &derived::derive_for_guest(known, container))?;
     let derived = Derived { common: &known.common, own: &own };
     let certificates = known.certificates_of(&container.name);
-    let site = &match container.timezone.as_deref() {
-        None => known.site.clone(),
-        // The node's own zone is Proxmox VE's to put in place.
-        Some(zone) => SiteFacts {
-            timezone: if zone == "host" { String::new() } else { zone.to_owned() },
-            ..known.site.clone()
-        },
-    };
+    let (facts, site) = facts(container, id, known);
     let address = address_of(container);
-    let facts = GuestFacts {
-        host: Host::of_guest(container),
-        name: container.name.to_string(),
-        id,
-        hostname: container.hostname.to_string(),
-        fqdn: full_name(&container.hostname, &site.domain),
-        address: address.map(|a| a.to_string()).unwrap_or_default(),
-    };
     // The node keeps capitals or not, as its datacenter's `tag-style` says; they make no difference here.
     let tags = container.tags.iter().filter(|tag| !tag.eq_ignore_ascii_case(TAG));
     let spelled = tags.map(|tag| (tag.to_lowercase(), tag.clone())).chain([(TAG.to_owned(), TAG.to_owned())]);
@@ -78,9 +63,30 @@ fn definite(
         },
         address,
         startup,
-        features: features(container, certificates, derived, &facts, site, renderer)?,
+        features: features(container, certificates, derived, &facts, &site, renderer)?,
         spec: Arc::clone(container),
     })
+}
+
+/// What templates know of a guest, and of the site as it has it.
+pub(super) fn facts(container: &model::Guest, id: u32, known: &Known<'_>) -> (GuestFacts, SiteFacts) {
+    let site = match container.timezone.as_deref() {
+        None => known.site.clone(),
+        // The node's own zone is Proxmox VE's to put in place.
+        Some(zone) => SiteFacts {
+            timezone: if zone == "host" { String::new() } else { zone.to_owned() },
+            ..known.site.clone()
+        },
+    };
+    let facts = GuestFacts {
+        host: Host::of_guest(container),
+        name: container.name.to_string(),
+        id,
+        hostname: container.hostname.to_string(),
+        fqdn: full_name(&container.hostname, &site.domain),
+        address: address_of(container).map(|a| a.to_string()).unwrap_or_default(),
+    };
+    (facts, site)
 }
 
 /// The address from which follows what a guest keeps: that of before, where it has a new name.

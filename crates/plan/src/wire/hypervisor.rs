@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use blueprint::model::{
-    self, Blueprint, FeatureUse, GPU_NODES, KERNEL, Location, RENEWS, SCHEDULE, TRUSTS, VFIO,
+    self, Blueprint, FeatureUse, GPU_NODES, KERNEL, KEYS, Location, RENEWS, SCHEDULE, TRUSTS, VFIO,
 };
 use blueprint::names::GuestName;
 use serde_json::Value;
@@ -99,6 +99,9 @@ pub(super) fn on_node(
     if declared.zfs.values().any(|pool| pool.is_scheduled()) {
         wanted.push(by_itself.clone());
     }
+    if declared.zfs.values().any(|pool| pool.has_keys()) {
+        wanted.push(FeatureUse { name: KEYS.to_owned(), ..by_itself.clone() });
+    }
     wanted.extend(shares::features(&declared.shares, &by_itself));
     wanted.extend(of_cards(blueprint, declared, &by_itself));
     if !declared.kernel.is_empty() {
@@ -129,10 +132,14 @@ fn of_cards(
     let cards = declared.gpus.values().map(AsRef::as_ref);
     let shared = model::shared(cards, &blueprint.guests).map(|gpu| gpu.pci.as_str().into());
     let both: [(&str, Vec<Value>); 2] = [(VFIO, passed.collect()), (GPU_NODES, shared.collect())];
-    both.into_iter().filter(|(_, cards)| !cards.is_empty()).map(|(name, cards)| FeatureUse {
-        name: name.to_owned(),
-        parameters: BTreeMap::from([("cards".to_owned(), Value::Array(cards))]),
-        ..by_itself.clone()
+    // One says a word of the kernel's command line.
+    let is_said = declared.kernel.command_line.iter().any(|word| word.starts_with("intel_iommu="));
+    both.into_iter().filter(|(_, cards)| !cards.is_empty()).map(move |(name, cards)| {
+        let mut parameters = BTreeMap::from([("cards".to_owned(), Value::Array(cards))]);
+        if name == VFIO && is_said {
+            parameters.insert("iommu".to_owned(), false.into());
+        }
+        FeatureUse { name: name.to_owned(), parameters, ..by_itself.clone() }
     })
 }
 

@@ -15,6 +15,7 @@ mod images;
 mod parts;
 mod services;
 mod shares;
+mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -238,6 +239,7 @@ pub fn wire(
     };
     let places = boot::order(blueprint, &parts, &certificates);
     let guests = guests::guests(blueprint, renderer, &ids, &places, &known, &mut findings);
+    let stacks = stacks::stacks(blueprint, renderer, &ids, &known, &mut findings);
     let hypervisor = findings.ok(hypervisor::hypervisor(blueprint, renderer, &ids, &known)).flatten();
     let on_node = findings.ok(hypervisor::on_node(blueprint, renderer, &known)).unwrap_or_default();
     let node = match &blueprint.target {
@@ -250,10 +252,11 @@ pub fn wire(
     let shares = shares::of(blueprint);
     let links = findings.ok(hypervisor::links(blueprint)).unwrap_or_default();
     let notes = findings.notes()?;
-    let services = services.fingerprinted(&guests, &certificates);
+    let services = services.fingerprinted(&guests, &stacks, &certificates);
     let resources = Resources {
         guests: &guests,
         services: &services,
+        stacks: &stacks,
         certificates: &certificates,
         hypervisor: hypervisor.as_ref(),
         on_node: &on_node,
@@ -277,6 +280,7 @@ pub fn wire(
         gpus,
         shares,
         services,
+        stacks,
         storages: blueprint.storages.clone(),
         images,
         names: names.inside,

@@ -11,7 +11,7 @@ use super::certificates::Certificates;
 use super::parts::{Parts, address_of};
 use super::{Findings, WireError, fingerprint, full_name};
 use crate::address::Address;
-use crate::desired::{Guest, Limits, Rate, Service, Speaks, Via, ViaKind};
+use crate::desired::{Guest, Limits, Rate, Service, Speaks, Stack, Via, ViaKind};
 
 /// Where both proxies take HTTPS.
 pub(super) const HTTPS: u16 = 443;
@@ -35,10 +35,11 @@ impl Services {
     pub(super) fn fingerprinted(
         self,
         guests: &BTreeMap<GuestName, Guest>,
+        stacks: &BTreeMap<String, Stack>,
         certificates: &Certificates,
     ) -> BTreeMap<String, Service> {
         let print = |service: Service| Service {
-            fingerprint: path_fingerprint(&service, guests, certificates),
+            fingerprint: path_fingerprint(&service, guests, stacks, certificates),
             ..service
         };
         self.0.into_iter().map(|(name, service)| (name, print(service))).collect()
@@ -124,6 +125,7 @@ fn wired(
     Ok(Service {
         name: service.name.clone(),
         on: container.name.clone(),
+        stack: service.stack.clone(),
         hosts: hosts.collect(),
         public: service.public.iter().map(ToString::to_string).collect(),
         address,
@@ -205,6 +207,7 @@ pub(super) fn names(blueprint: &Blueprint, parts: &Parts, services: &Services) -
 fn path_fingerprint(
     service: &Service,
     guests: &BTreeMap<GuestName, Guest>,
+    stacks: &BTreeMap<String, Stack>,
     certificates: &Certificates,
 ) -> String {
     let feature_prints = |name: &GuestName| -> String {
@@ -216,10 +219,12 @@ fn path_fingerprint(
     let via =
         service.via.as_ref().map(|via| format!("{}:{} {}", via.address, via.port, feature_prints(&via.on)));
     let certificate = certificates.by_name.get(&service.name).map(|c| c.fingerprint.as_str());
+    let stack = service.stack.as_ref().and_then(|stack| stacks.get(stack));
+    let of_stack = stack.map(|stack| format!(" {}", stack.feature.fingerprint)).unwrap_or_default();
     fingerprint(&[
         &service.hosts.join(","),
         &format!("{}:{} {:?}", service.upstream(), service.port, service.speaks),
-        &feature_prints(&service.on),
+        &(feature_prints(&service.on) + &of_stack),
         via.as_deref().unwrap_or_default(),
         certificate.unwrap_or_default(),
         &format!("{} {:?}", service.probe_path, service.probe_status),

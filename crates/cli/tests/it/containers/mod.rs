@@ -3,6 +3,7 @@
 mod bootstrap;
 mod cluster;
 mod firewall;
+mod hardware;
 mod machines;
 mod network;
 mod request;

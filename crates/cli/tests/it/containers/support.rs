@@ -163,6 +163,11 @@ impl Site {
 
     /// Starts an apply and kills it (SIGKILL) as soon as it reports this.
     pub fn killed_while(&self, report: &str) {
+        self.cut_off_while(report, || {});
+    }
+
+    /// The same; what else ends in that moment is done first.
+    pub fn cut_off_while(&self, report: &str, cut: impl FnOnce()) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_phoenix-cli"))
             .arg("--site")
             .arg(self.path())
@@ -173,6 +178,9 @@ impl Site {
             .unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
         let seen = lines.map_while(Result::ok).any(|line| line.contains(report));
+        if seen {
+            cut();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(seen, "the run ended before it reported `{report}`");

@@ -115,7 +115,7 @@ impl SimZfs {
                 .filter(move |(it, ..)| *it == flag)
                 .map(|(_, name, value)| (name.clone(), kept(value)))
         };
-        let root = Dataset { volume: false, local: of('O').collect() };
+        let root = Dataset { local: of('O').collect(), ..Dataset::default() };
         let pool = Pool {
             guid: 15_000_000_000 + self.made,
             properties: of('o').collect(),
@@ -240,7 +240,7 @@ impl SimZfs {
         self.pools.remove(pool).map(drop).ok_or_else(|| format!("cannot open '{pool}': no such pool"))
     }
 
-    pub(super) fn create_dataset(&mut self, words: &[&str]) -> Done {
+    pub(super) fn create_dataset(&mut self, words: &[&str], stdin: &[u8]) -> Done {
         let (options, rest) = options(words);
         let [name] = rest else { return Err("missing dataset argument".to_owned()) };
         let above = name.rsplit_once('/').map_or("", |(above, _)| above);
@@ -250,9 +250,11 @@ impl SimZfs {
         if self.dataset(name).is_some() {
             return Err(format!("cannot create '{name}': dataset already exists"));
         }
-        let local = options.into_iter().map(|(_, name, value)| (name, kept(&value))).collect();
+        let mut local: BTreeMap<String, String> =
+            options.into_iter().map(|(_, name, value)| (name, kept(&value))).collect();
+        let key = self.new_key(name, &mut local, stdin)?;
         let pool = self.pool(name.split('/').next().unwrap_or_default())?;
-        pool.datasets.insert((*name).to_owned(), Dataset { volume: false, local });
+        pool.datasets.insert((*name).to_owned(), Dataset { volume: false, local, key });
         Ok(())
     }
 

@@ -59,6 +59,21 @@ impl SimZfs {
                 let kind = if dataset.volume { "volume" } else { "filesystem" };
                 let _ = writeln!(out, "{kind}\t{name}\t98304\t{}", 1_u64 << 40);
             }
+            out.push_str("= keys\n");
+            for (name, (root, loaded, mounted)) in self.pools.values().flat_map(Pool::keys) {
+                let status = if root == "-" {
+                    "-"
+                } else if loaded {
+                    "available"
+                } else {
+                    "unavailable"
+                };
+                let mounted = if mounted { "yes" } else { "no" };
+                let _ = writeln!(
+                    out,
+                    "{name}\tencryptionroot\t{root}\n{name}\tkeystatus\t{status}\n{name}\tmounted\t{mounted}"
+                );
+            }
             out.push_str("= local\n");
             for (name, dataset) in self.pools.values().flat_map(|pool| &pool.datasets) {
                 for (property, value) in &dataset.local {

@@ -21,3 +21,25 @@ depmod "$kernel"
 modinfo -k "$kernel" -n zfs
 update-initramfs -c -k "$kernel"
 apt-get clean
+# The boot loader, as on a real one: its first part goes in front of the file system (image.rs), and what it starts is said by the
+# file that update-grub writes anew.
+modules=/boot/grub/i386-pc
+mkdir -p "$modules" /etc/default/grub.d
+cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /usr/lib/grub/i386-pc/boot.img "$modules/"
+grub-mkimage -O i386-pc -p /boot/grub -c /etc/phoenix-lab/grub-first.cfg -o "$modules/core.img" \
+  biosdisk part_msdos ext2 search search_label normal
+cat >/etc/default/grub <<END
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_RECORDFAIL_TIMEOUT=0
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX_DEFAULT=""
+GRUB_CMDLINE_LINUX="console=ttyS0 net.ifnames=0"
+GRUB_TERMINAL=serial
+GRUB_DISABLE_OS_PROBER=true
+END
+cat >/boot/grub/grub.cfg <<END
+linux /boot/vmlinuz-$kernel root=LABEL=phoenix-node ro console=ttyS0 net.ifnames=0
+initrd /boot/initrd.img-$kernel
+boot
+END

@@ -1,8 +1,9 @@
 //! The disk that a node's system begins as, and the programs that run machines: made once, from Debian's packages, and kept in the
 //! cache for all labs of the computer.
 //!
-//! The system is the node of a lab of containers, with a kernel, ZFS, and the servers of shares. It has no boot loader.
+//! The system is the node of a lab of containers, with a kernel, ZFS, the servers of shares, and GRUB as its boot loader.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,8 +19,11 @@ use super::Program;
 use crate::machines;
 
 /// What the system has beside the node of a lab of containers.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 23] = [
     "linux-image-amd64",
+    "grub-pc-bin",
+    // `update-grub`.
+    "grub2-common",
     "initramfs-tools",
     // `cp`, before the system runs.
     "busybox",
@@ -56,6 +60,14 @@ pub(crate) const PROGRAM_LABEL: &str = "phoenix-program";
 
 /// How large the system disk is. It takes space as it is filled.
 const SIZE: u64 = 20 << 30;
+/// Where its one partition begins. The boot loader lies before it.
+const START: u64 = 1 << 20;
+/// What a disk counts in.
+const SECTOR: u64 = 512;
+/// Where GRUB's parts lie in the system.
+const GRUB: &str = "boot/grub/i386-pc";
+/// What GRUB does first of all: it looks for its own folder.
+const FIND_GRUB: &str = "search.fs_label phoenix-node root\nset prefix=($root)/boot/grub\n";
 
 /// The system disk's beginning, in the image's folder.
 pub(super) const DISK: &str = "disk.raw";
@@ -63,7 +75,7 @@ pub(super) const DISK: &str = "disk.raw";
 /// What decides how the image is made: another one has another name.
 fn key(base: &str) -> String {
     let mut hash = Sha256::new();
-    for part in [base, BUILD_SCRIPT, FIRST_FILES].into_iter().chain(PACKAGES) {
+    for part in [base, BUILD_SCRIPT, FIRST_FILES, FIND_GRUB].into_iter().chain(PACKAGES) {
         hash.update(part);
         hash.update([0]);
     }
@@ -151,14 +163,16 @@ pub(super) async fn image(
     report(Event::doing("making the machine's system, once, with a kernel and ZFS built for it", 720));
     run("copying the node", &["cp", "-a", base.node.as_str(), root.as_str()], b"", BUILD).await?;
     install(&root, release).await?;
-    keep_kernel(&root, &work)?;
     clean(&root).await?;
     report(Event::doing("making the system's disk", 30));
     let disk = work.join(DISK);
     fs::File::create(&disk)
         .and_then(|file| file.set_len(SIZE))
         .map_err(Error::io("making the system's disk"))?;
-    file_system(LABEL, &root, &disk).await?;
+    let blocks = format!("{}k", (SIZE - START) >> 10);
+    let offset = format!("offset={START}");
+    make_file_system(LABEL, &root, &["-E", &offset, disk.as_str(), &blocks]).await?;
+    boot_loader(&root, &disk)?;
     remove(&root).await?;
     fs::rename(&work, &folder).map_err(Error::io("keeping the machine's system"))?;
     Ok(folder)
@@ -172,8 +186,44 @@ pub(super) fn made(folder: &Utf8Path) -> Option<u64> {
 
 /// Makes a file system that holds what is in `root`, in a file that is as large as it is to be.
 pub(super) async fn file_system(label: &str, root: &Utf8Path, file: &Utf8Path) -> Result<(), Error> {
-    let argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", root.as_str(), file.as_str()];
-    run("making a file system", &argv, b"", BUILD).await.map(drop)
+    make_file_system(label, root, &[file.as_str()]).await
+}
+
+async fn make_file_system(label: &str, root: &Utf8Path, place: &[&str]) -> Result<(), Error> {
+    let argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", root.as_str()];
+    run("making a file system", &[&argv, place].concat(), b"", BUILD).await.map(drop)
+}
+
+/// Puts the boot loader in front of the file system, as `grub-install` does.
+fn boot_loader(root: &Utf8Path, disk: &Utf8Path) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("putting the boot loader onto `{disk}`"))(error);
+    let folder = root.join(GRUB);
+    let (boot, core) = (fs::read(folder.join("boot.img")), fs::read(folder.join("core.img")));
+    let front = front(&boot.map_err(failed)?, &core.map_err(failed)?).map_err(failed)?;
+    let mut file = fs::OpenOptions::new().write(true).open(disk).map_err(failed)?;
+    file.write_all(&front).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// What lies in front of the partition: the sector that the BIOS starts, with the table of partitions, and behind it the part of
+/// GRUB that it reads. `boot.img` looks for it in sector 1, and `grub-mkimage` says in its own first sector how long it is.
+fn front(boot: &[u8], core: &[u8]) -> std::io::Result<Vec<u8>> {
+    /// Where code ends, and the table begins (the MBR, as BIOSes know it).
+    const CODE: usize = 440;
+    const TABLE: usize = 446;
+    let sector = SECTOR as usize;
+    if boot.len() != sector || (core.len() + sector) as u64 > START {
+        return Err(std::io::Error::other("GRUB's parts have another size than they should"));
+    }
+    let mut out = vec![0; sector];
+    out[..CODE].copy_from_slice(&boot[..CODE]);
+    // Active, of kind Linux; cylinders and heads are what nobody counts in any more.
+    let entry = [0x80, 0xfe, 0xff, 0xff, 0x83, 0xfe, 0xff, 0xff];
+    let place = [START / SECTOR, (SIZE - START) / SECTOR].map(|number| number as u32);
+    let entry = entry.into_iter().chain(place.into_iter().flat_map(u32::to_le_bytes));
+    out.splice(TABLE..TABLE + 16, entry);
+    out[sector - 2..].copy_from_slice(&[0x55, 0xaa]);
+    out.extend_from_slice(core);
+    Ok(out)
 }
 
 /// Installs what a machine needs, and builds ZFS.
@@ -194,6 +244,10 @@ async fn install(root: &Utf8Path, release: &Release) -> Result<(), Error> {
     }
     fs::write(&hook, FIRST_FILES).map_err(Error::io(format!("writing `{hook}`")))?;
     run("making a script of it", &["chmod", "755", hook.as_str()], b"", BUILD).await?;
+    let find = root.join("etc/phoenix-lab/grub-first.cfg");
+    fs::create_dir_all(root.join("etc/phoenix-lab"))
+        .and_then(|()| fs::write(&find, FIND_GRUB))
+        .map_err(Error::io(format!("writing `{find}`")))?;
     // The kernel's own folders are mounted for the build alone, and gone with it.
     let argv = [
         &[
@@ -218,18 +272,6 @@ async fn install(root: &Utf8Path, release: &Release) -> Result<(), Error> {
     base::finish_install(root)
 }
 
-/// The kernel, and what it starts with, beside the disk.
-fn keep_kernel(root: &Utf8Path, work: &Utf8Path) -> Result<(), Error> {
-    for (name, kept) in [("vmlinuz-", "vmlinuz"), ("initrd.img-", "initrd")] {
-        let failed = || Error::io(format!("keeping the machine's {kept}"));
-        let mut boot = root.join("boot").read_dir_utf8().map_err(failed())?.flatten();
-        let found = boot.find(|entry| entry.file_name().starts_with(name));
-        let found = found.ok_or_else(|| failed()(std::io::ErrorKind::NotFound.into()))?;
-        fs::copy(found.path(), work.join(kept)).map_err(failed())?;
-    }
-    Ok(())
-}
-
 /// A system disk as new: what is written to it is kept apart from the image.
 pub(super) async fn new_system(program: &Program<'_>, path: &str) -> Result<(), Error> {
     let base = format!("{}/{DISK}", super::qemu::IMAGE);
@@ -252,6 +294,20 @@ mod tests {
         let new = "Types: deb\nSuites: bookworm\nComponents: main non-free-firmware\n";
         assert!(with_contrib(new).contains("\nComponents: main contrib non-free-firmware\n"));
         assert_eq!(with_contrib(&with_contrib(new)), with_contrib(new));
+    }
+
+    #[test]
+    fn a_system_disk_begins_with_a_boot_loader_and_a_table_of_one_partition() {
+        let boot = [0xeb; 512];
+        let front = front(&boot, b"core").unwrap();
+        assert_eq!(&front[..440], &boot[..440]);
+        assert_eq!(&front[510..], b"\x55\xaacore");
+        let number = |at: usize| u64::from(u32::from_le_bytes(front[at..at + 4].try_into().unwrap()));
+        assert_eq!((front[446], front[450]), (0x80, 0x83));
+        assert_eq!(number(454) * SECTOR, START);
+        assert_eq!((number(454) + number(458)) * SECTOR, SIZE);
+        assert!(super::front(&boot, &vec![0; START as usize]).is_err(), "it would lie in the partition");
+        assert!(FIND_GRUB.contains(LABEL));
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub struct Link {
 /// All of a machine's parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {
-    /// The folder of the image that the system disk began as, with its kernel.
+    /// The folder of the image that the system disk began as.
     pub image: Utf8PathBuf,
     /// When that image was made, in seconds since 1970: a system disk goes with no other one.
     pub image_made: u64,

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::image::LABEL;
 use super::parts::{ADDRESS, DISKS, Disk, GATEWAY, Hardware, NAMES, OUTSIDE, SYSTEM};
 use super::{console, pid_file, socket};
 
@@ -43,9 +42,6 @@ pub(super) fn arguments(id: &str, parts: &Hardware, kvm: bool) -> Vec<String> {
     put(&["-serial", "chardev:console"]);
     put(&["-qmp", &format!("unix:{},server=on,wait=off", socket(id))]);
     put(&["-device", "virtio-rng-pci", "-device", "virtio-scsi-pci,id=disks"]);
-    // The system starts by the image's own kernel: there is no boot loader.
-    put(&["-kernel", &format!("{IMAGE}/vmlinuz"), "-initrd", &format!("{IMAGE}/initrd")]);
-    put(&["-append", &format!("root=LABEL={LABEL} ro console=ttyS0 net.ifnames=0")]);
     let own = [
         ("system", "qcow2", format!("{LAB}/{DISKS}/{SYSTEM}"), false, "PHX-SYSTEM"),
         ("program", "raw", format!("{LAB}/{PROGRAM}"), true, "PHX-PROGRAM"),
@@ -55,9 +51,13 @@ pub(super) fn arguments(id: &str, parts: &Hardware, kvm: bool) -> Vec<String> {
             "driver": format, "node-name": format!("{name}-file"), "read-only": read_only,
             "file": {"driver": "file", "filename": path},
         });
-        let device = json!({
+        let mut device = json!({
             "driver": "virtio-blk-pci", "id": name, "drive": format!("{name}-file"), "serial": serial,
         });
+        // The boot loader is on the system disk.
+        if name == "system" {
+            device["bootindex"] = 1.into();
+        }
         put(&["-blockdev", &block.to_string(), "-device", &device.to_string()]);
     }
     for disk in parts.disks.iter().filter(|disk| disk.there) {
@@ -96,7 +96,7 @@ mod tests {
             "\"filename\":\"/lab/disks/PHX-DISK-1.raw\"",
             "\"serial\":\"PHX-DISK-4\"",
             "\"filename\":\"/lab/program.img\"},\"node-name\":\"program-file\",\"read-only\":true",
-            "-kernel /image/vmlinuz",
+            "\"bootindex\":1,\"drive\":\"system-file\"",
             "-netdev user,id=out,net=198.18.0.0/24,host=198.18.0.1,dns=198.18.0.3",
             "\"id\":\"link2\",\"mac\":\"02:00:00:00:01:a2\",\"netdev\":\"link2-port\"",
         ] {

@@ -32,6 +32,11 @@ impl Renderer<'_> {
         let owner = self.owner(&format!("{place}.owner"), spec.owner.as_deref())?;
         let reloads = self.units(&format!("{place}.reloads"), &spec.reloads)?;
         let restarts = self.units(&format!("{place}.restarts"), &spec.restarts)?;
+        let runs = self.runs(&format!("{place}.runs"), &spec.runs)?;
+        let check = (spec.check.as_ref())
+            .map(|text| self.text(&format!("{place}.check"), text, None))
+            .transpose()?
+            .filter(|check| !check.is_empty());
         out.folders.push(RenderedFolder { path: path.clone(), mode, owner: owner.clone() });
         if let Some(from) = &spec.from {
             let own;
@@ -54,11 +59,11 @@ impl Renderer<'_> {
                     mode: if file.executable { 0o755 } else { 0o644 },
                     owner: owner.clone().unwrap_or_else(|| "root:root".to_owned()),
                     block: None,
-                    check: None,
+                    check: check.clone(),
                     one_of_many: false,
                     reloads: reloads.clone(),
                     restarts: restarts.clone(),
-                    runs: Vec::new(),
+                    runs: runs.clone(),
                     at_restart: false,
                 });
             }
@@ -69,7 +74,7 @@ impl Renderer<'_> {
                 pattern: None,
                 reloads,
                 restarts,
-                runs: Vec::new(),
+                runs,
                 at_restart: false,
             });
         }

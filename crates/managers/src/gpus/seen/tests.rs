@@ -103,11 +103,13 @@ fn the_script_reads_what_the_kernel_shows() {
     );
     put("sys/module/nvidia/version", "570.133.07\n");
     put("sys/class/iommu/dmar0/x", "");
+    put("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n");
     let script = root.path().join("read.sh");
     fs_err::write(&script, SCRIPT).unwrap();
     let output = std::process::Command::new("sh").arg(&script).arg(root.path()).output().unwrap();
     let gpus = parse(&String::from_utf8_lossy(&output.stdout)).unwrap();
     assert_eq!((gpus.iommus, gpus.nvidia.as_deref(), gpus.cards.len()), (1, Some("570.133.07"), 2));
+    assert!(gpus.intel);
     let nvidia = &gpus.cards["0000:01:00.0"];
     assert_eq!((nvidia.group, nvidia.boot, nvidia.minor), (Some(13), true, Some(0)));
     assert_eq!(nvidia.subsystem.as_deref(), Some("1043:88bf"));
@@ -140,11 +142,11 @@ prop_compose! {
 proptest! {
     #[test]
     fn what_was_read_prints_back(
-        iommus: u32, nvidia in proptest::option::of(word()),
+        iommus: u32, intel: bool, nvidia in proptest::option::of(word()),
         cards in proptest::collection::btree_map(word(), card(), 0..3),
         nodes in proptest::collection::btree_map(word(), (0..4095_u32, 0..1_048_575_u32), 0..4),
     ) {
-        let gpus = Gpus { iommus, nvidia, cards, nodes };
+        let gpus = Gpus { iommus, intel, nvidia, cards, nodes };
         prop_assert_eq!(parse(&gpus.to_string()), Ok(gpus));
     }
 

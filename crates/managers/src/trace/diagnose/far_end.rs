@@ -93,7 +93,9 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
     let declared = world.units(guest);
     let ours = |unit: &&Unit| declared.contains(&unit.name);
     let trouble = seen.units.iter().filter(ours).find(|u| u.failed());
-    let trouble = trouble.or_else(|| seen.units.iter().filter(ours).find(|u| !u.fine()))?;
+    let Some(trouble) = trouble.or_else(|| seen.units.iter().filter(ours).find(|u| !u.fine())) else {
+        return stack(world, guest, seen, wanted);
+    };
     if let Some(taken) = wanted.and_then(|(address, port)| taken(world, guest, seen, trouble, address, port))
     {
         return Some(taken);
@@ -144,6 +146,26 @@ pub fn trouble(world: &World<'_>, guest: &str, wanted: Option<(Ipv4Addr, u16)>) 
         "trace::unit-failed",
         format!("{up}; {name} {how}{said}"),
         format!("phoenix-cli logs {guest} --unit {}, then {}", short(name), again_in(world, guest)),
+    ))
+}
+
+/// What is wrong with a stack: the one whose service it is, where that is asked, and any one otherwise.
+fn stack(world: &World<'_>, guest: &str, seen: &Seen, wanted: Option<(Ipv4Addr, u16)>) -> Option<Cause> {
+    let (name, why) = match wanted {
+        None => seen.stacks.iter().find(|(name, _)| world.desired.stacks.contains_key(*name))?,
+        Some((_, port)) => {
+            let mut services =
+                world.desired.services.values().filter(|it| it.on == *guest && it.port == port);
+            seen.stacks.get_key_value(services.find_map(|service| service.stack.as_ref())?)?
+        }
+    };
+    Some(Cause::new(
+        "trace::stack-down",
+        format!("{up} runs; of its stack {name}, {why}", up = world.called(guest)),
+        format!(
+            "phoenix-cli exec {guest} -- sh -c 'cd /srv/stacks/{name} && docker compose logs --tail 30'; then phoenix-cli apply \
+             --again --target stack.{name}"
+        ),
     ))
 }
 

@@ -7,6 +7,7 @@ fn wanted() -> model::Pool {
     let films = Dataset {
         name: "tank/media".into(),
         properties: [(SNAPSHOTS.to_owned(), "14d".to_owned())].into(),
+        encryption: None,
         declared: model::Location::default(),
     };
     model::Pool {

@@ -213,7 +213,7 @@ proptest! {
         disks in proptest::collection::btree_map("sd[a-z]", ("[A-Z0-9]{0,6}", 0_u64..1 << 50), 0..4),
     ) {
         let disk = |(serial, size): (String, u64)| Disk { size, serial: Some(serial).filter(|it| !it.is_empty()), ..Disk::default() };
-        let dataset = |(property, value, used): (String, String, u64)| Dataset { volume: used % 2 == 0, used, available: 1, local: [(property, value)].into() };
+        let dataset = |(property, value, used): (String, String, u64)| Dataset { volume: used % 2 == 0, used, available: 1, key: None, local: [(property, value)].into() };
         let zfs = Zfs {
             pools,
             ids: disks.keys().map(|name| (format!("ata-{name}"), name.clone())).collect(),

@@ -1,7 +1,9 @@
 //! The example of every feature, which the book shows: a blueprint that is valid and can be planned as it stands.
 
 use blueprint::catalog::ParameterType;
-use blueprint::model::{GPU_NODES, KERNEL, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO};
+use blueprint::model::{
+    GPU_NODES, KERNEL, KEYS, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, STACK, VFIO,
+};
 use blueprint::{Loaded, load_from_memory};
 use camino::Utf8PathBuf;
 use managers::features::renderer::Renderer;
@@ -47,6 +49,11 @@ fn named(example: &Value) -> Vec<(Utf8PathBuf, Vec<u8>)> {
             }
         }
     }
+    for folder in all.iter().filter_map(|map| map.get("compose")?.as_str()) {
+        let compose = "services: { web: { image: x, ports: ['8080:80'], environment: { TZ: $TZ }, secrets: [password] } }\n\
+                       secrets: { password: { file: ./secrets/password } }\n";
+        files.push((Utf8PathBuf::from(folder).join("compose.yaml"), compose.into()));
+    }
     files
 }
 
@@ -75,7 +82,8 @@ fn every_feature_has_an_example_that_can_be_planned() {
         });
         // These come by themselves with what asks for them.
         let by_itself =
-            [GPU_NODES, KERNEL, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, VFIO].contains(&name);
+            [GPU_NODES, KERNEL, KEYS, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, STACK, VFIO]
+                .contains(&name);
         assert!(used || by_itself, "the example of {name} does not use it");
         let mut files = named(&example);
         files.push(("site.json".into(), SITE.as_bytes().to_vec()));
@@ -86,7 +94,8 @@ fn every_feature_has_an_example_that_can_be_planned() {
             plan::wire::wire(&blueprint, &plan::wire::Roots::one("root"), &Renderer::new(&blueprint));
         let desired = desired.unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
         let on_guests = desired.guests.values().flat_map(|guest| &guest.features);
-        let there = on_guests.chain(&desired.on_node).any(|feature| feature.name == name);
+        let of_stacks = name == STACK && !desired.stacks.is_empty();
+        let there = of_stacks || on_guests.chain(&desired.on_node).any(|feature| feature.name == name);
         assert!(there, "{name} is on nothing");
     }
 }

@@ -18,6 +18,7 @@ mod containers {
     mod models;
     mod portainer;
     mod python;
+    mod stack;
 }
 mod examples;
 mod gpus;

@@ -16,6 +16,7 @@ mod shares;
 mod static_site;
 mod trust;
 mod updates;
+mod zfs_keys;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

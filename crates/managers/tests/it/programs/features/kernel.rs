@@ -122,6 +122,68 @@ fn words_pin_and_modules_wait_for_the_next_start_and_go_again() {
     root.run(&taken_away()).nothing_to_do();
 }
 
+/// An option that is set back before the node was restarted waits for nothing: the words, the pin and the files each have to be
+/// what they were at the start, whoever changed them.
+#[test]
+fn what_is_set_back_before_the_restart_waits_no_more() {
+    let Some(root) = node(false) else { return };
+    let first =
+        kernel(json!({ "pin": "6.14.8-2-pve", "command-line": ["iommu=pt"], "blacklist": ["nouveau"] }));
+    root.run(&first).ok();
+    // It was not there at this start, so that going it waits for nothing.
+    let was = seen(&root).waits["kernel"].was.clone();
+    assert_eq!(was, "-");
+    root.run(&taken_away()).ok();
+    assert!(waits(&root).is_empty(), "{:?}", seen(&root));
+    root.run(&first).ok();
+    assert_eq!(waits(&root), ["kernel"]);
+
+    restarts(&root, 2);
+    let changed = kernel(json!({ "command-line": ["iommu=pt", "nohz=off"] }));
+    root.run(&changed).ok();
+    assert_eq!(waits(&root), ["kernel"]);
+    // A part of it is set back, then all of it.
+    root.run(&kernel(json!({ "command-line": ["iommu=pt"], "blacklist": ["nouveau"] }))).ok();
+    assert_eq!(waits(&root), ["kernel"]);
+    root.run(&first).ok();
+    assert!(waits(&root).is_empty(), "{:?}", seen(&root));
+
+    // What somebody changed by hand counted at this start.
+    root.sh("echo 'blacklist nova' >>/etc/modprobe.d/phoenix-kernel.conf");
+    restarts(&root, 3);
+    root.run(&first).ok();
+    assert_eq!(waits(&root), ["kernel"], "it is not what counted");
+    root.run(&changed).ok();
+    root.run(&first).ok();
+    assert_eq!(waits(&root), ["kernel"], "nor is it now");
+
+    // What an earlier version wrote down says only when that was.
+    restarts(&root, 4);
+    root.sh(&format!("cat {BOOT_ID} >/var/lib/phoenix/restart/kernel"));
+    assert_eq!(seen(&root).waits["kernel"].was, "?");
+    root.run(&changed).ok();
+    root.run(&first).ok();
+    assert_eq!(waits(&root), ["kernel"]);
+}
+
+/// Killed anywhere while it is set back, it waits until that is done, and then no more.
+#[test]
+fn setting_back_that_was_cut_off_waits_until_it_is_done() {
+    let first =
+        kernel(json!({ "pin": "6.14.8-2-pve", "command-line": ["iommu=pt"], "blacklist": ["nouveau"] }));
+    let changed = kernel(json!({ "command-line": ["nohz=off"] }));
+    for tenths in [1, 2, 4, 6] {
+        let Some(root) = node(false) else { return };
+        root.run(&first).ok();
+        restarts(&root, 2);
+        root.run(&changed).ok();
+        root.run_killed(&first, f64::from(tenths) / 10.0);
+        root.run(&first).ok();
+        assert!(waits(&root).is_empty(), "after {tenths} tenths: {:?}", seen(&root));
+        root.run(&first).nothing_to_do();
+    }
+}
+
 #[test]
 fn grub_has_the_words_in_a_file_of_its_own() {
     let Some(root) = node(true) else { return };
@@ -134,6 +196,27 @@ fn grub_has_the_words_in_a_file_of_its_own() {
     root.run(&taken_away()).ok();
     assert_eq!(root.sh("cat /run/told/grub"), "quiet\n");
     assert_eq!(waits(&root), ["kernel"]);
+}
+
+/// The node went down between a file and the command that brings it into force: what is only done after that start counts from the one
+/// behind it, and a later start by hand is as good as any.
+#[test]
+fn what_is_brought_to_its_end_in_a_later_start_waits_for_the_next_one() {
+    let Some(root) = node(true) else { return };
+    root.sh(
+        "mv /usr/local/sbin/update-grub /run/ && printf '#!/bin/sh\\nexit 1\\n' >/usr/local/sbin/update-grub && chmod 755 /usr/local/sbin/update-grub",
+    );
+    let words = kernel(json!({ "command-line": ["iommu=pt"] }));
+    root.run(&words).failed();
+    assert_eq!(waits(&root), ["kernel"]);
+    restarts(&root, 2);
+    root.sh("mv /run/update-grub /usr/local/sbin/");
+    root.run(&words).ok();
+    assert_eq!(root.sh("cat /run/told/grub"), "quiet iommu=pt\n");
+    assert_eq!(waits(&root), ["kernel"], "GRUB knew nothing of it when this start began");
+    restarts(&root, 3);
+    root.run(&words).nothing_to_do();
+    assert!(waits(&root).is_empty());
 }
 
 #[test]
@@ -152,6 +235,83 @@ fn what_cannot_be_is_said_and_nothing_is_changed() {
     );
     assert!(waits(&root).is_empty());
     root.sh("test ! -e /etc/default/grub.d/phoenix.cfg");
+}
+
+/// A processor of this maker, and an IOMMU that is off, or on. The throw-away root has nothing in `/sys` of its own.
+fn processor(root: &Root, maker: &str, iommu: bool) {
+    let on = if iommu { "mkdir -p /sys/class/iommu/dmar0" } else { "rm -rf /sys/class/iommu" };
+    root.sh(&format!(
+        "printf 'processor\\t: 0\\nvendor_id\\t: {maker}\\n' >/run/cpuinfo && mount --bind /run/cpuinfo /proc/cpuinfo
+        ! mountpoint -q /sys && {on}"
+    ));
+}
+
+fn passes(iommu: bool) -> Vec<u8> {
+    apply(&[with(&built_in("vfio"), json!({ "cards": ["0000:04:00"], "iommu": iommu }))])
+}
+
+fn nothing_passed() -> Vec<u8> {
+    removal(&["vfio".to_owned()], &[], Mode::Apply).text
+}
+
+/// The IOMMU of an Intel processor is switched on where it is off, by the one word, which goes with the last card.
+#[test]
+fn the_iommu_of_intel_is_switched_on_where_it_is_off() {
+    let Some(root) = node(false) else { return };
+    let before = line(&root);
+    processor(&root, "GenuineIntel", false);
+    root.run(&passes(true)).ok();
+    assert_eq!(line(&root), format!("{before} intel_iommu=on"));
+    assert_eq!(waits(&root), ["vfio"]);
+    root.run(&passes(true)).nothing_to_do();
+    // It is on by that very word, so the word stays.
+    restarts(&root, 2);
+    processor(&root, "GenuineIntel", true);
+    root.run(&passes(true)).nothing_to_do();
+    root.sh("sed -i 's/$/ mitigations=auto/' /etc/kernel/cmdline");
+    root.run(&nothing_passed()).ok();
+    assert_eq!(line(&root), format!("{before} mitigations=auto"));
+    root.sh("test ! -e /var/lib/phoenix/iommu-word && test ! -e /usr/local/lib/phoenix/iommu");
+    root.run(&nothing_passed()).nothing_to_do();
+}
+
+/// It is left alone where it is on, where it is AMD's, where somebody says a word on it, and in a container.
+#[test]
+fn an_iommu_that_needs_nothing_is_left_alone() {
+    let Some(root) = node(false) else { return };
+    let before = line(&root);
+    let untouched = |root: &Root, why: &str| {
+        root.run(&passes(true)).ok();
+        assert_eq!(line(root), before, "{why}");
+        root.sh("test ! -e /var/lib/phoenix/iommu-word");
+        root.run(&nothing_passed()).ok();
+    };
+    processor(&root, "GenuineIntel", true);
+    untouched(&root, "it is on");
+    processor(&root, "AuthenticAMD", false);
+    untouched(&root, "it is AMD's");
+    processor(&root, "GenuineIntel", false);
+    root.run(&passes(false)).ok();
+    assert_eq!(line(&root), before, "the blueprint says the word");
+    root.sh("sed -i 's/$/ intel_iommu=off/' /etc/kernel/cmdline");
+    root.run(&passes(true)).ok();
+    assert_eq!(line(&root), format!("{before} intel_iommu=off"), "somebody says that it is off");
+    root.sh("sed -i 's/ intel_iommu=off//' /etc/kernel/cmdline; mkdir -p /run/systemd; echo lxc >/run/systemd/container");
+    root.run(&passes(true)).ok();
+    assert_eq!(line(&root), before, "the kernel is another's");
+}
+
+#[test]
+fn grub_has_the_word_of_the_iommu_in_a_file_of_its_own() {
+    let Some(root) = node(true) else { return };
+    processor(&root, "GenuineIntel", false);
+    root.run(&passes(true)).ok();
+    assert_eq!(root.sh("cat /run/told/grub"), "quiet intel_iommu=on\n");
+    root.run(&passes(true)).nothing_to_do();
+    root.run(&nothing_passed()).ok();
+    assert_eq!(root.sh("cat /run/told/grub"), "quiet\n");
+    // All is as it was at this start.
+    assert!(waits(&root).is_empty(), "{:?}", seen(&root));
 }
 
 /// Killed anywhere: what has changed is known to wait, and the next run comes to the same end.

@@ -145,6 +145,12 @@ fn disks_are_watched_by_rules_that_smartd_takes() {
     root.run(&apply(&features)).nothing_to_do();
     let rules = root.sh("cat /etc/smartd.conf");
     assert!(rules.contains("-s (S/../.././02|L/../../6/03) -W 4,55,60 -m ada@example.org"), "{rules}");
+    // Debian's unit leaves itself out on a machine that is virtual, as a node may be.
+    let unit =
+        "cat /lib/systemd/system/smartmontools.service /etc/systemd/system/smartmontools.service.d/*.conf";
+    let unit = root.sh(unit);
+    let last = unit.lines().rfind(|line| line.starts_with("ConditionVirtualization"));
+    assert_eq!(last, Some("ConditionVirtualization="), "{unit}");
 }
 
 #[test]
