@@ -145,6 +145,7 @@ fn measure(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
         plans(binary, &site, &applied, count, table)?;
     }
     vms(binary, table)?;
+    stacks(binary, table)?;
     large(binary, table)?;
     real::measure(binary, table)?;
     apply_time::measure("apply_100", &site::Site::new(100)?, table)?;
@@ -179,6 +180,27 @@ fn vms(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
         table.add(format!("plan_1000_vms{name}_calls"), calls[1], "calls", Some(calls[0]));
     }
     apply_time::measure("apply_100_vms", &site::Site::of_vms(100)?, table)
+}
+
+/// A hundred stacks on ten Docker hosts, beside the same hosts without any: no call more.
+fn stacks(binary: &Utf8Path, table: &mut Table) -> Result<(), Box<dyn Error>> {
+    const RUNS: u32 = 12;
+    let mut all = Vec::new();
+    for each in [0, 10] {
+        let site = site::Site::of_stacks(10, each)?;
+        let applied = node::applied(&site)?;
+        let served = node::Served::start(&site, &applied, Reach::Commands, Duration::ZERO)?;
+        let (times, _) =
+            process::time(binary, &["--site", site.path(), "plan", "--detailed-exitcode"], RUNS)?;
+        all.push((times, served.calls() as f64 / f64::from(RUNS + 1)));
+    }
+    let [(bare, bare_calls), (stacks, calls)] = all.as_slice() else {
+        return Err("two were measured".into());
+    };
+    table.times("plan_100_stacks_ms", stacks, None);
+    table.add("plan_100_stacks_more", stacks.least - bare.least, "ms", Some(50.0));
+    table.add("plan_100_stacks_calls", *calls, "calls", Some(*bare_calls));
+    Ok(())
 }
 
 /// Ten times what anybody has: nothing may grow faster than the number of guests.

@@ -35,7 +35,7 @@ pub use machine::{Bus, Efi, Enter, Passed, Slot, User, Vm, VmDisk};
 pub use share::{Export, NFS_SERVER, Named, SAMBA, SHARE_FOLDERS, SHARE_MOUNTS, Share, SharedMount, Smb};
 pub use stack::{DOCKER, LONGEST, STACK, Stack};
 pub use storage::{Place, STORAGE_TYPES, Storage, StorageType};
-pub use zfs::{Dataset, Encryption, KEYS, Layout, Pool, SCHEDULE, SCRUB, SNAPSHOTS};
+pub use zfs::{Dataset, Encryption, KEYS, Layout, Pool, REPLICA, SCHEDULE, SCRUB, SNAPSHOTS};
 
 /// The feature with which guests renew certificates by themselves. Wiring adds it where it is needed.
 pub const RENEWS: &str = "certificates";

@@ -109,6 +109,13 @@ pub struct Told {
     /// The graphics cards that this guest uses, in the order in which it names them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<Gpu>>,
+    /// The Docker hosts that the Portainer of this guest shows: its own guest first. Nothing elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_hosts: Option<Vec<DockerHost>>,
+    /// What Portainer and its agents know each other by: a secret that the site makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub agent_secret: Option<Secret>,
     /// The name servers that the guest asks; none where they are the node's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolvers: Option<Vec<Ipv4Addr>>,
@@ -370,6 +377,20 @@ pub struct Gpu {
     pub gid: u32,
     /// Whether the guest, a machine, has it to itself.
     pub alone: bool,
+}
+
+/// A Docker host that Portainer shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DockerHost {
+    /// The guest's name, which is what Portainer calls it.
+    pub name: String,
+    /// Its address, which is where what its containers publish is.
+    pub address: Ipv4Addr,
+    /// The port of its agent; 0 for the guest that Portainer is in, whose socket it has.
+    pub port: u16,
+    /// The guest's tags.
+    pub tags: Vec<String>,
 }
 
 /// The folder of a share.

@@ -37,9 +37,40 @@ impl Site {
         Self::of("vms", "machine", vms)
     }
 
-    fn of(kind: &str, guest_type: &str, guests: u32) -> Result<Self, Box<dyn Error>> {
+    /// With so many Docker hosts, and so many stacks on each.
+    pub(crate) fn of_stacks(hosts: u32, each: u32) -> Result<Self, Box<dyn Error>> {
+        let (folder, path) = Self::empty()?;
+        let (mut guests, mut stacks) = (Map::new(), Map::new());
+        for host in 0..hosts {
+            let name = format!("docker-{host}");
+            for n in 0..each {
+                let stack = json!({ "on": name, "compose": "stack", "env": { "GREETING": format!("{n}") } });
+                stacks.insert(format!("stack-{host}-{n}"), stack);
+            }
+            let address = format!("10.0.1.{}", host + 10);
+            let options = json!({ "nesting": true, "keyctl": true });
+            guests.insert(name, json!({ "id": 1000 + host, "type": "small", "address": address, "features": ["docker"], "options": options }));
+        }
+        let types: Value = serde_json::from_str(TYPES)?;
+        let all = json!({ "types": types, "containers": guests, "stacks": stacks });
+        fs_err::write(path.join("guests.json"), serde_json::to_string_pretty(&all)?)?;
+        fs_err::create_dir(path.join("stack"))?;
+        let compose =
+            "services:\n  web:\n    image: notes:1\n    environment: { GREETING: \"${GREETING}\" }\n";
+        fs_err::write(path.join("stack/compose.yaml"), compose)?;
+        let site = Self { folder, path };
+        site.target(&json!({ "lab": {} }))?;
+        Ok(site)
+    }
+
+    fn empty() -> Result<(tempfile::TempDir, Utf8PathBuf), Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let path = Utf8PathBuf::try_from(folder.path().canonicalize()?)?;
+        Ok((folder, path))
+    }
+
+    fn of(kind: &str, guest_type: &str, guests: u32) -> Result<Self, Box<dyn Error>> {
+        let (folder, path) = Self::empty()?;
         let mut all = Map::new();
         all.insert(
             "gateway".into(),

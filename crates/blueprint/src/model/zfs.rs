@@ -10,6 +10,8 @@ use super::{Location, SecretRef};
 pub const SCRUB: &str = "phoenix:scrub";
 /// The property that says how long a dataset's snapshots stay.
 pub const SNAPSHOTS: &str = "phoenix:snapshots";
+/// The property that says where a dataset's snapshots are copied to, and how long they stay there: `backup/media 90d`.
+pub const REPLICA: &str = "phoenix:replica";
 /// The feature of the node that makes snapshots and scrubs as those properties say.
 pub const SCHEDULE: &str = "zfs-schedule";
 /// The feature of the node that loads keys of datasets at its start.
@@ -126,7 +128,21 @@ impl Encryption {
     }
 }
 
+impl Dataset {
+    /// Where its snapshots are copied to, and how long they stay there where that is said.
+    pub fn replica(&self) -> Option<(&str, Option<&str>)> {
+        let said = self.properties.get(REPLICA)?;
+        Some(said.split_once(' ').map_or((said.as_str(), None), |(to, keep)| (to, Some(keep))))
+    }
+}
+
 impl Pool {
+    /// Whether snapshots are made of a dataset: it says so itself, or one does that it is in.
+    pub fn has_snapshots(&self, dataset: &str) -> bool {
+        let own = self.datasets.get(dataset).is_some_and(|it| it.properties.contains_key(SNAPSHOTS));
+        own || dataset.rsplit_once('/').is_some_and(|(above, _)| self.has_snapshots(above))
+    }
+
     /// All its disks.
     pub fn disks(&self) -> impl Iterator<Item = &str> {
         let more = [&self.special, &self.log, &self.cache, &self.spare];

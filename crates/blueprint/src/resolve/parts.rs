@@ -70,6 +70,9 @@ const PACKAGES: Part = Part {
     code: codes::NO_PART,
 };
 
+/// What the feature `provides` through which Portainer shows a Docker host.
+const PORTAINER_AGENT: &str = "portainer-agent";
+
 fn fixed(container: &Guest) -> bool {
     container.nets.values().any(|n| matches!(n.address, NicAddress::Static(_)))
 }
@@ -112,6 +115,7 @@ pub(super) fn check(containers: &Guests, certificates: &CertificateSettings, con
         });
     played(&CA, containers, wanted, context);
     played(&PACKAGES, containers, None, context);
+    found(containers, context);
     addresses(containers, context);
 }
 
@@ -236,6 +240,19 @@ fn played(part: &Part, containers: &Guests, missing: Option<Draft>, context: &mu
             let message = format!("the {} `{}` has no fixed address", part.one, player.name);
             let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
             context.push(draft.hint(format!("give the container an `address`: {}", part.address)));
+        }
+    }
+}
+
+/// Portainer can find its agents.
+fn found(containers: &Guests, context: &mut Context<'_, '_>) {
+    let namespace = context.namespace;
+    for agent in players(PORTAINER_AGENT, containers, context) {
+        let Some(entry) = namespace.guests.get(&*agent.name) else { continue };
+        if !fixed(agent) && !entry.damaged {
+            let message = format!("`{}` has an agent of Portainer and no fixed address", agent.name);
+            let draft = Draft::error(codes::NO_FIXED_ADDRESS, entry.key(), message);
+            context.push(draft.hint("give the guest an `address`: Portainer looks for it there"));
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Dataset, Encryption, Layout, Pool, SCRUB, SNAPSHOTS};
+use crate::model::{Dataset, Encryption, Layout, Pool, REPLICA, SCRUB, SNAPSHOTS};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::{
-    DatasetSource, DisksForm, EncryptionSource, HypervisorSource, LayoutSource, PoolSource, ScrubSource,
-    SecretSource, UnlockSource,
+    DatasetSource, DisksForm, EncryptionSource, HypervisorSource, LayoutSource, PoolSource, ReplicateSource,
+    ScrubSource, SecretSource, UnlockSource,
 };
 use crate::values::{DiskName, Text, bytes};
 
@@ -57,6 +57,9 @@ pub(super) fn pools(
             }
         }
         pools.insert(name.clone(), Arc::new(pool));
+    }
+    for (name, source) in source.zfs.iter().flatten() {
+        One { name, entry }.replicas(source, &pools, context);
     }
     pools
 }
@@ -218,6 +221,64 @@ impl One<'_> {
         out
     }
 
+    /// A copy is of snapshots, in another pool, and of nothing else.
+    fn replicas(
+        &self,
+        source: &PoolSource,
+        pools: &BTreeMap<String, Arc<Pool>>,
+        context: &mut Context<'_, '_>,
+    ) {
+        let Some(own) = pools.get(self.name) else { return };
+        for (below, dataset) in source.datasets.iter().flatten() {
+            let Some(to) = dataset.replicate.as_ref().map(|it| it.to.0.as_str()) else { continue };
+            let (pool, inside) = to.split_once('/').unwrap_or((to, ""));
+            let above = inside.rsplit_once('/').map(|(above, _)| format!("{pool}/{above}"));
+            let there = pools.get(pool);
+            let others = pools.values().flat_map(|pool| pool.datasets.values());
+            let mut others = others.filter(|other| other.name != format!("{}/{below}", self.name));
+            let (message, hint) = if pool == self.name {
+                (
+                    "its copy would be in the same pool, and lost with it".to_owned(),
+                    "name another pool of the node".to_owned(),
+                )
+            } else if there.is_none() {
+                let all: Vec<&str> =
+                    pools.keys().map(String::as_str).filter(|name| *name != self.name).collect();
+                let hint = match all.as_slice() {
+                    [] => "declare a second pool under `zfs`".to_owned(),
+                    all => format!("there are: {}", all.join(", ")),
+                };
+                (format!("there is no pool `{pool}`"), hint)
+            } else if there.is_some_and(|there| there.datasets.contains_key(to)) {
+                (
+                    format!("`{to}` is a dataset of its own"),
+                    "name one that is not declared: it is made by the first copy".to_owned(),
+                )
+            } else if let Some(above) = above.filter(|above| {
+                let copy = own.datasets.values().any(|it| it.replica().is_some_and(|(to, _)| to == above));
+                there.is_some_and(|there| !there.datasets.contains_key(above)) && !copy
+            }) {
+                (
+                    format!("`{above}`, which the copy is to be in, is not declared"),
+                    format!("declare it, or name one right below `{pool}`"),
+                )
+            } else if let Some(other) =
+                others.find(|other| other.replica().is_some_and(|(copy, _)| copy == to))
+            {
+                (format!("the copy of `{}` is there", other.name), "name another one".to_owned())
+            } else if !own.has_snapshots(&format!("{}/{below}", self.name)) {
+                (
+                    format!("`{below}` has no snapshots, which are what is copied"),
+                    "say `snapshots`, such as \"14d\"".to_owned(),
+                )
+            } else {
+                continue;
+            };
+            let spot = self.spot(&["datasets", below, "replicate", "to"]);
+            context.push(Draft::error(codes::ZFS, spot, message).hint(hint));
+        }
+    }
+
     fn properties(
         &self,
         below: &str,
@@ -264,6 +325,7 @@ impl One<'_> {
             ("recordsize", size(&source.record_size)),
             ("mountpoint", text(&source.mountpoint)),
             (SNAPSHOTS, source.snapshots.as_ref().map(|it| it.0.clone())),
+            (REPLICA, source.replicate.as_ref().map(replica)),
         ];
         out.extend(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         out
@@ -308,6 +370,14 @@ impl One<'_> {
                 );
             }
         }
+    }
+}
+
+/// Where a copy is, and how long it keeps snapshots where that is said.
+fn replica(source: &ReplicateSource) -> String {
+    match &source.keep {
+        Some(keep) => format!("{} {}", source.to, keep),
+        None => source.to.to_string(),
     }
 }
 

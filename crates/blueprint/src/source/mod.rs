@@ -48,7 +48,8 @@ pub use storage::{
 };
 pub use target::{LabPortsSource, LabSource, ProxmoxSource, SecretSource, SshForm, SshSource, TargetSource};
 pub use zfs::{
-    DatasetSource, DisksForm, EncryptionSource, LayoutSource, PoolSource, ScrubSource, UnlockSource,
+    DatasetSource, DisksForm, EncryptionSource, LayoutSource, PoolSource, ReplicateSource, ScrubSource,
+    UnlockSource,
 };
 
 pub(crate) use guest::{GuestSettings, GuestSource};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::SecretSource;
 use super::share::DatasetShareSource;
-use crate::values::{DiskName, Keep, Text, ZfsSize};
+use crate::values::{DatasetPath, DiskName, Keep, Text, ZfsSize};
 
 /// A pool of ZFS: disks that hold datasets together. Phoenix makes it, grows it, replaces its disks, and imports it where it is
 /// there already; it never makes one out of disks that have something on them, unless `wipe` says so.
@@ -123,6 +123,9 @@ pub struct DatasetSource {
     /// A snapshot each day, which stays for so long. What is in it has snapshots of its own, where it does not say otherwise.
     #[schemars(extend("examples" = ["14d"]))]
     pub snapshots: Option<Keep>,
+    /// A copy of its snapshots in another pool, which is brought up to date after each of them.
+    #[schemars(extend("examples" = [{ "to": "backup/media", "keep": "90d" }]))]
+    pub replicate: Option<ReplicateSource>,
     /// Where it is mounted: an absolute path, or `none`. Where absent: below where the one is that it is in, `/tank/media`.
     #[schemars(extend("examples" = ["/srv/media"]))]
     pub mountpoint: Option<Text>,
@@ -136,6 +139,19 @@ pub struct DatasetSource {
     /// is in again.
     #[schemars(extend("examples" = [{ "atime": "off" }]))]
     pub properties: Option<BTreeMap<String, Text>>,
+}
+
+/// A copy of a dataset's snapshots. What is encrypted stays so: its copy takes no key, and opens with the same one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReplicateSource {
+    /// The whole name of the copy, in another pool of the same node: `backup/media`. It is made by the first copy, is never mounted
+    /// by itself and cannot be written to.
+    #[schemars(extend("examples" = ["backup/media"]))]
+    pub to: DatasetPath,
+    /// How long snapshots stay there; as long as in the dataset itself where nothing is said.
+    #[schemars(extend("examples" = ["90d"]))]
+    pub keep: Option<Keep>,
 }
 
 /// How a dataset is encrypted.

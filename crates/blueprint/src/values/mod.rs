@@ -33,7 +33,7 @@ pub use texts::{
     SitePath, SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid, Variable, VolumeId,
 };
 
-pub use zfs::{DatasetName, DiskName, Keep, ZfsPoolName, ZfsSize, bytes};
+pub use zfs::{DatasetName, DatasetPath, DiskName, Keep, ZfsPoolName, ZfsSize, bytes};
 
 /// Why a text is not a value of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +154,7 @@ text_values! {
     ZfsSize, "zfs-size", "^[1-9][0-9]{0,14}[KMGTP]?$", "a size such as \"2T\" or \"128K\"", "2T";
     Keep, "keep", "^[1-9][0-9]{0,3}[dw]$", "a time of days or weeks such as \"14d\"", "14d";
     ZfsPoolName, "zfs-pool", "^[A-Za-z][A-Za-z0-9_.-]*$", "the name of a pool such as \"tank\"", "tank";
+    DatasetPath, "zfs-path", "^[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.:-]*)+$", "a pool and the dataset in it such as \"backup/media\"", "backup/media";
     DatasetName, "zfs-dataset", "^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9][A-Za-z0-9_.:-]*)*$", "the name of a dataset below its pool such as \"media/films\"", "media/films";
     PciAddress, "pci-address", "^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]$", "the address of a PCI device such as \"0000:01:00.0\"", "0000:01:00.0";
     DriverVersion, "driver-version", "^[0-9]{1,4}([.][0-9]{1,4}){1,2}$", "the version of a driver such as \"570.133.07\"", "570.133.07";

@@ -54,6 +54,14 @@ checked_texts! {
             wrong(format!("a dataset cannot be called `{}`", text.escape_debug()), "letters, digits and `_.:-`, with `/` between it and the one it is in, such as \"media/films\"")
         }
     };
+    /// A dataset's whole name: its pool's, and its own below it.
+    DatasetPath => |text| match text.split_once('/') {
+        Some((pool, below)) => {
+            pool.parse::<ZfsPoolName>()?;
+            below.parse::<DatasetName>().map(drop)
+        }
+        None => wrong(format!("`{}` is no dataset", text.escape_debug()), "the pool and the dataset in it, such as \"backup/media\""),
+    };
     /// An amount of storage as ZFS takes it: bytes, or with `K`, `M`, `G`, `T`, `P`, each 1024 times the one before.
     ZfsSize => |text| match bytes(text) {
         Some(1..) if !text.contains('.') => Ok(()),

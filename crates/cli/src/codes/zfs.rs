@@ -145,6 +145,13 @@ pub const CODES: &[CodeInfo] = &[
         "On the node: `modprobe zfs`; where that is missing, `apt install zfsutils-linux`. Proxmox VE has both.",
     ),
     code(
+        "zfs::not-replicated",
+        "the copy of a dataset is not brought up to date",
+        "A dataset has `replicate`, and its last copy is older than two days, or was never made: the other pool is full or not imported, \
+         something else is there under that name, or both have no snapshot in common any more.",
+        "On the node: `journalctl -u phoenix-zfs-schedule.service` says why; `systemctl start phoenix-zfs-schedule.service` tries again.",
+    ),
+    code(
         "zfs::not-scrubbed",
         "a pool was not read and compared for long",
         "A disk that forgets is noticed when it is read. A scrub reads all of a pool, and makes good what is wrong while that can be done.",

@@ -51,8 +51,11 @@ fn program() -> Utf8PathBuf {
     path
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+/// Three, each another one: all are held until all are known.
+fn free_ports() -> Ports {
+    let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let [api, ssh, https] = held.each_ref().map(|listener| listener.local_addr().unwrap().port());
+    Ports { api, ssh, https }
 }
 
 /// A lab that goes away with the test, however it ends.
@@ -79,7 +82,7 @@ impl Lab {
                 node: None,
             }],
             storages: vec!["local-zfs".to_owned()],
-            ports: Ports { api: free_port(), ssh: free_port(), https: free_port() },
+            ports: free_ports(),
             reserved: [Ipv4Addr::new(10, 0, 0, 128)].into(),
             https_target: None,
             program: Some(program()),

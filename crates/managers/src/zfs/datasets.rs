@@ -10,7 +10,7 @@ use plan::step::{Consent, Grade};
 use plan::{Action, Address, Change, Host, Inventory, Problem};
 use serde_json::Value;
 
-use super::health::SNAPPED;
+use super::health::REMEMBERED;
 use super::pools::{self, forgetting};
 use super::{
     AppliedDataset, DatasetDeed, DatasetWork, MADE_BY, applied, encryption, mark_of, roughly, same, shown,
@@ -43,7 +43,7 @@ pub(super) fn state(inventory: &Inventory, name: &str) -> String {
     let there = inventory.reached().zfs.as_ref().and_then(|zfs| zfs.datasets.get(name));
     // When something was last done is no change.
     let said = |it: &plan::inventory::zfs::Dataset| {
-        let all = it.local.iter().filter(|(name, _)| name.as_str() != SNAPPED);
+        let all = it.local.iter().filter(|(name, _)| !REMEMBERED.contains(&name.as_str()));
         all.map(|(name, value)| format!(" {name}={value}")).collect::<String>()
     };
     there.map_or_else(

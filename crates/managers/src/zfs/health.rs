@@ -17,8 +17,12 @@ pub(super) const UNREAD: &str = "the node's pools of ZFS";
 pub const FULL: u64 = 80;
 
 /// When the schedule made the last snapshot of a dataset, in seconds since 1970 (the feature `zfs-schedule` writes it).
-pub(super) const SNAPPED: &str = "phoenix:snapped";
-/// Snapshots are made each day.
+const SNAPPED: &str = "phoenix:snapped";
+/// When it brought the copy of a dataset up to date last, the same way.
+const REPLICATED: &str = "phoenix:replicated";
+/// What the schedule remembers of a dataset.
+pub(super) const REMEMBERED: [&str; 3] = [SNAPPED, REPLICATED, "phoenix:replicated-guid"];
+/// Snapshots are made and copied each day.
 const SNAPSHOT_DAYS: i64 = 2;
 
 /// How a pool is.
@@ -81,7 +85,8 @@ pub fn health(pool: &model::Pool, inventory: &Inventory, now: Timestamp) -> Opti
         .or_else(|| locked(pool, zfs))
         .or_else(|| full(&name, there))
         .or_else(|| unread(pool, scrubbed))
-        .or_else(|| unsnapped(pool, zfs, now));
+        .or_else(|| unsnapped(pool, zfs, now))
+        .or_else(|| not_copied(pool, zfs, now));
     Some(PoolHealth {
         name,
         state: there.health.clone(),
@@ -194,18 +199,42 @@ fn unread(pool: &model::Pool, scrubbed: Option<i64>) -> Option<Trouble> {
     ))
 }
 
+/// Days since something that is to be done each day was done with a dataset, by what the schedule remembers; where it is overdue.
+fn overdue(dataset: &model::Dataset, remembered: &str, zfs: &Zfs, now: Timestamp) -> Option<i64> {
+    let at = zfs.datasets.get(&dataset.name)?.local.get(remembered)?.parse::<i64>().ok()?;
+    let days = (now.as_second() - at) / 86_400;
+    (days > SNAPSHOT_DAYS).then_some(days)
+}
+
 fn unsnapped(pool: &model::Pool, zfs: &Zfs, now: Timestamp) -> Option<Trouble> {
     let old = pool.datasets.values().find_map(|dataset| {
         dataset.properties.get(SNAPSHOTS)?;
-        let at = zfs.datasets.get(&dataset.name)?.local.get(SNAPPED)?.parse::<i64>().ok()?;
-        let days = (now.as_second() - at) / 86_400;
-        (days > SNAPSHOT_DAYS).then_some((&dataset.name, days))
+        Some((&dataset.name, overdue(dataset, SNAPPED, zfs, now)?))
     });
     let (name, days) = old?;
     Some(Trouble::new(
         "zfs::no-snapshots",
         format!("the last snapshot of {name} is {days} days old, and there should be one each day"),
         "on the node: systemctl status phoenix-zfs-schedule.timer phoenix-zfs-schedule.service",
+    ))
+}
+
+/// A copy that is not brought up to date any more; or never was, although there have been snapshots for as long.
+fn not_copied(pool: &model::Pool, zfs: &Zfs, now: Timestamp) -> Option<Trouble> {
+    let (name, to, words) = pool.datasets.values().find_map(|dataset| {
+        let (to, _) = dataset.replica()?;
+        let local = &zfs.datasets.get(&dataset.name)?.local;
+        let words = match (local.get(REPLICATED), local.get(SNAPPED)) {
+            (Some(_), _) => format!("is {} days old", overdue(dataset, REPLICATED, zfs, now)?),
+            (None, Some(_)) => "was never made".to_owned(),
+            (None, None) => return None,
+        };
+        Some((&dataset.name, to, words))
+    })?;
+    Some(Trouble::new(
+        "zfs::not-replicated",
+        format!("the copy {to} of {name} {words}, and should be made each day"),
+        "why, on the node: journalctl -u phoenix-zfs-schedule.service; once more: systemctl start phoenix-zfs-schedule.service",
     ))
 }
 

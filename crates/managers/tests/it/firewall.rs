@@ -55,31 +55,34 @@ const CACHED: &str = r#"{
   }
 }"#;
 
+/// Whether a packet passes the file of a guest, in zero trust, with these guests applied.
+fn in_zero_trust(guests: &str) -> impl Fn(&str, Direction, &str, &str, u16) -> bool + use<> {
+    let mut files = Files::new();
+    let zero_trust = SITE.replacen('{', r#"{ "firewall": { "zero-trust": true },"#, 1);
+    files.insert("site.json".into(), zero_trust.into());
+    files.insert("guests.json".into(), guests.into());
+    let wanted = site_of(&files, scenarios::authority()).unwrap_or_else(|error| panic!("{error}"));
+    let files = virtually(async { There::applied(&wanted).await.look().await }).firewall;
+    let (cluster, local) =
+        (FirewallFile::parse(&files["cluster.fw"]), [Range::parse("10.0.0.0/24").unwrap()]);
+    move |guest: &str, direction: Direction, source: &str, dest: &str, port: u16| {
+        let own = FirewallFile::parse(&files[guest]);
+        let scope = Scope { cluster: &cluster, guest: Some(&own), local: &local };
+        let (source, dest) = (source.parse().unwrap(), dest.parse().unwrap());
+        let packet = Packet { direction, iface: None, source, dest, proto: "tcp", port };
+        judge::guest(Some(&own), true, scope, &packet).passes
+    }
+}
+
 /// The attack: somebody is root in a guest, and sends what was found there to a web server of their own, or takes what runs
 /// in the next guest. Without the cache, `packages` lets them; with it, nothing does but the cache's own port.
 #[test]
 fn a_guest_whose_packages_come_through_a_cache_reaches_no_other_web_server() {
-    let reached = |guests: &str| {
-        let mut files = Files::new();
-        let zero_trust = SITE.replacen('{', r#"{ "firewall": { "zero-trust": true },"#, 1);
-        files.insert("site.json".into(), zero_trust.into());
-        files.insert("guests.json".into(), guests.into());
-        let wanted = site_of(&files, scenarios::authority()).unwrap_or_else(|error| panic!("{error}"));
-        let files = virtually(async { There::applied(&wanted).await.look().await }).firewall;
-        let (cluster, local) =
-            (FirewallFile::parse(&files["cluster.fw"]), [Range::parse("10.0.0.0/24").unwrap()]);
-        move |guest: &str, direction: Direction, source: &str, dest: &str, port: u16| {
-            let own = FirewallFile::parse(&files[guest]);
-            let scope = Scope { cluster: &cluster, guest: Some(&own), local: &local };
-            let (source, dest) = (source.parse().unwrap(), dest.parse().unwrap());
-            let packet = Packet { direction, iface: None, source, dest, proto: "tcp", port };
-            judge::guest(Some(&own), true, scope, &packet).passes
-        }
-    };
     let (out, into) = (Direction::Out, Direction::In);
-    let before = reached(&CACHED.replace(r#", "features": [{ "package-cache": { "port": 3143 } }]"#, ""));
+    let before =
+        in_zero_trust(&CACHED.replace(r#", "features": [{ "package-cache": { "port": 3143 } }]"#, ""));
     assert!(before("121.fw", out, "10.0.0.121", "203.0.113.9", 80), "the way out that there is by default");
-    let now = reached(CACHED);
+    let now = in_zero_trust(CACHED);
     for dest in ["203.0.113.9", "192.168.1.5", "10.0.0.120", "10.0.0.13", "10.0.0.1"] {
         for port in [80, 443, 3142] {
             assert!(!now("121.fw", out, "10.0.0.121", dest, port), "{dest}:{port}");
@@ -90,6 +93,28 @@ fn a_guest_whose_packages_come_through_a_cache_reaches_no_other_web_server() {
     assert!(now("120.fw", into, "10.0.0.121", "10.0.0.120", 3143));
     assert!(now("120.fw", out, "10.0.0.120", "203.0.113.9", 80));
     assert!(!now("120.fw", into, "192.168.1.5", "10.0.0.120", 3143));
+}
+
+const SHOWN: &str = r#"{
+  "types": { "small": { "template": "debian-12", "cores": 1, "memory": "1G", "disk": "4G", "options": { "nesting": true, "keyctl": true } } },
+  "containers": {
+    "portainer": { "id": 120, "type": "small", "address": "10.0.0.120",
+      "features": ["docker", { "portainer": { "password": { "generate": "portainer-admin" } } }] },
+    "docker": { "id": 121, "type": "small", "address": "10.0.0.121", "features": ["docker", "portainer-agent"] },
+    "notes": { "id": 122, "type": "small", "address": "10.0.0.122" }
+  }
+}"#;
+
+/// An agent does whatever it is told to on its Docker host.
+#[test]
+fn only_portainer_reaches_the_agents_of_docker_hosts() {
+    let now = in_zero_trust(SHOWN);
+    assert!(now("120.fw", Direction::Out, "10.0.0.120", "10.0.0.121", 9001));
+    assert!(now("121.fw", Direction::In, "10.0.0.120", "10.0.0.121", 9001));
+    for source in ["10.0.0.122", "10.0.0.1", "192.168.1.5"] {
+        assert!(!now("121.fw", Direction::In, source, "10.0.0.121", 9001), "{source}");
+    }
+    assert!(!now("121.fw", Direction::In, "10.0.0.120", "10.0.0.121", 9002));
 }
 
 /// Whether a new connection from there to this port of the node gets in.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use blueprint::model::{Blueprint, Guest};
+use blueprint::model::{Blueprint, Guest, SecretRef};
 use blueprint::names::GuestName;
 use serde_json::Value;
 
@@ -13,6 +13,9 @@ use super::services::{Names, Services, own_name};
 use super::{CERTIFICATES, Roots, SiteFacts, WireError, full_name, values};
 use crate::desired::{Certificate, Issuer, Service, Speaks, ViaKind};
 use crate::told::{self, Maybe, Told};
+
+/// What the secret is called that Portainer and its agents share.
+const AGENT_SECRET: &str = "portainer-agent";
 
 /// Bytes.
 const MIB: u64 = 1024 * 1024;
@@ -159,6 +162,8 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
         smb_users: None,
         share_mounts: None,
         gpus: Some(Vec::new()),
+        docker_hosts: Some(Vec::new()),
+        agent_secret: Some(told::Secret { secret: SecretRef::Generate(AGENT_SECRET.to_owned()) }),
         // Each stack's own.
         stack: None,
         stack_secrets: None,
@@ -215,6 +220,9 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
     if !proxies.is_empty() {
         own.proxies = Some(proxies.into_iter().collect());
     }
+    if parts.portainers.contains(name) {
+        own.docker_hosts = Some(docker_hosts(blueprint, container, parts));
+    }
     if parts.gateways.contains_key(name) {
         own.sites = Some(proxied(services, ViaKind::Gateway, name));
         own.streams = Some(streams(services, name));
@@ -235,6 +243,21 @@ pub(super) fn derive_for_guest(known: &Known<'_>, container: &Guest) -> Told {
         own.names = Some(by_address(&names.inside));
     }
     own
+}
+
+/// The Docker hosts that the Portainer in this guest shows.
+fn docker_hosts(blueprint: &Blueprint, container: &Guest, parts: &Parts) -> Vec<told::DockerHost> {
+    let host = |guest: &Guest, address, port| told::DockerHost {
+        name: guest.name.to_string(),
+        address,
+        port,
+        tags: guest.tags.iter().cloned().collect(),
+    };
+    let own = address_of(container).map(|address| host(container, address, 0));
+    let others = parts.agents.iter().filter(|(name, _)| **name != container.name);
+    let others =
+        others.filter_map(|(name, &(address, port))| Some(host(blueprint.guests.get(name)?, address, port)));
+    own.into_iter().chain(others).collect()
 }
 
 /// The graphics cards that a guest uses.

@@ -108,6 +108,7 @@ pub(super) fn flows(
     renewals(&mut flows, certificates);
     public_authority(&mut flows, certificates);
     needs(&mut flows, blueprint);
+    agents(&mut flows, parts);
     shared(&mut flows, blueprint);
     outwards(&mut flows, blueprint, parts);
     for (name, flow) in &blueprint.flows {
@@ -274,6 +275,17 @@ fn needs(flows: &mut Flows<'_>, blueprint: &Blueprint) {
                 &ports,
                 reason,
             );
+        }
+    }
+}
+
+/// From Portainer to the agents of Docker hosts.
+fn agents(flows: &mut Flows<'_>, parts: &Parts) {
+    for portainer in &parts.portainers {
+        for (agent, &(_, port)) in &parts.agents {
+            let id = format!("portainer.{portainer}.{agent}");
+            let reason = "Portainer shows its containers";
+            flows.tcp(id, flows.guest(portainer), flows.guest(agent), &[port], reason);
         }
     }
 }

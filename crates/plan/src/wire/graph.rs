@@ -7,7 +7,7 @@ use blueprint::model::{Blueprint, Gpu, ImageFrom, MountSource, Pool, RENEWS, SCH
 use blueprint::names::GuestName;
 
 use super::certificates::Certificates;
-use super::parts::{PACKAGES, Parts};
+use super::parts::{PACKAGES, PORTAINER, PORTAINER_AGENT, Parts};
 use super::{Renderer, WireError};
 use crate::address::Address;
 use crate::desired::{Feature, Firewall, Guest, Hypervisor, Image, Issuer, Resource, Service, Stack};
@@ -54,6 +54,7 @@ pub(super) fn graph(
     golden(&mut graph, resources);
     names(&mut graph, parts, resources);
     packages(&mut graph, renderer, parts, resources);
+    agents(&mut graph, renderer, parts, resources);
     certificates(&mut graph, blueprint, renderer, resources);
     hypervisor(&mut graph, resources);
     stacks(&mut graph, resources);
@@ -259,6 +260,22 @@ fn packages(graph: &mut Graph, renderer: &dyn Renderer, parts: &Parts, resources
     for container in resources.guests.values().filter(|guest| guest.name != *on) {
         if let Some(first) = container.features.first() {
             graph.edge(&Address::feature(&first.name, &container.host()), &cache, EdgeKind::Needs);
+        }
+    }
+}
+
+/// Portainer takes in only those Docker hosts whose agents answer.
+fn agents(graph: &mut Graph, renderer: &dyn Renderer, parts: &Parts, resources: &Resources<'_>) {
+    let find = |name: &GuestName, word: &str| {
+        let guest = resources.guests.get(name)?;
+        let feature = guest.features.iter().find(|feature| renderer.provides(&feature.name, word))?;
+        Some(Address::feature(&feature.name, &guest.host()))
+    };
+    for on in &parts.portainers {
+        let Some(portainer) = find(on, PORTAINER) else { continue };
+        let others = parts.agents.keys().filter(|name| *name != on);
+        for agent in others.filter_map(|name| find(name, PORTAINER_AGENT)) {
+            graph.edge(&portainer, &agent, EdgeKind::Needs);
         }
     }
 }

@@ -11,6 +11,11 @@ use super::Renderer;
 /// What a feature provides that fetches packages for all guests.
 pub(super) const PACKAGES: &str = blueprint::model::PACKAGE_CACHE;
 
+/// What a feature provides that shows Docker hosts.
+pub(super) const PORTAINER: &str = "portainer";
+/// What a feature provides through which a Docker host is shown.
+pub(super) const PORTAINER_AGENT: &str = "portainer-agent";
+
 /// A guest with its address.
 pub(super) type Part = Option<(GuestName, Ipv4Addr)>;
 
@@ -25,6 +30,10 @@ pub(super) struct Parts {
     pub ca: Part,
     /// Who fetches packages for all, and the port where it is asked for them.
     pub packages: Option<(GuestName, Ipv4Addr, u16)>,
+    /// Those that show Docker hosts.
+    pub portainers: BTreeSet<GuestName>,
+    /// The Docker hosts that are shown through an agent, each with its address and the agent's port.
+    pub agents: BTreeMap<GuestName, (Ipv4Addr, u16)>,
     /// The containers that have a certificate of their own.
     pub identities: BTreeSet<GuestName>,
     /// Whether guests renew their certificates by themselves.
@@ -42,8 +51,8 @@ pub(super) fn address_of(container: &Guest) -> Option<Ipv4Addr> {
 impl Parts {
     pub(super) fn of(blueprint: &Blueprint, renderer: &dyn Renderer) -> Self {
         // Asked once for each feature, not for each guest.
-        let words = ["gateway", "mesh", "dns", "ca", PACKAGES];
-        let provided: BTreeMap<&str, [bool; 5]> = blueprint
+        let words = ["gateway", "mesh", "dns", "ca", PACKAGES, PORTAINER, PORTAINER_AGENT];
+        let provided: BTreeMap<&str, [bool; 7]> = blueprint
             .features
             .keys()
             .map(|name| (name.as_str(), words.map(|word| renderer.provides(name, word))))
@@ -62,11 +71,18 @@ impl Parts {
                         *slot = address_of(container).map(|address| (container.name.clone(), address));
                     }
                 }
-                if provides[4] && parts.packages.is_none() {
+                let listens = || {
                     let spec = blueprint.features.get(&used.name).map(|feature| &feature.spec);
-                    let port = spec.and_then(|spec| spec.ports(&used.parameters).next());
-                    let found = address_of(container).zip(port);
-                    parts.packages = found.map(|(address, port)| (container.name.clone(), address, port));
+                    address_of(container).zip(spec.and_then(|spec| spec.ports(&used.parameters).next()))
+                };
+                if provides[4] && parts.packages.is_none() {
+                    parts.packages = listens().map(|(address, port)| (container.name.clone(), address, port));
+                }
+                if provides[5] {
+                    parts.portainers.insert(container.name.clone());
+                }
+                if let Some(at) = listens().filter(|_| provides[6]) {
+                    parts.agents.insert(container.name.clone(), at);
                 }
                 // A proxy has the services' certificates, and one of its own only to show it to services.
                 let is_proxy = provides[0] || provides[1];

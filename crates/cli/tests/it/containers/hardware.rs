@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// command line is in its place.
 fn site() -> Site {
     let site = Site::of_example("whole-host");
-    let disks = ["ata-WDC_WD40EFRX_A", "ata-WDC_WD40EFRX_B", "ata-ST4000VN008_C"];
+    let disks = ["ata-WDC_WD40EFRX_A", "ata-WDC_WD40EFRX_B", "ata-ST4000VN008_C", "ata-ST8000DM004_D"];
     for (number, disk) in disks.iter().enumerate() {
         site.edit("site.json", disk, &format!("{BY_ID}-{}", number + 1));
     }
@@ -76,6 +76,7 @@ fn a_whole_host_outlives_what_happens_to_machines() {
     a_restart_is_real(&site);
     site.node(&format!("head -c 200M /dev/urandom >{FILM} && sync"));
     let sum = site.node(&format!("sha256sum {FILM}"));
+    what_is_copied_is_the_same(&site, &sum);
     a_disk_fails_and_is_replaced(&site);
     assert_eq!(site.node(&format!("sha256sum {FILM}")), sum);
     the_node_is_installed_anew(&site);
@@ -123,6 +124,34 @@ fn a_restart_is_real(site: &Site) {
     assert_eq!(site.fetch("films.workshop.internal").0, "200");
 }
 
+/// The schedule copies what changed to the other pool, and a file comes back from there.
+fn what_is_copied_is_the_same(site: &Site, sum: &str) {
+    for name in ["first", "second"] {
+        site.node(&format!("echo {name} >/tank/media/{name}"));
+        // As if a night had passed.
+        site.node(
+            "zfs inherit phoenix:snapped tank/media; systemctl start phoenix-zfs-schedule.service; sleep 1",
+        );
+    }
+    let names = site.node("zfs list -Ho name -t snapshot -d 1 backup/media");
+    assert_eq!(names.lines().count(), 2, "{names}");
+    site.node("zfs mount backup/media");
+    let copy = FILM.replace("/tank", "/backup");
+    assert_eq!(
+        site.node(&format!("sha256sum {copy}")).split_once(' ').map(|it| it.0),
+        sum.split_once(' ').map(|it| it.0)
+    );
+    assert_eq!(site.node("cat /backup/media/second"), "second\n");
+    assert!(!site.on_node("touch /backup/media/new").status.success(), "the copy can be written to");
+    site.node("zfs unmount backup/media");
+    settled(site);
+    // What is not its copy is left alone, and said.
+    site.node("zfs inherit phoenix:replica-of backup/media");
+    assert!(!site.on_node("systemctl start phoenix-zfs-schedule.service").status.success());
+    site.node("zfs set phoenix:replica-of=tank/media backup/media; systemctl reset-failed");
+    settled(site);
+}
+
 /// It is seen, and another one takes its place by one name in the blueprint.
 fn a_disk_fails_and_is_replaced(site: &Site) {
     site.ok(&["lab", "machine", "pull", "disk2"]);
@@ -154,7 +183,7 @@ fn a_disk_fails_and_is_replaced(site: &Site) {
 fn the_node_is_installed_anew(site: &Site) {
     timed("the machine is installed anew", || site.ok(&["lab", "machine", "reinstall"]));
     timed("all of it again, with the pool that is there", || {
-        site.ok(&["up", "--yes", "--allow-destroy", "pool.tank"]);
+        site.ok(&["up", "--yes", "--allow-destroy", "pool.tank", "--allow-destroy", "pool.backup"]);
     });
     assert_eq!(site.fetch("films.workshop.internal").0, "200");
     settled(site);

@@ -7,7 +7,7 @@ use lab::up;
 use proxmox::client::{Pace, Place, Writer};
 use proxmox::exchange::Method;
 
-use super::{Lab, ask, free_port, text};
+use super::{Lab, ask, free_ports, text};
 
 /// TCP services, each on a port of its own, which comes and goes while the same forwarder runs. A port that is published at the
 /// end.
@@ -18,7 +18,7 @@ pub async fn tcp_services_are_published(lab: &Lab, target: SocketAddrV4) -> u16 
         up::publish_services(lab.folder(), &services).await.unwrap();
         up::published(lab.folder())
     };
-    let said = free_port();
+    let said = free_ports().api;
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let busy = taken.local_addr().unwrap().port();
     let all = [("login", service(None)), ("said", service(Some(said))), ("busy", service(Some(busy)))];

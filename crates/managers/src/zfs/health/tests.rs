@@ -1,4 +1,4 @@
-use blueprint::model::{Dataset, Layout};
+use blueprint::model::{Dataset, Layout, REPLICA};
 use plan::inventory::NodeFacts;
 
 use super::*;
@@ -28,12 +28,16 @@ fn wanted() -> model::Pool {
 }
 
 fn seen(change: impl FnOnce(&mut Zfs)) -> PoolHealth {
+    seen_as(&wanted(), change)
+}
+
+fn seen_as(wanted: &model::Pool, change: impl FnOnce(&mut Zfs)) -> PoolHealth {
     let mut zfs = crate::zfs::parse(include_str!("../fixtures/degraded.txt")).unwrap().unwrap();
     change(&mut zfs);
     let facts = NodeFacts { zfs: Some(zfs), ..NodeFacts::default() };
     let inventory =
         Inventory { node: "pve1".into(), nodes: [("pve1".to_owned(), facts)].into(), ..Inventory::default() };
-    health(&wanted(), &inventory, "2026-11-30T07:00:00Z".parse().unwrap()).unwrap()
+    health(wanted, &inventory, "2026-11-30T07:00:00Z".parse().unwrap()).unwrap()
 }
 
 /// A pool whose disks all work.
@@ -91,5 +95,21 @@ fn what_else_is_trouble() {
         zfs.datasets.get_mut("tank/media").unwrap().local.insert(SNAPPED.into(), "1795000000".into());
     };
     assert_eq!(of(snapped).as_deref(), Some("zfs::no-snapshots"));
+    // Snapshots are made, and their copy is not: it never was, or was last a week ago.
+    for replicated in [None, Some("1795400000")] {
+        let mut wanted = wanted();
+        let media = wanted.datasets.get_mut("tank/media").unwrap();
+        media.properties.insert(REPLICA.to_owned(), "backup/media 90d".to_owned());
+        let trouble = seen_as(&wanted, |zfs| {
+            well(zfs);
+            let local = &mut zfs.datasets.get_mut("tank/media").unwrap().local;
+            local.insert(SNAPPED.into(), "1795990000".into());
+            local.extend(replicated.map(|at| (REPLICATED.to_owned(), at.to_owned())));
+        });
+        let trouble = trouble.trouble().unwrap();
+        assert_eq!(trouble.code, "zfs::not-replicated");
+        let words = if replicated.is_some() { "is 7 days old" } else { "was never made" };
+        assert!(trouble.text.contains(&format!("backup/media of tank/media {words}")), "{}", trouble.text);
+    }
     assert_eq!(code(&seen(|zfs| zfs.pools.clear())).as_deref(), Some("zfs::gone"));
 }

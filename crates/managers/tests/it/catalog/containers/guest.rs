@@ -14,7 +14,7 @@ const INCLUDE: &str = "systemd-sysv,iproute2,openssl,curl,ca-certificates,procps
 
 /// What the features under test install, kept as packages in the guest so that no test asks the network.
 const PACKAGES: &str = "dnsmasq-base ldnsutils docker.io fuse-overlayfs iptables apparmor ca-certificates \
-                        postgresql-15 redis-server haproxy prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static";
+                        postgresql-15 redis-server haproxy prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static jq";
 
 /// What user numbers are shifted by, as Proxmox VE does.
 const SHIFT: u32 = 100_000;

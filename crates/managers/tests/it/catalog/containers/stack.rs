@@ -179,20 +179,23 @@ fn a_stack_runs_and_what_ran_before_comes_back() {
     assert!(ran.ok().words().contains(&"command run undo bring-it-up".to_owned()), "{ran:?}");
     assert_eq!(guest.sh("docker ps -a --format '{{.Names}}'"), "other\n");
     assert_eq!(guest.sh("docker volume ls -q"), "notes_kept\n");
+    guest.sh("docker rm -f other; docker volume rm notes_kept");
+    a_first_try_that_fails_leaves_nothing(&guest);
+    somebody_elses_project_stays(&guest);
 }
 
 // S-1: what failed at first is nobody's, and can be tried again.
-#[test]
-fn a_first_try_that_fails_leaves_nothing_and_others_stay() {
-    let Some(guest) = docker("a_first_try_that_fails_leaves_nothing_and_others_stay") else { return };
+fn a_first_try_that_fails_leaves_nothing(guest: &Guest) {
     let odd = NOTES.replace("exec /bin/httpd", "exit 3; exec /bin/httpd").replace("unless-stopped", "\"no\"");
     let ran = guest.run(&apply(&plain(&odd)));
     let error = ran.failed().error("stack-notes").unwrap();
     assert!(error.contains("web has ended with 3") && error.contains("what was begun is removed"), "{error}");
     assert_eq!(guest.sh("docker ps -aq; docker network ls -q -f label=com.docker.compose.project=notes"), "");
     guest.run(&apply(&plain(NOTES))).ok();
+}
 
-    // S-2: a project of the same name, made from elsewhere, is not touched, unless the blueprint says that it is the stack's.
+// S-2: a project of the same name, made from elsewhere, is not touched, unless the blueprint says that it is the stack's.
+fn somebody_elses_project_stays(guest: &Guest) {
     guest.run(&removal(&["stack-notes".to_owned()], &[], managers::features::Mode::Apply).text).ok();
     guest.sh("mkdir -p /opt/mine && cd /opt/mine && printf 'services: { web: { image: tiny:1, command: [/bin/sleep, \"1000\"], stop_grace_period: 1s } }\n' >compose.yaml && docker compose -p notes up -d 2>&1");
     let ran = guest.run(&apply(&plain(NOTES)));
