@@ -52,14 +52,17 @@ fn page(name: &str, stack: &CatalogStack) -> String {
     if let Some(memory) = spec.memory {
         lines.push(format!("usually takes {memory} MiB of the guest's memory"));
     }
-    let names = |all: Vec<&String>| code(&all.into_iter().cloned().collect::<Vec<_>>()).join(", ");
+    let names = |all: Vec<&String>| {
+        let all: Vec<String> = all.into_iter().map(|name| name.replace("{{ stack.name }}", "NAME")).collect();
+        code(&all).join(", ")
+    };
     let in_files = names(spec.secrets.keys().collect());
     let in_env =
         names(spec.env.iter().filter(|(_, value)| value.is_object()).map(|(name, _)| name).collect());
     for (label, list) in [
         ("secrets, as files", in_files),
         ("secrets in the environment of containers, since the image reads no files", in_env),
-        ("services", names(spec.services.keys().collect())),
+        ("services, where `NAME` is the stack's own", names(spec.services.keys().collect())),
         (
             "variables",
             names(spec.env.iter().filter(|(_, value)| !value.is_object()).map(|(name, _)| name).collect()),

@@ -210,7 +210,11 @@ fn catalog_stack(name: &str, printer: Printer) -> Outcome {
     }
     let mut out = format!("stack-catalog.{name}\n  {}\n", spec.description);
     parameters(&spec.parameters, &mut out);
-    let names = |all: &BTreeMap<String, Value>| all.keys().cloned().collect::<Vec<_>>().join(", ");
+    // What is named after the stack is told as it is written of keys.
+    let names = |all: &BTreeMap<String, Value>| {
+        let own = |name: &String| name.replace("{{ stack.name }}", "NAME");
+        all.keys().map(own).collect::<Vec<_>>().join(", ")
+    };
     let memory = spec.memory.map_or_else(String::new, |mib| format!("{mib} MiB, usually"));
     for (label, text) in [
         ("services", names(&spec.services)),
