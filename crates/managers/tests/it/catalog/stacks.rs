@@ -110,3 +110,28 @@ fn two_of_one_are_on_one_guest() {
         }
     }
 }
+
+#[test]
+fn the_one_that_the_book_shows_is_one() {
+    let page = Utf8PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/stacks.md");
+    let page = fs_err::read_to_string(page).unwrap();
+    let (_, shown) = page.split_once("```jsonc\n// stack-catalog/memos/stack.json\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let compose = "services: { web: { image: 'memos:${VERSION}', ports: ['${PORT}:5230'] } }";
+    let stacks = r#"{
+        "containers": {
+            "gateway": { "address": "10.0.0.153", "features": ["nginx-gateway"] },
+            "docker": { "address": "10.0.0.23", "features": ["docker"], "options": { "nesting": true, "keyctl": true } }
+        },
+        "stacks": { "memos": { "on": "docker", "from": "memos", "with": { "port": 5231 } } }
+    }"#;
+    let files = [
+        ("site.json", SITE),
+        ("stacks.json", stacks),
+        ("stack-catalog/memos/stack.json", shown),
+        ("stack-catalog/memos/compose.yaml", compose),
+    ];
+    let files = files.map(|(path, text)| (Utf8PathBuf::from(path), text.as_bytes().to_vec()));
+    let loaded = load_from_memory(files, catalog()).unwrap_or_else(|failure| panic!("{}", failure.to_text()));
+    assert_eq!(loaded.blueprint.guests["docker"].services["memos"].port, 5231);
+}
