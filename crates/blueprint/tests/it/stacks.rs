@@ -128,7 +128,7 @@ fn what_the_site_says_wins() {
     assert_eq!((stack.project.as_str(), stack.adopts, stack.restores), ("old", true, false));
     assert_eq!(file(stack, "settings.conf"), "host mine\nlanguage deu\nlanguage fra\n");
     // The service on that port is the catalogue's under another name, with what is not said of it.
-    let services: Vec<&str> = site.guests["docker"].services.keys().map(|name| name.as_str()).collect();
+    let services: Vec<&str> = site.guests["docker"].services.keys().map(String::as_str).collect();
     assert_eq!(services, ["documents"]);
     let service = &site.guests["docker"].services["documents"];
     assert_eq!((service.expose, service.probe_path.as_str()), (Expose::Direct, "/up"));
@@ -142,7 +142,7 @@ fn the_same_one_runs_twice() {
           "two": { "on": "docker", "from": "papers", "with": { "own-key": { "env": "B" }, "port": 8011 } }
         }"#,
     );
-    let names: Vec<&str> = site.guests["docker"].services.keys().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = site.guests["docker"].services.keys().map(String::as_str).collect();
     assert_eq!(names, ["one", "two"]);
     let database = |name: &str| site.stacks[name].secrets["database"].clone();
     assert_ne!(database("one"), database("two"));

@@ -17,7 +17,7 @@ pub(super) fn example(name: &str, more: &Value) -> Blueprint {
     let plain: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let mut example: Value = serde_json::from_str(&plain.join("\n")).unwrap();
     let stacks = example["stacks"].as_object_mut().unwrap();
-    let stack = stacks.values_mut().find(|stack| stack["from"] == name).expect("its example uses it");
+    let stack = stacks.values_mut().find(|stack| stack["from"] == name).unwrap();
     for (key, value) in more.as_object().into_iter().flatten() {
         stack[key] = value.clone();
     }

@@ -94,7 +94,7 @@ fn looked_at(name: &str, site: &Blueprint, stack: &Stack, config: &Value) {
     // Nothing that is kept is in a container alone, and every volume is one that somebody has.
     let mounted: BTreeSet<&str> = each("volumes")
         .filter(|volume| volume["type"] == "volume")
-        .map(|volume| volume["source"].as_str().expect("it has a name"))
+        .map(|volume| volume["source"].as_str().unwrap())
         .collect();
     let declared = config["volumes"].as_object().unwrap();
     assert_eq!(mounted, declared.keys().map(String::as_str).collect(), "{name}");
