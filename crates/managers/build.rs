@@ -1,4 +1,4 @@
-//! Lists the files of `catalog/` so that they become a part of the binary.
+//! Lists the files of `catalog/` and `stacks/` so that they become a part of the binary.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);
-    let catalog = manifest.join("../../catalog");
     let mut files = Vec::new();
-    collect(&catalog, "", &mut files)?;
+    collect(&manifest.join("../../catalog"), "", &mut files)?;
+    collect(&manifest.join("../../stacks"), "stacks", &mut files)?;
     files.sort();
     let mut code = String::from("[\n");
     for (name, path) in files {

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::model::SiteFile;
 
+mod stack;
+
+pub use stack::{CatalogStack, StackSpec};
+
 /// A feature: its description and the files of its folder.
 #[derive(Debug, Clone)]
 pub struct Feature {

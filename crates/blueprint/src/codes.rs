@@ -92,7 +92,7 @@ codes! {
     BAD_STACK = "bad-stack", "a stack that cannot be as it is declared",
         "A stack is a project of Docker Compose on a guest that has Docker. Its compose file is there and can be read, somebody says each \
          variable that it wants, what is said of variables and secrets is read by it, and the port of a service is one that a \
-         container publishes on the guest.",
+         container publishes on the guest. One of the catalogue says in its `stack.json` what it needs, without contradicting itself.",
         "Correct what is underlined, or the compose file; `phoenix-cli explain stacks` says what each key means.";
     GOLDEN = "golden", "a guest that cannot be a template",
         "A guest that templates or images come `from` is made, and then becomes a template: it never runs again, and what is in it \
@@ -229,6 +229,10 @@ codes! {
     NETWORK_WITHOUT_GATEWAY = "network-without-gateway", "a network without gateway",
         "Guests with fixed addresses in this network reach nothing outside it, so packages cannot be installed in them.",
         "Add the `gateway`, unless that is meant.";
+    STACK_MEMORY = "stack-memory", "a guest with less memory than its stacks usually take",
+        "Stacks of the catalogue say how much memory all of their containers usually take, at home and with few people. A guest with \
+         less than that has its programs ended by the kernel when it is needed.",
+        "Give the guest more `memory`, or put one of the stacks on another guest. Where you know that it is enough, it is a warning.";
     UNCHECKED_DOWNLOAD = "unchecked-download", "a download that nobody checks",
         "The file comes over plain http, so anybody on the way can put another one in its place, and guests are made of it.",
         "Add the file's `sha256`, or use an https address.";

@@ -3,7 +3,7 @@
 //!
 //! The form is that of the Compose Specification (compose-spec.io): `services.NAME.ports`, interpolation, `extends`, `include`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -54,8 +54,8 @@ pub(crate) struct Wrong {
 }
 
 impl Compose {
-    /// Reads one.
-    pub(crate) fn read(text: &str) -> Result<Self, Wrong> {
+    /// Reads one. `env` is what variables stand for, as far as that is known: ports may be such.
+    pub(crate) fn read(text: &str, env: &BTreeMap<String, String>) -> Result<Self, Wrong> {
         let whole: Value = serde_saphyr::from_str(text).map_err(|error| wrong(&error))?;
         let mut compose = Self::default();
         let at_top = |message: &str| Wrong { line: 1, column: 1, message: message.to_owned() };
@@ -65,7 +65,7 @@ impl Compose {
         compose.open = top.contains_key("include");
         match top.get("services") {
             Some(Value::Object(services)) if !services.is_empty() => {
-                services.iter().for_each(|(name, service)| compose.service(name, service));
+                services.iter().for_each(|(name, service)| compose.service(name, service, env));
             }
             _ if compose.open => {}
             _ => return Err(at_top("it has no `services`")),
@@ -85,13 +85,13 @@ impl Compose {
         self.open |= other.open;
     }
 
-    fn service(&mut self, name: &str, service: &Value) {
+    fn service(&mut self, name: &str, service: &Value, env: &BTreeMap<String, String>) {
         self.services.insert(name.to_owned());
         let has = |key: &str| service.get(key).is_some();
         self.open |= has("extends") || has("env_file");
         self.ports.unknown |= has("extends") || has("network_mode") || has("deploy") && has("expose");
         for port in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
-            match Published::read(port) {
+            match Published::read(port, env) {
                 Some(Published { ports, loopback: true }) => self.ports.loopback.extend(ports),
                 Some(Published { ports, .. }) => self.ports.everywhere.extend(ports),
                 None => self.ports.unknown = true,
@@ -135,14 +135,14 @@ struct Published {
 
 impl Published {
     /// `None` where that cannot be told, as where a variable is in it.
-    fn read(port: &Value) -> Option<Self> {
+    fn read(port: &Value, env: &BTreeMap<String, String>) -> Option<Self> {
         match port {
             // Only the container's: Docker chooses the other one.
             Value::Number(_) => Some(Self { ports: Vec::new(), loopback: false }),
-            Value::String(text) => Self::short(text),
+            Value::String(text) => Self::short(&known(text, env)),
             Value::Object(long) => {
                 let text = |value: &Value| match value {
-                    Value::String(text) => Some(text.clone()),
+                    Value::String(text) => Some(known(text, env)),
                     Value::Number(number) => Some(number.to_string()),
                     _ => None,
                 };
@@ -170,6 +170,13 @@ impl Published {
         let ports = if published.is_empty() || protocol != "tcp" { Vec::new() } else { range(published)? };
         Some(Self { ports, loopback: is_loopback(address) })
     }
+}
+
+/// A text with the variables in it that are known.
+fn known(text: &str, env: &BTreeMap<String, String>) -> String {
+    let filled =
+        |text: String, (name, value): (&String, &String)| text.replace(&format!("${{{name}}}"), value);
+    env.iter().fold(text.to_owned(), filled)
 }
 
 fn is_loopback(address: &str) -> bool {
@@ -248,7 +255,7 @@ services:
 
     #[test]
     fn what_it_wants_and_publishes_is_read() {
-        let compose = Compose::read(NOTES).unwrap();
+        let compose = Compose::read(NOTES, &BTreeMap::new()).unwrap();
         assert_eq!(compose.services, ["web".to_owned(), "worker".to_owned()].into());
         assert_eq!(compose.wants, ["HOST".to_owned(), "TZ".to_owned()].into());
         assert!(compose.reads.contains("VERSION"));
@@ -258,31 +265,45 @@ services:
     }
 
     #[test]
+    fn a_port_may_be_a_variable_that_is_known() {
+        let env = BTreeMap::from([("PORT".to_owned(), "8010".to_owned())]);
+        let text =
+            "services:\n  a: { image: x, ports: ['${PORT}:80', { target: 81, published: '${PORT}' }] }\n";
+        let compose = Compose::read(text, &env).unwrap();
+        assert_eq!((compose.ports.everywhere, compose.ports.unknown), (ports(&[8010]), false));
+        let other = "services:\n  a: { image: x, ports: ['${PORT:-8010}:80'] }\n";
+        assert!(Compose::read(other, &env).unwrap().ports.unknown);
+    }
+
+    #[test]
     fn what_cannot_be_told_is_not_guessed() {
         for service in ["ports: ['${PORT}:80']", "network_mode: host", "extends: {service: b}"] {
-            let compose = Compose::read(&format!("services:\n  a:\n    image: x\n    {service}\n")).unwrap();
+            let compose =
+                Compose::read(&format!("services:\n  a:\n    image: x\n    {service}\n"), &BTreeMap::new())
+                    .unwrap();
             assert!(compose.ports.unknown, "{service}");
         }
-        let including = Compose::read("include: [other.yaml]\n").unwrap();
+        let including = Compose::read("include: [other.yaml]\n", &BTreeMap::new()).unwrap();
         assert!(including.open);
     }
 
     #[test]
     fn what_is_no_compose_file_is_told_with_its_place() {
-        let wrong = Compose::read("services:\n  web:\n    image: x\n   ports: [\n").unwrap_err();
+        let wrong =
+            Compose::read("services:\n  web:\n    image: x\n   ports: [\n", &BTreeMap::new()).unwrap_err();
         assert_eq!(wrong.line, 4, "{wrong:?}");
         assert!(!wrong.message.is_empty() && !wrong.message.contains('\n'), "{wrong:?}");
         for (text, why) in
             [("[]", "an object"), ("volumes: {}", "no `services`"), ("services: {}", "no `services`")]
         {
-            assert!(Compose::read(text).unwrap_err().message.contains(why), "{text}");
+            assert!(Compose::read(text, &BTreeMap::new()).unwrap_err().message.contains(why), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn nothing_makes_it_fall_over(text in "(services|:| |\n|\\$|\\{|\\}|[a-z]|-|&|\\*|\"){0,60}") {
-            let _ = Compose::read(&text);
+            let _ = Compose::read(&text, &BTreeMap::new());
         }
 
         #[test]

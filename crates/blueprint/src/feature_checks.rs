@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Feature, HostKind, ParameterType};
-use crate::check;
 use crate::codes;
+use crate::declared::{Declared, whole_parameter};
 use crate::parameters;
 use crate::read::Document;
 use crate::report::{Draft, Report, Spot};
@@ -14,10 +14,6 @@ use crate::tree::{Node, NodeKind, Span};
 /// Names that templates can use beside the feature's parameters: the guest and the site it is put in, the wiring, and the
 /// element of an `each`.
 pub const TEMPLATE_NAMES: &[&str] = &["guest", "site", "wiring", "item"];
-
-/// Words of the template language and of Phoenix in it, which are no names.
-const TEMPLATE_WORDS: &[&str] =
-    &["true", "false", "none", "not", "range", "dict", "namespace", "loop", "fail"];
 
 /// Options of a container that a feature can need.
 const OPTIONS: &[&str] = &["nesting", "keyctl", "fuse", "mknod"];
@@ -30,8 +26,15 @@ pub(crate) fn check(
     report: &mut Report,
 ) {
     let Some(root) = &document.root else { return };
+    let declared = Declared {
+        what: "feature",
+        parameters: &feature.spec.parameters,
+        names: TEMPLATE_NAMES,
+        code: codes::BAD_FEATURE,
+        document,
+    };
+    declared.check_parameters(root, report);
     let mut checker = Checker { feature, document, report };
-    checker.parameters(root);
     checker.artifacts(root, artifacts);
     checker.options(root);
     checker.listens(root);
@@ -40,7 +43,7 @@ pub(crate) fn check(
     checker.files(root);
     checker.commands(root);
     checker.health(root);
-    checker.templates(root, None);
+    declared.check_templates(root, report);
 }
 
 struct Checker<'a> {
@@ -54,12 +57,6 @@ fn list<'n>(root: &'n Node, key: &str) -> &'n [Node] {
     root.get(key).map(Node::elements).unwrap_or_default()
 }
 
-/// The name in `{{ name }}`, where that is the whole text.
-pub(crate) fn whole_parameter(text: &str) -> Option<&str> {
-    let name = text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
-    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-').then_some(name)
-}
-
 impl Checker<'_> {
     fn spot(&self, span: Span) -> Spot {
         self.document.spot(span)
@@ -68,45 +65,6 @@ impl Checker<'_> {
     fn bad(&mut self, span: Span, message: String, hint: Option<String>) {
         let draft = Draft::error(codes::BAD_FEATURE, self.spot(span), message).maybe_hint(hint);
         self.report.push(draft);
-    }
-
-    fn parameters(&mut self, root: &Node) {
-        let Some(members) = root.get("parameters").and_then(Node::members) else { return };
-        for (name, member) in members {
-            let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
-            if !good || TEMPLATE_NAMES.contains(&name.as_str()) || TEMPLATE_WORDS.contains(&name.as_str()) {
-                let message = format!("`{}` cannot be the name of a parameter", name.escape_debug());
-                let hint =
-                    "lower-case letters, digits, `_` and `-`, and not a name that templates have already";
-                self.bad(member.key, message, Some(hint.to_owned()));
-            }
-            let Some(parameter) = self.feature.spec.parameters.get(name) else { continue };
-            if let Some(default) = member.value.get("default")
-                && !matches!(
-                    parameter.kind,
-                    ParameterType::Folder | ParameterType::File | ParameterType::Secret
-                )
-                && !(parameter.derived && matches!(default.kind, NodeKind::Null))
-                && let Err(wrong) = parameters::check_value(parameter.kind, default)
-            {
-                let message = format!("the default of `{name}` must be {wrong}");
-                self.bad(default.span, message, None);
-            }
-            if let Some(schema) = &parameter.schema
-                && let Some(default) = member.value.get("default")
-            {
-                let path = vec![check::Step::Key(name)];
-                check::check(default, schema, self.document.file, path, self.report);
-            }
-            // A default is part of the feature; these three are parts of a site.
-            if matches!(parameter.kind, ParameterType::Secret | ParameterType::Folder | ParameterType::File)
-                && let Some(default) = member.value.get("default")
-            {
-                let kind = parameters::word(parameter.kind);
-                self.bad(default.span, format!("the {kind} `{name}` cannot have a default"), None);
-            }
-        }
     }
 
     fn artifacts(&mut self, root: &Node, known: &BTreeSet<String>) {
@@ -368,78 +326,10 @@ impl Checker<'_> {
             }
         }
     }
-
-    /// Every name in `{{ … }}` of every text is a parameter's, or one that all templates have.
-    fn templates(&mut self, node: &Node, key: Option<&str>) {
-        match &node.kind {
-            NodeKind::String(text) if key != Some("description") => {
-                let local = local_names(text);
-                for name in names_in_templates(text).filter(|name| !local.contains(name)) {
-                    let known = self.feature.spec.parameters.keys();
-                    let same = |p: &String| p == name || p.replace('-', "_") == name;
-                    if known.clone().any(same)
-                        || TEMPLATE_NAMES.contains(&name)
-                        || TEMPLATE_WORDS.contains(&name)
-                    {
-                        continue;
-                    }
-                    let candidates: Vec<&str> =
-                        known.map(String::as_str).chain(TEMPLATE_NAMES.iter().copied()).collect();
-                    let hint = suggest::hint(name, "there are", candidates.iter().copied());
-                    let message = format!("`{{{{ {name} }}}}` names no parameter of the feature");
-                    self.bad(node.span, message, hint);
-                }
-            }
-            NodeKind::Array(elements) => elements.iter().for_each(|e| self.templates(e, key)),
-            NodeKind::Object(members) => {
-                members.iter().for_each(|(key, m)| self.templates(&m.value, Some(key)));
-            }
-            _ => {}
-        }
-    }
 }
 
 /// A text alone, or the texts of a list.
 fn one_or_many(node: &Node) -> impl Iterator<Item = &Node> {
     let single = node.text().map(|_| node);
     single.into_iter().chain(node.elements())
-}
-
-/// The names that stand first in the `{{ … }}` of a text; expressions that begin otherwise are left to the engine.
-fn names_in_templates(text: &str) -> impl Iterator<Item = &str> {
-    text.split("{{").skip(1).filter_map(|rest| {
-        let (inner, _) = rest.split_once("}}")?;
-        let inner = inner.trim_matches(['-', '+']).trim();
-        let end =
-            inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(inner.len());
-        let name = inner.get(..end)?;
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_').then_some(name)
-    })
-}
-
-/// The names that a template gives itself with `{% for … in %}` and `{% set … %}`.
-fn local_names(text: &str) -> Vec<&str> {
-    let blocks = text.split("{%").skip(1).map(|rest| rest.trim_start_matches(['-', '+']).trim_start());
-    let named = blocks.filter_map(|block| {
-        let loops = block.strip_prefix("for ").and_then(|rest| rest.split_once(" in "));
-        loops
-            .or_else(|| block.strip_prefix("set ").and_then(|rest| rest.split_once('=')))
-            .map(|(names, _)| names)
-    });
-    named.flat_map(|names| names.split(',').map(str::trim)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_templates_are_found() {
-        let names: Vec<&str> =
-            names_in_templates("http://{{ host }}:{{port|int}}/{{ 'x' }}{{- a.b -}} {{ open").collect();
-        assert_eq!(names, ["host", "port", "a"]);
-        assert_eq!(whole_parameter(" {{ root }} "), Some("root"));
-        assert_eq!(whole_parameter("{{ a }}/{{ b }}"), None);
-        assert_eq!(local_names("{% for a, b in all %}{{ a }}{% endfor %}{%- set c = 1 %}"), ["a", "b", "c"]);
-    }
 }

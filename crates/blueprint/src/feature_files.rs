@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::catalog::{Feature, FeatureSpec};
+use crate::catalog::{CatalogStack, Feature, FeatureSpec};
 use crate::codes;
 use crate::cycles;
 use crate::diagnostic::Failure;
@@ -15,14 +15,20 @@ use crate::model::SiteFile;
 use crate::read::{self, Document};
 use crate::report::{Draft, Report, Spot};
 use crate::schema;
+use crate::stack_files;
 use crate::suggest;
 use crate::tree::Span;
 use crate::values;
 
-/// Features by name, such as the ones that come with Phoenix.
+/// Where the stacks that come with Phoenix are among the files of a catalog.
+const STACKS: &str = "catalog/stacks";
+
+/// Features and stacks by name, such as the ones that come with Phoenix.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     features: BTreeMap<String, Arc<Feature>>,
+    /// What a site's stacks can come `from`.
+    stacks: BTreeMap<String, Arc<CatalogStack>>,
     /// The names of the artifacts that features can ask for.
     artifacts: BTreeSet<String>,
 }
@@ -30,7 +36,8 @@ pub struct Catalog {
 impl Catalog {
     /// Reads features from the files of a folder that holds a folder for each: paths are such as
     /// `static-site/feature.json`. Files that begin with `#!` count as executable. `artifacts.json` beside the folders names,
-    /// as the keys of its `artifacts`, the programs that features can ask for; the folder of that name is theirs, too.
+    /// as the keys of its `artifacts`, the programs that features can ask for; the folder of that name is theirs, too. The folder
+    /// `stacks` holds a folder for each stack, such as `stacks/notes/stack.json`.
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
@@ -49,13 +56,16 @@ impl Catalog {
         let mut found: Vec<Found> = found.collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let artifacts = artifact_names(&found, &mut report);
-        let (features, documents) = read_all(found, "catalog", None, &artifacts, &mut report);
+        let (of_stacks, found) = found.into_iter().partition(|(path, _)| path.starts_with(STACKS));
+        let (features, mut documents) = read_all(found, "catalog", None, &artifacts, &mut report);
+        let (stacks, of_stacks) = stack_files::read_all(of_stacks, STACKS, None, &mut report);
+        documents.extend(of_stacks);
         let failed = report.has_errors();
         let sources = read::sources(documents, &report);
         if failed {
             Err(Failure { diagnostics: report.finish(), sources })
         } else {
-            Ok(Self { features, artifacts })
+            Ok(Self { features, stacks, artifacts })
         }
     }
 
@@ -69,14 +79,28 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Feature>)> {
         self.features.iter().map(|(name, feature)| (name.as_str(), feature))
     }
+
+    /// A stack by its name.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> Option<&Arc<CatalogStack>> {
+        self.stacks.get(name)
+    }
+
+    /// All stacks, by name.
+    pub fn stacks(&self) -> impl Iterator<Item = (&str, &Arc<CatalogStack>)> {
+        self.stacks.iter().map(|(name, stack)| (name.as_str(), stack))
+    }
 }
 
-/// The features a site can use: its own and the built-in ones.
+/// The features and stacks a site can use: its own and the built-in ones.
 pub(crate) struct Known<'a> {
     pub own: &'a BTreeMap<String, Arc<Feature>>,
     pub builtin: &'a Catalog,
     /// The site's own features with errors in them.
-    pub broken: std::collections::BTreeSet<String>,
+    pub broken: BTreeSet<String>,
+    pub own_stacks: &'a BTreeMap<String, Arc<CatalogStack>>,
+    /// The site's own stacks of the catalogue with errors in them.
+    pub broken_stacks: BTreeSet<String>,
 }
 
 impl Known<'_> {
@@ -88,11 +112,20 @@ impl Known<'_> {
         self.own.keys().map(String::as_str).chain(self.builtin.features.keys().map(String::as_str)).collect()
     }
 
+    /// A stack that the site's stacks can come `from`.
+    pub fn stack(&self, name: &str) -> Option<&Arc<CatalogStack>> {
+        self.own_stacks.get(name).or_else(|| self.builtin.stack(name))
+    }
+
+    pub fn stack_names(&self) -> Vec<&str> {
+        self.own_stacks.keys().chain(self.builtin.stacks.keys()).map(String::as_str).collect()
+    }
+
     /// A feature's requirements, each before the one that requires it, and the feature itself last; without those that
     /// are not known, and each once even where they go in a circle.
     pub fn closure(&self, name: &str) -> Vec<String> {
         let mut order = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut stack = vec![(name.to_owned(), false)];
         while let Some((name, finished)) = stack.pop() {
             if finished {
@@ -146,16 +179,9 @@ fn read_all(
     artifacts: &BTreeSet<String>,
     report: &mut Report,
 ) -> (BTreeMap<String, Arc<Feature>>, Vec<Document>) {
-    let mut folders: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    for (path, content) in found {
-        let mut parts = path.strip_prefix(top).unwrap_or(&path).iter();
-        // A file beside the folders, such as a README, is no feature's.
-        if let (Some(name), Some(_)) = (parts.next(), parts.next())
-            && !name.starts_with('.')
-            && (builtin.is_some() || name != "artifacts")
-        {
-            folders.entry(name.to_owned()).or_default().push((path.clone(), content));
-        }
+    let mut folders = folders(found, top);
+    if builtin.is_none() {
+        folders.remove("artifacts");
     }
     let names: Vec<String> = folders.keys().cloned().collect();
     let known =
@@ -202,16 +228,29 @@ fn read_all(
     (features, documents)
 }
 
-fn read_one(
-    name: &str,
-    top: &str,
+/// The files of each folder below `top`, by the folder's name.
+pub(crate) fn folders(found: Vec<Found>, top: &str) -> BTreeMap<String, Vec<Found>> {
+    let mut folders: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    for (path, content) in found {
+        let mut parts = path.strip_prefix(top).unwrap_or(&path).iter();
+        // A file beside the folders, such as a README, is in none.
+        if let (Some(name), Some(_)) = (parts.next(), parts.next())
+            && !name.starts_with('.')
+        {
+            folders.entry(name.to_owned()).or_default().push((path.clone(), content));
+        }
+    }
+    folders
+}
+
+/// What is in such a folder: the file that describes it, where it is there, and the others by path below it.
+pub(crate) fn in_folder(
+    folder: &Utf8Path,
+    description: &str,
     found: Vec<Found>,
-    builtin: Option<&Catalog>,
-    artifacts: &BTreeSet<String>,
     report: &mut Report,
-) -> Option<(Feature, Document)> {
-    let folder = Utf8Path::new(top).join(name);
-    let description = folder.join("feature.json");
+) -> (Option<Found>, BTreeMap<String, SiteFile>) {
+    let description = folder.join(description);
     let mut files = BTreeMap::new();
     let mut main = None;
     for (path, content) in found {
@@ -219,7 +258,7 @@ fn read_one(
             main = Some((path, content));
             continue;
         }
-        let inner = path.strip_prefix(&folder).unwrap_or(&path).to_string();
+        let inner = path.strip_prefix(folder).unwrap_or(&path).to_string();
         match content {
             Ok(file) => {
                 files.insert(inner.clone(), SiteFile { path: inner, ..file });
@@ -231,8 +270,21 @@ fn read_one(
             }
         }
     }
+    (main, files)
+}
+
+fn read_one(
+    name: &str,
+    top: &str,
+    found: Vec<Found>,
+    builtin: Option<&Catalog>,
+    artifacts: &BTreeSet<String>,
+    report: &mut Report,
+) -> Option<(Feature, Document)> {
+    let folder = Utf8Path::new(top).join(name);
+    let (main, files) = in_folder(&folder, "feature.json", found, report);
     let Some(main) = main else {
-        let file = report.file(folder.clone());
+        let file = report.file(folder);
         let message = format!("the feature `{name}` has no `feature.json`");
         let hint = "every folder below `features/` is a feature and says in its `feature.json` what it does";
         report

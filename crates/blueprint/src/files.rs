@@ -61,8 +61,8 @@ pub(crate) type Found = (Utf8PathBuf, Result<SiteFile, Problem>);
 pub(crate) trait SiteFiles {
     /// All blueprint files, sorted by path.
     fn blueprints(&self) -> Result<Vec<Found>, Problem>;
-    /// All files below `features/`, sorted by path; the paths begin with `features/`.
-    fn features(&self) -> Vec<Found>;
+    /// All files below a folder of the site such as `features`, sorted by path; the paths begin with it. None where it is not there.
+    fn all(&self, folder: &str) -> Vec<Found>;
     /// All files of a folder of the site, by path below it.
     fn folder(&self, path: &str) -> Result<Vec<SiteFile>, Problem>;
     /// One file of the site.
@@ -221,9 +221,9 @@ impl SiteFiles for DiskFiles {
         Ok(found)
     }
 
-    fn features(&self) -> Vec<Found> {
+    fn all(&self, folder: &str) -> Vec<Found> {
         let mut found = Vec::new();
-        self.walk_all(Utf8Path::new("features"), 0, &mut found);
+        self.walk_all(Utf8Path::new(folder), 0, &mut found);
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
     }
@@ -319,8 +319,8 @@ impl SiteFiles for MemoryFiles {
         Ok(found)
     }
 
-    fn features(&self) -> Vec<Found> {
-        self.below(Utf8Path::new("features"))
+    fn all(&self, folder: &str) -> Vec<Found> {
+        self.below(Utf8Path::new(folder))
     }
 
     fn folder(&self, path: &str) -> Result<Vec<SiteFile>, Problem> {

@@ -16,6 +16,7 @@ use crate::report::{Draft, Report, Spot};
 use crate::resolve;
 use crate::schema;
 use crate::source::FileSource;
+use crate::stack_files::{self, STACK_CATALOG};
 use crate::tree::Span;
 
 /// A blueprint that can be used.
@@ -29,7 +30,7 @@ pub struct Loaded {
     pub sources: Sources,
 }
 
-/// Reads a site's folder and checks it. `builtin` are the features that come with Phoenix.
+/// Reads a site's folder and checks it. `builtin` are the features and stacks that come with Phoenix.
 ///
 /// # Errors
 /// Everything that is wrong, in all files at once.
@@ -86,18 +87,29 @@ fn load_from(files: &dyn SiteFiles, root: Utf8PathBuf, builtin: &Catalog) -> Res
         typed.push(read::decode::<FileSource>(&document, schema::blueprint_schema(), &mut report));
         documents.push(document);
     }
-    let (own, mut feature_documents) = feature_files::read_site(files.features(), builtin, &mut report);
+    let (own, mut feature_documents) = feature_files::read_site(files.all("features"), builtin, &mut report);
+    let (own_stacks, stack_documents) =
+        stack_files::read_all(files.all(STACK_CATALOG), STACK_CATALOG, Some(builtin), &mut report);
     let blueprint = {
         let namespace = Namespace::merge(&documents, typed, &mut report);
-        let broken = report.error_spots().into_iter().filter_map(|spot| {
-            let path = report.path(spot.file);
-            path.strip_prefix("features").ok().and_then(|p| p.iter().next()).map(str::to_owned)
-        });
-        let broken = broken.collect();
-        let features = feature_files::Known { own: &own, builtin, broken };
+        let broken = |top: &str| {
+            let named = report.error_spots().into_iter().filter_map(|spot| {
+                let path = report.path(spot.file);
+                path.strip_prefix(top).ok().and_then(|p| p.iter().next()).map(str::to_owned)
+            });
+            named.collect()
+        };
+        let features = feature_files::Known {
+            own: &own,
+            builtin,
+            broken: broken("features"),
+            own_stacks: &own_stacks,
+            broken_stacks: broken(STACK_CATALOG),
+        };
         resolve::resolve(namespace, &features, files, root, site_wide, &mut report)
     };
     documents.append(&mut feature_documents);
+    documents.extend(stack_documents);
     let failed = report.has_errors();
     let sources = read::sources(documents, &report);
     let diagnostics = report.finish();

@@ -1,5 +1,7 @@
 //! Values of features' parameters.
 
+use serde_json::{Value, json};
+
 use crate::catalog::ParameterType;
 use crate::tree::{Node, NodeKind};
 
@@ -15,6 +17,19 @@ pub(crate) fn word(kind: ParameterType) -> &'static str {
         ParameterType::List => "list",
         ParameterType::Json => "json",
         ParameterType::Secret => "secret",
+    }
+}
+
+/// A value of the type, to show what one looks like.
+pub(crate) fn sample(kind: ParameterType) -> Value {
+    match kind {
+        ParameterType::Integer => json!(1),
+        ParameterType::Port => json!(80),
+        ParameterType::Boolean => json!(true),
+        ParameterType::List => json!(["…"]),
+        ParameterType::Secret => json!({"env": "NAME"}),
+        ParameterType::Folder => json!("folder/"),
+        ParameterType::String | ParameterType::File | ParameterType::Json => json!("…"),
     }
 }
 

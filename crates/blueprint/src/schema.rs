@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::catalog::FeatureSpec;
+use crate::catalog::{FeatureSpec, StackSpec};
 use crate::source::{FileSource, SecretSource};
 
 /// The schema of a blueprint file (JSON Schema, draft 2020-12).
@@ -20,6 +20,12 @@ pub fn schema() -> Value {
 #[must_use]
 pub fn feature_schema() -> Value {
     published("Phoenix feature", feature_file_schema())
+}
+
+/// The schema of a `stack.json` (JSON Schema, draft 2020-12).
+#[must_use]
+pub fn stack_schema() -> Value {
+    published("Phoenix stack", stack_file_schema())
 }
 
 /// What the structural check walks: with its own `x-` keys still in it.
@@ -35,14 +41,22 @@ pub(crate) fn secret_schema() -> &'static Value {
 
 pub(crate) fn feature_file_schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
-        let mut schema = generate::<FeatureSpec>();
-        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            let description = "The JSON Schema for editors, which then explain and complete keys.";
-            properties.insert("$schema".to_owned(), json!({"type": "string", "description": description}));
-        }
-        schema
-    })
+    SCHEMA.get_or_init(described::<FeatureSpec>)
+}
+
+pub(crate) fn stack_file_schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(described::<StackSpec>)
+}
+
+/// The schema of a file that may name its own.
+fn described<T: JsonSchema>() -> Value {
+    let mut schema = generate::<T>();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let description = "The JSON Schema for editors, which then explain and complete keys.";
+        properties.insert("$schema".to_owned(), json!({"type": "string", "description": description}));
+    }
+    schema
 }
 
 /// What a `$ref` of a schema leads to; the schema itself where it is none.

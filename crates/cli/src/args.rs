@@ -171,12 +171,12 @@ pub enum Command {
     Graph(Graph),
     /// Explain a key of a blueprint, a resource of the site, a feature, or an error's code
     #[command(
-        after_help = "Examples:\n  phoenix-cli explain containers.memory\n  phoenix-cli explain container.notes\n  phoenix-cli explain features\n  phoenix-cli explain feature.static-site\n  phoenix-cli explain lock::taken\n  phoenix-cli explain feature.static-site@container.notes --script"
+        after_help = "Examples:\n  phoenix-cli explain containers.memory\n  phoenix-cli explain container.notes\n  phoenix-cli explain features\n  phoenix-cli explain feature.static-site\n  phoenix-cli explain stack-catalog\n  phoenix-cli explain stack-catalog.paperless\n  phoenix-cli explain lock::taken\n  phoenix-cli explain feature.static-site@container.notes --script"
     )]
     Explain(Explain),
     /// Print the JSON Schema of blueprints, so that an editor completes and explains
     #[command(
-        after_help = "Examples:\n  phoenix-cli schema > blueprint.schema.json\n  phoenix-cli schema --feature > feature.schema.json"
+        after_help = "Examples:\n  phoenix-cli schema > blueprint.schema.json\n  phoenix-cli schema --feature > feature.schema.json\n  phoenix-cli schema --stack > stack.schema.json"
     )]
     Schema(Schema),
     /// Show earlier runs, or one of them
@@ -493,8 +493,8 @@ pub enum GraphFormat {
 /// Options of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A key of a blueprint (containers.memory), a resource (container.notes), a feature (feature.base), or the code of an
-    /// error (lock::taken)
+    /// A key of a blueprint (containers.memory), a resource (container.notes), a feature (feature.base), a stack of the catalogue
+    /// (stack-catalog.paperless), or the code of an error (lock::taken)
     pub what: String,
     /// For a feature on a container: print the script that is run in it, with secrets left out
     #[arg(long)]
@@ -507,6 +507,9 @@ pub struct Schema {
     /// The schema of a feature.json instead
     #[arg(long)]
     pub feature: bool,
+    /// The schema of a stack.json instead
+    #[arg(long, conflicts_with = "feature")]
+    pub stack: bool,
 }
 
 /// Options of `doctor`.

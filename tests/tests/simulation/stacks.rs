@@ -99,6 +99,25 @@ fn a_stack_changes_moves_and_goes_alone() {
 }
 
 #[test]
+fn one_of_the_catalogue_changes_with_its_parameters() {
+    virtually(async {
+        let world = world(1, Faults::none());
+        let watch = |more: Value| {
+            with(|all| {
+                all["stacks"] = json!({ "watch": {
+                    "on": "one", "from": "uptime-kuma", "with": more,
+                    "services": { "watch": { "port": 3002, "expose": "direct" } },
+                } });
+            })
+        };
+        settle(&world, &watch(json!({})), 1).await;
+        let step = |address: &str| (address.to_owned(), Action::Run);
+        let found = steps(&world, &watch(json!({ "version": "2.5.0" }))).await;
+        assert_eq!(found, [step("stack.watch"), step("service.watch")]);
+    });
+}
+
+#[test]
 fn a_run_with_stacks_is_killed_at_every_call() {
     for fault in [Fault::KillBefore, Fault::KillAfter] {
         kills::killed_at_every_call(&site(&files()), &fault);

@@ -1,10 +1,12 @@
 //! The reference of the built-in features, from the catalog: a page for each, a page that lists them, and their lines in
 //! the book's table of contents.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use blueprint::Catalog;
 use blueprint::catalog::{Feature, FeatureSpec, Parameter};
+use blueprint::model::SiteFile;
 use serde_json::Value;
 
 /// Where the pages are, below `docs/src/`.
@@ -45,13 +47,20 @@ pub fn pages(catalog: &Catalog) -> Vec<(String, String)> {
 
 /// The table of contents `text` with the features in it as they are.
 pub fn summary(catalog: &Catalog, text: &str) -> String {
+    let names: Vec<&str> = catalog.iter().map(|(name, _)| name).collect();
+    listed(text, ENTRY, FOLDER, &names)
+}
+
+/// The table of contents `text` with a line for each of `names`, whose pages are in `folder`, below the line `entry`.
+pub(super) fn listed(text: &str, entry: &str, folder: &str, names: &[&str]) -> String {
     let mut out = String::new();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("- [`") || !line.contains(FOLDER)) {
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("- [`") || !line.contains(folder)) {
         out.push_str(line);
         out.push('\n');
-        if line == ENTRY {
-            for (name, _) in catalog.iter() {
-                let _ = writeln!(out, "  - [`{name}`]({FOLDER}/{name}.md)");
+        if line == entry {
+            for name in names {
+                // Writing to a String cannot fail.
+                let _ = writeln!(out, "  - [`{name}`]({folder}/{name}.md)");
             }
         }
     }
@@ -62,18 +71,23 @@ fn page(name: &str, feature: &Feature) -> String {
     let spec = &feature.spec;
     let mut out = format!("# `{name}`\n\n{}\n", spec.description);
     facts(spec, &mut out);
-    if let Some(example) = feature.files.get("example.json") {
-        let text = String::from_utf8_lossy(&example.bytes);
+    example(name, feature.files.get("example.json"), &mut out);
+    parameters(&spec.parameters, &mut out);
+    contents(spec, &mut out);
+    checks(spec, &mut out);
+    out
+}
+
+/// The site that shows how it is used.
+pub(super) fn example(name: &str, file: Option<&SiteFile>, out: &mut String) {
+    if let Some(file) = file {
+        let text = String::from_utf8_lossy(&file.bytes);
         let _ = write!(
             out,
             "\n## Example\n\nA file of a site, such as `{name}.json`:\n\n```jsonc\n{}\n```\n",
             text.trim_end()
         );
     }
-    parameters(spec, &mut out);
-    contents(spec, &mut out);
-    checks(spec, &mut out);
-    out
 }
 
 /// What it can be put on, where that is not guests alone.
@@ -118,8 +132,9 @@ fn facts(spec: &FeatureSpec, out: &mut String) {
     }
 }
 
-fn parameters(spec: &FeatureSpec, out: &mut String) {
-    let (derived, own): (Vec<_>, Vec<_>) = spec.parameters.iter().partition(|(_, p)| p.derived);
+/// The table of what can be set, and what is filled in.
+pub(super) fn parameters(all: &BTreeMap<String, Parameter>, out: &mut String) {
+    let (derived, own): (Vec<_>, Vec<_>) = all.iter().partition(|(_, p)| p.derived);
     if !own.is_empty() {
         out.push_str("\n## Parameters\n\n| parameter | type | default | meaning |\n|---|---|---|---|\n");
     }
@@ -229,12 +244,12 @@ fn plain(text: &str) -> String {
     out.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn code(names: &[String]) -> Vec<String> {
+pub(super) fn code(names: &[String]) -> Vec<String> {
     names.iter().map(|name| format!("`{name}`")).collect()
 }
 
 /// A text for a cell of a table.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 

@@ -6,6 +6,7 @@ mod errors;
 pub mod features;
 mod keys;
 mod packages;
+mod stacks;
 mod told;
 
 use camino::Utf8Path;
@@ -38,41 +39,47 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
     let catalog = features::catalog()?;
     let summary = "docs/src/SUMMARY.md";
     let contents = features::summary(&catalog, &fs_err::read_to_string(root.join(summary))?);
+    let contents = stacks::summary(&catalog, &contents);
     let mut files: Vec<(String, String)> = [
         ("docs/src/reference/blueprint.md", page(blueprint::reference_markdown())),
         ("docs/src/reference/cli.md", page(cli::markdown())),
         ("docs/src/reference/features.md", page(features::markdown(&catalog))),
+        ("docs/src/reference/stacks.md", page(stacks::markdown(&catalog))),
         ("docs/src/reference/told.md", page(told::markdown())),
         ("docs/src/reference/keys.md", page(keys::markdown())),
         ("docs/src/reference/keys-vm.md", page(keys::vm_markdown())),
         ("docs/src/reference/errors.md", page(errors::markdown())),
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),
         ("docs/feature.schema.json", schema(blueprint::feature_schema())?),
+        ("docs/stack.schema.json", schema(blueprint::stack_schema())?),
         (summary, contents),
     ]
     .into_iter()
     .map(|(path, text)| (path.to_owned(), text))
     .collect();
-    files.extend(features::pages(&catalog).into_iter().map(|(path, text)| (path, page(text))));
+    let pages = features::pages(&catalog).into_iter().chain(stacks::pages(&catalog));
+    files.extend(pages.map(|(path, text)| (path, page(text))));
     Ok(files)
 }
 
-/// Pages of features that are no more.
+/// Pages of features and stacks that are no more.
 fn left_over(root: &Utf8Path, files: &[(String, String)], check: bool) -> Outcome {
-    let folder = "docs/src/reference/features";
     let mut well = true;
-    for entry in root.join(folder).read_dir_utf8()? {
-        let entry = entry?;
-        let path = format!("{folder}/{}", entry.file_name());
-        if files.iter().any(|(known, _)| *known == path) {
-            continue;
-        }
-        if check {
-            say(&format!("{path} is of no feature; `cargo xtask gen` removes it"));
-            well = false;
-        } else {
-            fs_err::remove_file(entry.path())?;
-            say(&format!("removed {path}"));
+    for (folder, what) in [("docs/src/reference/features", "feature"), ("docs/src/reference/stacks", "stack")]
+    {
+        for entry in root.join(folder).read_dir_utf8()? {
+            let entry = entry?;
+            let path = format!("{folder}/{}", entry.file_name());
+            if files.iter().any(|(known, _)| *known == path) {
+                continue;
+            }
+            if check {
+                say(&format!("{path} is of no {what}; `cargo xtask gen` removes it"));
+                well = false;
+            } else {
+                fs_err::remove_file(entry.path())?;
+                say(&format!("removed {path}"));
+            }
         }
     }
     Ok(well)

@@ -72,11 +72,24 @@ fn check_entry<T>(
             wrong_host(entry.document.spot(element.span), feature, host, context);
             continue;
         }
-        for (key, member) in parameters.and_then(Node::members).into_iter().flatten() {
-            match feature.spec.parameters.get(key) {
-                Some(parameter) => check_parameter(entry, key, member, parameter, context, contents),
-                None => unknown_parameter(entry, key, member, feature, context),
-            }
+        let what = format!("the feature `{name}`");
+        check_given(entry, &what, &feature.spec.parameters, parameters, context, contents);
+    }
+}
+
+/// Checks what is given for the parameters of a feature, or of a stack of the catalogue: `what` it is.
+pub(super) fn check_given<T>(
+    entry: &Entry<'_, T>,
+    what: &str,
+    parameters: &BTreeMap<String, Parameter>,
+    given: Option<&Node>,
+    context: &mut Context<'_, '_>,
+    contents: &mut Contents,
+) {
+    for (key, member) in given.and_then(Node::members).into_iter().flatten() {
+        match parameters.get(key) {
+            Some(parameter) => check_parameter(entry, key, member, parameter, context, contents),
+            None => unknown_parameter(entry, key, member, what, parameters, context),
         }
     }
 }
@@ -97,12 +110,13 @@ fn unknown_parameter<T>(
     entry: &Entry<'_, T>,
     key: &str,
     member: &Member,
-    feature: &Feature,
+    what: &str,
+    parameters: &BTreeMap<String, Parameter>,
     context: &mut Context<'_, '_>,
 ) {
-    let settable = feature.spec.parameters.iter().filter(|(_, p)| !p.derived).map(|(name, _)| name.as_str());
+    let settable = parameters.iter().filter(|(_, p)| !p.derived).map(|(name, _)| name.as_str());
     let hint = suggest::hint(key, "its parameters", settable);
-    let message = format!("the feature `{}` has no parameter `{}`", feature.name, key.escape_debug());
+    let message = format!("{what} has no parameter `{}`", key.escape_debug());
     let spot = entry.document.spot(member.key);
     context.push(Draft::error(codes::UNKNOWN_PARAMETER, spot, message).maybe_hint(hint));
 }
@@ -266,18 +280,7 @@ fn missing<T>(
         if !direct {
             message = format!("{message}; it is there because `{}` requires it", declaration.name);
         }
-        let example = match parameter.kind {
-            ParameterType::Integer => "1",
-            ParameterType::Port => "80",
-            ParameterType::Boolean => "true",
-            ParameterType::List => "[\"…\"]",
-            ParameterType::Secret => "{\"env\": \"NAME\"}",
-            ParameterType::Folder => "\"folder/\"",
-            ParameterType::String | ParameterType::File | ParameterType::Json => "\"…\"",
-        };
-        let about = if parameter.description.is_empty() { "" } else { ": " };
-        let hint =
-            format!("such as {{\"{name}\": {{\"{key}\": {example}}}}}{about}{}", parameter.description);
+        let hint = format!("such as {{\"{name}\": {{{}}}}}{}", example(key, parameter), about(parameter));
         let mut draft = Draft::error(codes::MISSING_PARAMETER, declaration.spot, message).hint(hint);
         let own: Spot = entry.key();
         if !entry.node().span.contains(declaration.spot.span) || declaration.spot.file != own.file {
@@ -285,4 +288,19 @@ fn missing<T>(
         }
         context.push(draft);
     }
+}
+
+/// A parameter with a value, as it is written.
+pub(super) fn example(key: &str, parameter: &Parameter) -> String {
+    let sample = match parameters::sample(parameter.kind) {
+        // With blanks, as a person would write it.
+        Value::Object(_) => "{\"env\": \"NAME\"}".to_owned(),
+        plain => plain.to_string(),
+    };
+    format!("\"{key}\": {sample}")
+}
+
+/// What a parameter means, behind an example of it.
+pub(super) fn about(parameter: &Parameter) -> String {
+    if parameter.description.is_empty() { String::new() } else { format!(": {}", parameter.description) }
 }

@@ -116,7 +116,7 @@ pub(crate) fn resolve(
             Some((guest.name.clone(), Arc::new(guest)))
         })
         .collect();
-    let stacks = stacks::stacks(&mut guests, certificates.acme.as_ref(), &mut context);
+    let stacks = stacks::stacks(site.as_ref(), &mut guests, certificates.acme.as_ref(), &mut context);
     if let Some(node) = &hypervisor {
         links::check_used(&node.network, &networks, &guests, &mut context);
         shares::check_storages(&node.shares, &node.zfs, &storages, &mut context);

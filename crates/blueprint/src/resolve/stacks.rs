@@ -1,6 +1,9 @@
-//! Stacks: each on a guest with Docker, with a compose file that is there, that says what it needs and publishes what its services
-//! are at.
+//! Stacks: each on a guest with Docker, with a compose file that is there, the site's own or one of the catalogue, that says what it
+//! needs and publishes what its services are at.
 
+mod offered;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use super::services;
 use super::{Context, merge};
 use crate::codes;
 use crate::compose::{Compose, NAMES, OVERRIDES};
-use crate::model::{Acme, DOCKER, Guests, LONGEST, SecretRef, SiteFile, Stack};
+use crate::model::{Acme, DOCKER, Guests, LONGEST, SecretRef, Site, SiteFile, Stack};
 use crate::names::GuestName;
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
@@ -28,16 +31,21 @@ const DOTENV: &str = ".env";
 
 /// All stacks, by name; their services become services of their guests.
 pub(super) fn stacks(
+    site: Option<&Site>,
     guests: &mut Guests,
     acme: Option<&Acme>,
     context: &mut Context<'_, '_>,
 ) -> BTreeMap<String, Arc<Stack>> {
     let namespace = context.namespace;
     let mut stacks = BTreeMap::new();
+    let mut memory = offered::Memory::default();
     for (name, entry) in &namespace.stacks {
         let Some(source) = &entry.value else { continue };
         let Some(on) = guest(entry, source, guests, context) else { continue };
-        let read = Read::new(entry, source, context);
+        let (source, folder) = said(name, entry, source, site, context);
+        let source = &*source;
+        memory.add(&on, name, source, context);
+        let read = folder.and_then(|folder| Read::new(entry, source, folder, context));
         let own = services::services(entry.written(), Some(name), source.services.as_ref(), acme, context);
         if let Some(read) = &read {
             for service in own.values() {
@@ -52,7 +60,50 @@ pub(super) fn stacks(
         }
     }
     together(&stacks, context);
+    memory.check(guests, context);
     stacks
+}
+
+/// All that is said of a stack, at the site and by the one of the catalogue that it comes from; and the folder with its compose file,
+/// where there is one.
+fn said<'s>(
+    name: &str,
+    entry: &Entry<'_, StackSource>,
+    source: &'s StackSource,
+    site: Option<&Site>,
+    context: &mut Context<'_, '_>,
+) -> (Cow<'s, StackSource>, Option<Folder>) {
+    let just = |folder| (Cow::Borrowed(source), folder);
+    match (&source.compose, &source.from) {
+        (Some(path), None) => {
+            if source.with.is_some() {
+                let message = format!("`with` of the stack `{name}` has no effect");
+                let draft = Draft::error(codes::BAD_STACK, entry.key_spot(&["with"]), message);
+                context.push(draft.hint("it is for one of the catalogue, which `from` names"));
+            }
+            just(Folder::of_site(entry.spot(&["compose"]), &path.0, context))
+        }
+        (None, Some(from)) => match offered::offered(name, entry, source, from, site, context) {
+            Some((merged, folder)) => (Cow::Owned(merged), Some(folder)),
+            None => just(None),
+        },
+        (Some(_), Some(_)) => {
+            let message = format!("the stack `{name}` has both `compose` and `from`");
+            let draft = Draft::error(codes::NOT_ONE, entry.key_spot(&["from"]), message);
+            let draft = draft.related(entry.key_spot(&["compose"]), "the other");
+            context
+                .push(draft.hint("a folder of the site with `compose`, or one of the catalogue with `from`"));
+            just(None)
+        }
+        (None, None) => {
+            if !entry.damaged {
+                let message = format!("the stack `{name}` has neither `compose` nor `from`");
+                let hint = "add \"compose\": \"stacks/NAME\", a folder of the site, or \"from\": one of the catalogue";
+                context.push(Draft::error(codes::NOT_ONE, entry.key(), message).hint(hint));
+            }
+            just(None)
+        }
+    }
 }
 
 fn stack(
@@ -139,23 +190,20 @@ fn guest(
     Some(guest.name.clone())
 }
 
-/// What is in the folder of a stack.
-struct Read {
+/// The folder of a stack, or its compose file alone.
+struct Folder {
+    /// Where that is said.
+    spot: Spot,
+    /// What it is called, for messages.
+    path: String,
     files: Vec<SiteFile>,
-    /// The files that Compose reads.
-    reads: Vec<String>,
-    dotenv: String,
-    compose: Compose,
+    /// Whether `path` is the compose file.
+    alone: bool,
 }
 
-impl Read {
-    fn new(
-        entry: &Entry<'_, StackSource>,
-        source: &StackSource,
-        context: &mut Context<'_, '_>,
-    ) -> Option<Self> {
-        let spot = entry.spot(&["compose"]);
-        let path = source.compose.0.trim_end_matches('/');
+impl Folder {
+    fn of_site(spot: Spot, path: &str, context: &mut Context<'_, '_>) -> Option<Self> {
+        let path = path.trim_end_matches('/');
         let alone = [".yaml", ".yml"].iter().any(|end| path.ends_with(end));
         let found =
             if alone { context.files.file(path).map(|file| vec![file]) } else { context.files.folder(path) };
@@ -171,6 +219,29 @@ impl Read {
         {
             NAMES[0].clone_into(&mut file.path);
         }
+        Some(Self { spot, path: path.to_owned(), files, alone })
+    }
+}
+
+/// What is in the folder of a stack.
+struct Read {
+    /// Where the folder is said.
+    spot: Spot,
+    files: Vec<SiteFile>,
+    /// The files that Compose reads.
+    reads: Vec<String>,
+    dotenv: String,
+    compose: Compose,
+}
+
+impl Read {
+    fn new(
+        entry: &Entry<'_, StackSource>,
+        source: &StackSource,
+        folder: Folder,
+        context: &mut Context<'_, '_>,
+    ) -> Option<Self> {
+        let Folder { spot, path, mut files, alone } = folder;
         let has = |name: &&&str| files.iter().any(|file| file.path == **name);
         let Some(first) = NAMES.iter().find(has) else {
             let message = format!("there is no compose file in `{path}`");
@@ -180,10 +251,17 @@ impl Read {
         };
         let reads: Vec<String> =
             std::iter::once(first).chain(OVERRIDES.iter().find(has)).map(|name| (*name).to_owned()).collect();
+        let text = |form: &VariableForm| match form {
+            VariableForm::Text(text) => Some(text.clone()),
+            VariableForm::Number(number) => Some(number.to_string()),
+            VariableForm::Flag(_) | VariableForm::Secret(_) => None,
+        };
+        let said = source.env.iter().flatten();
+        let env = said.filter_map(|(name, form)| Some((name.clone(), text(form)?))).collect();
         let mut compose = Compose::default();
         for name in &reads {
-            let place = if alone { path.to_owned() } else { format!("{path}/{name}") };
-            compose.over(one(&files, name, &place, spot, context)?);
+            let place = if alone { path.clone() } else { format!("{path}/{name}") };
+            compose.over(one(&files, name, &place, spot, &env, context)?);
         }
         let mut dotenv = String::new();
         if let Some(at) = files.iter().position(|file| file.path == DOTENV) {
@@ -197,7 +275,7 @@ impl Read {
                 }
             };
         }
-        let read = Self { files, reads, dotenv, compose };
+        let read = Self { spot, files, reads, dotenv, compose };
         read.variables(entry, source, context);
         read.secrets(entry, source, context);
         Some(read)
@@ -213,7 +291,7 @@ impl Read {
             let near = suggest::hint(name, "there are", said.iter().copied());
             let hint =
                 near.unwrap_or_else(|| format!("add \"env\": {{\"{name}\": \"…\"}}; it would be empty"));
-            context.push(Draft::error(codes::BAD_STACK, entry.spot(&["compose"]), message).hint(hint));
+            context.push(Draft::error(codes::BAD_STACK, self.spot, message).hint(hint));
         }
         for name in said.iter().filter(|name| !self.compose.open && !self.compose.reads.contains(**name)) {
             let message = format!("nothing in the compose file reads the variable `{name}`");
@@ -263,6 +341,7 @@ fn one(
     name: &str,
     place: &str,
     spot: Spot,
+    env: &BTreeMap<String, String>,
     context: &mut Context<'_, '_>,
 ) -> Option<Compose> {
     let bytes = files.iter().find(|file| file.path == name).map(|file| &*file.bytes)?;
@@ -270,7 +349,7 @@ fn one(
         context.push(Draft::error(codes::BAD_STACK, spot, format!("`{place}` is not UTF-8")));
         return None;
     };
-    match Compose::read(text) {
+    match Compose::read(text, env) {
         Ok(compose) => Some(compose),
         Err(wrong) => {
             let message = format!("`{place}:{}:{}`: {}", wrong.line, wrong.column, wrong.message);

@@ -66,6 +66,33 @@ pub struct ServiceSource {
     pub status: Option<u16>,
 }
 
+impl ServiceSource {
+    /// With what another one says where this one says nothing.
+    #[must_use]
+    pub fn over(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            port: self.port,
+            protocol: self.protocol.or(other.protocol),
+            expose: self.expose.or(other.expose),
+            gateway: self.gateway.or(other.gateway),
+            aliases: self.aliases.or(other.aliases),
+            public: self.public.or(other.public),
+            listen: self.listen.or(other.listen),
+            tls: self.tls.or(other.tls),
+            mutual: self.mutual.or(other.mutual),
+            verify: self.verify.or(other.verify),
+            websocket: self.websocket.or(other.websocket),
+            security_headers: self.security_headers.or(other.security_headers),
+            access: self.access.or(other.access),
+            bypass: self.bypass.or(other.bypass),
+            limits: self.limits.or(other.limits),
+            path: self.path.or(other.path),
+            status: self.status.or(other.status),
+        }
+    }
+}
+
 /// What a service speaks.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

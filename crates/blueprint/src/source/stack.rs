@@ -20,16 +20,23 @@ fn secret_file() -> serde_json::Value {
 
 /// A stack of Docker containers: a project of Docker Compose, on a guest that has the feature `docker`. It counts as done when all
 /// of its containers run, by their own health checks where they have some.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StackSource {
     /// The guest that it runs on.
     #[schemars(extend("examples" = ["docker-1"]))]
     pub on: GuestRef,
     /// The folder of the site with its compose file (`compose.yaml`, `docker-compose.yml`) and all that is beside it; or the file
-    /// alone. All of it is put into `/srv/stacks/NAME` of the guest.
+    /// alone. All of it is put into `/srv/stacks/NAME` of the guest. Either this, or `from`.
     #[schemars(extend("examples" = ["stacks/notes"]))]
-    pub compose: SitePath,
+    pub compose: Option<SitePath>,
+    /// One of the catalogue, which says all that is not said here: those that come with Phoenix (`phoenix-cli explain
+    /// stack-catalog`), and the site's own in its folder `stack-catalog/`. Either this, or `compose`.
+    #[schemars(extend("examples" = ["paperless"]))]
+    pub from: Option<String>,
+    /// Parameters of the one that it comes `from`, by name.
+    #[schemars(extend("examples" = serde_json::json!([{"port": 8010}])))]
+    pub with: Option<BTreeMap<String, serde_json::Value>>,
     /// What Compose calls the project, where that is not the stack's own name: so that containers and volumes that are there already
     /// are this stack's.
     pub project: Option<ProjectName>,
@@ -41,7 +48,8 @@ pub struct StackSource {
     /// own `secrets`.
     #[schemars(extend("propertyNames" = secret_file(), "examples" = serde_json::json!([{"password": {"generate": "notes-password"}}])))]
     pub secrets: Option<BTreeMap<String, SecretSource>>,
-    /// Services of its containers, by name, as guests have them. `port` is the one that is published on the guest.
+    /// Services of its containers, by name, as guests have them. `port` is the one that is published on the guest: one on the port of
+    /// a service of the catalogue is that service, and has from there what is not said here.
     #[schemars(extend("propertyNames" = super::name()))]
     pub services: Option<BTreeMap<String, ServiceSource>>,
     /// How long its containers may take until all of them run and are healthy, at most `10m`.

@@ -6,3 +6,4 @@ mod disk;
 mod load;
 mod robust;
 mod schema;
+mod stacks;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use blueprint::{Catalog, feature_schema, init, schema};
+use blueprint::{Catalog, feature_schema, init, schema, stack_schema};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn without_comments(text: &str) -> Value {
 
 #[test]
 fn the_schemas_are_schemas() {
-    for schema in [schema(), feature_schema()] {
+    for schema in [schema(), feature_schema(), stack_schema()] {
         assert!(jsonschema::meta::is_valid(&schema));
         assert!(!schema.to_string().contains("\"x-"), "the check's own keys are not published");
     }
@@ -49,7 +49,7 @@ fn everything_in_the_schemas_is_described() {
             }
         }
     }
-    for schema in [schema(), feature_schema()] {
+    for schema in [schema(), feature_schema(), stack_schema()] {
         let mut bare = Vec::new();
         walk(&schema, "", &mut bare, &schema);
         assert_eq!(bare, Vec::<String>::new());
@@ -103,6 +103,9 @@ fn structural_errors_do_not_match() {
         assert!(!validator.is_valid(&bad), "{bad} matches");
     }
     let feature = self::validator(&feature_schema());
+    let stack = self::validator(&stack_schema());
+    assert!(stack.is_valid(&json!({"$schema": "x", "memory": 512, "env": {"A": 1}})));
+    assert!(!stack.is_valid(&json!({"memory": "much"})) && !stack.is_valid(&json!({"compose": "x"})));
     assert!(feature.is_valid(&json!({"$schema": "x", "files": [{"path": "/a", "reloads": "nginx"}]})));
     for bad in
         [json!({"packges": []}), json!({"files": [{}]}), json!({"parameters": {"a": {"type": "strin"}}})]
@@ -124,22 +127,26 @@ fn built_in() -> Vec<(String, Vec<u8>)> {
         }
     }
     let mut files = Vec::new();
-    walk(&Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog"), Utf8Path::new(""), &mut files);
+    let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    walk(&root.join("catalog"), Utf8Path::new(""), &mut files);
+    walk(&root, Utf8Path::new("stacks"), &mut files);
     files
 }
 
 #[test]
-fn the_built_in_features_are_good_and_match() {
+fn what_is_built_in_is_good_and_matches() {
     let files = built_in();
-    let validator = validator(&feature_schema());
-    let mut seen = 0;
-    for (path, bytes) in files.iter().filter(|(path, _)| path.ends_with("/feature.json")) {
-        let value = without_comments(std::str::from_utf8(bytes).unwrap());
-        let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
-        assert_eq!(errors, Vec::<String>::new(), "{path}");
-        seen += 1;
+    for (description, schema) in [("/feature.json", feature_schema()), ("/stack.json", stack_schema())] {
+        let validator = validator(&schema);
+        let mut seen = 0;
+        for (path, bytes) in files.iter().filter(|(path, _)| path.ends_with(description)) {
+            let value = without_comments(std::str::from_utf8(bytes).unwrap());
+            let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+            assert_eq!(errors, Vec::<String>::new(), "{path}");
+            seen += 1;
+        }
+        assert!(seen >= 12, "{description}: {seen}");
     }
-    assert!(seen >= 4, "base, trusted-ca, static-site, nginx-gateway");
     let text = Catalog::from_files(files).err().map(|failure| failure.to_text());
     assert_eq!(text, None);
 }

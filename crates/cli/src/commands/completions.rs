@@ -171,11 +171,14 @@ impl Names {
                 addresses.chain(desired.services.keys().cloned()).collect()
             }
             Self::Explained => {
-                let built_in = site::catalog().ok();
-                let built_in = built_in.iter().flat_map(|all| all.iter().map(|(name, _)| name.to_owned()));
+                let catalog = site::catalog().ok();
+                let built_in = catalog.iter().flat_map(|all| all.iter().map(|(name, _)| name.to_owned()));
                 let own = blueprint.features.keys().map(ToString::to_string);
                 let features = built_in.chain(own).map(|name| format!("feature.{name}"));
-                addresses().chain(features).chain(["features".to_owned()]).collect()
+                let stacks = catalog.iter().flat_map(blueprint::Catalog::stacks);
+                let stacks = stacks.map(|(name, _)| format!("stack-catalog.{name}"));
+                let lists = ["features", "stack-catalog"].map(str::to_owned);
+                addresses().chain(features).chain(stacks).chain(lists).collect()
             }
         }
     }

@@ -1,7 +1,10 @@
-//! `explain`: a key of a blueprint, a resource, a feature, an error's code.
+//! `explain`: a key of a blueprint, a resource, a feature, a stack of the catalogue, an error's code.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use blueprint::catalog::{CatalogStack, Parameter};
 use blueprint::model::{Blueprint, SecretRef};
 use camino::Utf8Path;
 use managers::features::{Mode, Rendered, script};
@@ -18,6 +21,12 @@ pub fn run(global: &Global, options: &Explain, printer: Printer) -> Outcome {
     let what = options.what.as_str();
     if what == "features" {
         return features(printer);
+    }
+    if what == "stack-catalog" {
+        return stack_catalog(printer);
+    }
+    if let Some(name) = what.strip_prefix("stack-catalog.") {
+        return catalog_stack(name, printer);
     }
     if let Some(code) = crate::codes::find(what) {
         if printer.json {
@@ -136,10 +145,24 @@ fn feature(global: &Global, name: &str, printer: Printer) -> Outcome {
     }
     let spec = &feature.spec;
     let mut out = format!("feature.{name}\n  {}\n", spec.description);
-    if !spec.parameters.is_empty() {
+    parameters(&spec.parameters, &mut out);
+    for (label, list) in
+        [("requires", &spec.requires), ("provides", &spec.provides), ("packages", &spec.packages)]
+    {
+        if !list.is_empty() {
+            let _ = writeln!(out, "  {label}  {}", list.join(", "));
+        }
+    }
+    printer.data(out);
+    Ok(0)
+}
+
+/// What can be set, with what it is where nothing is said.
+fn parameters(all: &BTreeMap<String, Parameter>, out: &mut String) {
+    if !all.is_empty() {
         out.push_str("\n  parameters\n");
     }
-    for (name, parameter) in &spec.parameters {
+    for (name, parameter) in all {
         let kind = serde_json::to_value(parameter.kind).unwrap_or_default();
         let default = match (&parameter.default, parameter.derived) {
             (_, true) => "derived".to_owned(),
@@ -153,11 +176,55 @@ fn feature(global: &Global, name: &str, printer: Printer) -> Outcome {
             parameter.description
         );
     }
-    for (label, list) in
-        [("requires", &spec.requires), ("provides", &spec.provides), ("packages", &spec.packages)]
-    {
-        if !list.is_empty() {
-            let _ = writeln!(out, "  {label}  {}", list.join(", "));
+}
+
+fn stack_catalog(printer: Printer) -> Outcome {
+    let catalog = site::catalog()?;
+    if printer.json {
+        let one = |(name, stack): (&str, &Arc<CatalogStack>)| json!({ "name": name, "description": stack.spec.description, "memory": stack.spec.memory });
+        printer.data_json(&json!({ "stacks": catalog.stacks().map(one).collect::<Vec<_>>() }));
+        return Ok(0);
+    }
+    for (name, stack) in catalog.stacks() {
+        printer.data(format!("{name:<18} {}", stack.spec.description));
+    }
+    printer.say(
+        "more of one: phoenix-cli explain stack-catalog.paperless; your own go into the site's stack-catalog/ folder",
+    );
+    Ok(0)
+}
+
+fn catalog_stack(name: &str, printer: Printer) -> Outcome {
+    let catalog = site::catalog()?;
+    let Some(stack) = catalog.stack(name) else {
+        return Err(CommandError::usage(
+            "explain::unknown",
+            format!("there is no stack `{name}` in the catalogue"),
+        )
+        .hint("phoenix-cli explain stack-catalog lists them"));
+    };
+    let spec = &stack.spec;
+    if printer.json {
+        printer.data_json(&serde_json::to_value(spec).unwrap_or_default());
+        return Ok(0);
+    }
+    let mut out = format!("stack-catalog.{name}\n  {}\n", spec.description);
+    parameters(&spec.parameters, &mut out);
+    // What is named after the stack is told as it is written of keys.
+    let names = |all: &BTreeMap<String, Value>| {
+        let own = |name: &String| name.replace("{{ stack.name }}", "NAME");
+        all.keys().map(own).collect::<Vec<_>>().join(", ")
+    };
+    let memory = spec.memory.map_or_else(String::new, |mib| format!("{mib} MiB, usually"));
+    for (label, text) in [
+        ("services", names(&spec.services)),
+        ("secrets", names(&spec.secrets)),
+        ("memory", memory),
+        ("backup", spec.backup.clone()),
+        ("homepage", spec.homepage.clone()),
+    ] {
+        if !text.is_empty() {
+            let _ = writeln!(out, "  {label:<8}  {text}");
         }
     }
     printer.data(out);

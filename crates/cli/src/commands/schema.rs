@@ -6,6 +6,10 @@ use crate::printer::Printer;
 
 /// Prints a JSON Schema.
 pub fn run(options: &Schema, printer: Printer) -> Outcome {
-    printer.data_json(&if options.feature { blueprint::feature_schema() } else { blueprint::schema() });
+    printer.data_json(&match (options.feature, options.stack) {
+        (true, _) => blueprint::feature_schema(),
+        (_, true) => blueprint::stack_schema(),
+        (false, false) => blueprint::schema(),
+    });
     Ok(0)
 }

@@ -39,9 +39,11 @@ const FEATURES: &[(&str, &str)] = &[
             "requires": ["base"], "provides": ["gateway"]
         }"#,
     ),
+    ("stacks/taken/stack.json", r#"{"description": "Has a name."}"#),
+    ("stacks/taken/compose.yaml", "services: { web: { image: taken } }"),
 ];
 
-/// The features that the tests' sites can use.
+/// The features and stacks that the tests' sites can use.
 #[expect(clippy::panic, reason = "a failing test panics")]
 pub fn catalog() -> Catalog {
     let files = FEATURES.iter().map(|(path, text)| (*path, text.as_bytes()));

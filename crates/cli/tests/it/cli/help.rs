@@ -147,7 +147,7 @@ fn completions_for_every_shell() {
 #[test]
 fn schemas_are_schemas_and_the_first_site_fits() {
     let env = TestEnv::site();
-    for args in [&["schema"][..], &["schema", "--feature"]] {
+    for args in [&["schema"][..], &["schema", "--feature"], &["schema", "--stack"]] {
         let schema = env.run(args).ended(0).json();
         assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{args:?}");
         assert_eq!(schema["type"], "object", "{args:?}");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::catalog;
 
 /// What the book says an example stands in.
-const SITE: &str = r#"{
+pub(super) const SITE: &str = r#"{
     "site": { "name": "workshop", "domain": "workshop.internal" },
     "target": { "lab": {} },
     "networks": { "workshop": { "bridge": "vmbr0", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "nameservers": ["10.0.0.1"] } }

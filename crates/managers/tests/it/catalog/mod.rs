@@ -1,4 +1,5 @@
-//! The features that come with Phoenix, each in a real Debian: installed, asked, changed, started anew.
+//! The features that come with Phoenix, each in a real Debian: installed, asked, changed, started anew. And the stacks, as far as
+//! paper and Compose go.
 
 #![expect(
     clippy::panic,
@@ -26,7 +27,9 @@ mod models;
 /// In a throw-away root.
 mod programs {
     mod engine;
+    mod stacks;
 }
+mod stacks;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -40,13 +43,14 @@ use serde_json::Value;
 
 use crate::given::{self, parameters};
 
-/// All that come with Phoenix, as they are in the folder now: a change of one needs no new build to be tried.
+/// All that come with Phoenix, as they are in the folders now: a change of one needs no new build to be tried.
 fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
     CATALOG.get_or_init(|| {
-        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut files = Vec::new();
-        collect(&root, Utf8Path::new(""), &mut files);
+        collect(&root.join("catalog"), Utf8Path::new(""), &mut files);
+        collect(&root, Utf8Path::new("stacks"), &mut files);
         Catalog::from_files(files).unwrap_or_else(|e| panic!("{}", e.to_text()))
     })
 }
