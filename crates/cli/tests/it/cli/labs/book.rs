@@ -7,12 +7,13 @@ use super::{Lab, Said, TestEnv};
 use crate::typed::commands;
 
 /// Pages, each with the example that its commands are about.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("node.md", "workshop"),
     ("devices.md", "media-server"),
     ("images.md", "media-server"),
     ("models.md", "workshop"),
     ("network.md", "workshop"),
+    ("registries.md", "stacks"),
     ("restarts.md", "workshop"),
     ("stacks.md", "stacks"),
     ("storages.md", "media-server"),
