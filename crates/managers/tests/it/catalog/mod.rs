@@ -19,6 +19,7 @@ mod containers {
     mod models;
     mod portainer;
     mod python;
+    mod registry;
     mod stack;
 }
 mod examples;

@@ -7,13 +7,14 @@ use super::{Lab, Said, TestEnv};
 use crate::typed::commands;
 
 /// Pages, each with the example that its commands are about.
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("node.md", "workshop"),
     ("devices.md", "media-server"),
     ("images.md", "media-server"),
     ("models.md", "workshop"),
     ("network.md", "workshop"),
     ("portainer.md", "stacks"),
+    ("registries.md", "stacks"),
     ("restarts.md", "workshop"),
     ("stacks.md", "stacks"),
     ("storages.md", "media-server"),

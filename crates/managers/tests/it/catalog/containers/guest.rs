@@ -13,8 +13,8 @@ use crate::root::{Ran, cache, run};
 const INCLUDE: &str = "systemd-sysv,iproute2,openssl,curl,ca-certificates,procps,netbase";
 
 /// What the features under test install, kept as packages in the guest so that no test asks the network.
-const PACKAGES: &str = "dnsmasq-base ldnsutils docker.io fuse-overlayfs iptables apparmor ca-certificates \
-                        postgresql-15 redis-server haproxy prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static jq";
+const PACKAGES: &str = "dnsmasq-base ldnsutils docker.io docker-registry jq fuse-overlayfs iptables apparmor ca-certificates \
+                        postgresql-15 redis-server haproxy prometheus-node-exporter openssh-server openssh-client sudo python3-venv busybox-static";
 
 /// What user numbers are shifted by, as Proxmox VE does.
 const SHIFT: u32 = 100_000;
