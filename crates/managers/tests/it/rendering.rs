@@ -453,7 +453,8 @@ fn no_parameter_opens_dockers_api() {
     let all = json!({
         "log-size": 1, "log-files": 1, "address-pools": [{ "base": "172.28.0.0/14", "size": 24 }],
         "mirrors": ["tcp://0.0.0.0:2375", odd], "data-root": r#"/srv", "hosts": ["tcp:0"], "x": ""#, "storage-driver": "vfs", "live-restore": false,
-        "cleanup": "daily", "keep-images": 1, "resolvers": ["10.0.0.53"],
+        "cleanup": "daily", "keep-images": 1, "resolvers": ["10.0.0.53"], "root": odd,
+        "registries": [{ "host": "images.workshop.internal:5000", "user": "docker", "password": { "env": "A" } }],
     });
     let docker = built_in("docker");
     let said = parameters(all.clone());

@@ -164,6 +164,18 @@ fn a_registry_gives_to_its_users_what_they_pushed() {
         assert!(error.contains(why), "{error}");
     }
 
+    for (wrong, why) in [
+        (json!({ "host": "https://images.example.org" }), "without https://"),
+        (json!({ "host": "images.example.org", "user": "a" }), "both a `user` and a `password`"),
+        (
+            json!({ "host": "images.example.org", "user": "a:b", "password": secret("A") }),
+            "has a colon in it",
+        ),
+    ] {
+        let error = try_with("docker", json!({ "registries": [wrong] }), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+
     cleaned(&guest, &host, &curl);
 
     guest.reboot();
