@@ -234,8 +234,10 @@ impl One<'_> {
             let (pool, inside) = to.split_once('/').unwrap_or((to, ""));
             let above = inside.rsplit_once('/').map(|(above, _)| format!("{pool}/{above}"));
             let there = pools.get(pool);
-            let others = pools.values().flat_map(|pool| pool.datasets.values());
-            let mut others = others.filter(|other| other.name != format!("{}/{below}", self.name));
+            let name = format!("{}/{below}", self.name);
+            // Of two copies in one place, the later one is told.
+            let mut others =
+                pools.values().flat_map(|pool| pool.datasets.values()).filter(|other| other.name < name);
             let (message, hint) = if pool == self.name {
                 (
                     "its copy would be in the same pool, and lost with it".to_owned(),
@@ -266,7 +268,7 @@ impl One<'_> {
                 others.find(|other| other.replica().is_some_and(|(copy, _)| copy == to))
             {
                 (format!("the copy of `{}` is there", other.name), "name another one".to_owned())
-            } else if !own.has_snapshots(&format!("{}/{below}", self.name)) {
+            } else if !own.has_snapshots(&name) {
                 (
                     format!("`{below}` has no snapshots, which are what is copied"),
                     "say `snapshots`, such as \"14d\"".to_owned(),

@@ -96,7 +96,12 @@ const SINCE: &str = "docker inspect -f '{{.Id}} {{.State.StartedAt}}' notes-web-
 fn a_stack_runs_and_what_ran_before_comes_back() {
     let Some(guest) = docker("a_stack_runs_and_what_ran_before_comes_back") else { return };
     // What is in the environment of who applies is nothing to it.
-    guest.run(&[b"export GREETING=elsewhere COMPOSE_PROFILES=none\n".as_slice(), &apply(&plain(NOTES))].concat()).ok();
+    guest
+        .run(
+            &[b"export GREETING=elsewhere COMPOSE_PROFILES=none\n".as_slice(), &apply(&plain(NOTES))]
+                .concat(),
+        )
+        .ok();
     guest.run(&apply(&plain(NOTES))).nothing_to_do();
     assert_eq!(guest.sh(&format!("{GET}/greeting")), "a \"quoted\" $5 \\ word's from under-test\n");
     assert_eq!(guest.sh(&format!("{GET}/password | wc -c | tr -d ' '")).trim().len(), 2);
