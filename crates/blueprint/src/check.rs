@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use regex_lite::Regex;
 use serde_json::{Map, Value};
 
 use crate::codes;
@@ -213,6 +214,11 @@ impl<'a> Check<'a> {
             self.report.push(draft);
             return None;
         }
+        if let Some(hint) = unlike(schema, text) {
+            let message = format!("{} cannot be `{}`", self.name(), text.escape_debug());
+            self.error(codes::BAD_VALUE, node.span, message, hint);
+            return None;
+        }
         Some(node.to_value())
     }
 
@@ -346,7 +352,13 @@ impl<'a> Check<'a> {
     }
 
     fn key_is_good(&mut self, key: &str, member: &Member, schema: &Value) -> bool {
-        let Some(kind) = schema.get("propertyNames").and_then(form) else { return true };
+        let Some(names) = schema.get("propertyNames") else { return true };
+        if let Some(hint) = unlike(names, key) {
+            let message = format!("{} cannot have the key `{}`", self.name(), key.escape_debug());
+            self.error(codes::UNKNOWN_KEY, member.key, message, hint);
+            return false;
+        }
+        let Some(kind) = form(names) else { return true };
         let Err(error) = values::check_text(kind, key) else { return true };
         let code =
             if matches!(kind, "label" | "storage-name") { codes::BAD_NAME } else { codes::UNKNOWN_KEY };
@@ -402,6 +414,24 @@ pub(crate) fn literal_secret(report: &mut Report, spot: Spot, name: &str) {
 /// What reads a text; in the schema of a feature's parameter, `format` names it. An unknown one accepts everything.
 fn form(schema: &Value) -> Option<&str> {
     schema.get("x-parse").or_else(|| schema.get("format")).and_then(Value::as_str)
+}
+
+/// In the schema of a feature's parameter: whether a text is not as its `pattern` wants it, or is what it must `not` be; with what
+/// to say about it. Texts of the site's own schema are read instead (`x-parse`), which says more.
+fn unlike(schema: &Value, text: &str) -> Option<Option<String>> {
+    if form(schema).is_some() {
+        return None;
+    }
+    if schema.get("not").and_then(|not| not.get("const")).is_some_and(|not| not == text) {
+        return Some(None);
+    }
+    let pattern = schema.get("pattern").and_then(Value::as_str)?;
+    // One that cannot be read was told where it stands.
+    let matches = Regex::new(pattern).map_or(true, |it| it.is_match(text));
+    let expects = schema.get("x-expects").and_then(Value::as_str);
+    let shown = pattern.replace('\n', "\\n").replace('\r', "\\r");
+    (!matches)
+        .then(|| Some(expects.map_or_else(|| format!("it has the form {shown}"), |it| format!("it is {it}"))))
 }
 
 /// Whether a schema is for values of this JSON type at all.

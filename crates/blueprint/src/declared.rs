@@ -14,6 +14,32 @@ use crate::tree::{Node, NodeKind, Span};
 const TEMPLATE_WORDS: &[&str] =
     &["true", "false", "none", "not", "range", "dict", "namespace", "loop", "fail"];
 
+/// Words of JSON Schema that values of parameters are held against, those with schemas in them aside.
+const SCHEMA_WORDS: &[&str] = &[
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "description",
+    "enum",
+    "examples",
+    "format",
+    "items",
+    "maximum",
+    "maxProperties",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "not",
+    "oneOf",
+    "pattern",
+    "properties",
+    "propertyNames",
+    "required",
+    "type",
+    "x-expects",
+];
+
 /// Who declares parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct Declared<'a> {
@@ -64,6 +90,9 @@ impl Declared<'_> {
                 let path = vec![check::Step::Key(name)];
                 check::check(default, schema, self.document.file, path, report);
             }
+            if let Some(schema) = member.value.get("schema") {
+                self.check_schema(schema, report);
+            }
             // A default is part of what is declared; these three are parts of a site.
             if matches!(parameter.kind, ParameterType::Secret | ParameterType::Folder | ParameterType::File)
                 && let Some(default) = member.value.get("default")
@@ -71,6 +100,38 @@ impl Declared<'_> {
                 let kind = parameters::word(parameter.kind);
                 let message = format!("the {kind} `{name}` cannot have a default");
                 self.bad(default.span, message, None, report);
+            }
+        }
+    }
+
+    /// A word of a schema that nobody looks at would be a rule that does not hold.
+    fn check_schema(self, node: &Node, report: &mut Report) {
+        for (word, member) in node.members().into_iter().flatten() {
+            match word.as_str() {
+                "properties" => {
+                    let all = member.value.members().into_iter().flatten();
+                    all.for_each(|(_, property)| self.check_schema(&property.value, report));
+                }
+                "anyOf" | "oneOf" => {
+                    member.value.elements().iter().for_each(|it| self.check_schema(it, report));
+                }
+                "items" | "additionalProperties" | "propertyNames" | "not" => {
+                    self.check_schema(&member.value, report);
+                }
+                "pattern" => {
+                    let text = member.value.text().unwrap_or_default();
+                    if let Err(wrong) = regex_lite::Regex::new(text) {
+                        let message =
+                            format!("the pattern `{}` cannot be read: {wrong}", text.escape_debug());
+                        self.bad(member.value.span, message, None, report);
+                    }
+                }
+                word if SCHEMA_WORDS.contains(&word) => {}
+                word => {
+                    let message = format!("`{}` is no word of a parameter's schema", word.escape_debug());
+                    let hint = suggest::hint(word, "there are", SCHEMA_WORDS.iter().copied());
+                    self.bad(member.key, message, hint, report);
+                }
             }
         }
     }

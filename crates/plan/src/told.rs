@@ -112,10 +112,9 @@ pub struct Told {
     /// The Docker hosts that the Portainer of this guest shows: its own guest first. Nothing elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_hosts: Option<Vec<DockerHost>>,
-    /// What Portainer and its agents know each other by: a secret that the site makes.
+    /// What Portainer and its agents share.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    pub agent_secret: Option<Secret>,
+    pub portainer: Option<Maybe<Portainer>>,
     /// The name servers that the guest asks; none where they are the node's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolvers: Option<Vec<Ipv4Addr>>,
@@ -377,6 +376,15 @@ pub struct Gpu {
     pub gid: u32,
     /// Whether the guest, a machine, has it to itself.
     pub alone: bool,
+}
+
+/// What Portainer and its agents share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Portainer {
+    /// What they know each other by: a secret that the site makes.
+    #[schemars(with = "String")]
+    pub secret: Secret,
 }
 
 /// A Docker host that Portainer shows.

@@ -163,7 +163,9 @@ fn common(blueprint: &Blueprint, roots: &Roots, parts: &Parts, names: &Names) ->
         share_mounts: None,
         gpus: Some(Vec::new()),
         docker_hosts: Some(Vec::new()),
-        agent_secret: Some(told::Secret { secret: SecretRef::Generate(AGENT_SECRET.to_owned()) }),
+        portainer: Some(Maybe::There(told::Portainer {
+            secret: told::Secret { secret: SecretRef::Generate(AGENT_SECRET.to_owned()) },
+        })),
         // Each stack's own.
         stack: None,
         stack_secrets: None,

@@ -17,7 +17,7 @@ fn portainer(more: Value) -> Rendered {
         "password": { "env": "correct horse battery" },
         "image": "under-test/portainer:1",
         "identity": Guest::identity(),
-        "agent-secret": { "$secret": { "env": SECRET } },
+        "portainer": { "secret": { "$secret": { "env": SECRET } } },
         "docker-hosts": [{ "name": "under-test", "address": "10.0.0.53", "port": 0, "tags": [] }],
     });
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -30,7 +30,10 @@ fn docker() -> Rendered {
 
 fn agent(port: u16) -> Rendered {
     let secret = json!({ "$secret": { "env": SECRET } });
-    with("portainer-agent", json!({ "image": "under-test/agent:1", "port": port, "agent-secret": secret }))
+    with(
+        "portainer-agent",
+        json!({ "image": "under-test/agent:1", "port": port, "portainer": { "secret": secret } }),
+    )
 }
 
 /// Images of the simulation: Python with what it needs, and keys that are the image's own.
