@@ -89,6 +89,8 @@ fn docker(name: &str) -> Option<Guest> {
 }
 
 const GET: &str = "curl -sS -m 5 http://10.0.0.53:8080";
+/// The same after a start, which takes the test's own link away.
+const HERE: &str = "curl -sS -m 5 http://127.0.0.1:8080";
 const SINCE: &str = "docker inspect -f '{{.Id}} {{.State.StartedAt}}' notes-web-1";
 
 // S-4, S-6, S-10: what counts is that it runs; and whatever goes wrong, what ran before runs.
@@ -211,7 +213,7 @@ fn somebody_elses_project_stays(guest: &Guest) {
     let taken = stack(NOTES, json!({ "adopts": true }));
     guest.run(&apply(&taken)).ok();
     guest.run(&apply(&taken)).nothing_to_do();
-    guest.sh(&format!("{GET}/greeting"));
+    guest.sh(&format!("{HERE}/greeting"));
 
     // Killed while it is brought up, and run again.
     let newer = NOTES.replacen("image: tiny:1", "image: tiny:2", 1);
@@ -220,5 +222,5 @@ fn somebody_elses_project_stays(guest: &Guest) {
         .write("/tmp/script", std::str::from_utf8(&apply(&stack(&slow, json!({ "adopts": true })))).unwrap());
     guest.sh("timeout -s KILL 6 sh /tmp/script >/dev/null 2>&1 || true");
     guest.run(&apply(&stack(&newer, json!({ "adopts": true })))).ok();
-    assert_eq!(guest.sh(&format!("{GET}/new")), "newer\n");
+    assert_eq!(guest.sh(&format!("{HERE}/new")), "newer\n");
 }
