@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -131,6 +133,22 @@ pub struct CertificateUse {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
     pub restarts: Vec<String>,
+}
+
+/// The language of templates, of features and of stacks of the catalogue: strict about what is not defined, and its errors name that.
+#[must_use]
+pub fn template_language() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    // Only delimiters of one's own can be wrong, and there are none.
+    if let Ok(syntax) = syntax.build() {
+        environment.set_syntax(syntax);
+    }
+    environment.set_debug(true);
+    environment
 }
 
 /// A parameter of a feature.

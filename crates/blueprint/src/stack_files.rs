@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use camino::Utf8Path;
-use minijinja::syntax::SyntaxConfig;
+use minijinja::Environment;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalog::{CatalogStack, Parameter, ParameterType, StackSpec};
+use crate::catalog::{CatalogStack, Parameter, ParameterType, StackSpec, template_language};
 use crate::codes;
 use crate::declared::{Declared, whole_parameter};
 use crate::feature_files::{self, Catalog};
@@ -202,20 +201,7 @@ struct Texts {
 }
 
 /// Strict about what is not defined.
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    // Only delimiters of one's own can be wrong, and there are none.
-    if let Ok(syntax) = syntax.build() {
-        environment.set_syntax(syntax);
-    }
-    // For errors that name what is not defined.
-    environment.set_debug(true);
-    environment
-});
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(template_language);
 
 /// A parameter's name as templates say it.
 fn said(name: &str) -> String {

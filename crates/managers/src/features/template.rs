@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use blueprint::catalog::template_language;
+use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::error::RenderError;
 use super::{quote, size};
@@ -44,17 +44,7 @@ impl Templates {
 }
 
 fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    // Only delimiters of one's own can be wrong, and there are none.
-    if let Ok(syntax) = syntax.build() {
-        environment.set_syntax(syntax);
-    }
-    // For errors that name what is not defined.
-    environment.set_debug(true);
+    let mut environment = template_language();
     quote::add_filters(&mut environment);
     environment.add_filter("bytes", size::bytes);
     // What cannot be is refused where it would be written, before anything is contacted.
