@@ -25,7 +25,7 @@ mod stack;
 mod storage;
 mod zfs;
 
-pub use gpu::{GPU_NODES, Gpu, GpuUse, VFIO, memory_of, shared};
+pub use gpu::{GPU_NODES, Gpu, GpuUse, Installer, NVIDIA_DRIVER, VFIO, memory_of, shared};
 pub use guest::{
     Container, Disk, Guest, GuestKind, Mount, MountSource, Nic, NicAddress, Of, Owner, Startup, gib,
 };

@@ -372,6 +372,10 @@ pub struct Gpu {
     pub total: u64,
     /// The version of NVIDIA's driver that the node has to have loaded; empty where that is not said.
     pub driver: String,
+    /// Where the installer of that driver is fetched from; empty where Phoenix does not install it.
+    pub url: String,
+    /// The SHA-256 of that installer; empty where Phoenix does not install it.
+    pub sha256: String,
     /// The number of the group in the guest that alone may use it; 0 where everybody there may.
     pub gid: u32,
     /// Whether the guest, a machine, has it to itself.

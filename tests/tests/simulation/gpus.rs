@@ -155,3 +155,40 @@ fn a_card_that_is_missing_is_said_before_anything_is_built() {
         assert!(world.node.configuration_files().is_empty() && world.node.mappings().is_empty());
     });
 }
+
+/// A node that was just installed: Phoenix installs the driver, `nouveau` goes with a restart, and the container waits for both.
+#[test]
+fn a_container_waits_for_the_driver_that_phoenix_installs() {
+    virtually(async {
+        let world = furnished(Faults::none());
+        world.runtime.gpus(|gpus| {
+            gpus.driver(SHARED, "nouveau");
+            gpus.driver_from_restart(SHARED, "nvidia");
+        });
+        let site = with(|node| {
+            node["hypervisor"]["gpus"]["card0"]["driver"] =
+                json!({ "version": "570.133.07", "sha256": "4b".repeat(32) });
+            node["containers"]["plain"] = json!({ "id": 121, "address": "10.0.0.121" });
+        });
+        let waits = |ended: &scenarios::Ended| {
+            let note = "container.chat waits for the driver, which is installed on the node first";
+            ended.plan().notes.iter().any(|it| it.starts_with(note))
+        };
+        let there = |id: u32| world.node.configuration_files().iter().any(|(it, _)| *it == id);
+        // Everything else is done, without a restart that nobody agreed to.
+        let first = run(&world, &site, &Try::default()).await;
+        assert!(first.done() && waits(&first), "{:#?}\n{first:?}", first.plan());
+        assert!(there(121) && !there(120), "{:?}", world.node.configuration_files());
+        let second = run(&world, &site, &Try { restart_node: true, ..Try::default() }).await;
+        assert!(second.done(), "{:#?}\n{second:?}", second.failures());
+        assert_eq!(world.runtime.restarts(|it| it.count()), 1);
+        let third = run(&world, &site, &Try::default()).await;
+        assert!(third.done() && !waits(&third) && there(120), "{:#?}\n{third:?}", third.plan());
+        let again = run(&world, &site, &Try::default()).await;
+        assert!(again.plan().steps.is_empty() && again.plan().problems.is_empty(), "{:#?}", again.plan());
+        // Once it is there, another version that is loaded is trouble again.
+        world.runtime.gpus(|gpus| gpus.nvidia("550.54.14"));
+        let off = run(&world, &site, &Try::default()).await;
+        assert!(off.plan().problems.iter().any(|it| it.code == "gpu::driver-version"), "{:#?}", off.plan());
+    });
+}

@@ -10,6 +10,9 @@ pub const VFIO: &str = "vfio";
 /// The feature of the node that has the device files of shared cards be there before guests start.
 pub const GPU_NODES: &str = "gpu-nodes";
 
+/// The feature of the node that installs NVIDIA's driver there.
+pub const NVIDIA_DRIVER: &str = "nvidia-driver";
+
 /// A graphics card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
@@ -21,12 +24,27 @@ pub struct Gpu {
     pub memory_mib: Option<u64>,
     /// The version of NVIDIA's driver that the node has to have loaded.
     pub driver: Option<String>,
+    /// What Phoenix installs that driver by; somebody else does it where absent.
+    pub installer: Option<Installer>,
+    /// How many watts it takes at most.
+    pub power_limit: Option<u16>,
     /// Whether it is passed through to a virtual machine, rather than shared by containers.
     pub pass: bool,
     /// The resource mapping by which a virtual machine has it.
     pub mapping: Option<String>,
     /// Where it is declared.
     pub declared: Location,
+}
+
+/// NVIDIA's installer of a driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installer {
+    /// Where it is fetched from.
+    pub url: String,
+    /// Its SHA-256, in small letters.
+    pub sha256: String,
+    /// The module for the kernel: `open`, `proprietary`, or empty for what it takes by itself.
+    pub module: &'static str,
 }
 
 /// A graphics card as a guest uses it.

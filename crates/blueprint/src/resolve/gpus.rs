@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::codes;
-use crate::model::{Gpu, GpuUse, GuestKind, Guests, Hypervisor, memory_of};
+use crate::model::{Gpu, GpuUse, GuestKind, Guests, Hypervisor, Installer, memory_of};
 use crate::namespace::Entry;
 use crate::report::{Draft, Spot};
 use crate::source::{
-    CardForm, GpuForm, GpuOfGuestSource, GpuOneForm, GpuUseSource, GuestSource, HypervisorSource,
+    CardForm, DriverForm, DriverModule, DriverSource, GpuForm, GpuOfGuestSource, GpuOneForm, GpuUseSource,
+    GuestSource, HypervisorSource,
 };
 use crate::values::{MemorySize, slot_of};
 
@@ -43,18 +44,63 @@ pub(super) fn gpus(
                 .related(spot("use"), "it is passed through");
             context.push(draft.hint("leave `driver` out: it is the machine's own to install"));
         }
+        let (driver, installer) = match &source.driver {
+            None => (None, None),
+            Some(DriverForm::Version(version)) => (Some(version.0.clone()), None),
+            Some(DriverForm::Long(long)) => (Some(long.version.0.clone()), Some(installer(long))),
+        };
+        if source.power_limit.is_some() && installer.is_none() {
+            let message = format!("nothing sets the power limit of `{name}`");
+            let draft = Draft::error(codes::GPU, entry.key_spot(&["gpus", name, "power-limit"]), message);
+            context.push(draft.hint(
+                "it comes with a driver that Phoenix installs: \"driver\": { \"version\": \"…\", \"sha256\": \"…\" }",
+            ));
+        }
         let gpu = Gpu {
             name: name.clone(),
             pci: source.pci.0.clone(),
             memory_mib: source.memory.map(|size| size.mib),
-            driver: source.driver.as_ref().map(|it| it.0.clone()),
+            driver,
+            installer,
+            power_limit: source.power_limit,
             pass,
             mapping: pass.then(|| format!("phoenix-{site}-{name}")),
             declared: entry.location_of(&["gpus", name], context.report),
         };
         gpus.insert(name.clone(), Arc::new(gpu));
     }
+    one_driver(entry, &gpus, context);
     gpus
+}
+
+fn installer(source: &DriverSource) -> Installer {
+    let version = &source.version.0;
+    Installer {
+        url: source.url.as_ref().map_or_else(
+            || format!("https://download.nvidia.com/XFree86/Linux-x86_64/{version}/NVIDIA-Linux-x86_64-{version}.run"),
+            |url| url.0.clone(),
+        ),
+        sha256: source.sha256.0.to_lowercase(),
+        module: match source.module {
+            None => "",
+            Some(DriverModule::Open) => "open",
+            Some(DriverModule::Proprietary) => "proprietary",
+        },
+    }
+}
+
+/// One module in the kernel drives all cards of NVIDIA's.
+fn one_driver(entry: &Entry<'_, HypervisorSource>, gpus: &Gpus, context: &mut Context<'_, '_>) {
+    let mut with = gpus.values().filter(|gpu| gpu.driver.is_some());
+    let Some(first) = with.next() else { return };
+    for other in with.filter(|it| (&it.driver, &it.installer) != (&first.driver, &first.installer)) {
+        let spot = entry.spot(&["gpus", &other.name, "driver"]);
+        let message =
+            format!("`{}` and `{}` are to have two drivers, and the node has one", first.name, other.name);
+        let draft = Draft::error(codes::GPU, spot, message)
+            .related(entry.spot(&["gpus", &first.name, "driver"]), "the other");
+        context.push(draft.hint("say the same `driver` of both"));
+    }
 }
 
 /// Where cards are declared, for what is said of one elsewhere.

@@ -33,8 +33,8 @@ use crate::codes;
 use crate::feature_files::Known;
 use crate::files::SiteFiles;
 use crate::model::{
-    Authority, Blueprint, GPU_NODES, Guests, KERNEL, KEYS, RENEWS, SCHEDULE, SHARE_MOUNTS, STACK, VFIO,
-    shared,
+    Authority, Blueprint, GPU_NODES, Guests, KERNEL, KEYS, NVIDIA_DRIVER, RENEWS, SCHEDULE, SHARE_MOUNTS,
+    STACK, VFIO, shared,
 };
 use crate::namespace::Namespace;
 use crate::report::{Draft, Report, Spot};
@@ -157,6 +157,9 @@ pub(crate) fn resolve(
     }
     if hypervisor.as_ref().is_some_and(|node| node.gpus.values().any(|gpu| gpu.pass)) {
         used.extend(features.closure(VFIO));
+    }
+    if hypervisor.as_ref().is_some_and(|node| node.gpus.values().any(|gpu| gpu.installer.is_some())) {
+        used.extend(features.closure(NVIDIA_DRIVER));
     }
     if hypervisor.as_ref().is_some_and(|node| !node.kernel.is_empty()) {
         used.extend(features.closure(KERNEL));

@@ -26,7 +26,10 @@ pub use container::{
     AllWord, ConsoleMode, ConsoleSource, CoresForm, DeviceSource, MountOption, OwnerForm, OwnerSource,
     OwnerWord,
 };
-pub use gpu::{CardForm, GpuForm, GpuOfGuestSource, GpuOneForm, GpuSource, GpuUseSource};
+pub use gpu::{
+    CardForm, DriverForm, DriverModule, DriverSource, GpuForm, GpuOfGuestSource, GpuOneForm, GpuSource,
+    GpuUseSource,
+};
 pub use guest::{
     ContainerSource, DiskForm, DiskSource, FeatureSource, MountSource, NicSource, OptionsSource,
     StartupSource, TypeSource, VmSource,

@@ -11,7 +11,8 @@ pub const CODES: &[CodeInfo] = &[
         "the node has another version of NVIDIA's driver loaded",
         "NVIDIA's driver on the node and its libraries in the guests have to be of one version, to the last number. `driver` says \
          which, and the node has another one loaded; after an update it is the new one only from the node's next start.",
-        "Start the node anew where the new one is installed; or say the version that is loaded, and have the guests' be of that one.",
+        "Start the node anew where the new one is installed; have Phoenix install it, with the `sha256` of its installer at `driver`; or say \
+         the version that is loaded.",
     ),
     code(
         "gpu::elsewhere",
@@ -70,7 +71,8 @@ pub const CODES: &[CodeInfo] = &[
         "the node has no driver for a card that is shared",
         "Containers use a card through the node's driver: NVIDIA's own (not `nouveau`), `amdgpu`, `i915` or `xe`. Another one has it, or \
          none.",
-        "Install the driver on the node and start it anew; `phoenix-cli doctor` says the same of the node.",
+        "Of NVIDIA's, `driver` of the card with `version` and `sha256` has Phoenix install it. Others are in the kernel: which of its messages \
+         are about the card, `dmesg` on the node says.",
     ),
     code(
         "gpu::no-nodes",

@@ -129,7 +129,7 @@ carried_on() {
 # this start and the fingerprint of what the feature was in it (`-` for none, `?` where that is not known); and for each file
 # that changes its digest before the first change, `?` where nothing tells what counted.
 counting() {
-	local boot lines='' word
+	local boot lines='' files='' word
 	boot=$(cat "$boot_id") || return 1
 	[ ! -e "$state/restart/$feature" ] || lines=$(cat "$state/restart/$feature")
 	case $lines in
@@ -137,9 +137,11 @@ counting() {
 	"$boot") lines="$boot ?$nl? -" ;;
 	*) lines="$boot $applied" ;;
 	esac
+	# The fingerprint of what was not there is `-`, too, and is no file.
+	case $lines in *"$nl"*) files=${lines#*"$nl"} ;; esac
 	printf '%s\n' "$lines"
 	printf '%s\n' "$1" | tr ',' '\n' | sed -n -e 's/^at-restart$/-/p' -e 's/^at-restart://p' | while IFS= read -r word; do
-		case $lines$nl in *" $word$nl"*) continue ;; esac
+		case $files$nl in *" $word$nl"*) continue ;; esac
 		printf '%s %s\n' "$(digest "$word")" "$word"
 	done
 }

@@ -158,6 +158,12 @@ fn facts_of(gpu: &Gpu, desired: &Desired) -> Value {
     if let Some(driver) = &gpu.driver {
         facts["driver"] = driver.as_str().into();
     }
+    if let Some(installer) = &gpu.installer {
+        facts["installed from"] = installer.url.as_str().into();
+    }
+    if let Some(watts) = gpu.power_limit {
+        facts["power limit"] = format!("{watts} W").into();
+    }
     if let Some(mapping) = &gpu.mapping {
         facts["mapping"] = mapping.as_str().into();
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blueprint::model::{GPU_NODES, Gpu, GpuUse, KERNEL, VFIO};
+use blueprint::model::{GPU_NODES, Gpu, GpuUse, KERNEL, NVIDIA_DRIVER, VFIO};
 use blueprint::source::DeviceSource;
 use blueprint::values::{DevicePath, FileMode};
 use plan::desired::Guest as Wanted;
@@ -163,6 +163,14 @@ pub(crate) fn check(
         };
         good = match found {
             Ok(()) => good,
+            Err(it) if of_a_driver(it.code) && gpu.installer.is_some() && driver_comes(world) => {
+                proposal.note(format!(
+                    "{} waits for the driver, which is installed on the node first: phoenix-cli up once more makes it ({})",
+                    wanted.resource(),
+                    it.message
+                ));
+                false
+            }
             // The restart of the node brings that about, once somebody agrees to it; everything else need not wait.
             Err(it)
                 if it.code == HELD && reboots::waits_for(world, VFIO)
@@ -179,6 +187,16 @@ pub(crate) fn check(
         };
     }
     good
+}
+
+/// Whether it is a driver that is missing, or what it makes.
+fn of_a_driver(code: &str) -> bool {
+    ["gpu::no-driver", "gpu::driver-version", "gpu::no-nodes"].contains(&code)
+}
+
+/// Whether NVIDIA's driver is yet to be put in place by this plan, or runs from the node's next start.
+fn driver_comes(world: World<'_>) -> bool {
+    !is_applied(world, NVIDIA_DRIVER) || reboots::waits_for(world, NVIDIA_DRIVER)
 }
 
 /// Whether the IOMMU may be on from the node's next start, for what is on the kernel's command line then.
@@ -214,7 +232,7 @@ fn shared(world: World<'_>, gpus: &Gpus, gpu: &Gpu, card: &Card, there: Option<&
             "gpu::driver-version",
             format!("{name} is to be driven by NVIDIA's driver {wanted}, and the node has {loaded}"),
             format!(
-                "install {wanted} on the node and start it anew, or say \"driver\": \"{loaded}\" and have what is in the guests be of \
+                "have Phoenix install it, with the `sha256` of its installer at `driver`; or install {wanted} on the node and start it anew; or say \"driver\": \"{loaded}\" and have what is in the guests be of \
                  that version; what there is, on the node: cat /sys/module/nvidia/version; dpkg -l '*nvidia*'"
             ),
         ));
@@ -253,7 +271,7 @@ fn shared(world: World<'_>, gpus: &Gpus, gpu: &Gpu, card: &Card, there: Option<&
 /// How a card gets a driver.
 fn install(maker: Maker) -> String {
     match maker {
-        Maker::Nvidia => "NVIDIA's driver has to be installed on the node, and `nouveau` kept from it: apt search nvidia-driver; then start the node anew",
+        Maker::Nvidia => "Phoenix installs NVIDIA's driver on the node where `driver` of the card has the `sha256` of its installer: phoenix-cli explain hypervisor.gpus.driver",
         Maker::Amd => "on the node: modprobe amdgpu; dmesg | grep -i amdgpu says what is wrong; its firmware is in firmware-amd-graphics",
         Maker::Intel => "on the node: modprobe i915 (or xe); dmesg | grep -i drm says what is wrong",
         Maker::Other => "which driver there is for it, on the node: lspci -k",

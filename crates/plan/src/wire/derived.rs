@@ -267,11 +267,15 @@ fn gpus(blueprint: &Blueprint, container: &Guest) -> Vec<told::Gpu> {
     let cards = blueprint.hypervisor.as_ref().map(|hypervisor| &hypervisor.gpus);
     let told = container.gpus.iter().map(|used| {
         let card = cards.and_then(|cards| cards.get(&used.card));
+        let installer = card.and_then(|card| card.installer.clone());
+        let (url, sha256) = installer.map(|it| (it.url, it.sha256)).unwrap_or_default();
         told::Gpu {
             card: used.card.clone(),
             memory: used.memory_mib.map_or(0, |mib| mib * MIB),
             total: card.and_then(|card| card.memory_mib).map_or(0, |mib| mib * MIB),
             driver: card.and_then(|card| card.driver.clone()).unwrap_or_default(),
+            url,
+            sha256,
             gid: used.gid.unwrap_or(0),
             alone: card.is_some_and(|card| card.pass),
         }

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use blueprint::model::{
-    self, Blueprint, FeatureUse, GPU_NODES, KERNEL, KEYS, Location, RENEWS, SCHEDULE, TRUSTS, VFIO,
+    self, Blueprint, FeatureUse, GPU_NODES, KERNEL, KEYS, Location, NVIDIA_DRIVER, RENEWS, SCHEDULE, TRUSTS,
+    VFIO,
 };
 use blueprint::names::GuestName;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::certificates::print;
 use super::derived::{Known, renewed};
@@ -134,13 +135,32 @@ fn of_cards(
     let both: [(&str, Vec<Value>); 2] = [(VFIO, passed.collect()), (GPU_NODES, shared.collect())];
     // One says a word of the kernel's command line.
     let is_said = declared.kernel.command_line.iter().any(|word| word.starts_with("intel_iommu="));
-    both.into_iter().filter(|(_, cards)| !cards.is_empty()).map(move |(name, cards)| {
-        let mut parameters = BTreeMap::from([("cards".to_owned(), Value::Array(cards))]);
-        if name == VFIO && is_said {
-            parameters.insert("iommu".to_owned(), false.into());
-        }
-        FeatureUse { name: name.to_owned(), parameters, ..by_itself.clone() }
-    })
+    // Before their device files, which it makes.
+    driver(declared, by_itself).into_iter().chain(
+        both.into_iter().filter(|(_, cards)| !cards.is_empty()).map(move |(name, cards)| {
+            let mut parameters = BTreeMap::from([("cards".to_owned(), Value::Array(cards))]);
+            if name == VFIO && is_said {
+                parameters.insert("iommu".to_owned(), false.into());
+            }
+            FeatureUse { name: name.to_owned(), parameters, ..by_itself.clone() }
+        }),
+    )
+}
+
+/// NVIDIA's driver, where Phoenix installs it: all cards have the same.
+fn driver(declared: &model::Hypervisor, by_itself: &FeatureUse) -> Option<FeatureUse> {
+    let (version, installer) =
+        declared.gpus.values().find_map(|gpu| Some((gpu.driver.as_ref()?, gpu.installer.as_ref()?)))?;
+    let limits: BTreeMap<&str, u16> =
+        declared.gpus.values().filter_map(|gpu| Some((gpu.pci.as_str(), gpu.power_limit?))).collect();
+    let parameters = BTreeMap::from([
+        ("version".to_owned(), version.as_str().into()),
+        ("url".to_owned(), installer.url.as_str().into()),
+        ("sha256".to_owned(), installer.sha256.as_str().into()),
+        ("module".to_owned(), installer.module.into()),
+        ("power-limits".to_owned(), json!(limits)),
+    ]);
+    Some(FeatureUse { name: NVIDIA_DRIVER.to_owned(), parameters, ..by_itself.clone() })
 }
 
 /// The links of the node that are declared. What is of a bond, of a bridge or on a VLAN comes after what it is of.

@@ -15,7 +15,7 @@ const SUM: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 const GIB: u64 = 1 << 30;
 
 fn card(memory: u64, driver: &str) -> Value {
-    json!({ "card": "card0", "memory": memory * GIB, "total": 24 * GIB, "driver": driver, "gid": 0, "alone": false })
+    json!({ "card": "card0", "memory": memory * GIB, "total": 24 * GIB, "driver": driver, "url": "", "sha256": "", "gid": 0, "alone": false })
 }
 
 fn file(rendered: &Rendered, path: &str) -> String {
@@ -191,6 +191,14 @@ fn nvidias_libraries_are_of_the_nodes_version() {
     assert!(refused(nvidia(json!({ "gpus": [card(10, "")] }))).contains("which version of NVIDIA's driver?"));
     let other = refused(nvidia(json!({ "gpus": [card(10, "570.133.07")], "version": "550.54.14" })));
     assert!(other.contains("the guest cannot have 550.54.14"), "{other}");
+    // What the card says is installed on the node is what the guest has.
+    let alone =
+        |card: Value| try_with("nvidia", json!({ "gpus": [card] }), &std::collections::BTreeMap::new());
+    let is = refused(alone(card(10, "570.133.07")));
+    assert!(is.contains("which installer of NVIDIA's? Say the `sha256` at `driver` of the card"), "{is}");
+    let own = json!({ "url": "https://example.org/x.run", "sha256": SUM });
+    let wanted = file(&alone(but(card(10, "570.133.07"), own)).unwrap(), "/etc/phoenix/nvidia");
+    assert!(wanted.contains(&format!("url=https://example.org/x.run\nsha256={SUM}\n")), "{wanted}");
     let rendered =
         with("nvidia", json!({ "installer": { "sha256": SUM }, "gpus": [card(10, "570.133.07")] }));
 

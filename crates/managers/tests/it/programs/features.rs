@@ -7,6 +7,7 @@ mod checking;
 pub mod gateway;
 mod kernel;
 mod links;
+mod nvidia_driver;
 mod on_nodes;
 mod package_cache;
 mod page;

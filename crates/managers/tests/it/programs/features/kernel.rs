@@ -55,7 +55,7 @@ fn waits(root: &Root) -> Vec<String> {
 }
 
 /// Another start, as far as the kernel tells.
-fn restarts(root: &Root, number: u32) {
+pub(super) fn restarts(root: &Root, number: u32) {
     root.sh(&format!(
         "echo 00000000-0000-4000-8000-{number:012} >/run/boot-{number} && mount --bind /run/boot-{number} {BOOT_ID}"
     ));
