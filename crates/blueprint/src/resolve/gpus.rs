@@ -91,7 +91,7 @@ fn installer(source: &DriverSource) -> Installer {
 
 /// One module in the kernel drives all cards of NVIDIA's.
 fn one_driver(entry: &Entry<'_, HypervisorSource>, gpus: &Gpus, context: &mut Context<'_, '_>) {
-    let mut with = gpus.values().filter(|gpu| gpu.driver.is_some());
+    let mut with = gpus.values().filter(|gpu| gpu.driver.is_some() && !gpu.pass);
     let Some(first) = with.next() else { return };
     for other in with.filter(|it| (&it.driver, &it.installer) != (&first.driver, &first.installer)) {
         let spot = entry.spot(&["gpus", &other.name, "driver"]);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -17,6 +17,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509Name};
 use x509_parser::public_key::PublicKey;
 
+use super::durable::write_file;
 use super::error::{Answer, ApiError, Outcome};
 use super::router::Call;
 use super::{Inner, lock};
@@ -54,7 +55,7 @@ impl CustomFiles {
 
     fn put(&mut self, name: &'static str, text: &str, mode: u32) -> io::Result<()> {
         match &self.folder {
-            Some(folder) => write_file(&folder.join(name), text, mode),
+            Some(folder) => write_file(&folder.join(name), text.as_bytes(), mode),
             None => {
                 self.memory.insert(name, text.into());
                 Ok(())
@@ -106,7 +107,7 @@ impl Inner {
         *lock(&self.custom) = pair.map(Arc::new);
         if let (Some(folder), Some(chain)) = (&self.folder, chain.or_else(|| self.own_certificate())) {
             // For `lab up` alone: the node serves without it.
-            let _ = write_file(&folder.join(SERVED), &chain, 0o644);
+            let _ = write_file(&folder.join(SERVED), chain.as_bytes(), 0o644);
         }
     }
 }
@@ -271,17 +272,6 @@ pub(crate) fn self_signed(node: &str, names: &[String]) -> Result<(String, Strin
     let key = rcgen::KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
-}
-
-/// Writes a file whole or not at all.
-pub(crate) fn write_file(file: &Utf8Path, text: &str, mode: u32) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let part = file.with_extension("tmp");
-    let _ = std::fs::remove_file(&part);
-    let mut open = std::fs::OpenOptions::new();
-    open.write(true).create_new(true).mode(mode).open(&part)?.write_all(text.as_bytes())?;
-    fs_err::rename(part, file)
 }
 
 #[cfg(test)]

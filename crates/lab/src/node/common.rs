@@ -199,7 +199,7 @@ impl Cluster {
                 let file = Self::file(folder);
                 let written = serde_json::to_string_pretty(&common)
                     .map_err(std::io::Error::from)
-                    .and_then(|text| super::write_file(&file, &text, 0o600));
+                    .and_then(|text| super::write_file(&file, text.as_bytes(), 0o600));
                 // As with a node's own file: what cannot be written is remembered all the same.
                 if written.is_ok() {
                     *last = seen(&file).ok().map(Version::File);

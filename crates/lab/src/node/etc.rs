@@ -10,6 +10,7 @@ use sha1::{Digest, Sha1};
 
 use super::certificates::CustomFiles;
 use super::common::Cluster;
+use super::durable;
 use super::firewall::FirewallFiles;
 use crate::runtime::Config;
 
@@ -382,11 +383,10 @@ impl EtcPve {
     pub(crate) fn write(&mut self, id: u32, conf: &GuestConf) -> std::io::Result<()> {
         let mut stored = Stored::new(conf.kind, conf.print(), None);
         if let Some(folder) = &self.folder {
-            let folder = folder.join(conf.kind.folder());
-            let part = folder.join(format!("{id}.conf.tmp"));
-            fs_err::write(&part, &stored.text)?;
+            let file = folder.join(conf.kind.folder()).join(format!("{id}.conf"));
+            let part = durable::beside(&file, stored.text.as_bytes(), 0o644)?;
             stored.seen = Some(seen(&part)?);
-            fs_err::rename(&part, folder.join(format!("{id}.conf")))?;
+            durable::take_place(&part, &file)?;
         }
         let stored = Arc::new(stored);
         if let Some(cluster) = &self.cluster {

@@ -87,9 +87,7 @@ impl FirewallFiles {
         if let Some(folder) = path.parent() {
             fs_err::create_dir_all(folder)?;
         }
-        let part = path.with_extension("fw.tmp");
-        fs_err::write(&part, text)?;
-        fs_err::rename(&part, &path)
+        super::write_file(&path, text.as_bytes(), 0o644)
     }
 }
 

@@ -9,6 +9,7 @@ mod appliances;
 mod certificates;
 mod cluster;
 mod common;
+mod durable;
 mod error;
 mod etc;
 mod file_api;
@@ -46,8 +47,9 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 pub use access::Auth;
-pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed, write_file};
+pub(crate) use certificates::{SERVED, certified, fingerprint, self_signed};
 pub use common::{Cluster, Member};
+pub(crate) use durable::write_file;
 pub(crate) use guest_read::link_local;
 pub use guests::GuestText;
 pub use kept_files::{Checksum, Uploaded, begin_of, verify_image};
@@ -460,18 +462,9 @@ impl Inner {
     /// Writes what outlives the process, readable by its owner alone: it holds the tokens' secrets.
     fn save(&self, keep: &Keep) {
         let Some(folder) = &self.folder else { return };
-        let part = folder.join("node.json.tmp");
-        let written = serde_json::to_vec_pretty(keep).map_err(std::io::Error::from).and_then(|bytes| {
-            use std::io::Write as _;
-            use std::os::unix::fs::OpenOptionsExt as _;
-            let _ = std::fs::remove_file(&part);
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-            file.write_all(&bytes)
-        });
-        if written.is_ok() {
+        if let Ok(bytes) = serde_json::to_vec_pretty(keep) {
             // A node that cannot write its own folder goes on with what it has in memory.
-            let _ = fs_err::rename(&part, folder.join("node.json"));
+            let _ = write_file(&folder.join("node.json"), &bytes, 0o600);
         }
     }
 

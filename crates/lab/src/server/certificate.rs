@@ -28,8 +28,8 @@ pub(super) fn load_or_make(
     if !certificate.exists() || !key.exists() {
         let (pem, secret) = self_signed(node, names).map_err(|error| bad(error.to_string()))?;
         fs_err::create_dir_all(folder)
-            .and_then(|()| write_file(&key, &secret, 0o600))
-            .and_then(|()| write_file(&certificate, &pem, 0o644))
+            .and_then(|()| write_file(&key, secret.as_bytes(), 0o600))
+            .and_then(|()| write_file(&certificate, pem.as_bytes(), 0o644))
             .map_err(|error| bad(error.to_string()))?;
     }
     let read = |file: &Utf8Path| fs_err::read_to_string(file).map_err(|error| bad(error.to_string()));
