@@ -276,6 +276,7 @@ pub(crate) fn self_signed(node: &str, names: &[String]) -> Result<(String, Strin
 
 #[cfg(test)]
 mod tests {
+    use camino::Utf8Path;
     use proxmox::exchange::{Method, Request, Response};
 
     use super::*;
