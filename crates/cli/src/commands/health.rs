@@ -35,7 +35,7 @@ pub async fn run(global: &Global, options: &args::Health, printer: Printer) -> O
                 checks.len(),
                 health.took.as_secs_f64()
             )),
-            n => printer.say(format!("{n} of {} checks tell of trouble", checks.len())),
+            n => printer.say(format!("{n} of {} checks found trouble", checks.len())),
         }
     }
     if health.ok() { Ok(0) } else { Err(already_reported(ErrorKind::Failed)) }
