@@ -30,6 +30,8 @@ pub(crate) struct Compose {
     pub reads: BTreeSet<String>,
     /// What is published.
     pub ports: Ports,
+    /// The images of its services that are not built, by service, with the variables in them that are known.
+    pub images: BTreeMap<String, String>,
     /// Whether it takes in other files, or hands an environment on, so that what is not seen here may be there.
     pub open: bool,
 }
@@ -82,6 +84,7 @@ impl Compose {
         self.ports.everywhere.extend(other.ports.everywhere);
         self.ports.loopback.extend(other.ports.loopback);
         self.ports.unknown |= other.ports.unknown;
+        self.images.extend(other.images);
         self.open |= other.open;
     }
 
@@ -89,6 +92,12 @@ impl Compose {
         self.services.insert(name.to_owned());
         let has = |key: &str| service.get(key).is_some();
         self.open |= has("extends") || has("env_file");
+        if let Some(image) = service.get("image").and_then(Value::as_str).filter(|_| !has("build")) {
+            let image = known(image, env);
+            if !image.contains('$') {
+                self.images.insert(name.to_owned(), image);
+            }
+        }
         self.ports.unknown |= has("extends") || has("network_mode") || has("deploy") && has("expose");
         for port in service.get("ports").and_then(Value::as_array).into_iter().flatten() {
             match Published::read(port, env) {
@@ -251,6 +260,16 @@ services:
 
     fn ports(all: &[u16]) -> BTreeSet<u16> {
         all.iter().copied().collect()
+    }
+
+    #[test]
+    fn images_that_nobody_builds_are_known_by_service() {
+        let text = "services:\n  web: { image: 'web:${VERSION}' }\n  own: { image: own, build: . }\n  other: { image: '${X:-a}' }\n";
+        let env = BTreeMap::from([("VERSION".to_owned(), "17".to_owned())]);
+        let mut read = Compose::read(text, &env).unwrap();
+        assert_eq!(read.images, BTreeMap::from([("web".to_owned(), "web:17".to_owned())]));
+        read.over(Compose::read("services:\n  web: { image: 'web:18' }\n", &env).unwrap());
+        assert_eq!(read.images["web"], "web:18");
     }
 
     #[test]

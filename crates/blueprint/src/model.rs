@@ -95,6 +95,8 @@ pub struct Blueprint {
     pub guests: Guests,
     /// The stacks, by name. Their services are among those of their guests.
     pub stacks: BTreeMap<String, Arc<Stack>>,
+    /// Which image a name stands for in stacks: its digest.
+    pub image_digests: BTreeMap<String, String>,
     /// Every feature that is used anywhere, by name, with its files.
     pub features: BTreeMap<String, Arc<Feature>>,
 }

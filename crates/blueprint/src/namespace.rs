@@ -11,6 +11,7 @@ use crate::source::{
     NetworkSource, SiteSource, StackSource, StorageSource, TargetSource, TemplateSource, TypeSource,
 };
 use crate::tree::{Member, Node, Span};
+use crate::values::ImageDigest;
 
 /// Something that is defined in one of the files.
 #[derive(Debug)]
@@ -115,6 +116,7 @@ pub(crate) struct Namespace<'d> {
     /// Guests of every kind: their names are one namespace, as host names are.
     pub guests: BTreeMap<String, Entry<'d, GuestSource>>,
     pub stacks: BTreeMap<String, Entry<'d, StackSource>>,
+    pub image_digests: BTreeMap<String, Entry<'d, ImageDigest>>,
     pub flows: BTreeMap<String, Entry<'d, FlowSource>>,
     /// Whether a file could not be read as a whole: then what seems to be missing may be in it.
     pub blind: bool,
@@ -146,6 +148,7 @@ impl<'d> Namespace<'d> {
             merger.single("hypervisor", typed.hypervisor, &mut all.hypervisor);
             merger.single("firewall", typed.firewall, &mut all.firewall);
             merger.several("stacks", "stack", typed.stacks, &mut all.stacks);
+            merger.several("image-digests", "image digest", typed.image_digests, &mut all.image_digests);
             merger.several("flows", "flow", typed.flows, &mut all.flows);
             merger.several("networks", "network", typed.networks, &mut all.networks);
             merger.several("storages", "storage", typed.storages, &mut all.storages);

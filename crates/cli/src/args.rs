@@ -154,6 +154,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli logs notes\n  phoenix-cli logs notes --unit nginx --lines 20\n  phoenix-cli logs gateway --unit nginx --follow\n  phoenix-cli logs notes --since '1 hour ago'"
     )]
     Logs(Logs),
+    /// Ask registries for newer images of stacks, and write down which are meant
+    #[command(
+        after_help = "Examples:\n  phoenix-cli update\n  phoenix-cli update notes\n  phoenix-cli update --write && phoenix-cli plan\n\nThe guests' own Docker asks. Nothing that runs is changed; with --write it is the next plan that moves stacks to those images, and what ran before runs again where one does not work."
+    )]
+    Update(Update),
     /// Run a command in a guest; what it says comes as it is where no terminal shows it
     #[command(
         after_help = "Examples:\n  phoenix-cli exec notes -- systemctl status nginx\n  phoenix-cli exec 120 -- cat /etc/hosts"
@@ -432,6 +437,17 @@ pub struct Trace {
     /// container
     #[arg(long, value_name = "PLACE")]
     pub from: Vec<String>,
+}
+
+/// Options of `update`.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// Stacks, by name; all of them where none is named
+    #[arg(value_name = "STACK")]
+    pub stacks: Vec<String>,
+    /// Write the digests of the newest images into `image-digests.json` of the site
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// Options of `logs`.

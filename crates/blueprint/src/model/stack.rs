@@ -31,6 +31,8 @@ pub struct Stack {
     pub files: Vec<SiteFile>,
     /// Which of them Compose reads, the later ones over the earlier.
     pub compose: Vec<String>,
+    /// The images that its services are made of and that nobody builds, by service, as the compose files name them.
+    pub images: BTreeMap<String, String>,
     /// The file `.env` of the folder as it is written; empty where there is none.
     pub dotenv: String,
     /// Variables that are no secrets, by name.

@@ -192,6 +192,7 @@ pub(crate) fn resolve(
         images,
         guests,
         stacks,
+        image_digests: stacks::digests(&namespace),
         features,
     })
 }

@@ -14,7 +14,7 @@ use crate::codes;
 use crate::compose::{Compose, NAMES, OVERRIDES};
 use crate::model::{Acme, DOCKER, Guests, LONGEST, SecretRef, Site, SiteFile, Stack};
 use crate::names::GuestName;
-use crate::namespace::Entry;
+use crate::namespace::{Entry, Namespace};
 use crate::report::{Draft, Spot};
 use crate::source::{OnFailureSource, StackSource, VariableForm};
 use crate::suggest;
@@ -28,6 +28,15 @@ pub(super) const GIVEN: [&str; 5] =
 
 /// What Compose reads for variables.
 const DOTENV: &str = ".env";
+
+/// The file that has the digests of images; Compose reads it over the others.
+const DIGESTS: &str = "phoenix-images.yaml";
+
+/// Which image a name stands for.
+pub(super) fn digests(namespace: &Namespace<'_>) -> BTreeMap<String, String> {
+    let said = namespace.image_digests.iter();
+    said.filter_map(|(name, entry)| Some((name.clone(), entry.value.as_ref()?.0.clone()))).collect()
+}
 
 /// All stacks, by name; their services become services of their guests.
 pub(super) fn stacks(
@@ -151,6 +160,7 @@ fn stack(
         adopts: source.project.is_some(),
         files: read.files,
         compose: read.reads,
+        images: read.compose.images,
         dotenv: read.dotenv,
         env,
         secret_env,
@@ -249,7 +259,7 @@ impl Read {
                 .push(Draft::error(codes::BAD_STACK, spot, message).hint(format!("call it `{}`", NAMES[0])));
             return None;
         };
-        let reads: Vec<String> =
+        let mut reads: Vec<String> =
             std::iter::once(first).chain(OVERRIDES.iter().find(has)).map(|name| (*name).to_owned()).collect();
         let text = |form: &VariableForm| match form {
             VariableForm::Text(text) => Some(text.clone()),
@@ -262,6 +272,19 @@ impl Read {
         for name in &reads {
             let place = if alone { path.clone() } else { format!("{path}/{name}") };
             compose.over(one(&files, name, &place, spot, &env, context)?);
+        }
+        if let Some(pinned) = pinned(&compose.images, context.namespace) {
+            if files.iter().any(|file| file.path == DIGESTS) {
+                let message = format!("`{path}/{DIGESTS}` is where Phoenix writes the digests of images");
+                context.push(Draft::error(codes::BAD_STACK, spot, message).hint("rename the file"));
+                return None;
+            }
+            files.push(SiteFile {
+                path: DIGESTS.to_owned(),
+                bytes: pinned.into_bytes().into(),
+                executable: false,
+            });
+            reads.push(DIGESTS.to_owned());
         }
         let mut dotenv = String::new();
         if let Some(at) = files.iter().position(|file| file.path == DOTENV) {
@@ -326,6 +349,19 @@ impl Read {
             }
         }
     }
+}
+
+/// What has services be of the images that their names stand for; nothing where none has a digest.
+fn pinned(images: &BTreeMap<String, String>, namespace: &Namespace<'_>) -> Option<String> {
+    let mut services = serde_json::Map::new();
+    for (service, image) in images {
+        let entry = namespace.image_digests.get(image).and_then(|entry| entry.value.as_ref());
+        if let Some(digest) = entry {
+            services.insert(service.clone(), serde_json::json!({ "image": format!("{image}@{}", digest.0) }));
+        }
+    }
+    // JSON is YAML.
+    (!services.is_empty()).then(|| format!("{:#}\n", serde_json::json!({ "services": services })))
 }
 
 /// The variable that a line of such a file sets.

@@ -58,7 +58,8 @@ pub use zfs::{
 pub(crate) use guest::{GuestSettings, GuestSource};
 
 use crate::values::{
-    AddressRange, Bridge, Domain, EndName, IdRange, Ipv4, Label, Life, SitePath, Subnet, Text, Timezone,
+    AddressRange, Bridge, Domain, EndName, IdRange, ImageDigest, Ipv4, Label, Life, SitePath, Subnet, Text,
+    Timezone,
 };
 
 /// A blueprint file. A site is all files of its folder together: each may hold any of these keys, and a name is
@@ -102,6 +103,10 @@ pub struct FileSource {
     /// Stacks of Docker containers, by name.
     #[schemars(extend("propertyNames" = name()))]
     pub stacks: Option<BTreeMap<String, StackSource>>,
+    /// Which image a name with a tag stands for in stacks, by that name as compose files have it: its digest in its registry. Without it, a
+    /// name stands for what the registry happened to give when it was first fetched. `phoenix-cli update --write` finds them out.
+    #[schemars(extend("examples" = serde_json::json!([{"postgres:17-alpine": "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}])))]
+    pub image_digests: Option<BTreeMap<String, ImageDigest>>,
     /// The firewall. Where present, who may talk to whom follows from services, `needs` and `flows`.
     pub firewall: Option<FirewallSource>,
     /// What may flow beyond what follows from services and `needs`, by name.

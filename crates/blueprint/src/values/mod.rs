@@ -29,8 +29,9 @@ pub use shares::{ClientName, FolderMode, ShareName, SharePath, UnixName};
 pub(crate) use texts::ssh_destination;
 pub use texts::{
     Bridge, Description, DeviceName, DevicePath, Domain, EndName, Endpoint, FileMode, FileSystem,
-    Fingerprint, GuestPath, HttpUrl, Label, NodeLabel, PoolName, PortName, ProjectName, SecretName, Sha256,
-    SitePath, SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid, Variable, VolumeId,
+    Fingerprint, GuestPath, HttpUrl, ImageDigest, Label, NodeLabel, PoolName, PortName, ProjectName,
+    SecretName, Sha256, SitePath, SshDestination, StorageName, Tag, Text, Timezone, UrlPath, User, Uuid,
+    Variable, VolumeId,
 };
 
 pub use zfs::{DatasetName, DatasetPath, DiskName, Keep, ZfsPoolName, ZfsSize, bytes};
@@ -116,6 +117,7 @@ text_values! {
     Endpoint, "endpoint", r"^https://[^/@\s]+/?$", "an address such as \"https://10.0.0.13:8006\"", "https://10.0.0.13:8006";
     Fingerprint, "fingerprint", r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$", "a SHA-256 fingerprint, 32 pairs of hexadecimal digits with colons", "AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99";
     HttpUrl, "http-url", r"^https?://[^/@\s]+/[^\s]*$", "a web address such as \"https://images.example.org/debian-13.qcow2\"", "https://images.example.org/debian-13.qcow2";
+    ImageDigest, "image-digest", "^sha256:[0-9a-f]{64}$", "the digest of an image, sha256: and 64 hexadecimal digits", "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     Sha256, "sha256", r"^[0-9A-Fa-f]{64}$", "a SHA-256, 64 hexadecimal digits", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     StorageName, "storage-name", r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the name of a storage such as \"tank-vms\"", "tank-vms";
     ProjectName, "project", "^[a-z0-9][a-z0-9_-]{0,62}$", "the name of a project such as \"notes\"", "notes";

@@ -203,6 +203,14 @@ checked_texts! {
         }
         wrong(format!("`{text}` is not a SHA-256"), "64 hexadecimal digits, as `sha256sum FILE` prints them")
     };
+    /// The digest of an image's manifest in a registry (OCI Image Specification, "Digests").
+    ImageDigest => |text| {
+        let sum = text.strip_prefix("sha256:").unwrap_or_default();
+        if sum.len() == 64 && sum.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(());
+        }
+        wrong(format!("`{}` is not the digest of an image", text.escape_debug()), "phoenix-cli update --write finds it out")
+    };
     /// The name of a storage (PVE::JSONSchema, `parse_storage_id`).
     StorageName => |text| {
         let good = text.len() > 1

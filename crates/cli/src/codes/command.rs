@@ -329,6 +329,30 @@ pub const CODES: &[CodeInfo] = &[
          there is none any more, `phoenix-cli adopt NAME` takes the guests over again.",
     ),
     code(
+        "update::elsewhere",
+        "digests of images are declared in another file",
+        "`update --write` writes `image-digests.json` as a whole, and what is declared twice is an error of the blueprint.",
+        "Move what is below `image-digests` into that file of the site's folder.",
+    ),
+    code(
+        "update::failed",
+        "a guest does not tell which images there are",
+        "Docker in the guest is asked, which asks the registries. The error holds what it said.",
+        "`phoenix-cli health` says whether Docker runs there; `phoenix-cli apply` brings what asks to where it is missing.",
+    ),
+    code(
+        "update::unknown",
+        "no stack is called so",
+        "What is named is none of the site's stacks.",
+        "The hint lists them.",
+    ),
+    code(
+        "update::write",
+        "the digests could not be written",
+        "`image-digests.json` of the site's folder could not be written.",
+        "See to it that the folder is yours, and that there is room.",
+    ),
+    code(
         "wire::path",
         "a path that cannot work",
         "Each file is fine, and what follows from them is wired, but a request could not get through: the message names \

@@ -31,6 +31,7 @@ mod secrets;
 mod show;
 mod status;
 mod trace;
+mod update;
 mod validate;
 mod version;
 
@@ -68,6 +69,7 @@ fn carry_out(global: &Global, command: Command, printer: Printer) -> Outcome {
         Command::Exec(options) => wait(guests::exec(global, &options, printer)),
         Command::Shell(options) => wait(guests::shell(global, &options, printer)),
         Command::Logs(options) => wait(logs::run(global, &options, printer)),
+        Command::Update(options) => wait(update::run(global, &options, printer)),
         Command::Trace(options) => wait(trace::run(global, &options, printer)),
         Command::Doctor(options) => wait(doctor::run(global, &options, printer)),
         Command::Bootstrap(options) => wait(bootstrap::run(global, &options, printer)),

@@ -5,6 +5,7 @@
 
 pub mod crew;
 pub mod diff;
+pub mod newest;
 
 use std::sync::Arc;
 

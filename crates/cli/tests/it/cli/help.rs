@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 62] = [
+const COMMANDS: [&[&str]; 63] = [
     &[],
     &["init"],
     &["validate"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 62] = [
     &["health"],
     &["trace"],
     &["logs"],
+    &["update"],
     &["exec"],
     &["shell"],
     &["graph"],

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use managers::features::Rendered;
+use managers::stacks::newest::parse;
 use serde_json::{Value, json};
 
 use super::guest::{Guest, NAME};
@@ -177,6 +178,7 @@ fn a_registry_gives_to_its_users_what_they_pushed() {
     }
 
     cleaned(&guest, &host, &curl);
+    newest(&guest, &host);
 
     guest.reboot();
     guest.sh("ip address add 10.0.0.53/32 dev lo");
@@ -255,6 +257,37 @@ fn cleaned(guest: &Guest, host: &str, curl: &str) {
     guest.fails("systemctl is-active docker-registry-cleanup.timer");
     guest.run(&apply(&registry(json!({ "users": users })))).ok();
     guest.sh("systemctl is-active docker-registry-cleanup.timer");
+}
+
+/// Whether a name stands for another image by now is asked by who may fetch it, and nothing is fetched for it.
+fn newest(guest: &Guest, host: &str) {
+    let name = format!("{host}/moving:1");
+    let ask = |image: &str| {
+        let text = guest.sh(&format!("/usr/local/lib/phoenix/docker-stack newest {image}"));
+        let [image] = parse(&text).unwrap_or_else(|line| panic!("{line}")).try_into().unwrap();
+        image
+    };
+    push(guest, "tiny:1", &name);
+    guest.sh(&format!("docker pull -q {name}"));
+    let first = ask(&name);
+    assert!(first.here.is_some() && first.here == first.there && first.why.is_none(), "{first}");
+    push(guest, "other:1", &name);
+    let gone = ask(&name);
+    assert!(gone.here.is_none() && gone.there.is_some() && gone.there != first.there, "{gone}");
+    let by_digest = format!("{host}/moving@{}", first.here.as_deref().unwrap());
+    guest.sh(&format!("docker pull -q {by_digest} && docker tag {by_digest} {name}"));
+    let newer = ask(&name);
+    assert_eq!((&newer.here, &newer.there), (&first.here, &gone.there), "{newer}");
+    // As a compose file says it then.
+    guest.sh(&format!("docker pull -q {name}@{}", newer.there.as_deref().unwrap()));
+
+    let nothing = ask(&format!("{host}/nothing:1"));
+    assert!(nothing.there.is_none() && nothing.why.as_ref().unwrap().contains("unknown"), "{nothing}");
+    guest.sh("mv /root/.docker/config.json /root/kept");
+    let refused = ask(&name);
+    let why = refused.why.clone().unwrap_or_default().to_lowercase();
+    assert!(refused.there.is_none() && (why.contains("unauthorized") || why.contains("auth")), "{refused}");
+    guest.sh("mv /root/kept /root/.docker/config.json");
 }
 
 /// What the cache is of: a registry that whoever trusts the workshop may use.
