@@ -177,13 +177,19 @@ impl Site {
             .spawn()
             .unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        let seen = lines.map_while(Result::ok).any(|line| line.contains(report));
+        let mut failures = Vec::new();
+        let seen = lines.map_while(Result::ok).any(|line| {
+            if line.contains("failed") {
+                failures.push(line.clone());
+            }
+            line.contains(report)
+        });
         if seen {
             cut();
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(seen, "the run ended before it reported `{report}`");
+        assert!(seen, "the run ended before it reported `{report}`: {failures:#?}");
     }
 
     /// A line of shell in a guest: whether it succeeded, and what it printed.
