@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 62] = [
+const COMMANDS: [&[&str]; 68] = [
     &[],
     &["init"],
     &["validate"],
@@ -58,6 +58,12 @@ const COMMANDS: [&[&str]; 62] = [
     &["lab", "machine", "pull"],
     &["lab", "machine", "insert"],
     &["lab", "machine", "replace"],
+    &["learn"],
+    &["learn", "list"],
+    &["learn", "start"],
+    &["learn", "check"],
+    &["learn", "hint"],
+    &["learn", "stop"],
     &["version"],
     &["completions"],
     &["certs", "root"],
@@ -147,7 +153,8 @@ fn completions_for_every_shell() {
 #[test]
 fn schemas_are_schemas_and_the_first_site_fits() {
     let env = TestEnv::site();
-    for args in [&["schema"][..], &["schema", "--feature"], &["schema", "--stack"]] {
+    for args in [&["schema"][..], &["schema", "--feature"], &["schema", "--stack"], &["schema", "--exercise"]]
+    {
         let schema = env.run(args).ended(0).json();
         assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{args:?}");
         assert_eq!(schema["type"], "object", "{args:?}");
