@@ -221,7 +221,11 @@ async fn start(
         write_site(&begun)?;
     }
     printer.say(format!("… starting the lab of `{name}`"));
-    lab::start(&begun.global, &lab_of(&begun.folder, options.simulated), begun.hushed()).await?;
+    // What began with records goes on with them.
+    let simulated = options.simulated || begun.record.simulated || is_simulated(&begun.folder);
+    lab::start(&begun.global, &lab_of(&begun.folder, simulated), begun.hushed()).await?;
+    begun.record.simulated = is_simulated(&begun.folder);
+    begun.record.write(&begun.folder)?;
     if !goes_on {
         set_scene(&mut begun, printer).await?;
     }
@@ -262,6 +266,11 @@ fn lab_of(folder: &Utf8Path, simulated: bool) -> LabUp {
         ssh_port: port(),
         https_port: port(),
     }
+}
+
+fn is_simulated(folder: &Utf8Path) -> bool {
+    let lab = ::lab::up::NodeRecord::read(&site::default_lab(folder));
+    lab.is_some_and(|lab| lab.runtime == ::lab::runtime::RuntimeKind::Simulated)
 }
 
 /// Does what comes before the task, and notes what was there then.
@@ -328,9 +337,8 @@ async fn on_node(begun: &Begun<'_>, command: &[String]) -> Result<(), CommandErr
 
 /// Tells the task.
 fn tell(begun: &Begun<'_>, goes_on: bool, printer: Printer) {
-    let Begun { name, exercise, folder, .. } = begun;
-    let lab = ::lab::up::NodeRecord::read(&site::default_lab(folder));
-    let simulated = lab.is_some_and(|lab| lab.runtime == ::lab::runtime::RuntimeKind::Simulated);
+    let Begun { name, exercise, folder, record, .. } = begun;
+    let simulated = record.simulated;
     if printer.json {
         let goals: Vec<String> = exercise.goals.iter().map(Goal::text).collect();
         printer.data_json(&json!({
@@ -340,9 +348,9 @@ fn tell(begun: &Begun<'_>, goes_on: bool, printer: Printer) {
         return;
     }
     let again = if goes_on { " (begun already; your files are as they were)" } else { "" };
-    printer.data(format!("{}{again}\n\n{}\n", paint(Style::Strong, &exercise.title), exercise.task));
+    printer.data(format!("{}{again}\n\n{}\n\n", paint(Style::Strong, &exercise.title), exercise.task));
     if let Some(question) = exercise.question() {
-        printer.data(format!("A question: {question}\n"));
+        printer.data(format!("A question: {question}\n\n"));
     }
     let lab =
         if simulated { "simulated: guests are records, nothing runs in them" } else { "real containers" };
@@ -359,6 +367,17 @@ fn is_ready(begun: &Begun<'_>) -> Result<(), CommandError> {
     Err(CommandError::usage("learn::not-ready", what).hint(format!("phoenix-cli learn start {}", begun.name)))
 }
 
+/// Whether its lab runs: a node that is gone would be waited for.
+async fn runs(begun: &Begun<'_>) -> Result<(), CommandError> {
+    let status = ::lab::up::status(&site::default_lab(&begun.folder)).await;
+    if status.is_ok_and(|status| status.running) {
+        return Ok(());
+    }
+    let what = format!("the lab of `{}` is not running", begun.name);
+    Err(CommandError::failed("lab::not-running", what)
+        .hint(format!("phoenix-cli learn start {}", begun.name)))
+}
+
 async fn check(begun: &Begun<'_>, options: &LearnCheck, printer: Printer) -> Outcome {
     is_ready(begun)?;
     let (goals, answer) = (&begun.exercise.goals, options.answer.as_deref());
@@ -369,10 +388,10 @@ async fn check(begun: &Begun<'_>, options: &LearnCheck, printer: Printer) -> Out
     let paper = opening::paper(&begun.global, begun.hushed());
     let asks = Goal::need_the_node(goals) || begun.exercise.question().is_some();
     let looked = match &paper {
-        Ok(_) if asks => Some(opening::glance(&begun.global, begun.hushed()).await.map_err(|error| {
-            let hint = format!("phoenix-cli learn start {} starts its lab again", begun.name);
-            if error.code.starts_with("lab::") { error.hint(hint) } else { error }
-        })?),
+        Ok(_) if asks => {
+            runs(begun).await?;
+            Some(opening::glance(&begun.global, begun.hushed()).await?)
+        }
         _ => None,
     };
     let wanted = paper.as_ref().map(|paper| &paper.desired);

@@ -166,8 +166,6 @@ pub(crate) fn site_files(name: &str) -> impl Iterator<Item = (&'static str, &'st
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Exercise).to_value();
     schema["title"] = "Phoenix exercise".into();
-    let description = "The JSON Schema for editors, which then explain and complete keys.";
-    schema["properties"]["$schema"] = serde_json::json!({ "type": "string", "description": description });
     schema
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Record {
     /// Whether all that comes before the task has been done.
     #[serde(default)]
     pub ready: bool,
+    /// Whether its lab is simulated.
+    #[serde(default)]
+    pub simulated: bool,
     /// How many hints were given.
     #[serde(default)]
     pub hints: usize,
@@ -38,6 +41,7 @@ impl Record {
             exercise: exercise.to_owned(),
             started: Timestamp::now(),
             ready: false,
+            simulated: false,
             hints: 0,
             answered: false,
             certificates: BTreeMap::new(),

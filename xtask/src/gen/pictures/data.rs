@@ -20,7 +20,7 @@ const HYPERVISOR: Picture = Picture {
     label: "One machine is a house. The hypervisor is its manager, who lets three flats: the guests",
     height: 340,
     boxes: &[
-        b("you", [24, 120, 150, 70], "You", "the owner", Plain),
+        b("you", [24, 224, 150, 70], "You", "the owner", Plain),
         b("house", [230, 20, 706, 300], "The machine: the house", "processor, memory, disks", Around),
         b(
             "manager",
@@ -90,10 +90,14 @@ const PROXY: Picture = Picture {
         b("visitor", [24, 120, 180, 80], "Browser", "a visitor", Plain),
         b("desk", [330, 110, 230, 100], "Gateway (Nginx)", "the front desk", Main),
         b("notes", [730, 24, 206, 70], "notes", "an office, port 80", Plain),
-        b("blog", [730, 124, 206, 70], "blog", "an office, port 80", Good),
+        b("blog", [730, 125, 206, 70], "blog", "an office, port 80", Good),
         b("data", [730, 226, 206, 70], "data", "no visitors here", Bad),
     ],
-    arrows: &[a("visitor", "desk", "HTTPS"), a("desk", "notes", "notes.…"), a("desk", "blog", "blog.…")],
+    arrows: &[
+        a("visitor", "desk", "HTTPS"),
+        a("desk", "notes", "asked for notes"),
+        a("desk", "blog", "asked for blog"),
+    ],
 };
 
 const CERTIFICATES: Picture = Picture {
@@ -121,7 +125,7 @@ const ZFS: Picture = Picture {
     label: "A pool is a pair of notebooks that a clerk writes alike; a dataset is a chapter, a snapshot a photograph of its table of contents",
     height: 350,
     boxes: &[
-        b("writer", [24, 130, 180, 80], "A program", "tells what to write", Plain),
+        b("writer", [24, 77, 180, 80], "A program", "tells what to write", Plain),
         b(
             "pool",
             [290, 20, 420, 310],
@@ -164,10 +168,10 @@ const FIREWALLS: Picture = Picture {
     label: "A school at night: the caretaker has a list, opens the doors on it, and no others",
     height: 330,
     boxes: &[
-        b("outside", [24, 50, 180, 70], "Outside", "the street", Plain),
+        b("outside", [24, 35, 180, 70], "Outside", "the street", Plain),
         b("app", [24, 210, 180, 70], "app", "has to get to db", Plain),
         b("list", [370, 20, 220, 100], "Flows", "the caretaker's list", Main),
-        b("gateway", [740, 50, 196, 70], "gateway", "the front door", Good),
+        b("gateway", [740, 35, 196, 70], "gateway", "the front door", Good),
         b("db", [740, 210, 196, 70], "db, port 5432", "the archive's door", Good),
         b("rest", [370, 210, 220, 70], "needs: db", "one line of the list", Plain),
     ],

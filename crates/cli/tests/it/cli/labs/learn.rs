@@ -48,7 +48,7 @@ const CASES: [Case; 9] = [
         name: "stolen-key",
         page: "certificates.md",
         begins: &[false, false, true, true],
-        typed: &[&["rotate", "gateway", "--yes"]],
+        typed: &[&["rotate", "gateway", "--yes"], &["apply"]],
     },
     Case {
         name: "second-name",
@@ -129,7 +129,9 @@ impl Learner {
 
 impl Drop for Learner {
     fn drop(&mut self) {
-        let _ = self.env.command(&["learn", "stop"]).output();
+        for case in &CASES {
+            let _ = self.env.command(&["learn", "stop", case.name]).output();
+        }
     }
 }
 
@@ -149,7 +151,10 @@ fn is_done(case: &Case) {
     assert!(shown.out.contains("✘ ") && shown.err.contains("learn hint"), "{shown:#?}");
 
     let text = std::fs::read_to_string(format!("{}/../../docs/src/learn/{page}", env!("CARGO_MANIFEST_DIR")));
-    let all = commands(&text.unwrap());
+    let text = text.unwrap();
+    // What comes after it is for the person to do.
+    let (before, _) = text.split_once("\n## Exercise\n").unwrap();
+    let all = commands(before);
     let lines: Vec<&String> = all.iter().filter(|line| !line.starts_with("phoenix-cli learn")).collect();
     assert!(lines.len() > 1, "{page} names no commands");
     for line in lines {
@@ -257,12 +262,12 @@ fn what_cannot_be_begun_says_what_to_do() {
     assert_eq!(of(learner.there(&["learn", "check", "--json"])), "first-pool");
     assert_eq!(of(learner.run(&["learn", "check", "one-card", "--json"])), "one-card");
     learner.run(&["learn", "stop", "one-card", "--remove"]).ended(0);
-    // Without consent the folder stays, and the exercise goes on from it.
+    // Without consent the folder stays, and the exercise goes on from it, as it was begun.
     let kept = learner.there(&["learn", "stop"]).ended(0);
     assert!(kept.err.contains("is still there") && learner.folder.join("mine.json").exists(), "{kept:#?}");
     assert_eq!(processes(&learner.folder), Vec::<String>::new());
-    let again = learner.there(&["learn", "start", "first-pool", "--simulated", "--json"]).ended(0).json();
-    assert_eq!(again["continued"], true);
+    let again = learner.there(&["learn", "start", "first-pool", "--json"]).ended(0).json();
+    assert_eq!((&again["continued"], &again["simulated"]), (&true.into(), &true.into()));
 }
 
 /// Killed while the scene was set, and its lab killed afterwards: the same command goes on each time.
