@@ -249,14 +249,20 @@ fn write_site(begun: &Begun<'_>) -> Result<(), CommandError> {
     write(".phoenix/blueprint.schema.json", schema.as_bytes())
 }
 
-/// Ports that nobody has, so that labs of exercises are in nobody's way; one that runs, or ran, keeps its own.
+/// Where ports of labs of exercises begin: below those that systems give to connections by themselves, so that none is taken in
+/// between.
+const FIRST_PORT: u16 = 20_000;
+
+/// Ports that nobody has, from a place that follows from the folder, so that labs of exercises are in nobody's way; a lab that is there
+/// keeps its own.
 fn lab_of(folder: &Utf8Path, simulated: bool) -> LabUp {
     let is_new = ::lab::up::NodeRecord::read(&site::default_lab(folder)).is_none();
-    let free = || {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
-        listener.local_addr().ok().map(|address| address.port())
-    };
-    let port = || is_new.then(free).flatten();
+    let place =
+        folder.as_str().bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let from = FIRST_PORT + place % 10_000;
+    let mut free =
+        (from..from + 1_000).filter(|port| is_new && TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let mut port = || free.next();
     LabUp {
         simulated,
         nodes: None,

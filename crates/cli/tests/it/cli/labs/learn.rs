@@ -305,6 +305,9 @@ fn killed_and_begun_again() {
     assert_eq!(json["error"]["code"], "lab::not-running", "{json:#}");
     assert!(json["error"]["hint"].as_str().unwrap().contains("learn start second-guest"), "{json:#}");
     learner.run(&start).ended(0);
+    // As after a power cut: what is there does not run.
+    assert_eq!(learner.goals(), [true, false, false, false, false]);
+    learner.there(&["apply"]).ended(0);
     assert_eq!(learner.goals(), [true, false, true, false, true]);
     learner.run(&["learn", "stop", "--remove"]).ended(0);
     assert_eq!(processes(&learner.folder), Vec::<String>::new());
