@@ -427,12 +427,7 @@ async fn check(begun: &Begun<'_>, options: &LearnCheck, printer: Printer) -> Out
         for it in &judged {
             let (sign, style) = if it.done { ("✔", Style::Add) } else { ("✘", Style::Remove) };
             let why = foreign::line(&it.why);
-            printer.data(format!(
-                "{} {}\n    {}",
-                paint(style, sign),
-                it.text,
-                paint(Style::Dim, &why.to_string())
-            ));
+            printer.data(format!("{} {}\n    {}", paint(style, sign), it.text, paint(Style::Dim, &why)));
         }
         printer.say(match done {
             true => format!("\n`{}` is done. To end it: phoenix-cli learn stop --remove", begun.name),
