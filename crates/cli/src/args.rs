@@ -5,12 +5,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod kept;
 mod lab;
+mod learn;
 
 pub use kept::{
     Backup, BackupCa, BackupCommand, Certs, CertsCommand, Restore, RestoreCommand, RestoreWhat, Secrets,
     SecretsCommand, SecretsOpen, SecretsSeal,
 };
 pub use lab::{Lab, LabCommand, LabDown, LabMachine, LabRaw, LabShell, LabUp, MachineCommand, MachinePart};
+pub use learn::{Learn, LearnCheck, LearnCommand, LearnNamed, LearnStart, LearnStop};
 
 const EXAMPLES: &str = "Examples:
   phoenix-cli init --site my-workshop          write a first site
@@ -181,7 +183,7 @@ pub enum Command {
     Explain(Explain),
     /// Print the JSON Schema of blueprints, so that an editor completes and explains
     #[command(
-        after_help = "Examples:\n  phoenix-cli schema > blueprint.schema.json\n  phoenix-cli schema --feature > feature.schema.json\n  phoenix-cli schema --stack > stack.schema.json"
+        after_help = "Examples:\n  phoenix-cli schema > blueprint.schema.json\n  phoenix-cli schema --feature > feature.schema.json\n  phoenix-cli schema --stack > stack.schema.json\n  phoenix-cli schema --exercise > exercise.schema.json"
     )]
     Schema(Schema),
     /// Show earlier runs, or one of them
@@ -227,6 +229,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli lab up\n  phoenix-cli lab status\n  phoenix-cli lab shell\n  phoenix-cli lab down"
     )]
     Lab(Lab),
+    /// Learn while you build: exercises in a lab of their own, which say when they are done
+    #[command(
+        after_help = "Examples:\n  phoenix-cli learn                      the exercises, and where you are\n  phoenix-cli learn start second-guest\n  phoenix-cli learn check\n  phoenix-cli learn hint\n  phoenix-cli learn stop --remove\n\nEach belongs to a page of the book's learning centre, which explains what it is about."
+    )]
+    Learn(Learn),
     /// Print the version
     #[command(after_help = "Examples:\n  phoenix-cli version\n  phoenix-cli version --json")]
     Version,
@@ -526,6 +533,9 @@ pub struct Schema {
     /// The schema of a stack.json instead
     #[arg(long, conflicts_with = "feature")]
     pub stack: bool,
+    /// The schema of an exercise.json of the learning centre instead
+    #[arg(long, conflicts_with_all = ["feature", "stack"])]
+    pub exercise: bool,
 }
 
 /// Options of `doctor`.

@@ -9,6 +9,7 @@ mod gpu;
 mod guests;
 mod inside;
 mod lab;
+mod learn;
 mod node;
 mod reboot;
 mod run;
@@ -18,13 +19,14 @@ mod zfs;
 use blueprint::codes::CodeInfo;
 
 /// The lists, one a file.
-const LISTS: [&[CodeInfo]; 11] = [
+const LISTS: [&[CodeInfo]; 12] = [
     authority::CODES,
     command::CODES,
     gpu::CODES,
     guests::CODES,
     inside::CODES,
     lab::CODES,
+    learn::CODES,
     node::CODES,
     reboot::CODES,
     run::CODES,

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod codes;
+pub mod learn;
 
 mod commands;
 mod diagnostics;

@@ -7,7 +7,7 @@ use blueprint::codes::CodeInfo;
 use camino::Utf8Path;
 
 /// What comes before the `::` of a code, with what these codes are about; in the order of the page.
-const SUBJECTS: [(&str, &str); 25] = [
+const SUBJECTS: [(&str, &str); 26] = [
     ("blueprint", "The blueprint"),
     ("site", "The site's folder"),
     ("init", "Making a site"),
@@ -33,6 +33,7 @@ const SUBJECTS: [(&str, &str); 25] = [
     ("logs", "Journals"),
     ("host", "The node itself, as `doctor` sees it"),
     ("lab", "The lab"),
+    ("learn", "The learning centre"),
 ];
 
 /// What is left, at the end of the page.

@@ -6,6 +6,7 @@ mod errors;
 pub mod features;
 mod keys;
 mod packages;
+mod pictures;
 mod stacks;
 mod told;
 
@@ -52,6 +53,7 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
         ("docs/blueprint.schema.json", schema(blueprint::schema())?),
         ("docs/feature.schema.json", schema(blueprint::feature_schema())?),
         ("docs/stack.schema.json", schema(blueprint::stack_schema())?),
+        ("docs/exercise.schema.json", schema(phoenix_cli::learn::schema())?),
         (summary, contents),
     ]
     .into_iter()
@@ -59,6 +61,7 @@ fn files(root: &Utf8Path) -> Result<Vec<(String, String)>, Box<dyn std::error::E
     .collect();
     let pages = features::pages(&catalog).into_iter().chain(stacks::pages(&catalog));
     files.extend(pages.map(|(path, text)| (path, page(text))));
+    files.extend(pictures::files());
     Ok(files)
 }
 

@@ -192,7 +192,8 @@ async fn machine(global: &Global, command: MachineCommand, printer: Printer) -> 
     Ok(0)
 }
 
-async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
+/// Starts the lab, or mends it.
+pub(super) async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     let loaded = opening::load(global, printer)?;
     let spec = spec(&loaded.blueprint, options)?;
     if spec.folder.starts_with(site::state(&loaded.blueprint.root)) {
@@ -236,7 +237,8 @@ async fn start(global: &Global, options: &LabUp, printer: Printer) -> Outcome {
     Ok(0)
 }
 
-async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
+/// Ends the lab, and removes all that it made.
+pub(super) async fn stop(global: &Global, options: &LabDown, printer: Printer) -> Outcome {
     if !options.all {
         site::Control::close_kept(&site::folder(&global.site)?, &crate::opening::environment()).await;
     }

@@ -19,6 +19,7 @@ mod health;
 mod history;
 mod init;
 mod lab;
+mod learn;
 mod logs;
 mod plan;
 mod probing;
@@ -78,6 +79,7 @@ fn carry_out(global: &Global, command: Command, printer: Printer) -> Outcome {
         Command::Restore(options) => wait(backup::restore(global, &options.what, printer)),
         Command::Certs(options) => wait(certs::run(global, &options, printer)),
         Command::Artifacts(options) => wait(artifacts::run(&options, printer)),
+        Command::Learn(options) => wait(learn::run(global, options.command, printer)),
         Command::Lab(options) => wait(lab::run(global, options.command, printer)),
     }
 }

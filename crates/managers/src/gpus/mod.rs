@@ -170,6 +170,12 @@ fn facts_of(gpu: &Gpu, desired: &Desired) -> Value {
     let guests = desired.guests.values().filter(|guest| guest.gpus.iter().any(|it| it.card == gpu.name));
     let names: Vec<String> = guests.map(|guest| guest.resource().to_string()).collect();
     facts["used by"] = names.join(", ").into();
+    let takes = memory_of(&gpu.name, desired.guests.values().map(|guest| &*guest.spec));
+    if !takes.is_empty() {
+        let each: Vec<String> =
+            takes.iter().map(|(name, mib)| format!("{name} {}", form::mib(*mib))).collect();
+        facts["taken"] = each.join(", ").into();
+    }
     facts
 }
 

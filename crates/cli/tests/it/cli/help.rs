@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Said, TestEnv};
 
-const COMMANDS: [&[&str]; 63] = [
+const COMMANDS: [&[&str]; 69] = [
     &[],
     &["init"],
     &["validate"],
@@ -59,6 +59,12 @@ const COMMANDS: [&[&str]; 63] = [
     &["lab", "machine", "pull"],
     &["lab", "machine", "insert"],
     &["lab", "machine", "replace"],
+    &["learn"],
+    &["learn", "list"],
+    &["learn", "start"],
+    &["learn", "check"],
+    &["learn", "hint"],
+    &["learn", "stop"],
     &["version"],
     &["completions"],
     &["certs", "root"],
@@ -148,7 +154,8 @@ fn completions_for_every_shell() {
 #[test]
 fn schemas_are_schemas_and_the_first_site_fits() {
     let env = TestEnv::site();
-    for args in [&["schema"][..], &["schema", "--feature"], &["schema", "--stack"]] {
+    for args in [&["schema"][..], &["schema", "--feature"], &["schema", "--stack"], &["schema", "--exercise"]]
+    {
         let schema = env.run(args).ended(0).json();
         assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"), "{args:?}");
         assert_eq!(schema["type"], "object", "{args:?}");

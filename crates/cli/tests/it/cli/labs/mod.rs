@@ -6,6 +6,7 @@ mod host_key;
 mod inside;
 mod key;
 mod killed;
+mod learn;
 mod life;
 mod lost;
 mod off;
