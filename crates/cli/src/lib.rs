@@ -7,12 +7,15 @@
 pub mod args;
 pub mod codes;
 
+mod book;
 mod commands;
 mod diagnostics;
 mod error;
 mod hostkey;
 mod log;
+mod markdown;
 mod opening;
+mod pager;
 mod passphrase;
 mod printer;
 mod progress;

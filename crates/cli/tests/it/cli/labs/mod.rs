@@ -14,6 +14,7 @@ mod root;
 mod roots;
 mod sealed;
 mod secrets;
+mod templates;
 mod told;
 
 use super::{Lab, Said, TestEnv, free_port, processes};
