@@ -1,13 +1,15 @@
 # The two commands: `make up` shows a running workshop, `make test` proves it. `make help` lists the others.
 
 SITE ?= examples/first-workshop
+# Where `make install` puts things.
+PREFIX ?= /usr/local
 # Where everything is built. Said here, so that the binary is always at target/release/phoenix-cli.
 TARGET ?= $(CURDIR)/target
 export CARGO_TARGET_DIR := $(TARGET)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down quick test test-containers test-machine check release bench gen book
+.PHONY: help setup up down quick test test-containers test-machine check release package install uninstall bench gen book
 
 help:
 	@echo 'make up [SITE=DIR]    build, start the lab, apply the site ($(SITE)), fetch it over HTTPS'
@@ -18,6 +20,9 @@ help:
 	@echo 'make test-machine     those of a node that is a machine: an hour or two where it is emulated'
 	@echo 'make check            formatting, lints, generated files, documentation'
 	@echo 'make release          the optimised binary, target/release/phoenix-cli'
+	@echo 'make package          a static binary as .tar.gz and .deb, in target/package'
+	@echo 'make install          builds, and puts binary, completions and manual pages below PREFIX=/usr/local'
+	@echo 'make uninstall        takes them away again'
 	@echo 'make bench            measure, print a table, write target/bench.jsonl'
 	@echo 'make gen              write the generated reference pages and schemas'
 	@echo 'make book             the book, in target/book'
@@ -55,6 +60,16 @@ check:
 
 release: setup
 	@cargo build --release --locked -p phoenix-cli
+
+package:
+	@tools/setup package
+	@tools/package
+
+install: release
+	@tools/install '$(TARGET)/release/phoenix-cli' '$(DESTDIR)$(PREFIX)'
+
+uninstall:
+	@tools/install --remove '$(DESTDIR)$(PREFIX)'
 
 bench: setup
 	@cargo xtask bench

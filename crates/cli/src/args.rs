@@ -1,12 +1,16 @@
 //! What can be typed.
 
+use blueprint::init::{TEMPLATES, Template};
 use camino::Utf8PathBuf;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod help;
 mod kept;
 mod lab;
 mod learn;
 
+pub use help::{Complete, Completions, Explain, Help, ManPages, Schema};
 pub use kept::{
     Backup, BackupCa, BackupCommand, Certs, CertsCommand, Restore, RestoreCommand, RestoreWhat, Secrets,
     SecretsCommand, SecretsOpen, SecretsSeal,
@@ -20,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   phoenix-cli plan --site my-workshop          what would be done
   phoenix-cli up --site my-workshop            plan, confirm, apply
   phoenix-cli explain containers.memory        what a key of a blueprint means
+  phoenix-cli help topics                      the pages of the book
 
 Exit codes: 0 done, 1 failed, 2 bad usage or blueprint, 3 changes wait (plan or drift --detailed-exitcode),
 4 refused for want of consent, 130 interrupted.";
@@ -95,7 +100,7 @@ pub enum Color {
 pub enum Command {
     /// Write a small, commented site that works in the lab
     #[command(
-        after_help = "Examples:\n  phoenix-cli init --site my-workshop\n  phoenix-cli init --site my-workshop --name garage"
+        after_help = "Examples:\n  phoenix-cli init --site my-workshop\n  phoenix-cli init --site my-workshop --name garage\n  phoenix-cli init --site home --template family"
     )]
     Init(Init),
     /// Check the blueprints; nothing is contacted
@@ -234,6 +239,11 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli learn                      the exercises, and where you are\n  phoenix-cli learn start second-guest\n  phoenix-cli learn check\n  phoenix-cli learn hint\n  phoenix-cli learn stop --remove\n\nEach belongs to a page of the book's learning centre, which explains what it is about."
     )]
     Learn(Learn),
+    /// Show how a command is used, or a page of the book
+    #[command(
+        after_help = "Examples:\n  phoenix-cli help                  what --help shows\n  phoenix-cli help plan             a command\n  phoenix-cli help topics           the pages of the book\n  phoenix-cli help stacks           a page\n  phoenix-cli help topics secrets   a page whose name is a command's, too\n\nOn a terminal a page is shown in the program that $PAGER names, `less` where it names none."
+    )]
+    Help(Help),
     /// Print the version
     #[command(after_help = "Examples:\n  phoenix-cli version\n  phoenix-cli version --json")]
     Version,
@@ -242,6 +252,12 @@ pub enum Command {
         after_help = "Examples:\n  phoenix-cli completions bash > /etc/bash_completion.d/phoenix-cli\n  source <(phoenix-cli completions bash)\n\nNames (in bash, zsh and fish) are those of the blueprint; the node is not asked."
     )]
     Completions(Completions),
+    /// Write the manual pages, one for each command
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  phoenix-cli man --to man1 && man -l man1/phoenix-cli.1"
+    )]
+    Man(ManPages),
     /// What the last of the words can become, a line each (asked by the scripts of `completions`)
     #[command(name = "__complete", hide = true)]
     Complete(Complete),
@@ -253,6 +269,9 @@ pub struct Init {
     /// The site's name
     #[arg(long, default_value = "workshop")]
     pub name: String,
+    /// What it begins with
+    #[arg(long, default_value = "first", value_name = "TEMPLATE", value_parser = templates())]
+    pub template: String,
 }
 
 /// Options of `plan`.
@@ -513,31 +532,6 @@ pub enum GraphFormat {
     Dot,
 }
 
-/// Options of `explain`.
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// A key of a blueprint (containers.memory), a resource (container.notes), a feature (feature.base), a stack of the catalogue
-    /// (stack-catalog.paperless), or the code of an error (lock::taken)
-    pub what: String,
-    /// For a feature on a container: print the script that is run in it, with secrets left out
-    #[arg(long)]
-    pub script: bool,
-}
-
-/// Options of `schema`.
-#[derive(Debug, Args)]
-pub struct Schema {
-    /// The schema of a feature.json instead
-    #[arg(long)]
-    pub feature: bool,
-    /// The schema of a stack.json instead
-    #[arg(long, conflicts_with = "feature")]
-    pub stack: bool,
-    /// The schema of an exercise.json of the learning centre instead
-    #[arg(long, conflicts_with_all = ["feature", "stack"])]
-    pub exercise: bool,
-}
-
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -608,17 +602,8 @@ pub enum ArtifactsCommand {
     },
 }
 
-/// Options of `completions`.
-#[derive(Debug, Args)]
-pub struct Completions {
-    /// The shell
-    pub shell: clap_complete::Shell,
-}
-
-/// The words of a command line that is being typed.
-#[derive(Debug, Args)]
-pub struct Complete {
-    /// The words after `phoenix-cli`; the last one is completed
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub words: Vec<String>,
+/// What `init --template` takes.
+fn templates() -> PossibleValuesParser {
+    let value = |template: &Template| PossibleValue::new(template.name).help(template.about);
+    TEMPLATES.iter().map(value).collect::<Vec<_>>().into()
 }

@@ -8,12 +8,15 @@ pub mod args;
 pub mod codes;
 pub mod learn;
 
+mod book;
 mod commands;
 mod diagnostics;
 mod error;
 mod hostkey;
 mod log;
+mod markdown;
 mod opening;
+mod pager;
 mod passphrase;
 mod printer;
 mod progress;

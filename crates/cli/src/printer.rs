@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal as _;
 
+use anstream::adapter::strip_str;
 use anstream::{eprint, eprintln, print, println};
 use foreign::{indented, json, screen};
 use owo_colors::OwoColorize as _;
@@ -86,6 +87,20 @@ impl Printer {
             Stream::Data => std::io::stdout().write_all(text.as_bytes()),
             Stream::Errors => std::io::stderr().write_all(text.as_bytes()),
         };
+    }
+
+    /// Text of several screens: through the pager where a person sees it and wants one, else as data.
+    pub async fn page(self, text: &str, wanted: bool) {
+        let pager = crate::pager::named().filter(|_| wanted && self.data_is_watched());
+        if let Some(pager) = pager {
+            let colours = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+            let shown =
+                if colours { screen(text).into_owned() } else { strip_str(&screen(text)).to_string() };
+            if crate::pager::show(&pager, &shown).await {
+                return;
+            }
+        }
+        self.data(text);
     }
 
     /// Data, as JSON.

@@ -24,7 +24,7 @@ const SITE: &str = r#"{
 }"#;
 
 fn new_site() -> Vec<(Utf8PathBuf, Vec<u8>)> {
-    let files = init::site_files(init::DEFAULT_NAME).into_iter();
+    let files = init::FIRST.files(init::DEFAULT_NAME).into_iter();
     files.map(|(path, text)| (path.into(), text.into_bytes())).collect()
 }
 
@@ -66,7 +66,7 @@ fn an_address_says_which_of_several_networks() {
 #[test]
 fn the_first_workshop_is_what_init_writes() {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/first-workshop");
-    for (path, text) in init::site_files(init::DEFAULT_NAME) {
+    for (path, text) in init::FIRST.files(init::DEFAULT_NAME) {
         let there = fs_err::read_to_string(root.join(&path)).unwrap();
         assert_eq!(there, text, "{path} differs");
     }

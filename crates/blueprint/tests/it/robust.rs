@@ -203,7 +203,8 @@ fn the_rich_site_is_valid() {
 
 #[test]
 fn every_prefix_of_what_init_writes() {
-    let files: Vec<(Utf8PathBuf, Vec<u8>)> = init::site_files("workshop")
+    let files: Vec<(Utf8PathBuf, Vec<u8>)> = init::FIRST
+        .files("workshop")
         .into_iter()
         .map(|(path, text)| (path.into(), text.into_bytes()))
         .collect();

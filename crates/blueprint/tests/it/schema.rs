@@ -59,7 +59,7 @@ fn everything_in_the_schemas_is_described() {
 #[test]
 fn what_init_writes_matches() {
     let validator = validator(&schema());
-    for (path, text) in init::site_files("workshop") {
+    for (path, text) in init::FIRST.files("workshop") {
         if path.ends_with(".json") {
             let value = without_comments(&text);
             let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
@@ -153,7 +153,8 @@ fn what_is_built_in_is_good_and_matches() {
 
 #[test]
 fn the_first_workshop_can_be_built_with_the_built_in_features() {
-    let files = init::site_files("workshop")
+    let files = init::FIRST
+        .files("workshop")
         .into_iter()
         .map(|(path, text)| (Utf8PathBuf::from(path), text.into_bytes()));
     let catalog = Catalog::from_files(built_in()).unwrap();

@@ -119,6 +119,12 @@ pub const CODES: &[CodeInfo] = &[
          containers` the keys of a container.",
     ),
     code(
+        "help::unknown",
+        "no command and no page of that name",
+        "`help` shows commands, and pages of the book.",
+        "`phoenix-cli help` lists the commands, `phoenix-cli help topics` the pages.",
+    ),
+    code(
         "history::journal",
         "no such run, or its journal cannot be read",
         "The run named has no journal below `.phoenix/runs` of this site, or the file cannot be read.",
@@ -142,6 +148,12 @@ pub const CODES: &[CodeInfo] = &[
         "a file cannot be written",
         "The site's folder is not writable for you, or the disk is full.",
         "Choose another folder with `--site DIR`.",
+    ),
+    code(
+        "man::write",
+        "a manual page cannot be written",
+        "The folder is not writable for you, or the disk is full.",
+        "Choose another folder: `phoenix-cli man --to DIR`.",
     ),
     code(
         "phoenix::catalog",

@@ -9,7 +9,7 @@ use crate::args::{self, Global};
 use crate::commands::consent::{self, Ask};
 use crate::commands::plan::{look, plan_for, typed};
 use crate::commands::probing::{self, Probing};
-use crate::commands::{diff, rotate_authority, secrets, show};
+use crate::commands::{artifacts, diff, rotate_authority, secrets, show};
 use crate::error::{CommandError, ErrorKind, Outcome, already_reported};
 use crate::printer::Printer;
 use crate::{opening, passphrase, progress};
@@ -63,6 +63,7 @@ pub async fn run(global: &Global, options: &args::Apply, printer: Printer) -> Ou
             let asked = diff::ask(&planned, &plan, carrying.shown, printer).await;
             show::before(&plan, &planned, global, carrying.shown, &asked, printer);
         }
+        artifacts::say_what_is_built(&plan, &planned, printer);
         let code = carry_out(global, &planned, &plan, &granted, printer).await?;
         if let Some(stage) = rotate_authority::words(&planned, &typed(global)).filter(|_| !printer.json) {
             printer.say(stage);
@@ -104,6 +105,7 @@ pub async fn up(global: &Global, options: &args::Up, printer: Printer) -> Outcom
             }
             consent::say_left_out(&left, printer);
             consent::nothing_protected(&plan)?;
+            artifacts::say_what_is_built(&plan, &planned, printer);
             let ask = if options.yes { Ask::Nobody } else { Ask::Terminal };
             if !options.yes {
                 consent::carry_out(&plan, printer)?;

@@ -8,7 +8,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 use plan::Address;
 
-use super::explain;
+use super::{artifacts, explain, help, secrets};
 use crate::args::{Cli, Complete, Completions, Global};
 use crate::error::Outcome;
 use crate::printer::Printer;
@@ -65,10 +65,18 @@ enum Names {
     Destinations,
     /// Resources and features.
     Explained,
+    /// Containers, and what else `rotate` takes.
+    Rotated,
+    /// Secrets of the site.
+    Secrets,
+    /// Programs that no package brings.
+    Artifacts,
+    /// Commands and pages of the book.
+    Helped,
 }
 
-/// The arguments that are names: of which command (of any where empty), called what, and which names.
-const NAMED: [(&str, &str, Names); 11] = [
+/// The arguments that are names: of which command (of any of the first level where empty), called what, and which names.
+const NAMED: [(&str, &str, Names); 17] = [
     ("adopt", "guests", Names::Guests),
     ("exec", "guest", Names::Guests),
     ("shell", "guest", Names::Guests),
@@ -77,6 +85,12 @@ const NAMED: [(&str, &str, Names); 11] = [
     ("trace", "name", Names::Destinations),
     ("trace", "from", Names::Places),
     ("explain", "what", Names::Explained),
+    ("rotate", "what", Names::Rotated),
+    ("secrets show", "name", Names::Secrets),
+    ("secrets set", "name", Names::Secrets),
+    ("secrets rotate", "name", Names::Secrets),
+    ("artifacts fetch", "names", Names::Artifacts),
+    ("help", "words", Names::Helped),
     ("", "target", Names::Resources),
     ("", "exclude", Names::Resources),
     ("", "allow_destroy", Names::Resources),
@@ -100,7 +114,7 @@ fn position<'w>(root: &Command, words: &'w [String]) -> Option<Position<'w>> {
     let mut command = root;
     let mut waiting: Option<&Arg> = None;
     let mut site = None;
-    let (mut depth, mut place) = (0, 0);
+    let (mut path, mut place) = (Vec::new(), 0);
     for word in earlier {
         let value = if let Some(option) = waiting.take() {
             Some((option, word.as_str()))
@@ -112,7 +126,7 @@ fn position<'w>(root: &Command, words: &'w [String]) -> Option<Position<'w>> {
             value.map(|value| (option, value))
         } else if let Some(below) = command.find_subcommand(word).filter(|_| place == 0) {
             command = below;
-            depth += 1;
+            path.push(below.get_name());
             None
         } else {
             place += usize::from(!word.starts_with('-'));
@@ -122,9 +136,10 @@ fn position<'w>(root: &Command, words: &'w [String]) -> Option<Position<'w>> {
             site = Some(value);
         }
     }
+    let whole = path.join(" ");
     let names = |arg: &Arg| {
         // `lab shell` is another one than `shell`.
-        let of = |name: &str| depth == 1 && (name.is_empty() || name == command.get_name());
+        let of = |name: &str| if name.is_empty() { path.len() == 1 } else { name == whole };
         NAMED.iter().find(|(name, id, _)| of(name) && arg.get_id() == id).map(|(_, _, names)| *names)
     };
     let position = |arg, before, begun| Some(Position { names: names(arg)?, before, begun, site });
@@ -157,11 +172,19 @@ fn option<'c, 'w>(command: &'c Command, word: &'w str) -> Option<(&'c Arg, Optio
 impl Names {
     /// The names of the site in a folder, sorted; none where there is no site that can be read.
     fn names_in(self, site: &Utf8Path) -> BTreeSet<String> {
+        match self {
+            Self::Helped => return help::words().collect(),
+            Self::Artifacts => return artifacts::names(),
+            _ => {}
+        }
         let Some((blueprint, desired)) = explain::wired(site) else { return BTreeSet::new() };
         let guests = || blueprint.guests.keys().map(ToString::to_string);
         let addresses = || desired.graph.addresses().map(Address::to_string);
         match self {
+            Self::Helped | Self::Artifacts => BTreeSet::new(),
             Self::Guests => guests().collect(),
+            Self::Rotated => guests().chain(["intermediate", "authority"].map(str::to_owned)).collect(),
+            Self::Secrets => secrets::names(&blueprint, &desired),
             Self::Resources => guests().chain(addresses()).collect(),
             Self::Places => guests().chain(["gateway".to_owned(), "outside".to_owned()]).collect(),
             Self::Destinations => {
@@ -212,6 +235,9 @@ mod tests {
         assert_eq!(at("health notes wi"), plain(Names::Resources, "wi"));
         assert_eq!(at("trace notes --from st"), plain(Names::Places, "st"));
         assert_eq!(at("explain feature."), plain(Names::Explained, "feature."));
+        assert_eq!(at("secrets show n"), plain(Names::Secrets, "n"));
+        assert_eq!(at("artifacts fetch a b"), plain(Names::Artifacts, "b"));
+        assert_eq!(at("help topics st"), plain(Names::Helped, "st"));
         let joined = at("apply --target=container.n");
         assert_eq!(joined, Some((Names::Resources, "--target=".into(), "container.n".into(), None)));
         for words in ["--site there exec no", "exec --site=there no"] {
@@ -236,7 +262,8 @@ mod tests {
             "--nonsense exec",
             "trace a b",
             "plan --target",
-            "secrets show n",
+            "secrets n",
+            "secrets show a b",
         ] {
             assert_eq!(at(words), None, "{words}");
         }
@@ -247,9 +274,13 @@ mod tests {
     fn every_argument_that_is_a_name_is_one() {
         let root = Cli::command();
         for (command, id, _) in NAMED {
-            let of = |it: &&Command| command.is_empty() || it.get_name() == command;
             let has = |it: &Command| it.get_arguments().any(|arg| arg.get_id() == id);
-            assert!(root.get_subcommands().filter(of).any(has), "{command} {id}");
+            let below = |it: &'_ Command, name: &str| it.find_subcommand(name).cloned();
+            let found =
+                command.split_whitespace().try_fold(root.clone(), |it, name| below(&it, name)).unwrap();
+            let all =
+                if command.is_empty() { found.get_subcommands().cloned().collect() } else { vec![found] };
+            assert!(all.iter().any(has), "{command} {id}");
         }
     }
 }

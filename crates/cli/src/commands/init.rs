@@ -1,5 +1,6 @@
 //! `init`: a small, commented site.
 
+use blueprint::init::Template;
 use camino::Utf8Path;
 
 use crate::args::{Global, Init};
@@ -18,7 +19,9 @@ pub fn run(global: &Global, options: &Init, printer: Printer) -> Outcome {
             .hint("use small letters, digits and hyphens, e.g. my-workshop"));
     }
     let root = site::folder(&global.site)?;
-    let mut files = blueprint::init::site_files(&options.name);
+    // Another one cannot be typed.
+    let template = Template::named(&options.template).unwrap_or(&blueprint::init::FIRST);
+    let mut files = template.files(&options.name);
     let schema = serde_json::to_string_pretty(&blueprint::schema()).unwrap_or_default();
     files.push((".phoenix/blueprint.schema.json".into(), format!("{schema}\n")));
     let there: Vec<&str> = files
@@ -40,7 +43,7 @@ pub fn run(global: &Global, options: &Init, printer: Printer) -> Outcome {
         return Ok(0);
     }
     let shown = &global.site;
-    printer.say(format!("wrote the site `{}` into {root}", options.name));
+    printer.say(format!("wrote the site `{}` into {root}: {}", options.name, template.about));
     printer.say(format!(
         "next:\n  phoenix-cli validate --site {shown}\n  phoenix-cli lab up --site {shown}    a Proxmox node to try it on, on this machine (as root)\n  phoenix-cli up --site {shown}"
     ));

@@ -234,7 +234,28 @@ pub(super) async fn start(global: &Global, options: &LabUp, printer: Printer) ->
     if let Some(ssh) = &record.ssh {
         printer.say(format!("  ssh: ssh -p {} -i {} {}", ssh.port, ssh.identity, ssh.destination));
     }
+    if let Some(ports) = only_typed(&loaded.blueprint, options) {
+        printer.say(format!(
+            "  these ports are its own until `lab down`; for good, in the blueprint: \"target\": {{ \"lab\": {{ \"ports\": {{ {ports} }} }} }}"
+        ));
+    }
     Ok(0)
+}
+
+/// The ports that were typed and that the blueprint does not say, as it would say them.
+fn only_typed(blueprint: &Blueprint, options: &LabUp) -> Option<String> {
+    let blueprint::model::Target::Lab(lab) = &blueprint.target else { return None };
+    let all = [
+        ("api", options.api_port, lab.ports.api),
+        ("ssh", options.ssh_port, lab.ports.ssh),
+        ("https", options.https_port, lab.ports.https),
+    ];
+    let typed = all.into_iter().filter_map(|(name, typed, said)| {
+        let port = typed.filter(|port| said != Some(*port))?;
+        Some(format!("\"{name}\": {port}"))
+    });
+    let typed: Vec<String> = typed.collect();
+    (!typed.is_empty()).then(|| typed.join(", "))
 }
 
 /// Ends the lab, and removes all that it made.

@@ -16,11 +16,13 @@ mod explain;
 mod graph;
 mod guests;
 mod health;
+mod help;
 mod history;
 mod init;
 mod lab;
 mod learn;
 mod logs;
+mod man;
 mod plan;
 mod probing;
 mod rotate;
@@ -49,6 +51,8 @@ pub fn run(cli: Cli, printer: Printer) -> Outcome {
 
 fn carry_out(global: &Global, command: Command, printer: Printer) -> Outcome {
     match command {
+        Command::Help(options) => wait(help::run(&options, printer)),
+        Command::Man(options) => man::run(&options, printer),
         Command::Version => version::run(printer),
         Command::Completions(options) => completions::script(&options, printer),
         Command::Complete(options) => completions::complete(global, &options, printer),

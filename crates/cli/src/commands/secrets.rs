@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blueprint::model::{Credential, SecretRef, Target};
+use blueprint::model::{Blueprint, Credential, SecretRef, Target};
 use blueprint::secret::GENERATED_FOLDER;
 use camino::Utf8Path;
 use managers::features::known;
-use plan::Address;
+use plan::{Address, Desired};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -40,8 +40,7 @@ pub async fn run(global: &Global, what: &SecretsCommand, printer: Printer) -> Ou
 }
 
 /// All secrets by the name that `show` takes.
-fn used(paper: &OnPaper) -> BTreeMap<String, Used> {
-    let OnPaper { loaded, desired, .. } = paper;
+fn used(blueprint: &Blueprint, desired: &Desired) -> BTreeMap<String, Used> {
     let mut all: BTreeMap<String, Used> = BTreeMap::new();
     let mut add = |reference: &SecretRef, by: String| {
         let used = all
@@ -49,7 +48,7 @@ fn used(paper: &OnPaper) -> BTreeMap<String, Used> {
             .or_insert_with(|| Used { reference: reference.clone(), by: BTreeSet::new() });
         used.by.insert(by);
     };
-    if let Target::Proxmox(target) = &loaded.blueprint.target {
+    if let Target::Proxmox(target) = &blueprint.target {
         match &target.credential {
             Credential::Token(reference) => add(reference, "target".to_owned()),
             Credential::Ticket { password, .. } => add(password, "target".to_owned()),
@@ -74,6 +73,11 @@ fn used(paper: &OnPaper) -> BTreeMap<String, Used> {
     all
 }
 
+/// The names of all of them.
+pub fn names(blueprint: &Blueprint, desired: &Desired) -> BTreeSet<String> {
+    used(blueprint, desired).into_keys().collect()
+}
+
 /// Where it comes from, and whether it is there. Nothing is run for it.
 fn origin(reference: &SecretRef, root: &Utf8Path) -> (String, &'static str) {
     match reference {
@@ -94,7 +98,7 @@ fn origin(reference: &SecretRef, root: &Utf8Path) -> (String, &'static str) {
 }
 
 fn list(paper: &OnPaper, printer: Printer) -> Outcome {
-    let (all, root) = (used(paper), &paper.loaded.blueprint.root);
+    let (all, root) = (used(&paper.loaded.blueprint, &paper.desired), &paper.loaded.blueprint.root);
     if printer.json {
         let rows: Vec<Value> = all
             .iter()
@@ -120,7 +124,7 @@ fn list(paper: &OnPaper, printer: Printer) -> Outcome {
 }
 
 fn show(paper: &OnPaper, global: &Global, name: &str, reveal: bool, printer: Printer) -> Outcome {
-    let (all, root) = (used(paper), &paper.loaded.blueprint.root);
+    let (all, root) = (used(&paper.loaded.blueprint, &paper.desired), &paper.loaded.blueprint.root);
     let Some(used) = all.get(name) else {
         let near = blueprint::nearest(name, all.keys().map(String::as_str));
         let typed = typed(global);

@@ -50,7 +50,11 @@ pub(super) async fn build(
     for (name, text) in [("go.mod", go_mod), ("go.sum", go_sum)] {
         fs_err::write(folder.join(name), text)?;
     }
-    tell(format!("building {} {} with Go {}", key.name, key.version, toolchain.version));
+    // What takes minutes is said before it begins.
+    tell(format!(
+        "building {} {} from its sources with Go {}: some minutes, once; it is kept for later",
+        key.name, key.version, toolchain.version
+    ));
     let command = Command::new(
         format!("building {} {}", key.name, key.version),
         arguments(module, &toolchain, folder, &key.arch),

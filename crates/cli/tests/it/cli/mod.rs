@@ -155,6 +155,8 @@ impl Lab {
             let said = lab.env.run(&["lab", "up", "--simulated", "--api-port", &port.to_string()]);
             if said.code == 0 {
                 assert!(said.err.contains("simulated"), "a simulated lab says so: {said:#?}");
+                let kept = format!("\"ports\": {{ \"api\": {port} }}");
+                assert!(said.err.contains(&kept), "how the port is kept is said: {said:#?}");
                 return lab;
             }
             assert!(said.err.contains("port"), "{said:#?}");

@@ -7,10 +7,11 @@ use super::{Lab, Said, TestEnv};
 use crate::typed::commands;
 
 /// Pages, each with the example that its commands are about.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 12] = [
     ("node.md", "workshop"),
     ("devices.md", "media-server"),
     ("images.md", "media-server"),
+    ("installing.md", "workshop"),
     ("models.md", "workshop"),
     ("network.md", "workshop"),
     ("portainer.md", "stacks"),

@@ -15,6 +15,7 @@ mod root;
 mod roots;
 mod sealed;
 mod secrets;
+mod templates;
 mod told;
 
 use super::{Lab, Said, TestEnv, free_port, processes};
