@@ -163,7 +163,9 @@ pub(super) fn parameters(all: &BTreeMap<String, Parameter>, out: &mut String) {
 fn limits(parameter: &Parameter) -> String {
     let Some(schema) = &parameter.schema else { return String::new() };
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-        let words: Vec<String> = allowed.iter().filter_map(Value::as_str).map(|w| format!("`{w}`")).collect();
+        // An empty text between backquotes would be no code.
+        let word = |word: &str| if word.is_empty() { r#"`""`"#.to_owned() } else { format!("`{word}`") };
+        let words: Vec<String> = allowed.iter().filter_map(Value::as_str).map(word).collect();
         return format!(" One of {}.", words.join(", "));
     }
     match (schema.get("minimum"), schema.get("maximum")) {
