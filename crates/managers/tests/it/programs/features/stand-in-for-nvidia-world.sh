@@ -1,6 +1,7 @@
 #!/bin/sh
 # Stands in for what a node has around NVIDIA's driver: the kernel's version, headers from apt, modules, systemd-run, and NVIDIA's
 # installers of three versions, on a web server's folder. What was asked is in /run/asked.
+# shellcheck disable=SC2016
 set -eu
 kernel=6.14.8-2-pve
 mkdir -p /run/web /sys/module "/lib/modules/$kernel"
