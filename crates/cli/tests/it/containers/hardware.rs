@@ -29,6 +29,12 @@ fn site() -> Site {
         "\"kernel\": { \"command-line\": [\"panic=30\"] }",
     );
     site.edit("site.json", "\"gpu\": { \"card\": \"card0\", \"memory\": \"4G\" },", "");
+    // What the lab's node has storages of is folders; this one is in the dataset.
+    site.edit(
+        "site.json",
+        "\"fast\": { \"zfspool\": \"tank/vms\", \"sparse\": true }",
+        "\"fast\": { \"dir\": \"/tank/vms\" }",
+    );
     // A third of what the example's host has.
     site.edit("site.json", "\"max\": 16384", "\"max\": 512");
     site

@@ -2,7 +2,7 @@
 
 use blueprint::catalog::ParameterType;
 use blueprint::model::{
-    GPU_NODES, KERNEL, KEYS, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, STACK, VFIO,
+    GPU_NODES, KERNEL, KEYS, NFS_SERVER, NVIDIA_DRIVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, STACK, VFIO,
 };
 use blueprint::{Loaded, load_from_memory};
 use camino::Utf8PathBuf;
@@ -81,9 +81,19 @@ fn every_feature_has_an_example_that_can_be_planned() {
             list.into_iter().flatten().any(|f| f == name || f.get(name).is_some())
         });
         // These come by themselves with what asks for them.
-        let by_itself =
-            [GPU_NODES, KERNEL, KEYS, NFS_SERVER, SCHEDULE, SHARE_FOLDERS, SHARE_MOUNTS, STACK, VFIO]
-                .contains(&name);
+        let by_itself = [
+            GPU_NODES,
+            KERNEL,
+            KEYS,
+            NFS_SERVER,
+            NVIDIA_DRIVER,
+            SCHEDULE,
+            SHARE_FOLDERS,
+            SHARE_MOUNTS,
+            STACK,
+            VFIO,
+        ]
+        .contains(&name);
         assert!(used || by_itself, "the example of {name} does not use it");
         let mut files = named(&example);
         files.push(("site.json".into(), SITE.as_bytes().to_vec()));
