@@ -23,7 +23,9 @@ const REAL: &str = "PHOENIX_LLAMA_SERVER";
 
 /// Has what models share, a place to fetch from, and two models there with a program that stands in.
 fn prepare(guest: &Guest) {
-    guest.run(&apply(&with("model-tools", json!({})))).ok();
+    for shared in ["downloads", "model-tools"] {
+        guest.run(&apply(&with(shared, json!({})))).ok();
+    }
     guest.write("/srv/up.py", UP);
     guest.write("/srv/gguf.py", GGUF);
     guest.sh("mkdir -p /srv/up && python3 /srv/gguf.py /srv/up/one.gguf 1 && python3 /srv/gguf.py /srv/up/two.gguf 2
