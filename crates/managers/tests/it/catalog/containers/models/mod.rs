@@ -103,7 +103,7 @@ fn llama_cpp_serves_a_model_that_is_known_by_its_sum() {
     let before = guest.invocation("llama-cpp");
     let error = wrong(&guest, &llama(&program, but(one.clone(), json!({ "sha256": OTHER })), more.clone()));
     assert!(error.contains("has another content than is declared"), "{error}");
-    let card = json!([{ "card": "card0", "memory": 1 << 20, "total": 1 << 30, "driver": "", "gid": 0, "alone": false }]);
+    let card = json!([{ "card": "card0", "memory": 1 << 20, "total": 1 << 30, "driver": "", "url": "", "sha256": "", "gid": 0, "alone": false }]);
     let error = wrong(&guest, &llama(&program, one.clone(), but(&more, json!({ "gpus": card }))));
     assert!(error.contains("it takes about 0.5 GiB") && error.contains("0.0 GiB of its card"), "{error}");
     assert_eq!(

@@ -35,7 +35,7 @@ fn a_stand_in_for_ollama_has_models_by_their_digest() {
 
     // P-32: a setting is one restart, and what it is to have of the card leaves the rest to others.
     let gib = 1_u64 << 30;
-    let card = json!({ "card": "card0", "memory": 10 * gib, "total": 24 * gib, "driver": "", "gid": 0, "alone": false });
+    let card = json!({ "card": "card0", "memory": 10 * gib, "total": 24 * gib, "driver": "", "url": "", "sha256": "", "gid": 0, "alone": false });
     let more = json!({ "keep-alive": "1h", "context": 8192, "gpus": [card] });
     let words = guest.run(&apply(&ollama(more.clone()))).ok().words();
     assert!(words.contains(&"unit restart ollama".to_owned()), "{words:?}");

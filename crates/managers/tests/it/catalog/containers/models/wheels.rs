@@ -58,7 +58,7 @@ fn stand_ins_for_vllm_and_open_webui_are_started_with_what_is_said() {
     let other = json!({ "path": "/var/lib/vllm/models/qwen", "files": { "config.json": OTHER } });
     let error = wrong(&guest, &vllm("2.0", but(&longer, json!({ "model": other }))));
     assert!(error.contains("config.json has another content than is declared"), "{error}");
-    let card = json!({ "card": "card0", "memory": 1 << 30, "total": 4_u64 << 30, "driver": "", "gid": 0, "alone": false });
+    let card = json!({ "card": "card0", "memory": 1 << 30, "total": 4_u64 << 30, "driver": "", "url": "", "sha256": "", "gid": 0, "alone": false });
     let error = wrong(&guest, &vllm("2.0", but(&longer, json!({ "gpus": [card] }))));
     assert!(error.contains("the guest is to have 1024 MiB of its cards"), "{error}");
     assert_eq!(guest.invocation("vllm"), before);
