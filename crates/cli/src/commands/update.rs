@@ -268,7 +268,9 @@ fn digests(blueprint: &Blueprint, rows: &[Row]) -> BTreeMap<String, String> {
 /// All digests are in the one file that is written.
 fn of_its_own(root: &Utf8Path, blueprint: &Blueprint) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
-    match blueprint.image_digests.keys().find(|name| !text.contains(name.as_str())) {
+    // With its quotes: `x:1` is not said where `x:10` is.
+    let is_elsewhere = |name: &&String| !text.contains(&json!(name).to_string());
+    match blueprint.image_digests.keys().find(is_elsewhere) {
         None => Ok(()),
         Some(name) => Err(CommandError::usage(
             "update::elsewhere",
@@ -346,6 +348,20 @@ mod tests {
         for (row, state, line) in all {
             assert_eq!((row.state, row.line().as_str()), (state, line));
         }
+    }
+
+    #[test]
+    fn what_another_file_declares_is_not_written_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let mut blueprint = site("x:1");
+        of_its_own(root, &blueprint).unwrap();
+        write(root, &BTreeMap::from([("x:10".to_owned(), "sha256:ten".to_owned())])).unwrap();
+        blueprint.image_digests = BTreeMap::from([("x:1".into(), "sha256:one".into())]);
+        let error = of_its_own(root, &blueprint).unwrap_err();
+        assert!(error.to_string().contains("`x:1` is declared in another file"), "{error}");
+        write(root, &blueprint.image_digests).unwrap();
+        of_its_own(root, &blueprint).unwrap();
     }
 
     #[test]
