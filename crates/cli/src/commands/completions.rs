@@ -69,6 +69,8 @@ enum Names {
     Rotated,
     /// Secrets of the site.
     Secrets,
+    /// Stacks of the site.
+    Stacks,
     /// Programs that no package brings.
     Artifacts,
     /// Commands and pages of the book.
@@ -76,7 +78,7 @@ enum Names {
 }
 
 /// The arguments that are names: of which command (of any of the first level where empty), called what, and which names.
-const NAMED: [(&str, &str, Names); 17] = [
+const NAMED: [(&str, &str, Names); 18] = [
     ("adopt", "guests", Names::Guests),
     ("exec", "guest", Names::Guests),
     ("shell", "guest", Names::Guests),
@@ -90,6 +92,7 @@ const NAMED: [(&str, &str, Names); 17] = [
     ("secrets set", "name", Names::Secrets),
     ("secrets rotate", "name", Names::Secrets),
     ("artifacts fetch", "names", Names::Artifacts),
+    ("update", "stacks", Names::Stacks),
     ("help", "words", Names::Helped),
     ("", "target", Names::Resources),
     ("", "exclude", Names::Resources),
@@ -185,6 +188,7 @@ impl Names {
             Self::Guests => guests().collect(),
             Self::Rotated => guests().chain(["intermediate", "authority"].map(str::to_owned)).collect(),
             Self::Secrets => secrets::names(&blueprint, &desired),
+            Self::Stacks => blueprint.stacks.keys().cloned().collect(),
             Self::Resources => guests().chain(addresses()).collect(),
             Self::Places => guests().chain(["gateway".to_owned(), "outside".to_owned()]).collect(),
             Self::Destinations => {
@@ -237,6 +241,7 @@ mod tests {
         assert_eq!(at("explain feature."), plain(Names::Explained, "feature."));
         assert_eq!(at("secrets show n"), plain(Names::Secrets, "n"));
         assert_eq!(at("artifacts fetch a b"), plain(Names::Artifacts, "b"));
+        assert_eq!(at("update notes ne"), plain(Names::Stacks, "ne"));
         assert_eq!(at("help topics st"), plain(Names::Helped, "st"));
         let joined = at("apply --target=container.n");
         assert_eq!(joined, Some((Names::Resources, "--target=".into(), "container.n".into(), None)));
